@@ -1,0 +1,1 @@
+//! Every system call: TUN, UDP with segmentation offload, raw ESP, routes and addresses.

@@ -1,0 +1,5 @@
+//! Pure decisions: network policies, address pools and leases.
+#![forbid(unsafe_code)]
+
+pub mod network;
+pub mod pool;

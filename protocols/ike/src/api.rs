@@ -1,0 +1,539 @@
+//! What goes into the machine and what comes out: the only types the server needs.
+use crypto::cipher::Suite;
+use crypto::dh::{Group, PrivateKey};
+use crypto::prf::Prf;
+use crypto::sign::Scheme;
+use crypto::{Random, Zeroizing};
+use pki::{Certificate, Credential, TrustAnchors, UnixTime};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One IKE SA and what hangs on it, over rekeys, from the first IKE_SA_INIT on. Never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// Names one question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// The two ends of a datagram. IKE on local port 4500 carries the non-ESP marker on the wire; the shell adds and strips it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+}
+
+/// A transform combination for the IKE SA, most wanted first in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IkeSuite {
+    pub protection: Suite,
+    pub prf: Prf,
+    pub group: Group,
+}
+
+/// A transform combination for a Child SA; `group` is for rekeys with PFS and is not negotiated in IKE_AUTH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EspSuite {
+    pub protection: Suite,
+    /// Extended sequence numbers.
+    pub esn: bool,
+}
+
+/// Which transforms are allowed, in order of preference. Every combination of the lists is acceptable.
+#[derive(Debug, Clone)]
+pub struct CipherPolicy {
+    /// Protections of the IKE SA (AEAD, or cipher with integrity).
+    pub ike: Vec<Suite>,
+    pub prfs: Vec<Prf>,
+    pub groups: Vec<Group>,
+    pub esp: Vec<Suite>,
+    /// Groups allowed in a Child SA rekey; "no KE" is always acceptable.
+    pub pfs_groups: Vec<Group>,
+    /// `Some(true)` prefers ESN where the peer offers both, `Some(false)` prefers none.
+    pub prefer_esn: bool,
+}
+
+/// How clients may authenticate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAuth {
+    pub eap: bool,
+    pub certificate: bool,
+}
+
+/// A responder's settings; a gateway has one, replaced by [`Input::Configure`].
+#[derive(Debug, Clone)]
+pub struct ResponderConfig {
+    pub ciphers: CipherPolicy,
+    pub credentials: Vec<Credential>,
+    /// Our identity (IDr) where the certificate does not decide: a DNS name that the credential's SAN holds.
+    pub server_name: String,
+    /// Authorities of client certificates; also what CERTREQ lists.
+    pub client_roots: Arc<TrustAnchors>,
+    pub client_auth: ClientAuth,
+    pub limits: Limits,
+    pub timers: Timers,
+}
+
+/// What an unauthenticated peer may make us hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Half-open SAs above which every IKE_SA_INIT must bring a COOKIE.
+    pub cookie_threshold: usize,
+    /// Half-open SAs above which new ones are dropped and counted.
+    pub half_open_max: usize,
+    /// Half-open SAs of one source address above which it must bring a COOKIE.
+    pub half_open_per_source: usize,
+    /// Time from IKE_SA_INIT to the completed IKE_AUTH while the peer is silent.
+    pub half_open_timeout: Duration,
+    /// Time for the whole authentication, waiting for RADIUS included.
+    pub auth_timeout: Duration,
+    pub sessions_max: usize,
+}
+
+/// Timers of established SAs.
+#[derive(Debug, Clone, Copy)]
+pub struct Timers {
+    /// Silence after which we send an empty INFORMATIONAL request; zero turns liveness off.
+    pub liveness_interval: Duration,
+    /// First retransmission of our own requests; doubles each time.
+    pub retransmit_initial: Duration,
+    pub retransmit_tries: u32,
+    /// How long an inbound Child SA that was replaced still receives.
+    pub delete_rekeyed_delay: Duration,
+}
+
+/// Which secrets and identity an initiator brings (simulation, tests, load).
+#[derive(Debug, Clone)]
+pub struct InitiatorConfig {
+    pub path: Path,
+    pub ciphers: CipherPolicy,
+    /// Authorities of the gateway's certificate.
+    pub server_roots: Arc<TrustAnchors>,
+    /// The name that the gateway's certificate must hold.
+    pub server_name: String,
+    pub identity: Identity,
+    pub auth: InitiatorAuth,
+    pub want_ipv4: bool,
+    pub want_ipv6: bool,
+    pub local_selectors: Vec<TrafficSelector>,
+    pub remote_selectors: Vec<TrafficSelector>,
+    pub initial_contact: bool,
+    /// Do NAT detection honestly, or force UDP encapsulation.
+    pub force_encapsulation: bool,
+    pub timers: Timers,
+}
+
+#[derive(Debug, Clone)]
+pub enum InitiatorAuth {
+    /// The EAP packets of the gateway leave as [`Question::EapPeer`].
+    Eap,
+    Certificate(Credential),
+}
+
+/// An ID payload (RFC 7296 section 3.5).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Identity {
+    Ipv4(Ipv4Addr),
+    Ipv6(Ipv6Addr),
+    Fqdn(String),
+    Email(String),
+    /// DER of a Name.
+    DistinguishedName(Vec<u8>),
+    KeyId(Vec<u8>),
+}
+
+/// A traffic selector (RFC 7296 section 3.13).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrafficSelector {
+    /// IP protocol, 0 for any.
+    pub protocol: u8,
+    pub start_port: u16,
+    pub end_port: u16,
+    pub start: IpAddr,
+    pub end: IpAddr,
+}
+
+#[derive(Debug)]
+pub enum Input {
+    /// An IKE message, the non-ESP marker stripped.
+    Datagram {
+        path: Path,
+        message: Vec<u8>,
+        unix_time: UnixTime,
+    },
+    Answer(AskId, Answer),
+    /// `poll_timeout` has passed (calling it early is harmless).
+    Timeout,
+    /// Starts an SA as initiator.
+    Connect(Box<InitiatorConfig>),
+    Command(SessionId, Command),
+    Configure(Box<ResponderConfig>),
+}
+
+/// Orders to an established session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// DELETE the IKE SA and end the session for this reason.
+    Close(CloseReason),
+    RekeyIke,
+    RekeyChild,
+    /// Ask the peer for a sign of life now.
+    Liveness,
+}
+
+#[derive(Debug)]
+pub enum Output {
+    /// Send this IKE message; the shell adds the marker when `path.local` is a NAT-traversal port.
+    Transmit {
+        path: Path,
+        message: Vec<u8>,
+    },
+    Ask(AskId, SessionId, Question),
+    /// Nobody waits for the answer any more.
+    Cancel(AskId),
+    /// Start receiving on the new Child SA, and sending unless `outbound_ready` is false (rekey: send when told).
+    InstallChild(Box<ChildSa>),
+    /// A rekeyed Child SA takes over the outbound direction.
+    UseOutbound {
+        session: SessionId,
+        spi_in: u32,
+    },
+    RemoveChild {
+        session: SessionId,
+        spi_in: u32,
+    },
+    /// The peer's address changed (NAT rebinding, MOBIKE).
+    Repath {
+        session: SessionId,
+        path: Path,
+        encapsulate: bool,
+    },
+    Event(SessionId, Event),
+}
+
+/// Keys and addresses of a Child SA, as plain values for the data plane. SPIs as on the wire.
+pub struct ChildSa {
+    pub session: SessionId,
+    /// SPI that the peer puts into packets to us.
+    pub spi_in: u32,
+    /// SPI that we put into packets to the peer.
+    pub spi_out: u32,
+    pub suite: EspSuite,
+    pub key_in: ChildKeys,
+    pub key_out: ChildKeys,
+    pub path: Path,
+    /// ESP in UDP (NAT, or forced), else IP protocol 50.
+    pub encapsulate: bool,
+    /// Negotiated selectors: our side and the peer's.
+    pub local: Vec<TrafficSelector>,
+    pub remote: Vec<TrafficSelector>,
+    /// The session's inner addresses (the peer's lease; for an initiator its own).
+    pub inner: Vec<IpAddr>,
+    /// `Some(old spi_in)` when this replaces a Child SA.
+    pub rekeys: Option<u32>,
+    /// False: keep sending on the old one until [`Output::UseOutbound`].
+    pub outbound_ready: bool,
+}
+
+impl std::fmt::Debug for ChildSa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChildSa")
+            .field("session", &self.session)
+            .field("spi_in", &format_args!("{:08x}", self.spi_in))
+            .field("spi_out", &format_args!("{:08x}", self.spi_out))
+            .field("suite", &self.suite)
+            .field("path", &self.path)
+            .field("encapsulate", &self.encapsulate)
+            .finish_non_exhaustive()
+    }
+}
+
+pub struct ChildKeys {
+    pub encryption: Zeroizing<Vec<u8>>,
+    pub integrity: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for ChildKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ChildKeys(..)")
+    }
+}
+
+/// Slow or foreign work.
+pub enum Question {
+    /// Responder: generate a key pair and agree with the peer's value in one go. -> [`Answer::KeyExchange`]
+    KeyExchange { group: Group, peer_public: Vec<u8> },
+    /// Initiator: generate. -> [`Answer::KeyPair`]
+    GenerateKeyPair { group: Group },
+    /// Initiator: agree. -> [`Answer::Agreed`]
+    Agree { private: PrivateKey, peer_public: Vec<u8> },
+    /// Sign with the key of this credential. -> [`Answer::Signature`]
+    Sign { credential: Credential, scheme: Scheme, data: Vec<u8> },
+    /// Responder: pass this EAP-Response on. -> [`Answer::Eap`]
+    Eap(EapQuestion),
+    /// Responder: may the holder of this verified certificate come in? -> [`Answer::Certificate`]
+    Certificate { identity: Identity, certificate: Box<Certificate>, request: AddressRequest },
+    /// Initiator: what does the EAP peer answer to this EAP-Request (or Success/Failure)? -> [`Answer::EapPeer`]
+    EapPeer { packet: Vec<u8> },
+}
+
+impl std::fmt::Debug for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::KeyExchange { .. } => "KeyExchange",
+            Self::GenerateKeyPair { .. } => "GenerateKeyPair",
+            Self::Agree { .. } => "Agree",
+            Self::Sign { .. } => "Sign",
+            Self::Eap(_) => "Eap",
+            Self::Certificate { .. } => "Certificate",
+            Self::EapPeer { .. } => "EapPeer",
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct EapQuestion {
+    /// The EAP-Response, whole.
+    pub packet: Vec<u8>,
+    /// The identity of the EAP-Response/Identity of this conversation, as bytes the client sent.
+    pub identity: Vec<u8>,
+    /// IDi, for the record only: never a key (two Windows clients send the same private address).
+    pub idi: Identity,
+    pub request: AddressRequest,
+}
+
+/// What the configuration payload asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AddressRequest {
+    /// The client asked for an IPv4 address, maybe for this one.
+    pub ipv4: bool,
+    pub ipv4_hint: Option<Ipv4Addr>,
+    pub ipv6: bool,
+    pub ipv6_hint: Option<Ipv6Addr>,
+}
+
+#[derive(Debug)]
+pub enum Answer {
+    KeyExchange(Result<(Vec<u8>, Zeroizing<Vec<u8>>), crypto::dh::BadPublicValue>),
+    KeyPair {
+        private: PrivateKey,
+        public: Vec<u8>,
+    },
+    Agreed(Result<Zeroizing<Vec<u8>>, crypto::dh::BadPublicValue>),
+    Signature(Result<Vec<u8>, String>),
+    Eap(EapAnswer),
+    Certificate(Result<Box<Grant>, Denial>),
+    /// `Some(packet)` to answer; `msk` once the method has made it.
+    EapPeer {
+        packet: Option<Vec<u8>>,
+        msk: Option<Zeroizing<Vec<u8>>>,
+    },
+}
+
+pub enum EapAnswer {
+    /// Another EAP-Request for the client.
+    Continue { packet: Vec<u8> },
+    /// EAP-Success, the MSK (empty: the method makes none), and what the login grants.
+    Success { packet: Vec<u8>, msk: Zeroizing<Vec<u8>>, grant: Box<Grant> },
+    /// EAP-Failure and why; the wire says AUTHENTICATION_FAILED.
+    Failure { packet: Vec<u8>, denial: Denial },
+}
+
+impl std::fmt::Debug for EapAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Continue { packet } => write!(f, "Continue({} bytes)", packet.len()),
+            Self::Success { grant, .. } => write!(f, "Success({})", grant.user),
+            Self::Failure { denial, .. } => write!(f, "Failure({})", denial.cause),
+        }
+    }
+}
+
+/// What the login gives the client.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// The authenticated user or machine: key for INITIAL_CONTACT, never IDi.
+    pub user: String,
+    pub ipv4: Option<Ipv4Addr>,
+    pub ipv6: Option<Ipv6Addr>,
+    /// Set when no requested address could be leased: the wire says INTERNAL_ADDRESS_FAILURE, the record this text.
+    pub address_failure: Option<String>,
+    pub dns: Vec<IpAddr>,
+    /// Inner networks that the client may reach (TSr is narrowed to these); empty: all.
+    pub selectors: Vec<TrafficSelector>,
+}
+
+/// A refused login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    pub stage: Stage,
+    /// One sentence for the record.
+    pub cause: String,
+}
+
+/// How far an attempt came (the design's stages).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    SaInit,
+    IkeAuth,
+    Eap,
+    Radius,
+    Policy,
+    Address,
+    ChildSa,
+    Up,
+}
+
+/// What the attempt record wants to know.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// First accepted IKE_SA_INIT (after a COOKIE, where one was demanded).
+    Started {
+        path: Path,
+        initiator: bool,
+    },
+    /// The session moved on.
+    Reached(Stage),
+    /// Proposals as text, one per proposal: `AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384`.
+    IkeProposals {
+        offered: Vec<String>,
+        accepted: Option<String>,
+    },
+    EspProposals {
+        offered: Vec<String>,
+        accepted: Option<String>,
+    },
+    /// NAT detection result.
+    Nat {
+        ours: bool,
+        theirs: bool,
+    },
+    /// IDi as text, and the credential (leaf subject) and AUTH method we chose.
+    Identified {
+        idi: String,
+    },
+    Presented {
+        certificate: String,
+        auth_method: String,
+    },
+    /// The peer's path moved (500 -> 4500, NAT rebinding).
+    Moved(Path),
+    /// IKE SA authenticated and first Child SA up.
+    Established {
+        user: String,
+        inner: Vec<IpAddr>,
+    },
+    Rekeyed {
+        ike: bool,
+    },
+    /// The last event of a session.
+    Closed(CloseReason, Option<Failure>),
+    /// A free line for the timeline.
+    Note(String),
+}
+
+/// Why an attempt ended before it was up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub stage: Stage,
+    pub fault: Fault,
+    /// The notify we sent, by its IANA name, where we sent one.
+    pub notify: Option<&'static str>,
+    /// One sentence: what and why.
+    pub cause: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// The peer broke the protocol.
+    PeerMisbehaved,
+    /// The peer speaks properly but wants what we do not do.
+    PeerIncompatible,
+    /// Bytes that do not parse.
+    Malformed,
+    /// Refused: credentials, policy, pool.
+    Refused,
+    /// Nothing came any more.
+    Silence,
+    /// RADIUS or another party we depend on.
+    Dependency,
+    Internal,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CloseReason {
+    /// The client sent DELETE.
+    PeerDeleted,
+    /// No answer to liveness or to another request of ours.
+    PeerLost,
+    Operator,
+    IdleTimeout,
+    SessionTimeout,
+    /// INITIAL_CONTACT of the same client.
+    Replaced,
+    Failed,
+    /// The gateway stops.
+    Shutdown,
+}
+
+/// Counters, by what happened to datagrams and exchanges. Plain numbers, read by the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub received: u64,
+    pub sent: u64,
+    pub malformed: u64,
+    pub forged: u64,
+    pub replayed: u64,
+    pub retransmits_answered: u64,
+    pub unknown_spi: u64,
+    pub cookies_sent: u64,
+    pub cookies_wrong: u64,
+    pub half_open_refused: u64,
+    pub out_of_window: u64,
+    pub unsupported_version: u64,
+}
+
+/// Why `poll_timeout` wants to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeoutReason {
+    Retransmit,
+    HalfOpen,
+    Liveness,
+    RekeyedDelete,
+    CookieSecret,
+}
+
+/// All IKE SAs of a gateway (or of a test client).
+pub struct Endpoint {
+    _random: Box<dyn Random>,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// `responder` is `None` for a pure client.
+    pub fn new(_responder: Option<ResponderConfig>, _random: Box<dyn Random>, _now: Instant) -> Self {
+        todo!()
+    }
+    pub fn handle(&mut self, _now: Instant, _input: Input) {
+        todo!()
+    }
+    pub fn poll_output(&mut self) -> Option<Output> {
+        todo!()
+    }
+    pub fn poll_timeout(&self) -> Option<(Instant, TimeoutReason)> {
+        todo!()
+    }
+    pub fn counters(&self) -> Counters {
+        todo!()
+    }
+    /// (half-open, established)
+    pub fn sessions(&self) -> (usize, usize) {
+        todo!()
+    }
+}

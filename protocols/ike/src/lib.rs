@@ -1,0 +1,10 @@
+//! IKEv2 (RFC 7296), responder and initiator, as a pure machine.
+//!
+//! [`Endpoint`] takes [`Input`]s with the time they happen, and gives [`Output`]s when polled. After every `handle`, poll outputs until
+//! `None`, then sleep until [`Endpoint::poll_timeout`]. Slow work leaves as [`Output::Ask`] and comes back as [`Input::Answer`]; the
+//! machine goes on answering liveness and retransmissions meanwhile.
+#![forbid(unsafe_code)]
+
+pub mod api;
+
+pub use api::*;
