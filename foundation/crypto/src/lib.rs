@@ -7,6 +7,8 @@ pub mod hash;
 pub mod prf;
 mod random;
 pub mod sign;
+#[cfg(test)]
+mod testing;
 
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use zeroize::{Zeroize, Zeroizing};
