@@ -1,0 +1,126 @@
+//! The configuration: TOML, drop-ins and environment in; a checked [`Config`] with all files read out.
+use ike::{CipherPolicy, ClientAuth, Limits, ResponderConfig, Timers};
+use pki::{Credential, TrustAnchors};
+use policy::network::Policy;
+use policy::pool::PoolConfig;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where the configuration is looked for unless told otherwise.
+pub const DEFAULT_PATH: &str = "/etc/evergate/evergate.toml";
+/// The control socket unless told otherwise.
+pub const DEFAULT_CONTROL_SOCKET: &str = "/run/evergate/control.sock";
+
+/// A checked configuration: every file read, every name resolved, every reference found.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The main file.
+    pub path: PathBuf,
+    pub server: Server,
+    pub certificates: Vec<NamedCredential>,
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// In order of preference.
+    pub radius: Vec<RadiusServer>,
+    pub pools: Vec<PoolConfig>,
+    /// In order; the first that matches decides.
+    pub policies: Vec<Policy>,
+    pub ciphers: CipherPolicy,
+    pub limits: Limits,
+    pub timers: Timers,
+    /// What works but deserves a look, one sentence each; to be logged at WARN.
+    pub warnings: Vec<String>,
+}
+
+/// `[server]`
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The gateway's identity: the DNS name that clients dial, and the default NAS-Identifier.
+    pub name: String,
+    pub control_socket: PathBuf,
+    /// A `tracing` filter such as `info` or `info,evergate=debug`.
+    pub log: String,
+    pub log_format: LogFormat,
+    /// Packet threads; 0: one per core.
+    pub threads: usize,
+    /// Name of the TUN device, at most 15 bytes.
+    pub tun: String,
+    /// MTU of the TUN device, 1280..=9000.
+    pub mtu: u16,
+    /// Where the policies' `time` conditions are read.
+    pub time_zone: jiff::tz::TimeZone,
+    /// Sessions at most.
+    pub max_sessions: usize,
+    /// Finished attempts kept for `evergate attempts`.
+    pub attempts_kept: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// `[[certificate]]`: a chain with its key under a name.
+#[derive(Debug, Clone)]
+pub struct NamedCredential {
+    pub name: String,
+    pub chain_file: PathBuf,
+    pub credential: Credential,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Ikev2,
+}
+
+/// `[[listener]]`
+#[derive(Debug, Clone)]
+pub struct Listener {
+    pub name: String,
+    pub protocol: Protocol,
+    /// Addresses to bind, of either family; unspecified ones (`0.0.0.0`, `::`) mean all.
+    pub addresses: Vec<IpAddr>,
+    /// Names of its certificates, as `[[certificate]]` spells them; the credentials in the same order.
+    pub certificates: Vec<String>,
+    pub credentials: Vec<Credential>,
+    pub auth: ClientAuth,
+    /// Authorities of client certificates; empty unless `auth` has `certificate`.
+    pub client_roots: Arc<TrustAnchors>,
+    /// UDP ports; 500 and 4500 everywhere but in tests.
+    pub ike_port: u16,
+    pub nat_port: u16,
+}
+
+/// `[[radius]]`
+#[derive(Debug, Clone)]
+pub struct RadiusServer {
+    /// What `radius_client` needs.
+    pub server: radius_client::Server,
+    /// The address as written: IP or host name (resolved when the configuration is loaded).
+    pub host: String,
+    pub nas_identifier: String,
+    pub nas_ip: Option<IpAddr>,
+}
+
+impl Config {
+    /// Settings of the IKE machine behind `listener`.
+    pub fn responder(&self, listener: &Listener) -> ResponderConfig {
+        ResponderConfig {
+            ciphers: self.ciphers.clone(),
+            credentials: listener.credentials.clone(),
+            server_name: self.server.name.clone(),
+            client_roots: Arc::clone(&listener.client_roots),
+            client_auth: listener.auth,
+            limits: self.limits,
+            timers: self.timers,
+        }
+    }
+
+    /// The RADIUS servers in order of preference.
+    pub fn radius_servers(&self) -> Vec<radius_client::Server> {
+        self.radius.iter().map(|radius| radius.server.clone()).collect()
+    }
+}

@@ -1,0 +1,238 @@
+//! What travels over the control socket: one JSON object a line, a [`Request`] answered by a [`Response`].
+//!
+//! Times are unix seconds, durations seconds unless the name says otherwise, octets and packets are counted from the client's side:
+//! `in` came from the client, `out` went to it.
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// An order or question to the running gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Request {
+    /// -> [`Response::Status`]
+    Status {},
+    /// All established sessions. -> [`Response::Sessions`]
+    Sessions {},
+    /// One session. -> [`Response::Session`] or [`Response::Error`]
+    Session { id: u64 },
+    /// Ends the session `id`, or all of `user` (compared without regard to case). Exactly one must be given. -> [`Response::Disconnected`]
+    Disconnect {
+        #[serde(default)]
+        id: Option<u64>,
+        #[serde(default)]
+        user: Option<String>,
+    },
+    /// Attempts, newest first. -> [`Response::Attempts`]
+    Attempts {
+        /// At most this many.
+        #[serde(default = "default_limit")]
+        limit: usize,
+        /// Only those of this user (compared without regard to case).
+        #[serde(default)]
+        user: Option<String>,
+        /// Only failed ones.
+        #[serde(default)]
+        failed: bool,
+    },
+    /// One attempt with its timeline. -> [`Response::Attempt`] or [`Response::Error`]
+    Attempt { id: String },
+}
+
+/// Attempts listed where nothing else is asked for.
+pub const DEFAULT_LIMIT: usize = 20;
+
+fn default_limit() -> usize {
+    DEFAULT_LIMIT
+}
+
+/// The gateway's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Response {
+    Status(Box<Status>),
+    Sessions {
+        sessions: Vec<Session>,
+    },
+    Session(Box<Session>),
+    /// The sessions that were told to end.
+    Disconnected {
+        ids: Vec<u64>,
+    },
+    Attempts {
+        attempts: Vec<AttemptSummary>,
+    },
+    Attempt(Box<AttemptDetail>),
+    /// The request could not be served; one sentence that names culprit and remedy.
+    Error {
+        message: String,
+    },
+}
+
+impl Response {
+    pub fn error(message: impl Into<String>) -> Self {
+        Self::Error { message: message.into() }
+    }
+}
+
+/// An established session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    pub id: u64,
+    /// Id of the attempt it came from; also the Acct-Session-Id.
+    pub attempt: String,
+    pub user: String,
+    /// The network policy that granted it.
+    pub policy: String,
+    /// `ikev2`
+    pub tunnel: String,
+    /// Outer address of the client.
+    pub client: SocketAddr,
+    /// Leased inner addresses.
+    pub inner: Vec<IpAddr>,
+    /// Unix time, seconds.
+    pub connected_at: u64,
+    pub since_secs: u64,
+    /// `AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384`
+    pub ike_suite: String,
+    pub esp_suite: String,
+    /// `none`, `client`, `gateway`, `both`
+    pub nat: String,
+    pub octets_in: u64,
+    pub octets_out: u64,
+    pub packets_in: u64,
+    pub packets_out: u64,
+    /// The RADIUS server that authenticated; `None` for certificates.
+    pub radius: Option<String>,
+}
+
+/// How an attempt stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Running,
+    Up,
+    /// Was up and ended.
+    Ended,
+    Failed,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Running => "running",
+            Self::Up => "up",
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// One line of the list of attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptSummary {
+    pub id: String,
+    /// Unix time, seconds.
+    pub started_at: u64,
+    pub client: SocketAddr,
+    /// Known from the EAP identity or the certificate on.
+    pub user: Option<String>,
+    /// Last stage reached: `sa_init, ike_auth, eap, radius, policy, address, child_sa, up`.
+    pub stage: String,
+    pub outcome: Outcome,
+    /// Why it failed or ended, one sentence.
+    pub cause: Option<String>,
+}
+
+/// Everything known of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptDetail {
+    #[serde(flatten)]
+    pub summary: AttemptSummary,
+    pub tunnel: String,
+    /// The address that was dialled.
+    pub gateway: SocketAddr,
+    pub timeline: Vec<TimelineLine>,
+    /// Timeline lines that were counted, not kept.
+    pub timeline_lost: u64,
+    /// Proposals of the peer, one a line.
+    pub offered: Vec<String>,
+    pub accepted: Vec<String>,
+    /// The network policies: each passed over with its reason, then the deciding one.
+    pub decision: Vec<String>,
+    /// The error number a Windows client shows for this: `13868 (ERROR_IPSEC_IKE_POLICY_MATCH)`.
+    pub windows_code: Option<String>,
+    /// What the administrator or the user can do about it.
+    pub fix: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelineLine {
+    /// Milliseconds since the attempt's first packet.
+    pub at_ms: u64,
+    pub text: String,
+}
+
+/// The gateway as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    /// The gateway's identity, `[server] name`.
+    pub name: String,
+    pub pid: u32,
+    /// Unix time, seconds.
+    pub started_at: u64,
+    pub uptime_secs: u64,
+    pub sessions: u64,
+    pub half_open: u64,
+    pub listeners: Vec<ListenerStatus>,
+    pub radius: Vec<RadiusStatus>,
+    pub pools: Vec<PoolStatus>,
+    pub dataplane: DataplaneStatus,
+    /// Counters of the IKE machine by name: `malformed`, `cookies_sent`, ..
+    pub ike: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    pub name: String,
+    /// `ikev2`
+    pub protocol: String,
+    pub sockets: Vec<SocketStatus>,
+}
+
+/// A bound socket: zero packets on 4500 while 500 counts says "blocked on the way".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketStatus {
+    pub address: SocketAddr,
+    /// Datagrams received since the start.
+    pub packets: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RadiusStatus {
+    pub name: String,
+    pub address: SocketAddr,
+    /// Counters by name: `sent`, `accepted`, `timeouts`, `dropped_authenticator`, ..
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Usage of one family of a pool; numbers saturate at `u64::MAX`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    pub pool: String,
+    /// `IPv4` or `IPv6`
+    pub family: String,
+    pub used: u64,
+    pub size: u64,
+}
+
+/// Totals since the start, and what was dropped, by reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataplaneStatus {
+    pub octets_in: u64,
+    pub octets_out: u64,
+    pub packets_in: u64,
+    pub packets_out: u64,
+    pub drops: BTreeMap<String, u64>,
+}
