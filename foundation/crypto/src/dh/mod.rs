@@ -1,0 +1,149 @@
+//! Diffie-Hellman groups of IKEv2. Slow: pure machines ask for it, they do not call it.
+mod modp;
+
+use crate::Random;
+use aws_lc_rs::agreement::{self, ECDH_P256, ECDH_P384, ECDH_P521, UnparsedPublicKey, X25519};
+use modp::Exponent;
+use zeroize::Zeroizing;
+
+/// Transform type 4, by its IANA number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Group {
+    /// 1024-bit MODP: only under the named legacy policy.
+    Modp1024 = 2,
+    Modp2048 = 14,
+    Modp3072 = 15,
+    Modp4096 = 16,
+    EcpP256 = 19,
+    EcpP384 = 20,
+    EcpP521 = 21,
+    Curve25519 = 31,
+}
+
+impl Group {
+    const ALL: [Self; 8] =
+        [Self::Modp1024, Self::Modp2048, Self::Modp3072, Self::Modp4096, Self::EcpP256, Self::EcpP384, Self::EcpP521, Self::Curve25519];
+
+    /// The group with this IANA number; `None` for one that Evergate does not have.
+    pub fn from_id(id: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|group| group.id() == id)
+    }
+    pub fn id(self) -> u16 {
+        self as u16
+    }
+    /// Length in bytes of a public value on the wire (MODP: the modulus; ECP: x and y, RFC 5903; 25519: 32).
+    pub fn public_len(self) -> usize {
+        match self {
+            Self::Modp1024 => 128,
+            Self::Modp2048 => 256,
+            Self::Modp3072 => 384,
+            Self::Modp4096 => 512,
+            Self::EcpP256 => 64,
+            Self::EcpP384 => 96,
+            Self::EcpP521 => 132,
+            Self::Curve25519 => 32,
+        }
+    }
+
+    fn curve(self) -> Option<&'static agreement::Algorithm> {
+        match self {
+            Self::Modp1024 | Self::Modp2048 | Self::Modp3072 | Self::Modp4096 => None,
+            Self::EcpP256 => Some(&ECDH_P256),
+            Self::EcpP384 => Some(&ECDH_P384),
+            Self::EcpP521 => Some(&ECDH_P521),
+            Self::Curve25519 => Some(&X25519),
+        }
+    }
+
+    /// What the crypto library has before x | y and RFC 5903 leaves out: the mark of an uncompressed point.
+    fn point_prefix(self) -> &'static [u8] {
+        if matches!(self, Self::EcpP256 | Self::EcpP384 | Self::EcpP521) { &[4] } else { &[] }
+    }
+}
+
+/// The peer's public value is not a usable element of the group (wrong length, 0, 1, p-1, not on the curve, low order).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("public value is no usable element of group {0:?}")]
+pub struct BadPublicValue(pub Group);
+
+/// A fresh private exponent; used once.
+pub struct PrivateKey {
+    pub(crate) group: Group,
+    secret: Secret,
+}
+
+enum Secret {
+    Modp(Exponent),
+    Curve(agreement::PrivateKey),
+}
+
+impl std::fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PrivateKey").field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
+impl PrivateKey {
+    /// A key pair: the private half and the public value as it goes into the KE payload. All of it follows from `random`, so a
+    /// seeded generator gives the same pair again.
+    pub fn generate(group: Group, random: &mut dyn Random) -> (Self, Vec<u8>) {
+        match group.curve() {
+            None => {
+                let exponent = Exponent::generate(group, random);
+                let public = exponent.public();
+                (Self { group, secret: Secret::Modp(exponent) }, public)
+            }
+            Some(curve) => Self::from_curve_key(group, random_scalar(curve, group, random)),
+        }
+    }
+    pub fn group(&self) -> Group {
+        self.group
+    }
+    /// The shared secret g^ir: fixed length, x coordinate alone for the ECP groups (RFC 5903 section 9).
+    pub fn agree(self, peer: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadPublicValue> {
+        let refused = BadPublicValue(self.group);
+        if peer.len() != self.group.public_len() {
+            return Err(refused);
+        }
+        match self.secret {
+            Secret::Modp(exponent) => exponent.raise(peer).ok_or(refused),
+            Secret::Curve(key) => {
+                let point = [self.group.point_prefix(), peer].concat();
+                let peer = UnparsedPublicKey::new(key.algorithm(), point);
+                agreement::agree(&key, peer, refused, |secret| Ok(Zeroizing::new(secret.to_vec())))
+            }
+        }
+    }
+
+    fn from_curve_key(group: Group, key: agreement::PrivateKey) -> (Self, Vec<u8>) {
+        // Every private key of a curve has a public one; only memory could fail here.
+        let public = key.compute_public_key().expect("a public key");
+        let public = public.as_ref()[group.point_prefix().len()..].to_vec();
+        (Self { group, secret: Secret::Curve(key) }, public)
+    }
+}
+
+/// A uniform scalar, by rejection: the library refuses 0 and everything from the order on, which for these curves befalls fewer than
+/// one candidate in 2^31.
+fn random_scalar(curve: &'static agreement::Algorithm, group: Group, random: &mut dyn Random) -> agreement::PrivateKey {
+    let mut candidate = Zeroizing::new([0; 66]);
+    let candidate = match group {
+        Group::EcpP521 => &mut candidate[..],
+        Group::EcpP384 => &mut candidate[..48],
+        _ => &mut candidate[..32],
+    };
+    for _ in 0..16 {
+        random.fill(candidate);
+        if group == Group::EcpP521 {
+            candidate[0] &= 1;
+        }
+        if let Ok(key) = agreement::PrivateKey::from_private_key(curve, candidate) {
+            return key;
+        }
+    }
+    // Sixteen refusals in a row mean a generator that stands still; no key is better than its key.
+    panic!("the random source yields no usable scalar for {group:?}");
+}
+
+#[cfg(test)]
+mod tests;
