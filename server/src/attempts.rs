@@ -1,0 +1,213 @@
+//! Attempt records: every login try, from its first packet, with a timeline and, on failure, the cause, the number that Windows shows
+//! and the fix. Logs, `evergate attempts` and `sessions` are views of these.
+use ike::{CloseReason, Failure, Stage};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Lines of one timeline; more are counted, not kept.
+const TIMELINE_LINES: usize = 64;
+
+/// Names one attempt in logs, accounting (Acct-Session-Id) and commands: start of this gateway in hex, a dash, a running number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(String);
+
+impl AttemptId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where an attempt stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Running,
+    Up,
+    /// It was up and ended regularly or by loss.
+    Ended(CloseReason),
+    Failed(Failure),
+}
+
+/// One login try.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    pub id: AttemptId,
+    /// `ikev2`.
+    pub tunnel: &'static str,
+    started: Instant,
+    /// Unix time, seconds.
+    pub started_at: u64,
+    pub ended_after: Option<Duration>,
+    pub client: SocketAddr,
+    pub gateway: SocketAddr,
+    pub user: Option<String>,
+    /// Last stage reached.
+    pub stage: Stage,
+    pub outcome: Outcome,
+    /// What the peer offered for the IKE SA and for the Child SA.
+    pub offered: Vec<String>,
+    pub accepted: Vec<String>,
+    /// The decision of the network policies, a line each.
+    pub decision: Vec<String>,
+    pub timeline: VecDeque<(Duration, String)>,
+    pub timeline_lost: u64,
+}
+
+impl Attempt {
+    /// Adds a line with its time since the start.
+    pub fn note(&mut self, now: Instant, text: impl Into<String>) {
+        if self.timeline.len() == TIMELINE_LINES {
+            self.timeline_lost += 1;
+            return;
+        }
+        self.timeline.push_back((now.saturating_duration_since(self.started), text.into()));
+    }
+
+    /// Notes a stage; it never goes back.
+    pub fn reach(&mut self, now: Instant, stage: Stage) {
+        if stage > self.stage {
+            self.stage = stage;
+            self.note(now, format!("stage {}", crate::explain::stage_name(stage)));
+        }
+    }
+}
+
+/// What starts an attempt.
+#[derive(Debug, Clone, Copy)]
+pub struct Start {
+    pub tunnel: &'static str,
+    pub client: SocketAddr,
+    pub gateway: SocketAddr,
+    pub now: Instant,
+    /// Seconds since 1970.
+    pub unix_time: u64,
+}
+
+/// The newest attempts, bounded in number.
+#[derive(Debug)]
+pub struct Attempts {
+    boot: u64,
+    next: u64,
+    keep: usize,
+    records: BTreeMap<u64, Attempt>,
+    /// Attempts that no longer run, oldest first: what is dropped to make room.
+    done: VecDeque<u64>,
+}
+
+/// A handle to a record in [`Attempts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptKey(u64);
+
+impl Attempts {
+    /// `boot`: unix time of this start, so that ids stay unique over restarts; `keep`: finished records kept at most.
+    pub fn new(boot: u64, keep: usize) -> Self {
+        Self { boot, next: 1, keep, records: BTreeMap::new(), done: VecDeque::new() }
+    }
+
+    pub fn start(&mut self, start: Start) -> AttemptKey {
+        let key = self.next;
+        self.next += 1;
+        let attempt = Attempt {
+            id: AttemptId(format!("{:08x}-{key}", self.boot)),
+            tunnel: start.tunnel,
+            started: start.now,
+            started_at: start.unix_time,
+            ended_after: None,
+            client: start.client,
+            gateway: start.gateway,
+            user: None,
+            stage: Stage::SaInit,
+            outcome: Outcome::Running,
+            offered: Vec::new(),
+            accepted: Vec::new(),
+            decision: Vec::new(),
+            timeline: VecDeque::new(),
+            timeline_lost: 0,
+        };
+        self.records.insert(key, attempt);
+        AttemptKey(key)
+    }
+
+    pub fn get(&self, key: AttemptKey) -> Option<&Attempt> {
+        self.records.get(&key.0)
+    }
+
+    pub fn get_mut(&mut self, key: AttemptKey) -> Option<&mut Attempt> {
+        self.records.get_mut(&key.0)
+    }
+
+    pub fn find(&self, id: &str) -> Option<&Attempt> {
+        let (boot, key) = id.split_once('-')?;
+        if boot != format!("{:08x}", self.boot) {
+            return None;
+        }
+        self.records.get(&key.parse().ok()?)
+    }
+
+    /// Ends an attempt and drops the oldest finished ones beyond the limit.
+    pub fn finish(&mut self, key: AttemptKey, now: Instant, outcome: Outcome) {
+        let Some(attempt) = self.records.get_mut(&key.0) else { return };
+        attempt.outcome = outcome;
+        attempt.ended_after = Some(now.saturating_duration_since(attempt.started));
+        self.done.push_back(key.0);
+        while self.done.len() > self.keep {
+            if let Some(oldest) = self.done.pop_front() {
+                self.records.remove(&oldest);
+            }
+        }
+    }
+
+    /// Newest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Attempt> {
+        self.records.values().rev()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(now: Instant) -> Start {
+        let address = "192.0.2.1:500".parse().unwrap();
+        Start { tunnel: "ikev2", client: address, gateway: address, now, unix_time: 1_700_000_000 }
+    }
+
+    #[test]
+    fn keeps_the_newest_finished_and_all_running() {
+        let now = Instant::now();
+        let mut attempts = Attempts::new(0x1234, 2);
+        let running = attempts.start(start(now));
+        for _ in 0..5 {
+            let key = attempts.start(start(now));
+            attempts.finish(key, now, Outcome::Ended(CloseReason::Operator));
+        }
+        assert_eq!(attempts.iter().count(), 3);
+        assert!(attempts.get(running).is_some());
+        assert_eq!(attempts.iter().next().unwrap().id.as_str(), "00001234-6");
+        assert!(attempts.find("00001234-6").is_some());
+        assert!(attempts.find("00001235-6").is_none());
+        assert!(attempts.find("nonsense").is_none());
+    }
+
+    #[test]
+    fn timelines_are_bounded_and_stages_never_go_back() {
+        let now = Instant::now();
+        let mut attempts = Attempts::new(1, 2);
+        let key = attempts.start(start(now));
+        let attempt = attempts.get_mut(key).unwrap();
+        attempt.reach(now, Stage::Radius);
+        attempt.reach(now, Stage::Eap);
+        assert_eq!(attempt.stage, Stage::Radius);
+        for _ in 0..100 {
+            attempt.note(now, "x");
+        }
+        assert_eq!(attempt.timeline.len(), TIMELINE_LINES);
+        assert_eq!(attempt.timeline_lost, 37);
+    }
+}

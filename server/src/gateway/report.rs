@@ -1,0 +1,181 @@
+//! Answers to the control socket.
+use super::{Gateway, Live, Now, Plane};
+use crate::attempts::{Attempt, Outcome};
+use crate::control::types::{self, AttemptDetail, AttemptSummary, PoolStatus, Request, Response, TimelineLine};
+use crate::explain;
+use ike::{CloseReason, SessionId};
+use std::collections::BTreeMap;
+
+/// Attempts listed at most, whatever is asked for.
+const LIST_MAX: usize = 10_000;
+
+/// The part of `status` that the control half knows.
+#[derive(Debug)]
+pub struct Summary {
+    pub sessions: u64,
+    pub half_open: u64,
+    pub pools: Vec<PoolStatus>,
+    pub ike: BTreeMap<String, u64>,
+}
+
+impl<P: Plane> Gateway<P> {
+    /// Serves a request; `None` for `status`, which the shell completes with what it knows itself.
+    pub fn control(&mut self, now: Now, request: &Request) -> Option<Response> {
+        Some(match request {
+            Request::Status {} => return None,
+            Request::Sessions {} => Response::Sessions { sessions: self.live.keys().filter_map(|&id| self.session(now, id)).collect() },
+            Request::Session { id } => match self.session(now, SessionId(*id)) {
+                Some(session) => Response::Session(Box::new(session)),
+                None => Response::error(format!("no session {id}; `evergate sessions` lists those that are up")),
+            },
+            Request::Disconnect { id, user } => self.disconnect(now, *id, user.as_deref()),
+            Request::Attempts { limit, user, failed } => Response::Attempts { attempts: self.list(*limit, user.as_deref(), *failed) },
+            Request::Attempt { id } => match self.attempts.find(id) {
+                Some(attempt) => Response::Attempt(Box::new(detail(attempt))),
+                None => Response::error(format!("no attempt {id:?} is kept; `evergate attempts` lists the newest")),
+            },
+        })
+    }
+
+    pub fn summary(&self) -> Summary {
+        let (half_open, sessions) = self.endpoint.sessions();
+        Summary { sessions: count(sessions), half_open: count(half_open), pools: self.pools(), ike: self.counters() }
+    }
+
+    fn disconnect(&mut self, now: Now, id: Option<u64>, user: Option<&str>) -> Response {
+        let ids: Vec<u64> = match (id, user) {
+            (Some(id), None) => self.live.get(&SessionId(id)).filter(|live| live.session.is_some()).map(|_| id).into_iter().collect(),
+            (None, Some(user)) => self.sessions_of(user),
+            _ => return Response::error("give either a session's id or a user"),
+        };
+        if ids.is_empty() {
+            return Response::error("no such session is up; `evergate sessions` lists them");
+        }
+        for &id in &ids {
+            self.close(now, SessionId(id), CloseReason::Operator);
+        }
+        Response::Disconnected { ids }
+    }
+
+    fn sessions_of(&self, user: &str) -> Vec<u64> {
+        let of_user = |live: &Live| live.session.as_ref().is_some_and(|session| same_user(&session.granted.user, user));
+        self.live.iter().filter(|(_, live)| of_user(live)).map(|(id, _)| id.0).collect()
+    }
+
+    fn session(&self, now: Now, id: SessionId) -> Option<types::Session> {
+        let live = self.live.get(&id)?;
+        let session = live.session.as_ref()?;
+        let traffic = self.plane.traffic(id);
+        Some(types::Session {
+            id: id.0,
+            attempt: self.attempts.get(live.attempt)?.id.to_string(),
+            user: session.granted.user.clone(),
+            policy: session.granted.policy.clone(),
+            tunnel: "ikev2".into(),
+            client: live.path.remote,
+            inner: session.inner.clone(),
+            connected_at: session.connected_at,
+            since_secs: session.age(now.instant).as_secs(),
+            ike_suite: live.ike_suite.clone().unwrap_or_default(),
+            esp_suite: live.esp_suite.clone().unwrap_or_default(),
+            nat: live.nat.into(),
+            octets_in: traffic.octets_in,
+            octets_out: traffic.octets_out,
+            packets_in: traffic.packets_in,
+            packets_out: traffic.packets_out,
+            radius: session.server.clone(),
+        })
+    }
+
+    fn list(&self, limit: usize, user: Option<&str>, failed: bool) -> Vec<AttemptSummary> {
+        let wanted = |attempt: &&Attempt| {
+            user.is_none_or(|user| attempt.user.as_deref().is_some_and(|of| same_user(of, user)))
+                && (!failed || matches!(attempt.outcome, Outcome::Failed(_)))
+        };
+        self.attempts.iter().filter(wanted).take(limit.min(LIST_MAX)).map(summary).collect()
+    }
+
+    fn pools(&self) -> Vec<PoolStatus> {
+        let status = |usage: policy::pool::Usage| PoolStatus {
+            pool: usage.pool,
+            family: usage.family.into(),
+            used: u64::try_from(usage.used).unwrap_or(u64::MAX),
+            size: u64::try_from(usage.size).unwrap_or(u64::MAX),
+        };
+        self.authority.pools.usage().into_iter().map(status).collect()
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let ike = self.endpoint.counters();
+        [
+            ("received", ike.received),
+            ("sent", ike.sent),
+            ("malformed", ike.malformed),
+            ("forged", ike.forged),
+            ("replayed", ike.replayed),
+            ("retransmits_answered", ike.retransmits_answered),
+            ("unknown_spi", ike.unknown_spi),
+            ("cookies_sent", ike.cookies_sent),
+            ("cookies_wrong", ike.cookies_wrong),
+            ("half_open_refused", ike.half_open_refused),
+            ("out_of_window", ike.out_of_window),
+            ("unsupported_version", ike.unsupported_version),
+            ("attempts", self.totals.attempts),
+            ("established", self.totals.established),
+            ("failed", self.totals.failed),
+            ("accounting_lost", self.totals.accounting_lost),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+}
+
+fn same_user(a: &str, b: &str) -> bool {
+    a.to_lowercase() == b.to_lowercase()
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn summary(attempt: &Attempt) -> AttemptSummary {
+    let (outcome, stage, cause) = match &attempt.outcome {
+        Outcome::Running => (types::Outcome::Running, attempt.stage, None),
+        Outcome::Up => (types::Outcome::Up, attempt.stage, None),
+        Outcome::Ended(reason) => (types::Outcome::Ended, attempt.stage, Some(explain::close_reason_name(*reason).to_owned())),
+        Outcome::Failed(failure) => (types::Outcome::Failed, failure.stage, Some(failure.cause.clone())),
+    };
+    AttemptSummary {
+        id: attempt.id.to_string(),
+        started_at: attempt.started_at,
+        client: attempt.client,
+        user: attempt.user.clone(),
+        stage: explain::stage_name(stage).into(),
+        outcome,
+        cause,
+    }
+}
+
+fn detail(attempt: &Attempt) -> AttemptDetail {
+    let failure = match &attempt.outcome {
+        Outcome::Failed(failure) => Some(failure),
+        _ => None,
+    };
+    let line = |(at, text): &(std::time::Duration, String)| TimelineLine {
+        at_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+        text: text.clone(),
+    };
+    AttemptDetail {
+        summary: summary(attempt),
+        tunnel: attempt.tunnel.into(),
+        gateway: attempt.gateway,
+        timeline: attempt.timeline.iter().map(line).collect(),
+        timeline_lost: attempt.timeline_lost,
+        offered: attempt.offered.clone(),
+        accepted: attempt.accepted.clone(),
+        decision: attempt.decision.clone(),
+        windows_code: failure.and_then(explain::windows_code).map(str::to_owned),
+        fix: failure.and_then(explain::fix).map(str::to_owned),
+    }
+}

@@ -1,0 +1,196 @@
+//! From "who are you" to "this is yours": RADIUS verdict, network policy, lease. The same for every tunnel type.
+use crypto::Zeroizing;
+use ike::Stage;
+use policy::network::{AddressRange, Decision, Facts, LocalTime, Method, Policy, Tunnel, decide};
+use policy::pool::{LeaseKey, Pools, Wanted};
+use radius_client::{Accept, FramedIp};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+/// What is known of a login besides its credentials.
+#[derive(Debug, Clone)]
+pub struct Login {
+    pub key: LeaseKey,
+    pub tunnel: Tunnel,
+    pub client: IpAddr,
+    pub wanted: Wanted,
+}
+
+/// Someone whose credentials were found good.
+#[derive(Debug)]
+pub struct Authenticated<'a> {
+    pub user: &'a str,
+    pub method: Method,
+    /// What the RADIUS server said; `None` where none was asked.
+    pub accept: Option<&'a Accept>,
+}
+
+/// What a granted login gets.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    pub user: String,
+    pub policy: String,
+    pub ipv4: Option<Ipv4Addr>,
+    pub ipv6: Option<Ipv6Addr>,
+    /// Why no address could be leased; then both are `None`.
+    pub address_failure: Option<String>,
+    pub dns: Vec<IpAddr>,
+    pub selectors: Vec<AddressRange>,
+    pub session_timeout: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
+    pub class: Vec<Vec<u8>>,
+    /// The decision in words, a line each.
+    pub trace: Vec<String>,
+}
+
+/// A refusal with its stage, for wire and record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    pub stage: Stage,
+    pub cause: String,
+    pub trace: Vec<String>,
+}
+
+/// Policies and pools of this gateway.
+#[derive(Debug)]
+pub struct Authority {
+    pub policies: Vec<Policy>,
+    pub pools: Pools,
+    pub zone: jiff::tz::TimeZone,
+}
+
+impl Authority {
+    /// Decides by policy and leases addresses. A failed lease is part of the grant: the tunnel protocol has its own words for it.
+    pub fn authorize(&mut self, login: &Login, who: &Authenticated<'_>, now: jiff::Timestamp) -> Result<Granted, Denied> {
+        let decision = self.decide(login, who, now);
+        let trace = trace_of(&decision);
+        let Some(policy) = decision.policy.clone().filter(|_| decision.granted) else {
+            return Err(Denied { stage: Stage::Policy, cause: refusal(&decision), trace });
+        };
+        let settings = &decision.settings;
+        let (lease, address_failure) = match self.lease(login, who, settings.pool.as_deref()) {
+            Ok(lease) => (lease, None),
+            Err(failure) => (policy::pool::Lease { ipv4: None, ipv6: None }, Some(format!("policy {policy:?}: {failure}"))),
+        };
+        let accept = who.accept;
+        Ok(Granted {
+            user: accept.and_then(|accept| accept.user_name.clone()).unwrap_or_else(|| who.user.to_owned()),
+            ipv4: lease.ipv4,
+            ipv6: lease.ipv6,
+            address_failure,
+            dns: dns(&settings.dns, accept),
+            selectors: settings.selectors.clone(),
+            session_timeout: shorter(settings.session_timeout, accept.and_then(|accept| accept.session_timeout)),
+            idle_timeout: shorter(settings.idle_timeout, accept.and_then(|accept| accept.idle_timeout)),
+            class: accept.map(|accept| accept.class.clone()).unwrap_or_default(),
+            policy,
+            trace,
+        })
+    }
+
+    /// Gives the addresses of a login back.
+    pub fn release(&mut self, key: &LeaseKey) {
+        self.pools.release(key);
+    }
+
+    fn decide(&self, login: &Login, who: &Authenticated<'_>, now: jiff::Timestamp) -> Decision {
+        let facts = Facts {
+            tunnel: login.tunnel,
+            method: who.method,
+            user: who.user,
+            client: login.client,
+            class: who.accept.map_or(&[], |accept| &accept.class),
+            filter_id: who.accept.map_or(&[], |accept| &accept.filter_id),
+            time: local_time(now, &self.zone),
+        };
+        decide(&self.policies, &facts)
+    }
+
+    fn lease(&mut self, login: &Login, who: &Authenticated<'_>, pool: Option<&str>) -> Result<policy::pool::Lease, String> {
+        let accept = who.accept;
+        let pool = accept.and_then(|accept| accept.framed_pool.as_deref()).or(pool);
+        let Some(pool) = pool else {
+            return Err("neither the policy (setting pool) nor RADIUS (Framed-Pool) names an address pool".into());
+        };
+        let mut wanted = login.wanted;
+        match accept.and_then(|accept| accept.framed_ip) {
+            Some(FramedIp::Fixed(address)) => wanted.ipv4_fixed = Some(address),
+            Some(FramedIp::NasChooses) => wanted.ipv4_hint = None,
+            Some(FramedIp::ClientChooses) | None => {}
+        }
+        wanted.ipv6_fixed = accept.and_then(|accept| accept.framed_ipv6);
+        self.pools.lease(pool, login.key.clone(), who.user, wanted).map_err(|error| error.to_string())
+    }
+}
+
+/// MSK of an Access-Accept, or the empty one.
+pub fn msk(accept: &Accept) -> Zeroizing<Vec<u8>> {
+    accept.msk.clone()
+}
+
+fn dns(settings: &[IpAddr], accept: Option<&Accept>) -> Vec<IpAddr> {
+    match accept {
+        Some(accept) if !accept.dns.is_empty() => accept.dns.clone(),
+        _ => settings.to_vec(),
+    }
+}
+
+fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+fn refusal(decision: &Decision) -> String {
+    match &decision.policy {
+        Some(policy) => format!("network policy {policy:?} denies (its conditions match, grant = false)"),
+        None if decision.passed_over.is_empty() => "no network policy is configured; without one everybody is denied".into(),
+        None => format!("none of {} network policies matches (default deny): {}", decision.passed_over.len(), passed_over(decision)),
+    }
+}
+
+fn passed_over(decision: &Decision) -> String {
+    let reasons: Vec<_> = decision.passed_over.iter().map(|passed| format!("{:?}: {}", passed.policy, passed.reason)).collect();
+    reasons.join("; ")
+}
+
+fn trace_of(decision: &Decision) -> Vec<String> {
+    let mut lines: Vec<_> =
+        decision.passed_over.iter().map(|passed| format!("policy {:?} does not match: {}", passed.policy, passed.reason)).collect();
+    lines.push(match &decision.policy {
+        Some(policy) => format!("policy {policy:?} decides: {}", if decision.granted { "grant" } else { "deny" }),
+        None => "no policy matches: deny".into(),
+    });
+    lines
+}
+
+/// Weekday and minute of `now` in `zone`.
+pub fn local_time(now: jiff::Timestamp, zone: &jiff::tz::TimeZone) -> LocalTime {
+    let local = now.to_zoned(zone.clone());
+    LocalTime {
+        weekday: local.weekday().to_monday_zero_offset().unsigned_abs(),
+        minute: u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_time_follows_the_zone() {
+        let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(2));
+        // 2026-11-20 is a Friday; 22:30 UTC is 00:30 on Saturday two hours east.
+        let now: jiff::Timestamp = "2026-11-20T22:30:00Z".parse().unwrap();
+        assert_eq!(local_time(now, &zone), LocalTime { weekday: 5, minute: 30 });
+    }
+
+    #[test]
+    fn the_shorter_timeout_wins() {
+        let (a, b) = (Duration::from_secs(10), Duration::from_secs(20));
+        assert_eq!(shorter(Some(a), Some(b)), Some(a));
+        assert_eq!(shorter(None, Some(b)), Some(b));
+        assert_eq!(shorter(None, None), None);
+    }
+}

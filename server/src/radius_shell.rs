@@ -1,0 +1,131 @@
+//! The sockets and the clock of the RADIUS client machine.
+use radius_client::{Client, Input, Output, SocketId};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The largest RADIUS packet (RFC 2865 section 3).
+const MAX_PACKET: usize = 4096;
+
+/// Datagrams on their way from the sockets to the machine.
+const INBOUND_QUEUE: usize = 1024;
+
+/// What the gateway hears back: outcomes of requests.
+pub type Outcomes = Sender<Output>;
+
+/// Counters per server, as last seen.
+pub type Counters = Vec<(String, radius_client::Counters)>;
+
+struct Socket {
+    socket: Arc<UdpSocket>,
+    reader: JoinHandle<()>,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Runs the machine until the gateway hangs up.
+pub async fn run(mut client: Client, mut requests: Receiver<Input>, outcomes: Outcomes, counters: watch::Sender<Counters>) {
+    let (inbound_tx, mut inbound) = tokio::sync::mpsc::channel(INBOUND_QUEUE);
+    let mut sockets = BTreeMap::new();
+    loop {
+        if drain(&mut client, &mut sockets, &inbound_tx, &outcomes).await.is_err() {
+            return;
+        }
+        counters.send_replace(client.counters());
+        let deadline = client.poll_timeout();
+        let input = tokio::select! {
+            request = requests.recv() => match request {
+                Some(request) => request,
+                None => return,
+            },
+            Some(input) = inbound.recv() => input,
+            () = sleep_until(deadline) => Input::Timeout,
+        };
+        client.handle(Instant::now(), input);
+    }
+}
+
+/// Sleeps until `deadline`, or for ever.
+pub async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+struct GatewayGone;
+
+async fn drain(
+    client: &mut Client,
+    sockets: &mut BTreeMap<SocketId, Socket>,
+    inbound: &Sender<Input>,
+    outcomes: &Outcomes,
+) -> Result<(), GatewayGone> {
+    while let Some(output) = client.poll_output() {
+        match output {
+            Output::Open { socket, source, peer } => match open(socket, source, peer, inbound.clone()).await {
+                Ok(opened) => {
+                    sockets.insert(socket, opened);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, ?source, %peer, "cannot open a RADIUS socket; is radius.source an address of this machine?");
+                    client.handle(Instant::now(), Input::Unreachable { socket, to: peer });
+                }
+            },
+            Output::Close { socket } => {
+                sockets.remove(&socket);
+            }
+            Output::Transmit { socket, to, bytes } => transmit(client, sockets, socket, to, &bytes).await,
+            outcome @ (Output::Eap { .. } | Output::Accounting { .. }) => outcomes.send(outcome).await.map_err(|_| GatewayGone)?,
+        }
+    }
+    Ok(())
+}
+
+async fn transmit(client: &mut Client, sockets: &BTreeMap<SocketId, Socket>, socket: SocketId, to: SocketAddr, bytes: &[u8]) {
+    let Some(opened) = sockets.get(&socket) else { return };
+    tracing::trace!(%to, bytes = bytes.len(), "radius request");
+    match opened.socket.send_to(bytes, to).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            client.handle(Instant::now(), Input::Unreachable { socket, to });
+        }
+        Err(error) => tracing::debug!(%to, %error, "radius request not sent; it will be repeated"),
+    }
+}
+
+async fn open(id: SocketId, source: Option<IpAddr>, peer: SocketAddr, inbound: Sender<Input>) -> std::io::Result<Socket> {
+    let any = if peer.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let socket = Arc::new(UdpSocket::bind((source.unwrap_or(any), 0)).await?);
+    // Connected, so that ICMP port unreachable reaches us: a closed port is a dead server at once.
+    socket.connect(peer).await?;
+    let reader = tokio::spawn(read(id, peer, socket.clone(), inbound));
+    Ok(Socket { socket, reader })
+}
+
+async fn read(id: SocketId, peer: SocketAddr, socket: Arc<UdpSocket>, inbound: Sender<Input>) {
+    let mut buffer = vec![0; MAX_PACKET + 1];
+    loop {
+        let input = match socket.recv_from(&mut buffer).await {
+            Ok((length, from)) => Input::Datagram { socket: id, from, bytes: buffer[..length].to_vec() },
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Input::Unreachable { socket: id, to: peer },
+            Err(error) => {
+                tracing::debug!(%peer, %error, "radius socket");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if inbound.send(input).await.is_err() {
+            return;
+        }
+    }
+}
