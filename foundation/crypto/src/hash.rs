@@ -61,7 +61,7 @@ pub fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
     }
     let inner_key = Zeroizing::new(block.map(|byte| byte ^ 0x36));
     let outer_key = Zeroizing::new(block.map(|byte| byte ^ 0x5c));
-    let mut inner = Md5::new_with_prefix(&*inner_key);
+    let mut inner = Md5::new_with_prefix(*inner_key);
     parts.iter().for_each(|part| inner.update(part));
     md5(&[&*outer_key, &inner.finalize()])
 }
