@@ -1,0 +1,5 @@
+"""A VPN laboratory in network namespaces: gateway, RADIUS server, LAN host, a NAT router and two strongSwan clients.
+
+`deploy/lab` is its command line; the interoperability tests and the benches use the modules directly.
+Python's standard library only.
+"""

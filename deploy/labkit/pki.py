@@ -1,0 +1,107 @@
+"""The laboratory's certificates, made with openssl."""
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from .shell import run
+
+GATEWAY_NAME = "vpn.example.test"
+RADIUS_NAME = "radius.example.test"
+ORGANISATION = "/C=DE/O=Example Test"
+
+CA_CONFIG = """
+[ca]
+default_ca = lab
+[lab]
+database = {database}
+new_certs_dir = {folder}
+rand_serial = yes
+default_md = sha256
+policy = anything
+copy_extensions = copy
+unique_subject = no
+x509_extensions = leaf
+[anything]
+countryName = optional
+organizationName = optional
+commonName = supplied
+[leaf]
+basicConstraints = critical, CA:FALSE
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+"""
+
+# name -> (issuer, key, common name, subject alternative name, extended key usage, days from now: start, end)
+LEAVES = {
+    "gateway-rsa": ("ca", "rsa", GATEWAY_NAME, f"DNS:{GATEWAY_NAME}", "serverAuth,1.3.6.1.5.5.8.2.2", -1, 730),
+    "gateway-ecdsa": ("ca", "p256", GATEWAY_NAME, f"DNS:{GATEWAY_NAME}", "serverAuth,1.3.6.1.5.5.8.2.2", -1, 730),
+    "radius": ("ca", "rsa", RADIUS_NAME, f"DNS:{RADIUS_NAME}", "serverAuth", -1, 730),
+    "alice": ("ca", "rsa", "alice", "email:alice@example.test", "clientAuth", -1, 730),
+    "machine-rsa": ("ca", "rsa", "pc1.example.test", "DNS:pc1.example.test", "clientAuth", -1, 730),
+    "machine-ecdsa": ("ca", "p256", "pc2.example.test", "DNS:pc2.example.test", "clientAuth", -1, 730),
+    "machine-p384": ("ca", "p384", "pc3.example.test", "DNS:pc3.example.test", "clientAuth", -1, 730),
+    "machine-ed25519": ("ca", "ed25519", "pc4.example.test", "DNS:pc4.example.test", "clientAuth", -1, 730),
+    "machine-expired": ("ca", "rsa", "pc9.example.test", "DNS:pc9.example.test", "clientAuth", -400, -30),
+    "machine-no-purpose": ("ca", "p256", "pc8.example.test", "DNS:pc8.example.test", "serverAuth", -1, 730),
+    "other-gateway": ("other-ca", "rsa", GATEWAY_NAME, f"DNS:{GATEWAY_NAME}", "serverAuth", -1, 730),
+    "other-machine": ("other-ca", "rsa", "pc1.example.test", "DNS:pc1.example.test", "clientAuth", -1, 730),
+}
+KEYS = {
+    "rsa": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+    "p256": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    "p384": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
+    "ed25519": ["-algorithm", "ED25519"],
+}
+
+
+class Pki:
+    """Certificates (NAME.pem) and PKCS#8 keys (NAME.key) in one folder."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def cert(self, name):
+        return self.folder / f"{name}.pem"
+
+    def key(self, name):
+        return self.folder / f"{name}.key"
+
+    def make(self):
+        """Makes everything once; a folder that is complete stays as it is."""
+        if (self.folder / "complete").exists():
+            return self
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._authority("ca", "Evergate Lab Root CA")
+        self._authority("other-ca", "Another Root CA")
+        for name in LEAVES:
+            self._leaf(name)
+        (self.folder / "complete").touch()
+        return self
+
+    def _new_key(self, name, kind):
+        run(["openssl", "genpkey", *KEYS[kind], "-out", self.key(name)])
+        self.key(name).chmod(0o600)
+
+    def _authority(self, name, common_name):
+        self._new_key(name, "rsa")
+        extensions = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"]
+        added = [part for extension in extensions for part in ("-addext", extension)]
+        subject = f"{ORGANISATION}/CN={common_name}"
+        run(["openssl", "req", "-x509", "-new", "-key", self.key(name), "-subj", subject, "-days", "3650", "-sha256", *added, "-out", self.cert(name)])
+        database = self.folder / f"{name}.index"
+        database.touch()
+        (self.folder / f"{name}.cnf").write_text(CA_CONFIG.format(database=database, folder=self.folder))
+
+    def _leaf(self, name):
+        issuer, kind, common_name, alternative, purpose, start, end = LEAVES[name]
+        self._new_key(name, kind)
+        request = self.folder / f"{name}.csr"
+        added = ["-addext", f"subjectAltName={alternative}", "-addext", f"extendedKeyUsage={purpose}", "-addext", "keyUsage=digitalSignature"]
+        run(["openssl", "req", "-new", "-key", self.key(name), "-subj", f"{ORGANISATION}/CN={common_name}", *added, "-out", request])
+        days = ["-startdate", _moment(start), "-enddate", _moment(end)]
+        signer = ["-config", self.folder / f"{issuer}.cnf", "-cert", self.cert(issuer), "-keyfile", self.key(issuer)]
+        run(["openssl", "ca", "-batch", "-notext", *signer, *days, "-in", request, "-out", self.cert(name)])
+        request.unlink()
+
+
+def _moment(days_from_now):
+    return (datetime.now(timezone.utc) + timedelta(days=days_from_now)).strftime("%Y%m%d%H%M%SZ")
