@@ -1,5 +1,6 @@
 //! Pure decisions: network policies, address pools and leases.
 #![forbid(unsafe_code)]
 
+pub mod glob;
 pub mod network;
 pub mod pool;

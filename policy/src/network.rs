@@ -1,6 +1,13 @@
 //! Ordered network policies: the first whose conditions all match decides; none means no.
+use crate::glob;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
+
+/// Entries of a condition's list that a reason spells out; the rest is counted.
+const NAMED_ENTRIES: usize = 4;
+/// Characters of one value that a reason spells out.
+const NAMED_CHARS: usize = 128;
 
 /// The facts of an attempt after authentication.
 #[derive(Debug, Clone)]
@@ -21,10 +28,28 @@ pub enum Tunnel {
     Sstp,
 }
 
+impl fmt::Display for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ikev2 => "ikev2",
+            Self::Sstp => "sstp",
+        })
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
     Eap,
     Certificate,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Eap => "eap",
+            Self::Certificate => "certificate",
+        })
+    }
 }
 
 /// Wall-clock time where the gateway stands.
@@ -34,6 +59,12 @@ pub struct LocalTime {
     pub weekday: u8,
     /// 0..=1439.
     pub minute: u16,
+}
+
+impl fmt::Display for LocalTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:02}:{:02}", day_name(self.weekday), self.minute / 60, self.minute % 60)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -65,13 +96,72 @@ pub struct AddressRange {
     pub end: IpAddr,
 }
 
-/// Days and minutes; `from > to` runs over midnight (the day is that of `from`).
+impl AddressRange {
+    /// Whether `address` lies in it; an IPv4-mapped IPv6 address counts as the IPv4 address it is.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.start, self.end, address.to_canonical()) {
+            (IpAddr::V4(start), IpAddr::V4(end), IpAddr::V4(address)) => (start..=end).contains(&address),
+            (IpAddr::V6(start), IpAddr::V6(end), IpAddr::V6(address)) => (start..=end).contains(&address),
+            _ => false,
+        }
+    }
+
+    /// Length of the prefix that this range is, if it is one.
+    fn prefix_len(&self) -> Option<u32> {
+        let (start, end, bits) = match (self.start, self.end) {
+            (IpAddr::V4(start), IpAddr::V4(end)) => (u128::from(start.to_bits()), u128::from(end.to_bits()), 32),
+            (IpAddr::V6(start), IpAddr::V6(end)) => (start.to_bits(), end.to_bits(), 128),
+            _ => return None,
+        };
+        let differing = start ^ end;
+        let host_bits = 128 - differing.leading_zeros();
+        let is_prefix = differing.trailing_ones() == host_bits && start & differing == 0;
+        is_prefix.then_some(bits - host_bits)
+    }
+}
+
+/// `10.0.0.0/8`, `192.0.2.7`, or `10.98.0.10-10.98.0.250`.
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix_len() {
+            _ if self.start == self.end => write!(f, "{}", self.start),
+            Some(len) => write!(f, "{}/{len}", self.start),
+            None => write!(f, "{}-{}", self.start, self.end),
+        }
+    }
+}
+
+/// Days and minutes; `from > to` runs over midnight (the day is that of `from`). `from` belongs to it, `to` (up to 1440) no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeWindow {
     /// Bit 0 = Monday.
     pub days: u8,
     pub from: u16,
     pub to: u16,
+}
+
+impl TimeWindow {
+    pub fn contains(&self, time: LocalTime) -> bool {
+        let on = |weekday: u8| weekday < 7 && self.days & (1 << weekday) != 0;
+        if self.from <= self.to {
+            return on(time.weekday) && (self.from..self.to).contains(&time.minute);
+        }
+        let yesterday = (time.weekday + 6) % 7;
+        (on(time.weekday) && time.minute >= self.from) || (on(yesterday) && time.minute < self.to)
+    }
+}
+
+/// `mon,tue,fri 08:00-18:00`
+impl fmt::Display for TimeWindow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let days: Vec<_> = (0..7).filter(|day| self.days & (1 << day) != 0).map(day_name).collect();
+        let (from, to) = (self.from, self.to);
+        write!(f, "{} {:02}:{:02}-{:02}:{:02}", days.join(","), from / 60, from % 60, to / 60, to % 60)
+    }
+}
+
+fn day_name(weekday: u8) -> &'static str {
+    ["mon", "tue", "wed", "thu", "fri", "sat", "sun"].get(usize::from(weekday)).copied().unwrap_or("?")
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,6 +192,67 @@ pub struct PassedOver {
     pub reason: String,
 }
 
-pub fn decide(_policies: &[Policy], _facts: &Facts<'_>) -> Decision {
-    todo!()
+/// The first policy whose conditions all match decides, grant or deny; where none does, the answer is no.
+pub fn decide(policies: &[Policy], facts: &Facts<'_>) -> Decision {
+    let mut passed_over = Vec::new();
+    for policy in policies {
+        match first_failing(&policy.conditions, facts) {
+            Some(reason) => passed_over.push(PassedOver { policy: policy.name.clone(), reason }),
+            None => {
+                return Decision {
+                    policy: Some(policy.name.clone()),
+                    granted: policy.grant,
+                    settings: policy.settings.clone(),
+                    passed_over,
+                };
+            }
+        }
+    }
+    Decision { policy: None, granted: false, settings: Settings::default(), passed_over }
+}
+
+/// The first condition that fails, in the order of the fields of [`Conditions`].
+fn first_failing(conditions: &Conditions, facts: &Facts<'_>) -> Option<String> {
+    let class: Vec<_> = facts.class.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect();
+    let class: Vec<&str> = class.iter().map(AsRef::as_ref).collect();
+    let filter_id: Vec<&str> = facts.filter_id.iter().map(String::as_str).collect();
+    fails("tunnel", &conditions.tunnel, |tunnel| *tunnel == facts.tunnel, || facts.tunnel.to_string())
+        .or_else(|| fails("method", &conditions.method, |method| *method == facts.method, || facts.method.to_string()))
+        .or_else(|| fails_pattern("user", &conditions.user, &[facts.user]))
+        .or_else(|| fails("client", &conditions.client, |range| range.contains(facts.client), || facts.client.to_canonical().to_string()))
+        .or_else(|| fails_pattern("class", &conditions.class, &class))
+        .or_else(|| fails_pattern("filter_id", &conditions.filter_id, &filter_id))
+        .or_else(|| fails("time", &conditions.time, |window| window.contains(facts.time), || facts.time.to_string()))
+}
+
+fn fails<T: fmt::Display>(name: &str, wanted: &[T], matches: impl Fn(&T) -> bool, got: impl Fn() -> String) -> Option<String> {
+    if wanted.is_empty() || wanted.iter().any(matches) {
+        return None;
+    }
+    let wanted = listed(wanted.iter().map(ToString::to_string));
+    Some(format!("{name} wanted {wanted}, got {}", got()))
+}
+
+fn fails_pattern(name: &str, wanted: &[String], got: &[&str]) -> Option<String> {
+    if wanted.is_empty() || wanted.iter().any(|pattern| got.iter().any(|text| glob::matches(pattern, text))) {
+        return None;
+    }
+    let wanted = listed(wanted.iter().map(|pattern| quoted(pattern)));
+    let got = if got.is_empty() { "none".to_owned() } else { listed(got.iter().map(|text| quoted(text))) };
+    Some(format!("{name} wanted {wanted}, got {got}"))
+}
+
+/// `a or b or c (and 3 more)`
+fn listed(entries: impl ExactSizeIterator<Item = String>) -> String {
+    let more = entries.len().saturating_sub(NAMED_ENTRIES);
+    let named = entries.take(NAMED_ENTRIES).collect::<Vec<_>>().join(" or ");
+    if more == 0 { named } else { format!("{named} (and {more} more)") }
+}
+
+/// Quoted with control characters escaped: the text may come from the wire.
+fn quoted(text: &str) -> String {
+    match text.char_indices().nth(NAMED_CHARS) {
+        Some((cut, _)) => format!("{:?}..", &text[..cut]),
+        None => format!("{text:?}"),
+    }
 }

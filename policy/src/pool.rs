@@ -1,5 +1,10 @@
 //! Address pools: ranges, leases, stickiness.
-use std::net::{Ipv4Addr, Ipv6Addr};
+mod space;
+
+use space::Space;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// A named pool. Ranges are inclusive and hold client addresses only: N addresses serve N clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub enum LeaseError {
     NoPool(String),
     #[error("pool {pool:?} has no {family} addresses and the client asks for nothing else")]
     NoFamily { pool: String, family: &'static str },
+    #[error("address {address} is no address for a client: RADIUS must send a unicast address or none")]
+    NotUnicast { address: String },
 }
 
 /// Usage of a pool, for `status`.
@@ -51,27 +58,284 @@ pub struct Usage {
     pub size: u128,
 }
 
+/// Addresses of a configured pool in this family, saturating.
+pub fn pool_size(config: &PoolConfig) -> (u128, u128) {
+    let pool = Pool::new(config);
+    (pool.ipv4.size(), pool.ipv6.size())
+}
+
 /// All pools and who holds what.
 #[derive(Debug, Default)]
-pub struct Pools {}
+pub struct Pools {
+    pools: Vec<Pool>,
+    leases: BTreeMap<LeaseKey, Lease>,
+    /// Every leased address, also those outside all ranges.
+    holders: BTreeMap<IpAddr, Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    name: String,
+    ipv4: Space,
+    ipv6: Space,
+}
+
+impl Pool {
+    fn new(config: &PoolConfig) -> Self {
+        let ipv4 = config.ipv4.iter().map(|(start, end)| (u128::from(start.to_bits()), u128::from(end.to_bits())));
+        let ipv6 = config.ipv6.iter().map(|(start, end)| (start.to_bits(), end.to_bits()));
+        Self { name: config.name.clone(), ipv4: Space::new(ipv4.collect()), ipv6: Space::new(ipv6.collect()) }
+    }
+
+    fn space(&mut self, family: Family) -> &mut Space {
+        match family {
+            Family::Ipv4 => &mut self.ipv4,
+            Family::Ipv6 => &mut self.ipv6,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+impl Family {
+    fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        }
+    }
+
+    fn address(self, number: u128) -> IpAddr {
+        match self {
+            // IPv4 spaces are made of 32-bit numbers: nothing is cut off.
+            Self::Ipv4 => IpAddr::V4(Ipv4Addr::from_bits(number as u32)),
+            Self::Ipv6 => IpAddr::V6(Ipv6Addr::from_bits(number)),
+        }
+    }
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// What one family of a lease asks for.
+struct Ask<'a> {
+    pool: usize,
+    family: Family,
+    owner: &'a Arc<str>,
+    fixed: Option<IpAddr>,
+    hint: Option<IpAddr>,
+    /// Position in the pool of the address of the other family.
+    pair: Option<u128>,
+}
 
 impl Pools {
     /// Overlapping ranges within or between pools are an error text naming both.
-    pub fn new(_pools: Vec<PoolConfig>) -> Result<Self, String> {
-        todo!()
+    pub fn new(pools: Vec<PoolConfig>) -> Result<Self, String> {
+        check(&pools)?;
+        Ok(Self { pools: pools.iter().map(Pool::new).collect(), ..Self::default() })
     }
+
     /// Leases for `owner` (the user). At least one wanted family must be had; a family the pool lacks is left out.
-    pub fn lease(&mut self, _pool: &str, _key: LeaseKey, _owner: &str, _wanted: Wanted) -> Result<Lease, LeaseError> {
-        todo!()
+    ///
+    /// An address is chosen in this order: the fixed one; the hint; the one this owner had last; (IPv6) the one at the position of the
+    /// leased IPv4 address; the lowest never used; the one unused for longest. A key that already holds a lease gets the same again.
+    pub fn lease(&mut self, pool: &str, key: LeaseKey, owner: &str, wanted: Wanted) -> Result<Lease, LeaseError> {
+        if let Some(lease) = self.leases.get(&key) {
+            return Ok(*lease);
+        }
+        let index = self.pools.iter().position(|known| known.name == pool).ok_or_else(|| LeaseError::NoPool(pool.to_owned()))?;
+        let owner: Arc<str> = owner.into();
+        let (ipv4, ipv6) = self.lease_families(index, &owner, wanted)?;
+        let lease = Lease { ipv4, ipv6 };
+        if ipv4.is_some() || ipv6.is_some() {
+            self.leases.insert(key, lease);
+        }
+        Ok(lease)
     }
-    pub fn release(&mut self, _key: &LeaseKey) {
-        todo!()
+
+    /// Gives back what `key` holds; a key that holds nothing is no error.
+    pub fn release(&mut self, key: &LeaseKey) {
+        let Some(lease) = self.leases.remove(key) else { return };
+        for address in addresses(lease) {
+            self.let_go(address);
+        }
     }
+
+    /// A row for each family of each pool, in configuration order.
     pub fn usage(&self) -> Vec<Usage> {
-        todo!()
+        let rows = self.pools.iter().flat_map(|pool| [(pool, Family::Ipv4, &pool.ipv4), (pool, Family::Ipv6, &pool.ipv6)]);
+        rows.filter(|(_, _, space)| space.size() > 0)
+            .map(|(pool, family, space)| Usage { pool: pool.name.clone(), family: family.name(), used: space.used(), size: space.size() })
+            .collect()
     }
-    /// Replaces the pools; running leases stay held even where their range is gone.
-    pub fn reconfigure(&mut self, _pools: Vec<PoolConfig>) -> Result<(), String> {
-        todo!()
+
+    /// Replaces the pools; running leases stay held even where their range is gone. On an error nothing changes.
+    pub fn reconfigure(&mut self, pools: Vec<PoolConfig>) -> Result<(), String> {
+        check(&pools)?;
+        let old = std::mem::replace(&mut self.pools, pools.iter().map(Pool::new).collect());
+        for address in self.holders.keys() {
+            for pool in &mut self.pools {
+                pool.space(Family::of(*address)).take(number(*address));
+            }
+        }
+        for old in old {
+            if let Some(pool) = self.pools.iter_mut().find(|pool| pool.name == old.name) {
+                pool.ipv4.inherit(old.ipv4);
+                pool.ipv6.inherit(old.ipv6);
+            }
+        }
+        Ok(())
     }
+
+    fn lease_families(
+        &mut self,
+        pool: usize,
+        owner: &Arc<str>,
+        wanted: Wanted,
+    ) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), LeaseError> {
+        let mut refused = Vec::new();
+        let mut ipv4 = None;
+        if wanted.ipv4 {
+            let (fixed, hint) = (wanted.ipv4_fixed.map(IpAddr::V4), wanted.ipv4_hint.map(IpAddr::V4));
+            match self.choose(&Ask { pool, family: Family::Ipv4, owner, fixed, hint, pair: None }) {
+                Ok(address) => ipv4 = Some(address),
+                Err(error) if fixed.is_some() => return Err(error),
+                Err(error) => refused.push(error),
+            }
+        }
+        let mut ipv6 = None;
+        if wanted.ipv6 {
+            let (fixed, hint) = (wanted.ipv6_fixed.map(IpAddr::V6), wanted.ipv6_hint.map(IpAddr::V6));
+            let pair = ipv4.and_then(|address| self.pools[pool].ipv4.index_of(number(address)));
+            match self.choose(&Ask { pool, family: Family::Ipv6, owner, fixed, hint, pair }) {
+                Ok(address) => ipv6 = Some(address),
+                Err(error) if fixed.is_some() => {
+                    ipv4.into_iter().for_each(|address| self.let_go(address));
+                    return Err(error);
+                }
+                Err(error) => refused.push(error),
+            }
+        }
+        if ipv4.is_none() && ipv6.is_none() {
+            // An exhausted family says more than a missing one.
+            refused.sort_by_key(|error| matches!(error, LeaseError::NoFamily { .. }));
+            if let Some(error) = refused.into_iter().next() {
+                return Err(error);
+            }
+        }
+        Ok((ipv4.and_then(as_ipv4), ipv6.and_then(as_ipv6)))
+    }
+
+    /// Finds, takes and notes one address.
+    fn choose(&mut self, ask: &Ask<'_>) -> Result<IpAddr, LeaseError> {
+        let address = match ask.fixed {
+            Some(address) => self.take_fixed(address)?,
+            None => self.take_from_pool(ask)?,
+        };
+        self.holders.insert(address, Arc::clone(ask.owner));
+        self.pools[ask.pool].space(ask.family).remember(ask.owner, number(address));
+        Ok(address)
+    }
+
+    /// Takes an address that must be had, in whatever pool it lies or in none.
+    fn take_fixed(&mut self, address: IpAddr) -> Result<IpAddr, LeaseError> {
+        if !is_client_address(address) {
+            return Err(LeaseError::NotUnicast { address: address.to_string() });
+        }
+        if let Some(holder) = self.holders.get(&address) {
+            return Err(LeaseError::InUse { address: address.to_string(), holder: holder.to_string() });
+        }
+        for pool in &mut self.pools {
+            pool.space(Family::of(address)).take(number(address));
+        }
+        Ok(address)
+    }
+
+    fn take_from_pool(&mut self, ask: &Ask<'_>) -> Result<IpAddr, LeaseError> {
+        let pool = &mut self.pools[ask.pool];
+        let name = pool.name.clone();
+        let space = pool.space(ask.family);
+        if space.size() == 0 {
+            return Err(LeaseError::NoFamily { pool: name, family: ask.family.name() });
+        }
+        let hinted = ask.hint.map(number).filter(|hint| space.take(*hint));
+        let taken = hinted
+            .or_else(|| space.take_remembered(ask.owner))
+            .or_else(|| ask.pair.and_then(|index| space.at_index(index)).filter(|address| space.take(*address)))
+            .or_else(|| space.take_any());
+        let (used, size) = (space.used(), space.size());
+        taken.map(|taken| ask.family.address(taken)).ok_or(LeaseError::Exhausted { pool: name, family: ask.family.name(), used, size })
+    }
+
+    fn let_go(&mut self, address: IpAddr) {
+        if self.holders.remove(&address).is_none() {
+            return;
+        }
+        for pool in &mut self.pools {
+            pool.space(Family::of(address)).give_back(number(address));
+        }
+    }
+}
+
+fn addresses(lease: Lease) -> impl Iterator<Item = IpAddr> {
+    lease.ipv4.map(IpAddr::V4).into_iter().chain(lease.ipv6.map(IpAddr::V6))
+}
+
+fn as_ipv4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn as_ipv6(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    }
+}
+
+fn is_client_address(address: IpAddr) -> bool {
+    let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || broadcast)
+}
+
+/// Names are unique, ranges run upwards, none overlaps another, no pool is empty.
+fn check(pools: &[PoolConfig]) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    let mut ranges = Vec::new();
+    for pool in pools {
+        if !names.insert(&pool.name) {
+            return Err(format!("two pools are named {:?}", pool.name));
+        }
+        if pool.ipv4.is_empty() && pool.ipv6.is_empty() {
+            return Err(format!("pool {:?} has no addresses: give it ipv4 or ipv6 ranges", pool.name));
+        }
+        let ipv4 = pool.ipv4.iter().map(|(start, end)| (IpAddr::V4(*start), IpAddr::V4(*end)));
+        let ipv6 = pool.ipv6.iter().map(|(start, end)| (IpAddr::V6(*start), IpAddr::V6(*end)));
+        ranges.extend(ipv4.chain(ipv6).map(|(start, end)| (start, end, &pool.name)));
+    }
+    if let Some((start, end, name)) = ranges.iter().find(|(start, end, _)| start > end) {
+        return Err(format!("pool {name:?}: range {start}-{end} runs backwards"));
+    }
+    ranges.sort_unstable();
+    for pair in ranges.windows(2) {
+        let [(start, end, name), (next, next_end, next_name)] = pair else { continue };
+        if end.is_ipv4() == next.is_ipv4() && next <= end {
+            return Err(format!("pool {name:?} range {start}-{end} overlaps pool {next_name:?} range {next}-{next_end}"));
+        }
+    }
+    Ok(())
 }
