@@ -1,4 +1,5 @@
 //! Network policies: order, default deny, reasons.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 use policy::network::*;
 use proptest::prelude::*;
 

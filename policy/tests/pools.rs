@@ -1,4 +1,5 @@
 //! Pools against a naive model that scans, and the cases that the model's small ranges do not reach.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 use policy::pool::{Lease, LeaseError, LeaseKey, PoolConfig, Pools, Usage, Wanted};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
