@@ -6,5 +6,12 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod auth;
+pub mod cookie;
+pub mod keys;
+pub mod nat;
+pub mod proposal;
+pub mod selector;
+pub mod wire;
 
 pub use api::*;
