@@ -1,6 +1,15 @@
 //! Certificates: reading, chain and purpose checks, lint. Pure: DER and time come in as arguments.
 #![forbid(unsafe_code)]
 
+mod certificate;
+mod credential;
+mod date;
+mod lint;
+mod name;
+mod verify;
+
+pub use lint::lint_server;
+
 use crypto::sign::{KeyKind, SigningKey};
 use std::sync::Arc;
 
@@ -47,36 +56,12 @@ pub enum CertificateError {
     Key(#[from] crypto::sign::KeyError),
 }
 
-impl Certificate {
-    pub fn from_der(_der: &[u8]) -> Result<Self, CertificateError> {
-        todo!()
-    }
-    /// All certificates of a PEM text, in order.
-    pub fn from_pem(_pem: &[u8]) -> Result<Vec<Self>, CertificateError> {
-        todo!()
-    }
-    /// SHA-1 of the SubjectPublicKeyInfo: what CERTREQ lists (RFC 7296 section 3.7).
-    pub fn spki_sha1(&self) -> [u8; 20] {
-        todo!()
-    }
-}
-
 /// A certificate chain with its private key: what a listener presents.
 #[derive(Debug, Clone)]
 pub struct Credential {
     /// Leaf first, then intermediates; the root is left out.
     pub chain: Vec<Certificate>,
     pub key: Arc<SigningKey>,
-}
-
-impl Credential {
-    /// Reads both PEM texts and checks that they belong together.
-    pub fn from_pem(_chain: &[u8], _key: &[u8]) -> Result<Self, CertificateError> {
-        todo!()
-    }
-    pub fn leaf(&self) -> &Certificate {
-        &self.chain[0]
-    }
 }
 
 /// Roots that client certificates may chain to.
@@ -99,9 +84,9 @@ pub enum Purpose {
 pub enum Refused {
     #[error("certificate {subject} is signed by {issuer}, which leads to none of the accepted authorities")]
     UnknownIssuer { subject: String, issuer: String },
-    #[error("certificate {subject} expired at {not_after} (unix time)")]
+    #[error("certificate {subject} expired at {}", date::text(*.not_after))]
     Expired { subject: String, not_after: UnixTime },
-    #[error("certificate {subject} is not valid before {not_before} (unix time)")]
+    #[error("certificate {subject} is not valid before {}", date::text(*.not_before))]
     NotYetValid { subject: String, not_before: UnixTime },
     #[error("certificate {subject} lacks the extended key usage {wanted}")]
     WrongPurpose { subject: String, wanted: &'static str },
@@ -121,18 +106,6 @@ impl TrustAnchors {
     pub fn roots(&self) -> &[Certificate] {
         &self.roots
     }
-    /// Builds a path from `leaf` over `intermediates` (any order) to one of the roots and checks validity, purpose and, for a
-    /// server, `name`.
-    pub fn verify(
-        &self,
-        _leaf: &Certificate,
-        _intermediates: &[Certificate],
-        _purpose: Purpose,
-        _name: Option<&str>,
-        _now: UnixTime,
-    ) -> Result<(), Refused> {
-        todo!()
-    }
 }
 
 /// One thing about a server certificate that makes a client refuse, or may.
@@ -143,7 +116,5 @@ pub struct Lint {
     pub text: String,
 }
 
-/// What Windows, Apple or Android would stumble over in this credential, when dialled as one of `names`.
-pub fn lint_server(_credential: &Credential, _names: &[String], _now: UnixTime) -> Vec<Lint> {
-    todo!()
-}
+#[cfg(test)]
+mod tests;

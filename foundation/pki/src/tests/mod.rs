@@ -1,0 +1,4 @@
+mod fixture;
+mod lint;
+mod reading;
+mod verify;

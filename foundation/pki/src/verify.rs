@@ -1,0 +1,241 @@
+//! Path building and validation, and why a chain is refused.
+use crate::{Certificate, Purpose, Refused, TrustAnchors, UnixTime};
+use crypto::sign::KeyKind;
+use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime as PkiTime};
+use std::net::IpAddr;
+use std::time::Duration;
+use webpki::{
+    ALL_VERIFICATION_ALGS, EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
+    RequiredEkuNotFoundContext, anchor_from_trusted_cert,
+};
+use x509_parser::asn1_rs::FromDer;
+use x509_parser::certificate::X509Certificate;
+
+/// More intermediates than any real chain has; bounds the search that a stranger's certificates can cause.
+const MAX_INTERMEDIATES: usize = 8;
+
+const ANY_EKU: &str = "2.5.29.37.0";
+/// 2.5.29.37.0
+const ANY_EKU_DER: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
+
+impl TrustAnchors {
+    /// Builds a path from `leaf` over `intermediates` (any order, at most 8) to one of the roots and checks validity, purpose and
+    /// `name`, when one is given. The validity of the root counts too.
+    pub fn verify(
+        &self,
+        leaf: &Certificate,
+        intermediates: &[Certificate],
+        purpose: Purpose,
+        name: Option<&str>,
+        now: UnixTime,
+    ) -> Result<(), Refused> {
+        check_time(leaf, now)?;
+        check_purpose(leaf, purpose)?;
+        if let Some(name) = name.filter(|name| !is_made_out_to(leaf, name)) {
+            return Err(Refused::WrongName { subject: leaf.subject.clone(), name: name.to_owned() });
+        }
+        if intermediates.len() > MAX_INTERMEDIATES {
+            let reason = format!("comes with {} intermediates, more than {MAX_INTERMEDIATES}", intermediates.len());
+            return Err(Refused::Other { subject: leaf.subject.clone(), reason });
+        }
+        let (current, lapsed): (Vec<_>, Vec<_>) = self.roots.iter().partition(|root| check_time(root, now).is_ok());
+        let chain = Chain { leaf, intermediates, purpose, now };
+        let Err(error) = chain.build(&current) else {
+            return Ok(());
+        };
+        let lapsed = lapsed.into_iter().find(|root| chain.build(&[root]).is_ok());
+        lapsed.map_or(Ok(()), |root| check_time(root, now))?;
+        Err(chain.explain(&error, &self.roots))
+    }
+}
+
+struct Chain<'a> {
+    leaf: &'a Certificate,
+    intermediates: &'a [Certificate],
+    purpose: Purpose,
+    now: UnixTime,
+}
+
+impl<'a> Chain<'a> {
+    fn build(&self, roots: &[&Certificate]) -> Result<(), Error> {
+        let roots: Vec<_> = roots.iter().map(|root| CertificateDer::from(root.der.as_slice())).collect();
+        // A root that cannot serve as an anchor is named when its absence shows, in `explain_unknown_issuer`.
+        let anchors: Vec<TrustAnchor<'_>> = roots.iter().filter_map(|root| anchor_from_trusted_cert(root).ok()).collect();
+        let intermediates: Vec<_> = self.intermediates.iter().map(|der| CertificateDer::from(der.der.as_slice())).collect();
+        let leaf = CertificateDer::from(self.leaf.der.as_slice());
+        let leaf = EndEntityCert::try_from(&leaf)?;
+        let now = PkiTime::since_unix_epoch(Duration::from_secs(u64::try_from(self.now).unwrap_or(0)));
+        leaf.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &intermediates, now, self.purpose, None, None).map(|_| ())
+    }
+
+    /// Which certificate is to blame, and for what. The leaf's own validity, purpose and name have been checked before.
+    fn explain(&self, error: &Error, roots: &[Certificate]) -> Refused {
+        let other = |certificate: &Certificate, reason: String| Refused::Other { subject: certificate.subject.clone(), reason };
+        let mut chain = std::iter::once(self.leaf).chain(self.intermediates);
+        match error {
+            Error::UnknownIssuer => self.explain_unknown_issuer(roots),
+            Error::CertExpired { .. } | Error::CertNotValidYet { .. } => {
+                let refused = chain.find_map(|certificate| check_time(certificate, self.now).err());
+                refused.unwrap_or_else(|| other(self.leaf, error.to_string()))
+            }
+            Error::RequiredEkuNotFoundContext(_) => {
+                let refused = chain.find_map(|certificate| check_purpose(certificate, self.purpose).err());
+                refused.unwrap_or_else(|| other(self.leaf, error.to_string()))
+            }
+            Error::CaUsedAsEndEntity => other(self.leaf, "is an authority's certificate and cannot identify a peer".into()),
+            Error::EndEntityUsedAsCa => {
+                let culprit = self.intermediates.iter().find(|certificate| !certificate.is_ca).unwrap_or(self.leaf);
+                other(culprit, "has issued certificates although it is no authority (basic constraints lack CA)".into())
+            }
+            Error::PathLenConstraintViolated => other(self.leaf, "an authority above it allows fewer intermediates".into()),
+            Error::NameConstraintViolation => other(self.leaf, "an authority above it may not issue certificates for its names".into()),
+            Error::UnsupportedCertVersion => other(self.leaf, "is no X.509 version 3 certificate, or has such an intermediate".into()),
+            Error::UnsupportedCriticalExtension => {
+                other(self.leaf, "it or an intermediate has a critical extension that is not understood".into())
+            }
+            Error::UnsupportedSignatureAlgorithmContext(_) => self.explain_algorithm(),
+            Error::InvalidSignatureForPublicKey | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+                self.explain_signature(roots)
+            }
+            _ => other(self.leaf, format!("cannot be used: {error}")),
+        }
+    }
+
+    fn explain_unknown_issuer(&self, roots: &[Certificate]) -> Refused {
+        let top = self.top();
+        let named = roots.iter().find(|root| root.subject == top.issuer);
+        let unusable = named.and_then(|root| anchor_from_trusted_cert(&CertificateDer::from(root.der.as_slice())).err());
+        if let Some(error) = unusable {
+            let reason = format!("its issuer {} is accepted, but that certificate cannot be used: {error}", top.issuer);
+            return Refused::Other { subject: top.subject.clone(), reason };
+        }
+        Refused::UnknownIssuer { subject: top.subject.clone(), issuer: top.issuer.clone() }
+    }
+
+    fn explain_algorithm(&self) -> Refused {
+        let weak = std::iter::once(self.leaf).chain(self.intermediates).find_map(|certificate| {
+            let algorithm = weak_signature(&certificate.der)?;
+            Some((certificate, format!("is signed with {algorithm}, which is no longer accepted; have it issued anew with SHA-256")))
+        });
+        let (certificate, reason) =
+            weak.unwrap_or_else(|| (self.leaf, "it or an intermediate is signed with an algorithm that is not accepted".into()));
+        Refused::Other { subject: certificate.subject.clone(), reason }
+    }
+
+    fn explain_signature(&self, roots: &[Certificate]) -> Refused {
+        let mut issuers = self.intermediates.iter().chain(roots);
+        let chain = || std::iter::once(self.leaf).chain(self.intermediates);
+        let short = issuers.find_map(|issuer| match issuer.key_kind {
+            Some(KeyKind::Rsa { bits }) if bits < 2048 && chain().any(|issued| issued.issuer == issuer.subject) => Some((issuer, bits)),
+            _ => None,
+        });
+        let (certificate, reason) = match short {
+            Some((issuer, bits)) => (issuer, format!("is an authority with an RSA key of {bits} bits; at least 2048 are needed")),
+            None => {
+                let top = self.top();
+                let reason = format!(
+                    "the signature on it or on a certificate below it does not come from the key of its issuer ({}): is the accepted \
+                     authority an older one of the same name?",
+                    top.issuer
+                );
+                (top, reason)
+            }
+        };
+        Refused::Other { subject: certificate.subject.clone(), reason }
+    }
+
+    /// The last certificate reached from the leaf by following issuers among the intermediates.
+    fn top(&self) -> &'a Certificate {
+        let mut top = self.leaf;
+        for _ in 0..self.intermediates.len() {
+            let issuer = self.intermediates.iter().find(|candidate| candidate.subject == top.issuer && candidate.der != top.der);
+            match issuer {
+                Some(issuer) if !top.is_self_issued() => top = issuer,
+                _ => break,
+            }
+        }
+        top
+    }
+}
+
+fn check_time(certificate: &Certificate, now: UnixTime) -> Result<(), Refused> {
+    let subject = || certificate.subject.clone();
+    if now < certificate.not_before {
+        return Err(Refused::NotYetValid { subject: subject(), not_before: certificate.not_before });
+    }
+    if now > certificate.not_after {
+        return Err(Refused::Expired { subject: subject(), not_after: certificate.not_after });
+    }
+    Ok(())
+}
+
+fn check_purpose(certificate: &Certificate, purpose: Purpose) -> Result<(), Refused> {
+    let allowed = certificate.eku.as_ref().is_none_or(|eku| eku.iter().any(|oid| oid == purpose.oid() || oid == ANY_EKU));
+    if allowed { Ok(()) } else { Err(Refused::WrongPurpose { subject: certificate.subject.clone(), wanted: purpose.text() }) }
+}
+
+/// By SAN alone. An IP address may be an iPAddress or, as Windows wants it, a dNSName.
+fn is_made_out_to(certificate: &Certificate, name: &str) -> bool {
+    if certificate.dns_names.iter().any(|dns| dns.eq_ignore_ascii_case(name)) {
+        return true;
+    }
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return certificate.ip_addresses.contains(&address);
+    }
+    let der = CertificateDer::from(certificate.der.as_slice());
+    match (EndEntityCert::try_from(&der), ServerName::try_from(name)) {
+        (Ok(certificate), Ok(name)) => certificate.verify_is_valid_for_subject_name(&name).is_ok(),
+        _ => false,
+    }
+}
+
+/// Name of a signature algorithm that is known and refused.
+fn weak_signature(der: &[u8]) -> Option<&'static str> {
+    let (_, x509) = X509Certificate::from_der(der).ok()?;
+    match x509.signature_algorithm.algorithm.to_id_string().as_str() {
+        "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" => Some("RSA and SHA-1"),
+        "1.2.840.10045.4.1" => Some("ECDSA and SHA-1"),
+        "1.2.840.113549.1.1.4" => Some("RSA and MD5"),
+        "1.2.840.10040.4.3" | "2.16.840.1.101.3.4.3.2" => Some("DSA"),
+        _ => None,
+    }
+}
+
+impl Purpose {
+    pub(crate) fn oid(self) -> &'static str {
+        match self {
+            Self::Client => "1.3.6.1.5.5.7.3.2",
+            Self::Server => "1.3.6.1.5.5.7.3.1",
+        }
+    }
+    fn oid_der(self) -> &'static [u8] {
+        match self {
+            Self::Client => &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02],
+            Self::Server => &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01],
+        }
+    }
+    fn text(self) -> &'static str {
+        match self {
+            Self::Client => "clientAuth (1.3.6.1.5.5.7.3.2)",
+            Self::Server => "serverAuth (1.3.6.1.5.5.7.3.1)",
+        }
+    }
+}
+
+/// For every certificate of the path: no EKU extension at all, the wanted purpose, or any purpose.
+impl ExtendedKeyUsageValidator for Purpose {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        let mut present = Vec::new();
+        for purpose in purposes {
+            let purpose = purpose?;
+            if purpose == KeyPurposeId::new(self.oid_der()) || purpose == KeyPurposeId::new(ANY_EKU_DER) {
+                return Ok(());
+            }
+            present.push(purpose.to_decoded_oid());
+        }
+        if present.is_empty() {
+            return Ok(());
+        }
+        Err(Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext { required: KeyUsage::required(self.oid_der()), present }))
+    }
+}
