@@ -12,7 +12,9 @@ IKE = (
     "aes256-aes128-sha512-sha384-sha256-sha1-ecp384-ecp256-ecp521-x25519-modp4096-modp3072-modp2048",
     "aes256gcm16-aes128gcm16-chacha20poly1305-prfsha512-prfsha384-prfsha256-prfsha1-ecp384-ecp256-ecp521-x25519-modp4096-modp3072-modp2048",
 )
-ESP = ("aes256gcm16-aes128gcm16-chacha20poly1305", "aes256-aes128-sha512-sha384-sha256-sha1")
+PFS = "ecp384-ecp256-ecp521-x25519-modp4096-modp3072-modp2048"
+AEADS, CIPHERS = "aes256gcm16-aes128gcm16-chacha20poly1305", "aes256-aes128-sha512-sha384-sha256-sha1"
+ESP = (AEADS, CIPHERS, f"{AEADS}-{PFS}", f"{CIPHERS}-{PFS}", f"{AEADS}-esn")
 
 
 class ReferenceGateway:

@@ -1,0 +1,187 @@
+"""A session's life: rekeys, limits, endings, accounting."""
+import re
+import time
+
+from harness import case, check, setup
+from labkit import network
+from labkit.client import Profile
+from labkit.shell import wait_until
+
+
+@case("sessions", portable=True)
+def client_rekeys_the_child_sa(world):
+    client = world.login(Profile(addresses=("0.0.0.0", "::")))
+    with world.pinging():
+        for _ in range(3):
+            check(client.rekey_child(), "the Child SA was not rekeyed", client.charon.log.read_text().splitlines())
+            time.sleep(0.3)
+    check(wait_until(lambda: len(client.children()) == 1, 10), f"old Child SAs remain: {client.children()}")
+    world.ping(target=network.LAN_IPV6)
+
+
+@case("sessions", portable=True)
+def client_rekeys_the_ike_sa(world):
+    client = world.login()
+    addresses = client.addresses()
+    with world.pinging():
+        for _ in range(3):
+            check(client.rekey_ike(), "the IKE SA was not rekeyed", client.charon.log.read_text().splitlines())
+            time.sleep(0.3)
+    check(client.addresses() == addresses, f"the address changed from {addresses} to {client.addresses()}")
+    if world.evergate:
+        world.session_of("alice")
+    check(client.rekey_child(), "the Child SA cannot be rekeyed afterwards")
+    world.ping()
+
+
+@case("sessions", portable=True)
+def rekeys_behind_nat_under_load(world):
+    client = world.login(Profile(server=network.GATEWAY_IPV4_BEHIND_NAT))
+    with world.pinging():
+        check(client.rekey_child() and client.rekey_ike() and client.rekey_child(), "a rekey failed", client.charon.log.read_text().splitlines())
+        world.transfer(5, "down")
+
+
+@case("sessions")
+def framed_ip_address_is_honoured(world):
+    client = world.login(Profile(user="bob"))
+    check(client.addresses() == ["10.98.0.77"], f"assigned {client.addresses()}")
+
+
+@case("sessions")
+def session_timeout_ends_the_session(world):
+    client = world.login(Profile(user="carol"))
+    session = world.session_of("carol")
+    started = time.monotonic()
+    check(wait_until(lambda: client.session() is None, 10), "the session outlives its Session-Timeout")
+    check(time.monotonic() - started > 1.5, "the session ended too early")
+    world.no_sessions()
+    check(world.accounting(session["attempt"], "Stop")["Acct-Terminate-Cause"] == "Session-Timeout", "another terminate cause")
+    _ended(world, session, "session.timeout")
+
+
+@case("sessions")
+def accounting_counts_what_passed(world):
+    client = world.login(ping=False)
+    session = world.session_of("alice")
+    start = world.accounting(session["attempt"], "Start")
+    check(start["User-Name"] == "alice" and start["Framed-IP-Address"] == client.addresses()[0], f"{start}")
+    check(start.get("Class") == "0x7374616666", f"Class is not echoed: {start}")
+    count, size = 5, 972
+    world.ping(count=count, size=size)
+    # An echo's packet: payload, 8 octets ICMP, 20 octets IPv4.
+    octets = count * (size + 28)
+    live = world.session_of("alice")
+    check((live["octets_in"], live["octets_out"]) == (octets, octets), f"{live['octets_in']} in, {live['octets_out']} out instead of {octets}")
+    check((live["packets_in"], live["packets_out"]) == (count, count), f"{live['packets_in']} and {live['packets_out']} packets")
+    check(client.disconnect(), "no answer to DELETE")
+    stop = world.accounting(session["attempt"], "Stop")
+    found = [int(stop[f"Acct-{way}-{what}"]) for what in ("Octets", "Packets") for way in ("Input", "Output")]
+    check(found == [octets, octets, count, count], f"Stop says {found}")
+    check(stop["Acct-Terminate-Cause"] == "User-Request", f"{stop['Acct-Terminate-Cause']}")
+    check(int(stop["Acct-Session-Time"]) <= 10 and stop["User-Name"] == "alice", f"{stop}")
+
+
+@case("sessions")
+def accounting_tells_directions_apart(world):
+    client = world.login(ping=False)
+    session = world.session_of("alice")
+    world.transfer(3, "down")
+    check(client.disconnect(), "no answer to DELETE")
+    stop = world.accounting(session["attempt"], "Stop")
+    sent, received = int(stop["Acct-Output-Octets"]), int(stop["Acct-Input-Octets"])
+    check(3_000_000 < sent < 3_300_000 and received < 300_000, f"{sent} octets to the client, {received} from it")
+
+
+@case("sessions")
+def operator_disconnects_a_session(world):
+    client = world.login()
+    session = world.session_of("alice")
+    world.gateway.command("sessions", "disconnect", str(session["id"]))
+    check(wait_until(lambda: client.session() is None, 5), "the client was not told")
+    world.no_sessions()
+    check(world.accounting(session["attempt"], "Stop")["Acct-Terminate-Cause"] == "Admin-Reset", "another terminate cause")
+    _ended(world, session, "operator")
+
+
+@case("sessions")
+def client_deletes(world):
+    client = world.login()
+    session = world.session_of("alice")
+    check(client.disconnect(), "no answer to DELETE")
+    world.no_sessions()
+    _ended(world, session, "client.disconnected|delete")
+
+
+@case("sessions")
+def initial_contact_replaces_a_lost_session(world):
+    client = world.login()
+    old = world.session_of("alice")
+    client.stop(hard=True)
+    client = world.login(Profile(unique="replace"))
+    check(world.last.saw(r"generating IKE_AUTH request 1 \[.*N\(INIT_CONTACT\)"), "the client announced no INITIAL_CONTACT", world.last.log)
+    check(wait_until(lambda: [s["id"] for s in world.sessions()] != [] and old["id"] not in [s["id"] for s in world.sessions()], 5), f"{world.sessions()}")
+    world.session_of("alice")
+    world.accounting(old["attempt"], "Stop")
+    _ended(world, old, "replaced")
+
+
+@case("sessions")
+def no_initial_contact_keeps_other_sessions(world):
+    """Without INITIAL_CONTACT one user's sessions live side by side."""
+    world.login()
+    world.login(Profile(server=network.GATEWAY_IPV4_BEHIND_NAT), role="client2")
+    check(len(world.sessions()) == 2, f"{world.sessions()}")
+
+
+@case("sessions")
+def only_the_leased_address_may_send(world):
+    """A packet from another inner address than the leased one goes nowhere."""
+    world.login()
+    before = world.session_of("alice")
+    world.lab.network.exec("client", ["ip", "addr", "add", "10.98.0.200/32", "dev", "ipsec0"])
+    argv = ["ping", "-n", "-q", "-c", "2", "-i", "0.2", "-W", "1", "-I", "10.98.0.200", network.LAN_IPV4]
+    check(world.lab.network.exec("client", argv, check=False).returncode != 0, "a foreign source address was answered")
+    check(world.session_of("alice")["octets_out"] == before["octets_out"], "the gateway answered it")
+
+
+@setup("liveness")
+def short_liveness(config):
+    config["timers"] = {"liveness_interval": "1s", "retransmit_initial": "500ms", "retransmit_tries": 2}
+
+
+@case("liveness")
+def a_client_that_vanished_is_noticed(world):
+    client = world.login()
+    session = world.session_of("alice")
+    client.stop(hard=True)
+    world.no_sessions(20)
+    check(world.accounting(session["attempt"], "Stop")["Acct-Terminate-Cause"] == "Lost-Carrier", "another terminate cause")
+    _ended(world, session, "client.lost|no answer|silen")
+
+
+@case("liveness")
+def a_client_that_is_only_quiet_stays(world):
+    client = world.login()
+    time.sleep(4)
+    check(client.session() is not None, "the session was dropped")
+    world.session_of("alice")
+    world.ping()
+
+
+@case("shutdown")
+def sigterm_says_goodbye(world):
+    client = world.login()
+    session = world.session_of("alice")
+    status = world.gateway.stop()
+    check(status == 0, f"the gateway ended with {status}")
+    check(wait_until(lambda: client.session() is None, 5), "the client was not told")
+    check(world.accounting(session["attempt"], "Stop")["Acct-Terminate-Cause"] == "NAS-Reboot", "another terminate cause")
+    world.gateway.start()
+    world.login()
+
+
+def _ended(world, session, cause):
+    attempt = wait_until(lambda: next((a for a in world.attempts() if a["id"] == session["attempt"] and a["outcome"] == "ended"), None), 5)
+    check(attempt, f"attempt {session['attempt']} is not recorded as ended")
+    check(re.search(cause, attempt["cause"] or "", re.I), f"the attempt ended because of {attempt['cause']!r}, expected /{cause}/")

@@ -1,0 +1,294 @@
+"""Cases, the world they run in, and the runner that reports."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+
+from labkit import network, peap
+from labkit.client import Profile
+from labkit.lab import Lab
+from labkit.radius import USERS, User
+from labkit.shell import LabError, in_namespace, wait_until
+
+# Log lines of either side that a failure shows.
+TAIL = 15
+CASES = []
+SETUPS = {}
+# Accounts of the tests: the laboratory's, with a session time short enough to wait for.
+TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (User("carol", reply={"Session-Timeout": 3}),)
+
+
+@dataclass(frozen=True)
+class Case:
+    group: str
+    name: str
+    function: object
+    # Whether it makes sense against a strongSwan gateway.
+    portable: bool
+
+    @property
+    def title(self):
+        return f"{self.group}.{self.name}"
+
+
+class Skip(Exception):
+    """The case cannot run here; the text says why."""
+
+
+def case(group, name=None, portable=False):
+    """Registers a case: a function that takes the World."""
+
+    def register(function):
+        CASES.append(Case(group, name or function.__name__, function, portable))
+        return function
+
+    return register
+
+
+def setup(group):
+    """Registers how a group changes the gateway's default configuration (a dict, in place)."""
+
+    def register(function):
+        SETUPS[group] = function
+        return function
+
+    return register
+
+
+class World:
+    """What a case sees: the laboratory with a gateway configured for its group."""
+
+    def __init__(self, lab, gateway, radius, evergate):
+        self.lab, self.gateway, self.radius, self.evergate = lab, gateway, radius, evergate
+        self.clients = {}
+
+    def client(self, role="client"):
+        """The client in a namespace, started. It keeps trying longer than the gateway waits for RADIUS."""
+        if role not in self.clients:
+            self.clients[role] = self.lab.client(role, tries=5)
+        return self.clients[role].start()
+
+    def login(self, profile=Profile(), role="client", ping=True):
+        """Logs in, checks that traffic passes, and returns the client."""
+        client = self.client(role)
+        outcome = client.connect(profile)
+        check(outcome.up, f"login as {profile.user} failed: {outcome.error}", outcome.log)
+        self.last = outcome
+        if ping:
+            self.ping(role, network.LAN_IPV4)
+        return client
+
+    def ping(self, role="client", target=network.LAN_IPV4, **options):
+        check(self.lab.network.ping(role, target, **options), f"no answer from {target} through the tunnel of {role}")
+
+    def transfer(self, megabytes, direction, role="client", host=network.LAN_IPV4):
+        moved = self.lab.transfer(role, megabytes, direction, host)
+        check(moved["whole"], f"content arrived damaged: {moved}")
+        return moved
+
+    def refused(self, profile, *, notify, stage, cause, role="client"):
+        """Logs in, expects a refusal: what the client saw, and exactly one attempt record with the right stage and cause."""
+        before = {attempt["id"] for attempt in self.attempts()}
+        outcome = self.client(role).connect(profile)
+        check(not outcome.up, f"login as {profile.user} came up", outcome.log)
+        if notify is not None:
+            check(notify in outcome.notifies, f"the client saw {sorted(outcome.notifies)}, not {notify}", outcome.log)
+        self.last = outcome
+        return self.record(before, stage, cause) if self.evergate else None
+
+    def record(self, before, stage, cause):
+        """The one attempt record since `before`, once it has failed."""
+
+        def failed():
+            fresh = [attempt for attempt in self.attempts() if attempt["id"] not in before]
+            return fresh if fresh and all(attempt["outcome"] == "failed" for attempt in fresh) else None
+
+        found = wait_until(failed, 5) or [attempt for attempt in self.attempts() if attempt["id"] not in before]
+        check(len(found) == 1, f"{len(found)} attempt records instead of one: {found}")
+        attempt = found[0]
+        check(attempt["outcome"] == "failed", f"the attempt is {attempt['outcome']}: {attempt}")
+        check(attempt["stage"] == stage, f"the attempt stopped at stage {attempt['stage']}, not {stage}: {attempt['cause']}")
+        check(re.search(cause, attempt["cause"] or "", re.I), f"the cause is {attempt['cause']!r}, expected /{cause}/")
+        return attempt
+
+    def attempts(self):
+        return self.gateway.json("attempts", "list", "--limit", "1000")["attempts"] if self.evergate else []
+
+    def attempt(self, identifier):
+        return self.gateway.json("attempts", "show", identifier)
+
+    def sessions(self):
+        return self.gateway.json("sessions", "list")["sessions"]
+
+    def session_of(self, user):
+        found = [session for session in self.sessions() if session["user"] == user]
+        check(len(found) == 1, f"{len(found)} sessions of {user}: {found}")
+        return found[0]
+
+    def no_sessions(self, seconds=5):
+        check(wait_until(lambda: not self.sessions(), seconds), f"sessions remain: {self.sessions()}")
+
+    def accounting(self, session_id, status, seconds=5):
+        """The accounting record of a session, once FreeRADIUS has it; exactly one."""
+
+        def wanted():
+            return [r for r in self.radius.accounting() if r.get("Acct-Session-Id") == session_id and r.get("Acct-Status-Type") == status]
+
+        found = wait_until(wanted, seconds)
+        check(len(found) == 1, f"{len(found)} accounting {status} records of session {session_id}: {found}")
+        return found[0]
+
+    def pinging(self, role="client", target=network.LAN_IPV4, interval=0.02):
+        return Pinging(self.lab.namespace(role), target, interval)
+
+    def tidy(self):
+        """Back to nothing connected, for the next case."""
+        self.radius.thaw()
+        for client in self.clients.values():
+            if client.charon.daemon.pid() is not None:
+                client.forget()
+        if self.evergate:
+            for session in self.sessions():
+                self.gateway.command("sessions", "disconnect", str(session["id"]), check=False)
+            wait_until(lambda: not self.sessions(), 5)
+
+
+class Pinging:
+    """A ping that runs beside what the case does; not one echo may be missing before the last that came."""
+
+    def __init__(self, namespace, target, interval):
+        argv = in_namespace(namespace, ["ping", "-n", "-i", interval, "-W", "2", target])
+        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def __enter__(self):
+        time.sleep(0.2)
+        return self
+
+    def __exit__(self, kind, *_):
+        time.sleep(0.5)
+        self._process.send_signal(signal.SIGINT)
+        output = self._process.communicate(timeout=10)[0]
+        if kind is not None:
+            return
+        seen = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", output)}
+        missing = set(range(1, max(seen, default=0) + 1)) - seen
+        check(len(seen) > 10, f"only {len(seen)} echoes came back: {output[-300:]}")
+        check(not missing, f"{len(missing)} of {max(seen)} echoes were lost: {sorted(missing)[:10]}")
+
+
+class Failed(AssertionError):
+    def __init__(self, message, log=()):
+        super().__init__(message)
+        self.log = list(log)
+
+
+def check(condition, message, log=()):
+    if not condition:
+        raise Failed(message, log)
+
+
+class Runner:
+    """Runs cases group by group, a fresh gateway for each group, and prints one line a case."""
+
+    def __init__(self, options):
+        self.options = options
+        self.evergate = options.gateway == "evergate"
+        self.lab = Lab(f"it{os.getpid()}")
+        self.passed, self.failed, self.skipped = 0, 0, 0
+
+    def run(self, cases):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        if not self.evergate:
+            cases = [case for case in cases if case.portable]
+        try:
+            self._prepare(cases)
+            for group in dict.fromkeys(case.group for case in cases):
+                self._group(group, [case for case in cases if case.group == group])
+        except LabError as error:
+            self.failed += 1
+            print(f"FAIL  laboratory: {error}", flush=True)
+        finally:
+            if not self.options.keep:
+                self.lab.down()
+        if self.skipped:
+            print(f"{self.skipped} skipped")
+        print(f"{self.passed} passed, {self.failed} failed")
+        return 1 if self.failed or not self.passed else 0
+
+    def _prepare(self, cases):
+        if any("peap" in case.name for case in cases):
+            try:
+                peap.ensure()
+            except LabError as error:
+                print(f"note: no PEAP plugin for the client: {str(error).splitlines()[0]}", flush=True)
+        self.lab.prepare()
+        self.radius = self.lab.radius(users=TEST_USERS).start()
+
+    def _group(self, group, cases):
+        gateway = self._gateway(group)
+        world = World(self.lab, gateway, self.radius, self.evergate)
+        try:
+            for each in cases:
+                self._case(world, each)
+        finally:
+            for client in world.clients.values():
+                client.stop()
+            gateway.stop()
+
+    def _gateway(self, group):
+        if not self.evergate:
+            return self.lab.reference().start()
+        gateway = self.lab.gateway(self.options.binary)
+        config = gateway.default_config()
+        SETUPS.get(group, lambda _: None)(config)
+        return gateway.start(config)
+
+    def _case(self, world, each):
+        started, log = time.monotonic(), world.gateway.daemon.log_file if self.evergate else world.gateway.charon.log
+        mark = log.stat().st_size if log.exists() else 0
+        problem = self._outcome(world, each)
+        try:
+            world.tidy()
+        except Exception as error:
+            problem = problem or error
+        if problem is None and world.gateway.pid() is None:
+            problem = Failed("the gateway died")
+        line = f"{each.title} ({time.monotonic() - started:.1f} s)"
+        if isinstance(problem, Skip):
+            self.skipped += 1
+            print(f"skip  {line}: {problem}", flush=True)
+        elif problem is None:
+            self.passed += 1
+            print(f"ok    {line}", flush=True)
+        else:
+            self.failed += 1
+            print(f"FAIL  {line}: {problem}", flush=True)
+            self._explain(problem, log, mark)
+        if world.gateway.pid() is None:
+            world.gateway = self._gateway(each.group)
+
+    @staticmethod
+    def _outcome(world, each):
+        try:
+            each.function(world)
+        except (Skip, Failed, LabError) as problem:
+            return problem
+        except Exception as error:
+            traceback.print_exc(file=sys.stdout)
+            return error
+        return None
+
+    @staticmethod
+    def _explain(problem, log, mark):
+        """The ends of both sides' logs."""
+        for line in getattr(problem, "log", [])[-TAIL:]:
+            print(f"        client | {line}")
+        with open(log, errors="replace") as file:
+            file.seek(mark)
+            for line in file.read().splitlines()[-TAIL:]:
+                print(f"        gateway| {line}")
+        sys.stdout.flush()
