@@ -14,7 +14,7 @@ IKE = (
 )
 PFS = "ecp384-ecp256-ecp521-x25519-modp4096-modp3072-modp2048"
 AEADS, CIPHERS = "aes256gcm16-aes128gcm16-chacha20poly1305", "aes256-aes128-sha512-sha384-sha256-sha1"
-ESP = (AEADS, CIPHERS, f"{AEADS}-{PFS}", f"{CIPHERS}-{PFS}", f"{AEADS}-esn")
+ESP = (AEADS, CIPHERS, f"{AEADS}-{PFS}", f"{CIPHERS}-{PFS}")
 
 
 class ReferenceGateway:

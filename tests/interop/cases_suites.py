@@ -78,13 +78,6 @@ def group_modp1024_under_compat(world):
     _ike(world, "aes256-sha1-modp1024", "AES_CBC-256", "HMAC_SHA1_96", group="MODP_1024")
 
 
-@case("suites", portable=True)
-def esp_with_extended_sequence_numbers(world):
-    client = world.login(Profile(esp=("aes256gcm16-esn",)))
-    check(client.children()[0].get("esn") == "1", f"{client.children()[0]}")
-    world.transfer(1, "down")
-
-
 @case("baseline")
 def offered_groups_but_not_the_first(world):
     """The client guesses a group that the gateway does not take, and is told a better one."""
