@@ -189,10 +189,11 @@ def _client(lab, arguments):
 
 def _connect(lab, arguments):
     client = _client(lab, arguments)
-    if arguments.method == "eap-peap" and peap.ensure() and client.session() is None:
-        # Its daemon must start with the plugin.
+    if arguments.method == "eap-peap" and not peap.installed():
+        # The daemon must start with the plugin.
+        peap.ensure()
         client.stop()
-        client = lab.client(_role(arguments))
+        client = _client(lab, arguments)
     path = "nat" if arguments.second and arguments.path == "direct" else arguments.path
     user = "alice@example.test" if arguments.method == "eap-tls" and arguments.user == "alice" else arguments.user
     certificate = arguments.certificate or ("alice" if arguments.method == "eap-tls" else "machine-rsa")

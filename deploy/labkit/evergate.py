@@ -73,7 +73,7 @@ class Gateway:
             raise LabError(f"{self.binary} does not exist: build it with `cargo build --release -p evergate`")
         self.control_socket.unlink(missing_ok=True)
         argv = [self.binary, "run", "--config", self.config_file]
-        self.daemon.start(argv, ready=self._answers, what="the gateway", env=dict(os.environ, NO_COLOR="1"))
+        self.daemon.start(argv, ready=self._answers, what="the gateway", env=_environment())
         return self
 
     def stop(self):
@@ -84,10 +84,15 @@ class Gateway:
 
     def command(self, *arguments, check=True):
         """Runs an `evergate` command against this gateway."""
-        return run([self.binary, *arguments, "--config", self.config_file], check=check, timeout=30)
+        return run([self.binary, *arguments, "--config", self.config_file], check=check, timeout=30, env=_environment())
 
     def json(self, *arguments):
         return json.loads(self.command(*arguments, "--json").stdout)
 
     def _answers(self):
         return self.control_socket.exists() and self.command("status", "--json", check=False).returncode == 0
+
+
+def _environment():
+    """Ours without the variables that would change the gateway's configuration."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("EVERGATE__")} | {"NO_COLOR": "1"}

@@ -11,7 +11,7 @@ from .shell import LabError, run, say
 CACHE = Path("/var/cache/evergate-lab")
 PLUGIN = "libstrongswan-eap-peap.so"
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
-NEEDED = {"/usr/bin/cc": "gcc", "/usr/bin/make": "make", "/usr/include/openssl/evp.h": "libssl-dev", "/usr/bin/bzip2": "bzip2", "/usr/bin/dpkg-source": "dpkg-dev"}
+NEEDED = {"/usr/bin/cc": "gcc", "/usr/include/stdlib.h": "libc6-dev", "/usr/bin/make": "make", "/usr/include/openssl/evp.h": "libssl-dev", "/usr/bin/bzip2": "bzip2", "/usr/bin/dpkg-source": "dpkg-dev"}
 CONFIGURE = ["--prefix=/usr", "--sysconfdir=/etc", "--libexecdir=/usr/lib", "--with-ipsecdir=/usr/lib/ipsec", "--disable-defaults"]
 FEATURES = ["charon", "ikev2", "openssl", "nonce", "random", "socket-default", "kernel-netlink", "kdf", "hmac", "eap-identity", "eap-peap"]
 SUBPROJECTS = ("libstrongswan", "libtls", "libsimaka", "libtnccs", "libcharon")
