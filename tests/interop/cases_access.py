@@ -1,4 +1,5 @@
 """Ways that stay shut: each refusal shows the client the right notify and leaves exactly one attempt record with stage and cause."""
+import os
 import time
 
 from harness import case, check, setup
@@ -85,18 +86,10 @@ def pool_exhausted(world):
     check(client.addresses() == ["10.98.0.10"], f"assigned {client.addresses()}")
 
 
-@case("pool_of_one")
-def an_address_of_radius_that_is_taken(world):
-    """bob's Framed-IP-Address lies outside every pool's free part: it is his alone, and a second bob is refused."""
-    world.login(Profile(user="bob"))
-    second = Profile(server=network.GATEWAY_IPV4_BEHIND_NAT, user="bob")
-    world.refused(second, role="client2", notify="INT_ADDR_FAIL", stage="address", cause="10.98.0.77.*in use")
-
-
 @setup("policies")
 def policies(config):
     config["policy"] = [
-        {"name": "no guests", "action": "deny", "user": ["dave"]},
+        {"name": "no guests", "grant": False, "user": ["dave"]},
         {"name": "staff", "class": ["staff"], "pool": "users", "selectors": ["10.99.10.0/24"]},
         {"name": "machines", "method": ["certificate"], "pool": "machines"},
     ]
@@ -140,6 +133,55 @@ def certificate_where_only_eap_may(world):
     profile = Profile(method="certificate", certificate="machine-rsa")
     world.refused(profile, notify="AUTH_FAILED", stage="ike_auth", cause="certificate")
     world.login()
+
+
+@setup("cookies")
+def cookies_for_everyone(config):
+    config["limits"] = {"cookie_threshold": 0}
+
+
+@case("cookies")
+def cookie_is_asked_and_taken(world):
+    before = len(world.attempts())
+    world.login()
+    check("COOKIE" in world.last.notifies, f"no COOKIE was asked for: {sorted(world.last.notifies)}", world.last.log)
+    check(len(world.attempts()) == before + 1, "the login left more than one record")
+
+
+def _impatient(server, **more):
+    return server | {"retransmit_initial": "300ms", "tries": 2} | more
+
+
+@setup("radius_failover")
+def first_server_is_dead(config):
+    (server,) = config["radius"]
+    config["radius"] = [_impatient(server, name="dead", address="10.99.20.99"), server]
+
+
+@case("radius_failover")
+def second_radius_server_answers(world):
+    world.login(Profile(seconds=40))
+    check(world.session_of("alice")["radius"] == "freeradius", f"{world.sessions()}")
+
+
+@setup("radius_secret")
+def another_secret(config):
+    (server,) = config["radius"]
+    wrong = server["secret_file"] + ".wrong"
+    with open(wrong, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write("not-the-shared-secret")
+    config["radius"] = [_impatient(server, secret_file=wrong)]
+
+
+@case("radius_secret")
+def wrong_radius_secret(world):
+    attempt = world.refused(Profile(seconds=40), notify="AUTH_FAILED", stage="radius", cause="freeradius.*(answer|reply|respon)")
+    check("secret" in (world.attempt(attempt["id"])["fix"] or ""), "the fix does not speak of the secret")
+
+
+@setup("radius_silence")
+def short_patience(config):
+    config["radius"] = [_impatient(server) for server in config["radius"]]
 
 
 @case("radius_silence")

@@ -49,6 +49,49 @@ def framed_ip_address_is_honoured(world):
 
 
 @case("sessions")
+def an_address_of_radius_that_is_taken(world):
+    """bob's Framed-IP-Address is one: his second device is refused, his first stays."""
+    world.login(Profile(user="bob"))
+    second = Profile(server=network.GATEWAY_IPV4_BEHIND_NAT, user="bob")
+    world.refused(second, role="client2", notify="INT_ADDR_FAIL", stage="address", cause="10.98.0.77.*in use")
+    world.ping()
+
+
+@case("sessions", portable=True)
+def client_moves_to_another_network(world):
+    """MOBIKE (RFC 4555): the client loses its address and goes on behind the NAT router, then comes back."""
+    client = world.login()
+    away = ["ip", "addr", "del", "10.99.1.2/24", "dev", "wan0"]
+    back = ["ip", "addr", "add", "10.99.1.2/24", "dev", "wan0"]
+    outer6 = ["dev", "wan0", "fd99:1::2/64"]
+    world.lab.network.exec("client", ["ip", "addr", "del", *outer6])
+    world.lab.network.exec("client", away)
+    try:
+        _moved(world, client, "10.99.3.2")
+    finally:
+        world.lab.network.exec("client", back)
+        world.lab.network.exec("client", ["ip", "addr", "add", *outer6, "nodad"])
+    check(client.addresses() and (not world.evergate or world.session_of("alice")), "the session was lost")
+
+
+@case("sessions")
+def nat_router_changes_its_address(world):
+    """The gateway follows authenticated packets to where they come from now (RFC 7296 section 2.23)."""
+    world.login(Profile(server=network.GATEWAY_IPV4_BEHIND_NAT, mobike="no"))
+    world.lab.network.exec("nat", ["ip", "addr", "add", "10.99.2.3/24", "dev", "out0"])
+    world.lab.network.exec("nat", ["ip", "addr", "del", f"{network.NAT_OUTSIDE}/24", "dev", "out0"])
+    try:
+        found = wait_until(lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=1), 10)
+        check(found, "no traffic after the NAT router changed its address")
+        world.ping(count=5)
+        if world.evergate:
+            check(world.session_of("alice")["client"].startswith("10.99.2.3:"), f"{world.sessions()}")
+    finally:
+        world.lab.network.exec("nat", ["ip", "addr", "add", f"{network.NAT_OUTSIDE}/24", "dev", "out0"])
+        world.lab.network.exec("nat", ["ip", "addr", "del", "10.99.2.3/24", "dev", "out0"])
+
+
+@case("sessions")
 def session_timeout_ends_the_session(world):
     client = world.login(Profile(user="carol"))
     session = world.session_of("carol")
@@ -179,6 +222,14 @@ def sigterm_says_goodbye(world):
     check(world.accounting(session["attempt"], "Stop")["Acct-Terminate-Cause"] == "NAS-Reboot", "another terminate cause")
     world.gateway.start()
     world.login()
+
+
+def _moved(world, client, address):
+    found = wait_until(lambda: (client.session() or {}).get("local-host") == address, 20)
+    check(found, f"the client did not move to {address}", client.charon.log.read_text().splitlines())
+    found = wait_until(lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=1), 10)
+    check(found, f"no traffic after the move to {address}", client.charon.log.read_text().splitlines())
+    world.ping(count=5)
 
 
 def _ended(world, session, cause):
