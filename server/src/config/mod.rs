@@ -1,10 +1,27 @@
 //! The configuration: TOML, drop-ins and environment in; a checked [`Config`] with all files read out.
+mod access;
+mod ciphers;
+mod error;
+mod files;
+mod listen;
+mod radius;
+mod reader;
+mod server;
+mod source;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use ciphers::{group_name, prf_name, suite_name};
+pub use error::{ConfigError, Origin};
+pub use values::duration_text;
+
 use ike::{CipherPolicy, ClientAuth, Limits, ResponderConfig, Timers};
 use pki::{Credential, TrustAnchors};
 use policy::network::Policy;
 use policy::pool::PoolConfig;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where the configuration is looked for unless told otherwise.
@@ -105,7 +122,48 @@ pub struct RadiusServer {
     pub nas_ip: Option<IpAddr>,
 }
 
+/// The sections of a configuration.
+const SECTIONS: &[&str] = &["server", "certificate", "listener", "radius", "pool", "policy", "ciphers", "limits", "timers"];
+
+/// The variables that configure (`EVERGATE__SECTION__KEY`), in order of their names.
+pub fn environment() -> Vec<(String, String)> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let mut variables: Vec<_> = std::env::vars_os().map(|(variable, value)| (text(variable), text(value))).collect();
+    variables.retain(|(variable, _)| variable.starts_with(source::PREFIX));
+    variables.sort();
+    variables
+}
+
+/// The control socket that a configuration names, without reading keys and secrets: any user may ask.
+pub fn control_socket(path: &Path, environment: &[(String, String)]) -> Result<PathBuf, ConfigError> {
+    let tree = source::load(path, environment)?;
+    server::control_socket_of(&reader::Root::new(&tree, folder(path), SECTIONS)?)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
 impl Config {
+    /// Reads the file at `path`, the drop-ins in the folder beside it (`evergate.d/*.toml` for `evergate.toml`) and the variables over
+    /// them, with every file they name; checks everything.
+    pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Self, ConfigError> {
+        let tree = source::load(path, environment)?;
+        let root = reader::Root::new(&tree, folder(path), SECTIONS)?;
+        let mut warnings = Vec::new();
+        let server = server::server(&root)?;
+        let certificates = listen::certificates(&root, &server.name, jiff::Timestamp::now().as_second(), &mut warnings)?;
+        let radius = radius::servers(&root, &server.name, &mut warnings)?;
+        let listeners = listen::listeners(&root, &certificates, !radius.is_empty(), &mut warnings)?;
+        let pools = access::pools(&root)?;
+        let policies = access::policies(&root, &pools, &mut warnings)?;
+        let ciphers = ciphers::ciphers(&root, &mut warnings)?;
+        let limits = server::limits(&root, server.max_sessions)?;
+        let timers = server::timers(&root)?;
+        let path = path.to_owned();
+        Ok(Self { path, server, certificates, listeners, radius, pools, policies, ciphers, limits, timers, warnings })
+    }
+
     /// Settings of the IKE machine behind `listener`.
     pub fn responder(&self, listener: &Listener) -> ResponderConfig {
         ResponderConfig {

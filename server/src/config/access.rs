@@ -1,0 +1,125 @@
+//! `[[pool]]` and `[[policy]]`.
+use super::error::ConfigError;
+use super::reader::{Root, Section, text};
+use super::source::Value;
+use super::values;
+use policy::network::{AddressRange, Conditions, Method, Policy, Settings, Tunnel};
+use policy::pool::{PoolConfig, Pools};
+use std::net::IpAddr;
+use std::time::Duration;
+
+const POOL: &[&str] = &["name", "ipv4", "ipv6"];
+const POLICY: &[&str] = &[
+    "name",
+    "grant",
+    "tunnel",
+    "method",
+    "user",
+    "client",
+    "class",
+    "filter_id",
+    "time",
+    "pool",
+    "dns",
+    "session_timeout",
+    "idle_timeout",
+    "selectors",
+];
+
+const RANGES: &str = "ranges such as \"10.98.0.10-10.98.0.250\" or \"10.98.0.0/24\"";
+
+pub(super) fn pools(root: &Root<'_>) -> Result<Vec<PoolConfig>, ConfigError> {
+    let mut pools = Vec::new();
+    for section in root.sections("pool", POOL)? {
+        pools.push(pool(&section)?);
+        // After each one, so that the error stands at the pool that brings it in.
+        let key = if section.has("ipv4") { "ipv4" } else { "ipv6" };
+        Pools::new(pools.clone()).map_err(|problem| section.error(key, problem))?;
+    }
+    Ok(pools)
+}
+
+fn pool(section: &Section<'_>) -> Result<PoolConfig, ConfigError> {
+    let ipv4 = section.list("ipv4", RANGES, |value| match range(value)? {
+        AddressRange { start: IpAddr::V4(start), end: IpAddr::V4(end) } => Ok((start, end)),
+        _ => Err("is not IPv4".into()),
+    })?;
+    let ipv6 = section.list("ipv6", "ranges such as \"fd98::10-fd98::fff\" or \"fd98::/64\"", |value| match range(value)? {
+        AddressRange { start: IpAddr::V6(start), end: IpAddr::V6(end) } => Ok((start, end)),
+        _ => Err("is not IPv6".into()),
+    })?;
+    if ipv4.is_none() && ipv6.is_none() {
+        return Err(section.error("ipv4", format!("is missing, and so is ipv6; expected {RANGES}")));
+    }
+    Ok(PoolConfig { name: section.name()?, ipv4: ipv4.unwrap_or_default(), ipv6: ipv6.unwrap_or_default() })
+}
+
+fn range(value: &Value) -> Result<AddressRange, String> {
+    values::address_range(text(value)?)
+}
+
+pub(super) fn policies(root: &Root<'_>, pools: &[PoolConfig], warnings: &mut Vec<String>) -> Result<Vec<Policy>, ConfigError> {
+    let sections = root.sections("policy", POLICY)?;
+    if sections.is_empty() {
+        warnings.push("there is no [[policy]]: nobody is let in (what no policy grants is denied)".into());
+    }
+    sections.iter().map(|section| policy(section, pools, warnings)).collect()
+}
+
+fn policy(section: &Section<'_>, pools: &[PoolConfig], warnings: &mut Vec<String>) -> Result<Policy, ConfigError> {
+    let policy = Policy {
+        name: section.name()?,
+        grant: section.boolean("grant", true)?,
+        conditions: conditions(section)?,
+        settings: settings(section, pools)?,
+    };
+    if policy.grant && policy.settings.pool.is_none() {
+        warnings.push(format!(
+            "{}: grants without naming a pool: only clients whose RADIUS reply names one (Framed-Pool) get an address",
+            section.title()
+        ));
+    }
+    Ok(policy)
+}
+
+fn conditions(section: &Section<'_>) -> Result<Conditions, ConfigError> {
+    let patterns = |key| {
+        section.list(key, "patterns such as \"*@example.com\"", |value| values::non_empty(text(value)?)).map(Option::unwrap_or_default)
+    };
+    let conditions = Conditions {
+        tunnel: section.choices("tunnel", &[("ikev2", Tunnel::Ikev2)])?.unwrap_or_default(),
+        method: section.choices("method", &[("eap", Method::Eap), ("certificate", Method::Certificate)])?.unwrap_or_default(),
+        user: patterns("user")?,
+        client: section.list("client", "ranges such as \"192.0.2.0/24\"", range)?.unwrap_or_default(),
+        class: patterns("class")?,
+        filter_id: patterns("filter_id")?,
+        time: section
+            .list("time", "hours of the week such as \"mon-fri 08:00-18:00\" or \"daily 22:00-06:00\"", |value| {
+                values::time_window(text(value)?)
+            })?
+            .unwrap_or_default(),
+    };
+    // An empty list would be no condition at all, which is hardly what it looks like.
+    for key in ["tunnel", "method", "user", "client", "class", "filter_id", "time"] {
+        if section.list(key, "", |_| Ok(()))?.is_some_and(|entries| entries.is_empty()) {
+            return Err(section.error(key, "is empty; leave the key out where anything may match"));
+        }
+    }
+    Ok(conditions)
+}
+
+fn settings(section: &Section<'_>, pools: &[PoolConfig]) -> Result<Settings, ConfigError> {
+    let names: Vec<_> = pools.iter().map(|pool| (pool.name.as_str(), pool.name.as_str())).collect();
+    if names.is_empty() && section.has("pool") {
+        return Err(section.error("pool", "there is no [[pool]]: add one with this name"));
+    }
+    let second = Duration::from_secs(1);
+    let month = Duration::from_secs(30 * 86_400);
+    Ok(Settings {
+        pool: section.choice("pool", &names)?.map(str::to_owned),
+        dns: section.list("dns", "IP addresses of DNS servers", |value| values::address(text(value)?))?.unwrap_or_default(),
+        session_timeout: section.duration("session_timeout", second..=month)?,
+        idle_timeout: section.duration("idle_timeout", second..=month)?,
+        selectors: section.list("selectors", "networks such as \"10.0.0.0/8\"", range)?.unwrap_or_default(),
+    })
+}

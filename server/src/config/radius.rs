@@ -1,0 +1,101 @@
+//! `[[radius]]`.
+use super::error::ConfigError;
+use super::files;
+use super::reader::{Root, Section, text};
+use super::{RadiusServer, values};
+use crypto::Zeroizing;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::time::Duration;
+
+const RADIUS: &[&str] = &[
+    "name",
+    "address",
+    "port",
+    "accounting_port",
+    "secret_file",
+    "source",
+    "retransmit_initial",
+    "tries",
+    "timeout",
+    "require_message_authenticator",
+    "nas_identifier",
+    "nas_ip",
+];
+
+/// RFC 2865 section 3 prefers secrets of at least 16 octets.
+const GOOD_SECRET: usize = 16;
+
+pub(super) fn servers(root: &Root<'_>, server_name: &str, warnings: &mut Vec<String>) -> Result<Vec<RadiusServer>, ConfigError> {
+    root.sections("radius", RADIUS)?.iter().map(|section| server(section, server_name, warnings)).collect()
+}
+
+fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) -> Result<RadiusServer, ConfigError> {
+    let host = section.required("address", "an IP address or a host name", |value| values::non_empty(text(value)?))?;
+    let port: u16 = section.number("port", 1..=65_535, 1_812)?;
+    let accounting_port: u16 = section.number("accounting_port", 0..=65_535, 1_813)?;
+    let source = section.optional("source", "an IP address of this host", |value| values::address(text(value)?))?;
+    let address = resolve(section, &host, port, source)?;
+    let millis = Duration::from_millis;
+    let retransmit_initial = section.duration("retransmit_initial", millis(100)..=millis(16_000))?.unwrap_or(millis(2_000));
+    let timeout = section.duration("timeout", millis(1_000)..=millis(300_000))?.unwrap_or(millis(20_000));
+    let require_message_authenticator = section.boolean("require_message_authenticator", true)?;
+    if !require_message_authenticator {
+        warnings.push(format!(
+            "{}: require_message_authenticator = false: replies can be forged by whoever is on the path (CVE-2024-3596)",
+            section.title()
+        ));
+    }
+    let identifier = section.optional("nas_identifier", "a text of 1 to 253 bytes", |value| {
+        Some(text(value)?).filter(|text| (1..=253).contains(&text.len())).map(str::to_owned).ok_or_else(String::new)
+    })?;
+    Ok(RadiusServer {
+        server: radius_client::Server {
+            name: section.name()?,
+            auth: address,
+            accounting: (accounting_port != 0).then(|| SocketAddr::new(address.ip(), accounting_port)),
+            secret: secret(section, warnings)?,
+            source,
+            retransmit_initial,
+            tries: section.number("tries", 1..=10, 4)?,
+            timeout,
+            require_message_authenticator,
+        },
+        host,
+        nas_identifier: identifier.unwrap_or_else(|| server_name.to_owned()),
+        nas_ip: section.optional("nas_ip", "an IP address", |value| values::address(text(value)?))?,
+    })
+}
+
+/// The server's address, of the family of `source` where one is given.
+fn resolve(section: &Section<'_>, host: &str, port: u16, source: Option<IpAddr>) -> Result<SocketAddr, ConfigError> {
+    let fits = |address: &SocketAddr| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4());
+    let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, port)],
+        Err(_) => (host, port)
+            .to_socket_addrs()
+            .map_err(|error| section.error("address", format!("is no IP address, and the host name cannot be resolved: {error}")))?
+            .collect(),
+    };
+    found.iter().copied().find(fits).ok_or_else(|| {
+        let family = if source.is_some_and(|source| source.is_ipv4()) { "IPv4" } else { "IPv6" };
+        section.error("source", format!("is {family}, but {host} has no such address; expected one of its family"))
+    })
+}
+
+/// The shared secret: the file's bytes without the line end.
+fn secret(section: &Section<'_>, warnings: &mut Vec<String>) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+    let path = section.path("secret_file")?.ok_or_else(|| {
+        section.error("secret_file", "is missing; expected the path of a file that holds the shared secret and nothing else")
+    })?;
+    let mut secret = files::read_secret(section, "secret_file", &path, warnings)?;
+    let length = secret.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
+    secret.truncate(length);
+    if secret.is_empty() {
+        return Err(section.error("secret_file", format!("{} is empty; expected the shared secret", path.display())));
+    }
+    if secret.len() < GOOD_SECRET {
+        let length = secret.len();
+        warnings.push(format!("{}: the shared secret has {length} characters; {GOOD_SECRET} or more resist guessing", section.title()));
+    }
+    Ok(secret)
+}

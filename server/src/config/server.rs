@@ -1,0 +1,118 @@
+//! `[server]`, `[limits]`, `[timers]`.
+use super::error::ConfigError;
+use super::reader::{Root, Section, text};
+use super::{DEFAULT_CONTROL_SOCKET, LogFormat, Server, values};
+use ike::{Limits, Timers};
+use jiff::tz::TimeZone;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const SERVER: &[&str] =
+    &["name", "control_socket", "log", "log_format", "threads", "tun", "mtu", "time_zone", "max_sessions", "attempts_kept"];
+const LIMITS: &[&str] = &["half_open_max", "half_open_per_source", "cookie_threshold", "half_open_timeout", "auth_timeout"];
+const TIMERS: &[&str] = &["liveness_interval", "retransmit_initial", "retransmit_tries", "delete_rekeyed_delay"];
+
+/// `sun_path` of a Unix socket address holds this many bytes and a zero.
+const MAX_SOCKET_PATH: usize = 107;
+/// Bytes of an interface name (IFNAMSIZ without the zero).
+const MAX_INTERFACE_NAME: usize = 15;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+pub(super) fn server(root: &Root<'_>) -> Result<Server, ConfigError> {
+    let section = root.section("server", SERVER)?.ok_or_else(|| {
+        root.missing("server", "is missing; expected a table [server] with name = \"vpn.example.com\", the name that clients dial")
+    })?;
+    let name =
+        section.required("name", "the DNS name that clients dial, such as \"vpn.example.com\"", |value| values::dns_name(text(value)?))?;
+    Ok(Server {
+        name,
+        control_socket: control_socket(&section)?,
+        log: section.optional("log", "a log filter such as \"info\" or \"info,ike=debug\"", log_filter)?.unwrap_or_else(|| "info".into()),
+        log_format: section.choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?.unwrap_or_default(),
+        threads: section.number("threads", 0..=1_024, 0)?,
+        tun: section
+            .optional("tun", "an interface name of 1 to 15 letters, digits, '-' or '_'", interface_name)?
+            .unwrap_or_else(|| "evergate0".into()),
+        mtu: section.number("mtu", 1_280..=9_000, 1_400)?,
+        time_zone: section.optional("time_zone", "a time zone such as \"UTC\" or \"Europe/Berlin\"", time_zone)?.unwrap_or(TimeZone::UTC),
+        max_sessions: section.number("max_sessions", 1..=1_000_000, 10_000)?,
+        attempts_kept: section.number("attempts_kept", 0..=1_000_000, 10_000)?,
+    })
+}
+
+/// The control socket alone: all that the commands which talk to a running gateway need.
+pub(super) fn control_socket_of(root: &Root<'_>) -> Result<PathBuf, ConfigError> {
+    match root.section("server", SERVER)? {
+        Some(section) => control_socket(&section),
+        None => Ok(DEFAULT_CONTROL_SOCKET.into()),
+    }
+}
+
+fn control_socket(section: &Section<'_>) -> Result<PathBuf, ConfigError> {
+    let path = section.path("control_socket")?.unwrap_or_else(|| DEFAULT_CONTROL_SOCKET.into());
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        return Err(section.error("control_socket", format!("is too long; expected a path of at most {MAX_SOCKET_PATH} bytes")));
+    }
+    Ok(path)
+}
+
+fn log_filter(value: &super::source::Value) -> Result<String, String> {
+    let text = values::non_empty(text(value)?)?;
+    tracing_subscriber::EnvFilter::try_new(&text).map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+fn interface_name(value: &super::source::Value) -> Result<String, String> {
+    let text = text(value)?;
+    let allowed = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if !text.is_empty() && text.len() <= MAX_INTERFACE_NAME && allowed { Ok(text.to_owned()) } else { Err(String::new()) }
+}
+
+fn time_zone(value: &super::source::Value) -> Result<TimeZone, String> {
+    TimeZone::get(text(value)?).map_err(|_| "is not in this host's time zone database (package tzdata)".into())
+}
+
+pub(super) fn limits(root: &Root<'_>, sessions_max: usize) -> Result<Limits, ConfigError> {
+    let mut limits = Limits {
+        cookie_threshold: 500,
+        half_open_max: 10_000,
+        half_open_per_source: 100,
+        half_open_timeout: Duration::from_secs(30),
+        auth_timeout: Duration::from_secs(120),
+        sessions_max,
+    };
+    if let Some(section) = root.section("limits", LIMITS)? {
+        limits.cookie_threshold = section.number("cookie_threshold", 0..=1_000_000, limits.cookie_threshold)?;
+        limits.half_open_max = section.number("half_open_max", 1..=1_000_000, limits.half_open_max)?;
+        limits.half_open_per_source = section.number("half_open_per_source", 0..=1_000_000, limits.half_open_per_source)?;
+        limits.half_open_timeout = section.duration("half_open_timeout", SECOND..=HOUR)?.unwrap_or(limits.half_open_timeout);
+        limits.auth_timeout = section.duration("auth_timeout", SECOND..=HOUR)?.unwrap_or(limits.auth_timeout);
+        if limits.cookie_threshold > limits.half_open_max {
+            let most = limits.half_open_max;
+            return Err(
+                section.error("cookie_threshold", format!("is above half_open_max = {most}, so that no cookie would ever be asked for"))
+            );
+        }
+    }
+    Ok(limits)
+}
+
+pub(super) fn timers(root: &Root<'_>) -> Result<Timers, ConfigError> {
+    let mut timers = Timers {
+        liveness_interval: Duration::from_secs(30),
+        retransmit_initial: Duration::from_secs(2),
+        retransmit_tries: 5,
+        delete_rekeyed_delay: Duration::from_secs(5),
+    };
+    if let Some(section) = root.section("timers", TIMERS)? {
+        timers.liveness_interval = section.duration("liveness_interval", Duration::ZERO..=HOUR)?.unwrap_or(timers.liveness_interval);
+        let initial = Duration::from_millis(100)..=Duration::from_secs(60);
+        timers.retransmit_initial = section.duration("retransmit_initial", initial)?.unwrap_or(timers.retransmit_initial);
+        timers.retransmit_tries = section.number("retransmit_tries", 1..=12, timers.retransmit_tries)?;
+        let delay = Duration::ZERO..=Duration::from_secs(60);
+        timers.delete_rekeyed_delay = section.duration("delete_rekeyed_delay", delay)?.unwrap_or(timers.delete_rekeyed_delay);
+    }
+    Ok(timers)
+}

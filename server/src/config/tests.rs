@@ -1,0 +1,543 @@
+//! Whole configurations: what a small one comes to, and the one error that each mistake gives.
+use super::*;
+use crypto::dh::Group;
+use policy::network::{Method, Tunnel};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const MINIMAL: &str = r#"[server]
+name = "vpn.example.test"
+
+[[certificate]]
+name = "vpn"
+chain = "vpn.pem"
+key = "vpn.key"
+
+[[listener]]
+name = "ikev2"
+protocol = "ikev2"
+certificates = ["vpn"]
+auth = ["eap"]
+
+[[radius]]
+name = "nps1"
+address = "10.0.0.4"
+secret_file = "nps1.secret"
+
+[[pool]]
+name = "users"
+ipv4 = ["10.98.0.10-10.98.0.250"]
+
+[[policy]]
+name = "everyone"
+pool = "users"
+"#;
+
+/// A folder with a configuration and the files it names.
+struct Fixture {
+    folder: TempDir,
+}
+
+impl Fixture {
+    fn new(text: &str) -> Self {
+        let fixture = Self { folder: tempfile::tempdir().unwrap() };
+        let authority = authority();
+        let (chain, key) = leaf(&authority, &["vpn.example.test"], true);
+        fixture.file("evergate.toml", text, 0o644);
+        fixture.file("ca.pem", &authority.root.pem(), 0o644);
+        fixture.file("vpn.pem", &chain, 0o644);
+        fixture.file("vpn.key", &key, 0o600);
+        fixture.file("nps1.secret", "a secret of good length\n", 0o600);
+        fixture
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn file(&self, name: &str, text: &str, mode: u32) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn load(&self) -> Result<Config, ConfigError> {
+        self.load_with(&[])
+    }
+
+    fn load_with(&self, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let owned: Vec<_> = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::load(&self.path("evergate.toml"), &owned)
+    }
+
+    /// The error's text with the folder left out.
+    fn error(&self) -> String {
+        self.without_folder(&self.load().expect_err("the configuration is wrong"))
+    }
+
+    fn without_folder(&self, error: &ConfigError) -> String {
+        error.to_string().replace(&format!("{}/", self.folder.path().display()), "")
+    }
+}
+
+/// A root and what issues the leaves.
+struct Authority {
+    root: rcgen::Certificate,
+    intermediate: rcgen::Certificate,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+fn authority() -> Authority {
+    let params = |name| {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params
+    };
+    let (root_key, key) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+    let root = params("Test Root").self_signed(&root_key).unwrap();
+    let root_issuer = rcgen::Issuer::new(params("Test Root"), root_key);
+    let intermediate = params("Test Authority").signed_by(&key, &root_issuer).unwrap();
+    Authority { root, intermediate, issuer: rcgen::Issuer::new(params("Test Authority"), key) }
+}
+
+fn leaf(authority: &Authority, names: &[&str], server_auth: bool) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, names[0]);
+    if server_auth {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    }
+    let certificate = params.signed_by(&key, &authority.issuer).unwrap();
+    (certificate.pem() + &authority.intermediate.pem(), key.serialize_pem())
+}
+
+/// MINIMAL with `from` replaced; `from` must be in it.
+fn with(from: &str, to: &str) -> Fixture {
+    assert!(MINIMAL.contains(from), "{from}");
+    Fixture::new(&MINIMAL.replacen(from, to, 1))
+}
+
+fn with_policy(lines: &str) -> Fixture {
+    Fixture::new(&format!("{MINIMAL}{lines}\n"))
+}
+
+#[test]
+fn a_minimal_file_gets_the_recommended_defaults() {
+    let config = Fixture::new(MINIMAL).load().unwrap();
+    assert_eq!(config.server.control_socket, Path::new(DEFAULT_CONTROL_SOCKET));
+    assert_eq!((config.server.mtu, config.server.tun.as_str(), config.server.threads), (1_400, "evergate0", 0));
+    let listener = &config.listeners[0];
+    assert_eq!((listener.ike_port, listener.nat_port, listener.addresses.len()), (500, 4_500, 2));
+    assert_eq!(listener.auth, ClientAuth { eap: true, certificate: false });
+    let radius = &config.radius[0];
+    assert_eq!(radius.server.auth, "10.0.0.4:1812".parse().unwrap());
+    assert_eq!(radius.server.accounting, Some("10.0.0.4:1813".parse().unwrap()));
+    assert_eq!(radius.server.secret.as_slice(), b"a secret of good length");
+    assert!(radius.server.require_message_authenticator);
+    assert_eq!(radius.nas_identifier, "vpn.example.test");
+    assert_eq!((config.policies[0].grant, config.policies[0].settings.pool.as_deref()), (true, Some("users")));
+    assert_eq!(group_name(config.ciphers.groups[0]), "curve25519");
+    assert_eq!(suite_name(config.ciphers.esp[0]), "aes256-gcm");
+    assert!(!config.ciphers.groups.contains(&Group::Modp1024));
+    assert!(config.ciphers.ike.iter().all(|suite| !suite_name(*suite).contains("sha1")));
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let responder = config.responder(listener);
+    assert_eq!((responder.server_name.as_str(), responder.credentials.len()), ("vpn.example.test", 1));
+    assert_eq!(config.radius_servers().len(), 1);
+}
+
+#[test]
+fn a_policy_takes_all_its_conditions_and_settings() {
+    let fixture = with_policy(
+        r#"
+[[policy]]
+name = "staff"
+grant = false
+tunnel = ["ikev2"]
+method = "certificate"
+user = ["*@example.test", "EXAMPLE\\*"]
+client = ["192.0.2.0/24", "2001:db8::1"]
+class = ["staff"]
+filter_id = ["vpn"]
+time = ["mon-fri 08:00-18:00"]
+dns = ["10.0.0.53", "fd00::53"]
+session_timeout = "8h"
+idle_timeout = "1h30m"
+selectors = ["10.0.0.0/8"]"#,
+    );
+    let config = fixture.load().unwrap();
+    let policy = &config.policies[1];
+    assert!(!policy.grant);
+    assert_eq!(
+        (policy.conditions.tunnel.as_slice(), policy.conditions.method.as_slice()),
+        (&[Tunnel::Ikev2][..], &[Method::Certificate][..])
+    );
+    assert_eq!((policy.conditions.user.len(), policy.conditions.client.len(), policy.conditions.time[0].from), (2, 2, 480));
+    assert_eq!(policy.settings.session_timeout, Some(Duration::from_secs(28_800)));
+    assert_eq!(policy.settings.idle_timeout, Some(Duration::from_secs(5_400)));
+    assert_eq!((policy.settings.dns.len(), policy.settings.selectors[0].to_string().as_str()), (2, "10.0.0.0/8"));
+}
+
+/// Each mistake, and the whole error it gives.
+#[test]
+fn every_error_names_place_key_value_and_what_would_be_accepted() {
+    for (from, to, expected) in [
+        (
+            "address = \"10.0.0.4\"",
+            "adress = \"10.0.0.4\"",
+            "evergate.toml:17: radius \"nps1\": adress: unknown key; did you mean \"address\"? accepted: name, address, port, accounting_port, \
+             secret_file, source, retransmit_initial, tries, timeout, require_message_authenticator, nas_identifier, nas_ip",
+        ),
+        (
+            "[[radius]]",
+            "[[radios]]",
+            "evergate.toml:15: radios: unknown section; did you mean \"radius\"? accepted: server, certificate, listener, radius, pool, policy, \
+             ciphers, limits, timers",
+        ),
+        (
+            "\"10.0.0.4\"",
+            "\"10.0.0.4\"\nport = 99999",
+            "evergate.toml:18: radius \"nps1\": port = 99999: expected a whole number, 1..=65535",
+        ),
+        (
+            "\"10.0.0.4\"",
+            "\"10.0.0.4\"\nport = \"1812\"",
+            "evergate.toml:18: radius \"nps1\": port = \"1812\": expected a whole number, 1..=65535",
+        ),
+        (
+            "\"10.0.0.4\"",
+            "\"10.0.0.4\"\ntimeout = \"20\"",
+            "evergate.toml:18: radius \"nps1\": timeout = \"20\": expected a duration from \"1s\" to \"5m\", such as \"90s\", \"5m\", \"8h\"",
+        ),
+        (
+            "\"10.0.0.4\"",
+            "\"10.0.0.4\"\nsource = \"::1\"",
+            "evergate.toml:18: radius \"nps1\": source = \"::1\": is IPv6, but 10.0.0.4 has no such address; expected one of its family",
+        ),
+        ("name = \"nps1\"\n", "", "evergate.toml:15: radius: name: is missing; expected a name, such as \"main\""),
+        (
+            "secret_file = \"nps1.secret\"",
+            "",
+            "evergate.toml:15: radius \"nps1\": secret_file: is missing; expected the path of a file that holds the shared secret and nothing else",
+        ),
+        (
+            "[server]\nname = \"vpn.example.test\"",
+            "[server]\nname = \"vpn example\"",
+            "evergate.toml:2: server: name = \"vpn example\": expected the DNS name that clients dial, such as \"vpn.example.com\"",
+        ),
+        (
+            "[server]\n",
+            "[server]\nlog_format = \"jsn\"\n",
+            "evergate.toml:2: server: log_format = \"jsn\": did you mean \"json\"? expected one of \"text\", \"json\"",
+        ),
+        ("[server]\n", "[server]\nmtu = 1200\n", "evergate.toml:2: server: mtu = 1200: expected a whole number, 1280..=9000"),
+        (
+            "[server]\n",
+            "[server]\ntime_zone = \"Europe/Atlantis\"\n",
+            "evergate.toml:2: server: time_zone = \"Europe/Atlantis\": is not in this host's time zone database (package tzdata); expected a time \
+             zone such as \"UTC\" or \"Europe/Berlin\"",
+        ),
+        ("name = \"vpn.example.test\"", "name = vpn", "evergate.toml:2: is no TOML: "),
+        (
+            "certificates = [\"vpn\"]",
+            "certificates = [\"vpm\"]",
+            "evergate.toml:12: listener \"ikev2\": certificates = \"vpm\": did you mean \"vpn\"? expected \"vpn\"",
+        ),
+        (
+            "auth = [\"eap\"]",
+            "auth = [\"certificate\"]",
+            "evergate.toml:9: listener \"ikev2\": client_ca: is missing; auth = \"certificate\" needs the PEM files of the authorities of client \
+             certificates",
+        ),
+        (
+            "auth = [\"eap\"]",
+            "auth = [\"eap\",\n \"certificate\"]\nclient_ca = [\"vpn.pem\"]",
+            "evergate.toml:15: listener \"ikev2\": client_ca = [\"vpn.pem\"]: vpn.pem: CN=vpn.example.test is no authority (basicConstraints CA)",
+        ),
+        (
+            "auth = [\"eap\"]",
+            "auth = [\"psk\"]",
+            "evergate.toml:13: listener \"ikev2\": auth = \"psk\": expected one of \"eap\", \"certificate\"",
+        ),
+        (
+            "auth = [\"eap\"]",
+            "auth = [\"eap\"]\naddresses = [\"0.0.0.0\", \"eth0\"]",
+            "evergate.toml:14: listener \"ikev2\": addresses = \"eth0\": \"eth0\" is no IP address; expected IP addresses of this host, or \
+             \"0.0.0.0\" and \"::\" for all",
+        ),
+        ("protocol = \"ikev2\"", "", "evergate.toml:9: listener \"ikev2\": protocol: is missing; expected \"ikev2\""),
+        (
+            "10.98.0.10-10.98.0.250",
+            "10.98.0.10-10.98.0.9",
+            "evergate.toml:22: pool \"users\": ipv4 = \"10.98.0.10-10.98.0.9\": runs backwards: 10.98.0.10 is above 10.98.0.9; expected ranges such \
+             as \"10.98.0.10-10.98.0.250\" or \"10.98.0.0/24\"",
+        ),
+        (
+            "[[policy]]",
+            "[[pool]]\nname = \"more\"\nipv4 = [\"10.98.0.0/24\"]\n\n[[policy]]",
+            "evergate.toml:26: pool \"more\": ipv4 = [\"10.98.0.0/24\"]: pool \"more\" range 10.98.0.0-10.98.0.255 overlaps pool \"users\" range \
+             10.98.0.10-10.98.0.250",
+        ),
+        (
+            "pool = \"users\"",
+            "pool = \"user\"",
+            "evergate.toml:26: policy \"everyone\": pool = \"user\": did you mean \"users\"? expected \"users\"",
+        ),
+        (
+            "pool = \"users\"",
+            "time = [\"mon 8-18\"]",
+            "evergate.toml:26: policy \"everyone\": time = \"mon 8-18\": \"8\" is no time of day; expected hours of the week such as \"mon-fri \
+             08:00-18:00\" or \"daily 22:00-06:00\"",
+        ),
+        (
+            "pool = \"users\"",
+            "client = [\"10.0.0.1/8\"]",
+            "evergate.toml:26: policy \"everyone\": client = \"10.0.0.1/8\": has host bits set: the network is 10.0.0.0/8; expected ranges such as \
+             \"192.0.2.0/24\"",
+        ),
+        (
+            "pool = \"users\"",
+            "user = []",
+            "evergate.toml:26: policy \"everyone\": user = []: is empty; leave the key out where anything may match",
+        ),
+        ("pool = \"users\"", "grant = \"yes\"", "evergate.toml:26: policy \"everyone\": grant = \"yes\": expected true or false"),
+        (
+            "name = \"everyone\"",
+            "name = 7",
+            "evergate.toml:25: policy: name = 7: is no string (put it in quotes); expected a name, such as \"main\"",
+        ),
+        (
+            "[[policy]]",
+            "[ciphers]\nike = [\"aes256gcm\"]\n[[policy]]",
+            "evergate.toml:25: ciphers: ike = \"aes256gcm\": did you mean \"aes256-gcm\"? expected one of \"aes256-gcm\", \"aes128-gcm\", ",
+        ),
+        (
+            "[[policy]]",
+            "[limits]\nhalf_open_max = 10\n[[policy]]",
+            "evergate.toml:24: limits: cookie_threshold: is above half_open_max = 10, so that no cookie would ever be asked for",
+        ),
+        ("[[policy]]", "[policy]", "evergate.toml:24: policy: expected tables with double brackets, written [[policy]]"),
+        ("[server]", "[[server]]", "evergate.toml:1: server: expected one table, written [server]"),
+    ] {
+        let error = with(from, to).error();
+        let matches = if expected.ends_with([' ']) { error.starts_with(expected) } else { error == expected };
+        assert!(matches, "{to}\n got: {error}\nwant: {expected}");
+    }
+}
+
+#[test]
+fn an_error_has_its_parts() {
+    let error = with("\"10.0.0.4\"", "\"10.0.0.4\"\nport = 0").load().unwrap_err();
+    assert!(matches!(&error.origin, Some(Origin::File { line: 18, path }) if path.ends_with("evergate.toml")));
+    assert_eq!((error.section.as_str(), error.key.as_str(), error.value.as_deref()), ("radius \"nps1\"", "port", Some("0")));
+}
+
+#[test]
+fn sections_that_must_be_there_are_asked_for() {
+    assert!(Fixture::new("").error().contains("server: is missing; expected a table [server]"));
+    let no_listener = Fixture::new("[server]\nname = \"vpn.example.test\"").error();
+    assert!(no_listener.contains("listener: is missing; expected a table [[listener]]"), "{no_listener}");
+    let no_radius =
+        Fixture::new(&MINIMAL.replace("[[radius]]\nname = \"nps1\"\naddress = \"10.0.0.4\"\nsecret_file = \"nps1.secret\"\n", ""));
+    assert!(no_radius.error().contains("eap needs a RADIUS server to ask"), "{}", no_radius.error());
+    let two = with("[[radius]]", "[[listener]]\nname = \"second\"\nprotocol = \"ikev2\"\n\n[[radius]]").error();
+    assert!(two.contains("a second ikev2 listener"), "{two}");
+    let twins = with_policy("[[policy]]\nname = \"everyone\"").error();
+    assert!(twins.starts_with("evergate.toml:28: policy \"everyone\": name = \"everyone\": is taken by the [[policy]] at "), "{twins}");
+}
+
+#[test]
+fn files_that_cannot_serve_are_named() {
+    let fixture = Fixture::new(MINIMAL);
+    fs::remove_file(fixture.path("vpn.key")).unwrap();
+    let expected =
+        "evergate.toml:7: certificate \"vpn\": key = \"vpn.key\": vpn.key cannot be read: No such file or directory (os error 2)";
+    assert_eq!(fixture.error(), expected);
+    fixture.file("vpn.key", "nonsense", 0o600);
+    assert!(fixture.error().starts_with("evergate.toml:7: certificate \"vpn\": key = \"vpn.key\": no private key"), "{}", fixture.error());
+    fixture.file("vpn.key", &leaf(&authority(), &["vpn.example.test"], true).1, 0o600);
+    assert!(fixture.error().contains("the private key does not belong to the first certificate"), "{}", fixture.error());
+    fixture.file("vpn.pem", "nonsense", 0o600);
+    assert!(
+        fixture.error().starts_with("evergate.toml:6: certificate \"vpn\": chain = \"vpn.pem\": no certificate"),
+        "{}",
+        fixture.error()
+    );
+    fixture.file("nps1.secret", "\r\n", 0o600);
+    let (chain, key) = leaf(&authority(), &["vpn.example.test"], true);
+    fixture.file("vpn.pem", &chain, 0o600);
+    fixture.file("vpn.key", &key, 0o600);
+    assert!(fixture.error().ends_with("nps1.secret is empty; expected the shared secret"), "{}", fixture.error());
+    let missing = Config::load(&fixture.path("none.toml"), &[]).unwrap_err();
+    assert_eq!(fixture.without_folder(&missing), "none.toml: cannot be read: No such file or directory (os error 2)");
+}
+
+#[test]
+fn certificates_that_clients_refuse_stop_the_start() {
+    let fixture = Fixture::new(MINIMAL);
+    for (names, server_auth, expected) in
+        [(["vpn.example.test"], false, "serverAuth"), (["other.example.test"], true, "is not made out to vpn.example.test")]
+    {
+        let (chain, key) = leaf(&authority(), &names, server_auth);
+        fixture.file("vpn.pem", &chain, 0o644);
+        fixture.file("vpn.key", &key, 0o600);
+        let error = fixture.error();
+        assert!(error.starts_with("evergate.toml:6: certificate \"vpn\": chain = \"vpn.pem\": ") && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn what_works_but_deserves_a_look_is_a_warning() {
+    let fixture = Fixture::new(
+        &MINIMAL
+            .replace("pool = \"users\"", "")
+            .replace("[[pool]]", "require_message_authenticator = false\n\n[ciphers]\ncompat = \"windows-default\"\n\n[[pool]]"),
+    );
+    fixture.file("nps1.secret", "short", 0o644);
+    fixture.file("vpn.key", &fs::read_to_string(fixture.path("vpn.key")).unwrap(), 0o604);
+    let config = fixture.load().unwrap();
+    let all = config.warnings.join("\n");
+    for expected in [
+        "certificate \"vpn\": key",
+        "vpn.key\" is open to all users of this host: chmod 600",
+        "nps1.secret\" is open to all users",
+        "the shared secret has 5 characters",
+        "CVE-2024-3596",
+        "policy \"everyone\": grants without naming a pool",
+        "compat = \"windows-default\" accepts SHA-1 and the 1024-bit group",
+    ] {
+        assert!(all.contains(expected), "{expected}\n{all}");
+    }
+    assert_eq!(config.ciphers.groups.last(), Some(&Group::Modp1024));
+    assert_eq!(suite_name(*config.ciphers.ike.last().unwrap()), "aes128-sha1");
+    assert_eq!(prf_name(*config.ciphers.prfs.last().unwrap()), "sha1");
+}
+
+#[test]
+fn cipher_lists_replace_the_baseline_and_weak_ones_warn() {
+    let fixture = with(
+        "[[policy]]",
+        "[ciphers]\nike = [\"AES256-GCM\", \"aes256-sha1\"]\ngroups = [\"14\", \"ecp384\", \"modp2048\"]\nesn = false\n\n[[policy]]",
+    );
+    let config = fixture.load().unwrap();
+    let names: Vec<_> = config.ciphers.ike.iter().map(|suite| suite_name(*suite)).collect();
+    assert_eq!(names, ["aes256-gcm", "aes256-sha1"]);
+    assert_eq!(config.ciphers.groups, [Group::Modp2048, Group::EcpP384]);
+    assert_eq!(config.ciphers.pfs_groups, config.ciphers.groups);
+    assert!(!config.ciphers.prefer_esn && config.ciphers.esp.len() == 9);
+    assert_eq!(config.warnings, ["ciphers: aes256-sha1 named: too weak for anything but old peers"]);
+}
+
+#[test]
+fn drop_ins_merge_append_and_override_in_order() {
+    let fixture = Fixture::new(MINIMAL);
+    fixture.file("evergate.d/20-last.toml", "[server]\nmtu = 1380\n[timers]\nliveness_interval = \"0s\"", 0o644);
+    fixture.file("evergate.d/10-first.toml", "[server]\nmtu = 1500\nthreads = 2\n[[policy]]\nname = \"more\"\npool = \"users\"", 0o644);
+    fixture.file("evergate.d/ignored.txt", "nonsense", 0o644);
+    let config = fixture.load().unwrap();
+    assert_eq!((config.server.name.as_str(), config.server.mtu, config.server.threads), ("vpn.example.test", 1_380, 2));
+    let names: Vec<_> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
+    assert_eq!(names, ["everyone", "more"]);
+    assert_eq!(config.timers.liveness_interval, Duration::ZERO);
+    fixture.file("evergate.d/30-wrong.toml", "\n\n[server]\nthread = 2", 0o644);
+    assert!(fixture.error().starts_with("evergate.d/30-wrong.toml:4: server: thread: unknown key; did you mean \"threads\"?"));
+}
+
+#[test]
+fn the_environment_overrides_files() {
+    let fixture = with("name = \"nps1\"", "name = \"NPS.1\"");
+    fixture.file("other.secret", "another secret of good length", 0o600);
+    let config = fixture
+        .load_with(&[
+            ("EVERGATE__LIMITS__AUTH_TIMEOUT", "60s"),
+            ("EVERGATE__POLICY__0__DNS", "[\"10.0.0.53\"]"),
+            ("EVERGATE__RADIUS__NPS_1__PORT", "1645"),
+            ("EVERGATE__RADIUS__NPS_1__SECRET_FILE", "other.secret"),
+            ("EVERGATE__RADIUS__NPS_1__NAS_IDENTIFIER", "42"),
+            ("EVERGATE__SERVER__MTU", "1380"),
+            ("UNRELATED", "x"),
+        ])
+        .unwrap();
+    assert_eq!((config.server.mtu, config.limits.auth_timeout), (1_380, Duration::from_secs(60)));
+    assert_eq!(config.radius[0].server.auth.port(), 1_645);
+    assert_eq!(config.radius[0].server.secret.as_slice(), b"another secret of good length");
+    assert_eq!((config.radius[0].nas_identifier.as_str(), config.policies[0].settings.dns.len()), ("42", 1));
+    for (variable, value, expected) in [
+        (
+            "EVERGATE__SERVER__MTU",
+            "big",
+            "environment variable EVERGATE__SERVER__MTU: server: mtu = \"big\": expected a whole number, 1280..=9000",
+        ),
+        ("EVERGATE__SERVER__MTO", "1400", "environment variable EVERGATE__SERVER__MTO: server: mto: unknown key; did you mean \"mtu\"?"),
+        ("EVERGATE__SERVER", "x", "environment variable EVERGATE__SERVER: expected EVERGATE__SECTION__KEY"),
+        (
+            "EVERGATE__RADIUS__NPS2__PORT",
+            "1",
+            "environment variable EVERGATE__RADIUS__NPS2__PORT: \"nps2\" is no entry: expected a number 0..=1 or one of the names nps_1",
+        ),
+    ] {
+        let error = fixture.without_folder(&fixture.load_with(&[(variable, value)]).unwrap_err());
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn the_control_socket_is_found_without_reading_secrets() {
+    let fixture = with("[server]\n", "[server]\ncontrol_socket = \"run/control.sock\"\n");
+    fs::remove_file(fixture.path("vpn.key")).unwrap();
+    assert_eq!(control_socket(&fixture.path("evergate.toml"), &[]).unwrap(), fixture.path("run/control.sock"));
+    let long = with("[server]\n", &format!("[server]\ncontrol_socket = \"/{}\"\n", "x".repeat(120)));
+    assert!(long.error().contains("is too long; expected a path of at most 107 bytes"), "{}", long.error());
+}
+
+#[test]
+fn client_authorities_are_read() {
+    let fixture = with("auth = [\"eap\"]", "auth = [\"eap\", \"certificate\"]\nclient_ca = \"ca.pem\"");
+    let config = fixture.load().unwrap();
+    assert_eq!(config.listeners[0].client_roots.roots().len(), 1);
+    assert!(config.listeners[0].auth.certificate);
+}
+
+/// The annotated example is a configuration once the files it names are there.
+#[test]
+fn the_example_loads() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/evergate.example.toml")).unwrap();
+    let fixture = Fixture::new(&text.replace("/etc/evergate/", "").replace("vpn.example.com", "vpn.example.test"));
+    let config = fixture.load().unwrap_or_else(|error| panic!("{}", fixture.without_folder(&error)));
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert!(config.policies.len() > 1);
+}
+
+/// The commented-out lines of the example say what the defaults are.
+#[test]
+fn the_example_shows_the_defaults() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/evergate.example.toml")).unwrap();
+    let text = text.replace("/etc/evergate/", "").replace("vpn.example.com", "vpn.example.test");
+    let is_default = |line: &&str| {
+        line.strip_prefix("# ").is_some_and(|line| line.contains(" = ") && line.starts_with(|c: char| c.is_ascii_lowercase()))
+    };
+    let shown = |line: &str| is_default(&line) && !["[..]", "compat", "source", "nas_ip"].iter().any(|odd| line.contains(odd));
+    let all: Vec<_> = text.lines().map(|line| if shown(line) { &line[2..] } else { line }).collect();
+    assert!(all.len() > 100 && text.lines().filter(|line| shown(line)).count() > 25);
+    let shown = Fixture::new(&all.join("\n"));
+    let shown = shown.load().unwrap_or_else(|error| panic!("{}", shown.without_folder(&error)));
+    let default = Fixture::new(&text).load().unwrap();
+    for (shown, default) in [
+        (format!("{:?}", shown.server), format!("{:?}", default.server)),
+        (format!("{:?}", shown.ciphers), format!("{:?}", default.ciphers)),
+        (format!("{:?}", shown.limits), format!("{:?}", default.limits)),
+        (format!("{:?}", shown.timers), format!("{:?}", default.timers)),
+        (format!("{:?}", shown.listeners[0].addresses), format!("{:?}", default.listeners[0].addresses)),
+        (format!("{:?}", shown.radius[0].server), format!("{:?}", default.radius[0].server)),
+        (format!("{:?}", shown.radius[0].server.timeout), format!("{:?}", default.radius[0].server.timeout)),
+    ] {
+        assert_eq!(shown, default);
+    }
+    assert_eq!((shown.radius[0].server.tries, shown.listeners[0].nat_port), (default.radius[0].server.tries, 4_500));
+}
