@@ -1,4 +1,5 @@
 """strongSwan's daemon with a private configuration, ESP in user space (kernel-libipsec: the host needs no IPsec in its kernel)."""
+
 from pathlib import Path
 
 from .shell import Daemon

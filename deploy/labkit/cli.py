@@ -8,6 +8,7 @@
 
 --name NAME names an instance of its own, beside others. Needs root on Debian 12.
 """
+
 import argparse
 import json
 import os
@@ -198,7 +199,12 @@ def _connect(lab, arguments):
     user = "alice@example.test" if arguments.method == "eap-tls" and arguments.user == "alice" else arguments.user
     certificate = arguments.certificate or ("alice" if arguments.method == "eap-tls" else "machine-rsa")
     profile = Profile(
-        server=SERVERS[path], method=arguments.method, user=user, password=arguments.password, certificate=certificate, addresses=("0.0.0.0", "::")
+        server=SERVERS[path],
+        method=arguments.method,
+        user=user,
+        password=arguments.password,
+        certificate=certificate,
+        addresses=("0.0.0.0", "::"),
     )
     for option in ("ike", "esp"):
         if getattr(arguments, option):
@@ -246,7 +252,9 @@ def _running(client):
 
 def _ping(lab, arguments):
     _state(lab)
-    return subprocess.run(in_namespace(lab.namespace(_role(arguments)), ["ping", "-n", "-c", "3", "-i", "0.3", arguments.target])).returncode
+    return subprocess.run(
+        in_namespace(lab.namespace(_role(arguments)), ["ping", "-n", "-c", "3", "-i", "0.3", arguments.target])
+    ).returncode
 
 
 def _download(lab, arguments):

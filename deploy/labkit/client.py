@@ -1,4 +1,5 @@
 """A strongSwan client that behaves like the built-in Windows one: no IDr, an address as IDi with EAP, a full tunnel."""
+
 import re
 import time
 from dataclasses import dataclass, field, replace
@@ -162,7 +163,13 @@ class Client:
         vici.demand("load-conn", {self.NAME: self._connection(profile)})
 
     def _connection(self, profile):
-        child = {"local_ts": ["dynamic"], "remote_ts": list(profile.remote), "esp_proposals": list(profile.esp), "rekey_time": "0", "rand_time": "0"}
+        child = {
+            "local_ts": ["dynamic"],
+            "remote_ts": list(profile.remote),
+            "esp_proposals": list(profile.esp),
+            "rekey_time": "0",
+            "rand_time": "0",
+        }
         return {
             "version": "2",
             "remote_addrs": [profile.server],

@@ -1,4 +1,5 @@
 """The gateway under test: builds it, writes its configuration, runs it, asks it through its own command line."""
+
 import json
 import os
 import shutil

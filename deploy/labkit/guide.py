@@ -1,4 +1,5 @@
 """What people read about a laboratory that is up."""
+
 from . import network
 
 
@@ -42,7 +43,9 @@ def client_report(client):
     ]
     for child in client.children():
         selectors = f"{','.join(child.get('local-ts', []))} - {','.join(child.get('remote-ts', []))}"
-        lines.append(f"Child SA  {_suite(child)}  {selectors}  received {child.get('bytes-in', 0)}, sent {child.get('bytes-out', 0)} octets")
+        lines.append(
+            f"Child SA  {_suite(child)}  {selectors}  received {child.get('bytes-in', 0)}, sent {child.get('bytes-out', 0)} octets"
+        )
     return "\n".join(lines)
 
 

@@ -1,4 +1,5 @@
 """The laboratory as a whole: one instance, its state folder and its parts."""
+
 import json
 import os
 import re

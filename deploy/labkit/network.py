@@ -6,6 +6,7 @@
 
 The addresses are the same in every instance; only the namespaces' names differ.
 """
+
 from .shell import LabError, NAMESPACES, in_namespace, run, wait_until
 
 ROLES = ("client", "client2", "nat", "gateway", "lan", "radius")
@@ -80,7 +81,19 @@ class Network:
             self._ip(role, "link", "set", "lo", "up")
             self._settings(role)
         for left, left_name, right, right_name in LINKS:
-            ends = ["name", left_name, "netns", self.namespace(left), "type", "veth", "peer", "name", right_name, "netns", self.namespace(right)]
+            ends = [
+                "name",
+                left_name,
+                "netns",
+                self.namespace(left),
+                "type",
+                "veth",
+                "peer",
+                "name",
+                right_name,
+                "netns",
+                self.namespace(right),
+            ]
             run(["ip", "link", "add", *ends])
         self._ip("nat", "link", "add", "br0", "type", "bridge")
         for port in ("port1", "port2"):
@@ -119,7 +132,14 @@ class Network:
         self.exec(role, ["sysctl", "-q", "-w", *values])
 
     def _check(self):
-        paths = (("client", GATEWAY_IPV4), ("client", GATEWAY_IPV6), ("client", GATEWAY_IPV4_BEHIND_NAT), ("client2", GATEWAY_IPV4), ("gateway", LAN_IPV6), ("gateway", RADIUS_IPV4))
+        paths = (
+            ("client", GATEWAY_IPV4),
+            ("client", GATEWAY_IPV6),
+            ("client", GATEWAY_IPV4_BEHIND_NAT),
+            ("client2", GATEWAY_IPV4),
+            ("gateway", LAN_IPV6),
+            ("gateway", RADIUS_IPV4),
+        )
         for role, target in paths:
             if not wait_until(lambda: self.ping(role, target, count=1, deadline=1), 5):
                 raise LabError(f"no ping from namespace {self.namespace(role)} to {target}: is another firewall or namespace tool at work?")

@@ -1,4 +1,5 @@
 """Debian packages: only what is missing, with progress, and no service left running on the host."""
+
 import os
 import shutil
 from pathlib import Path

@@ -1,4 +1,5 @@
 """EAP-PEAP for the strongSwan client: Debian does not build that plugin, so it is compiled once from Debian's own source package."""
+
 import os
 import shutil
 import subprocess
@@ -11,7 +12,14 @@ from .shell import LabError, run, say
 CACHE = Path("/var/cache/evergate-lab")
 PLUGIN = "libstrongswan-eap-peap.so"
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
-NEEDED = {"/usr/bin/cc": "gcc", "/usr/include/stdlib.h": "libc6-dev", "/usr/bin/make": "make", "/usr/include/openssl/evp.h": "libssl-dev", "/usr/bin/bzip2": "bzip2", "/usr/bin/dpkg-source": "dpkg-dev"}
+NEEDED = {
+    "/usr/bin/cc": "gcc",
+    "/usr/include/stdlib.h": "libc6-dev",
+    "/usr/bin/make": "make",
+    "/usr/include/openssl/evp.h": "libssl-dev",
+    "/usr/bin/bzip2": "bzip2",
+    "/usr/bin/dpkg-source": "dpkg-dev",
+}
 CONFIGURE = ["--prefix=/usr", "--sysconfdir=/etc", "--libexecdir=/usr/lib", "--with-ipsecdir=/usr/lib/ipsec", "--disable-defaults"]
 FEATURES = ["charon", "ikev2", "openssl", "nonce", "random", "socket-default", "kernel-netlink", "kdf", "hmac", "eap-identity", "eap-peap"]
 SUBPROJECTS = ("libstrongswan", "libtls", "libsimaka", "libtnccs", "libcharon")
@@ -63,8 +71,15 @@ def _source(work):
     """Downloads and unpacks the upstream tarball of the installed version."""
     (work / "parts").mkdir()
     (work / "lists/partial").mkdir(parents=True)
-    (work / "parts/source.list").write_text(f"deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {_mirror()} bookworm main\n")
-    options = ["Dir::Etc::sourcelist=/dev/null", f"Dir::Etc::sourceparts={work}/parts", f"Dir::State::lists={work}/lists", "APT::Sandbox::User=root"]
+    (work / "parts/source.list").write_text(
+        f"deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {_mirror()} bookworm main\n"
+    )
+    options = [
+        "Dir::Etc::sourcelist=/dev/null",
+        f"Dir::Etc::sourceparts={work}/parts",
+        f"Dir::State::lists={work}/lists",
+        "APT::Sandbox::User=root",
+    ]
     apt = ["apt-get", "-qq", *[part for option in options for part in ("-o", option)]]
     run([*apt, "update"], timeout=300)
     run([*apt, "source", "--download-only", "--tar-only", "strongswan"], cwd=work, timeout=300)

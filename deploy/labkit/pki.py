@@ -1,4 +1,5 @@
 """The laboratory's certificates, made with openssl."""
+
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -86,7 +87,24 @@ class Pki:
         extensions = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"]
         added = [part for extension in extensions for part in ("-addext", extension)]
         subject = f"{ORGANISATION}/CN={common_name}"
-        run(["openssl", "req", "-x509", "-new", "-key", self.key(name), "-subj", subject, "-days", "3650", "-sha256", *added, "-out", self.cert(name)])
+        run(
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-new",
+                "-key",
+                self.key(name),
+                "-subj",
+                subject,
+                "-days",
+                "3650",
+                "-sha256",
+                *added,
+                "-out",
+                self.cert(name),
+            ]
+        )
         database = self.folder / f"{name}.index"
         database.touch()
         (self.folder / f"{name}.cnf").write_text(CA_CONFIG.format(database=database, folder=self.folder))
@@ -95,7 +113,14 @@ class Pki:
         issuer, kind, common_name, alternative, purpose, start, end = LEAVES[name]
         self._new_key(name, kind)
         request = self.folder / f"{name}.csr"
-        added = ["-addext", f"subjectAltName={alternative}", "-addext", f"extendedKeyUsage={purpose}", "-addext", "keyUsage=digitalSignature"]
+        added = [
+            "-addext",
+            f"subjectAltName={alternative}",
+            "-addext",
+            f"extendedKeyUsage={purpose}",
+            "-addext",
+            "keyUsage=digitalSignature",
+        ]
         run(["openssl", "req", "-new", "-key", self.key(name), "-subj", f"{ORGANISATION}/CN={common_name}", *added, "-out", request])
         days = ["-startdate", _moment(start), "-enddate", _moment(end)]
         signer = ["-config", self.folder / f"{issuer}.cnf", "-cert", self.cert(issuer), "-keyfile", self.key(issuer)]

@@ -1,4 +1,5 @@
 """A FreeRADIUS 3.2 of its own in the radius namespace: nothing of /etc/freeradius is read."""
+
 import re
 import signal
 from dataclasses import dataclass, field

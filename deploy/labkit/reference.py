@@ -1,4 +1,5 @@
 """A strongSwan gateway (charon, kernel-libipsec, eap-radius) in the place of Evergate: the yardstick of tests and benches."""
+
 from .charon import Charon
 from .network import RADIUS_IPV4
 from .pki import GATEWAY_NAME

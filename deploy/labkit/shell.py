@@ -1,4 +1,5 @@
 """Commands, background processes in namespaces, and waiting."""
+
 import os
 import signal
 import subprocess

@@ -1,4 +1,5 @@
 """Writes the part of TOML that the gateway's configuration needs: tables, arrays of tables, strings, numbers, booleans, lists."""
+
 import json
 
 

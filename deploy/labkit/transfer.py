@@ -2,6 +2,7 @@
 
 Run as a program: transfer.py HOST PORT COUNT down|up
 """
+
 import hashlib
 import http.client
 import json

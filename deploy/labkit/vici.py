@@ -1,4 +1,5 @@
 """VICI, charon's control protocol (strongSwan, src/libcharon/plugins/vici/README.md): a client on a UNIX socket."""
+
 import socket
 import struct
 

@@ -2,6 +2,7 @@
 
 Run as a program: webserver.py PORT
 """
+
 import hashlib
 import random
 import socket

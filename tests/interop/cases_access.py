@@ -1,4 +1,5 @@
 """Ways that stay shut: each refusal shows the client the right notify and leaves exactly one attempt record with stage and cause."""
+
 import os
 import time
 

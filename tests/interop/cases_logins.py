@@ -1,4 +1,5 @@
 """Ways in: methods, certificates, paths, address families."""
+
 import concurrent.futures
 
 from harness import Skip, case, check, setup

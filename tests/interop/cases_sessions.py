@@ -1,4 +1,5 @@
 """A session's life: rekeys, limits, endings, accounting."""
+
 import re
 import time
 
@@ -38,7 +39,11 @@ def client_rekeys_the_ike_sa(world):
 def rekeys_behind_nat_under_load(world):
     client = world.login(Profile(server=network.GATEWAY_IPV4_BEHIND_NAT))
     with world.pinging():
-        check(client.rekey_child() and client.rekey_ike() and client.rekey_child(), "a rekey failed", client.charon.log.read_text().splitlines())
+        check(
+            client.rekey_child() and client.rekey_ike() and client.rekey_child(),
+            "a rekey failed",
+            client.charon.log.read_text().splitlines(),
+        )
         world.transfer(5, "down")
 
 
@@ -115,7 +120,9 @@ def accounting_counts_what_passed(world):
     # An echo's packet: payload, 8 octets ICMP, 20 octets IPv4.
     octets = count * (size + 28)
     live = world.session_of("alice")
-    check((live["octets_in"], live["octets_out"]) == (octets, octets), f"{live['octets_in']} in, {live['octets_out']} out instead of {octets}")
+    check(
+        (live["octets_in"], live["octets_out"]) == (octets, octets), f"{live['octets_in']} in, {live['octets_out']} out instead of {octets}"
+    )
     check((live["packets_in"], live["packets_out"]) == (count, count), f"{live['packets_in']} and {live['packets_out']} packets")
     check(client.disconnect(), "no answer to DELETE")
     stop = world.accounting(session["attempt"], "Stop")
@@ -163,7 +170,10 @@ def initial_contact_replaces_a_lost_session(world):
     client.stop(hard=True)
     client = world.login(Profile(unique="replace"))
     check(world.last.saw(r"generating IKE_AUTH request 1 \[.*N\(INIT_CONTACT\)"), "the client announced no INITIAL_CONTACT", world.last.log)
-    check(wait_until(lambda: [s["id"] for s in world.sessions()] != [] and old["id"] not in [s["id"] for s in world.sessions()], 5), f"{world.sessions()}")
+    check(
+        wait_until(lambda: [s["id"] for s in world.sessions()] != [] and old["id"] not in [s["id"] for s in world.sessions()], 5),
+        f"{world.sessions()}",
+    )
     world.session_of("alice")
     world.accounting(old["attempt"], "Stop")
     _ended(world, old, "replaced")

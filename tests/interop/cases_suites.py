@@ -1,4 +1,5 @@
 """Every suite of the list, each with traffic; INVALID_KE_PAYLOAD; perfect forward secrecy at rekeys."""
+
 from harness import case, check, setup
 from labkit.client import Profile
 

@@ -1,4 +1,5 @@
 """Cases, the world they run in, and the runner that reports."""
+
 import os
 import re
 import signal
