@@ -11,6 +11,8 @@ mod cmsg;
 mod error;
 pub mod ike;
 pub mod link;
+#[cfg(test)]
+mod namespace_tests;
 mod netlink;
 pub mod poll;
 pub mod process;
@@ -19,8 +21,6 @@ mod recv;
 mod send;
 pub mod steer;
 mod sys;
-#[cfg(test)]
-mod namespace_tests;
 pub mod thread;
 pub mod tun;
 pub mod udp;

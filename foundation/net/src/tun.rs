@@ -94,7 +94,19 @@ pub struct TunQueue {
 /// other where the kernel refuses them; the result says what it got.
 pub fn open(name: &str, queues: usize) -> Result<TunDevice, TunOpenError> {
     check_name(name)?;
-    let (first, name, flags) = open_first(name, queues > 1)?;
+    let wanted = libc::IFF_VNET_HDR | if queues > 1 { libc::IFF_MULTI_QUEUE } else { 0 };
+    let (first, name, flags) = open_first(name, wanted)?;
+    set_up_queues(first, name, flags, queues)
+}
+
+/// Opens a device with one queue and no virtio-net header, as a kernel without them would give it.
+#[cfg(test)]
+pub(crate) fn open_plain(name: &str) -> Result<TunDevice, TunOpenError> {
+    let (first, name, flags) = open_first(name, 0)?;
+    set_up_queues(first, name, flags, 1)
+}
+
+fn set_up_queues(first: OwnedFd, name: String, flags: c_int, queues: usize) -> Result<TunDevice, TunOpenError> {
     let offload = negotiate(&first, flags);
     let multi_queue = flags & libc::IFF_MULTI_QUEUE != 0;
     let system = |source| TunOpenError::System { name: name.clone(), source };
@@ -197,14 +209,16 @@ fn check_name(name: &str) -> Result<(), TunOpenError> {
     Ok(())
 }
 
-/// Opens the first queue with the richest set of flags the kernel takes. Returns it with the device's name and those flags.
-fn open_first(name: &str, multi_queue: bool) -> Result<(OwnedFd, String, c_int), TunOpenError> {
+/// Opens the first queue with as many of the `wanted` flags as the kernel takes. Returns it with the device's name and all flags set.
+fn open_first(name: &str, wanted: c_int) -> Result<(OwnedFd, String, c_int), TunOpenError> {
     let base = libc::IFF_TUN | libc::IFF_NO_PI;
-    let queue_flag = if multi_queue { libc::IFF_MULTI_QUEUE } else { 0 };
     let mut refusal = None;
-    for extra in [libc::IFF_VNET_HDR | queue_flag, libc::IFF_VNET_HDR, queue_flag, 0] {
-        match attach(name, base | extra) {
-            Ok((fd, name)) => return Ok((fd, name, base | extra)),
+    for kept in [libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE, libc::IFF_VNET_HDR, libc::IFF_MULTI_QUEUE, 0] {
+        if kept & wanted != kept {
+            continue;
+        }
+        match attach(name, base | kept) {
+            Ok((fd, name)) => return Ok((fd, name, base | kept)),
             // An existing device of another kind answers EINVAL to every mismatch: try on, and report the first answer.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refusal = refusal.or(Some(error)),
             Err(error) => return Err(refused(name, error)),
