@@ -1,5 +1,6 @@
 //! Stateless cookies (RFC 7296 section 2.6).
 use crate::wire::Spi;
+use crypto::prf::Prf;
 use crypto::{Random, Zeroizing};
 use std::net::IpAddr;
 
@@ -18,18 +19,45 @@ impl std::fmt::Debug for CookieSecrets {
 
 impl CookieSecrets {
     pub fn new(random: &mut dyn Random) -> Self {
-        todo!()
+        Self { version: 0, current: secret(random), previous: None }
     }
+
     /// A new secret takes over; cookies of the last one stay good until the next call. Call it every minute or so while cookies are asked.
     pub fn rotate(&mut self, random: &mut dyn Random) {
-        todo!()
+        self.version = self.version.wrapping_add(1);
+        self.previous = Some(std::mem::replace(&mut self.current, secret(random)));
     }
-    /// The data of N(COOKIE).
+
+    /// The data of N(COOKIE): 33 bytes.
     pub fn make(&self, nonce_i: &[u8], source: IpAddr, spi_i: Spi) -> Vec<u8> {
-        todo!()
+        cookie(self.version, &self.current, nonce_i, source, spi_i)
     }
+
     /// Whether we made this cookie, for this peer and nonce, with one of the last two secrets. Constant time.
-    pub fn verify(&self, cookie: &[u8], nonce_i: &[u8], source: IpAddr, spi_i: Spi) -> bool {
-        todo!()
+    pub fn verify(&self, data: &[u8], nonce_i: &[u8], source: IpAddr, spi_i: Spi) -> bool {
+        let secret = match data.first() {
+            Some(version) if *version == self.version => Some(&self.current),
+            Some(version) if *version == self.version.wrapping_sub(1) => self.previous.as_ref(),
+            _ => None,
+        };
+        secret.is_some_and(|secret| crypto::constant_time_eq(data, &cookie(data[0], secret, nonce_i, source, spi_i)))
     }
+}
+
+fn secret(random: &mut dyn Random) -> Zeroizing<[u8; 32]> {
+    let mut secret = Zeroizing::new([0; 32]);
+    random.fill(&mut *secret);
+    secret
+}
+
+fn cookie(version: u8, secret: &[u8; 32], nonce_i: &[u8], source: IpAddr, spi_i: Spi) -> Vec<u8> {
+    let source = match source.to_canonical() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    // Nonce and address differ in length: with the lengths in front no two inputs look alike.
+    let lengths = [(nonce_i.len() as u16).to_be_bytes(), (source.len() as u16).to_be_bytes()].concat();
+    let parts: [&[u8]; 4] = [&lengths, nonce_i, &source, &spi_i.0.to_be_bytes()];
+    let mac = Prf::HmacSha256.compute(secret, &parts);
+    [&[version], mac.as_slice()].concat()
 }

@@ -32,22 +32,81 @@ pub struct IkeKeys {
 impl IkeKeys {
     /// Keys of a first IKE SA (section 2.14).
     pub fn derive(suite: IkeSuite, seed: Seed<'_>) -> Self {
-        todo!()
+        let nonces = Zeroizing::new([seed.nonce_i, seed.nonce_r].concat());
+        let skeyseed = suite.prf.compute(&nonces, &[seed.shared_secret]);
+        Self::expand(suite, &skeyseed, seed)
     }
-    /// Keys of the IKE SA that replaces this one (section 2.18).
+
+    /// Keys of the IKE SA that replaces this one (section 2.18): SKEYSEED from the old PRF and SK_d, everything else from the new.
     pub fn rekey(&self, suite: IkeSuite, seed: Seed<'_>) -> Self {
-        todo!()
+        let skeyseed = self.suite.prf.compute(&self.d, &[seed.shared_secret, seed.nonce_i, seed.nonce_r]);
+        Self::expand(suite, &skeyseed, seed)
     }
-    /// Both halves of the protection for one side: `initiator` says whether we are the initiator of this IKE SA (of the last rekey).
+
+    fn expand(suite: IkeSuite, skeyseed: &[u8], seed: Seed<'_>) -> Self {
+        let (prf_len, a_len, e_len) = (suite.prf.len(), suite.protection.integrity_key_len(), suite.protection.encryption_key_len());
+        let spis = [seed.spi_i.0.to_be_bytes(), seed.spi_r.0.to_be_bytes()];
+        let parts = [seed.nonce_i, seed.nonce_r, &spis[0], &spis[1]];
+        let mut material = Material::new(suite.prf.plus(skeyseed, &parts, 3 * prf_len + 2 * a_len + 2 * e_len));
+        // Fields of a literal are evaluated in the order they are written, which is the order of section 2.14.
+        Self {
+            suite,
+            d: material.take(prf_len),
+            ai: material.take(a_len),
+            ar: material.take(a_len),
+            ei: material.take(e_len),
+            er: material.take(e_len),
+            pi: material.take(prf_len),
+            pr: material.take(prf_len),
+        }
+    }
+
+    /// Both halves of the protection for one side: `initiator` says whether we are the initiator of this IKE SA (of its rekey, if it
+    /// came from one).
     pub fn ciphers(&self, initiator: bool) -> (Sealer, Opener) {
-        todo!()
+        let (i, r) = ((&self.ei, &self.ai), (&self.er, &self.ar));
+        let (own, peer) = if initiator { (i, r) } else { (r, i) };
+        // `expand` cuts the keys to the lengths that this very suite asks for.
+        let sealer = Sealer::new(self.suite.protection, own.0, own.1).expect("keys of the suite's lengths");
+        let opener = Opener::new(self.suite.protection, peer.0, peer.1).expect("keys of the suite's lengths");
+        (sealer, opener)
     }
+
     /// Keys of a Child SA (section 2.17); `shared_secret` with PFS.
     pub fn child(&self, suite: Suite, shared_secret: Option<&[u8]>, nonce_i: &[u8], nonce_r: &[u8]) -> ChildKeyPair {
-        todo!()
+        let (e_len, a_len) = (suite.encryption_key_len(), suite.integrity_key_len());
+        let parts = [shared_secret.unwrap_or_default(), nonce_i, nonce_r];
+        let mut material = Material::new(self.suite.prf.plus(&self.d, &parts, 2 * (e_len + a_len)));
+        let mut direction = || ChildKeys { encryption: material.take(e_len), integrity: material.take(a_len) };
+        let initiator = direction();
+        ChildKeyPair { initiator, responder: direction() }
     }
+
     pub fn prf(&self) -> Prf {
         self.suite.prf
+    }
+}
+
+/// Keying material, cut from the front.
+struct Material {
+    bytes: Zeroizing<Vec<u8>>,
+    used: usize,
+}
+
+impl Material {
+    fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self { bytes, used: 0 }
+    }
+    fn take(&mut self, len: usize) -> Zeroizing<Vec<u8>> {
+        let start = self.used;
+        self.used += len;
+        Zeroizing::new(self.bytes[start..self.used].to_vec())
+    }
+}
+
+impl std::fmt::Debug for Seed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seed").field("spi_i", &self.spi_i).field("spi_r", &self.spi_r).finish_non_exhaustive()
     }
 }
 

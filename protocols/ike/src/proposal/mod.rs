@@ -1,11 +1,13 @@
 //! SA payloads: proposals, transforms, and the choice among them (RFC 7296 sections 2.7 and 3.3).
+mod mismatch;
 mod names;
 mod offer;
 mod select;
 mod wire;
 
+pub use mismatch::Mismatch;
 pub use offer::{offer_esp, offer_ike};
-pub use select::{ChosenEsp, ChosenIke, Mismatch, accept_esp, accept_ike, select_esp, select_ike};
+pub use select::{ChosenEsp, ChosenIke, accept_esp, accept_ike, select_esp, select_ike};
 
 /// Transform types.
 pub mod transform {
@@ -49,11 +51,5 @@ impl SaPayload {
     /// Every proposal as text, for [`crate::api::Event::IkeProposals`].
     pub fn texts(&self) -> Vec<String> {
         self.proposals.iter().map(ToString::to_string).collect()
-    }
-}
-
-impl std::fmt::Display for Proposal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
     }
 }

@@ -1,7 +1,10 @@
 //! Which of the offered combinations we take.
-use super::SaPayload;
+use super::mismatch;
+use super::names::NONE;
+use super::{Mismatch, Proposal, SaPayload, Transform, transform};
 use crate::api::{CipherPolicy, EspSuite, IkeSuite};
-use crate::wire::Spi;
+use crate::wire::{Spi, protocol};
+use crypto::cipher::{Encryption, Suite};
 use crypto::dh::Group;
 
 /// The IKE suite we agreed on.
@@ -12,19 +15,20 @@ pub struct ChosenIke {
     /// The peer's new SPI, in a rekey of the IKE SA.
     pub spi: Option<Spi>,
     pub suite: IkeSuite,
-    answer: super::Proposal,
+    transforms: Vec<Transform>,
 }
 
 impl ChosenIke {
     /// SAr: the chosen proposal with one transform of each type and our own SPI (`None` in IKE_SA_INIT).
     pub fn reply(&self, spi: Option<Spi>) -> SaPayload {
-        todo!()
+        let spi = spi.map(|spi| spi.0.to_be_bytes().to_vec()).unwrap_or_default();
+        reply(self.number, protocol::IKE, spi, &self.transforms)
     }
 }
 
 impl std::fmt::Display for ChosenIke {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
+        reply(self.number, protocol::IKE, Vec::new(), &self.transforms).proposals[0].fmt(f)
     }
 }
 
@@ -37,36 +41,45 @@ pub struct ChosenEsp {
     pub suite: EspSuite,
     /// Group of the key exchange in a rekey; `None` without PFS.
     pub group: Option<Group>,
-    answer: super::Proposal,
+    transforms: Vec<Transform>,
 }
 
 impl ChosenEsp {
     /// SAr: the chosen proposal with one transform of each type and our own SPI.
     pub fn reply(&self, spi: u32) -> SaPayload {
-        todo!()
+        reply(self.number, protocol::ESP, spi.to_be_bytes().to_vec(), &self.transforms)
     }
 }
 
 impl std::fmt::Display for ChosenEsp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
+        reply(self.number, protocol::ESP, Vec::new(), &self.transforms).proposals[0].fmt(f)
     }
 }
 
-/// Nothing fits: answer NO_PROPOSAL_CHOSEN. The text is for the record: what was offered, what is accepted, the nearest miss.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no common proposal; offered [{}]; accepted [{accepted}]; nearest: {nearest}", .offered.join(", "))]
-pub struct Mismatch {
-    pub offered: Vec<String>,
-    pub accepted: String,
-    /// `#2 differs in DH: MODP_1024 offered, accepted: MODP_2048, ECP_256`.
-    pub nearest: String,
+fn reply(number: u8, protocol: u8, spi: Vec<u8>, transforms: &[Transform]) -> SaPayload {
+    SaPayload { proposals: vec![Proposal { number, protocol, spi, transforms: transforms.to_vec() }] }
 }
 
 /// Responder: our best combination among the offered ones, by the policy's order of protection, PRF, group; those whose group is that of
-/// the KE payload (`ke_group`, its number on the wire) come first. When `suite.group` of the result differs from the KE payload's, answer INVALID_KE_PAYLOAD with it.
+/// the KE payload (`ke_group`, its number on the wire) come first. When `suite.group` of the result differs from the KE payload's,
+/// answer INVALID_KE_PAYLOAD with it.
 pub fn select_ike(policy: &CipherPolicy, offered: &SaPayload, ke_group: u16) -> Result<ChosenIke, Mismatch> {
-    todo!()
+    let mut suites = ike_suites(policy);
+    suites.sort_by_key(|suite| suite.group.id() != ke_group);
+    let choice = suites.iter().find_map(|suite| offered.proposals.iter().find_map(|proposal| match_ike(proposal, *suite)));
+    choice.ok_or_else(|| mismatch::ike(policy, offered))
+}
+
+/// Every combination, most wanted first.
+fn ike_suites(policy: &CipherPolicy) -> Vec<IkeSuite> {
+    let mut suites = Vec::new();
+    for &protection in &policy.ike {
+        for &prf in &policy.prfs {
+            suites.extend(policy.groups.iter().map(|&group| IkeSuite { protection, prf, group }));
+        }
+    }
+    suites
 }
 
 /// Responder: our best ESP combination. In IKE_AUTH (`rekey` false) there is no key exchange and D-H transforms are ignored. In
@@ -74,15 +87,173 @@ pub fn select_ike(policy: &CipherPolicy, offered: &SaPayload, ke_group: u16) -> 
 /// group of `pfs_groups`. When `group` of the result is `Some` and differs from `ke_group`, answer INVALID_KE_PAYLOAD with it;
 /// when it is `None`, the answer has no KE.
 pub fn select_esp(policy: &CipherPolicy, offered: &SaPayload, ke_group: Option<u16>, rekey: bool) -> Result<ChosenEsp, Mismatch> {
-    todo!()
+    let suites: Vec<EspSuite> =
+        policy.esp.iter().flat_map(|&protection| [policy.prefer_esn, !policy.prefer_esn].map(|esn| EspSuite { protection, esn })).collect();
+    for exchange in key_exchanges(policy, ke_group, rekey) {
+        for suite in &suites {
+            if let Some(choice) = offered.proposals.iter().find_map(|proposal| match_esp(proposal, *suite, exchange)) {
+                return Ok(choice);
+            }
+        }
+    }
+    Err(mismatch::esp(policy, offered, rekey))
+}
+
+/// What a Child SA proposal must say about the key exchange.
+#[derive(Debug, Clone, Copy)]
+enum KeyExchange {
+    /// IKE_AUTH: there is none, whatever the proposal says.
+    Absent,
+    Exactly(Option<Group>),
+}
+
+fn key_exchanges(policy: &CipherPolicy, ke_group: Option<u16>, rekey: bool) -> Vec<KeyExchange> {
+    if !rekey {
+        return vec![KeyExchange::Absent];
+    }
+    let allowed = policy.pfs_groups.iter().copied();
+    let (matching, others): (Vec<Group>, Vec<Group>) = allowed.partition(|group| Some(group.id()) == ke_group);
+    let matching = matching.into_iter().map(Some);
+    matching.chain([None]).chain(others.into_iter().map(Some)).map(KeyExchange::Exactly).collect()
 }
 
 /// Initiator: checks the responder's answer: one proposal, one transform of each type, all of it within what `offered` held.
 pub fn accept_ike(offered: &SaPayload, answer: &SaPayload) -> Result<ChosenIke, Mismatch> {
-    todo!()
+    let accepted = single(answer).and_then(|answer| {
+        let suite = IkeSuite {
+            protection: protection_of(answer)?,
+            prf: answer.one(transform::PRF)?.as_prf()?,
+            group: answer.one(transform::DH)?.as_group()?,
+        };
+        match_ike(offered.numbered(answer)?, suite)?;
+        match_ike(answer, suite)
+    });
+    accepted.ok_or_else(|| mismatch::answer(offered, answer))
 }
 
 /// Initiator: as [`accept_ike`], for a Child SA.
 pub fn accept_esp(offered: &SaPayload, answer: &SaPayload) -> Result<ChosenEsp, Mismatch> {
-    todo!()
+    let accepted = single(answer).and_then(|answer| {
+        let esn = answer.one(transform::ESN).is_some_and(|esn| *esn == Transform::esn(true));
+        let suite = EspSuite { protection: protection_of(answer)?, esn };
+        let group = match answer.one(transform::DH) {
+            Some(group) if group.id != NONE => Some(group.as_group()?),
+            _ => None,
+        };
+        match_esp(offered.numbered(answer)?, suite, KeyExchange::Exactly(group))?;
+        match_esp(answer, suite, KeyExchange::Exactly(group))
+    });
+    accepted.ok_or_else(|| mismatch::answer(offered, answer))
+}
+
+/// The only proposal of an answer, with at most one transform of each type.
+fn single(answer: &SaPayload) -> Option<&Proposal> {
+    let [proposal] = answer.proposals.as_slice() else {
+        return None;
+    };
+    let mut kinds: Vec<u8> = proposal.transforms.iter().map(|transform| transform.kind).collect();
+    kinds.sort_unstable();
+    kinds.is_sorted_by(|a, b| a < b).then_some(proposal)
+}
+
+fn protection_of(proposal: &Proposal) -> Option<Suite> {
+    let encryption: Encryption = proposal.one(transform::ENCR)?.as_encryption()?;
+    let integrity = match proposal.one(transform::INTEG) {
+        Some(integrity) if integrity.id != NONE => Some(integrity.as_integrity()?),
+        _ => None,
+    };
+    Suite::new(encryption, integrity)
+}
+
+impl SaPayload {
+    /// Our proposal that an answer refers to.
+    fn numbered(&self, answer: &Proposal) -> Option<&Proposal> {
+        self.proposals.iter().find(|proposal| proposal.number == answer.number)
+    }
+}
+
+impl Proposal {
+    fn of(&self, kind: u8) -> impl Iterator<Item = &Transform> {
+        self.transforms.iter().filter(move |transform| transform.kind == kind)
+    }
+    fn one(&self, kind: u8) -> Option<&Transform> {
+        self.of(kind).next()
+    }
+    /// The transform, if it is offered as it stands.
+    fn find(&self, wanted: Transform) -> Option<Transform> {
+        self.transforms.contains(&wanted).then_some(wanted)
+    }
+    /// A proposal with a transform type that we do not understand must not be chosen (RFC 7296 section 3.3.6).
+    fn has_only(&self, kinds: &[u8]) -> bool {
+        self.transforms.iter().all(|transform| kinds.contains(&transform.kind))
+    }
+    /// An explicit NONE, which the answer has to repeat, or `Some(None)` when the type is absent altogether.
+    fn none_of(&self, kind: u8) -> Option<Option<Transform>> {
+        if self.one(kind).is_none() {
+            return Some(None);
+        }
+        self.find(Transform::new(kind, NONE)).map(Some)
+    }
+
+    /// Encryption and integrity; an AEAD goes with NONE or nothing (RFC 5282 section 8), never with an integrity algorithm.
+    pub(super) fn find_protection(&self, suite: Suite) -> Option<Vec<Transform>> {
+        let encryption = self.find(Transform::encryption(suite.encryption()))?;
+        let integrity = match suite.integrity() {
+            Some(integrity) => Some(self.find(Transform::integrity(integrity))?),
+            None => self.none_of(transform::INTEG)?,
+        };
+        Some([encryption].into_iter().chain(integrity).collect())
+    }
+
+    fn find_key_exchange(&self, exchange: KeyExchange) -> Option<Option<Transform>> {
+        match exchange {
+            KeyExchange::Absent => Some(self.find(Transform::new(transform::DH, NONE))),
+            KeyExchange::Exactly(None) => self.none_of(transform::DH),
+            KeyExchange::Exactly(Some(group)) => self.find(Transform::group(group)).map(Some),
+        }
+    }
+
+    /// A proposal without an ESN transform means "none", though it must have one.
+    fn find_esn(&self, esn: bool) -> Option<Option<Transform>> {
+        if self.one(transform::ESN).is_none() {
+            return (!esn).then_some(None);
+        }
+        self.find(Transform::esn(esn)).map(Some)
+    }
+
+    /// The proposal is of this protocol, speaks only of transform types that belong there, and has a usable SPI.
+    pub(super) fn is_eligible(&self, protocol: u8) -> bool {
+        let kinds: &[u8] = match protocol {
+            protocol::IKE => &[transform::ENCR, transform::PRF, transform::INTEG, transform::DH],
+            _ => &[transform::ENCR, transform::INTEG, transform::DH, transform::ESN],
+        };
+        let spi_ok = self.spi.is_empty() || self.spi.iter().any(|byte| *byte != 0);
+        self.protocol == protocol && self.has_only(kinds) && spi_ok
+    }
+}
+
+fn match_ike(proposal: &Proposal, suite: IkeSuite) -> Option<ChosenIke> {
+    if !proposal.is_eligible(protocol::IKE) {
+        return None;
+    }
+    let mut transforms = proposal.find_protection(suite.protection)?;
+    transforms.push(proposal.find(Transform::prf(suite.prf))?);
+    transforms.push(proposal.find(Transform::group(suite.group))?);
+    let spi = proposal.spi.as_slice().try_into().ok().map(|spi| Spi(u64::from_be_bytes(spi)));
+    Some(ChosenIke { number: proposal.number, spi, suite, transforms })
+}
+
+fn match_esp(proposal: &Proposal, suite: EspSuite, exchange: KeyExchange) -> Option<ChosenEsp> {
+    if !proposal.is_eligible(protocol::ESP) {
+        return None;
+    }
+    let mut transforms = proposal.find_protection(suite.protection)?;
+    transforms.extend(proposal.find_key_exchange(exchange)?);
+    transforms.extend(proposal.find_esn(suite.esn)?);
+    let spi = u32::from_be_bytes(proposal.spi.as_slice().try_into().ok()?);
+    let group = match exchange {
+        KeyExchange::Absent => None,
+        KeyExchange::Exactly(group) => group,
+    };
+    Some(ChosenEsp { number: proposal.number, spi, suite, group, transforms })
 }

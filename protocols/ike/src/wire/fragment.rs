@@ -1,9 +1,11 @@
 //! IKE message fragmentation (RFC 7383).
 use super::header::Header;
 use super::payload::Payload;
-use super::payloads::Payloads;
+use super::payloads::{Payloads, encode_chain};
+use super::protect::{Envelope, overhead, seal};
 use super::reader::ParseError;
 use crypto::cipher::Sealer;
+use std::collections::BTreeMap;
 
 /// A verified, decrypted fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,9 @@ pub enum FragmentError {
 #[derive(Debug, Default)]
 pub struct Reassembly {
     total: u16,
+    first: u8,
+    bytes: usize,
+    parts: BTreeMap<u16, Vec<u8>>,
 }
 
 impl Reassembly {
@@ -41,15 +46,55 @@ impl Reassembly {
     /// Most bytes of one message.
     pub const MAX_BYTES: usize = 65536;
 
-    /// Takes a fragment in any order, duplicates included; gives the payloads once all are there. A larger total starts anew
-    /// (RFC 7383 section 2.6: the peer fragments smaller after path MTU trouble).
+    /// Takes a fragment in any order, duplicates included; gives the payloads once all are there, and is empty again then. A larger
+    /// total starts anew (RFC 7383 section 2.6: the peer fragments smaller after path MTU trouble).
     pub fn insert(&mut self, fragment: Fragment) -> Result<Option<Payloads>, FragmentError> {
-        todo!()
+        let Fragment { number, total, first, data } = fragment;
+        if number == 0 || number > total || total < self.total {
+            return Err(FragmentError::Unfit { number, total });
+        }
+        if total > self.total {
+            *self = Self { total, ..Self::default() };
+        }
+        if self.parts.contains_key(&number) {
+            return Ok(None);
+        }
+        self.bytes += data.len();
+        if total > Self::MAX_FRAGMENTS || self.bytes > Self::MAX_BYTES {
+            *self = Self::default();
+            return Err(FragmentError::TooLarge);
+        }
+        if number == 1 {
+            self.first = first;
+        }
+        self.parts.insert(number, data);
+        if self.parts.len() < usize::from(total) {
+            return Ok(None);
+        }
+        let whole = std::mem::take(self);
+        let content: Vec<u8> = whole.parts.into_values().flatten().collect();
+        Payloads::parse(whole.first, &content).map(Some).map_err(FragmentError::Authentic)
     }
 }
 
 /// The message as SKF fragments of at most `max_message` bytes each (IKE header included; at least 256), or as one SK message
 /// where that fits. `counter` moves on by one for each datagram.
 pub fn protect_fragments(header: &Header, payloads: &[Payload], sealer: &Sealer, counter: &mut u64, max_message: usize) -> Vec<Vec<u8>> {
-    todo!()
+    let (first, content) = encode_chain(payloads);
+    let (suite, max_message) = (sealer.suite(), max_message.max(256));
+    let mut next = |envelope, content: &[u8]| {
+        let datagram = seal(header, envelope, content, sealer, *counter);
+        *counter += 1;
+        datagram
+    };
+    if overhead(suite, false) + content.len() <= max_message {
+        return vec![next(Envelope { first, fragment: None }, &content)];
+    }
+    let parts: Vec<&[u8]> = content.chunks(max_message - overhead(suite, true)).collect();
+    // A payload has at most 64 KiB and a message few of them, so their number stays far below 65536 fragments.
+    let total = parts.len() as u16;
+    (1..=total)
+        .zip(parts)
+        .map(|(number, part)| next(Envelope { first: if number == 1 { first } else { 0 }, fragment: Some((number, total)) }, part))
+        .collect()
 }

@@ -14,7 +14,10 @@ pub use config::{Configuration, ConfigurationAttribute, ConfigurationKind, attri
 pub use fragment::{Fragment, FragmentError, Reassembly, protect_fragments};
 pub use header::{Exchange, Flags, HEADER_LEN, Header, Spi};
 pub use identity::{Identification, identity_text};
-pub use payload::{Auth, CertificatePayload, CertificateRequest, Delete, KeyExchange, Notify, Payload, auth_method, cert_encoding, kind, protocol};
+pub use payload::{
+    Auth, CertificatePayload, CertificateRequest, Delete, KeyExchange, Notify, Payload, auth_method, cert_encoding, kind, protocol,
+};
 pub use payloads::{Message, Payloads, encode};
 pub use protect::{OpenError, Opened, open_envelope, protect, unprotect};
+pub(crate) use reader::Reader;
 pub use reader::{Malformed, ParseError};

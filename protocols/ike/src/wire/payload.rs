@@ -167,7 +167,7 @@ pub enum Delete {
     /// ESP SAs, by the SPIs of the sender's inbound side.
     Esp(Vec<u32>),
     /// SAs of another protocol (AH), which we never have.
-    Other { protocol: u8, count: u16 },
+    Other { protocol: u8, spi_len: u8, spis: Vec<u8> },
 }
 
 /// A parsed payload.
@@ -190,5 +190,182 @@ pub enum Payload {
     Configuration(Configuration),
     Eap(Vec<u8>),
     /// A type we do not know. Parsed ones are never critical (that is an error); `critical` serves test peers.
-    Unknown { kind: u8, critical: bool, data: Vec<u8> },
+    Unknown {
+        kind: u8,
+        critical: bool,
+        data: Vec<u8>,
+    },
+}
+
+impl Payload {
+    /// Payload type, as the generic header before it names it.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Sa(_) => kind::SA,
+            Self::KeyExchange(_) => kind::KE,
+            Self::IdInitiator(_) => kind::ID_I,
+            Self::IdResponder(_) => kind::ID_R,
+            Self::Certificate(_) => kind::CERT,
+            Self::CertificateRequest(_) => kind::CERTREQ,
+            Self::Auth(_) => kind::AUTH,
+            Self::Nonce(_) => kind::NONCE,
+            Self::Notify(_) => kind::NOTIFY,
+            Self::Delete(_) => kind::DELETE,
+            Self::Vendor(_) => kind::VENDOR,
+            Self::TsInitiator(_) => kind::TS_I,
+            Self::TsResponder(_) => kind::TS_R,
+            Self::Configuration(_) => kind::CP,
+            Self::Eap(_) => kind::EAP,
+            Self::Unknown { kind, .. } => *kind,
+        }
+    }
+
+    /// Parses the body of a payload that is not SK or SKF.
+    pub(crate) fn parse(kind: u8, mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        Ok(match kind {
+            kind::SA => Self::Sa(SaPayload::parse(reader)?),
+            kind::KE => Self::KeyExchange(KeyExchange::parse(reader)?),
+            kind::ID_I => Self::IdInitiator(Identification::parse(reader)?),
+            kind::ID_R => Self::IdResponder(Identification::parse(reader)?),
+            kind::CERT => {
+                let encoding = reader.u8("no certificate encoding")?;
+                Self::Certificate(CertificatePayload { encoding, data: reader.rest().to_vec() })
+            }
+            kind::CERTREQ => Self::CertificateRequest(CertificateRequest::parse(reader)?),
+            kind::AUTH => Self::Auth(Auth::parse(reader)?),
+            kind::NONCE => Self::Nonce(parse_nonce(reader)?),
+            kind::NOTIFY => Self::Notify(Notify::parse(reader)?),
+            kind::DELETE => Self::Delete(Delete::parse(reader)?),
+            kind::VENDOR => Self::Vendor(reader.rest().to_vec()),
+            kind::TS_I => Self::TsInitiator(selector::parse(reader)?),
+            kind::TS_R => Self::TsResponder(selector::parse(reader)?),
+            kind::CP => Self::Configuration(Configuration::parse(reader)?),
+            kind::EAP => Self::Eap(parse_eap(reader)?),
+            _ => Self::Unknown { kind, critical: false, data: reader.rest().to_vec() },
+        })
+    }
+
+    /// Appends the body.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Sa(sa) => sa.write(out),
+            Self::KeyExchange(ke) => {
+                out.extend_from_slice(&ke.group.to_be_bytes());
+                out.extend_from_slice(&[0, 0]);
+                out.extend_from_slice(&ke.public);
+            }
+            Self::IdInitiator(id) | Self::IdResponder(id) => out.extend_from_slice(&id.body),
+            Self::Certificate(CertificatePayload { encoding, data })
+            | Self::CertificateRequest(CertificateRequest { encoding, authorities: data }) => {
+                out.push(*encoding);
+                out.extend_from_slice(data);
+            }
+            Self::Auth(auth) => {
+                out.extend_from_slice(&[auth.method, 0, 0, 0]);
+                out.extend_from_slice(&auth.data);
+            }
+            Self::Notify(notify) => notify.write(out),
+            Self::Delete(delete) => delete.write(out),
+            Self::TsInitiator(selectors) | Self::TsResponder(selectors) => selector::write(selectors, out),
+            Self::Configuration(configuration) => configuration.write(out),
+            Self::Nonce(data) | Self::Vendor(data) | Self::Eap(data) | Self::Unknown { data, .. } => out.extend_from_slice(data),
+        }
+    }
+}
+
+impl KeyExchange {
+    fn parse(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        let group = reader.u16("no group number")?;
+        reader.take(2, "reserved bytes missing")?;
+        if reader.is_empty() {
+            return Err(reader.error("no key exchange data"));
+        }
+        Ok(Self { group, public: reader.rest().to_vec() })
+    }
+}
+
+impl CertificateRequest {
+    fn parse(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        let encoding = reader.u8("no certificate encoding")?;
+        if encoding == cert_encoding::X509_SIGNATURE && !reader.len().is_multiple_of(20) {
+            return Err(reader.error("authorities are not a whole number of SHA-1 hashes"));
+        }
+        Ok(Self { encoding, authorities: reader.rest().to_vec() })
+    }
+}
+
+impl Auth {
+    fn parse(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        let method = reader.u8("no authentication method")?;
+        reader.take(3, "reserved bytes missing")?;
+        Ok(Self { method, data: reader.rest().to_vec() })
+    }
+}
+
+/// RFC 7296 section 3.9.
+fn parse_nonce(mut reader: Reader<'_>) -> Result<Vec<u8>, Malformed> {
+    if !(16..=256).contains(&reader.len()) {
+        return Err(reader.error("a nonce has 16 to 256 bytes"));
+    }
+    Ok(reader.rest().to_vec())
+}
+
+/// The EAP header alone is checked here; what the packet means is for the `eap` crate.
+fn parse_eap(mut reader: Reader<'_>) -> Result<Vec<u8>, Malformed> {
+    if reader.len() < 4 {
+        return Err(reader.error("EAP packet shorter than its header"));
+    }
+    Ok(reader.rest().to_vec())
+}
+
+impl Notify {
+    fn parse(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        let protocol = reader.u8("no protocol")?;
+        let spi_len = reader.u8("no SPI size")?;
+        let kind = reader.u16("no notify type")?;
+        let spi = reader.take(spi_len.into(), "SPI runs over the end")?.to_vec();
+        Ok(Self { protocol, spi, kind, data: reader.rest().to_vec() })
+    }
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.protocol, self.spi.len() as u8]);
+        out.extend_from_slice(&self.kind.to_be_bytes());
+        out.extend_from_slice(&self.spi);
+        out.extend_from_slice(&self.data);
+    }
+}
+
+impl Delete {
+    fn parse(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        let protocol = reader.u8("no protocol")?;
+        let spi_len = reader.u8("no SPI size")?;
+        let count = reader.u16("no number of SPIs")?;
+        if reader.len() != usize::from(spi_len) * usize::from(count) {
+            return Err(reader.error("SPIs do not fill the payload"));
+        }
+        match protocol {
+            protocol::IKE if spi_len == 0 && count == 0 => Ok(Self::Ike),
+            protocol::IKE => Err(reader.error("a Delete of the IKE SA has no SPI")),
+            protocol::ESP if spi_len == 4 => {
+                Ok(Self::Esp(reader.rest().as_chunks::<4>().0.iter().map(|spi| u32::from_be_bytes(*spi)).collect()))
+            }
+            protocol::ESP => Err(reader.error("an ESP SPI has 4 bytes")),
+            _ => Ok(Self::Other { protocol, spi_len, spis: reader.rest().to_vec() }),
+        }
+    }
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Ike => out.extend_from_slice(&[protocol::IKE, 0, 0, 0]),
+            Self::Esp(spis) => {
+                out.extend_from_slice(&[protocol::ESP, 4]);
+                out.extend_from_slice(&(spis.len() as u16).to_be_bytes());
+                spis.iter().for_each(|spi| out.extend_from_slice(&spi.to_be_bytes()));
+            }
+            Self::Other { protocol, spis, spi_len } => {
+                out.extend_from_slice(&[*protocol, *spi_len]);
+                let count = if *spi_len == 0 { 0 } else { spis.len() / usize::from(*spi_len) };
+                out.extend_from_slice(&(count as u16).to_be_bytes());
+                out.extend_from_slice(spis);
+            }
+        }
+    }
 }

@@ -38,6 +38,10 @@ impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8], payload: u8, offset: usize) -> Self {
         Self { bytes, offset, payload }
     }
+    /// Errors from here on are about this payload type.
+    pub(crate) fn enter(&mut self, payload: u8) {
+        self.payload = payload;
+    }
     pub(crate) fn offset(&self) -> usize {
         self.offset
     }
