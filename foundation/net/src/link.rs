@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
 use std::str::FromStr;
 
@@ -139,6 +140,22 @@ impl Netlink {
         self.connection.change(route_request(libc::RTM_DELROUTE, NLM_CHANGE, route))
     }
 
+    /// How a packet of this host to `destination` would leave, as a route to that address alone.
+    pub fn route_to(&mut self, destination: IpAddr) -> io::Result<Route> {
+        let mut body = [0; ROUTE_BODY_LEN];
+        body[0] = family(destination) as u8;
+        body[1] = width(destination);
+        let request = Request::new(libc::RTM_GETROUTE, 0, &body).attribute(libc::RTA_DST, octets(destination).as_ref());
+        let mut found = None;
+        self.connection.exchange(request, |kind, body| {
+            if kind == libc::RTM_NEWROUTE {
+                found = found_route(destination, body);
+            }
+            ControlFlow::Break(())
+        })?;
+        found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENETUNREACH))
+    }
+
     /// All addresses of this host, in the order the kernel lists them.
     pub fn addresses(&mut self) -> io::Result<Vec<LocalAddress>> {
         let mut found = Vec::new();
@@ -147,6 +164,7 @@ impl Netlink {
             if kind == libc::RTM_NEWADDR {
                 found.extend(local_address(body));
             }
+            ControlFlow::Continue(())
         })?;
         Ok(found)
     }
@@ -218,11 +236,21 @@ fn local_address(body: &[u8]) -> Option<LocalAddress> {
     Prefix::new(address, head[1]).map(|address| LocalAddress { device, address })
 }
 
+const ROUTE_BODY_LEN: usize = 12;
+
+fn found_route(destination: IpAddr, body: &[u8]) -> Option<Route> {
+    let (_, rest) = body.split_first_chunk::<ROUTE_BODY_LEN>()?;
+    let find = |wanted| attributes(rest).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let device = u32::from_ne_bytes(find(libc::RTA_OIF)?.try_into().ok()?);
+    let gateway = find(libc::RTA_GATEWAY).and_then(address_from);
+    Some(Route { destination: Prefix::host(destination), device, gateway, source: None, metric: None })
+}
+
 /// `struct rtmsg` and its attributes.
 fn route_request(kind: u16, flags: i32, route: &Route) -> Request {
     let destination = route.destination.network();
     let scope = if route.gateway.is_some() || destination.address.is_ipv6() { libc::RT_SCOPE_UNIVERSE } else { libc::RT_SCOPE_LINK };
-    let mut body = [0; 12];
+    let mut body = [0; ROUTE_BODY_LEN];
     body[0] = family(destination.address) as u8;
     body[1] = destination.len;
     body[4] = libc::RT_TABLE_MAIN;

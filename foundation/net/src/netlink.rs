@@ -1,6 +1,7 @@
 //! Route netlink on the wire: building requests, walking answers. RFC 3549 describes the format.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use crate::sys;
@@ -66,11 +67,12 @@ impl Connection {
 
     /// Sends a change and waits for the kernel's verdict.
     pub(crate) fn change(&mut self, request: Request) -> io::Result<()> {
-        self.exchange(request, |_, _| {})
+        self.exchange(request, |_, _| ControlFlow::Continue(()))
     }
 
-    /// Sends a request and hands the type and body of every answer to `visit`, until the kernel says that it is done.
-    pub(crate) fn exchange(&mut self, request: Request, mut visit: impl FnMut(u16, &[u8])) -> io::Result<()> {
+    /// Sends a request and hands the type and body of every answer to `visit`, until the kernel says that it is done or `visit` breaks
+    /// off: the kernel closes a list with a message of its own, but not a single answer.
+    pub(crate) fn exchange(&mut self, request: Request, mut visit: impl FnMut(u16, &[u8]) -> ControlFlow<()>) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let bytes = request.finish(self.sequence);
         // SAFETY: bytes is readable for its length.
@@ -87,7 +89,8 @@ impl Connection {
                 }
                 match i32::from(header.kind) {
                     libc::NLMSG_ERROR | libc::NLMSG_DONE => return verdict(body),
-                    _ => visit(header.kind, body),
+                    _ if visit(header.kind, body).is_break() => return Ok(()),
+                    _ => {}
                 }
             }
         }

@@ -59,6 +59,11 @@ fn a_route_can_name_gateway_and_source() {
         };
         route.source = Some([10, 9, 0, 8].into());
         netlink.replace_route(&route).unwrap();
+        let found = netlink.route_to([203, 0, 113, 9].into()).unwrap();
+        assert_eq!((found.device, found.gateway, found.destination), (device.index, route.gateway, prefix("203.0.113.9/32")));
+        let on_link = netlink.route_to([10, 9, 0, 7].into()).unwrap();
+        assert_eq!((on_link.device, on_link.gateway), (device.index, None));
+        assert_eq!(netlink.route_to("2001:db8::1".parse().unwrap()).unwrap_err().raw_os_error(), Some(libc::ENETUNREACH));
         let probe = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
         probe.connect("203.0.113.9:9").unwrap();
         assert_eq!(probe.local_addr().unwrap().ip(), IpAddr::from([10, 9, 0, 8]));
