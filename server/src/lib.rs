@@ -7,5 +7,7 @@ pub mod login;
 pub mod radius_shell;
 pub mod workers;
 
+pub mod cli;
 pub mod config;
 pub mod control;
+pub mod logging;

@@ -9,7 +9,7 @@ pub enum Origin {
     /// A file and its line, from 1.
     File { path: Arc<Path>, line: usize },
     /// A variable of the environment.
-    Environment { variable: String },
+    Environment { variable: Box<str> },
 }
 
 impl fmt::Display for Origin {
@@ -30,32 +30,32 @@ pub struct ConfigError {
     /// `None`: the file itself cannot be read; its path is in `problem`.
     pub origin: Option<Origin>,
     /// `server`, `radius "nps1"`; empty at the top.
-    pub section: String,
+    pub section: Box<str>,
     /// The key; empty where the section itself is at fault.
-    pub key: String,
+    pub key: Box<str>,
     /// The offending value as written.
-    pub value: Option<String>,
+    pub value: Option<Box<str>>,
     /// What is wrong and what would be accepted.
-    pub problem: String,
+    pub problem: Box<str>,
 }
 
 impl ConfigError {
     pub(super) fn file(problem: String) -> Self {
-        Self { origin: None, section: String::new(), key: String::new(), value: None, problem }
+        Self { origin: None, section: "".into(), key: "".into(), value: None, problem: problem.into() }
     }
 
     fn line(&self) -> String {
         let mut parts = Vec::new();
         parts.extend(self.origin.as_ref().map(ToString::to_string));
         if !self.section.is_empty() {
-            parts.push(self.section.clone());
+            parts.push(self.section.to_string());
         }
         match &self.value {
             Some(value) => parts.push(format!("{} = {value}", self.key)),
             None if self.key.is_empty() => {}
-            None => parts.push(self.key.clone()),
+            None => parts.push(self.key.to_string()),
         }
-        parts.push(self.problem.clone());
+        parts.push(self.problem.to_string());
         parts.join(": ")
     }
 }

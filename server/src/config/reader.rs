@@ -28,7 +28,7 @@ impl<'a> Root<'a> {
         for (key, section) in table(node) {
             if !sections.contains(&key.as_str()) {
                 let problem = format!("unknown section; {}", suggestion(key, sections));
-                return Err(ConfigError { origin: Some(section.origin.clone()), key: key.clone(), ..ConfigError::file(problem) });
+                return Err(ConfigError { origin: Some(section.origin.clone()), key: key.as_str().into(), ..ConfigError::file(problem) });
             }
         }
         Ok(Self { node, base })
@@ -65,12 +65,12 @@ impl<'a> Root<'a> {
     }
 
     fn misshapen(&self, node: &Node, kind: &str, problem: &str) -> ConfigError {
-        ConfigError { origin: Some(node.origin.clone()), section: kind.to_owned(), ..ConfigError::file(problem.to_owned()) }
+        ConfigError { origin: Some(node.origin.clone()), section: kind.into(), ..ConfigError::file(problem.to_owned()) }
     }
 
     /// An error about a section that is missing.
     pub(super) fn missing(&self, kind: &str, problem: &str) -> ConfigError {
-        ConfigError { origin: Some(self.node.origin.clone()), section: kind.to_owned(), ..ConfigError::file(problem.to_owned()) }
+        ConfigError { origin: Some(self.node.origin.clone()), section: kind.into(), ..ConfigError::file(problem.to_owned()) }
     }
 }
 
@@ -89,7 +89,7 @@ impl<'a> Section<'a> {
             Some(key) => {
                 let origin = table(self.node).get(key).map(|node| node.origin.clone());
                 let problem = format!("unknown key; {}", suggestion(key, keys));
-                Err(ConfigError { origin, section: self.title(), key: key.clone(), ..ConfigError::file(problem) })
+                Err(ConfigError { origin, section: self.title().into(), key: key.as_str().into(), ..ConfigError::file(problem) })
             }
         }
     }
@@ -116,10 +116,10 @@ impl<'a> Section<'a> {
         let node = table(self.node).get(key);
         ConfigError {
             origin: Some(node.map_or(&self.node.origin, |node| &node.origin).clone()),
-            section: self.title(),
-            key: key.to_owned(),
-            value: node.map(|node| node.value.to_string()),
-            problem: problem.into(),
+            section: self.title().into(),
+            key: key.into(),
+            value: node.map(|node| node.value.to_string().into()),
+            problem: problem.into().into(),
         }
     }
 
@@ -160,8 +160,8 @@ impl<'a> Section<'a> {
             question if question.ends_with('?') => format!("{question} expected {expected}"),
             problem => format!("{problem}; expected {expected}"),
         };
-        let value = Some(node.value.to_string());
-        ConfigError { origin: Some(node.origin.clone()), section: self.title(), key: key.to_owned(), value, problem }
+        let value = Some(node.value.to_string().into());
+        ConfigError { origin: Some(node.origin.clone()), section: self.title().into(), key: key.into(), value, problem: problem.into() }
     }
 
     pub(super) fn boolean(&self, key: &str, default: bool) -> Result<bool, ConfigError> {

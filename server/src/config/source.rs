@@ -166,7 +166,7 @@ fn is_tables(entries: &[Node]) -> bool {
 
 /// `EVERGATE__RADIUS__NPS1__PORT`: a section, for arrays of tables the entry's name or its number from 0, a key.
 fn set_from_environment(root: &mut Node, variable: &str, text: &str) -> Result<(), ConfigError> {
-    let origin = Origin::Environment { variable: variable.to_owned() };
+    let origin = Origin::Environment { variable: variable.into() };
     let refuse = |problem: String| ConfigError { origin: Some(origin.clone()), ..ConfigError::file(problem) };
     let path: Vec<String> = variable[PREFIX.len()..].split("__").map(str::to_lowercase).collect();
     if path.iter().any(String::is_empty) || path.len() < 2 {
@@ -226,7 +226,7 @@ pub(super) fn name_of(node: &Node) -> Option<String> {
 fn typed(text: &str, origin: &Origin) -> Value {
     let Origin::Environment { variable } = origin else { return Value::String(text.to_owned()) };
     let Ok(value) = DeValue::parse(text) else { return Value::String(text.to_owned()) };
-    let file = File { path: Path::new(variable).into(), text };
+    let file = File { path: Path::new(&**variable).into(), text };
     let value = with_origin(file.value(value.into_inner()), origin);
     match value {
         Value::String(_) | Value::Array(_) | Value::Table(_) => value,

@@ -335,7 +335,7 @@ fn every_error_names_place_key_value_and_what_would_be_accepted() {
 fn an_error_has_its_parts() {
     let error = with("\"10.0.0.4\"", "\"10.0.0.4\"\nport = 0").load().unwrap_err();
     assert!(matches!(&error.origin, Some(Origin::File { line: 18, path }) if path.ends_with("evergate.toml")));
-    assert_eq!((error.section.as_str(), error.key.as_str(), error.value.as_deref()), ("radius \"nps1\"", "port", Some("0")));
+    assert_eq!((&*error.section, &*error.key, error.value.as_deref()), ("radius \"nps1\"", "port", Some("0")));
 }
 
 #[test]

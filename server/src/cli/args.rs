@@ -1,0 +1,176 @@
+//! What may stand on the command line, with its help.
+use crate::config::DEFAULT_PATH;
+use crate::control::Request;
+use crate::control::types::DEFAULT_LIMIT;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+const ABOUT: &str = "A VPN gateway for the clients that are already on every desk.
+
+Evergate speaks IKEv2 with the built-in clients of Windows, Apple, Android and strongSwan, asks a RADIUS server who may come in, decides by \
+ordered network policies, leases addresses from pools, and remembers of every login attempt how far it came and why it failed.";
+
+const EXAMPLES: &str = "Examples:
+  evergate check                       is the configuration good? prints what it comes to
+  evergate run                         run the gateway in the foreground
+  evergate status                      listeners, RADIUS servers, pools, drops
+  evergate sessions                    who is connected
+  evergate attempts --failed           who could not connect, and why
+  evergate attempts show 65a1b2c3-17   the whole story of one login
+
+Exit codes:
+  0  done
+  1  failed: wrong configuration, unknown id, refused order; the reason is on standard error
+  2  wrong usage
+  3  the gateway is not running
+
+Environment:
+  EVERGATE__SECTION__KEY  overrides a value of the configuration: EVERGATE__SERVER__MTU=1380
+  EVERGATE_LOG, RUST_LOG  override server.log: EVERGATE_LOG=debug
+  NO_COLOR                no colours";
+
+const RUN: &str = "Runs the gateway in the foreground until SIGTERM or SIGINT.
+
+Reads the configuration, its drop-ins and the environment; makes the TUN device, binds UDP 500 and 4500, opens the control socket. Needs \
+CAP_NET_ADMIN and CAP_NET_BIND_SERVICE. Logs go to standard error. On SIGTERM the sessions are told goodbye and accounting is closed.
+
+Examples:
+  evergate run
+  evergate run --config ./evergate.toml
+  EVERGATE_LOG=debug evergate run";
+
+const CHECK: &str = "Reads and checks the whole configuration, every file it names included, and starts nothing.
+
+Prints the certificates with names, purposes and expiry, the listeners, RADIUS servers, policies in their order, pools with sizes, and warnings. \
+An error names file, line, key, value and what would be accepted; the exit code is then 1.
+
+Examples:
+  evergate check
+  evergate check --config ./evergate.toml
+  evergate check --json | jq .warnings";
+
+const STATUS: &str = "Shows the running gateway as a whole.
+
+Listeners with the packets each socket has seen (packets on 500 but none on 4500: something on the way blocks 4500), sessions and half-open \
+logins, RADIUS servers with their counters, pools with their usage, packets and drops by reason.
+
+Examples:
+  evergate status
+  evergate status --json | jq .pools";
+
+const SESSIONS: &str = "Lists, shows and ends sessions.
+
+Examples:
+  evergate sessions                             all of them
+  evergate sessions show 17                     one of them, in full
+  evergate sessions disconnect 17               end one (an Always On client comes back within seconds)
+  evergate sessions disconnect --user ann@example.com
+  evergate sessions --json | jq '.sessions[].user'";
+
+const ATTEMPTS: &str = "Lists login attempts, newest first, and tells the story of one.
+
+Every attempt is recorded from its first packet on: stages, what the client offered and what was accepted, what RADIUS and the policies said, \
+and on a failure the cause, the number that Windows shows its user, and what to do about it.
+
+Examples:
+  evergate attempts                             the newest 20
+  evergate attempts --failed --limit 100
+  evergate attempts --user ann@example.com
+  evergate attempts show 65a1b2c3-17            one, with its timeline";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "evergate", version, about = "A VPN gateway", long_about = ABOUT, after_long_help = EXAMPLES, after_help = "See --help for examples.")]
+pub struct Cli {
+    /// The configuration; drop-ins are in the folder of the same name with .d instead of .toml
+    #[arg(long, short, global = true, value_name = "FILE", help = format!("The configuration file [default: {DEFAULT_PATH}]"))]
+    pub config: Option<PathBuf>,
+    /// Answer in JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    pub fn config_path(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| DEFAULT_PATH.into())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway
+    #[command(long_about = RUN)]
+    Run,
+    /// Check the configuration without starting
+    #[command(long_about = CHECK)]
+    Check,
+    /// Show listeners, RADIUS servers, pools and counters
+    #[command(long_about = STATUS)]
+    Status,
+    /// List, show or end sessions
+    #[command(long_about = SESSIONS, visible_alias = "session")]
+    Sessions {
+        #[command(subcommand)]
+        command: Option<SessionsCommand>,
+    },
+    /// List login attempts, or tell the story of one
+    #[command(long_about = ATTEMPTS, visible_alias = "attempt", args_conflicts_with_subcommands = true)]
+    Attempts {
+        #[command(flatten)]
+        list: AttemptsList,
+        #[command(subcommand)]
+        command: Option<AttemptsCommand>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// List all sessions
+    List,
+    /// Show one session in full
+    Show {
+        /// Number of the session, as `evergate sessions` lists it
+        id: u64,
+    },
+    /// End one session, or all of a user
+    Disconnect {
+        /// Number of the session
+        #[arg(required_unless_present = "user", conflicts_with = "user")]
+        id: Option<u64>,
+        /// End all sessions of this user
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AttemptsCommand {
+    /// List attempts, newest first
+    List(AttemptsList),
+    /// Tell the story of one attempt
+    Show {
+        /// Id of the attempt, as `evergate attempts` lists it
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct AttemptsList {
+    /// At most this many
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = DEFAULT_LIMIT)]
+    limit: usize,
+    /// Only those of this user
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Only those that failed
+    #[arg(long)]
+    failed: bool,
+}
+
+impl AttemptsList {
+    pub(super) fn request(&self) -> Request {
+        Request::Attempts { limit: self.limit, user: self.user.clone(), failed: self.failed }
+    }
+}

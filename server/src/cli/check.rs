@@ -1,0 +1,326 @@
+//! `evergate check`: what a configuration comes to.
+use super::text::{Cell, Mark, Style, cell, clean, count, date, heading, pairs, table};
+use super::{FAILED, OK};
+use crate::config::{self, Config, NamedCredential};
+use policy::network::{Conditions, Policy};
+use serde::Serialize;
+use std::io::{Result, Write};
+use std::path::Path;
+
+/// Days before the end of a certificate from which on its expiry is marked.
+const SOON: i64 = 30;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    config: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(flatten)]
+    found: Option<Found>,
+}
+
+#[derive(Debug, Serialize)]
+struct Found {
+    name: String,
+    control_socket: String,
+    certificates: Vec<CertificateRow>,
+    listeners: Vec<ListenerRow>,
+    radius: Vec<RadiusRow>,
+    policies: Vec<PolicyRow>,
+    pools: Vec<PoolRow>,
+    ciphers: Ciphers,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct CertificateRow {
+    name: String,
+    subject: String,
+    issuer: String,
+    /// What it is made out to: DNS names, then addresses.
+    made_out_to: Vec<String>,
+    extended_key_usage: Vec<String>,
+    key: String,
+    /// Unix time.
+    not_after: i64,
+    days_left: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct ListenerRow {
+    name: String,
+    protocol: &'static str,
+    addresses: Vec<String>,
+    ike_port: u16,
+    nat_port: u16,
+    auth: Vec<&'static str>,
+    certificates: Vec<String>,
+    client_authorities: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct RadiusRow {
+    name: String,
+    host: String,
+    authentication: String,
+    accounting: Option<String>,
+    source: Option<String>,
+    nas_identifier: String,
+}
+
+#[derive(Debug, Serialize)]
+struct PolicyRow {
+    name: String,
+    grant: bool,
+    conditions: Vec<String>,
+    settings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct PoolRow {
+    name: String,
+    family: &'static str,
+    ranges: Vec<String>,
+    /// Text, since JSON numbers end below the size of an IPv6 network.
+    size: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Ciphers {
+    ike: Vec<&'static str>,
+    prfs: Vec<&'static str>,
+    groups: Vec<&'static str>,
+    esp: Vec<&'static str>,
+    pfs: Vec<&'static str>,
+}
+
+pub(super) fn check(path: &Path, json: bool, style: Style, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
+    let loaded = Config::load(path, &config::environment());
+    let config = path.display().to_string();
+    let report = match loaded {
+        Ok(loaded) => Report { ok: true, config, error: None, found: Some(found(&loaded, jiff::Timestamp::now().as_second())) },
+        Err(error) => {
+            writeln!(err, "error: {error}")?;
+            Report { ok: false, config, error: Some(error.to_string()), found: None }
+        }
+    };
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else if let Some(found) = &report.found {
+        print(found, style, out)?;
+        let warnings = match found.warnings.len() {
+            0 => String::new(),
+            1 => " (1 warning)".into(),
+            count => format!(" ({count} warnings)"),
+        };
+        writeln!(out, "\n{}: {} is good{warnings}", style.mark(Mark::Good, "ok"), report.config)?;
+    }
+    Ok(if report.ok { OK } else { FAILED })
+}
+
+fn found(config: &Config, now: i64) -> Found {
+    let ciphers = &config.ciphers;
+    Found {
+        name: config.server.name.clone(),
+        control_socket: config.server.control_socket.display().to_string(),
+        certificates: config.certificates.iter().map(|certificate| certificate_row(certificate, now)).collect(),
+        listeners: config.listeners.iter().map(listener_row).collect(),
+        radius: config.radius.iter().map(radius_row).collect(),
+        policies: config.policies.iter().map(policy_row).collect(),
+        pools: config.pools.iter().flat_map(pool_rows).collect(),
+        ciphers: Ciphers {
+            ike: ciphers.ike.iter().map(|suite| config::suite_name(*suite)).collect(),
+            prfs: ciphers.prfs.iter().map(|prf| config::prf_name(*prf)).collect(),
+            groups: ciphers.groups.iter().map(|group| config::group_name(*group)).collect(),
+            esp: ciphers.esp.iter().map(|suite| config::suite_name(*suite)).collect(),
+            pfs: ciphers.pfs_groups.iter().map(|group| config::group_name(*group)).collect(),
+        },
+        warnings: config.warnings.clone(),
+    }
+}
+
+fn certificate_row(certificate: &NamedCredential, now: i64) -> CertificateRow {
+    let leaf = certificate.credential.leaf();
+    let addresses = leaf.ip_addresses.iter().map(ToString::to_string);
+    CertificateRow {
+        name: certificate.name.clone(),
+        subject: leaf.subject.clone(),
+        issuer: leaf.issuer.clone(),
+        made_out_to: leaf.dns_names.iter().cloned().chain(addresses).collect(),
+        extended_key_usage: leaf.eku.iter().flatten().map(|oid| purpose(oid).to_owned()).collect(),
+        key: leaf.key_kind.map_or_else(|| "unknown".into(), key_text),
+        not_after: leaf.not_after,
+        days_left: (leaf.not_after - now).div_euclid(86_400),
+    }
+}
+
+/// The usual word for an extended key usage, or its OID.
+fn purpose(oid: &str) -> &str {
+    match oid {
+        "1.3.6.1.5.5.7.3.1" => "serverAuth",
+        "1.3.6.1.5.5.7.3.2" => "clientAuth",
+        "1.3.6.1.5.5.7.3.17" => "ipsecIKE",
+        "1.3.6.1.5.5.8.2.2" => "IKE-intermediate",
+        "2.5.29.37.0" => "any",
+        oid => oid,
+    }
+}
+
+fn key_text(kind: crypto::sign::KeyKind) -> String {
+    use crypto::sign::KeyKind;
+    match kind {
+        KeyKind::Rsa { bits } => format!("RSA {bits}"),
+        KeyKind::EcdsaP256 => "ECDSA P-256".into(),
+        KeyKind::EcdsaP384 => "ECDSA P-384".into(),
+        KeyKind::EcdsaP521 => "ECDSA P-521".into(),
+        KeyKind::Ed25519 => "Ed25519".into(),
+    }
+}
+
+fn listener_row(listener: &config::Listener) -> ListenerRow {
+    let ways = [(listener.auth.eap, "eap"), (listener.auth.certificate, "certificate")];
+    ListenerRow {
+        name: listener.name.clone(),
+        protocol: match listener.protocol {
+            config::Protocol::Ikev2 => "ikev2",
+        },
+        addresses: listener.addresses.iter().map(ToString::to_string).collect(),
+        ike_port: listener.ike_port,
+        nat_port: listener.nat_port,
+        auth: ways.into_iter().filter(|(on, _)| *on).map(|(_, way)| way).collect(),
+        certificates: listener.certificates.clone(),
+        client_authorities: listener.client_roots.roots().iter().map(|root| root.subject.clone()).collect(),
+    }
+}
+
+fn radius_row(radius: &config::RadiusServer) -> RadiusRow {
+    RadiusRow {
+        name: radius.server.name.clone(),
+        host: radius.host.clone(),
+        authentication: radius.server.auth.to_string(),
+        accounting: radius.server.accounting.map(|address| address.to_string()),
+        source: radius.server.source.map(|address| address.to_string()),
+        nas_identifier: radius.nas_identifier.clone(),
+    }
+}
+
+fn policy_row(policy: &Policy) -> PolicyRow {
+    let settings = &policy.settings;
+    let timeout = |name, timeout: Option<std::time::Duration>| timeout.map(|timeout| format!("{name} {}", config::duration_text(timeout)));
+    let list = |name: &str, entries: Vec<String>| (!entries.is_empty()).then(|| format!("{name} {}", entries.join(", ")));
+    let described = [
+        settings.pool.as_ref().map(|pool| format!("pool {pool}")),
+        list("dns", settings.dns.iter().map(ToString::to_string).collect()),
+        timeout("session", settings.session_timeout),
+        timeout("idle", settings.idle_timeout),
+        list("reaches", settings.selectors.iter().map(ToString::to_string).collect()),
+    ];
+    PolicyRow {
+        name: policy.name.clone(),
+        grant: policy.grant,
+        conditions: conditions(&policy.conditions),
+        settings: described.into_iter().flatten().collect(),
+    }
+}
+
+fn conditions(conditions: &Conditions) -> Vec<String> {
+    fn either<T: ToString>(name: &str, entries: &[T]) -> Option<String> {
+        let entries: Vec<_> = entries.iter().map(ToString::to_string).collect();
+        (!entries.is_empty()).then(|| format!("{name} {}", entries.join(" or ")))
+    }
+    let all = [
+        either("tunnel", &conditions.tunnel),
+        either("method", &conditions.method),
+        either("user", &conditions.user),
+        either("client", &conditions.client),
+        either("class", &conditions.class),
+        either("filter_id", &conditions.filter_id),
+        either("time", &conditions.time),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+fn pool_rows(pool: &policy::pool::PoolConfig) -> Vec<PoolRow> {
+    let (ipv4, ipv6) = policy::pool::pool_size(pool);
+    let row = |family, ranges: Vec<String>, size: u128| PoolRow { name: pool.name.clone(), family, ranges, size: size.to_string() };
+    let rows = [
+        row("IPv4", pool.ipv4.iter().map(|(start, end)| range(*start, *end)).collect(), ipv4),
+        row("IPv6", pool.ipv6.iter().map(|(start, end)| range(*start, *end)).collect(), ipv6),
+    ];
+    rows.into_iter().filter(|row| !row.ranges.is_empty()).collect()
+}
+
+fn range(start: impl Into<std::net::IpAddr>, end: impl Into<std::net::IpAddr>) -> String {
+    policy::network::AddressRange { start: start.into(), end: end.into() }.to_string()
+}
+
+fn print(found: &Found, style: Style, out: &mut dyn Write) -> Result<()> {
+    pairs(out, style, &[("Gateway", found.name.clone()), ("Control socket", found.control_socket.clone())])?;
+    heading(out, style, "Certificates")?;
+    let rows: Vec<_> = found.certificates.iter().map(certificate_cells).collect();
+    table(out, style, &["NAME", "MADE OUT TO", "PURPOSE", "KEY", "ISSUER", "EXPIRES"], &rows)?;
+    heading(out, style, "Listeners")?;
+    let rows: Vec<_> = found.listeners.iter().map(listener_cells).collect();
+    table(out, style, &["NAME", "PROTOCOL", "ADDRESSES", "UDP PORTS", "AUTH", "CERTIFICATES", "CLIENT AUTHORITIES"], &rows)?;
+    heading(out, style, "RADIUS servers, in order")?;
+    let rows: Vec<_> = found.radius.iter().map(radius_cells).collect();
+    table(out, style, &["NAME", "HOST", "AUTHENTICATION", "ACCOUNTING", "SOURCE", "NAS-IDENTIFIER"], &rows)?;
+    heading(out, style, "Network policies, in order (the first that matches decides, default deny)")?;
+    let rows: Vec<_> = found.policies.iter().enumerate().map(|(index, policy)| policy_cells(index, policy)).collect();
+    table(out, style, &["#", "NAME", "DECISION", "WHEN", "THEN"], &rows)?;
+    heading(out, style, "Pools")?;
+    let rows = found.pools.iter().map(|pool| vec![cell(&pool.name), cell(pool.family), count(&pool.size), cell(pool.ranges.join(", "))]);
+    table(out, style, &["NAME", "FAMILY", "SIZE", "RANGES"], &rows.collect::<Vec<_>>())?;
+    heading(out, style, "Ciphers")?;
+    let ciphers = &found.ciphers;
+    let lists = [("IKE", &ciphers.ike), ("PRF", &ciphers.prfs), ("Groups", &ciphers.groups), ("ESP", &ciphers.esp), ("PFS", &ciphers.pfs)];
+    pairs(out, style, &lists.map(|(name, words)| (name, words.join(" "))))?;
+    if !found.warnings.is_empty() {
+        heading(out, style, "Warnings")?;
+        let mark = style.mark(Mark::Attention, "warning");
+        found.warnings.iter().try_for_each(|warning| writeln!(out, "{mark}: {}", clean(warning)))?;
+    }
+    Ok(())
+}
+
+fn certificate_cells(certificate: &CertificateRow) -> Vec<Cell> {
+    let expires = format!("{} (in {} days)", date(certificate.not_after), certificate.days_left);
+    vec![
+        cell(&certificate.name),
+        cell(certificate.made_out_to.join(", ")),
+        cell(certificate.extended_key_usage.join(", ")),
+        cell(&certificate.key),
+        cell(&certificate.issuer),
+        cell(expires).marked(if certificate.days_left < SOON { Mark::Attention } else { Mark::Plain }),
+    ]
+}
+
+fn listener_cells(listener: &ListenerRow) -> Vec<Cell> {
+    vec![
+        cell(&listener.name),
+        cell(listener.protocol),
+        cell(listener.addresses.join(", ")),
+        cell(format!("{}, {}", listener.ike_port, listener.nat_port)),
+        cell(listener.auth.join(", ")),
+        cell(listener.certificates.join(", ")),
+        cell(listener.client_authorities.join("; ")),
+    ]
+}
+
+fn radius_cells(radius: &RadiusRow) -> Vec<Cell> {
+    vec![
+        cell(&radius.name),
+        cell(&radius.host),
+        cell(&radius.authentication),
+        cell(radius.accounting.as_deref().unwrap_or("none")),
+        cell(radius.source.as_deref().unwrap_or("any")),
+        cell(&radius.nas_identifier),
+    ]
+}
+
+fn policy_cells(index: usize, policy: &PolicyRow) -> Vec<Cell> {
+    let when = if policy.conditions.is_empty() { "always".to_owned() } else { policy.conditions.join("; ") };
+    let (decision, mark) = if policy.grant { ("grant", Mark::Good) } else { ("deny", Mark::Bad) };
+    vec![count(index + 1), cell(&policy.name), cell(decision).marked(mark), cell(when), cell(policy.settings.join("; "))]
+}

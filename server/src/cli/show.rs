@@ -1,0 +1,238 @@
+//! Answers of the gateway, for people.
+use super::text::{Cell, Mark, Style, cell, clean, count, duration, heading, octets, pairs, table, time, wrap};
+use crate::control::Response;
+use crate::control::types::{AttemptDetail, AttemptSummary, Outcome, PoolStatus, RadiusStatus, Session, Status};
+use std::collections::BTreeMap;
+use std::io::{Result, Write};
+
+/// Columns of running text.
+const WIDTH: usize = 100;
+/// Share of a pool, in percent, from which its usage is marked.
+const NEARLY_FULL: u64 = 90;
+
+pub(super) fn response(response: &Response, style: Style, out: &mut dyn Write) -> Result<()> {
+    match response {
+        Response::Status(shown) => status(shown, style, out),
+        Response::Sessions { sessions: shown } => sessions(shown, style, out),
+        Response::Session(shown) => session(shown, style, out),
+        Response::Disconnected { ids } => disconnected(ids, out),
+        Response::Attempts { attempts: shown } => attempts(shown, style, out),
+        Response::Attempt(shown) => attempt(shown, style, out),
+        Response::Error { message } => writeln!(out, "{}", clean(message)),
+    }
+}
+
+fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
+    let running = format!("{} (since {}, pid {})", duration(status.uptime_secs), time(status.started_at), status.pid);
+    pairs(
+        out,
+        style,
+        &[
+            ("Gateway", format!("{}, Evergate {}", status.name, status.version)),
+            ("Running", running),
+            ("Sessions", format!("{} established, {} half-open", status.sessions, status.half_open)),
+        ],
+    )?;
+    heading(out, style, "Listeners")?;
+    let rows = status.listeners.iter().flat_map(|listener| {
+        let row = move |socket: &crate::control::types::SocketStatus| {
+            vec![cell(&listener.name), cell(&listener.protocol), cell(socket.address.to_string()), count(socket.packets)]
+        };
+        listener.sockets.iter().map(row)
+    });
+    table(out, style, &["NAME", "PROTOCOL", "ADDRESS", "PACKETS"], &rows.collect::<Vec<_>>())?;
+    if !status.radius.is_empty() {
+        heading(out, style, "RADIUS servers")?;
+        let rows: Vec<_> = status.radius.iter().map(radius).collect();
+        table(out, style, &["NAME", "ADDRESS", "SENT", "REPLIES", "TIMEOUTS", "OTHER"], &rows)?;
+    }
+    heading(out, style, "Pools")?;
+    let rows: Vec<_> = status.pools.iter().map(pool).collect();
+    table(out, style, &["NAME", "FAMILY", "USED", "SIZE", ""], &rows)?;
+    let data = &status.dataplane;
+    heading(out, style, "Packets")?;
+    let rows = [
+        vec![cell("from clients"), count(data.packets_in), count(octets(data.octets_in))],
+        vec![cell("to clients"), count(data.packets_out), count(octets(data.octets_out))],
+    ];
+    table(out, style, &["DIRECTION", "PACKETS", "VOLUME"], &rows)?;
+    counters(out, style, "Dropped packets", &data.drops)?;
+    counters(out, style, "IKE", &status.ike)
+}
+
+fn radius(radius: &RadiusStatus) -> Vec<Cell> {
+    let counter = |name: &str| radius.counters.get(name).copied().unwrap_or(0);
+    let shown = ["sent", "accepted", "timeouts"];
+    let other: Vec<_> = radius
+        .counters
+        .iter()
+        .filter(|(name, value)| **value > 0 && !shown.contains(&name.as_str()))
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    let timeouts = counter("timeouts");
+    vec![
+        cell(&radius.name),
+        cell(radius.address.to_string()),
+        count(counter("sent")),
+        count(counter("accepted")),
+        count(timeouts).marked(if timeouts > 0 { Mark::Attention } else { Mark::Plain }),
+        cell(other.join(", ")),
+    ]
+}
+
+fn pool(pool: &PoolStatus) -> Vec<Cell> {
+    let percent = u128::from(pool.used) * 100 / u128::from(pool.size.max(1));
+    let mark = match percent {
+        100.. => Mark::Bad,
+        percent if percent >= u128::from(NEARLY_FULL) => Mark::Attention,
+        _ => Mark::Plain,
+    };
+    vec![cell(&pool.pool), cell(&pool.family), count(pool.used), count(pool.size), count(format!("{percent}%")).marked(mark)]
+}
+
+/// Counters that count something, under a heading; nothing where all are zero.
+fn counters(out: &mut dyn Write, style: Style, title: &str, counters: &BTreeMap<String, u64>) -> Result<()> {
+    let rows: Vec<_> = counters.iter().filter(|(_, value)| **value > 0).map(|(name, value)| vec![cell(name), count(value)]).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    heading(out, style, title)?;
+    table(out, style, &["COUNTER", "VALUE"], &rows)
+}
+
+fn sessions(sessions: &[Session], style: Style, out: &mut dyn Write) -> Result<()> {
+    if sessions.is_empty() {
+        return writeln!(out, "nobody is connected; `evergate attempts` shows who tried");
+    }
+    let rows: Vec<_> = sessions
+        .iter()
+        .map(|session| {
+            vec![
+                cell(session.id.to_string()),
+                cell(&session.user),
+                cell(inner(session)),
+                cell(session.client.to_string()),
+                cell(&session.policy),
+                count(duration(session.since_secs)),
+                count(octets(session.octets_in)),
+                count(octets(session.octets_out)),
+            ]
+        })
+        .collect();
+    table(out, style, &["ID", "USER", "ADDRESS", "CLIENT", "POLICY", "SINCE", "IN", "OUT"], &rows)
+}
+
+fn inner(session: &Session) -> String {
+    session.inner.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
+    let traffic = |packets: u64, volume: u64| format!("{} in {packets} packets", octets(volume));
+    pairs(
+        out,
+        style,
+        &[
+            ("Session", session.id.to_string()),
+            ("User", session.user.clone()),
+            ("Connected", format!("{} (for {})", time(session.connected_at), duration(session.since_secs))),
+            ("Client", format!("{} (NAT: {})", session.client, session.nat)),
+            ("Addresses", inner(session)),
+            ("Policy", session.policy.clone()),
+            ("Authenticated by", session.radius.as_ref().map_or_else(|| "certificate".into(), |server| format!("RADIUS {server}"))),
+            ("Tunnel", session.tunnel.clone()),
+            ("IKE SA", session.ike_suite.clone()),
+            ("Child SA", session.esp_suite.clone()),
+            ("From client", traffic(session.packets_in, session.octets_in)),
+            ("To client", traffic(session.packets_out, session.octets_out)),
+            ("Attempt", format!("{} (evergate attempts show {0})", session.attempt)),
+        ],
+    )
+}
+
+fn disconnected(ids: &[u64], out: &mut dyn Write) -> Result<()> {
+    match ids {
+        [] => writeln!(out, "no session matches; `evergate sessions` lists them"),
+        [id] => writeln!(out, "session {id} is being ended"),
+        ids => {
+            let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            writeln!(out, "{} sessions are being ended: {list}", ids.len())
+        }
+    }
+}
+
+fn outcome_mark(outcome: Outcome) -> Mark {
+    match outcome {
+        Outcome::Up => Mark::Good,
+        Outcome::Failed => Mark::Bad,
+        Outcome::Running => Mark::Attention,
+        Outcome::Ended => Mark::Faint,
+    }
+}
+
+fn attempts(attempts: &[AttemptSummary], style: Style, out: &mut dyn Write) -> Result<()> {
+    if attempts.is_empty() {
+        return writeln!(out, "no such attempt; if a client claims to have tried, `evergate status` shows whether any packet came in");
+    }
+    let rows: Vec<_> = attempts
+        .iter()
+        .map(|attempt| {
+            vec![
+                cell(&attempt.id),
+                cell(time(attempt.started_at)),
+                cell(attempt.client.ip().to_string()),
+                cell(attempt.user.as_deref().unwrap_or("-")),
+                cell(&attempt.stage),
+                cell(attempt.outcome.to_string()).marked(outcome_mark(attempt.outcome)),
+                cell(attempt.cause.as_deref().unwrap_or("")),
+            ]
+        })
+        .collect();
+    table(out, style, &["ID", "STARTED", "CLIENT", "USER", "STAGE", "OUTCOME", "CAUSE"], &rows)
+}
+
+fn attempt(attempt: &AttemptDetail, style: Style, out: &mut dyn Write) -> Result<()> {
+    let summary = &attempt.summary;
+    pairs(
+        out,
+        style,
+        &[
+            ("Attempt", summary.id.clone()),
+            ("Started", time(summary.started_at)),
+            ("Client", format!("{} to {} ({})", summary.client, attempt.gateway, attempt.tunnel)),
+            ("User", summary.user.clone().unwrap_or_else(|| "not yet known".into())),
+        ],
+    )?;
+    let outcome = style.mark(outcome_mark(summary.outcome), &summary.outcome.to_string());
+    writeln!(out, "{}  {outcome}, stage {}", style.mark(Mark::Heading, "Outcome"), clean(&summary.stage))?;
+    paragraph(out, style, "Cause", summary.cause.as_deref())?;
+    paragraph(out, style, "Windows shows", attempt.windows_code.as_deref())?;
+    paragraph(out, style, "What to do", attempt.fix.as_deref())?;
+    list(out, style, "Client offered", &attempt.offered)?;
+    list(out, style, "Accepted", &attempt.accepted)?;
+    list(out, style, "Network policies", &attempt.decision)?;
+    heading(out, style, "Timeline")?;
+    for line in &attempt.timeline {
+        writeln!(out, "{:>9.3} s  {}", line.at_ms as f64 / 1_000.0, clean(&line.text))?;
+    }
+    if attempt.timeline_lost > 0 {
+        writeln!(out, "             and {} more that were not kept", attempt.timeline_lost)?;
+    }
+    Ok(())
+}
+
+fn paragraph(out: &mut dyn Write, style: Style, title: &str, text: Option<&str>) -> Result<()> {
+    let Some(text) = text else { return Ok(()) };
+    heading(out, style, title)?;
+    for line in text.lines() {
+        wrap(&clean(line), WIDTH).iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+    }
+    Ok(())
+}
+
+fn list(out: &mut dyn Write, style: Style, title: &str, lines: &[String]) -> Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    heading(out, style, title)?;
+    lines.iter().try_for_each(|line| writeln!(out, "  {}", clean(line)))
+}

@@ -1,0 +1,303 @@
+//! The command line from its words to what it prints and its exit code.
+use super::text::{self, Mark, cell, count};
+use super::*;
+use crate::control::types::{
+    AttemptDetail, AttemptSummary, DataplaneStatus, ListenerStatus, Outcome, PoolStatus, RadiusStatus, Session, SocketStatus, Status,
+    TimelineLine,
+};
+use clap::{CommandFactory as _, Parser as _};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tokio::sync::{mpsc, oneshot};
+
+/// Exit code, standard output, standard error.
+fn evergate(words: &[&str]) -> (u8, String, String) {
+    let cli = Cli::try_parse_from(["evergate"].iter().chain(words)).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = execute(&cli, &mut out, &mut err, false).unwrap();
+    (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+fn summary(outcome: Outcome) -> AttemptSummary {
+    AttemptSummary {
+        id: "65a1b2c3-17".into(),
+        started_at: 1_700_000_000,
+        client: "203.0.113.9:4500".parse().unwrap(),
+        user: Some("ann\u{1b}[31m".into()),
+        stage: "policy".into(),
+        outcome,
+        cause: Some("none of 1 network policies matches (default deny)".into()),
+    }
+}
+
+fn session() -> Session {
+    Session {
+        id: 17,
+        attempt: "65a1b2c3-17".into(),
+        user: "bob".into(),
+        policy: "staff".into(),
+        tunnel: "ikev2".into(),
+        client: "203.0.113.9:4500".parse().unwrap(),
+        inner: vec!["10.98.0.10".parse().unwrap(), "fd98::10".parse().unwrap()],
+        connected_at: 1_700_000_000,
+        since_secs: 3_725,
+        ike_suite: "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".into(),
+        esp_suite: "AES_GCM_16_256".into(),
+        nat: "client".into(),
+        octets_in: 1_536,
+        octets_out: 5 << 30,
+        packets_in: 12,
+        packets_out: 99,
+        radius: Some("nps1".into()),
+    }
+}
+
+fn status() -> Status {
+    let counters = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect::<BTreeMap<_, _>>();
+    Status {
+        version: "0.1.0".into(),
+        name: "vpn.example.test".into(),
+        pid: 42,
+        started_at: 1_700_000_000,
+        uptime_secs: 90_000,
+        sessions: 3,
+        half_open: 1,
+        listeners: vec![ListenerStatus {
+            name: "ikev2".into(),
+            protocol: "ikev2".into(),
+            sockets: vec![SocketStatus { address: "[::]:500".parse().unwrap(), packets: 1_234 }],
+        }],
+        radius: vec![RadiusStatus {
+            name: "nps1".into(),
+            address: "10.0.0.4:1812".parse().unwrap(),
+            counters: counters(&[("sent", 9), ("accepted", 8), ("timeouts", 1), ("dropped_authenticator", 2), ("dropped_source", 0)]),
+        }],
+        pools: vec![PoolStatus { pool: "users".into(), family: "IPv6".into(), used: 250, size: u64::MAX }],
+        dataplane: DataplaneStatus { drops: counters(&[("replayed", 4), ("no_tunnel", 0)]), ..DataplaneStatus::default() },
+        ike: counters(&[("malformed", 0)]),
+    }
+}
+
+fn answer(request: Request) -> Response {
+    match request {
+        Request::Status {} => Response::Status(Box::new(status())),
+        Request::Sessions {} => Response::Sessions { sessions: vec![session()] },
+        Request::Session { id: 17 } => Response::Session(Box::new(session())),
+        Request::Session { id } => Response::error(format!("no session has the number {id}")),
+        Request::Disconnect { id, user } => Response::Disconnected { ids: if user.is_some() { vec![] } else { id.into_iter().collect() } },
+        Request::Attempts { failed: true, limit: 5, .. } => Response::Attempts { attempts: vec![summary(Outcome::Failed)] },
+        Request::Attempts { .. } => Response::Attempts { attempts: vec![] },
+        Request::Attempt { .. } => Response::Attempt(Box::new(AttemptDetail {
+            summary: summary(Outcome::Failed),
+            tunnel: "ikev2".into(),
+            gateway: "192.0.2.1:500".parse().unwrap(),
+            timeline: vec![TimelineLine { at_ms: 1_204, text: "stage policy".into() }],
+            timeline_lost: 2,
+            offered: vec!["AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".into()],
+            accepted: vec![],
+            decision: vec!["staff: passed over: user wanted \"*@example.test\", got \"ann\"".into()],
+            windows_code: Some("812".into()),
+            fix: Some("Add a network policy that matches.".into()),
+        })),
+    }
+}
+
+/// Runs `check` with the arguments that lead to a gateway which answers as above.
+fn with_gateway(check: impl FnOnce(&dyn Fn(&[&str]) -> (u8, String, String)) + Send + 'static) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("evergate.toml");
+    std::fs::write(&config, "[server]\nname = \"vpn.example.test\"\ncontrol_socket = \"control.sock\"\n").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = control::bind(&folder.path().join("control.sock")).unwrap();
+        let (commands, mut requests) = mpsc::channel::<(Request, oneshot::Sender<Response>)>(4);
+        tokio::spawn(control::serve(listener, commands));
+        tokio::spawn(async move {
+            while let Some((request, reply)) = requests.recv().await {
+                drop(reply.send(answer(request)));
+            }
+        });
+        let config = config.to_str().unwrap().to_owned();
+        tokio::task::spawn_blocking(move || check(&|words| evergate(&[words, &["--config", &config]].concat()))).await.unwrap();
+    });
+}
+
+#[test]
+fn the_command_line_is_sound_and_teaches() {
+    Cli::command().debug_assert();
+    let mut command = Cli::command();
+    command.build();
+    let help = command.render_long_help().to_string();
+    for word in ["Examples:", "Exit codes:", "EVERGATE__SECTION__KEY", "/etc/evergate/evergate.toml", "--json"] {
+        assert!(help.contains(word), "{word}\n{help}");
+    }
+    for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+        let help = sub.render_long_help().to_string();
+        assert!(help.contains("Examples:"), "{help}");
+    }
+    for wrong in [&["sessions", "disconnect"][..], &["sessions", "disconnect", "1", "--user", "bob"], &["fly"], &["sessions", "show", "x"]]
+    {
+        let error = Cli::try_parse_from(["evergate"].iter().chain(wrong)).unwrap_err();
+        assert_eq!(error.exit_code(), i32::from(USAGE), "{wrong:?}");
+    }
+}
+
+#[test]
+fn sessions_are_listed_shown_and_ended() {
+    with_gateway(|evergate| {
+        for words in [&["sessions"][..], &["sessions", "list"], &["session"]] {
+            let (code, out, _) = evergate(words);
+            assert_eq!(code, OK);
+            let lines: Vec<_> = out.lines().collect();
+            assert_eq!(lines[0], "ID  USER  ADDRESS               CLIENT            POLICY  SINCE       IN      OUT");
+            assert_eq!(lines[1], "17  bob   10.98.0.10, fd98::10  203.0.113.9:4500  staff   1h 2m  1.5 KiB  5.0 GiB");
+        }
+        let (_, out, _) = evergate(&["sessions", "show", "17"]);
+        assert!(out.contains("Authenticated by  RADIUS nps1\n") && out.contains("Child SA          AES_GCM_16_256\n"), "{out}");
+        assert_eq!(evergate(&["sessions", "show", "9"]), (FAILED, String::new(), "error: no session has the number 9\n".into()));
+        assert_eq!(evergate(&["sessions", "disconnect", "17"]).1, "session 17 is being ended\n");
+        let (code, out, _) = evergate(&["sessions", "disconnect", "--user", "eve"]);
+        assert_eq!((code, out.as_str()), (FAILED, "no session matches; `evergate sessions` lists them\n"));
+    });
+}
+
+#[test]
+fn attempts_are_listed_and_told() {
+    with_gateway(|evergate| {
+        for words in [&["attempts", "--failed", "-n", "5"][..], &["attempts", "list", "--failed", "--limit", "5"]] {
+            let (code, out, _) = evergate(words);
+            assert_eq!(code, OK);
+            let line = out.lines().nth(1).unwrap();
+            assert!(line.starts_with("65a1b2c3-17  ") && line.contains("  ann\\u{1b}[31m  policy  failed   none of 1"), "{line}");
+        }
+        assert!(evergate(&["attempts"]).1.contains("`evergate status` shows whether any packet came in"));
+        let (_, out, _) = evergate(&["attempts", "show", "65a1b2c3-17"]);
+        for expected in [
+            "Outcome  failed, stage policy\n",
+            "\nCause\n  none of 1 network policies matches (default deny)\n",
+            "\nWindows shows\n  812\n",
+            "\nWhat to do\n  Add a network policy that matches.\n",
+            "    1.204 s  stage policy\n",
+            "and 2 more that were not kept\n",
+        ] {
+            assert!(out.contains(expected), "{expected}\n{out}");
+        }
+        assert!(!out.contains('\u{1b}'), "control characters of the wire stay off the terminal");
+    });
+}
+
+#[test]
+fn status_shows_what_counts() {
+    with_gateway(|evergate| {
+        let (code, out, _) = evergate(&["status"]);
+        assert_eq!(code, OK);
+        for expected in [
+            "Running   1d 1h (since ",
+            "ikev2  ikev2     [::]:500     1234\n",
+            "nps1  10.0.0.4:1812     9        8         1  dropped_authenticator 2\n",
+            "users  IPv6     250  18446744073709551615  0%\n",
+            "\nDropped packets\nCOUNTER   VALUE\nreplayed      4\n",
+        ] {
+            assert!(out.contains(expected), "{expected}\n{out}");
+        }
+        assert!(!out.contains("no_tunnel") && !out.contains("malformed"), "{out}");
+    });
+}
+
+#[test]
+fn json_is_the_answer_itself() {
+    with_gateway(|evergate| {
+        let (_, out, _) = evergate(&["sessions", "--json"]);
+        assert_eq!(serde_json::from_str::<Response>(&out).unwrap(), Response::Sessions { sessions: vec![session()] });
+        let (_, out, _) = evergate(&["--json", "status"]);
+        assert_eq!(serde_json::from_str::<Response>(&out).unwrap(), Response::Status(Box::new(status())));
+    });
+}
+
+#[test]
+fn no_gateway_is_told_with_its_own_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("evergate.toml");
+    std::fs::write(&config, "[server]\ncontrol_socket = \"none.sock\"\n").unwrap();
+    let (code, out, err) = evergate(&["status", "--config", config.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (NOT_RUNNING, ""));
+    assert!(err.starts_with("error: the gateway is not running: there is no control socket at "), "{err}");
+    let missing = folder.path().join("none.toml");
+    let (code, _, err) = evergate(&["status", "--config", missing.to_str().unwrap()]);
+    assert_eq!(code, FAILED);
+    assert!(err.contains("none.toml: cannot be read: No such file or directory"), "{err}");
+}
+
+#[test]
+fn check_tells_what_a_configuration_comes_to() {
+    let folder = config_folder();
+    let path = folder.path().join("evergate.toml");
+    let (code, out, err) = evergate(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!((code, err.as_str()), (OK, ""), "{out}");
+    for expected in [
+        "vpn   vpn.example.com  serverAuth  ECDSA P-256  CN=vpn.example.com  ",
+        "ikev2  ikev2     0.0.0.0, ::  500, 4500  eap, certificate  vpn           CN=vpn.example.com\n",
+        "3  no other partners  deny      user *@*.example.org\n",
+        "users     IPv4     241  10.98.0.10-10.98.0.250\n",
+        "machines  IPv4     256  10.98.1.0/24\n",
+    ] {
+        assert!(out.contains(expected), "{expected}\n{out}");
+    }
+    assert!(out.contains("ok: ") && out.contains("evergate.toml is good"), "{out}");
+    let (_, out, _) = evergate(&["check", "--json", "--config", path.to_str().unwrap()]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((report["ok"].as_bool(), report["policies"][2]["grant"].as_bool()), (Some(true), Some(false)));
+    assert_eq!(report["pools"][0]["size"], "241");
+
+    let text = std::fs::read_to_string(&path).unwrap().replace("secret_file", "secret_fil");
+    std::fs::write(&path, text).unwrap();
+    let (code, out, err) = evergate(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (FAILED, ""));
+    assert!(err.contains("evergate.toml:") && err.contains("did you mean \"secret_file\"?"), "{err}");
+    let (code, out, _) = evergate(&["check", "--json", "--config", path.to_str().unwrap()]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, report["ok"].as_bool()), (FAILED, Some(false)));
+    assert!(report["error"].as_str().unwrap().contains("secret_file"));
+}
+
+/// The example with a self-signed certificate.
+fn config_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["vpn.example.com".into()]).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "vpn.example.com");
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).unwrap().pem();
+    let example = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/evergate.example.toml")).unwrap();
+    write("evergate.toml", &example.replace("/etc/evergate/", ""));
+    write("vpn.pem", &pem);
+    write("ca.pem", &pem);
+    write("vpn.key", &key.serialize_pem());
+    write("nps1.secret", "a secret of good length");
+    folder
+}
+
+#[test]
+fn tables_align_and_marks_do_not_count() {
+    let style = Style { colours: true };
+    let mut out = Vec::new();
+    let rows = [vec![cell("a").marked(Mark::Bad), count(7), cell("x")], vec![cell("long\n"), count(1_000), cell("")]];
+    text::table(&mut out, style, &["N", "COUNT", "LAST"], &rows).unwrap();
+    let plain = String::from_utf8(out).unwrap().replace("\u{1b}[1m", "").replace("\u{1b}[31m", "").replace("\u{1b}[0m", "");
+    assert_eq!(plain, "N       COUNT  LAST\na           7  x\nlong\\n   1000\n");
+}
+
+#[test]
+fn numbers_for_people() {
+    for (octets, expected) in [(0, "0 B"), (1_023, "1023 B"), (1_024, "1.0 KiB"), (150 << 20, "150 MiB"), (u64::MAX, "16.0 EiB")] {
+        assert_eq!(text::octets(octets), expected);
+    }
+    for (seconds, expected) in [(0, "0s"), (61, "1m 1s"), (7_260, "2h 1m"), (90_000, "1d 1h")] {
+        assert_eq!(text::duration(seconds), expected);
+    }
+    assert_eq!(text::wrap("one two  three", 7), ["one two", "three"]);
+    assert_eq!(text::wrap("", 7), [""]);
+}

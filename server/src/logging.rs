@@ -1,0 +1,94 @@
+//! Logs on standard error: text for people, JSON for collectors.
+use crate::config::LogFormat;
+use std::io::IsTerminal as _;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Variables that override the configured filter, the first that is set.
+const OVERRIDES: [&str; 2] = ["EVERGATE_LOG", "RUST_LOG"];
+
+/// Sets up the process's log, once. `filter` is what the configuration says.
+pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    let environment = OVERRIDES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
+    let filter = choose_filter(filter, environment)?;
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    subscriber(filter, format, colours, std::io::stderr).try_init()?;
+    Ok(())
+}
+
+fn choose_filter(configured: &str, overrides: impl Iterator<Item = (&'static str, String)>) -> anyhow::Result<EnvFilter> {
+    match overrides.into_iter().find(|(_, value)| !value.trim().is_empty()) {
+        Some((name, value)) => {
+            EnvFilter::try_new(&value).map_err(|error| anyhow::anyhow!("environment variable {name} = {value:?}: {error}"))
+        }
+        None => Ok(EnvFilter::try_new(configured)?),
+    }
+}
+
+fn subscriber<W>(filter: EnvFilter, format: LogFormat, colours: bool, writer: W) -> Box<dyn tracing::Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(true);
+    match format {
+        LogFormat::Text => Box::new(builder.with_ansi(colours).finish()),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = subscriber(EnvFilter::new("info"), format, false, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(attempt = "1-2", "hello\u{1b}[31m");
+            tracing::debug!("unseen");
+        });
+        String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn json_is_one_object_a_line() {
+        let text = logged(LogFormat::Json);
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((line["attempt"].as_str(), line["level"].as_str()), (Some("1-2"), Some("INFO")));
+        assert!(line["timestamp"].is_string());
+    }
+
+    #[test]
+    fn text_is_one_line_without_escapes() {
+        let text = logged(LogFormat::Text);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("attempt=\"1-2\"") && !text.contains('\u{1b}') && !text.contains("unseen"), "{text}");
+    }
+
+    #[test]
+    fn the_environment_overrides_the_filter() {
+        let none = std::iter::empty();
+        assert_eq!(choose_filter("warn", none).unwrap().to_string(), "warn");
+        let set = [("EVERGATE_LOG", String::new()), ("RUST_LOG", "debug".to_owned())];
+        assert_eq!(choose_filter("warn", set.into_iter()).unwrap().to_string(), "debug");
+        let wrong = choose_filter("warn", [("RUST_LOG", "evergate=loud".to_owned())].into_iter()).unwrap_err().to_string();
+        assert!(wrong.starts_with("environment variable RUST_LOG = \"evergate=loud\""), "{wrong}");
+    }
+}
