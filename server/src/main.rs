@@ -1,1 +1,39 @@
-fn main() {}
+//! The program `evergate`.
+#![forbid(unsafe_code)]
+
+use clap::Parser as _;
+use evergate::cli::{self, Cli, Command, Question};
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Command::Run => run(&cli).map(|()| cli::OK),
+        Command::Ask(question) => answer(&cli, question),
+    };
+    ExitCode::from(done.unwrap_or_else(|error| {
+        // Where standard error is gone, nobody is left to be told.
+        drop(writeln!(std::io::stderr(), "error: {error:#}"));
+        cli::FAILED
+    }))
+}
+
+fn answer(cli: &Cli, question: &Question) -> anyhow::Result<u8> {
+    let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let mut out = std::io::stdout().lock();
+    let answered = cli::answer(cli, question, &mut out, &mut std::io::stderr(), colours).and_then(|code| out.flush().map(|()| code));
+    match answered {
+        // The reader (`| head`) has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(cli::OK),
+        answered => Ok(answered?),
+    }
+}
+
+/// Runs the gateway: one thread for control, beside the packet threads and workers that it starts itself.
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    let config = cli::load(cli)?;
+    evergate::logging::init(&config.server.log, config.server.log_format)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(evergate::run::run(config))
+}

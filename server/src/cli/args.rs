@@ -103,6 +103,13 @@ pub enum Command {
     /// Run the gateway
     #[command(long_about = RUN)]
     Run,
+    #[command(flatten)]
+    Ask(Question),
+}
+
+/// What is answered at once.
+#[derive(Debug, Subcommand)]
+pub enum Question {
     /// Check the configuration without starting
     #[command(long_about = CHECK)]
     Check,

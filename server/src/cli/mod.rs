@@ -4,7 +4,7 @@ mod check;
 mod show;
 mod text;
 
-pub use args::{Cli, Command};
+pub use args::{Cli, Command, Question};
 
 use crate::config::{self, Config};
 use crate::control::{self, AskError, Request, Response};
@@ -22,15 +22,14 @@ pub const USAGE: u8 = 2;
 /// There is no running gateway to ask.
 pub const NOT_RUNNING: u8 = 3;
 
-/// Carries out everything but `run`; the answer is the exit code. Results go to `out`, errors to `err`.
-pub fn execute(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write, colours: bool) -> std::io::Result<u8> {
+/// Answers a question; returns the exit code. Results go to `out`, errors to `err`.
+pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn Write, colours: bool) -> std::io::Result<u8> {
     let style = Style { colours: colours && !cli.json };
-    match &cli.command {
-        Command::Run => Ok(USAGE),
-        Command::Check => check::check(&cli.config_path(), cli.json, style, out, err),
-        Command::Status => ask(cli, &Request::Status {}, style, out, err),
-        Command::Sessions { command } => ask(cli, &sessions(command.as_ref()), style, out, err),
-        Command::Attempts { list, command } => {
+    match question {
+        Question::Check => check::check(&cli.config_path(), cli.json, style, out, err),
+        Question::Status => ask(cli, &Request::Status {}, style, out, err),
+        Question::Sessions { command } => ask(cli, &sessions(command.as_ref()), style, out, err),
+        Question::Attempts { list, command } => {
             let request = match command {
                 Some(AttemptsCommand::Show { id }) => Request::Attempt { id: id.clone() },
                 Some(AttemptsCommand::List(list)) => list.request(),

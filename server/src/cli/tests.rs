@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 fn evergate(words: &[&str]) -> (u8, String, String) {
     let cli = Cli::try_parse_from(["evergate"].iter().chain(words)).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = execute(&cli, &mut out, &mut err, false).unwrap();
+    let Command::Ask(question) = &cli.command else { panic!("{words:?} is no question") };
+    let code = answer(&cli, question, &mut out, &mut err, false).unwrap();
     (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 
@@ -78,7 +79,7 @@ fn status() -> Status {
     }
 }
 
-fn answer(request: Request) -> Response {
+fn reply_to(request: Request) -> Response {
     match request {
         Request::Status {} => Response::Status(Box::new(status())),
         Request::Sessions {} => Response::Sessions { sessions: vec![session()] },
@@ -114,7 +115,7 @@ fn with_gateway(check: impl FnOnce(&dyn Fn(&[&str]) -> (u8, String, String)) + S
         tokio::spawn(control::serve(listener, commands));
         tokio::spawn(async move {
             while let Some((request, reply)) = requests.recv().await {
-                drop(reply.send(answer(request)));
+                drop(reply.send(reply_to(request)));
             }
         });
         let config = config.to_str().unwrap().to_owned();
