@@ -1,7 +1,7 @@
 //! What goes into the client and what comes out.
-use crypto::{Random, Zeroizing};
+use crypto::Zeroizing;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A server and how to talk to it.
 #[derive(Clone)]
@@ -58,13 +58,15 @@ pub struct NasContext {
     /// Tunnel-Type value (9 = ESP) and Tunnel-Medium-Type (1 IPv4, 2 IPv6); tag 0.
     pub tunnel_type: u32,
     pub tunnel_medium_type: u32,
-    /// 64..=1500; 1344 by default so that EAP fragments fit.
+    /// 64..=1500; 0 means 1344, so that EAP fragments fit.
     pub framed_mtu: u32,
 }
 
+/// One datagram, one request, or the passing of time.
 #[derive(Debug)]
 pub enum Input {
-    /// One round of EAP: the client's EAP packet.
+    /// One round of EAP: the client's EAP packet. The same packet again while it waits for its answer shares that answer; another packet takes the
+    /// place of the waiting one, whose tickets get [`RequestFailure::Forgotten`].
     Eap {
         ticket: Ticket,
         conversation: ConversationId,
@@ -72,8 +74,9 @@ pub enum Input {
         eap: Vec<u8>,
         nas: Box<NasContext>,
     },
-    /// Forget a conversation (its State, its server); cancels what is in flight.
+    /// Forget a conversation (its State, its server); what is in flight fails with [`RequestFailure::Forgotten`].
     Forget(ConversationId),
+    /// A record for the server that authenticated, or the first that answers.
     Accounting {
         ticket: Ticket,
         record: Box<AccountingRecord>,
@@ -88,10 +91,13 @@ pub enum Input {
         socket: SocketId,
         to: SocketAddr,
     },
+    /// [`crate::Client::poll_timeout`] has passed.
     Timeout,
+    /// New servers, in order of preference. Requests and conversations under way end with the servers they began with.
     Configure(Vec<Server>),
 }
 
+/// Work for the shell, or the outcome of a request.
 #[derive(Debug)]
 pub enum Output {
     /// Bind a UDP socket (IPv4 or IPv6 as `source`/`peer` say) under this id.
@@ -112,13 +118,15 @@ pub enum Output {
         ticket: Ticket,
         outcome: EapOutcome,
     },
+    /// The name of the server that has the record.
     Accounting {
         ticket: Ticket,
         outcome: Result<String, RequestFailure>,
     },
 }
 
-#[derive(Debug)]
+/// What RADIUS said to one round of EAP; the code of the RADIUS packet alone decides (RFC 3579 section 2.6.3).
+#[derive(Debug, Clone)]
 pub enum EapOutcome {
     /// Access-Challenge: another EAP-Request for the client.
     Challenge {
@@ -140,13 +148,15 @@ pub enum EapOutcome {
 }
 
 /// What an Access-Accept grants.
+#[derive(Clone, Default)]
 pub struct Accept {
-    /// MS-MPPE-Recv-Key | MS-MPPE-Send-Key, zero-padded to 64 bytes; empty when the server sent none.
+    /// MS-MPPE-Recv-Key | MS-MPPE-Send-Key, zero-padded to 64 bytes; empty when the server sent none. Longer keys stay whole.
     pub msk: Zeroizing<Vec<u8>>,
     pub framed_ip: Option<FramedIp>,
     pub framed_ipv6: Option<Ipv6Addr>,
     pub class: Vec<Vec<u8>>,
     pub filter_id: Vec<String>,
+    /// `None` also for zero, which means no limit; so for all times here.
     pub session_timeout: Option<Duration>,
     pub idle_timeout: Option<Duration>,
     pub acct_interim_interval: Option<Duration>,
@@ -188,8 +198,12 @@ pub enum RequestFailure {
     NoServer,
     #[error("conversation forgotten")]
     Forgotten,
+    /// The request cannot be written: a name or an EAP packet too long, or neither NAS-IP-Address nor NAS-Identifier is known.
+    #[error("radius {server}: request not sent: {reason}")]
+    Unsendable { server: String, reason: String },
 }
 
+/// Acct-Status-Type (RFC 2866 section 5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountingStatus {
     Start,
@@ -211,6 +225,7 @@ pub enum TerminateCause {
     NasRequest = 10,
 }
 
+/// One Accounting-Request.
 #[derive(Debug, Clone)]
 pub struct AccountingRecord {
     pub status: AccountingStatus,
@@ -232,46 +247,24 @@ pub struct AccountingRecord {
     pub server: Option<String>,
 }
 
+/// What happened with one server since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Requests; repetitions not counted.
     pub sent: u64,
     pub retransmitted: u64,
+    /// Valid replies.
     pub accepted: u64,
     pub dropped_source: u64,
     pub dropped_malformed: u64,
     pub dropped_unsolicited: u64,
     pub dropped_authenticator: u64,
+    /// Wrong or missing.
     pub dropped_message_authenticator: u64,
+    /// Those of `dropped_message_authenticator` that had none.
+    pub missing_message_authenticator: u64,
+    /// Valid, but of a code that answers no such request.
+    pub dropped_code: u64,
     pub dropped_proxy_state: u64,
     pub timeouts: u64,
-}
-
-/// The RADIUS client machine.
-pub struct Client {
-    _random: Box<dyn Random>,
-}
-
-impl std::fmt::Debug for Client {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").finish_non_exhaustive()
-    }
-}
-
-impl Client {
-    pub fn new(_servers: Vec<Server>, _random: Box<dyn Random>) -> Self {
-        todo!()
-    }
-    pub fn handle(&mut self, _now: Instant, _input: Input) {
-        todo!()
-    }
-    pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
-    }
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
-    }
-    /// Counters per server, in configuration order.
-    pub fn counters(&self) -> Vec<(String, Counters)> {
-        todo!()
-    }
 }

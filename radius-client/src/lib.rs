@@ -1,8 +1,65 @@
 //! RADIUS as a library: codec and request machine without IO.
 //!
-//! [`Client`] follows the house's shape: `handle`, `poll_output`, `poll_timeout`. The shell owns the sockets: one UDP socket per
-//! [`SocketId`], opened on [`Output::Open`].
+//! [`Client`] has the house's shape. One [`Input`] goes in with the time; then [`Client::poll_output`] is drained until it is empty; then
+//! the shell sleeps until [`Client::poll_timeout`] or until something arrives. The shell owns the sockets: one UDP socket a [`SocketId`],
+//! opened on [`Output::Open`] and connected to its peer, so that the kernel reports a closed port.
+//!
+//! Every ticket gets one outcome. Rounds of one conversation go to one server, in order; another server is asked only while the first
+//! round has no answer. Datagrams that fail a check are dropped and counted, by reason, per server.
+//!
+//! ```
+//! use crypto::{SeededRandom, Zeroizing};
+//! use radius_client::{Client, ConversationId, Input, NasContext, Output, Server, Ticket};
+//! use std::time::{Duration, Instant};
+//!
+//! let server = Server {
+//!     name: "nps1".into(),
+//!     auth: "192.0.2.1:1812".parse().unwrap(),
+//!     accounting: None,
+//!     secret: Zeroizing::new(b"xyzzy5461".to_vec()),
+//!     source: None,
+//!     retransmit_initial: Duration::from_secs(2),
+//!     tries: 3,
+//!     timeout: Duration::from_secs(30),
+//!     require_message_authenticator: true,
+//! };
+//! // Production hands in the operating system's generator.
+//! let mut client = Client::new(vec![server], Box::new(SeededRandom::new(1)));
+//! # #[allow(clippy::disallowed_methods)]
+//! let now = Instant::now();
+//! client.handle(now, Input::Eap {
+//!     ticket: Ticket(1),
+//!     conversation: ConversationId(1),
+//!     user_name: b"alice".to_vec(),
+//!     eap: b"\x02\x01\x00\x0a\x01alice".to_vec(),
+//!     nas: Box::new(NasContext { nas_identifier: "vpn.example.test".into(), ..NasContext::default() }),
+//! });
+//! assert!(matches!(client.poll_output(), Some(Output::Open { .. })));
+//! assert!(matches!(client.poll_output(), Some(Output::Transmit { .. })));
+//! assert!(client.poll_output().is_none());
+//!
+//! // No answer: at the time it asked for, the machine gets a timeout and repeats itself.
+//! let at = client.poll_timeout().unwrap();
+//! client.handle(at, Input::Timeout);
+//! assert!(matches!(client.poll_output(), Some(Output::Transmit { .. })));
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod attributes;
+pub mod codec;
+pub mod mppe;
+
+mod accounting;
+mod authentication;
+mod client;
+mod failure;
+mod peer;
+mod reply;
+mod request;
+mod retry;
+mod table;
+mod validate;
+
 pub use api::*;
+pub use client::Client;

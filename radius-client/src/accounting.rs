@@ -1,0 +1,69 @@
+//! Accounting: each record goes to one server after the other until one confirms it.
+use crate::api::{AccountingRecord, Output, RequestFailure, Ticket};
+use crate::client::{Client, Work};
+use crate::failure;
+use crate::request::{self, BadRequest};
+use crate::table::PeerKey;
+use crate::validate::Purpose;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// How often the list of servers is gone through before a record is given back as lost.
+const ROUNDS: usize = 2;
+
+/// One record on its way.
+#[derive(Debug)]
+pub(crate) struct AccountingWork {
+    ticket: Ticket,
+    record: Box<AccountingRecord>,
+    began: Instant,
+    remaining: VecDeque<PeerKey>,
+    failures: Vec<RequestFailure>,
+}
+
+impl AccountingWork {
+    /// Identical bytes while one server is tried; the next server, or the next round, gets a fresh packet that says how late it is.
+    pub(crate) fn write(&self, now: Instant, identifier: u8, secret: &[u8]) -> Result<Vec<u8>, BadRequest> {
+        let delay = u32::try_from(now.saturating_duration_since(self.began).as_secs()).unwrap_or(u32::MAX);
+        request::accounting(&self.record, delay, identifier, secret)
+    }
+}
+
+impl Client {
+    pub(crate) fn account(&mut self, now: Instant, ticket: Ticket, record: Box<AccountingRecord>) {
+        let mut order = self.peers.preferred(now, Purpose::Accounting);
+        if let Some(first) = record.server.as_deref().and_then(|name| self.peers.named(name)) {
+            // Stable: false sorts before true.
+            order.sort_by_key(|peer| *peer != first);
+        }
+        let remaining = std::iter::repeat_n(order, ROUNDS).flatten().collect();
+        self.account_next(now, Box::new(AccountingWork { ticket, record, began: now, remaining, failures: Vec::new() }));
+    }
+
+    pub(crate) fn accounted(&mut self, peer: PeerKey, work: &AccountingWork) {
+        let server = self.peers.get(peer).map(|peer| peer.server.name.clone()).unwrap_or_default();
+        self.outputs.push_back(Output::Accounting { ticket: work.ticket, outcome: Ok(server) });
+    }
+
+    pub(crate) fn account_elsewhere(&mut self, now: Instant, mut work: Box<AccountingWork>, failure: RequestFailure) {
+        work.failures.push(failure);
+        self.account_next(now, work);
+    }
+
+    fn account_next(&mut self, now: Instant, mut work: Box<AccountingWork>) {
+        while let Some(peer) = work.remaining.pop_front() {
+            match self.send(now, peer, Work::Accounting(work)) {
+                Ok(_) => return,
+                // Removed from the configuration meanwhile.
+                Err((Work::Accounting(unsent), RequestFailure::NoServer)) => work = unsent,
+                Err((Work::Accounting(unsent), failure)) => {
+                    work = unsent;
+                    work.failures.push(failure);
+                }
+                Err(_) => return,
+            }
+        }
+        let outcome = Err(failure::merge(work.failures));
+        self.outputs.push_back(Output::Accounting { ticket: work.ticket, outcome });
+    }
+}

@@ -1,0 +1,158 @@
+//! EAP conversations: State, server stickiness, failover.
+use crate::api::{ConversationId, EapOutcome, NasContext, Output, RequestFailure, Ticket};
+use crate::client::{Client, Request, Timer, Work};
+use crate::codec::Packet;
+use crate::failure;
+use crate::reply;
+use crate::request::{Access, BadRequest};
+use crate::table::{PeerKey, RequestKey};
+use crate::validate::Purpose;
+use std::time::{Duration, Instant};
+
+/// A conversation that goes on no more is forgotten after this; no client thinks longer about a challenge.
+const CONVERSATION_LIFETIME: Duration = Duration::from_secs(300);
+
+/// One EAP conversation between its rounds.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    peer: PeerKey,
+    state: Option<Vec<u8>>,
+    /// The server sent a challenge: only this server can go on.
+    challenged: bool,
+    in_flight: Option<RequestKey>,
+    /// When it is forgotten, while the client thinks.
+    expires: Option<Instant>,
+}
+
+impl Conversation {
+    pub(crate) fn state(&self) -> Option<&[u8]> {
+        self.state.as_deref()
+    }
+
+    pub(crate) fn peer(&self) -> PeerKey {
+        self.peer
+    }
+}
+
+/// One round, and who waits for it.
+#[derive(Debug)]
+pub(crate) struct EapWork {
+    tickets: Vec<Ticket>,
+    pub(crate) conversation: ConversationId,
+    user_name: Vec<u8>,
+    eap: Vec<u8>,
+    nas: Box<NasContext>,
+    tried: Vec<PeerKey>,
+    failures: Vec<RequestFailure>,
+}
+
+impl EapWork {
+    pub(crate) fn new(ticket: Ticket, conversation: ConversationId, user_name: Vec<u8>, eap: Vec<u8>, nas: Box<NasContext>) -> Self {
+        Self { tickets: vec![ticket], conversation, user_name, eap, nas, tried: Vec::new(), failures: Vec::new() }
+    }
+
+    pub(crate) fn write(
+        &self,
+        state: Option<&[u8]>,
+        identifier: u8,
+        authenticator: &[u8; 16],
+        secret: &[u8],
+    ) -> Result<Vec<u8>, BadRequest> {
+        Access { user_name: &self.user_name, nas: &self.nas, eap: &self.eap, state }.write(identifier, authenticator, secret)
+    }
+}
+
+impl Client {
+    pub(crate) fn eap(&mut self, now: Instant, work: EapWork) {
+        if let Some(waiting) = self.conversations.get(&work.conversation).and_then(|conversation| conversation.in_flight) {
+            if let Some(Work::Eap(same)) = self.requests.get_mut(&waiting).map(|request| &mut request.work)
+                && same.eap == work.eap
+            {
+                return same.tickets.extend(work.tickets);
+            }
+            self.cancel(waiting);
+        }
+        self.ask(now, Box::new(work));
+    }
+
+    pub(crate) fn forget(&mut self, id: ConversationId) {
+        let Some(conversation) = self.end(id) else { return };
+        if let Some(waiting) = conversation.in_flight {
+            self.cancel(waiting);
+        }
+    }
+
+    fn cancel(&mut self, waiting: RequestKey) {
+        if let Some(Work::Eap(work)) = self.abandon(waiting) {
+            self.report(&work.tickets, &EapOutcome::Failed(RequestFailure::Forgotten));
+        }
+    }
+
+    /// Sends a round to the server of its conversation, or to the best one not tried yet.
+    fn ask(&mut self, now: Instant, work: Box<EapWork>) {
+        let id = work.conversation;
+        let sticky = self.conversations.get(&id).filter(|conversation| conversation.challenged).map(|conversation| conversation.peer);
+        let mut wanted = self.peers.preferred(now, Purpose::Authentication).into_iter();
+        let Some(peer) = sticky.or_else(|| wanted.find(|peer| !work.tried.contains(peer))) else {
+            return self.fail(*work, None);
+        };
+        match self.send(now, peer, Work::Eap(work)) {
+            Ok(key) => {
+                let fresh = Conversation { peer, state: None, challenged: false, in_flight: None, expires: None };
+                let conversation = self.conversations.entry(id).or_insert(fresh);
+                conversation.peer = peer;
+                conversation.in_flight = Some(key);
+                if let Some(at) = conversation.expires.take() {
+                    self.timers.remove(&(at, Timer::Conversation(id)));
+                }
+            }
+            Err((Work::Eap(work), failure)) => self.fail(*work, Some(failure)),
+            Err(_) => {}
+        }
+    }
+
+    pub(crate) fn eap_answered(&mut self, now: Instant, request: &Request, work: EapWork, packet: &Packet<'_>) {
+        let Some(peer) = self.peers.get(request.line.peer) else { return };
+        let verdict = reply::read(packet, &peer.server.name, request.authenticator(), &peer.server.secret);
+        match (&verdict.outcome, self.conversations.get_mut(&work.conversation)) {
+            (EapOutcome::Challenge { .. }, Some(conversation)) => {
+                let expires = now + CONVERSATION_LIFETIME;
+                conversation.state = verdict.state;
+                conversation.challenged = true;
+                conversation.in_flight = None;
+                conversation.expires = Some(expires);
+                self.timers.insert((expires, Timer::Conversation(work.conversation)));
+            }
+            _ => drop(self.end(work.conversation)),
+        }
+        self.report(&work.tickets, &verdict.outcome);
+    }
+
+    /// The server was silent or closed. Another one is asked only if this was the first round (RFC 3579 section 2.6.1: later rounds belong
+    /// to the server that holds the EAP state), and not while the server answers others.
+    pub(crate) fn eap_unanswered(&mut self, now: Instant, mut work: Box<EapWork>, peer: PeerKey, failure: RequestFailure, alive: bool) {
+        work.tried.push(peer);
+        work.failures.push(failure);
+        let challenged = self.conversations.get(&work.conversation).is_some_and(|conversation| conversation.challenged);
+        if challenged || alive { self.fail(*work, None) } else { self.ask(now, work) }
+    }
+
+    fn fail(&mut self, work: EapWork, last: Option<RequestFailure>) {
+        self.end(work.conversation);
+        let mut failures = work.failures;
+        failures.extend(last);
+        self.report(&work.tickets, &EapOutcome::Failed(failure::merge(failures)));
+    }
+
+    fn end(&mut self, id: ConversationId) -> Option<Conversation> {
+        let conversation = self.conversations.remove(&id)?;
+        if let Some(at) = conversation.expires {
+            self.timers.remove(&(at, Timer::Conversation(id)));
+        }
+        Some(conversation)
+    }
+
+    fn report(&mut self, tickets: &[Ticket], outcome: &EapOutcome) {
+        self.outputs.extend(tickets.iter().map(|&ticket| Output::Eap { ticket, outcome: outcome.clone() }));
+    }
+}

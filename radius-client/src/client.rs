@@ -1,0 +1,332 @@
+//! The request machine: who is asked, what is in flight, when to repeat, when to give up.
+use crate::accounting::AccountingWork;
+use crate::api::{Counters, Input, Output, RequestFailure, Server, SocketId};
+use crate::authentication::{Conversation, EapWork};
+use crate::codec::Packet;
+use crate::peer::Peers;
+use crate::request::BadRequest;
+use crate::retry;
+use crate::table::{Line, PeerKey, RequestKey, Slot, Table};
+use crate::validate::{Dropped, Expected, Purpose, same_source};
+use crypto::Random;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// What a request is for.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Eap(Box<EapWork>),
+    Accounting(Box<AccountingWork>),
+    /// Nobody waits any more; the identifier stays taken until the answer or the final timeout.
+    Abandoned,
+}
+
+/// A request in flight.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) line: Line,
+    slot: Slot,
+    bytes: Vec<u8>,
+    began: Instant,
+    transmissions: u32,
+    interval: std::time::Duration,
+    /// When to repeat or give up.
+    next: Instant,
+    /// The server's counters when it began.
+    before: Counters,
+    pub(crate) work: Work,
+}
+
+impl Request {
+    pub(crate) fn authenticator(&self) -> &[u8; 16] {
+        // Every request is written by `codec::Builder`, which begins with the header.
+        self.bytes[4..20].try_into().expect("a header is 20 bytes")
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Request(RequestKey),
+    Conversation(crate::api::ConversationId),
+}
+
+/// The RADIUS client machine; see the crate's documentation for how to drive it.
+pub struct Client {
+    random: Box<dyn Random>,
+    pub(crate) peers: Peers,
+    table: Table,
+    pub(crate) requests: BTreeMap<RequestKey, Request>,
+    next_request: u64,
+    pub(crate) conversations: BTreeMap<crate::api::ConversationId, Conversation>,
+    pub(crate) timers: BTreeSet<(Instant, Timer)>,
+    pub(crate) outputs: VecDeque<Output>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("requests", &self.requests.len())
+            .field("conversations", &self.conversations.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// `servers` in order of preference. `random` yields Request Authenticators, so it must be unpredictable, and jitter.
+    pub fn new(servers: Vec<Server>, random: Box<dyn Random>) -> Self {
+        let mut peers = Peers::default();
+        peers.configure(servers);
+        Self {
+            random,
+            peers,
+            table: Table::default(),
+            requests: BTreeMap::new(),
+            next_request: 0,
+            conversations: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes one input. Drain [`Client::poll_output`] afterwards.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Eap { ticket, conversation, user_name, eap, nas } => {
+                self.eap(now, EapWork::new(ticket, conversation, user_name, eap, nas));
+            }
+            Input::Forget(conversation) => self.forget(conversation),
+            Input::Accounting { ticket, record } => self.account(now, ticket, record),
+            Input::Datagram { socket, from, bytes } => self.datagram(now, socket, from, &bytes),
+            Input::Unreachable { socket, to } => self.unreachable(now, socket, to),
+            Input::Timeout => self.timeout(now),
+            Input::Configure(servers) => self.peers.configure(servers),
+        }
+        self.reap();
+    }
+
+    /// The next thing to do; `None` once drained.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to come back with [`Input::Timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Counters per server, in configuration order.
+    pub fn counters(&self) -> Vec<(String, Counters)> {
+        self.peers.counters()
+    }
+
+    /// Writes a request and sends it to `peer` for the first time. On failure the work comes back.
+    pub(crate) fn send(&mut self, now: Instant, peer: PeerKey, work: Work) -> Result<RequestKey, (Work, RequestFailure)> {
+        let purpose = if matches!(work, Work::Accounting(_)) { Purpose::Accounting } else { Purpose::Authentication };
+        let Some((target, to)) = self.peers.get(peer).and_then(|peer| Some((peer, peer.address(purpose)?))) else {
+            return Err((work, RequestFailure::NoServer));
+        };
+        let unsendable = |reason: String| RequestFailure::Unsendable { server: target.server.name.clone(), reason };
+        let (key, line) = (RequestKey(self.next_request), Line { peer, purpose });
+        let Some((slot, opened)) = self.table.take(line, key) else {
+            return Err((work, unsendable("too many requests wait for an answer".into())));
+        };
+        if opened {
+            self.outputs.push_back(Output::Open { socket: slot.socket, source: target.server.source, peer: to });
+        }
+        let mut authenticator = [0; 16];
+        self.random.fill(&mut authenticator);
+        let bytes = match self.write(now, &work, slot.identifier, &authenticator, &target.server.secret) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let failure = unsendable(error.to_string());
+                self.release(slot);
+                return Err((work, failure));
+            }
+        };
+        let interval = retry::first(target.server.retransmit_initial, &mut *self.random);
+        let next = now + interval.min(target.server.timeout);
+        let before = target.counters;
+        self.outputs.push_back(Output::Transmit { socket: slot.socket, to, bytes: bytes.clone() });
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.counters.sent += 1;
+        }
+        self.next_request += 1;
+        self.timers.insert((next, Timer::Request(key)));
+        self.requests.insert(key, Request { line, slot, bytes, began: now, transmissions: 1, interval, next, before, work });
+        Ok(key)
+    }
+
+    fn write(&self, now: Instant, work: &Work, identifier: u8, authenticator: &[u8; 16], secret: &[u8]) -> Result<Vec<u8>, BadRequest> {
+        match work {
+            Work::Eap(work) => {
+                let state = self.conversations.get(&work.conversation).and_then(|conversation| conversation.state());
+                work.write(state, identifier, authenticator, secret)
+            }
+            Work::Accounting(work) => work.write(now, identifier, secret),
+            Work::Abandoned => Ok(Vec::new()),
+        }
+    }
+
+    /// Nobody waits for this request any more.
+    pub(crate) fn abandon(&mut self, key: RequestKey) -> Option<Work> {
+        let request = self.requests.get_mut(&key)?;
+        let work = std::mem::replace(&mut request.work, Work::Abandoned);
+        let timeout = self.peers.get(request.line.peer).map(|peer| peer.server.timeout).unwrap_or_default();
+        self.timers.remove(&(request.next, Timer::Request(key)));
+        request.next = request.next.max(request.began + timeout);
+        self.timers.insert((request.next, Timer::Request(key)));
+        Some(work)
+    }
+
+    fn remove(&mut self, key: RequestKey) -> Option<Request> {
+        let request = self.requests.remove(&key)?;
+        self.timers.remove(&(request.next, Timer::Request(key)));
+        self.release(request.slot);
+        Some(request)
+    }
+
+    fn release(&mut self, slot: Slot) {
+        if let Some(socket) = self.table.release(slot) {
+            self.outputs.push_back(Output::Close { socket });
+        }
+    }
+
+    fn datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, bytes: &[u8]) {
+        let Some(line) = self.table.line(socket) else { return };
+        match self.check(line, socket, from, bytes) {
+            Ok((key, reply)) => self.answered(now, key, &reply),
+            Err(dropped) => {
+                if let Some(peer) = self.peers.get_mut(line.peer) {
+                    peer.counters.count(dropped);
+                }
+            }
+        }
+    }
+
+    /// The checks of a reply, in their order (RFC 5080 section 2.2, CVE-2024-3596).
+    fn check<'a>(&self, line: Line, socket: SocketId, from: SocketAddr, bytes: &'a [u8]) -> Result<(RequestKey, Packet<'a>), Dropped> {
+        let peer = self.peers.get(line.peer).ok_or(Dropped::Unsolicited)?;
+        if !peer.address(line.purpose).is_some_and(|server| same_source(from, server)) {
+            return Err(Dropped::Source);
+        }
+        let reply = Packet::parse(bytes).map_err(|_| Dropped::Malformed)?;
+        let key = self.table.find(Slot { socket, identifier: reply.identifier() }).ok_or(Dropped::Unsolicited)?;
+        let request = self.requests.get(&key).ok_or(Dropped::Unsolicited)?;
+        let expected = Expected {
+            purpose: line.purpose,
+            request_authenticator: request.authenticator(),
+            secret: &peer.server.secret,
+            require_message_authenticator: peer.server.require_message_authenticator,
+        };
+        expected.check(&reply)?;
+        Ok((key, reply))
+    }
+
+    fn answered(&mut self, now: Instant, key: RequestKey, reply: &Packet<'_>) {
+        let Some(mut request) = self.remove(key) else { return };
+        if let Some(peer) = self.peers.get_mut(request.line.peer) {
+            peer.counters.accepted += 1;
+            peer.health_mut(request.line.purpose).answered(now);
+        }
+        match std::mem::replace(&mut request.work, Work::Abandoned) {
+            Work::Eap(work) => self.eap_answered(now, &request, *work, reply),
+            Work::Accounting(work) => self.accounted(request.line.peer, &work),
+            Work::Abandoned => {}
+        }
+    }
+
+    fn unreachable(&mut self, now: Instant, socket: SocketId, to: SocketAddr) {
+        let Some(line) = self.table.line(socket) else { return };
+        let address = self.peers.get(line.peer).and_then(|peer| peer.address(line.purpose));
+        if !address.is_some_and(|address| same_source(to, address)) {
+            return;
+        }
+        // The shell may not have this socket at all, if it could not be opened: the next request gets a new one.
+        let waiting = self.table.close(socket);
+        self.outputs.push_back(Output::Close { socket });
+        for key in waiting {
+            self.give_up(now, key, true);
+        }
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        while let Some(&(at, timer)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            match timer {
+                Timer::Request(key) => self.due(now, key),
+                Timer::Conversation(conversation) => {
+                    self.conversations.remove(&conversation);
+                }
+            }
+        }
+    }
+
+    /// Repeats a request or gives it up.
+    fn due(&mut self, now: Instant, key: RequestKey) {
+        let Some(request) = self.requests.get_mut(&key) else { return };
+        let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
+        let alive = peer.health(request.line.purpose).alive_since(request.began);
+        let deadline = request.began + peer.server.timeout;
+        // A server that answers others is not dead: it may be waiting for a second factor, and another server would ask for one more.
+        let exhausted = request.transmissions >= peer.server.tries && !alive;
+        if matches!(request.work, Work::Abandoned) || exhausted || now >= deadline {
+            return self.give_up(now, key, false);
+        }
+        let Some(to) = peer.address(request.line.purpose) else { return };
+        peer.counters.retransmitted += 1;
+        request.transmissions += 1;
+        request.interval = retry::next(request.interval, &mut *self.random);
+        request.next = (now + request.interval).min(deadline);
+        self.timers.insert((request.next, Timer::Request(key)));
+        self.outputs.push_back(Output::Transmit { socket: request.slot.socket, to, bytes: request.bytes.clone() });
+    }
+
+    /// No answer came, or none can come. What was asked goes to another server where that is allowed.
+    fn give_up(&mut self, now: Instant, key: RequestKey, unreachable: bool) {
+        let Some(request) = self.remove(key) else { return };
+        let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
+        if matches!(request.work, Work::Abandoned) {
+            return;
+        }
+        let health = peer.health_mut(request.line.purpose);
+        let alive = !unreachable && health.alive_since(request.began);
+        if !alive {
+            health.failed(now);
+        }
+        let server = peer.server.name.clone();
+        let failure = if unreachable {
+            RequestFailure::Unreachable { server }
+        } else {
+            peer.counters.timeouts += 1;
+            RequestFailure::Silent {
+                server,
+                tries: request.transmissions,
+                waited: now.saturating_duration_since(request.began),
+                dropped: peer.counters.dropped_since(&request.before),
+            }
+        };
+        match request.work {
+            Work::Eap(work) => self.eap_unanswered(now, work, request.line.peer, failure, alive),
+            Work::Accounting(work) => self.account_elsewhere(now, work, failure),
+            Work::Abandoned => {}
+        }
+    }
+
+    /// Lets go of servers that are configured no longer, once nothing is under way with them.
+    fn reap(&mut self) {
+        for key in self.peers.retired() {
+            let sticky = self.conversations.values().any(|conversation| conversation.peer() == key);
+            if sticky || !self.table.is_idle(key) {
+                continue;
+            }
+            for socket in self.table.sockets(key) {
+                self.table.close(socket);
+                self.outputs.push_back(Output::Close { socket });
+            }
+            self.peers.remove(key);
+        }
+    }
+}

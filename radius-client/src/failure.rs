@@ -1,0 +1,65 @@
+//! One failure out of the failures at several servers.
+use crate::api::RequestFailure;
+use std::time::Duration;
+
+/// Names every server that was tried; `NoServer` if none was.
+pub(crate) fn merge(mut failures: Vec<RequestFailure>) -> RequestFailure {
+    match failures.len() {
+        0 => return RequestFailure::NoServer,
+        1 => return failures.remove(0),
+        _ => {}
+    }
+    if failures.iter().all(|failure| matches!(failure, RequestFailure::Unreachable { .. })) {
+        return RequestFailure::Unreachable { server: names(&failures, "") };
+    }
+    let (mut total, mut longest, mut reasons) = (0, Duration::ZERO, Vec::new());
+    for failure in &failures {
+        if let RequestFailure::Silent { tries, waited, dropped, .. } = failure {
+            total += tries;
+            longest += *waited;
+            if dropped != "none" && !reasons.contains(&dropped.as_str()) {
+                reasons.push(dropped);
+            }
+        }
+    }
+    let dropped = if reasons.is_empty() { "none".into() } else { reasons.join("; ") };
+    RequestFailure::Silent { server: names(&failures, " (port closed)"), tries: total, waited: longest, dropped }
+}
+
+/// The servers in the order tried, each once; `closed` marks those whose port was closed.
+fn names(failures: &[RequestFailure], closed: &str) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for failure in failures {
+        let name = match failure {
+            RequestFailure::Unreachable { server } => format!("{server}{closed}"),
+            RequestFailure::Silent { server, .. } | RequestFailure::BadReply { server, .. } | RequestFailure::Unsendable { server, .. } => {
+                server.clone()
+            }
+            RequestFailure::NoServer | RequestFailure::Forgotten => continue,
+        };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silent(server: &str, dropped: &str) -> RequestFailure {
+        RequestFailure::Silent { server: server.into(), tries: 3, waited: Duration::from_secs(14), dropped: dropped.into() }
+    }
+
+    #[test]
+    fn names_all_servers() {
+        assert_eq!(merge(Vec::new()), RequestFailure::NoServer);
+        assert_eq!(merge(vec![silent("a", "none")]), silent("a", "none"));
+        let closed = |server: &str| RequestFailure::Unreachable { server: server.into() };
+        assert_eq!(merge(vec![closed("a"), closed("b")]), closed("a, b"));
+        let merged = merge(vec![closed("a"), silent("b", "1 malformed"), silent("b", "1 malformed")]);
+        let waited = Duration::from_secs(28);
+        assert_eq!(merged, RequestFailure::Silent { server: "a (port closed), b".into(), tries: 6, waited, dropped: "1 malformed".into() });
+    }
+}
