@@ -142,14 +142,17 @@ pub enum SessionsCommand {
         id: u64,
     },
     /// End one session, or all of a user
-    Disconnect {
-        /// Number of the session
-        #[arg(required_unless_present = "user", conflicts_with = "user")]
-        id: Option<u64>,
-        /// End all sessions of this user
-        #[arg(long, value_name = "NAME")]
-        user: Option<String>,
-    },
+    Disconnect(Disconnect),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Disconnect {
+    /// Number of the session
+    pub(super) id: Option<u64>,
+    /// End all sessions of this user
+    #[arg(long, value_name = "NAME")]
+    pub(super) user: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -44,7 +44,7 @@ fn sessions(command: Option<&SessionsCommand>) -> Request {
     match command {
         None | Some(SessionsCommand::List) => Request::Sessions {},
         Some(SessionsCommand::Show { id }) => Request::Session { id: *id },
-        Some(SessionsCommand::Disconnect { id, user }) => Request::Disconnect { id: *id, user: user.clone() },
+        Some(SessionsCommand::Disconnect(which)) => Request::Disconnect { id: which.id, user: which.user.clone() },
     }
 }
 

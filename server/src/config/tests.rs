@@ -455,7 +455,10 @@ fn the_environment_overrides_files() {
         .load_with(&[
             ("EVERGATE__LIMITS__AUTH_TIMEOUT", "60s"),
             ("EVERGATE__POLICY__0__DNS", "[\"10.0.0.53\"]"),
+            ("EVERGATE__RADIUS__NPS_1__ADDRESS", "10.0.0.5"),
             ("EVERGATE__RADIUS__NPS_1__PORT", "1645"),
+            ("EVERGATE__RADIUS__NPS_1__NAS_IP", "::1"),
+            ("EVERGATE__RADIUS__NPS_1__REQUIRE_MESSAGE_AUTHENTICATOR", "true"),
             ("EVERGATE__RADIUS__NPS_1__SECRET_FILE", "other.secret"),
             ("EVERGATE__RADIUS__NPS_1__NAS_IDENTIFIER", "42"),
             ("EVERGATE__SERVER__MTU", "1380"),
@@ -463,7 +466,8 @@ fn the_environment_overrides_files() {
         ])
         .unwrap();
     assert_eq!((config.server.mtu, config.limits.auth_timeout), (1_380, Duration::from_secs(60)));
-    assert_eq!(config.radius[0].server.auth.port(), 1_645);
+    assert_eq!(config.radius[0].server.auth, "10.0.0.5:1645".parse().unwrap());
+    assert_eq!(config.radius[0].nas_ip, Some("::1".parse().unwrap()));
     assert_eq!(config.radius[0].server.secret.as_slice(), b"another secret of good length");
     assert_eq!((config.radius[0].nas_identifier.as_str(), config.policies[0].settings.dns.len()), ("42", 1));
     for (variable, value, expected) in [
@@ -538,4 +542,26 @@ fn the_example_shows_the_defaults() {
         assert_eq!(shown, default);
     }
     assert_eq!((shown.radius[0].server.tries, shown.listeners[0].nat_port), (default.radius[0].server.tries, 4_500));
+}
+
+/// Whatever is cut off or damaged, the answer is a configuration or one line.
+#[test]
+fn damaged_files_give_one_line() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/evergate.example.toml")).unwrap();
+    let fixture = Fixture::new("");
+    let text: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let text = text.join("\n").replace("/etc/evergate/", "").replace("vpn.example.com", "vpn.example.test");
+    let mut refused = 0;
+    for at in (0..text.len()).step_by(7) {
+        let other = ["\"", "[", "\n", "=", "9", "\u{0}", "é", "-"][at % 8];
+        for damaged in [text[..at].to_owned(), format!("{}{other}{}", &text[..at], &text[at + 1..])] {
+            fixture.file("evergate.toml", &damaged, 0o644);
+            if let Err(error) = fixture.load() {
+                refused += 1;
+                let line = error.to_string();
+                assert!(!line.contains('\n') && line.contains("evergate.toml"), "{line:?}");
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
 }

@@ -94,7 +94,13 @@ fn defaults_of_a_request() {
 #[test]
 fn nonsense_is_answered_with_an_error() {
     with_gateway(|path| {
-        for nonsense in [&b"hello\n"[..], b"{\"command\":\"fly\"}\n", b"{\"command\":\"attempt\"}\n", b"\xff\xfe\n"] {
+        for nonsense in [
+            &b"hello\n"[..],
+            b"{\"command\":\"fly\"}\n",
+            b"{\"command\":\"attempt\"}\n",
+            b"{\"command\":\"disconnect\",\"usr\":\"bob\"}\n",
+            b"\xff\xfe\n",
+        ] {
             let answer = raw(path, nonsense);
             assert!(answer.contains("\"reply\":\"error\"") && answer.contains("not understood"), "{answer}");
         }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// An order or question to the running gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// -> [`Response::Status`]
     Status {},
