@@ -62,14 +62,7 @@ pub fn choose_scheme(key: KeyKind, peer_hashes: Option<&[u16]>) -> Result<AuthCh
     if let Some(scheme) = generic {
         return Ok(AuthChoice { method: auth_method::DIGITAL_SIGNATURE, scheme });
     }
-    let method = match key {
-        KeyKind::Rsa { .. } => auth_method::RSA,
-        KeyKind::EcdsaP256 => auth_method::ECDSA_P256,
-        KeyKind::EcdsaP384 => auth_method::ECDSA_P384,
-        KeyKind::EcdsaP521 => auth_method::ECDSA_P521,
-        KeyKind::Ed25519 => return Err(AuthError::NoScheme(key)),
-    };
-    fixed_scheme(method).map(|(scheme, _)| AuthChoice { method, scheme }).ok_or(AuthError::NoScheme(key))
+    fixed(key).map(|(method, scheme)| AuthChoice { method, scheme }).ok_or(AuthError::NoScheme(key))
 }
 
 const SHA2: [HashAlgorithm; 3] = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
@@ -84,15 +77,15 @@ fn curve_hash(key: KeyKind) -> Option<HashAlgorithm> {
     }
 }
 
-/// Scheme of a method that names its algorithm, and whether a key is of its kind.
-fn fixed_scheme(method: u8) -> Option<(Scheme, fn(KeyKind) -> bool)> {
-    Some(match method {
-        auth_method::RSA => (Scheme::RsaPkcs1(HashAlgorithm::Sha1), |key| matches!(key, KeyKind::Rsa { .. })),
-        auth_method::ECDSA_P256 => (Scheme::EcdsaFixed(HashAlgorithm::Sha256), |key| key == KeyKind::EcdsaP256),
-        auth_method::ECDSA_P384 => (Scheme::EcdsaFixed(HashAlgorithm::Sha384), |key| key == KeyKind::EcdsaP384),
-        auth_method::ECDSA_P521 => (Scheme::EcdsaFixed(HashAlgorithm::Sha512), |key| key == KeyKind::EcdsaP521),
-        _ => return None,
-    })
+/// The method that is made for a kind of key and names its algorithm, with its scheme.
+fn fixed(key: KeyKind) -> Option<(u8, Scheme)> {
+    match key {
+        KeyKind::Rsa { .. } => Some((auth_method::RSA, Scheme::RsaPkcs1(HashAlgorithm::Sha1))),
+        KeyKind::EcdsaP256 => Some((auth_method::ECDSA_P256, Scheme::EcdsaFixed(HashAlgorithm::Sha256))),
+        KeyKind::EcdsaP384 => Some((auth_method::ECDSA_P384, Scheme::EcdsaFixed(HashAlgorithm::Sha384))),
+        KeyKind::EcdsaP521 => Some((auth_method::ECDSA_P521, Scheme::EcdsaFixed(HashAlgorithm::Sha512))),
+        KeyKind::Ed25519 => None,
+    }
 }
 
 /// Whether a scheme of method 14 can be of this key.
@@ -142,14 +135,17 @@ impl std::fmt::Display for AuthChoice {
 /// Everything but [`AuthError::BadSharedKey`] and [`AuthError::NoScheme`]; all of them mean AUTHENTICATION_FAILED.
 pub fn verify_auth(auth: &Auth, spki: &[u8], octets: &[u8]) -> Result<AuthChoice, AuthError> {
     let key = sign::spki_kind(spki).ok_or(AuthError::UnknownKey)?;
-    let (scheme, signature) = match fixed_scheme(auth.method) {
-        Some((scheme, is_kind)) if is_kind(key) => (scheme, auth.data.as_slice()),
-        Some(_) => return Err(AuthError::KeyMismatch { method: auth.method, key }),
-        None if auth.method == auth_method::DIGITAL_SIGNATURE => split_signature(&auth.data)?,
-        None => return Err(AuthError::Method(auth.method)),
+    let mismatch = AuthError::KeyMismatch { method: auth.method, key };
+    let (scheme, signature) = match auth.method {
+        auth_method::DIGITAL_SIGNATURE => split_signature(&auth.data)?,
+        auth_method::RSA | auth_method::ECDSA_P256 | auth_method::ECDSA_P384 | auth_method::ECDSA_P521 => {
+            let (_, scheme) = fixed(key).filter(|(method, _)| *method == auth.method).ok_or(mismatch.clone())?;
+            (scheme, auth.data.as_slice())
+        }
+        other => return Err(AuthError::Method(other)),
     };
     if !fits(scheme, key) {
-        return Err(AuthError::KeyMismatch { method: auth.method, key });
+        return Err(mismatch);
     }
     let choice = AuthChoice { method: auth.method, scheme };
     sign::verify(spki, scheme, octets, signature).map_err(|_| AuthError::BadSignature(choice.to_string()))?;
@@ -196,3 +192,6 @@ pub enum AuthError {
     #[error("a key of kind {0:?} cannot sign for this peer: it announced no hash that fits (N(SIGNATURE_HASH_ALGORITHMS))")]
     NoScheme(KeyKind),
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,3 +61,54 @@ fn cookie(version: u8, secret: &[u8; 32], nonce_i: &[u8], source: IpAddr, spi_i:
     let mac = Prf::HmacSha256.compute(secret, &parts);
     [&[version], mac.as_slice()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crypto::SeededRandom;
+
+    const NONCE: &[u8] = &[0xaa; 48];
+    const SPI: Spi = Spi(0x0102_0304_0506_0708);
+
+    fn source() -> IpAddr {
+        "198.51.100.7".parse().unwrap()
+    }
+
+    #[test]
+    fn a_cookie_is_good_for_its_peer_alone() {
+        let secrets = CookieSecrets::new(&mut SeededRandom::new(1));
+        let cookie = secrets.make(NONCE, source(), SPI);
+        assert_eq!(cookie.len(), 33);
+        assert!(secrets.verify(&cookie, NONCE, source(), SPI));
+        assert!(!secrets.verify(&cookie, &NONCE[1..], source(), SPI));
+        assert!(!secrets.verify(&cookie, NONCE, "198.51.100.8".parse().unwrap(), SPI));
+        assert!(!secrets.verify(&cookie, NONCE, source(), Spi(1)));
+        for index in 0..cookie.len() {
+            let mut damaged = cookie.clone();
+            damaged[index] ^= 1;
+            assert!(!secrets.verify(&damaged, NONCE, source(), SPI), "byte {index}");
+            assert!(!secrets.verify(&cookie[..index], NONCE, source(), SPI), "cut at {index}");
+        }
+    }
+
+    #[test]
+    fn two_secrets_are_good_at_a_time() {
+        let mut random = SeededRandom::new(2);
+        let mut secrets = CookieSecrets::new(&mut random);
+        // Over the wrap of the version byte as well.
+        for _ in 0..300 {
+            let cookie = secrets.make(NONCE, source(), SPI);
+            secrets.rotate(&mut random);
+            assert!(secrets.verify(&cookie, NONCE, source(), SPI));
+            secrets.rotate(&mut random);
+            assert!(!secrets.verify(&cookie, NONCE, source(), SPI));
+        }
+    }
+
+    #[test]
+    fn another_gateway_makes_other_cookies() {
+        let (one, two) = (CookieSecrets::new(&mut SeededRandom::new(1)), CookieSecrets::new(&mut SeededRandom::new(2)));
+        assert!(!two.verify(&one.make(NONCE, source(), SPI), NONCE, source(), SPI));
+        assert!(!format!("{one:?}").contains("current"));
+    }
+}

@@ -124,3 +124,101 @@ pub struct ChildKeyPair {
     /// For packets from the responder to the initiator.
     pub responder: ChildKeys,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::testing::hex;
+    use crypto::cipher::{Encryption, Integrity};
+    use crypto::dh::Group;
+
+    const NI: &str = "3651fef5c9c35e93";
+    const NR: &str = "c09a8b90a3f04d59";
+    const GIR: &str = "d084a30166a50fb7325c3960874a839449ef9741c2f4f947d0201dd8c1269273d79509f37e3ca3eb4fa2fe2a28254e28\
+                       9cd3f34dad4eb4df1a07685a4b8a94fa61e2491f7598b3ce65547ff133b3f63d1ac4175eaa695033f3cedb026a6873a3\
+                       6455172a8540b8a5d23a0143bed0390ee49b168269d75fffee9fb62be965993c";
+    const GIR_NEW: &str = "52f00ab174c25d5b7139ae5ff4e8e9eddee5992d2e36adf8a559ffd90dab1442e4fbe429d320c0f33552a17d1557fa4\
+                           1ea70e8fb916c4fa27ed52b5f8ebd8461afa78f1159159a64055ac5f6319e29c28eae58cbc6847770f32c3fed1d04750\
+                           484f854790f95e9ec01bc5bc461f24966462e359511329305038e94deb6dd42c2";
+
+    fn suite(encryption: Encryption, integrity: Option<Integrity>, prf: Prf) -> IkeSuite {
+        IkeSuite { protection: Suite::new(encryption, integrity).unwrap(), prf, group: Group::Modp1024 }
+    }
+
+    fn nist() -> (IkeKeys, Vec<u8>, Vec<u8>) {
+        let suite = suite(Encryption::AesCbc128, Some(Integrity::HmacSha1_96), Prf::HmacSha1);
+        let (nonce_i, nonce_r, shared_secret) = (hex(NI), hex(NR), hex(GIR));
+        let (spi_i, spi_r) = (Spi(0x8e5c_3ae5_0722_1684), Spi(0xb1f2_01bb_155c_3acd));
+        let seed = Seed { shared_secret: &shared_secret, nonce_i: &nonce_i, nonce_r: &nonce_r, spi_i, spi_r };
+        (IkeKeys::derive(suite, seed), nonce_i, nonce_r)
+    }
+
+    /// NIST CAVP, SP 800-135 IKEv2 KDF, SHA-1: the 132 bytes of its DKM are the keys of this very suite.
+    #[test]
+    fn nist_ike_sa() {
+        let (keys, ..) = nist();
+        let all = [&keys.d, &keys.ai, &keys.ar, &keys.ei, &keys.er, &keys.pi, &keys.pr].map(|key| key.to_vec()).concat();
+        let want = hex("6f1b12cad3cbe097b35430356d869d54cddb0198ec859174d53ceb92dddedbe2436db69f60977c58fa63bbb667f8d36920b109baae8f6c61\
+             a9ac49feda01843225d080ec5539d5881a25521ffb2a0a91874a9c0a27fcc2d717eb8963a9e3a89c7ab264757284c28cf8c3ca40576f4220\
+             b052b1fb8e9ad60ba3c80557323331a8cbb89f20");
+        assert_eq!(all, want);
+        assert_eq!([&keys.d, &keys.ai, &keys.ei, &keys.pr].map(|key| key.len()), [20, 20, 16, 20]);
+    }
+
+    /// The same vector's "DKM Child SA" and "DKM Child SA D-H", as far as one suite takes them.
+    #[test]
+    fn nist_child_sa() {
+        let (keys, nonce_i, nonce_r) = nist();
+        let suite = Suite::new(Encryption::AesCbc256, Some(Integrity::HmacSha1_96)).unwrap();
+        let material = |shared: Option<&[u8]>| {
+            let pair = keys.child(suite, shared, &nonce_i, &nonce_r);
+            [pair.initiator.encryption, pair.initiator.integrity, pair.responder.encryption, pair.responder.integrity]
+                .map(|key| key.to_vec())
+                .concat()
+        };
+        let plain = "4727dc0ef94eb326ce131cf282fb652faa638ad0ddae3786a11bcc0309876009f8c485de011ad962c5b1ca8a41ff8145445749079c5686\
+                     e26ffebbc342f06981f3da745e11ca0976424d1f8caec623d59dc7186deb20a27b411d1dcb70a365440bf7de90\
+                     5088b0692e8addc094e18d1939bdb67e89798ca6b239e2ccb81c2409dac0106c";
+        let pfs = "b109c21ad4c0797768c1cec9e63554681e48f224bca7f23c20c4ea7041983451e9aa1d5408656c8a975ff1b9d9a12c75ffeb64bdecb30174\
+                   664cccb4e14f1c377b7f6d1525af77c7092aac3e47f917ebae8297fb5539d2008ce830823a09cc197361d4a2\
+                   89c72745f6ce9fefe812be5bf55b3200fbb82e41a4a40877d3fe106db909707b";
+        // 2 * (32 + 20) bytes of it.
+        assert_eq!(material(None), hex(plain)[..104]);
+        assert_eq!(material(Some(&hex(GIR_NEW))), hex(pfs)[..104]);
+    }
+
+    /// The same vector's SKEYSEED of a rekey; the new suite has another PRF, which must not be used for SKEYSEED.
+    #[test]
+    fn nist_rekey() {
+        let (keys, nonce_i, nonce_r) = nist();
+        let new = suite(Encryption::AesGcm256, None, Prf::HmacSha256);
+        let shared_secret = hex(GIR_NEW);
+        let seed = Seed { shared_secret: &shared_secret, nonce_i: &nonce_i, nonce_r: &nonce_r, spi_i: Spi(1), spi_r: Spi(2) };
+        let rekeyed = keys.rekey(new, seed);
+        let skeyseed = hex("3b03bce748c96d5e8306918d2ff89b68f0648da3");
+        let spis = [1u64, 2].map(u64::to_be_bytes).concat();
+        let want = Prf::HmacSha256.plus(&skeyseed, &[&nonce_i, &nonce_r, &spis], 3 * 32 + 2 * 36);
+        assert_eq!((rekeyed.d.as_slice(), rekeyed.pr.as_slice()), (&want[..32], &want[136..]));
+        assert_eq!((rekeyed.ai.len(), rekeyed.ar.len(), rekeyed.ei.as_slice()), (0, 0, &want[32..68]));
+    }
+
+    #[test]
+    fn the_two_sides_understand_each_other() {
+        let (keys, ..) = nist();
+        let ((sealer, _), (peer_sealer, opener)) = (keys.ciphers(true), keys.ciphers(false));
+        let (mut iv, mut body, mut icv) = ([0; 16], [7; 16], [0; 12]);
+        sealer.seal(1, b"aad", &mut iv, &mut body, &mut icv, &[]);
+        opener.open(b"aad", &iv, &mut body, &icv, &[]).unwrap();
+        assert_eq!(body, [7; 16]);
+        peer_sealer.seal(1, b"aad", &mut iv, &mut body, &mut icv, &[]);
+        assert!(opener.open(b"aad", &iv, &mut body, &icv, &[]).is_err(), "directions have keys of their own");
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let (keys, nonce_i, nonce_r) = nist();
+        let child = keys.child(keys.suite.protection, None, &nonce_i, &nonce_r);
+        let text = format!("{keys:?} {child:?}");
+        assert!(!text.contains("111, 27") && text.contains("ChildKeys(..)"), "{text}");
+    }
+}

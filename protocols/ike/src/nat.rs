@@ -50,3 +50,64 @@ pub fn detect(payloads: &Payloads, spi_i: Spi, spi_r: Spi, path: Path) -> Option
     let ours = mismatch(notify::NAT_DETECTION_DESTINATION_IP, path.local)?;
     Some(Detected { ours, theirs })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::testing::hex;
+    use crate::wire::{Payload, kind};
+
+    fn path() -> Path {
+        Path { local: "192.0.2.1:500".parse().unwrap(), remote: "198.51.100.7:500".parse().unwrap() }
+    }
+
+    fn payloads(notifies: Vec<Notify>) -> Payloads {
+        let header = crate::wire::Header::new(Spi(1), Spi(2), crate::wire::Exchange::IkeSaInit, Default::default(), 0);
+        let payloads: Vec<Payload> = notifies.into_iter().map(Payload::Notify).collect();
+        assert!(payloads.iter().all(|payload| payload.kind() == kind::NOTIFY));
+        crate::wire::Message::parse(&crate::wire::encode(&header, &payloads)).unwrap().payloads
+    }
+
+    /// Computed with Python's hashlib.
+    #[test]
+    fn hash_over_spis_address_and_port() {
+        let v4 = detection_hash(Spi(0x0102_0304_0506_0708), Spi(0), path().local);
+        assert_eq!(v4.to_vec(), hex(HASH_V4));
+        let v6 = detection_hash(Spi(0x0102_0304_0506_0708), Spi(9), "[2001:db8::1]:4500".parse().unwrap());
+        assert_eq!(v6.to_vec(), hex(HASH_V6));
+        let mapped = detection_hash(Spi(0x0102_0304_0506_0708), Spi(0), "[::ffff:192.0.2.1]:500".parse().unwrap());
+        assert_eq!(mapped, v4, "a dual-stack socket sees IPv4 peers as mapped addresses");
+    }
+
+    /// What the peer sends on its own view of the path, and what we see on ours.
+    fn seen(peer_view: Path, force: bool) -> Option<Detected> {
+        detect(&payloads(detection_notifies(Spi(1), Spi(2), peer_view, force).into()), Spi(1), Spi(2), path())
+    }
+
+    #[test]
+    fn nats_on_either_side() {
+        let honest = Path { local: path().remote, remote: path().local };
+        let inner = "10.0.0.5:500".parse().unwrap();
+        assert_eq!(seen(honest, false), Some(Detected { ours: false, theirs: false }));
+        assert_eq!(seen(honest, true), Some(Detected { ours: false, theirs: true }));
+        assert_eq!(seen(Path { local: inner, ..honest }, false), Some(Detected { ours: false, theirs: true }));
+        assert_eq!(seen(Path { remote: inner, ..honest }, false), Some(Detected { ours: true, theirs: false }));
+    }
+
+    #[test]
+    fn without_notifies_nothing_is_known() {
+        assert_eq!(detect(&payloads(vec![]), Spi(1), Spi(2), path()), None);
+    }
+
+    #[test]
+    fn one_fitting_source_of_several_is_enough() {
+        let honest = Path { local: path().remote, remote: path().local };
+        let [source, destination] = detection_notifies(Spi(1), Spi(2), honest, false);
+        let other = Notify::new(notify::NAT_DETECTION_SOURCE_IP, vec![7; 20]);
+        let detected = detect(&payloads(vec![other, source, destination]), Spi(1), Spi(2), path());
+        assert_eq!(detected, Some(Detected::default()));
+    }
+
+    const HASH_V4: &str = "644b4575455bd6fcc1efe2be8162a9218e448e5f";
+    const HASH_V6: &str = "ff14bd45a19cb98a65ed44b807fa78c7e997c231";
+}

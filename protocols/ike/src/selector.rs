@@ -195,3 +195,6 @@ fn v6_octets(address: IpAddr) -> [u8; 16] {
         IpAddr::V6(address) => address.octets(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@ mod mismatch;
 mod names;
 mod offer;
 mod select;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use mismatch::Mismatch;

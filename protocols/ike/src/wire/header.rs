@@ -4,7 +4,7 @@ use super::reader::{Malformed, ParseError, Reader};
 /// Bytes of the IKE header.
 pub const HEADER_LEN: usize = 28;
 
-/// An IKE SPI; 0 means "not yet known" and is only allowed for the responder's in the first IKE_SA_INIT request.
+/// An IKE SPI; 0 means "not yet known" and is only allowed for the responder's, in IKE_SA_INIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Spi(pub u64);
 
@@ -92,7 +92,7 @@ impl Header {
     ///
     /// # Errors
     /// [`ParseError::MajorVersion`] before any complaint about the length; [`ParseError::Malformed`] when the datagram is shorter than a
-    /// header or its length differs from the length field.
+    /// header, its length differs from the length field, or the initiator's SPI is zero.
     pub fn parse(datagram: &[u8]) -> Result<Self, ParseError> {
         Self::parse_with_next(datagram).map(|(header, _)| header)
     }
@@ -112,6 +112,9 @@ impl Header {
         }
         if usize::try_from(length) != Ok(datagram.len()) {
             return Err(Malformed { payload: 0, offset: 24, reason: "length field differs from the datagram's length" }.into());
+        }
+        if header.initiator_spi == Spi::default() {
+            return Err(Malformed { payload: 0, offset: 0, reason: "initiator SPI is zero" }.into());
         }
         Ok((header, next))
     }

@@ -8,6 +8,10 @@ mod payload;
 mod payloads;
 mod protect;
 mod reader;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod vendor;
 
 pub use config::{Configuration, ConfigurationAttribute, ConfigurationKind, attribute};

@@ -99,10 +99,13 @@ pub struct CertificateRequest {
     pub authorities: Vec<u8>,
 }
 
+/// 65,535 bytes less header and encoding.
+const MAX_AUTHORITIES: usize = 3276;
+
 impl CertificateRequest {
-    /// X.509 with these authorities.
+    /// X.509 with these authorities, as many as the payload holds (3276).
     pub fn x509(hashes: impl IntoIterator<Item = [u8; 20]>) -> Self {
-        Self { encoding: cert_encoding::X509_SIGNATURE, authorities: hashes.into_iter().flatten().collect() }
+        Self { encoding: cert_encoding::X509_SIGNATURE, authorities: hashes.into_iter().take(MAX_AUTHORITIES).flatten().collect() }
     }
     /// The hashes; none for another encoding than X.509.
     pub fn hashes(&self) -> impl Iterator<Item = [u8; 20]> + '_ {
