@@ -1,10 +1,15 @@
 //! The gateway.
 #![forbid(unsafe_code)]
 pub mod attempts;
+pub mod dataplane;
 pub mod explain;
 pub mod gateway;
 pub mod login;
 pub mod radius_shell;
+pub mod run;
+pub mod sockets;
+pub mod status;
+pub mod tunnels;
 pub mod workers;
 
 pub mod cli;

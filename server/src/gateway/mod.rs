@@ -5,6 +5,7 @@ mod observe;
 mod report;
 mod session;
 
+pub use report::Summary;
 pub use session::Session;
 
 use crate::attempts::{AttemptKey, Attempts};

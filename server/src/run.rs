@@ -1,0 +1,245 @@
+//! The running gateway: sockets, threads, timers and signals around the control half.
+use crate::config::Config;
+use crate::control::{self, Request, Response};
+use crate::gateway::{Effect, Gateway, Now, Settings};
+use crate::login::Authority;
+use crate::radius_shell::{self, sleep_until};
+use crate::sockets::{Datagram, Sockets};
+use crate::tunnels::Tunnels;
+use crate::workers::Workers;
+use crate::{attempts::Attempts, status};
+use anyhow::Context as _;
+use crypto::SystemRandom;
+use ike::{Answer, AskId};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// IKE messages waiting for the control thread; more are dropped and counted.
+const IKE_QUEUE: usize = 4096;
+
+/// Requests waiting for the RADIUS task; more are refused.
+const RADIUS_QUEUE: usize = 8192;
+
+/// Commands waiting on the control socket.
+const CONTROL_QUEUE: usize = 16;
+
+/// IKE messages handled before answers and timers get their turn.
+const IKE_BATCH: usize = 64;
+
+/// How long a regular stop waits for DELETEs and accounting to be answered.
+const STOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// A command with the place for its answer.
+pub type Command = (Request, oneshot::Sender<Response>);
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (mut shell, mut queues) = Shell::start(config)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), name = %shell.config.server.name, "ready");
+    loop {
+        shell.perform();
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = shell.turn(&mut queues) => {}
+        }
+    }
+    shell.stop(&mut queues).await;
+    Ok(())
+}
+
+/// What arrives at the control thread.
+struct Queues {
+    datagrams: mpsc::Receiver<Datagram>,
+    computed: mpsc::UnboundedReceiver<(AskId, Answer)>,
+    radius: mpsc::Receiver<radius_client::Output>,
+    commands: mpsc::Receiver<Command>,
+}
+
+struct Shell {
+    config: Config,
+    started: Started,
+    gateway: Gateway<Tunnels>,
+    sockets: Sockets,
+    workers: Workers,
+    radius: mpsc::Sender<radius_client::Input>,
+    radius_counters: watch::Receiver<radius_shell::Counters>,
+    /// Outcomes of requests that never reached the RADIUS task.
+    refused: Vec<radius_client::Output>,
+}
+
+/// When this gateway started.
+#[derive(Debug, Clone, Copy)]
+pub struct Started {
+    pub instant: Instant,
+    pub unix_time: u64,
+}
+
+fn now() -> Now {
+    Now { instant: Instant::now(), wall: jiff::Timestamp::now() }
+}
+
+impl Shell {
+    fn start(config: Config) -> anyhow::Result<(Self, Queues)> {
+        let now = now();
+        let started = Started { instant: now.instant, unix_time: now.wall.as_second().unsigned_abs() };
+        // The configuration guarantees one listener.
+        let listener = config.listeners.first().context("no listener is configured")?.clone();
+        let commands = control::bind(&config.server.control_socket)?;
+        let (datagrams_tx, datagrams) = mpsc::channel(IKE_QUEUE);
+        let tunnels = Tunnels::start(&config, &listener, datagrams_tx.clone())?;
+        let sockets = Sockets::bind(&listener, &tunnels, &datagrams_tx)?;
+        let (computed_tx, computed) = mpsc::unbounded_channel();
+        let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from), &computed_tx)?;
+        let (radius, radius_outcomes, radius_counters) = start_radius(&config);
+        let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
+        tokio::spawn(control::serve(commands, commands_tx));
+        let endpoint = ike::Endpoint::new(Some(config.responder(&listener)), Box::new(SystemRandom), now.instant);
+        let attempts = Attempts::new(started.unix_time, config.server.attempts_kept);
+        let gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
+        let queues = Queues { datagrams, computed, radius: radius_outcomes, commands: commands_rx };
+        let shell = Self { config, started, gateway, sockets, workers, radius, radius_counters, refused: Vec::new() };
+        Ok((shell, queues))
+    }
+
+    /// Waits for one thing to happen and handles it, with whatever else is already there.
+    async fn turn(&mut self, queues: &mut Queues) {
+        let deadline = self.gateway.poll_timeout();
+        tokio::select! {
+            biased;
+            Some((request, reply)) = queues.commands.recv() => self.command(&request, reply),
+            Some((id, answer)) = queues.computed.recv() => self.gateway.computed(now(), id, answer),
+            Some(outcome) = queues.radius.recv() => self.radius_outcome(outcome),
+            () = sleep_until(deadline) => self.gateway.timeout(now()),
+            Some(datagram) = queues.datagrams.recv() => self.datagrams(datagram, queues),
+        }
+    }
+
+    fn datagrams(&mut self, first: Datagram, queues: &mut Queues) {
+        let now = now();
+        self.gateway.datagram(now, first.path, first.message);
+        for _ in 1..IKE_BATCH {
+            let Ok(datagram) = queues.datagrams.try_recv() else { return };
+            self.gateway.datagram(now, datagram.path, datagram.message);
+        }
+    }
+
+    fn radius_outcome(&mut self, outcome: radius_client::Output) {
+        match outcome {
+            radius_client::Output::Eap { ticket, outcome } => self.gateway.authenticated(now(), ticket, outcome),
+            radius_client::Output::Accounting { ticket, outcome } => self.gateway.accounted(ticket, outcome),
+            _ => {}
+        }
+    }
+
+    fn command(&mut self, request: &Request, reply: oneshot::Sender<Response>) {
+        let response = self.gateway.control(now(), request).unwrap_or_else(|| self.status());
+        // The client may have hung up; then nobody wants the answer.
+        drop(reply.send(response));
+    }
+
+    fn status(&self) -> Response {
+        let parts = status::Parts {
+            config: &self.config,
+            started: self.started,
+            summary: self.gateway.summary(),
+            radius: self.radius_counters.borrow().clone(),
+            dataplane: self.gateway.plane.status(),
+            sockets: self.sockets.received(&self.gateway.plane),
+        };
+        Response::Status(Box::new(status::report(parts)))
+    }
+
+    /// Does what the control half wants done.
+    fn perform(&mut self) {
+        loop {
+            while let Some(effect) = self.gateway.poll_effect() {
+                self.effect(effect);
+            }
+            let Some(outcome) = self.refused.pop() else { return };
+            self.radius_outcome(outcome);
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Transmit { path, message } => self.sockets.send(&self.gateway.plane, path, &message),
+            Effect::Compute(id, question) => {
+                if let Some(answer) = self.workers.ask(id, question) {
+                    self.gateway.computed(now(), id, answer);
+                }
+            }
+            Effect::Radius(input) => {
+                if let Err(error) = self.radius.try_send(input) {
+                    self.refused.extend(refuse(error));
+                }
+            }
+        }
+    }
+
+    /// DELETEs for all, Accounting Stops, then the end.
+    async fn stop(mut self, queues: &mut Queues) {
+        tracing::info!(sessions = self.gateway.summary().sessions, "stopping");
+        self.gateway.shutdown(now());
+        let patience = tokio::time::sleep(STOP_PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            self.perform();
+            if self.gateway.is_quiet() {
+                break;
+            }
+            tokio::select! {
+                () = &mut patience => {
+                    tracing::warn!("stopped before every client and RADIUS server had answered");
+                    break;
+                }
+                () = self.turn(queues) => {}
+            }
+        }
+        drop(std::fs::remove_file(&self.config.server.control_socket));
+        tracing::info!("stopped");
+    }
+}
+
+fn authority(config: &Config) -> anyhow::Result<Authority> {
+    let pools = policy::pool::Pools::new(config.pools.clone()).map_err(anyhow::Error::msg)?;
+    Ok(Authority { policies: config.policies.clone(), pools, zone: config.server.time_zone.clone() })
+}
+
+fn settings(config: &Config) -> Settings {
+    let first = config.radius.first();
+    Settings {
+        nas_identifier: first.map_or_else(|| config.server.name.clone(), |radius| radius.nas_identifier.clone()),
+        nas_ip: first.and_then(|radius| radius.nas_ip),
+        accounting: config.radius.iter().any(|radius| radius.server.accounting.is_some()),
+    }
+}
+
+type Radius = (mpsc::Sender<radius_client::Input>, mpsc::Receiver<radius_client::Output>, watch::Receiver<radius_shell::Counters>);
+
+fn start_radius(config: &Config) -> Radius {
+    let (requests, inputs) = mpsc::channel(RADIUS_QUEUE);
+    let (outcomes_tx, outcomes) = mpsc::channel(RADIUS_QUEUE);
+    let (counters_tx, counters) = watch::channel(Vec::new());
+    let client = radius_client::Client::new(config.radius_servers(), Box::new(SystemRandom));
+    tokio::spawn(radius_shell::run(client, inputs, outcomes_tx, counters_tx));
+    (requests, outcomes, counters)
+}
+
+/// The outcome of a request that the RADIUS task had no room for.
+fn refuse(error: mpsc::error::TrySendError<radius_client::Input>) -> Option<radius_client::Output> {
+    let failure = radius_client::RequestFailure::BadReply { server: "queue".into(), reason: "too many requests are waiting".into() };
+    match error.into_inner() {
+        radius_client::Input::Eap { ticket, .. } => {
+            Some(radius_client::Output::Eap { ticket, outcome: radius_client::EapOutcome::Failed(failure) })
+        }
+        radius_client::Input::Accounting { ticket, .. } => Some(radius_client::Output::Accounting { ticket, outcome: Err(failure) }),
+        _ => None,
+    }
+}

@@ -1,0 +1,190 @@
+//! Joins the control half with the packet engine: Child SAs become tunnels, traffic is counted per session.
+use crate::config::{Config, Listener};
+use crate::control::types::DataplaneStatus;
+use crate::dataplane::{Dataplane, DataplaneConfig, IkeSink, Keys, Role, Selector, TrafficCounters, Tunnel, TunnelSpec};
+use crate::gateway::{Plane, Traffic};
+use crate::sockets::Datagram;
+use anyhow::Context as _;
+use ike::{ChildKeys, ChildSa, Path, SessionId, TrafficSelector};
+use net::link::Prefix;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::sync::mpsc::Sender;
+
+/// The engine with the counters of the sessions it serves.
+#[derive(Debug)]
+pub struct Tunnels {
+    engine: Dataplane,
+    traffic: BTreeMap<SessionId, Arc<TrafficCounters>>,
+    mtu: u16,
+}
+
+impl Tunnels {
+    /// Starts the engine for the gateway: TUN device, routes to the pools, sockets of the NAT-traversal port.
+    pub fn start(config: &Config, listener: &Listener, datagrams: Sender<Datagram>) -> anyhow::Result<Self> {
+        let engine_config = DataplaneConfig {
+            tun: config.server.tun.clone(),
+            mtu: config.server.mtu,
+            threads: config.server.threads,
+            addresses: listener.addresses.iter().map(|&address| SocketAddr::new(address, listener.nat_port)).collect(),
+            routes: config.pools.iter().flat_map(pool_prefixes).collect(),
+            own: Vec::new(),
+        };
+        let engine = Dataplane::start(&engine_config, || sink(datagrams.clone()))
+            .context("the data plane cannot start; it needs /dev/net/tun, CAP_NET_ADMIN and CAP_NET_RAW, and free UDP ports")?;
+        Ok(Self::new(engine, config.server.mtu))
+    }
+
+    /// Around an engine that runs already; `mtu` is that of its TUN device.
+    pub fn new(engine: Dataplane, mtu: u16) -> Self {
+        Self { engine, traffic: BTreeMap::new(), mtu }
+    }
+
+    pub fn send_ike(&self, path: Path, message: &[u8]) {
+        self.engine.send_ike(path, message);
+    }
+
+    /// Datagrams received per address on the NAT-traversal port.
+    pub fn received(&self) -> Vec<(SocketAddr, u64)> {
+        self.engine.received()
+    }
+
+    pub fn status(&self) -> DataplaneStatus {
+        let totals = self.engine.totals();
+        DataplaneStatus {
+            octets_in: totals.octets_in,
+            octets_out: totals.octets_out,
+            packets_in: totals.packets_in,
+            packets_out: totals.packets_out,
+            drops: self.engine.drops().named().map(|(name, number)| (name.to_owned(), number)).collect(),
+        }
+    }
+}
+
+/// Hands IKE messages to the control thread; false when it has no room.
+pub fn sink(datagrams: Sender<Datagram>) -> IkeSink {
+    Box::new(move |path, message| datagrams.try_send(Datagram { path, message: message.to_vec() }).is_ok())
+}
+
+impl Plane for Tunnels {
+    fn install(&mut self, child: ChildSa) -> Result<(), String> {
+        let traffic = self.traffic.entry(child.session).or_default().clone();
+        let tunnel = Tunnel::new(spec(child, Role::Gateway, self.mtu, traffic)).map_err(|error| error.to_string())?;
+        self.engine.install(&Arc::new(tunnel));
+        Ok(())
+    }
+
+    fn use_outbound(&mut self, session: SessionId, spi_in: u32) {
+        self.engine.use_outbound(session.0, spi_in);
+    }
+
+    fn remove(&mut self, session: SessionId, spi_in: u32) {
+        self.engine.remove(session.0, spi_in);
+    }
+
+    fn repath(&mut self, session: SessionId, path: Path, encapsulate: bool) {
+        self.engine.repath(session.0, path, encapsulate);
+    }
+
+    fn traffic(&self, session: SessionId) -> Traffic {
+        let totals = self.traffic.get(&session).map(|traffic| traffic.read()).unwrap_or_default();
+        Traffic {
+            octets_in: totals.octets_in,
+            octets_out: totals.octets_out,
+            packets_in: totals.packets_in,
+            packets_out: totals.packets_out,
+        }
+    }
+
+    fn forget(&mut self, session: SessionId) {
+        self.traffic.remove(&session);
+    }
+}
+
+/// A Child SA as the engine takes it.
+pub fn spec(child: ChildSa, role: Role, mtu: u16, traffic: Arc<TrafficCounters>) -> TunnelSpec {
+    TunnelSpec {
+        session: child.session.0,
+        role,
+        spi_in: child.spi_in,
+        spi_out: child.spi_out,
+        suite: child.suite.protection,
+        esn: child.suite.esn,
+        keys_in: keys(child.key_in),
+        keys_out: keys(child.key_out),
+        path: child.path,
+        encapsulate: child.encapsulate,
+        inner: child.inner,
+        local: child.local.iter().map(selector).collect(),
+        remote: child.remote.iter().map(selector).collect(),
+        mtu,
+        outbound_ready: child.outbound_ready,
+        traffic,
+    }
+}
+
+fn keys(keys: ChildKeys) -> Keys {
+    Keys { encryption: keys.encryption, integrity: keys.integrity }
+}
+
+fn selector(selector: &TrafficSelector) -> Selector {
+    Selector {
+        protocol: selector.protocol,
+        start_port: selector.start_port,
+        end_port: selector.end_port,
+        start: selector.start,
+        end: selector.end,
+    }
+}
+
+/// The prefixes that cover a pool's ranges and nothing else.
+fn pool_prefixes(pool: &policy::pool::PoolConfig) -> Vec<Prefix> {
+    let ipv4 = pool.ipv4.iter().flat_map(|(start, end)| cover(u128::from(u32::from(*start)), u128::from(u32::from(*end)), 32));
+    let ipv6 = pool.ipv6.iter().flat_map(|(start, end)| cover(u128::from(*start), u128::from(*end), 128));
+    ipv4.filter_map(|(address, len)| Prefix::new(IpAddr::V4(Ipv4Addr::from(u32::try_from(address).ok()?)), len))
+        .chain(ipv6.filter_map(|(address, len)| Prefix::new(IpAddr::V6(Ipv6Addr::from(address)), len)))
+        .collect()
+}
+
+/// The shortest list of prefixes (address, length) that covers `start..=end` exactly, in a family of `width` bits.
+fn cover(start: u128, end: u128, width: u32) -> Vec<(u128, u8)> {
+    let mut prefixes = Vec::new();
+    let mut at = start;
+    while at <= end {
+        let aligned = if at == 0 { width } else { at.trailing_zeros().min(width) };
+        let size = (end - at).saturating_add(1);
+        let bits = aligned.min(size.ilog2());
+        prefixes.push((at, u8::try_from(width - bits).unwrap_or(u8::MAX)));
+        match 1u128.checked_shl(bits).and_then(|step| at.checked_add(step)) {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    prefixes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn covers_are_exact_and_short() {
+        assert_eq!(cover(0, 255, 32), [(0, 24)]);
+        assert_eq!(cover(10, 10, 32), [(10, 32)]);
+        assert_eq!(cover(10, 17, 32), [(10, 31), (12, 30), (16, 31)]);
+        assert_eq!(cover(0, u128::from(u32::MAX), 32), [(0, 0)]);
+        assert_eq!(cover(u128::MAX - 1, u128::MAX, 128), [(u128::MAX - 1, 127)]);
+    }
+
+    #[test]
+    fn pools_become_routes() {
+        let pool = policy::pool::PoolConfig {
+            name: "users".into(),
+            ipv4: vec![("10.98.0.0".parse().unwrap(), "10.98.0.255".parse().unwrap())],
+            ipv6: vec![("fd98::10".parse().unwrap(), "fd98::1f".parse().unwrap())],
+        };
+        let prefixes: Vec<_> = pool_prefixes(&pool).iter().map(ToString::to_string).collect();
+        assert_eq!(prefixes, ["10.98.0.0/24", "fd98::10/124"]);
+    }
+}
