@@ -60,6 +60,8 @@ mod request;
 mod retry;
 mod table;
 mod validate;
+#[cfg(test)]
+mod vectors;
 
 pub use api::*;
 pub use client::Client;

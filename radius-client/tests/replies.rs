@@ -1,0 +1,238 @@
+//! What the client believes, and what it makes of it.
+mod common;
+use common::*;
+use radius_client::*;
+use std::time::Duration;
+
+/// A client with one request in flight.
+fn waiting() -> (Client, Sent) {
+    let mut client = client(vec![server("nps1", 1)]);
+    client.handle(start(), ask(1, 1, &eap_packet(2, 1, b"\x01alice")));
+    let request = only_sent(&drain(&mut client));
+    (client, request)
+}
+
+fn answer(attributes: impl Fn(&Sent) -> Vec<(u8, Vec<u8>)>, code: u8) -> EapOutcome {
+    let (mut client, request) = waiting();
+    client.handle(start(), request.datagram(reply(code, &request, &attributes(&request))));
+    let mut outcomes = outcomes(drain(&mut client));
+    assert_eq!(outcomes.len(), 1);
+    assert_eq!(client.poll_timeout().is_some(), code == 11, "nothing stays in flight");
+    outcomes.remove(0).1
+}
+
+fn accept(attributes: impl Fn(&Sent) -> Vec<(u8, Vec<u8>)>) -> Result<Accept, String> {
+    match answer(attributes, 2) {
+        EapOutcome::Accept { accept, .. } => Ok(*accept),
+        EapOutcome::Failed(failure @ RequestFailure::BadReply { .. }) => Err(failure.to_string()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn dropped(bytes: impl Fn(&Sent) -> Vec<u8>) -> Counters {
+    let (mut client, request) = waiting();
+    client.handle(start(), request.datagram(bytes(&request)));
+    assert!(drain(&mut client).is_empty());
+    // The request still waits: the true answer is taken.
+    client.handle(start(), request.datagram(reply(3, &request, &[])));
+    assert!(matches!(outcomes(drain(&mut client))[..], [(1, EapOutcome::Reject { .. })]));
+    client.counters()[0].1
+}
+
+#[test]
+fn forged_replies_are_dropped_and_counted() {
+    let base = Counters { sent: 1, accepted: 1, ..Counters::default() };
+    let success = (79, eap_packet(3, 1, &[]));
+    let wrong_secret = dropped(|request| seal(unsigned(2, request, &[]), b"other"));
+    assert_eq!(wrong_secret, Counters { dropped_authenticator: 1, ..base });
+    let no_message_authenticator = dropped(|request| bare_reply(2, request, &[]));
+    let missing = Counters { dropped_message_authenticator: 1, missing_message_authenticator: 1, ..base };
+    assert_eq!(no_message_authenticator, missing);
+    let wrong = dropped(|request| bare_reply(2, request, &[(80, vec![1; 16])]));
+    assert_eq!(wrong, Counters { dropped_message_authenticator: 1, ..base });
+    let short = dropped(|request| bare_reply(2, request, &[(80, vec![1; 15])]));
+    assert_eq!(short, Counters { dropped_message_authenticator: 1, ..base });
+    let twice = dropped(|request| reply(2, request, &[(80, vec![0; 16])]));
+    assert_eq!(twice, Counters { dropped_message_authenticator: 1, ..base });
+    let code = dropped(|request| reply(5, request, &[]));
+    assert_eq!(code, Counters { dropped_code: 1, ..base });
+    let proxy_state = dropped(|request| reply(2, request, &[(33, vec![1]), success.clone()]));
+    assert_eq!(proxy_state, Counters { dropped_proxy_state: 1, ..base });
+    let other_identifier = dropped(|request| {
+        let mut bytes = reply(2, request, &[]);
+        bytes[1] = bytes[1].wrapping_add(1);
+        bytes
+    });
+    assert_eq!(other_identifier, Counters { dropped_unsolicited: 1, ..base });
+}
+
+#[test]
+fn replies_from_elsewhere_and_late_ones_are_dropped() {
+    let (mut client, request) = waiting();
+    let good = reply(3, &request, &[]);
+    for from in ["192.0.2.2:1812", "192.0.2.1:1813"] {
+        client.handle(start(), Input::Datagram { socket: request.socket, from: from.parse().unwrap(), bytes: good.clone() });
+    }
+    assert!(drain(&mut client).is_empty());
+    client.handle(start(), request.datagram(good.clone()));
+    assert_eq!(outcomes(drain(&mut client)).len(), 1);
+    client.handle(start(), request.datagram(good));
+    assert!(drain(&mut client).is_empty());
+    let expected = Counters { sent: 1, accepted: 1, dropped_source: 2, dropped_unsolicited: 1, ..Counters::default() };
+    assert_eq!(client.counters(), [("nps1".to_owned(), expected)]);
+}
+
+#[test]
+fn truncation_at_every_byte_and_every_flipped_bit_is_dropped() {
+    let (mut client, request) = waiting();
+    let good = reply(2, &request, &[(79, eap_packet(3, 1, &[])), (25, vec![7; 5]), mppe(16, &[1; 16], [0x80, 1], &request, SECRET)]);
+    for length in 0..good.len() {
+        client.handle(start(), request.datagram(good[..length].to_vec()));
+        let mut honest = good[..length].to_vec();
+        if length > 4 {
+            honest[2..4].copy_from_slice(&(length as u16).to_be_bytes());
+            client.handle(start(), request.datagram(honest));
+        }
+    }
+    for bit in 0..good.len() * 8 {
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        client.handle(start(), request.datagram(bytes));
+    }
+    assert!(drain(&mut client).is_empty());
+    assert_eq!(client.counters()[0].1.accepted, 0);
+}
+
+#[test]
+fn without_the_requirement_a_bare_reject_counts_but_never_bare_eap() {
+    let lenient = Server { require_message_authenticator: false, ..server("old", 1) };
+    let mut client = client(vec![lenient]);
+    client.handle(start(), ask(1, 1, &[2, 1, 0, 4]));
+    let request = only_sent(&drain(&mut client));
+    client.handle(start(), request.datagram(bare_reply(2, &request, &[(79, eap_packet(3, 1, &[]))])));
+    assert!(drain(&mut client).is_empty(), "RFC 3579 section 3.1");
+    client.handle(start(), request.datagram(bare_reply(3, &request, &[(18, b"no".to_vec())])));
+    assert!(matches!(&outcomes(drain(&mut client))[..], [(1, EapOutcome::Reject { reply_message: Some(text), .. })] if text == "no"));
+}
+
+#[test]
+fn an_accept_in_full() {
+    let accept = accept(|request| {
+        vec![
+            (79, eap_packet(3, 1, &[])),
+            (6, vec![0, 0, 0, 2]),
+            (7, vec![0, 0, 0, 1]),
+            (8, vec![10, 98, 200, 7]),
+            (168, vec![0x20; 16]),
+            (25, vec![0, 1, 0, 2]),
+            (25, vec![]),
+            (25, b"311 1 10.0.0.4".to_vec()),
+            (11, b"staff".to_vec()),
+            (27, vec![0, 0, 0x70, 0x80]),
+            (28, vec![0, 0, 0, 0]),
+            (85, vec![0, 0, 2, 0x58]),
+            (1, b"alice@example.test".to_vec()),
+            (88, b"users".to_vec()),
+            (18, b"welcome".to_vec()),
+            (18, b"back".to_vec()),
+            microsoft(28, &[10, 0, 0, 53]),
+            microsoft(29, &[0, 0, 0, 0]),
+            (169, vec![0x20; 16]),
+            (26, vec![0, 0, 0, 9, 1]),
+            mppe(16, &[0xbb; 32], [0x80, 1], request, SECRET),
+            mppe(17, &[0xaa; 32], [0x80, 2], request, SECRET),
+        ]
+    })
+    .unwrap();
+    assert_eq!(*accept.msk, [[0xaa; 32], [0xbb; 32]].concat());
+    assert_eq!(accept.framed_ip, Some(FramedIp::Fixed([10, 98, 200, 7].into())));
+    assert_eq!(accept.framed_ipv6, Some([0x20; 16].into()));
+    assert_eq!(accept.class, [vec![0, 1, 0, 2], vec![], b"311 1 10.0.0.4".to_vec()]);
+    assert_eq!(accept.filter_id, ["staff"]);
+    assert_eq!(accept.session_timeout, Some(Duration::from_secs(28_800)));
+    assert_eq!(accept.idle_timeout, None);
+    assert_eq!(accept.acct_interim_interval, Some(Duration::from_secs(600)));
+    let dns: [std::net::IpAddr; 2] = [[10, 0, 0, 53].into(), [0x20; 16].into()];
+    assert_eq!(accept.dns, dns);
+    assert_eq!(accept.user_name.as_deref(), Some("alice@example.test"));
+    assert_eq!(accept.framed_pool.as_deref(), Some("users"));
+    assert_eq!(accept.reply_message.as_deref(), Some("welcome\nback"));
+    let words = format!("{accept:?}");
+    assert!(!words.contains("170") && !words.contains("msk"), "no key in Debug: {words}");
+}
+
+#[test]
+fn keys_of_every_size_servers_send() {
+    for size in [0, 16, 32, 48] {
+        let key = vec![0x5a; size];
+        // The first bit of a salt is not set by every server.
+        let accept =
+            accept(|request| vec![mppe(17, &key, [0x01, 2], request, SECRET), mppe(16, &key, [0x80, 1], request, SECRET)]).unwrap();
+        let mut expected = [&key[..], &key].concat();
+        if size > 0 && expected.len() < 64 {
+            expected.resize(64, 0);
+        }
+        assert_eq!(*accept.msk, expected, "{size}");
+    }
+    let uneven = accept(|request| vec![mppe(17, &[1; 16], [0x80, 2], request, SECRET), mppe(16, &[2; 32], [0x80, 1], request, SECRET)]);
+    assert_eq!(*uneven.unwrap().msk, [vec![1; 16], vec![2; 32], vec![0; 16]].concat());
+    assert!(accept(|_| vec![]).unwrap().msk.is_empty());
+}
+
+#[test]
+fn broken_keys_refuse_the_accept() {
+    let good = |request: &Sent| mppe(16, &[1; 32], [0x80, 1], request, SECRET);
+    let lone = accept(|request| vec![good(request)]);
+    assert!(lone.unwrap_err().contains("MS-MPPE-Send-Key comes without MS-MPPE-Recv-Key"));
+    let foreign = accept(|request| vec![good(request), mppe_raw(17, &[33; 32], [0x80, 1], request, SECRET)]);
+    assert!(foreign.unwrap_err().contains("MS-MPPE-Recv-Key says 33 bytes of key, 31 are there"));
+    for size in [0, 1, 2, 17, 33] {
+        let odd = accept(|request| vec![good(request), microsoft(17, &vec![0x80; size])]);
+        assert!(odd.unwrap_err().contains(&format!("MS-MPPE-Recv-Key has {size} bytes")));
+    }
+    assert!(accept(|_| vec![(26, vec![0, 0, 1, 0x37, 17, 90, 1])]).is_err(), "a length beyond the attribute");
+}
+
+#[test]
+fn wrong_forms_and_other_services_refuse_the_accept() {
+    assert!(accept(|_| vec![(8, vec![1, 2, 3])]).unwrap_err().contains("Framed-IP-Address at byte 38 has a value of 3 bytes"));
+    assert!(accept(|_| vec![(27, vec![1; 5])]).unwrap_err().contains("Session-Timeout"));
+    assert!(accept(|_| vec![(168, vec![1; 4])]).unwrap_err().contains("Framed-IPv6-Address"));
+    assert!(accept(|_| vec![microsoft(28, &[1])]).unwrap_err().contains("MS-Primary-DNS-Server"));
+    assert!(accept(|_| vec![(6, vec![0, 0, 0, 6])]).unwrap_err().contains("Service-Type 6"));
+    assert!(accept(|_| vec![(7, vec![0, 0, 0, 2])]).unwrap_err().contains("Framed-Protocol 2"));
+    assert_eq!(accept(|_| vec![(8, vec![255; 4])]).unwrap().framed_ip, Some(FramedIp::ClientChooses));
+    assert_eq!(accept(|_| vec![(8, vec![255, 255, 255, 254])]).unwrap().framed_ip, Some(FramedIp::NasChooses));
+}
+
+#[test]
+fn the_code_decides_not_the_eap_inside() {
+    let failure_inside = answer(|_| vec![(79, eap_packet(4, 1, &[]))], 2);
+    assert!(matches!(failure_inside, EapOutcome::Accept { eap: None, .. }));
+    let success_inside = answer(|_| vec![(79, eap_packet(3, 1, &[]))], 3);
+    assert!(matches!(success_inside, EapOutcome::Reject { eap: None, .. }));
+    let fitting = answer(|_| vec![(79, eap_packet(4, 9, &[])), microsoft(2, b"\x07E=691 R=0 C=00 V=3")], 3);
+    let EapOutcome::Reject { server, eap, ms_chap_error, .. } = fitting else { panic!("{fitting:?}") };
+    assert_eq!((server.as_str(), eap, ms_chap_error.as_deref()), ("nps1", Some(vec![4, 9, 0, 4]), Some("E=691 R=0 C=00 V=3")));
+}
+
+#[test]
+fn a_challenge_needs_a_whole_eap_request() {
+    for (eap, wanted) in [
+        (vec![], "without EAP-Message"),
+        (vec![(79, vec![1, 2, 0, 9, 1])], "5 bytes that says 9"),
+        (vec![(79, eap_packet(4, 1, &[]))], "code 4"),
+        (vec![(79, vec![1])], "1 bytes"),
+    ] {
+        let (mut client, request) = waiting();
+        client.handle(start(), request.datagram(reply(11, &request, &eap)));
+        let outcome = outcomes(drain(&mut client)).remove(0).1;
+        let EapOutcome::Failed(failure @ RequestFailure::BadReply { .. }) = outcome else { panic!("{outcome:?}") };
+        assert!(failure.to_string().contains(wanted), "{failure}");
+        assert_eq!(client.poll_timeout(), None);
+    }
+    let long = eap_packet(1, 2, &[0x19; 600]);
+    let pieces: Vec<_> = long.chunks(253).map(|piece| (79, piece.to_vec())).collect();
+    let outcome = answer(|_| [pieces.clone(), vec![(27, vec![0, 0, 0, 30])]].concat(), 11);
+    assert!(matches!(outcome, EapOutcome::Challenge { eap, .. } if eap == long));
+}
