@@ -42,6 +42,11 @@ impl IkeSocket {
         Ok(self.local)
     }
 
+    /// A second handle on the same socket, for an event loop that waits for standard sockets: readiness is the same for both.
+    pub fn standard(&self) -> io::Result<std::net::UdpSocket> {
+        self.fd.try_clone().map(std::net::UdpSocket::from)
+    }
+
     /// Receives one datagram: its length, who sent it, and the address it was sent to. Longer ones are cut to `buffer`.
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, SocketAddr)> {
         let mut address = RawAddress::empty();

@@ -168,7 +168,9 @@ fn the_control_socket_answers_from_the_address_it_was_asked_at() {
             let client = std::net::UdpSocket::bind(if at.starts_with('[') { "[::1]:0" } else { "127.0.0.1:0" }).unwrap();
             let mut buffer = [0; 64];
             assert_eq!(server.recv(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+            assert_eq!(server.standard().unwrap().recv(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
             client.send_to(b"hello", at).unwrap();
+            assert!(readable(&server.standard().unwrap()));
             let (len, remote, local) = server.recv(&mut buffer).unwrap();
             assert_eq!((&buffer[..len], remote, local), (&b"hello"[..], client.local_addr().unwrap(), at.parse().unwrap()));
             server.send(b"answer", local.ip(), remote).unwrap();

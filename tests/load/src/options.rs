@@ -1,0 +1,266 @@
+//! The command line, and what it means to the IKE machine.
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use crypto::cipher::{Encryption, Integrity, Suite};
+use crypto::dh::Group;
+use crypto::prf::Prf;
+use ike::{CipherPolicy, Identity, InitiatorAuth, InitiatorConfig, Path, Timers, TrafficSelector};
+use pki::{Certificate, Credential, TrustAnchors};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The port that IKE starts on.
+pub const IKE_PORT: u16 = 500;
+/// The port for IKE with the non-ESP marker and ESP in UDP.
+pub const NAT_PORT: u16 = 4500;
+
+/// An IKEv2 client for measurements.
+#[derive(Debug, Parser)]
+#[command(name = "evergate-load")]
+pub struct Program {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Connect, carry traffic until SIGTERM or SIGINT, then say DELETE.
+    Connect(Connect),
+    /// Log in many times, without traffic, and report rates and times.
+    Storm(Storm),
+}
+
+/// Whom to log in to, and as whom.
+#[derive(Debug, Clone, Args)]
+pub struct Login {
+    /// Address of the gateway.
+    #[arg(long)]
+    pub server: IpAddr,
+    /// Name that the gateway's certificate must hold.
+    #[arg(long)]
+    pub server_name: String,
+    /// Authorities of the gateway's certificate (PEM).
+    #[arg(long)]
+    pub ca: PathBuf,
+    /// User for EAP-MSCHAPv2; in a storm, `{}` stands for the number of the login.
+    #[arg(long, required_unless_present = "cert")]
+    pub user: Option<String>,
+    /// Password for EAP-MSCHAPv2.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub password: String,
+    /// Client certificate with its chain (PEM), instead of EAP.
+    #[arg(long, requires = "key", conflicts_with = "user")]
+    pub cert: Option<PathBuf>,
+    /// Private key of the client certificate (PEM).
+    #[arg(long, requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Algorithms to offer, for the IKE SA and for ESP.
+    #[arg(long, value_enum, default_value_t = SuiteName::Aes256gcm)]
+    pub suite: SuiteName,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Connect {
+    #[command(flatten)]
+    pub login: Login,
+    /// Name of the tunnel device; `%d` lets the kernel choose a number.
+    #[arg(long, default_value = "evgc%d")]
+    pub tun: String,
+    /// ESP directly over IP where there is no NAT, instead of always in UDP.
+    #[arg(long)]
+    pub raw_esp: bool,
+    /// Packet threads; 0 for one per processor.
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Give up when not connected after so many seconds.
+    #[arg(long, default_value_t = 20)]
+    pub timeout: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Storm {
+    #[command(flatten)]
+    pub login: Login,
+    /// How many logins.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: u32,
+    /// How many at a time.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub parallel: u32,
+    /// Keep the sessions until all logins are done, instead of closing each at once.
+    #[arg(long)]
+    pub keep: bool,
+    /// A login that takes longer, in seconds, has failed.
+    #[arg(long, default_value_t = 30)]
+    pub timeout: u64,
+}
+
+/// Complete sets of algorithms, each with one choice per kind, so that a measurement says what it measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SuiteName {
+    /// AES-256-GCM, PRF SHA-384, ECP-384
+    Aes256gcm,
+    /// AES-128-GCM, PRF SHA-256, ECP-256
+    Aes128gcm,
+    /// ChaCha20-Poly1305, PRF SHA-256, Curve25519
+    Chacha20poly1305,
+    /// AES-256-CBC with SHA-256, ECP-256
+    Aes256sha256,
+    /// AES-256-CBC with SHA-256, MODP-2048
+    Aes256sha256modp2048,
+}
+
+impl SuiteName {
+    fn policy(self) -> CipherPolicy {
+        let (encryption, integrity, prf, group) = match self {
+            Self::Aes256gcm => (Encryption::AesGcm256, None, Prf::HmacSha384, Group::EcpP384),
+            Self::Aes128gcm => (Encryption::AesGcm128, None, Prf::HmacSha256, Group::EcpP256),
+            Self::Chacha20poly1305 => (Encryption::ChaCha20Poly1305, None, Prf::HmacSha256, Group::Curve25519),
+            Self::Aes256sha256 => (Encryption::AesCbc256, Some(Integrity::HmacSha256_128), Prf::HmacSha256, Group::EcpP256),
+            Self::Aes256sha256modp2048 => (Encryption::AesCbc256, Some(Integrity::HmacSha256_128), Prf::HmacSha256, Group::Modp2048),
+        };
+        // The pairs above fit: an AEAD has no integrity algorithm, CBC has one.
+        let suite = Suite::new(encryption, integrity).into_iter().collect::<Vec<_>>();
+        CipherPolicy { ike: suite.clone(), prfs: vec![prf], groups: vec![group], esp: suite, pfs_groups: vec![], prefer_esn: false }
+    }
+}
+
+/// The parts of an [`InitiatorConfig`] that all logins share, read from files once.
+#[derive(Debug)]
+pub struct Profile {
+    login: Login,
+    roots: Arc<TrustAnchors>,
+    credential: Option<Credential>,
+    local: IpAddr,
+    force_encapsulation: bool,
+}
+
+impl Profile {
+    pub fn load(login: &Login, force_encapsulation: bool) -> anyhow::Result<Self> {
+        let roots = Certificate::from_pem(&read(&login.ca)?).with_context(|| format!("{}", login.ca.display()))?;
+        ensure!(!roots.is_empty(), "{} holds no certificate", login.ca.display());
+        let credential = match (&login.cert, &login.key) {
+            (Some(cert), Some(key)) => {
+                let credential = Credential::from_pem(&read(cert)?, &read(key)?);
+                Some(credential.with_context(|| format!("{} with {}", cert.display(), key.display()))?)
+            }
+            _ => None,
+        };
+        let local = local_address(login.server)?;
+        Ok(Self { login: login.clone(), roots: Arc::new(TrustAnchors::new(roots)), credential, local, force_encapsulation })
+    }
+
+    /// Our address towards the gateway.
+    pub fn local(&self) -> IpAddr {
+        self.local
+    }
+
+    /// The user of login `number`; empty with a certificate.
+    pub fn user(&self, number: u32) -> String {
+        self.login.user.as_deref().unwrap_or_default().replace("{}", &number.to_string())
+    }
+
+    pub fn password(&self) -> &str {
+        &self.login.password
+    }
+
+    pub fn initiator(&self) -> InitiatorConfig {
+        let (identity, auth) = match &self.credential {
+            Some(credential) => {
+                (Identity::DistinguishedName(credential.leaf().subject_der.clone()), InitiatorAuth::Certificate(credential.clone()))
+            }
+            // As the built-in Windows client does.
+            None => (address_identity(self.local), InitiatorAuth::Eap),
+        };
+        InitiatorConfig {
+            path: Path { local: SocketAddr::new(self.local, IKE_PORT), remote: SocketAddr::new(self.login.server, IKE_PORT) },
+            ciphers: self.login.suite.policy(),
+            server_roots: self.roots.clone(),
+            server_name: self.login.server_name.clone(),
+            identity,
+            auth,
+            want_ipv4: true,
+            want_ipv6: false,
+            local_selectors: any(),
+            remote_selectors: any(),
+            initial_contact: false,
+            force_encapsulation: self.force_encapsulation,
+            timers: Timers {
+                liveness_interval: Duration::ZERO,
+                retransmit_initial: Duration::from_secs(1),
+                retransmit_tries: 4,
+                delete_rekeyed_delay: Duration::from_secs(2),
+            },
+        }
+    }
+}
+
+fn read(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The address from which packets to `server` leave.
+fn local_address(server: IpAddr) -> anyhow::Result<IpAddr> {
+    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let probe = std::net::UdpSocket::bind(SocketAddr::new(any, 0))?;
+    probe.connect(SocketAddr::new(server, IKE_PORT)).with_context(|| format!("no route to {server}"))?;
+    Ok(probe.local_addr()?.ip())
+}
+
+fn address_identity(address: IpAddr) -> Identity {
+    match address {
+        IpAddr::V4(address) => Identity::Ipv4(address),
+        IpAddr::V6(address) => Identity::Ipv6(address),
+    }
+}
+
+/// Everything of IPv4: the gateway narrows it.
+fn any() -> Vec<TrafficSelector> {
+    let (start, end) = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
+    vec![TrafficSelector { protocol: 0, start_port: 0, end_port: u16::MAX, start, end }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(more: &[&str]) -> Result<Program, clap::Error> {
+        let base = ["evergate-load", "storm", "--server", "127.0.0.1", "--server-name", "vpn.example.test", "--ca", "/nonexistent/ca.pem"];
+        Program::try_parse_from(base.iter().chain(more))
+    }
+
+    #[test]
+    fn a_user_or_a_certificate_with_its_key_is_needed() {
+        assert!(parse(&["--user", "alice"]).is_ok());
+        assert!(parse(&["--cert", "c", "--key", "k"]).is_ok());
+        for wrong in [&[][..], &["--cert", "c"], &["--user", "a", "--cert", "c", "--key", "k"], &["--user", "a", "--count", "0"]] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_suite_is_complete() {
+        for name in SuiteName::value_variants() {
+            let policy = name.policy();
+            assert_eq!((policy.ike.len(), policy.esp.len(), policy.prfs.len(), policy.groups.len()), (1, 1, 1, 1), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_authority_is_named() {
+        let Command::Storm(storm) = parse(&["--user", "alice"]).unwrap().command else { unreachable!() };
+        let error = Profile::load(&storm.login, true).unwrap_err();
+        assert!(format!("{error:#}").contains("/nonexistent/ca.pem"), "{error:#}");
+    }
+
+    #[test]
+    fn the_way_to_this_host_starts_at_this_host() {
+        assert_eq!(local_address(Ipv4Addr::LOCALHOST.into()).unwrap(), Ipv4Addr::LOCALHOST);
+    }
+}
