@@ -1,13 +1,13 @@
 //! What goes into the machine and what comes out: the only types the server needs.
+use crypto::Zeroizing;
 use crypto::cipher::Suite;
 use crypto::dh::{Group, PrivateKey};
 use crypto::prf::Prf;
 use crypto::sign::Scheme;
-use crypto::{Random, Zeroizing};
 use pki::{Certificate, Credential, TrustAnchors, UnixTime};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One IKE SA and what hangs on it, over rekeys, from the first IKE_SA_INIT on. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -504,36 +504,4 @@ pub enum TimeoutReason {
     CookieSecret,
 }
 
-/// All IKE SAs of a gateway (or of a test client).
-pub struct Endpoint {
-    _random: Box<dyn Random>,
-}
-
-impl std::fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Endpoint").finish_non_exhaustive()
-    }
-}
-
-impl Endpoint {
-    /// `responder` is `None` for a pure client.
-    pub fn new(_responder: Option<ResponderConfig>, _random: Box<dyn Random>, _now: Instant) -> Self {
-        todo!()
-    }
-    pub fn handle(&mut self, _now: Instant, _input: Input) {
-        todo!()
-    }
-    pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
-    }
-    pub fn poll_timeout(&self) -> Option<(Instant, TimeoutReason)> {
-        todo!()
-    }
-    pub fn counters(&self) -> Counters {
-        todo!()
-    }
-    /// (half-open, established)
-    pub fn sessions(&self) -> (usize, usize) {
-        todo!()
-    }
-}
+pub use crate::endpoint::Endpoint;

@@ -8,9 +8,11 @@
 pub mod api;
 pub mod auth;
 pub mod cookie;
+mod endpoint;
 pub mod keys;
 pub mod nat;
 pub mod proposal;
+mod sa;
 pub mod selector;
 pub mod wire;
 

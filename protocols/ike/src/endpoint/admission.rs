@@ -1,0 +1,145 @@
+//! Who may begin a session: cookies, limits, repeated IKE_SA_INIT requests (RFC 7296 sections 2.1, 2.5, 2.6).
+use super::shared::{InitKey, Shared};
+use crate::api::{Limits, Path, ResponderConfig, SessionId};
+use crate::cookie::CookieSecrets;
+use crate::sa::{InitRequest, parse_notify, plain_notify};
+use crate::wire::{Header, Message, Notify, notify};
+use crypto::hash::{HashAlgorithm, hash};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long one cookie secret makes cookies.
+const COOKIE_SECRET_LIFE: Duration = Duration::from_secs(60);
+
+/// INVALID_MAJOR_VERSION answers to all the world.
+const VERSION_ANSWERS_PER_SECOND: u32 = 10;
+
+#[derive(Debug)]
+pub(super) struct Admission {
+    cookies: CookieSecrets,
+    /// Set while cookies are being asked for.
+    rotate_at: Option<Instant>,
+    /// Half-open sessions by source.
+    sources: HashMap<IpAddr, usize>,
+    /// The running second of version answers, and how many it has had.
+    version_answers: (Instant, u32),
+}
+
+/// What there is already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    pub half_open: usize,
+    pub sessions: usize,
+}
+
+pub(super) enum Verdict {
+    /// Answered or dropped, and counted.
+    Refused,
+    /// The request that this session was begun with.
+    Repeated(SessionId),
+    /// The session that waits for another key exchange group.
+    Retry(SessionId, Box<InitRequest>),
+    Begin(Arc<ResponderConfig>, Box<InitRequest>),
+}
+
+impl Admission {
+    pub(super) fn new(shared: &mut Shared) -> Self {
+        let cookies = CookieSecrets::new(shared.random.as_mut());
+        Self { cookies, rotate_at: None, sources: HashMap::new(), version_answers: (shared.now, 0) }
+    }
+
+    pub(super) fn rotation(&self) -> Option<Instant> {
+        self.rotate_at
+    }
+
+    pub(super) fn rotate(&mut self, shared: &mut Shared) {
+        if self.rotate_at.take_if(|at| *at <= shared.now).is_some() {
+            self.cookies.rotate(shared.random.as_mut());
+        }
+    }
+
+    pub(super) fn count(&mut self, source: IpAddr) {
+        *self.sources.entry(source).or_default() += 1;
+    }
+
+    pub(super) fn uncount(&mut self, source: IpAddr) {
+        if let Some(count) = self.sources.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
+        }
+    }
+
+    /// IKEv1, or a future version: one answer, so that whoever looks at it understands, but never a flood of them.
+    pub(super) fn refuse_version(&mut self, shared: &mut Shared, path: Path, header: &Header) {
+        shared.counters.unsupported_version += 1;
+        let (since, answers) = &mut self.version_answers;
+        if shared.now.saturating_duration_since(*since) >= Duration::from_secs(1) {
+            (*since, *answers) = (shared.now, 0);
+        }
+        if *answers >= VERSION_ANSWERS_PER_SECOND || header.flags.response {
+            return;
+        }
+        *answers += 1;
+        let answer = plain_notify(&Header { major: 2, ..*header }, Notify::new(notify::INVALID_MAJOR_VERSION, []));
+        shared.transmit(path, answer);
+    }
+
+    pub(super) fn admit(&mut self, shared: &mut Shared, load: Load, path: Path, header: &Header, bytes: Vec<u8>) -> Verdict {
+        let Some(config) = shared.responder.clone() else {
+            shared.counters.unknown_spi += 1;
+            return Verdict::Refused;
+        };
+        let key = InitKey { spi_i: header.initiator_spi, remote: path.remote, hash: hash(HashAlgorithm::Sha256, &[&bytes]) };
+        if let Some(session) = shared.inits.get(&key) {
+            return Verdict::Repeated(*session);
+        }
+        let request = match Message::parse(&bytes) {
+            Ok(message) => InitRequest::new(path, *header, bytes, message.payloads, key),
+            Err(error) => {
+                shared.counters.malformed += 1;
+                shared.transmit(path, plain_notify(header, parse_notify(&error)));
+                return Verdict::Refused;
+            }
+        };
+        let Some(request) = request else {
+            shared.counters.malformed += 1;
+            shared.transmit(path, plain_notify(header, Notify::new(notify::INVALID_SYNTAX, [])));
+            return Verdict::Refused;
+        };
+        if let Some(session) = shared.retries.remove(&(header.initiator_spi, path.remote)) {
+            return Verdict::Retry(session, Box::new(request));
+        }
+        if !self.has_paid(shared, &config.limits, load, &request) {
+            return Verdict::Refused;
+        }
+        if load.half_open >= config.limits.half_open_max || load.sessions >= config.limits.sessions_max {
+            shared.counters.half_open_refused += 1;
+            return Verdict::Refused;
+        }
+        Verdict::Begin(config, Box::new(request))
+    }
+
+    /// Under load, only who returns our cookie has shown that it can be reached at its address.
+    fn has_paid(&mut self, shared: &mut Shared, limits: &Limits, load: Load, request: &InitRequest) -> bool {
+        let source = request.path.remote.ip();
+        let of_source = self.sources.get(&source).copied().unwrap_or(0);
+        if load.half_open < limits.cookie_threshold && of_source < limits.half_open_per_source {
+            return true;
+        }
+        if let Some(cookie) = request.payloads.notify(notify::COOKIE) {
+            if self.cookies.verify(&cookie.data, &request.nonce, source, request.header.initiator_spi) {
+                return true;
+            }
+            shared.counters.cookies_wrong += 1;
+        }
+        shared.counters.cookies_sent += 1;
+        self.rotate_at.get_or_insert(shared.now + COOKIE_SECRET_LIFE);
+        let cookie = self.cookies.make(&request.nonce, source, request.header.initiator_spi);
+        shared.transmit(request.path, plain_notify(&request.header, Notify::new(notify::COOKIE, cookie)));
+        false
+    }
+}

@@ -1,0 +1,246 @@
+//! All sessions of one process: which session a datagram belongs to, who may begin one, when each is called.
+mod admission;
+mod shared;
+
+pub(crate) use shared::{InitKey, Replace, Shared};
+
+use crate::api::{CloseReason, Command, Counters, Input, Output, Path, ResponderConfig, SessionId, TimeoutReason};
+use crate::sa::{Core, Phase, Role, Session, Signal};
+use crate::wire::{Exchange, Header, Message, ParseError, Spi};
+use admission::Admission;
+use crypto::Random;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// All IKE SAs of a gateway (or of a test client).
+pub struct Endpoint {
+    shared: Shared,
+    sessions: BTreeMap<SessionId, Session>,
+    /// One entry for each session that wants to be called.
+    timers: BTreeMap<(Instant, SessionId), TimeoutReason>,
+    admission: Admission,
+    last_session: u64,
+    established: usize,
+    draining: usize,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("sessions", &self.sessions.len()).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// `responder` is `None` for a pure client.
+    pub fn new(responder: Option<ResponderConfig>, random: Box<dyn Random>, now: Instant) -> Self {
+        let mut shared = Shared::new(responder, random, now);
+        let admission = Admission::new(&mut shared);
+        Self { shared, sessions: BTreeMap::new(), timers: BTreeMap::new(), admission, last_session: 0, established: 0, draining: 0 }
+    }
+
+    /// Takes one input. Poll outputs until `None` before the next.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.shared.now = now;
+        match input {
+            Input::Datagram { path, message, unix_time } => {
+                self.shared.unix_time = unix_time;
+                self.shared.counters.received += 1;
+                self.datagram(path, message);
+            }
+            Input::Answer(id, answer) => {
+                if let Some(session) = self.shared.answered(id) {
+                    self.signal(session, Signal::Answer(id, answer));
+                }
+            }
+            Input::Timeout => self.timeout(now),
+            Input::Connect(config) => {
+                let id = self.new_id();
+                let path = config.path;
+                let core = Core::new(id, Role::Initiator(Arc::from(config)), path, now);
+                let session = Session::initiate(core, &mut self.shared);
+                self.insert(id, session);
+            }
+            Input::Command(session, command) => self.signal(session, Signal::Command(command)),
+            Input::Configure(config) => self.shared.responder = Some(Arc::from(config)),
+        }
+        self.replace();
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.shared.out.pop_front()
+    }
+
+    /// When to call with [`Input::Timeout`], and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, TimeoutReason)> {
+        let session = self.timers.first_key_value().map(|((at, _), reason)| (*at, *reason));
+        let cookie = self.admission.rotation().map(|at| (at, TimeoutReason::CookieSecret));
+        [session, cookie].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.shared.counters
+    }
+
+    /// (half-open, established)
+    pub fn sessions(&self) -> (usize, usize) {
+        (self.half_open(), self.established)
+    }
+
+    fn half_open(&self) -> usize {
+        self.sessions.len() - self.established - self.draining
+    }
+
+    fn new_id(&mut self) -> SessionId {
+        self.last_session += 1;
+        SessionId(self.last_session)
+    }
+
+    fn datagram(&mut self, path: Path, message: Vec<u8>) {
+        let header = match Header::parse(&message) {
+            Ok(header) => header,
+            Err(ParseError::MajorVersion(header)) => return self.admission.refuse_version(&mut self.shared, path, &header),
+            Err(ParseError::Malformed(_) | ParseError::UnsupportedCritical(_)) => {
+                self.shared.counters.malformed += 1;
+                return;
+            }
+        };
+        if header.exchange == Exchange::IkeSaInit {
+            return self.sa_init(path, &header, message);
+        }
+        let own = if header.flags.initiator { header.responder_spi } else { header.initiator_spi };
+        let Some(id) = self.shared.owner(own) else {
+            self.shared.counters.unknown_spi += 1;
+            return;
+        };
+        self.with(id, |session, shared| session.datagram(shared, path, own, &header, &message));
+    }
+
+    fn sa_init(&mut self, path: Path, header: &Header, message: Vec<u8>) {
+        if header.flags.response {
+            return self.sa_init_response(path, header, message);
+        }
+        if header.responder_spi != Spi(0) || header.initiator_spi == Spi(0) || header.message_id != 0 || !header.flags.initiator {
+            self.shared.counters.malformed += 1;
+            return;
+        }
+        let load = admission::Load { half_open: self.half_open(), sessions: self.sessions.len() - self.draining };
+        match self.admission.admit(&mut self.shared, load, path, header, message) {
+            admission::Verdict::Refused => {}
+            admission::Verdict::Repeated(id) => {
+                if let Some(session) = self.sessions.get(&id) {
+                    session.repeat_init(&mut self.shared, path);
+                }
+            }
+            admission::Verdict::Retry(id, request) => self.signal(id, Signal::Retry(request)),
+            admission::Verdict::Begin(config, request) => {
+                let id = self.new_id();
+                let core = Core::new(id, Role::Responder(config), path, self.shared.now);
+                let session = Session::respond(core, &mut self.shared, *request);
+                self.insert(id, session);
+            }
+        }
+    }
+
+    fn sa_init_response(&mut self, path: Path, header: &Header, message: Vec<u8>) {
+        let Some(id) = self.shared.owner(header.initiator_spi).filter(|_| !header.flags.initiator) else {
+            self.shared.counters.unknown_spi += 1;
+            return;
+        };
+        match Message::parse(&message) {
+            Ok(parsed) if !parsed.protected => self.signal(id, Signal::Plain(Box::new((parsed, message, path)))),
+            _ => self.shared.counters.malformed += 1,
+        }
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        self.admission.rotate(&mut self.shared);
+        while let Some((&(at, id), _)) = self.timers.first_key_value()
+            && at <= now
+        {
+            self.signal(id, Signal::Timeout);
+            // A deadline that has not moved would be called for ever.
+            if self.sessions.get(&id).is_some_and(|session| session.timer == Some(at)) {
+                self.timers.remove(&(at, id));
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.timer = None;
+                }
+            }
+        }
+    }
+
+    fn signal(&mut self, id: SessionId, signal: Signal) {
+        self.with(id, |session, shared| session.handle(shared, signal));
+    }
+
+    /// Lets one session work, then keeps the books.
+    fn with(&mut self, id: SessionId, work: impl FnOnce(&mut Session, &mut Shared)) {
+        let Some(mut session) = self.sessions.remove(&id) else { return };
+        self.uncount(&session);
+        work(&mut session, &mut self.shared);
+        self.insert(id, session);
+    }
+
+    fn insert(&mut self, id: SessionId, mut session: Session) {
+        let phase = session.phase();
+        if phase == Phase::Gone {
+            if let Some(at) = session.timer {
+                self.timers.remove(&(at, id));
+            }
+            session.core.release(&mut self.shared);
+            return;
+        }
+        self.schedule(id, &mut session);
+        self.count(&session);
+        self.sessions.insert(id, session);
+    }
+
+    fn schedule(&mut self, id: SessionId, session: &mut Session) {
+        let deadline = session.deadline();
+        let at = deadline.map(|(at, _)| at);
+        if session.timer != at
+            && let Some(old) = session.timer
+        {
+            self.timers.remove(&(old, id));
+        }
+        session.timer = at;
+        if let Some((at, reason)) = deadline {
+            self.timers.insert((at, id), reason);
+        }
+    }
+
+    fn count(&mut self, session: &Session) {
+        match session.phase() {
+            Phase::Established => self.established += 1,
+            Phase::Draining => self.draining += 1,
+            Phase::HalfOpen if !session.core.is_initiator() => self.admission.count(session.core.first_remote()),
+            Phase::HalfOpen | Phase::Gone => {}
+        }
+    }
+
+    fn uncount(&mut self, session: &Session) {
+        match session.phase() {
+            Phase::Established => self.established -= 1,
+            Phase::Draining => self.draining -= 1,
+            Phase::HalfOpen if !session.core.is_initiator() => self.admission.uncount(session.core.first_remote()),
+            Phase::HalfOpen | Phase::Gone => {}
+        }
+    }
+
+    /// INITIAL_CONTACT: older sessions of the same user and IDi end.
+    fn replace(&mut self) {
+        for replace in std::mem::take(&mut self.shared.replaces) {
+            let same = |session: &Session| {
+                let owner = session.core.owner.as_ref();
+                owner.is_some_and(|(user, idi)| *user == replace.user && *idi == replace.idi)
+                    && replace.remote.is_none_or(|remote| session.core.path.remote.ip() == remote)
+                    && session.phase() == Phase::Established
+            };
+            let stale: Vec<_> =
+                self.sessions.iter().filter(|(id, session)| **id != replace.by && same(session)).map(|(id, _)| *id).collect();
+            for id in stale {
+                self.signal(id, Signal::Command(Command::Close(CloseReason::Replaced)));
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What every session shares: time, randomness, outputs, counters, and the registers of SPIs and questions.
+use crate::api::{AskId, Counters, Event, Output, Path, Question, ResponderConfig, SessionId};
+use crate::wire::Spi;
+use crypto::Random;
+use pki::UnixTime;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// ESP SPIs below this are reserved (RFC 4303 section 2.1).
+const FIRST_ESP_SPI: u32 = 256;
+
+/// What tells one IKE_SA_INIT request from another: SPIi, source, and a hash of the whole message (RFC 7296 section 2.1).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct InitKey {
+    pub spi_i: Spi,
+    pub remote: SocketAddr,
+    pub hash: Vec<u8>,
+}
+
+/// Sessions that a new one takes the place of (INITIAL_CONTACT).
+#[derive(Debug)]
+pub(crate) struct Replace {
+    pub by: SessionId,
+    pub user: String,
+    pub idi: Vec<u8>,
+    /// Only those from this address.
+    pub remote: Option<std::net::IpAddr>,
+}
+
+pub(crate) struct Shared {
+    pub now: Instant,
+    /// As the last datagram had it.
+    pub unix_time: UnixTime,
+    pub random: Box<dyn Random>,
+    pub responder: Option<Arc<ResponderConfig>>,
+    pub out: VecDeque<Output>,
+    pub counters: Counters,
+    pub replaces: Vec<Replace>,
+    /// IKE_SA_INIT requests that belong to a session.
+    pub inits: HashMap<InitKey, SessionId>,
+    /// Sessions that wait for IKE_SA_INIT to come again with another group.
+    pub retries: HashMap<(Spi, SocketAddr), SessionId>,
+    spis: HashMap<Spi, SessionId>,
+    esp_spis: HashSet<u32>,
+    asks: HashMap<AskId, SessionId>,
+    last_ask: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(responder: Option<ResponderConfig>, random: Box<dyn Random>, now: Instant) -> Self {
+        Self {
+            now,
+            unix_time: 0,
+            random,
+            responder: responder.map(Arc::new),
+            out: VecDeque::new(),
+            counters: Counters::default(),
+            replaces: Vec::new(),
+            inits: HashMap::new(),
+            retries: HashMap::new(),
+            spis: HashMap::new(),
+            esp_spis: HashSet::new(),
+            asks: HashMap::new(),
+            last_ask: 0,
+        }
+    }
+
+    pub(crate) fn transmit(&mut self, path: Path, message: Vec<u8>) {
+        self.counters.sent += 1;
+        self.out.push_back(Output::Transmit { path, message });
+    }
+
+    pub(crate) fn transmit_all(&mut self, path: Path, messages: &[Vec<u8>]) {
+        messages.iter().for_each(|message| self.transmit(path, message.clone()));
+    }
+
+    pub(crate) fn event(&mut self, session: SessionId, event: Event) {
+        self.out.push_back(Output::Event(session, event));
+    }
+
+    pub(crate) fn ask(&mut self, session: SessionId, question: Question) -> AskId {
+        self.last_ask += 1;
+        let id = AskId(self.last_ask);
+        self.asks.insert(id, session);
+        self.out.push_back(Output::Ask(id, session, question));
+        id
+    }
+
+    /// The session that asked; each question is answered once.
+    pub(crate) fn answered(&mut self, id: AskId) -> Option<SessionId> {
+        self.asks.remove(&id)
+    }
+
+    pub(crate) fn cancel(&mut self, id: AskId) {
+        if self.asks.remove(&id).is_some() {
+            self.out.push_back(Output::Cancel(id));
+        }
+    }
+
+    /// A fresh nonce; 32 bytes are at least half the key of every PRF (RFC 7296 section 2.10).
+    pub(crate) fn nonce(&mut self) -> Vec<u8> {
+        let mut nonce = vec![0; 32];
+        self.random.fill(&mut nonce);
+        nonce
+    }
+
+    /// An IKE SPI of our own that nobody has.
+    pub(crate) fn take_spi(&mut self, session: SessionId) -> Spi {
+        loop {
+            let mut bytes = [0; 8];
+            self.random.fill(&mut bytes);
+            let spi = Spi(u64::from_be_bytes(bytes));
+            if spi != Spi(0) && !self.spis.contains_key(&spi) {
+                self.spis.insert(spi, session);
+                return spi;
+            }
+        }
+    }
+
+    pub(crate) fn release_spi(&mut self, spi: Spi) {
+        self.spis.remove(&spi);
+    }
+
+    pub(crate) fn owner(&self, spi: Spi) -> Option<SessionId> {
+        self.spis.get(&spi).copied()
+    }
+
+    /// An inbound ESP SPI that nobody has.
+    pub(crate) fn take_esp_spi(&mut self) -> u32 {
+        loop {
+            let mut bytes = [0; 4];
+            self.random.fill(&mut bytes);
+            let spi = u32::from_be_bytes(bytes);
+            if spi >= FIRST_ESP_SPI && self.esp_spis.insert(spi) {
+                return spi;
+            }
+        }
+    }
+
+    pub(crate) fn release_esp_spi(&mut self, spi: u32) {
+        self.esp_spis.remove(&spi);
+    }
+
+    /// A number from 0 to `below` - 1, for jitter.
+    pub(crate) fn random_below(&mut self, below: u32) -> u32 {
+        let mut bytes = [0; 4];
+        self.random.fill(&mut bytes);
+        u32::from_be_bytes(bytes) % below.max(1)
+    }
+}

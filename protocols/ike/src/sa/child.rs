@@ -1,0 +1,101 @@
+//! Child SAs: what the control half keeps of them, and their way into the data plane.
+use super::Core;
+use crate::api::{ChildKeys, ChildSa, EspSuite, Output, TrafficSelector};
+use crate::endpoint::Shared;
+use crate::keys::ChildKeyPair;
+use crate::selector;
+use crypto::dh::Group;
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// One Child SA.
+#[derive(Debug, Clone)]
+pub(super) struct Child {
+    pub spi_in: u32,
+    pub spi_out: u32,
+    pub suite: EspSuite,
+    /// Group of the key exchange that made it, for the next rekey.
+    pub group: Option<Group>,
+    /// As first negotiated; a rekey keeps them.
+    pub local: Vec<TrafficSelector>,
+    pub remote: Vec<TrafficSelector>,
+    pub phase: ChildPhase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChildPhase {
+    Live,
+    /// The peer rekeyed it; the new one (inbound SPI) sends as soon as the peer deletes this one.
+    Replaced(u32),
+    /// Our DELETE is on its way.
+    Deleting,
+    /// Both sides deleted it; packets still on their way are taken until then.
+    Ending(Instant),
+}
+
+/// What traffic a session may carry, whichever of its Child SAs does.
+#[derive(Debug, Clone)]
+pub(super) struct Scope {
+    /// The peer's lease; for an initiator its own.
+    pub inner: Vec<IpAddr>,
+    pub local: Vec<TrafficSelector>,
+    pub remote: Vec<TrafficSelector>,
+}
+
+impl Scope {
+    /// Both sides of an offer cut down to what is allowed; `None` when nothing is left of one.
+    pub(super) fn narrow(&self, local: &[TrafficSelector], remote: &[TrafficSelector]) -> Option<Narrowed> {
+        let narrowed = (selector::narrow(local, &self.local), selector::narrow(remote, &self.remote));
+        (!narrowed.0.is_empty() && !narrowed.1.is_empty()).then_some(narrowed)
+    }
+}
+
+/// Local and remote selectors.
+pub(super) type Narrowed = (Vec<TrafficSelector>, Vec<TrafficSelector>);
+
+/// Which of the two keys is for which direction. `exchange_initiator`: we initiated the exchange that made them.
+pub(super) fn directions(keys: ChildKeyPair, exchange_initiator: bool) -> Directions {
+    let ChildKeyPair { initiator, responder } = keys;
+    if exchange_initiator {
+        Directions { key_in: responder, key_out: initiator }
+    } else {
+        Directions { key_in: initiator, key_out: responder }
+    }
+}
+
+pub(super) struct Directions {
+    key_in: ChildKeys,
+    key_out: ChildKeys,
+}
+
+/// Hands a Child SA to the data plane.
+pub(super) fn install(
+    core: &Core,
+    cx: &mut Shared,
+    child: &Child,
+    keys: Directions,
+    inner: &[IpAddr],
+    rekeys: Option<u32>,
+    outbound_ready: bool,
+) {
+    cx.out.push_back(Output::InstallChild(Box::new(ChildSa {
+        session: core.id,
+        spi_in: child.spi_in,
+        spi_out: child.spi_out,
+        suite: child.suite,
+        key_in: keys.key_in,
+        key_out: keys.key_out,
+        path: core.path,
+        encapsulate: core.encapsulates(),
+        local: child.local.clone(),
+        remote: child.remote.clone(),
+        inner: inner.to_vec(),
+        rekeys,
+        outbound_ready,
+    })));
+}
+
+pub(super) fn remove(core: &Core, cx: &mut Shared, spi_in: u32) {
+    cx.release_esp_spi(spi_in);
+    cx.out.push_back(Output::RemoveChild { session: core.id, spi_in });
+}

@@ -1,0 +1,254 @@
+//! CREATE_CHILD_SA from the peer (RFC 7296 sections 1.3, 2.8, 2.25).
+use super::child::{Child, ChildPhase, Narrowed, directions, install};
+use super::established::Established;
+use super::rekey::{self, Own};
+use super::{Core, IkeSa};
+use crate::api::{Answer, AskId, Event, Question, TrafficSelector};
+use crate::endpoint::Shared;
+use crate::keys::Seed;
+use crate::proposal::{ChosenEsp, ChosenIke, SaPayload, select_esp, select_ike};
+use crate::wire::{KeyExchange, Notify, Payload, Payloads, Spi, notify, protocol};
+use crypto::Zeroizing;
+
+/// A request of the peer whose key exchange is being computed.
+#[derive(Debug)]
+pub(super) struct PeerExchange {
+    ask: AskId,
+    plan: Plan,
+}
+
+#[derive(Debug)]
+enum Plan {
+    Child(ChildPlan),
+    Ike { chosen: ChosenIke, spi_i: Spi, nonce_i: Vec<u8> },
+}
+
+/// A Child SA that the peer may have.
+#[derive(Debug)]
+struct ChildPlan {
+    chosen: ChosenEsp,
+    nonce_i: Vec<u8>,
+    narrowed: Narrowed,
+    /// Inbound SPI of the one it replaces.
+    rekeys: Option<u32>,
+}
+
+/// Why a request is refused: the notify, and words for the record.
+struct Refusal(Notify, Option<String>);
+
+impl Refusal {
+    fn quiet(kind: u16) -> Self {
+        Self(Notify::new(kind, []), None)
+    }
+
+    fn because(kind: u16, cause: impl Into<String>) -> Self {
+        Self(Notify::new(kind, []), Some(cause.into()))
+    }
+}
+
+/// Answers the request, or has the key exchange computed first.
+pub(super) fn request(state: &mut Established, core: &mut Core, cx: &mut Shared, payloads: &Payloads) {
+    let result = begin(state, core, cx, payloads);
+    if let Err(Refusal(notify, cause)) = result {
+        if let Some(cause) = cause {
+            core.note(cx, format!("rekey or new Child SA refused with {}: {cause}", super::notify_text(&notify)));
+        }
+        core.respond(cx, &mut state.sa, &[Payload::Notify(notify)]);
+    }
+}
+
+fn begin(state: &mut Established, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> Result<(), Refusal> {
+    let missing = |what: &str| Refusal::because(notify::INVALID_SYNTAX, format!("CREATE_CHILD_SA request without {what}"));
+    let sa = payloads.sa().ok_or_else(|| missing("SA"))?;
+    let nonce_i = payloads.nonce().ok_or_else(|| missing("nonce"))?.to_vec();
+    if state.is_closing() || state.own.rekeys_ike() {
+        return Err(Refusal::quiet(notify::TEMPORARY_FAILURE));
+    }
+    if sa.proposals.first().is_some_and(|proposal| proposal.protocol == protocol::IKE) {
+        return begin_ike(state, core, cx, payloads, sa, nonce_i);
+    }
+    begin_child(state, core, cx, payloads, sa, nonce_i)
+}
+
+fn begin_ike(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Shared,
+    payloads: &Payloads,
+    sa: &SaPayload,
+    nonce_i: Vec<u8>,
+) -> Result<(), Refusal> {
+    if state.own.changes_children() {
+        return Err(Refusal::quiet(notify::TEMPORARY_FAILURE));
+    }
+    let key_exchange = payloads.key_exchange();
+    let Some(key_exchange) = key_exchange else { return Err(Refusal::because(notify::INVALID_SYNTAX, "rekey of the IKE SA without KE")) };
+    let chosen = select_ike(core.ciphers(), sa, key_exchange.group)
+        .map_err(|mismatch| Refusal::because(notify::NO_PROPOSAL_CHOSEN, mismatch.to_string()))?;
+    if chosen.suite.group.id() != key_exchange.group {
+        return Err(other_group(chosen.suite.group.id()));
+    }
+    let spi_i = chosen.spi.ok_or_else(|| Refusal::because(notify::INVALID_SYNTAX, "rekey of the IKE SA without SPI"))?;
+    let question = Question::KeyExchange { group: chosen.suite.group, peer_public: key_exchange.public.clone() };
+    let ask = core.ask(cx, question);
+    state.peer_exchange = Some(PeerExchange { ask, plan: Plan::Ike { chosen, spi_i, nonce_i } });
+    Ok(())
+}
+
+fn other_group(group: u16) -> Refusal {
+    Refusal(Notify::new(notify::INVALID_KE_PAYLOAD, group.to_be_bytes()), None)
+}
+
+fn begin_child(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Shared,
+    payloads: &Payloads,
+    sa: &SaPayload,
+    nonce_i: Vec<u8>,
+) -> Result<(), Refusal> {
+    let (remote, local) = offered_selectors(payloads)?;
+    let rekeys = rekeyed_child(state, payloads)?;
+    let narrowed = match rekeys.and_then(|spi_in| state.children.get(&spi_in)) {
+        // Windows offers everything again; what was negotiated stays (RFC 7296 section 2.9.2).
+        Some(child) => narrow_to(child, local, remote),
+        None => state.scope.narrow(local, remote),
+    };
+    let narrowed = narrowed.ok_or_else(|| Refusal::because(notify::TS_UNACCEPTABLE, "its traffic selectors are not allowed"))?;
+    let key_exchange = payloads.key_exchange();
+    let group = key_exchange.map(|it| it.group);
+    let chosen = select_esp(core.ciphers(), sa, group, true)
+        .map_err(|mismatch| Refusal::because(notify::NO_PROPOSAL_CHOSEN, mismatch.to_string()))?;
+    let plan = ChildPlan { nonce_i, narrowed, rekeys, chosen };
+    match (plan.chosen.group, key_exchange) {
+        (None, _) => {
+            finish_child(state, core, cx, plan, None);
+            Ok(())
+        }
+        (Some(group), Some(key_exchange)) if group.id() == key_exchange.group => {
+            let question = Question::KeyExchange { group, peer_public: key_exchange.public.clone() };
+            let ask = core.ask(cx, question);
+            state.peer_exchange = Some(PeerExchange { ask, plan: Plan::Child(plan) });
+            Ok(())
+        }
+        (Some(group), _) => Err(other_group(group.id())),
+    }
+}
+
+type Offered<'a> = (&'a [TrafficSelector], &'a [TrafficSelector]);
+
+/// TSi and TSr.
+fn offered_selectors(payloads: &Payloads) -> Result<Offered<'_>, Refusal> {
+    let missing = || Refusal::because(notify::INVALID_SYNTAX, "CREATE_CHILD_SA request without traffic selectors");
+    Ok((payloads.ts_initiator().ok_or_else(missing)?, payloads.ts_responder().ok_or_else(missing)?))
+}
+
+fn narrow_to(child: &Child, local: &[TrafficSelector], remote: &[TrafficSelector]) -> Option<Narrowed> {
+    let narrowed = (crate::selector::narrow(local, &child.local), crate::selector::narrow(remote, &child.remote));
+    (!narrowed.0.is_empty() && !narrowed.1.is_empty()).then_some(narrowed)
+}
+
+/// The inbound SPI of the child to replace; `None` for a new one, which is only made when there is none.
+fn rekeyed_child(state: &Established, payloads: &Payloads) -> Result<Option<u32>, Refusal> {
+    let Some(rekey) = payloads.notify(notify::REKEY_SA) else {
+        return match state.live_child() {
+            Some(_) => Err(Refusal::because(notify::NO_ADDITIONAL_SAS, "there is a Child SA already")),
+            None => Ok(None),
+        };
+    };
+    let spi_out = rekey.esp_spi();
+    let child = spi_out.and_then(|spi_out| state.children.values().find(|child| child.spi_out == spi_out));
+    let not_found = || {
+        let notify = Notify { kind: notify::CHILD_SA_NOT_FOUND, data: Vec::new(), ..rekey.clone() };
+        Refusal(notify, Some("it names a Child SA that does not exist".into()))
+    };
+    let child = child.ok_or_else(not_found)?;
+    match child.phase {
+        ChildPhase::Live if state.own.touches(child.spi_in) => Err(Refusal::quiet(notify::TEMPORARY_FAILURE)),
+        ChildPhase::Live => Ok(Some(child.spi_in)),
+        ChildPhase::Deleting => Err(Refusal::quiet(notify::TEMPORARY_FAILURE)),
+        ChildPhase::Replaced(_) | ChildPhase::Ending(_) => Err(not_found()),
+    }
+}
+
+/// Answers to our questions: the peer's key exchange, or one of our own.
+pub(super) fn answer(state: &mut Established, core: &mut Core, cx: &mut Shared, id: AskId, answer: Answer) {
+    match state.peer_exchange.take_if(|exchange| exchange.ask == id) {
+        Some(exchange) => finish(state, core, cx, exchange.plan, answer),
+        None => rekey::answer(state, core, cx, id, answer),
+    }
+}
+
+fn finish(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan, answer: Answer) {
+    let (public, secret) = match answer {
+        Answer::KeyExchange(Ok(result)) => result,
+        Answer::KeyExchange(Err(error)) => {
+            core.note(cx, format!("rekey refused: KE payload: {error}"));
+            return core.respond(cx, &mut state.sa, &[Payload::Notify(Notify::new(notify::INVALID_SYNTAX, []))]);
+        }
+        _ => return core.respond(cx, &mut state.sa, &[Payload::Notify(Notify::new(notify::TEMPORARY_FAILURE, []))]),
+    };
+    match plan {
+        Plan::Child(plan) => finish_child(state, core, cx, plan, Some((public, secret))),
+        Plan::Ike { chosen, spi_i, nonce_i } => finish_ike(state, core, cx, &chosen, Half { spi_i, nonce_i, public, secret }),
+    }
+}
+
+fn finish_child(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Shared,
+    plan: ChildPlan,
+    exchanged: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+) {
+    let ChildPlan { chosen, nonce_i, narrowed: (local, remote), rekeys } = plan;
+    // The child may have gone while the key exchange was computed.
+    let rekeys = rekeys.filter(|spi_in| state.children.contains_key(spi_in));
+    let nonce_r = cx.nonce();
+    let (public, secret) = exchanged.unzip();
+    let secret = secret.as_ref().map(|secret| secret.as_slice());
+    let keys = directions(state.sa.keys.child(chosen.suite.protection, secret, &nonce_i, &nonce_r), false);
+    let spi_in = cx.take_esp_spi();
+    let phase = ChildPhase::Live;
+    let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, group: chosen.group, local, remote, phase };
+    install(core, cx, &child, keys, &state.scope.inner, rekeys, rekeys.is_none());
+    let mut payloads = vec![Payload::Sa(chosen.reply(spi_in)), Payload::Nonce(nonce_r)];
+    if let (Some(public), Some(group)) = (public, chosen.group) {
+        payloads.push(Payload::KeyExchange(KeyExchange { group: group.id(), public }));
+    }
+    payloads.extend([Payload::TsInitiator(child.remote.clone()), Payload::TsResponder(child.local.clone())]);
+    core.respond(cx, &mut state.sa, &payloads);
+    state.children.insert(spi_in, child);
+    match rekeys.and_then(|spi_in| state.children.get_mut(&spi_in)) {
+        Some(old) => {
+            old.phase = ChildPhase::Replaced(spi_in);
+            core.event(cx, Event::Rekeyed { ike: false });
+        }
+        None => core.note(cx, "a new Child SA is up"),
+    }
+}
+
+/// The peer's half of a rekey of the IKE SA, and the key exchange.
+struct Half {
+    spi_i: Spi,
+    nonce_i: Vec<u8>,
+    public: Vec<u8>,
+    secret: Zeroizing<Vec<u8>>,
+}
+
+fn finish_ike(state: &mut Established, core: &mut Core, cx: &mut Shared, chosen: &ChosenIke, half: Half) {
+    let (spi_r, nonce_r) = (core.take_spi(cx), cx.nonce());
+    let seed = Seed { shared_secret: &half.secret, nonce_i: &half.nonce_i, nonce_r: &nonce_r, spi_i: half.spi_i, spi_r };
+    let keys = state.sa.keys.rekey(chosen.suite, seed);
+    let sa = IkeSa::new(keys, half.spi_i, spi_r, false, state.sa.fragments(), 0);
+    let payloads = [
+        Payload::Sa(chosen.reply(Some(spi_r))),
+        Payload::Nonce(nonce_r),
+        Payload::KeyExchange(KeyExchange { group: chosen.suite.group.id(), public: half.public }),
+    ];
+    core.respond(cx, &mut state.sa, &payloads);
+    state.replace_sa(cx, sa);
+    // What we had asked on the old one is of no interest any more.
+    state.own = Own::Idle;
+    core.event(cx, Event::Rekeyed { ike: true });
+}

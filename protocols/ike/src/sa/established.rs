@@ -1,0 +1,303 @@
+//! The session is up: liveness, DELETE, rekeys (RFC 7296 sections 1.3, 1.4, 2.4, 2.8).
+use super::child::{Child, ChildPhase, Scope, remove};
+use super::closing::Closing;
+use super::create_child::PeerExchange;
+use super::rekey::Own;
+use super::{Core, IkeSa, Phase, Request, Signal, State, Step, create_child, informational, parse_notify, rekey};
+use crate::api::{CloseReason, Command, Output, TimeoutReason};
+use crate::endpoint::Shared;
+use crate::wire::{Delete, Exchange, Notify, Payload, Payloads, Spi, notify};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How long a replaced IKE SA waits for the peer's DELETE.
+const OLD_SA: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(crate) struct Established {
+    pub(super) sa: IkeSa,
+    /// Replaced IKE SAs.
+    pub(super) old: Vec<OldSa>,
+    /// By inbound SPI.
+    pub(super) children: BTreeMap<u32, Child>,
+    pub(super) scope: Scope,
+    /// What our request in progress is for.
+    pub(super) own: Own,
+    /// What we will ask of the peer once it has answered.
+    pub(super) todo: VecDeque<Todo>,
+    /// Something to be tried again.
+    pub(super) later: Option<(Instant, Todo)>,
+    /// The peer's CREATE_CHILD_SA whose key exchange is being computed.
+    pub(super) peer_exchange: Option<PeerExchange>,
+    closing: Option<CloseReason>,
+}
+
+/// An IKE SA that was replaced.
+#[derive(Debug)]
+pub(super) struct OldSa {
+    pub sa: IkeSa,
+    pub until: Instant,
+}
+
+/// Requests of ours to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Todo {
+    Liveness,
+    /// By our inbound SPIs.
+    DeleteChildren(Vec<u32>),
+    RekeyChild(u32),
+    RekeyIke,
+}
+
+impl Established {
+    pub(super) fn begin(core: &mut Core, cx: &mut Shared, sa: IkeSa, child: Child, scope: Scope) -> State {
+        core.event(cx, crate::api::Event::Reached(crate::api::Stage::Up));
+        Self {
+            sa,
+            old: Vec::new(),
+            children: BTreeMap::from([(child.spi_in, child)]),
+            scope,
+            own: Own::Idle,
+            todo: VecDeque::new(),
+            later: None,
+            peer_exchange: None,
+            closing: None,
+        }
+        .into()
+    }
+
+    /// The child that carries the traffic.
+    pub(super) fn live_child(&self) -> Option<&Child> {
+        self.children.values().find(|child| child.phase == ChildPhase::Live)
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// A new IKE SA takes over; the old one is kept until it is deleted.
+    pub(super) fn replace_sa(&mut self, cx: &mut Shared, sa: IkeSa) {
+        let old = std::mem::replace(&mut self.sa, sa);
+        self.old.push(OldSa { sa: old, until: cx.now + OLD_SA });
+    }
+
+    /// The session ends: no packet passes any more.
+    fn remove_children(&mut self, core: &Core, cx: &mut Shared) {
+        for spi_in in std::mem::take(&mut self.children).into_keys() {
+            remove(core, cx, spi_in);
+        }
+    }
+
+    fn request(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, request: Request) -> State {
+        if request.spi != self.sa.own_spi() {
+            self.request_on_old(core, cx, &request);
+            return self.into();
+        }
+        let payloads = match &request.payloads {
+            Ok(payloads) => payloads,
+            Err(error) => {
+                core.note(cx, format!("the peer sent a message that is broken: {error}"));
+                core.respond(cx, &mut self.sa, &[Payload::Notify(parse_notify(error))]);
+                return self.into();
+            }
+        };
+        match request.exchange {
+            Exchange::Informational => return self.informational(core, cx, payloads),
+            Exchange::CreateChildSa => create_child::request(&mut self, core, cx, payloads),
+            _ => core.respond(cx, &mut self.sa, &[Payload::Notify(Notify::new(notify::INVALID_SYNTAX, []))]),
+        }
+        self.into()
+    }
+
+    fn informational(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> State {
+        informational::note_errors(core, cx, payloads);
+        if payloads.deletes().any(|delete| *delete == Delete::Ike) {
+            self.remove_children(core, cx);
+            core.respond(cx, &mut self.sa, &[]);
+            core.end(cx, self.closing.unwrap_or(CloseReason::PeerDeleted), None);
+            return State::drain(cx, Some(self.sa));
+        }
+        let answer = informational::delete_children(&mut self, core, cx, payloads);
+        core.respond(cx, &mut self.sa, &answer);
+        self.into()
+    }
+
+    /// On a replaced IKE SA there is nothing left to do but to delete it.
+    fn request_on_old(&mut self, core: &mut Core, cx: &mut Shared, request: &Request) {
+        let Some(old) = self.old.iter_mut().find(|old| old.sa.own_spi() == request.spi) else { return };
+        let refused = [Payload::Notify(Notify::new(notify::TEMPORARY_FAILURE, []))];
+        let answer: &[Payload] = if request.exchange == Exchange::Informational { &[] } else { &refused };
+        core.respond(cx, &mut old.sa, answer);
+        if request.payloads.as_ref().is_ok_and(|payloads| payloads.deletes().any(|delete| *delete == Delete::Ike)) {
+            old.until = cx.now + super::DRAIN;
+        }
+    }
+
+    fn command(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, command: Command) -> State {
+        match command {
+            Command::Close(reason) => return self.close(core, cx, reason),
+            Command::Liveness => self.plan(Todo::Liveness),
+            Command::RekeyIke => self.plan(Todo::RekeyIke),
+            Command::RekeyChild => {
+                if let Some(spi_in) = self.live_child().map(|child| child.spi_in) {
+                    self.plan(Todo::RekeyChild(spi_in));
+                }
+            }
+        }
+        self.into()
+    }
+
+    pub(super) fn plan(&mut self, todo: Todo) {
+        if !self.todo.contains(&todo) {
+            self.todo.push_back(todo);
+        }
+    }
+
+    /// Traffic stops at once; the DELETE waits for its turn in the window. A client that was replaced is not there to answer one.
+    fn close(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, reason: CloseReason) -> State {
+        self.remove_children(core, cx);
+        self.todo.clear();
+        self.later = None;
+        if reason == CloseReason::Replaced {
+            core.end(cx, reason, None);
+            return State::Gone;
+        }
+        if self.sa.is_waiting() {
+            self.closing.get_or_insert(reason);
+            return self.into();
+        }
+        Closing::begin(core, cx, self.sa, reason)
+    }
+
+    fn lost(mut self: Box<Self>, core: &mut Core, cx: &mut Shared) -> State {
+        self.remove_children(core, cx);
+        core.end(cx, self.closing.unwrap_or(CloseReason::PeerLost), None);
+        State::Gone
+    }
+
+    fn timeout(mut self: Box<Self>, core: &mut Core, cx: &mut Shared) -> State {
+        match self.sa.retransmit(cx.now) {
+            Ok(datagrams) => cx.transmit_all(core.path, &datagrams),
+            Err(_) => return self.lost(core, cx),
+        }
+        self.expire_old(core, cx);
+        self.expire_children(core, cx);
+        if let Some((_, todo)) = self.later.take_if(|(at, _)| *at <= cx.now) {
+            self.plan(todo);
+        }
+        if self.liveness_due(core).is_some_and(|at| at <= cx.now) {
+            self.plan(Todo::Liveness);
+        }
+        self.into()
+    }
+
+    fn expire_old(&mut self, core: &mut Core, cx: &mut Shared) {
+        for mut old in std::mem::take(&mut self.old) {
+            let silent = match old.sa.retransmit(cx.now) {
+                Ok(datagrams) => {
+                    cx.transmit_all(core.path, &datagrams);
+                    false
+                }
+                Err(_) => true,
+            };
+            if silent || old.until <= cx.now {
+                core.release_spi(cx, old.sa.own_spi());
+            } else {
+                self.old.push(old);
+            }
+        }
+    }
+
+    fn expire_children(&mut self, core: &Core, cx: &mut Shared) {
+        let now = cx.now;
+        for (spi_in, _) in self.children.extract_if(.., |_, child| matches!(child.phase, ChildPhase::Ending(at) if at <= now)) {
+            remove(core, cx, spi_in);
+        }
+    }
+
+    /// When silence calls for a sign of life; not while a request of ours waits, which is one.
+    fn liveness_due(&self, core: &Core) -> Option<Instant> {
+        let interval = core.timers().liveness_interval;
+        (!interval.is_zero() && !self.sa.is_waiting()).then(|| core.heard + interval)
+    }
+
+    /// The peer deleted `spi_in`: its successor sends now, its own last packets are still taken.
+    pub(super) fn retire(&mut self, core: &Core, cx: &mut Shared, spi_in: u32) {
+        let Some(child) = self.children.get_mut(&spi_in) else { return };
+        let phase = child.phase;
+        child.phase = ChildPhase::Ending(cx.now + core.timers().delete_rekeyed_delay);
+        match phase {
+            ChildPhase::Live => {
+                self.children.remove(&spi_in);
+                remove(core, cx, spi_in);
+            }
+            ChildPhase::Replaced(successor) => {
+                if self.children.contains_key(&successor) {
+                    cx.out.push_back(Output::UseOutbound { session: core.id, spi_in: successor });
+                }
+            }
+            ChildPhase::Deleting | ChildPhase::Ending(_) => {}
+        }
+    }
+}
+
+impl Step for Established {
+    fn handle(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
+        let next = match signal {
+            Signal::Request(request) => self.request(core, cx, request),
+            Signal::Response(spi, payloads) if spi == self.sa.own_spi() => {
+                rekey::response(&mut self, core, cx, payloads);
+                self.into()
+            }
+            Signal::Response(spi, ..) => {
+                // The answer to the DELETE of a replaced IKE SA.
+                if let Some(old) = self.old.iter_mut().find(|old| old.sa.own_spi() == spi) {
+                    old.until = old.until.min(cx.now + super::DRAIN);
+                }
+                self.into()
+            }
+            Signal::Answer(id, answer) => {
+                create_child::answer(&mut self, core, cx, id, answer);
+                self.into()
+            }
+            Signal::Command(command) => self.command(core, cx, command),
+            Signal::Timeout => self.timeout(core, cx),
+            Signal::Retry(_) | Signal::Plain(_) => self.into(),
+        };
+        match next {
+            State::Established(mut state) => {
+                if let Some(reason) = state.closing.filter(|_| !state.sa.is_waiting()) {
+                    return Closing::begin(core, cx, state.sa, reason);
+                }
+                rekey::next(&mut state, core, cx);
+                state.into()
+            }
+            other => other,
+        }
+    }
+
+    fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
+        std::iter::once(&mut self.sa).chain(self.old.iter_mut().map(|old| &mut old.sa)).find(|sa| sa.own_spi() == own)
+    }
+
+    fn phase(&self) -> Phase {
+        Phase::Established
+    }
+
+    fn deadline(&self, core: &Core) -> Option<(Instant, TimeoutReason)> {
+        let mut deadlines = vec![
+            self.sa.retransmit_due().map(|at| (at, TimeoutReason::Retransmit)),
+            self.liveness_due(core).map(|at| (at, TimeoutReason::Liveness)),
+            self.later.as_ref().map(|(at, _)| (*at, TimeoutReason::Retransmit)),
+        ];
+        for old in &self.old {
+            deadlines.push(Some((old.until, TimeoutReason::RekeyedDelete)));
+            deadlines.push(old.sa.retransmit_due().map(|at| (at, TimeoutReason::Retransmit)));
+        }
+        deadlines.extend(self.children.values().map(|child| match child.phase {
+            ChildPhase::Ending(at) => Some((at, TimeoutReason::RekeyedDelete)),
+            _ => None,
+        }));
+        deadlines.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+}

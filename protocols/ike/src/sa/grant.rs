@@ -1,0 +1,145 @@
+//! The last IKE_AUTH response: addresses, traffic selectors, the first Child SA.
+use super::auth::{Login, Offer};
+use super::child::{Child, ChildPhase, Scope, directions, install};
+use super::established::Established;
+use super::{Core, State};
+use crate::api::{AddressRequest, Event, Fault, Grant, Stage, TrafficSelector};
+use crate::endpoint::{Replace, Shared};
+use crate::proposal::{ChosenEsp, select_esp};
+use crate::selector::narrow_to_allowed;
+use crate::wire::{Configuration, ConfigurationAttribute, Notify, Payload, notify};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Why the client gets no tunnel although it is authenticated.
+struct Obstacle {
+    kind: u16,
+    stage: Stage,
+    fault: Fault,
+    cause: String,
+}
+
+/// The client is authenticated; `head` proves that we are too.
+pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Offer, mut head: Vec<Payload>, grant: Grant) -> State {
+    core.reach(cx, Stage::Address);
+    let granted = match Granted::new(core, cx, offer, &grant) {
+        Ok(granted) => granted,
+        Err(obstacle) => {
+            core.stage = obstacle.stage;
+            head.push(Payload::Notify(Notify::new(obstacle.kind, [])));
+            let failure = core.failure(obstacle.fault, Some(obstacle.kind), obstacle.cause);
+            return core.refuse_with(cx, login.sa, head, failure);
+        }
+    };
+    core.owner = Some((grant.user.clone(), offer.idi.body.clone()));
+    announce_contact(core, cx, offer, &grant);
+    let Login { mut sa, nonce_i, nonce_r, .. } = login;
+    let child = granted.child(cx);
+    let keys = directions(sa.keys.child(child.suite.protection, None, &nonce_i, &nonce_r), false);
+    install(core, cx, &child, keys, &granted.scope.inner, None, true);
+    head.extend([
+        Payload::Configuration(granted.configuration),
+        Payload::Sa(granted.esp.reply(child.spi_in)),
+        Payload::TsInitiator(child.remote.clone()),
+        Payload::TsResponder(child.local.clone()),
+    ]);
+    core.respond(cx, &mut sa, &head);
+    core.init_response = Vec::new();
+    core.stage = Stage::Up;
+    core.event(cx, Event::Established { user: grant.user, inner: granted.scope.inner.clone() });
+    Established::begin(core, cx, sa, child, granted.scope)
+}
+
+/// Everything the response will say.
+struct Granted {
+    esp: ChosenEsp,
+    scope: Scope,
+    local: Vec<TrafficSelector>,
+    remote: Vec<TrafficSelector>,
+    configuration: Configuration,
+}
+
+impl Granted {
+    fn new(core: &mut Core, cx: &mut Shared, offer: &Offer, grant: &Grant) -> Result<Self, Obstacle> {
+        let (ipv4, ipv6) = leased(grant, offer.request);
+        let inner: Vec<IpAddr> = ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6)).collect();
+        if inner.is_empty() || grant.address_failure.is_some() {
+            let cause = grant.address_failure.clone();
+            let cause = cause.unwrap_or_else(|| "the login grants no address of a family that the client asks for".into());
+            return Err(Obstacle { kind: notify::INTERNAL_ADDRESS_FAILURE, stage: Stage::Address, fault: Fault::Refused, cause });
+        }
+        core.reach(cx, Stage::ChildSa);
+        let esp = choose_esp(core, cx, offer)?;
+        let hosts: Vec<_> = inner.iter().copied().map(TrafficSelector::host).collect();
+        let scope = Scope { local: allowed(grant, &inner), remote: hosts, inner };
+        let Some((local, remote)) = scope.narrow(&offer.ts_r, &offer.ts_i) else {
+            return Err(unacceptable_selectors(offer, &scope));
+        };
+        let mut configuration = Configuration::reply(ipv4, ipv6, &grant.dns);
+        if offer.netmask && ipv4.is_some() {
+            configuration.attributes.push(ConfigurationAttribute::Ip4Netmask(Some(Ipv4Addr::BROADCAST)));
+        }
+        Ok(Self { esp, scope, local, remote, configuration })
+    }
+
+    fn child(&self, cx: &mut Shared) -> Child {
+        Child {
+            spi_in: cx.take_esp_spi(),
+            spi_out: self.esp.spi,
+            suite: self.esp.suite,
+            group: None,
+            local: self.local.clone(),
+            remote: self.remote.clone(),
+            phase: ChildPhase::Live,
+        }
+    }
+}
+
+fn leased(grant: &Grant, request: AddressRequest) -> (Option<Ipv4Addr>, Option<std::net::Ipv6Addr>) {
+    (grant.ipv4.filter(|_| request.ipv4), grant.ipv6.filter(|_| request.ipv6))
+}
+
+/// What the client may reach: the granted networks of the leased families, or all of these families.
+fn allowed(grant: &Grant, inner: &[IpAddr]) -> Vec<TrafficSelector> {
+    let families: Vec<_> =
+        inner.iter().map(|address| if address.is_ipv4() { TrafficSelector::any_ipv4() } else { TrafficSelector::any_ipv6() }).collect();
+    narrow_to_allowed(&families, &grant.selectors)
+}
+
+fn choose_esp(core: &Core, cx: &mut Shared, offer: &Offer) -> Result<ChosenEsp, Obstacle> {
+    match select_esp(core.ciphers(), &offer.sa, None, false) {
+        Ok(esp) => {
+            core.event(cx, Event::EspProposals { offered: offer.sa.texts(), accepted: Some(esp.to_string()) });
+            Ok(esp)
+        }
+        Err(mismatch) => {
+            core.event(cx, Event::EspProposals { offered: mismatch.offered.clone(), accepted: None });
+            let cause = mismatch.to_string();
+            Err(Obstacle { kind: notify::NO_PROPOSAL_CHOSEN, stage: Stage::ChildSa, fault: Fault::PeerIncompatible, cause })
+        }
+    }
+}
+
+fn unacceptable_selectors(offer: &Offer, scope: &Scope) -> Obstacle {
+    let cause = format!(
+        "traffic selectors have nothing in common; offered TSi [{}] TSr [{}]; allowed TSi [{}] TSr [{}]",
+        join(&offer.ts_i),
+        join(&offer.ts_r),
+        join(&scope.remote),
+        join(&scope.local)
+    );
+    Obstacle { kind: notify::TS_UNACCEPTABLE, stage: Stage::ChildSa, fault: Fault::PeerIncompatible, cause }
+}
+
+fn join(selectors: &[TrafficSelector]) -> String {
+    selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Older sessions of the same client end. Windows' vendor ID stands for the notify, but two machines of one user may have the same
+/// private address as IDi, so with it the outer address must be the same too.
+fn announce_contact(core: &Core, cx: &mut Shared, offer: &Offer, grant: &Grant) {
+    if !offer.initial_contact && !core.traits.initial_contact {
+        return;
+    }
+    let remote = (!offer.initial_contact).then(|| core.path.remote.ip());
+    cx.replaces.push(Replace { by: core.id, user: grant.user.clone(), idi: offer.idi.body.clone(), remote });
+}

@@ -1,0 +1,363 @@
+//! The initiator's half of IKE_AUTH, with a certificate or EAP.
+use super::child::{Child, ChildPhase, Scope, directions, install};
+use super::credential::certificates;
+use super::established::Established;
+use super::initiate::give_up;
+use super::{Core, IkeSa, Signal, State, Step, notify_text};
+use crate::api::{
+    Answer, AskId, CloseReason, Event, Failure, Fault, InitiatorAuth, InitiatorConfig, Question, Stage, TimeoutReason, TrafficSelector,
+};
+use crate::auth::{AuthChoice, choose_scheme, eap_auth, signed_octets, verify_auth, verify_eap_auth};
+use crate::endpoint::Shared;
+use crate::proposal::{SaPayload, accept_esp, offer_esp};
+use crate::wire::{CertificateRequest, Configuration, Exchange, Identification, Notify, Payload, Payloads, Spi, notify};
+use crypto::Zeroizing;
+use pki::{Certificate, Credential, Purpose};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Everything that IKE_AUTH needs from IKE_SA_INIT.
+#[derive(Debug)]
+pub(crate) struct Proof {
+    pub config: Arc<InitiatorConfig>,
+    pub sa: IkeSa,
+    pub init_request: Vec<u8>,
+    pub init_response: Vec<u8>,
+    pub nonce_i: Vec<u8>,
+    pub nonce_r: Vec<u8>,
+}
+
+impl Proof {
+    fn idi(&self) -> Identification {
+        Identification::new(self.config.identity.clone())
+    }
+
+    fn own_octets(&self) -> Vec<u8> {
+        signed_octets(self.sa.keys.prf(), &self.init_request, &self.nonce_r, self.sa.own_sk_p(), &self.idi().body)
+    }
+
+    fn peer_octets(&self, idr: &Identification) -> Vec<u8> {
+        signed_octets(self.sa.keys.prf(), &self.init_response, &self.nonce_i, self.sa.peer_sk_p(), &idr.body)
+    }
+
+    fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
+        (self.sa.own_spi() == own).then_some(&mut self.sa)
+    }
+}
+
+/// Our own proof is being signed.
+#[derive(Debug)]
+pub(crate) struct AwaitProof {
+    proof: Proof,
+    credential: Credential,
+    choice: AuthChoice,
+    ask: AskId,
+}
+
+impl AwaitProof {
+    pub(super) fn begin(core: &mut Core, cx: &mut Shared, proof: Proof) -> State {
+        let config = Arc::clone(&proof.config);
+        match &config.auth {
+            InitiatorAuth::Eap => ExpectAuthReply::send(core, cx, proof, Vec::new(), None),
+            InitiatorAuth::Certificate(credential) => {
+                let choice = match choose_scheme(credential.key.kind(), core.traits.hashes.as_deref()) {
+                    Ok(choice) => choice,
+                    Err(error) => return give_up(core, cx, Fault::PeerIncompatible, error.to_string()),
+                };
+                let data = proof.own_octets();
+                let ask = core.ask(cx, Question::Sign { credential: credential.clone(), scheme: choice.scheme, data });
+                Self { proof, credential: credential.clone(), choice, ask }.into()
+            }
+        }
+    }
+}
+
+impl Step for AwaitProof {
+    fn handle(self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
+        let Signal::Answer(id, Answer::Signature(result)) = signal else { return self.into() };
+        if id != self.ask {
+            return self.into();
+        }
+        match result {
+            Ok(signature) => {
+                let certificates = certificates(&self.credential).collect();
+                ExpectAuthReply::send(core, cx, self.proof, certificates, Some(Payload::Auth(self.choice.payload(&signature))))
+            }
+            Err(error) => give_up(core, cx, Fault::Internal, error),
+        }
+    }
+
+    fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
+        self.proof.sa(own)
+    }
+}
+
+/// What we asked for in the first IKE_AUTH request.
+#[derive(Debug)]
+struct Wish {
+    spi_in: u32,
+    esp: SaPayload,
+}
+
+/// The first IKE_AUTH request is on its way.
+#[derive(Debug)]
+pub(crate) struct ExpectAuthReply {
+    proof: Proof,
+    wish: Wish,
+}
+
+impl ExpectAuthReply {
+    fn send(core: &mut Core, cx: &mut Shared, mut proof: Proof, certificates: Vec<Payload>, auth: Option<Payload>) -> State {
+        let config = Arc::clone(&proof.config);
+        let spi_in = cx.take_esp_spi();
+        core.esp_wish = Some(spi_in);
+        let wish = Wish { spi_in, esp: offer_esp(&config.ciphers, spi_in, &[]) };
+        let mut payloads = vec![Payload::IdInitiator(proof.idi())];
+        payloads.extend(certificates);
+        if config.initial_contact {
+            payloads.push(Payload::Notify(Notify::new(notify::INITIAL_CONTACT, [])));
+        }
+        let hashes: Vec<_> = config.server_roots.roots().iter().map(Certificate::spki_sha1).collect();
+        if !hashes.is_empty() {
+            payloads.push(Payload::CertificateRequest(CertificateRequest::x509(hashes)));
+        }
+        payloads.extend(auth);
+        if config.want_ipv4 || config.want_ipv6 {
+            payloads.push(Payload::Configuration(Configuration::request(config.want_ipv4, config.want_ipv6)));
+        }
+        payloads.extend([
+            Payload::Sa(wish.esp.clone()),
+            Payload::TsInitiator(config.local_selectors.clone()),
+            Payload::TsResponder(config.remote_selectors.clone()),
+        ]);
+        core.request(cx, &mut proof.sa, Exchange::IkeAuth, &payloads);
+        Self { proof, wish }.into()
+    }
+
+    /// The gateway has said who it is; EAP goes on, or all is decided.
+    fn reply(self, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> State {
+        let Self { proof, wish } = self;
+        let idr = match verify_gateway(cx, &proof, payloads) {
+            Ok(idr) => idr,
+            Err(cause) => return reject(core, cx, proof, payloads, cause),
+        };
+        let conversation = Conversation { proof, wish, idr, msk: Zeroizing::default() };
+        match (payloads.eap(), &conversation.proof.config.auth) {
+            (Some(packet), InitiatorAuth::Eap) => {
+                core.reach(cx, Stage::Eap);
+                let packet = packet.to_vec();
+                conversation.ask(core, cx, packet)
+            }
+            (None, InitiatorAuth::Certificate(_)) => conversation.complete(core, cx, payloads),
+            _ => give_up(core, cx, Fault::PeerMisbehaved, "the gateway answers with another way to authenticate than ours"),
+        }
+    }
+}
+
+impl Step for ExpectAuthReply {
+    fn handle(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
+        match signal {
+            Signal::Response(_, Ok(payloads)) => self.reply(core, cx, &payloads),
+            Signal::Response(_, Err(error)) => give_up(core, cx, Fault::Malformed, error.to_string()),
+            Signal::Timeout => match retransmit(core, cx, &mut self.proof.sa) {
+                Ok(()) => self.into(),
+                Err(failure) => lost(core, cx, failure),
+            },
+            _ => self.into(),
+        }
+    }
+
+    fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
+        self.proof.sa(own)
+    }
+
+    fn deadline(&self, _core: &Core) -> Option<(Instant, TimeoutReason)> {
+        self.proof.sa.retransmit_due().map(|at| (at, TimeoutReason::Retransmit))
+    }
+}
+
+fn retransmit(core: &Core, cx: &mut Shared, sa: &mut IkeSa) -> Result<(), Failure> {
+    match sa.retransmit(cx.now) {
+        Ok(datagrams) => {
+            cx.transmit_all(core.path, &datagrams);
+            Ok(())
+        }
+        Err(_) => Err(core.failure(Fault::Silence, None, "the gateway does not answer IKE_AUTH")),
+    }
+}
+
+fn lost(core: &mut Core, cx: &mut Shared, failure: Failure) -> State {
+    core.end(cx, CloseReason::Failed, Some(failure));
+    State::Gone
+}
+
+/// Certificate, name, and signature of the gateway.
+fn verify_gateway(cx: &Shared, proof: &Proof, payloads: &Payloads) -> Result<Identification, String> {
+    let (Some(idr), Some(auth)) = (payloads.id_responder(), payloads.auth()) else {
+        return Err(payloads
+            .error()
+            .map_or_else(|| "no IDr or AUTH".into(), |error| format!("the gateway answers {}", notify_text(error))));
+    };
+    let chain: Vec<_> = payloads.certificates().filter_map(|payload| Certificate::from_der(&payload.data).ok()).collect();
+    let (leaf, intermediates) = chain.split_first().ok_or("the gateway sent no certificate")?;
+    let name = Some(proof.config.server_name.as_str());
+    proof.config.server_roots.verify(leaf, intermediates, Purpose::Server, name, cx.unix_time).map_err(|refused| refused.to_string())?;
+    verify_auth(auth, &leaf.spki, &proof.peer_octets(idr)).map_err(|error| error.to_string())?;
+    Ok(idr.clone())
+}
+
+/// We do not trust the gateway, or it does not want us (RFC 7296 section 2.21.2).
+fn reject(core: &mut Core, cx: &mut Shared, mut proof: Proof, payloads: &Payloads, cause: String) -> State {
+    if payloads.error().is_some() {
+        return give_up(core, cx, Fault::Refused, cause);
+    }
+    let refusal = [Payload::Notify(Notify::new(notify::AUTHENTICATION_FAILED, []))];
+    core.request(cx, &mut proof.sa, Exchange::Informational, &refusal);
+    let failure = core.failure(Fault::Refused, Some(notify::AUTHENTICATION_FAILED), cause);
+    core.end(cx, CloseReason::Failed, Some(failure));
+    State::drain(cx, Some(proof.sa))
+}
+
+/// The gateway is authenticated; we are on our way to be.
+pub(super) struct Conversation {
+    proof: Proof,
+    wish: Wish,
+    idr: Identification,
+    msk: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conversation").field("proof", &self.proof).finish_non_exhaustive()
+    }
+}
+
+impl Conversation {
+    fn ask(self, core: &mut Core, cx: &mut Shared, packet: Vec<u8>) -> State {
+        let success = packet.first() == Some(&(::eap::Code::Success as u8));
+        let ask = core.ask(cx, Question::EapPeer { packet });
+        AwaitEapPeer { conversation: self, success, ask }.into()
+    }
+
+    /// The last response: address, selectors, Child SA.
+    fn complete(self, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> State {
+        if let Some(error) = payloads.error() {
+            return give_up(core, cx, Fault::Refused, format!("the gateway answers {}", notify_text(error)));
+        }
+        let Self { proof, wish, .. } = self;
+        let (child, scope) = match read_child(&proof.config, &wish, payloads) {
+            Ok(result) => result,
+            Err(cause) => return give_up(core, cx, Fault::PeerMisbehaved, cause),
+        };
+        let keys = proof.sa.keys.child(child.suite.protection, None, &proof.nonce_i, &proof.nonce_r);
+        core.esp_wish = None;
+        install(core, cx, &child, directions(keys, true), &scope.inner, None, true);
+        core.stage = Stage::Up;
+        let user = crate::wire::identity_text(&proof.config.identity, None);
+        core.event(cx, Event::Established { user, inner: scope.inner.clone() });
+        Established::begin(core, cx, proof.sa, child, scope)
+    }
+}
+
+fn read_child(config: &InitiatorConfig, wish: &Wish, payloads: &Payloads) -> Result<(Child, Scope), String> {
+    let missing = |what: &str| format!("IKE_AUTH response without {what}");
+    let chosen = accept_esp(&wish.esp, payloads.sa().ok_or_else(|| missing("SA"))?).map_err(|mismatch| mismatch.to_string())?;
+    let inner = payloads.configuration().map(|configuration| configuration.addresses().0).unwrap_or_default();
+    let own = if inner.is_empty() { config.local_selectors.clone() } else { inner.iter().copied().map(TrafficSelector::host).collect() };
+    let scope = Scope { inner, local: own, remote: config.remote_selectors.clone() };
+    let ts_i = payloads.ts_initiator().ok_or_else(|| missing("TSi"))?;
+    let ts_r = payloads.ts_responder().ok_or_else(|| missing("TSr"))?;
+    let (local, remote) = scope.narrow(ts_i, ts_r).ok_or("the gateway's selectors are not within ours")?;
+    let child =
+        Child { spi_in: wish.spi_in, spi_out: chosen.spi, suite: chosen.suite, group: None, local, remote, phase: ChildPhase::Live };
+    Ok((child, scope))
+}
+
+/// The EAP peer works on a packet.
+#[derive(Debug)]
+pub(crate) struct AwaitEapPeer {
+    conversation: Conversation,
+    success: bool,
+    ask: AskId,
+}
+
+impl Step for AwaitEapPeer {
+    fn handle(self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
+        let Signal::Answer(id, Answer::EapPeer { packet, msk }) = signal else { return self.into() };
+        if id != self.ask {
+            return self.into();
+        }
+        let mut conversation = self.conversation;
+        if let Some(msk) = msk {
+            conversation.msk = msk;
+        }
+        let payload = if self.success {
+            let proof = &conversation.proof;
+            Payload::Auth(eap_auth(proof.sa.keys.prf(), &conversation.msk, proof.sa.own_sk_p(), &proof.own_octets()))
+        } else if let Some(packet) = packet {
+            Payload::Eap(packet)
+        } else {
+            return give_up(core, cx, Fault::Refused, "the EAP method ended without success");
+        };
+        core.request(cx, &mut conversation.proof.sa, Exchange::IkeAuth, &[payload]);
+        ExpectFinal { conversation, proved: self.success }.into()
+    }
+
+    fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
+        self.conversation.proof.sa(own)
+    }
+}
+
+/// An EAP response, or our AUTH after EAP, is on its way.
+#[derive(Debug)]
+pub(crate) struct ExpectFinal {
+    conversation: Conversation,
+    proved: bool,
+}
+
+impl ExpectFinal {
+    fn reply(self, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> State {
+        if let Some(packet) = payloads.eap().filter(|_| !self.proved) {
+            let failed = packet.first() == Some(&(::eap::Code::Failure as u8));
+            if failed {
+                return give_up(core, cx, Fault::Refused, "the gateway answers EAP-Failure");
+            }
+            return self.conversation.ask(core, cx, packet.to_vec());
+        }
+        if let Some(error) = payloads.error() {
+            return give_up(core, cx, Fault::Refused, format!("the gateway answers {}", notify_text(error)));
+        }
+        let Conversation { proof, idr, msk, .. } = &self.conversation;
+        let verified = payloads
+            .auth()
+            .filter(|_| self.proved)
+            .map(|auth| verify_eap_auth(auth, proof.sa.keys.prf(), msk, proof.sa.peer_sk_p(), &proof.peer_octets(idr)));
+        match verified {
+            Some(Ok(())) => self.conversation.complete(core, cx, payloads),
+            Some(Err(error)) => give_up(core, cx, Fault::Refused, error.to_string()),
+            None => give_up(core, cx, Fault::PeerMisbehaved, "IKE_AUTH response without AUTH"),
+        }
+    }
+}
+
+impl Step for ExpectFinal {
+    fn handle(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
+        match signal {
+            Signal::Response(_, Ok(payloads)) => self.reply(core, cx, &payloads),
+            Signal::Response(_, Err(error)) => give_up(core, cx, Fault::Malformed, error.to_string()),
+            Signal::Timeout => match retransmit(core, cx, &mut self.conversation.proof.sa) {
+                Ok(()) => self.into(),
+                Err(failure) => lost(core, cx, failure),
+            },
+            _ => self.into(),
+        }
+    }
+
+    fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
+        self.conversation.proof.sa(own)
+    }
+
+    fn deadline(&self, _core: &Core) -> Option<(Instant, TimeoutReason)> {
+        self.conversation.proof.sa.retransmit_due().map(|at| (at, TimeoutReason::Retransmit))
+    }
+}

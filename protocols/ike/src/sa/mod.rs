@@ -1,0 +1,569 @@
+//! One session: an IKE SA from its first message to its end, as a state machine.
+//!
+//! ```text
+//! responder:  ExpectRetry -> AwaitKeyExchange -> ExpectAuth -> AwaitEapStart -> ExpectEap <-> AwaitEap -> ExpectEapAuth -> Established
+//!                                                          \-> AwaitGrant -> AwaitSignature ----------------------------/
+//! initiator:  AwaitKeyPair <-> ExpectInit -> AwaitAgreement -> AwaitProof -> ExpectAuthReply <-> AwaitEapPeer -> ExpectFinal -> Established
+//! both:       Established -> Closing -> Draining -> Gone;  a refused login goes straight to Draining
+//! ```
+mod auth;
+mod child;
+mod closing;
+mod create_child;
+mod credential;
+mod eap;
+mod established;
+mod grant;
+mod informational;
+mod init;
+mod initiate;
+mod initiate_auth;
+mod rekey;
+mod window;
+
+pub(crate) use init::{InitRequest, plain_notify};
+pub(crate) use window::IkeSa;
+
+use crate::api::{
+    Answer, AskId, CipherPolicy, CloseReason, Command, Event, Failure, Fault, InitiatorConfig, Path, Question, ResponderConfig, SessionId,
+    Stage, TimeoutReason, Timers,
+};
+use crate::endpoint::{InitKey, Shared};
+use crate::nat::Detected;
+use crate::wire::{Delete, Exchange, Header, Message, Notify, ParseError, Payload, Payloads, Spi, notify};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use window::Inbound;
+
+/// How long an ended session answers retransmissions of the peer's last request.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// What befalls a session.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    /// Authenticated by the IKE SA with this SPI of ours.
+    Request(Request),
+    /// The answer to our request on the IKE SA with this SPI of ours.
+    Response(Spi, Result<Payloads, ParseError>),
+    Answer(AskId, Answer),
+    Command(Command),
+    Timeout,
+    /// IKE_SA_INIT came again with another group.
+    Retry(Box<InitRequest>),
+    /// An unprotected answer to our IKE_SA_INIT.
+    Plain(Box<(Message, Vec<u8>, Path)>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Our SPI of the IKE SA that carried it.
+    pub spi: Spi,
+    pub exchange: Exchange,
+    pub payloads: Result<Payloads, ParseError>,
+}
+
+/// Which side of the login we are.
+#[derive(Debug)]
+pub(crate) enum Role {
+    Responder(Arc<ResponderConfig>),
+    Initiator(Arc<InitiatorConfig>),
+}
+
+/// What the peer's first message told of it.
+#[derive(Debug, Default)]
+pub(crate) struct Traits {
+    pub windows: bool,
+    /// Vid-Initial-Contact, which AUTH of the peer covers.
+    pub initial_contact: bool,
+    /// SIGNATURE_HASH_ALGORITHMS.
+    pub hashes: Option<Vec<u16>>,
+    pub fragmentation: bool,
+}
+
+/// What a session has in every state.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub id: SessionId,
+    pub role: Role,
+    pub path: Path,
+    /// Where the request in progress came from.
+    pub reply_path: Path,
+    pub stage: Stage,
+    pub nat: Detected,
+    pub traits: Traits,
+    pub started: Instant,
+    /// Last authenticated message of the peer.
+    pub heard: Instant,
+    /// What the peer sent last, for the record of one that fell silent.
+    pub last_seen: String,
+    /// Our answer to IKE_SA_INIT: for its retransmissions and for AUTH.
+    pub init_response: Vec<u8>,
+    pub init_keys: Vec<InitKey>,
+    /// The authenticated user and IDi.
+    pub owner: Option<(String, Vec<u8>)>,
+    /// An inbound ESP SPI that no Child SA has yet.
+    pub esp_wish: Option<u32>,
+    spis: Vec<Spi>,
+    questions: BTreeSet<AskId>,
+    ended: bool,
+}
+
+impl Core {
+    pub(crate) fn new(id: SessionId, role: Role, path: Path, now: Instant) -> Self {
+        Self {
+            id,
+            role,
+            path,
+            reply_path: path,
+            stage: Stage::SaInit,
+            nat: Detected::default(),
+            traits: Traits::default(),
+            started: now,
+            heard: now,
+            last_seen: "IKE_SA_INIT".into(),
+            init_response: Vec::new(),
+            init_keys: Vec::new(),
+            owner: None,
+            esp_wish: None,
+            spis: Vec::new(),
+            questions: BTreeSet::new(),
+            ended: false,
+        }
+    }
+
+    /// The address that the first message came from.
+    pub(crate) fn first_remote(&self) -> std::net::IpAddr {
+        self.init_keys.first().map_or_else(|| self.path.remote.ip(), |key| key.remote.ip())
+    }
+
+    pub(crate) fn is_initiator(&self) -> bool {
+        matches!(self.role, Role::Initiator(_))
+    }
+
+    pub(crate) fn timers(&self) -> Timers {
+        match &self.role {
+            Role::Responder(config) => config.timers,
+            Role::Initiator(config) => config.timers,
+        }
+    }
+
+    pub(crate) fn ciphers(&self) -> &CipherPolicy {
+        match &self.role {
+            Role::Responder(config) => &config.ciphers,
+            Role::Initiator(config) => &config.ciphers,
+        }
+    }
+
+    pub(crate) fn take_spi(&mut self, cx: &mut Shared) -> Spi {
+        let spi = cx.take_spi(self.id);
+        self.spis.push(spi);
+        spi
+    }
+
+    pub(crate) fn release_spi(&mut self, cx: &mut Shared, spi: Spi) {
+        self.spis.retain(|own| *own != spi);
+        cx.release_spi(spi);
+    }
+
+    /// Nothing of this session stays registered.
+    pub(crate) fn release(&mut self, cx: &mut Shared) {
+        for spi in std::mem::take(&mut self.spis) {
+            cx.release_spi(spi);
+        }
+        for key in std::mem::take(&mut self.init_keys) {
+            cx.retries.remove(&(key.spi_i, key.remote));
+            cx.inits.remove(&key);
+        }
+        if let Some(spi) = self.esp_wish.take() {
+            cx.release_esp_spi(spi);
+        }
+    }
+
+    pub(crate) fn ask(&mut self, cx: &mut Shared, question: Question) -> AskId {
+        let id = cx.ask(self.id, question);
+        self.questions.insert(id);
+        id
+    }
+
+    pub(crate) fn event(&self, cx: &mut Shared, event: Event) {
+        cx.event(self.id, event);
+    }
+
+    pub(crate) fn note(&self, cx: &mut Shared, text: impl Into<String>) {
+        cx.event(self.id, Event::Note(text.into()));
+    }
+
+    pub(crate) fn reach(&mut self, cx: &mut Shared, stage: Stage) {
+        if stage > self.stage {
+            self.stage = stage;
+            self.event(cx, Event::Reached(stage));
+        }
+    }
+
+    /// Answers the request in progress.
+    pub(crate) fn respond(&self, cx: &mut Shared, sa: &mut IkeSa, payloads: &[Payload]) {
+        let datagrams = sa.respond(payloads);
+        cx.transmit_all(self.reply_path, &datagrams);
+    }
+
+    pub(crate) fn request(&self, cx: &mut Shared, sa: &mut IkeSa, exchange: Exchange, payloads: &[Payload]) {
+        let timers = self.timers();
+        let datagrams = sa.request(exchange, payloads, cx.now, &timers, timers.retransmit_tries);
+        cx.transmit_all(self.path, &datagrams);
+    }
+
+    /// Emits the last event of the session, once.
+    pub(crate) fn end(&mut self, cx: &mut Shared, reason: CloseReason, failure: Option<Failure>) {
+        for id in std::mem::take(&mut self.questions) {
+            cx.cancel(id);
+        }
+        if !self.ended {
+            self.ended = true;
+            self.event(cx, Event::Closed(reason, failure));
+        }
+    }
+
+    pub(crate) fn failure(&self, fault: Fault, notify: Option<u16>, cause: impl Into<String>) -> Failure {
+        Failure { stage: self.stage, fault, notify: notify.and_then(notify::name), cause: cause.into() }
+    }
+
+    /// Refuses the request in progress with a notify and ends the session as failed.
+    pub(crate) fn refuse(&mut self, cx: &mut Shared, sa: IkeSa, kind: u16, fault: Fault, cause: impl Into<String>) -> State {
+        let failure = self.failure(fault, Some(kind), cause);
+        self.refuse_with(cx, sa, vec![Payload::Notify(Notify::new(kind, []))], failure)
+    }
+
+    pub(crate) fn refuse_with(&mut self, cx: &mut Shared, mut sa: IkeSa, payloads: Vec<Payload>, failure: Failure) -> State {
+        if sa.is_busy() {
+            self.respond(cx, &mut sa, &payloads);
+        }
+        self.end(cx, CloseReason::Failed, Some(failure));
+        State::drain(cx, Some(sa))
+    }
+
+    /// The path of an authenticated message: adopted during the login; later only when the peer is behind NAT (RFC 7296 section 2.23).
+    fn follow(&mut self, cx: &mut Shared, path: Path, established: bool) {
+        if path == self.path || self.is_initiator() || (established && !self.nat.theirs) {
+            return;
+        }
+        self.path = path;
+        self.event(cx, Event::Moved(path));
+        if established {
+            let encapsulate = self.encapsulates();
+            cx.out.push_back(crate::api::Output::Repath { session: self.id, path, encapsulate });
+        }
+    }
+
+    /// ESP in UDP: there is a NAT, or one side pretends so.
+    pub(crate) fn encapsulates(&self) -> bool {
+        self.nat.ours || self.nat.theirs
+    }
+}
+
+/// One state of a session. What a state does not handle leaves it as it is.
+pub(crate) trait Step {
+    fn handle(self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State;
+
+    /// The IKE SA with this SPI of ours.
+    fn sa(&mut self, _own: Spi) -> Option<&mut IkeSa> {
+        None
+    }
+
+    /// The current IKE SA, when the rest of the state is given up.
+    fn into_sa(self: Box<Self>) -> Option<IkeSa> {
+        None
+    }
+
+    fn phase(&self) -> Phase {
+        Phase::HalfOpen
+    }
+
+    /// The responder waits for the peer's next message, not for an answer.
+    fn expects_peer(&self) -> bool {
+        true
+    }
+
+    /// Deadline of the state's own making.
+    fn deadline(&self, _core: &Core) -> Option<(Instant, TimeoutReason)> {
+        None
+    }
+}
+
+/// How a session counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    HalfOpen,
+    Established,
+    /// Ended; answers retransmissions.
+    Draining,
+    Gone,
+}
+
+macro_rules! states {
+    ($($name:ident($module:ident)),* $(,)?) => {
+        /// Where a session stands.
+        pub(crate) enum State {
+            $($name(Box<$module::$name>),)*
+            Gone,
+        }
+
+        $(impl From<Box<$module::$name>> for State {
+            fn from(state: Box<$module::$name>) -> Self {
+                Self::$name(state)
+            }
+        }
+        impl From<$module::$name> for State {
+            fn from(state: $module::$name) -> Self {
+                Self::$name(Box::new(state))
+            }
+        })*
+
+        impl State {
+            fn step(&self) -> Option<&dyn Step> {
+                match self {
+                    $(Self::$name(state) => Some(state.as_ref()),)*
+                    Self::Gone => None,
+                }
+            }
+
+            fn step_mut(&mut self) -> Option<&mut dyn Step> {
+                match self {
+                    $(Self::$name(state) => Some(state.as_mut()),)*
+                    Self::Gone => None,
+                }
+            }
+
+            fn handle(self, core: &mut Core, cx: &mut Shared, signal: Signal) -> Self {
+                match self {
+                    $(Self::$name(state) => state.handle(core, cx, signal),)*
+                    Self::Gone => Self::Gone,
+                }
+            }
+
+            fn into_sa(self) -> Option<IkeSa> {
+                match self {
+                    $(Self::$name(state) => state.into_sa(),)*
+                    Self::Gone => None,
+                }
+            }
+
+            /// The state's name, for tests and logs.
+            pub(crate) fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => stringify!($name),)*
+                    Self::Gone => "Gone",
+                }
+            }
+        }
+    };
+}
+
+states! {
+    ExpectRetry(init),
+    AwaitKeyExchange(init),
+    ExpectAuth(auth),
+    AwaitGrant(auth),
+    AwaitSignature(auth),
+    AwaitEapStart(eap),
+    ExpectEap(eap),
+    AwaitEap(eap),
+    ExpectEapAuth(eap),
+    AwaitKeyPair(initiate),
+    ExpectInit(initiate),
+    AwaitAgreement(initiate),
+    AwaitProof(initiate_auth),
+    ExpectAuthReply(initiate_auth),
+    AwaitEapPeer(initiate_auth),
+    ExpectFinal(initiate_auth),
+    Established(established),
+    Closing(closing),
+    Draining(closing),
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl State {
+    /// Nothing is left to do but to answer retransmissions for a while.
+    pub(crate) fn drain(cx: &Shared, sa: Option<IkeSa>) -> Self {
+        closing::Draining { sa, until: cx.now + DRAIN }.into()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub core: Core,
+    state: State,
+    /// When the endpoint will call, as it is registered there.
+    pub timer: Option<Instant>,
+}
+
+impl Session {
+    /// A responder's session, begun by IKE_SA_INIT.
+    pub(crate) fn respond(mut core: Core, cx: &mut Shared, request: InitRequest) -> Self {
+        core.event(cx, Event::Started { path: core.path, initiator: false });
+        core.event(cx, Event::Reached(Stage::SaInit));
+        let state = init::begin(&mut core, cx, request);
+        Self { core, state, timer: None }
+    }
+
+    /// An initiator's session.
+    pub(crate) fn initiate(mut core: Core, cx: &mut Shared) -> Self {
+        core.event(cx, Event::Started { path: core.path, initiator: true });
+        let state = initiate::begin(&mut core, cx);
+        Self { core, state, timer: None }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.state.step().map_or(Phase::Gone, Step::phase)
+    }
+
+    /// A protected message for the IKE SA with this SPI of ours.
+    pub(crate) fn datagram(&mut self, cx: &mut Shared, path: Path, spi: Spi, header: &Header, message: &[u8]) {
+        let established = self.phase() == Phase::Established;
+        let Some(sa) = self.state.step_mut().and_then(|state| state.sa(spi)) else {
+            cx.counters.unknown_spi += 1;
+            return;
+        };
+        let signal = match sa.receive(header, message, &mut cx.counters) {
+            Inbound::Nothing => return,
+            Inbound::Repeat(datagrams) => return cx.transmit_all(path, &datagrams),
+            Inbound::Request(exchange, payloads) => {
+                self.core.reply_path = path;
+                Signal::Request(Request { spi, exchange, payloads })
+            }
+            Inbound::Response(payloads) => Signal::Response(spi, payloads),
+        };
+        self.core.heard = cx.now;
+        self.core.follow(cx, path, established);
+        self.handle(cx, signal);
+    }
+
+    /// IKE_SA_INIT, the same again: the same answer, once there is one.
+    pub(crate) fn repeat_init(&self, cx: &mut Shared, path: Path) {
+        if self.core.init_response.is_empty() {
+            cx.counters.replayed += 1;
+            return;
+        }
+        cx.counters.retransmits_answered += 1;
+        cx.transmit(path, self.core.init_response.clone());
+    }
+
+    pub(crate) fn handle(&mut self, cx: &mut Shared, signal: Signal) {
+        if let Signal::Answer(id, _) = &signal
+            && !self.core.questions.remove(id)
+        {
+            return;
+        }
+        let state = std::mem::replace(&mut self.state, State::Gone);
+        let half_open = state.step().is_some_and(|step| step.phase() == Phase::HalfOpen);
+        self.state = if half_open { login(state, &mut self.core, cx, signal) } else { state.handle(&mut self.core, cx, signal) };
+    }
+
+    /// When to be called with [`Signal::Timeout`].
+    pub(crate) fn deadline(&self) -> Option<(Instant, TimeoutReason)> {
+        let step = self.state.step()?;
+        let own = step.deadline(&self.core);
+        let login = (step.phase() == Phase::HalfOpen).then(|| login_deadline(&self.core, step)).flatten();
+        [own, login.map(|at| (at, TimeoutReason::HalfOpen))].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+}
+
+fn login_deadline(core: &Core, step: &dyn Step) -> Option<Instant> {
+    let Role::Responder(config) = &core.role else { return None };
+    let whole = core.started + config.limits.auth_timeout;
+    Some(if step.expects_peer() { whole.min(core.heard + config.limits.half_open_timeout) } else { whole })
+}
+
+/// What all states of a login do alike.
+fn login(state: State, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
+    match signal {
+        Signal::Command(Command::Close(reason)) => {
+            core.end(cx, reason, None);
+            State::Gone
+        }
+        Signal::Timeout => {
+            let due = state.step().and_then(|step| login_deadline(core, step)).is_some_and(|at| at <= cx.now);
+            if due { give_up(state, core, cx) } else { state.handle(core, cx, Signal::Timeout) }
+        }
+        Signal::Request(Request { payloads: Err(error), .. }) => match state.into_sa() {
+            Some(sa) => refuse_unparsed(core, cx, sa, &error),
+            None => State::Gone,
+        },
+        Signal::Request(Request { spi, exchange: Exchange::Informational, payloads: Ok(payloads) }) => {
+            informational_in_login(state, core, cx, spi, &payloads)
+        }
+        Signal::Request(request) if request.exchange != Exchange::IkeAuth => match state.into_sa() {
+            Some(sa) => {
+                let cause = format!("the peer sent exchange type {} before it was authenticated", request.exchange.id());
+                core.refuse(cx, sa, notify::INVALID_SYNTAX, Fault::PeerMisbehaved, cause)
+            }
+            None => State::Gone,
+        },
+        signal => state.handle(core, cx, signal),
+    }
+}
+
+/// The peer fell silent, or the login takes too long.
+fn give_up(state: State, core: &mut Core, cx: &mut Shared) -> State {
+    let waits_for_peer = state.step().is_some_and(Step::expects_peer);
+    let seconds = cx.now.saturating_duration_since(core.heard).as_secs();
+    let (fault, cause) = if waits_for_peer {
+        let cause = format!("the peer has been silent for {seconds} s; the last thing that came from it was {}", core.last_seen);
+        (Fault::Silence, cause)
+    } else {
+        let what = if matches!(state, State::AwaitEap(_)) { "the authentication server" } else { "a key operation of this gateway" };
+        (Fault::Dependency, format!("{what} gave no answer in {seconds} s, within the time allowed for a login"))
+    };
+    let sa = state.into_sa().filter(IkeSa::is_busy);
+    let notify = sa.is_some().then_some(notify::AUTHENTICATION_FAILED);
+    let failure = core.failure(fault, notify, cause);
+    match sa {
+        Some(sa) => core.refuse_with(cx, sa, vec![Payload::Notify(Notify::new(notify::AUTHENTICATION_FAILED, []))], failure),
+        None => {
+            core.end(cx, CloseReason::Failed, Some(failure));
+            State::Gone
+        }
+    }
+}
+
+fn refuse_unparsed(core: &mut Core, cx: &mut Shared, sa: IkeSa, error: &ParseError) -> State {
+    let notify = parse_notify(error);
+    let failure = core.failure(Fault::Malformed, Some(notify.kind), error.to_string());
+    core.refuse_with(cx, sa, vec![Payload::Notify(notify)], failure)
+}
+
+/// What a message that does not parse is answered with.
+pub(crate) fn parse_notify(error: &ParseError) -> Notify {
+    match error {
+        ParseError::UnsupportedCritical(kind) => Notify::new(notify::UNSUPPORTED_CRITICAL_PAYLOAD, [*kind]),
+        ParseError::Malformed(_) | ParseError::MajorVersion(_) => Notify::new(notify::INVALID_SYNTAX, []),
+    }
+}
+
+fn informational_in_login(mut state: State, core: &mut Core, cx: &mut Shared, spi: Spi, payloads: &Payloads) -> State {
+    if let Some(sa) = state.step_mut().and_then(|step| step.sa(spi)) {
+        core.respond(cx, sa, &[]);
+    }
+    let deleted = payloads.deletes().any(|delete| *delete == Delete::Ike);
+    let error = payloads.error();
+    if !deleted && error.is_none() {
+        return state;
+    }
+    let words = error.map_or_else(|| "a DELETE".to_owned(), notify_text);
+    let failure = core.failure(Fault::PeerIncompatible, None, format!("the peer gave up the login with {words}"));
+    core.end(cx, CloseReason::Failed, Some(failure));
+    State::drain(cx, state.into_sa())
+}
+
+/// A notify in words; N(12345) with its Windows error code.
+pub(crate) fn notify_text(notify: &Notify) -> String {
+    if let Some(code) = notify.win32_code() {
+        return format!("Windows error {code}");
+    }
+    notify::name(notify.kind).map_or_else(|| format!("notify {}", notify.kind), str::to_owned)
+}

@@ -1,0 +1,308 @@
+//! One IKE SA: its SPIs, keys, and both windows of message IDs (RFC 7296 sections 2.1 to 2.3), of size 1.
+use crate::api::{Counters, Timers};
+use crate::keys::IkeKeys;
+use crate::wire::{Exchange, Flags, FragmentError, Header, OpenError, Opened, ParseError, Payload, Payloads, Reassembly, Spi};
+use crate::wire::{Fragment, protect, protect_fragments, unprotect};
+use crypto::cipher::{Opener, Sealer};
+use std::time::{Duration, Instant};
+
+/// Longest IKE message in one datagram once fragmentation is agreed: an IPv6 packet of 1280 bytes with UDP and non-ESP marker.
+pub(crate) const MAX_MESSAGE: usize = 1228;
+
+/// A request on its way to the peer.
+#[derive(Debug)]
+pub(crate) struct Retransmit {
+    pub datagrams: Vec<Vec<u8>>,
+    due: Instant,
+    wait: Duration,
+    left: u32,
+}
+
+/// What the timer of a request asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    NotYet,
+    SendAgain,
+    GiveUp,
+}
+
+impl Retransmit {
+    pub(crate) fn new(datagrams: Vec<Vec<u8>>, now: Instant, timers: &Timers) -> Self {
+        Self::limited(datagrams, now, timers, timers.retransmit_tries)
+    }
+
+    pub(crate) fn limited(datagrams: Vec<Vec<u8>>, now: Instant, timers: &Timers, tries: u32) -> Self {
+        let wait = timers.retransmit_initial;
+        Self { datagrams, due: now + wait, wait, left: tries }
+    }
+
+    pub(crate) fn due(&self) -> Instant {
+        self.due
+    }
+
+    pub(crate) fn expire(&mut self, now: Instant) -> Expiry {
+        if now < self.due {
+            return Expiry::NotYet;
+        }
+        let Some(left) = self.left.checked_sub(1) else { return Expiry::GiveUp };
+        self.left = left;
+        self.wait = self.wait.saturating_mul(2);
+        self.due = now + self.wait;
+        Expiry::SendAgain
+    }
+}
+
+struct Pending {
+    id: u32,
+    exchange: Exchange,
+    retransmit: Retransmit,
+}
+
+/// What a datagram turned out to be.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    /// Dropped and counted, or a fragment of more to come.
+    Nothing,
+    /// The last request again: here is the answer it got.
+    Repeat(Vec<Vec<u8>>),
+    /// A new request; it must be answered with [`IkeSa::respond`].
+    Request(Exchange, Result<Payloads, ParseError>),
+    /// The answer to our request.
+    Response(Result<Payloads, ParseError>),
+}
+
+pub(crate) struct IkeSa {
+    pub spi_i: Spi,
+    pub spi_r: Spi,
+    /// We initiated this IKE SA (or its rekey).
+    pub initiator: bool,
+    pub keys: IkeKeys,
+    sealer: Sealer,
+    opener: Opener,
+    /// Makes the IVs; every sealed datagram takes one.
+    counter: u64,
+    fragment: bool,
+    /// Message ID of the peer's next request.
+    expected: u32,
+    /// That request is here and is being worked on.
+    busy: Option<Exchange>,
+    /// Answer to the request before.
+    answered: Option<Vec<Vec<u8>>>,
+    requests: Reassembly,
+    /// Message ID of our next request.
+    next: u32,
+    pending: Option<Pending>,
+    responses: Reassembly,
+}
+
+impl std::fmt::Debug for IkeSa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IkeSa({}_i {}_r)", self.spi_i, self.spi_r)
+    }
+}
+
+impl IkeSa {
+    /// `first_id` is the message ID that both sides use next: 1 after IKE_SA_INIT, 0 after a rekey.
+    pub(crate) fn new(keys: IkeKeys, spi_i: Spi, spi_r: Spi, initiator: bool, fragment: bool, first_id: u32) -> Self {
+        let (sealer, opener) = keys.ciphers(initiator);
+        Self {
+            spi_i,
+            spi_r,
+            initiator,
+            keys,
+            sealer,
+            opener,
+            counter: 1,
+            fragment,
+            expected: first_id,
+            busy: None,
+            answered: None,
+            requests: Reassembly::default(),
+            next: first_id,
+            pending: None,
+            responses: Reassembly::default(),
+        }
+    }
+
+    pub(crate) fn own_spi(&self) -> Spi {
+        if self.initiator { self.spi_i } else { self.spi_r }
+    }
+
+    pub(crate) fn fragments(&self) -> bool {
+        self.fragment
+    }
+
+    /// SK_p of ours.
+    pub(crate) fn own_sk_p(&self) -> &[u8] {
+        if self.initiator { &self.keys.pi } else { &self.keys.pr }
+    }
+
+    pub(crate) fn peer_sk_p(&self) -> &[u8] {
+        if self.initiator { &self.keys.pr } else { &self.keys.pi }
+    }
+
+    /// A request of the peer waits for its answer.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.is_some()
+    }
+
+    /// A request of ours waits for its answer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    pub(crate) fn retransmit_due(&self) -> Option<Instant> {
+        self.pending.as_ref().map(|pending| pending.retransmit.due())
+    }
+
+    /// The datagrams to send again, or `Err` when the peer has been silent through all tries.
+    pub(crate) fn retransmit(&mut self, now: Instant) -> Result<Vec<Vec<u8>>, PeerSilent> {
+        let Some(pending) = &mut self.pending else { return Ok(Vec::new()) };
+        match pending.retransmit.expire(now) {
+            Expiry::NotYet => Ok(Vec::new()),
+            Expiry::SendAgain => Ok(pending.retransmit.datagrams.clone()),
+            Expiry::GiveUp => Err(PeerSilent),
+        }
+    }
+
+    pub(crate) fn receive(&mut self, header: &Header, datagram: &[u8], counters: &mut Counters) -> Inbound {
+        if (header.initiator_spi, header.responder_spi) != (self.spi_i, self.spi_r) {
+            counters.unknown_spi += 1;
+            return Inbound::Nothing;
+        }
+        if header.flags.initiator == self.initiator {
+            counters.malformed += 1;
+            return Inbound::Nothing;
+        }
+        if header.flags.response {
+            self.receive_response(header, datagram, counters)
+        } else {
+            self.receive_request(header, datagram, counters)
+        }
+    }
+
+    /// Answers the request in progress. The datagrams are kept for retransmissions of it.
+    pub(crate) fn respond(&mut self, payloads: &[Payload]) -> Vec<Vec<u8>> {
+        let exchange = self.busy.take().unwrap_or(Exchange::Informational);
+        let datagrams = self.seal(exchange, true, self.expected, payloads);
+        self.expected = self.expected.saturating_add(1);
+        self.answered = Some(datagrams.clone());
+        datagrams
+    }
+
+    /// A request of ours, to be sent now. None must be waiting.
+    pub(crate) fn request(&mut self, exchange: Exchange, payloads: &[Payload], now: Instant, timers: &Timers, tries: u32) -> Vec<Vec<u8>> {
+        let id = self.next;
+        self.next = self.next.saturating_add(1);
+        let datagrams = self.seal(exchange, false, id, payloads);
+        let retransmit = Retransmit::limited(datagrams.clone(), now, timers, tries);
+        self.pending = Some(Pending { id, exchange, retransmit });
+        self.responses = Reassembly::default();
+        datagrams
+    }
+
+    fn seal(&mut self, exchange: Exchange, response: bool, id: u32, payloads: &[Payload]) -> Vec<Vec<u8>> {
+        let flags = Flags { initiator: self.initiator, response, version: false };
+        let header = Header::new(self.spi_i, self.spi_r, exchange, flags, id);
+        if self.fragment {
+            return protect_fragments(&header, payloads, &self.sealer, &mut self.counter, MAX_MESSAGE);
+        }
+        let counter = self.counter;
+        self.counter += 1;
+        vec![protect(&header, payloads, &self.sealer, counter)]
+    }
+
+    fn receive_request(&mut self, header: &Header, datagram: &[u8], counters: &mut Counters) -> Inbound {
+        let id = header.message_id;
+        if id.checked_add(1) == Some(self.expected) && self.answered.is_some() {
+            return self.receive_repeated(datagram, counters);
+        }
+        if id < self.expected || (id == self.expected && self.busy.is_some()) {
+            counters.replayed += 1;
+            return Inbound::Nothing;
+        }
+        if id > self.expected {
+            counters.out_of_window += 1;
+            return Inbound::Nothing;
+        }
+        match open(&self.opener, datagram, &mut self.requests, counters) {
+            Some(payloads) => {
+                self.busy = Some(header.exchange);
+                self.requests = Reassembly::default();
+                Inbound::Request(header.exchange, payloads)
+            }
+            None => Inbound::Nothing,
+        }
+    }
+
+    /// A request that was answered: the same answer goes out, whatever the request says this time. Of a fragmented one only the first
+    /// fragment is answered (RFC 7383 section 2.6.1).
+    fn receive_repeated(&mut self, datagram: &[u8], counters: &mut Counters) -> Inbound {
+        match unprotect(datagram, &self.opener) {
+            Ok(Opened::Fragment(Fragment { number, .. })) if number != 1 => Inbound::Nothing,
+            Ok(_) | Err(OpenError::Authentic(_)) => {
+                counters.retransmits_answered += 1;
+                self.answered.clone().map_or(Inbound::Nothing, Inbound::Repeat)
+            }
+            Err(error) => {
+                count(error, counters);
+                Inbound::Nothing
+            }
+        }
+    }
+
+    fn receive_response(&mut self, header: &Header, datagram: &[u8], counters: &mut Counters) -> Inbound {
+        let Some(pending) = &self.pending else {
+            counters.replayed += 1;
+            return Inbound::Nothing;
+        };
+        if header.message_id != pending.id || header.exchange != pending.exchange {
+            counters.replayed += 1;
+            return Inbound::Nothing;
+        }
+        match open(&self.opener, datagram, &mut self.responses, counters) {
+            Some(payloads) => {
+                self.pending = None;
+                Inbound::Response(payloads)
+            }
+            None => Inbound::Nothing,
+        }
+    }
+}
+
+/// Every try went unanswered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PeerSilent;
+
+/// The payloads, once whole and verified.
+fn open(opener: &Opener, datagram: &[u8], assembly: &mut Reassembly, counters: &mut Counters) -> Option<Result<Payloads, ParseError>> {
+    match unprotect(datagram, opener) {
+        Ok(Opened::Message(payloads)) => Some(Ok(payloads)),
+        Ok(Opened::Fragment(fragment)) => match assembly.insert(fragment) {
+            Ok(payloads) => payloads.map(Ok),
+            Err(FragmentError::Authentic(error)) => {
+                counters.malformed += 1;
+                Some(Err(error))
+            }
+            Err(FragmentError::Unfit { .. } | FragmentError::TooLarge) => {
+                counters.malformed += 1;
+                None
+            }
+        },
+        Err(OpenError::Authentic(error)) => {
+            counters.malformed += 1;
+            Some(Err(error))
+        }
+        Err(error) => {
+            count(error, counters);
+            None
+        }
+    }
+}
+
+fn count(error: OpenError, counters: &mut Counters) {
+    match error {
+        OpenError::Forged => counters.forged += 1,
+        OpenError::Unverified(_) | OpenError::NotProtected | OpenError::Authentic(_) => counters.malformed += 1,
+    }
+}
