@@ -1,0 +1,81 @@
+mod login;
+
+use sim::{HostId, Sim, initiator, responder};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+pub(crate) const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+
+/// A gateway and a client that has not dialled yet.
+pub(crate) struct Pair {
+    pub(crate) sim: Sim,
+    pub(crate) gateway: HostId,
+    pub(crate) client: HostId,
+}
+
+impl Pair {
+    pub(crate) fn new(seed: u64, config: ike::ResponderConfig) -> Self {
+        let mut sim = Sim::new(seed);
+        let gateway = sim.add(&[GATEWAY], Some(config));
+        let client = sim.add(&[CLIENT], None);
+        Self { sim, gateway, client }
+    }
+
+    pub(crate) fn default() -> Self {
+        Self::new(1, responder())
+    }
+
+    pub(crate) fn dial(&mut self, config: ike::InitiatorConfig) -> &mut Self {
+        self.sim.connect(self.client, config);
+        let (gateway, client) = (self.gateway, self.client);
+        self.sim.run_until(Duration::from_secs(200), |sim| {
+            let settled = |host: HostId| !sim.host(host).established().is_empty() || !sim.host(host).closed().is_empty();
+            settled(gateway) && settled(client)
+        });
+        self
+    }
+
+    /// Dials with EAP and comes up.
+    pub(crate) fn up() -> Self {
+        let mut pair = Self::default();
+        pair.dial(initiator(CLIENT, GATEWAY)).assert_up();
+        pair
+    }
+
+    pub(crate) fn gateway(&self) -> &sim::Host {
+        self.sim.host(self.gateway)
+    }
+
+    pub(crate) fn client(&self) -> &sim::Host {
+        self.sim.host(self.client)
+    }
+
+    /// Both sides are up, and every Child SA of one is that of the other with the same keys.
+    #[track_caller]
+    pub(crate) fn assert_up(&self) {
+        assert_eq!(self.gateway().failure(), None);
+        assert_eq!(self.client().failure(), None);
+        assert_eq!(self.gateway().endpoint.sessions(), (0, 1), "{:?}", self.gateway().events);
+        assert_eq!(self.client().endpoint.sessions(), (0, 1), "{:?}", self.client().events);
+        assert_children(self.gateway(), self.client());
+    }
+}
+
+/// Each side's sending Child SA is one that the other receives on, keyed alike.
+#[track_caller]
+pub(crate) fn assert_children(gateway: &sim::Host, client: &sim::Host) {
+    assert_eq!(gateway.outbound.len(), 1, "the gateway sends on one child");
+    assert_eq!(client.outbound.len(), 1, "the client sends on one child");
+    for (sender, receiver) in [(gateway, client), (client, gateway)] {
+        for spi_in in sender.outbound.values() {
+            let sending = &sender.children[spi_in];
+            let receiving = receiver.children.get(&sending.spi_out).expect("the other side receives on it");
+            assert_eq!(*sending.key_out.encryption, *receiving.key_in.encryption);
+            assert_eq!(*sending.key_out.integrity, *receiving.key_in.integrity);
+            assert_eq!(sending.suite, receiving.suite);
+            assert_eq!(sending.local, receiving.remote);
+            assert_eq!(sending.encapsulate, receiving.encapsulate);
+        }
+    }
+}

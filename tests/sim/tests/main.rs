@@ -1,0 +1,2 @@
+//! The cases, in one binary.
+mod cases;
