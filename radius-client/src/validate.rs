@@ -3,7 +3,6 @@ use crate::api::Counters;
 use crate::attributes::number;
 use crate::codec::{Packet, code};
 use crypto::constant_time_eq;
-use std::fmt;
 use std::net::SocketAddr;
 
 /// What a line to a server carries.
@@ -116,14 +115,5 @@ impl Counters {
         ];
         let words: Vec<_> = reasons.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}")).collect();
         if words.is_empty() { "none".into() } else { words.join(", ") }
-    }
-}
-
-impl fmt::Display for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Authentication => "authentication",
-            Self::Accounting => "accounting",
-        })
     }
 }

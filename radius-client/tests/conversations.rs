@@ -1,4 +1,5 @@
 //! Rounds, retransmission, failover: one step at a time.
+#![allow(clippy::unwrap_used)]
 mod common;
 use common::*;
 use radius_client::*;

@@ -1,4 +1,5 @@
 //! What the client believes, and what it makes of it.
+#![allow(clippy::unwrap_used)]
 mod common;
 use common::*;
 use radius_client::*;

@@ -1,4 +1,5 @@
 //! What the client sends.
+#![allow(clippy::unwrap_used)]
 mod common;
 use common::*;
 use proptest::prelude::*;

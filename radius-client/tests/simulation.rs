@@ -1,4 +1,5 @@
 //! Many conversations on virtual time over a network that loses, doubles and reorders, with slow and dead servers.
+#![allow(clippy::unwrap_used)]
 mod common;
 use common::*;
 use crypto::{Random, SeededRandom};
@@ -199,7 +200,9 @@ fn address(last: u8) -> SocketAddr {
 }
 
 fn world(seed: u64, servers: Vec<Nps>, lost: u32, tries: u32) -> World {
-    let configured = (1..=servers.len() as u8).map(|last| Server { tries, ..server(&format!("nps{last}"), last) }).collect();
+    let configured = (1..=servers.len() as u8)
+        .map(|last| Server { tries, retransmit_initial: Duration::from_millis(500), ..server(&format!("nps{last}"), last) })
+        .collect();
     let client = Client::new(configured, Box::new(SeededRandom::new(seed)));
     let network = Network { random: SeededRandom::new(seed ^ 0xff), lost, doubled: 100, delay: 400 };
     World::new(client, network, (1..).map(address).zip(servers).collect())
@@ -215,7 +218,7 @@ fn begin(world: &mut World, count: u64, apart: Duration) {
 #[test]
 fn a_bad_network() {
     for seed in 0..10 {
-        let mut world = world(seed, vec![Nps::default(), Nps::default()], 200, 8);
+        let mut world = world(seed, vec![Nps::default(), Nps::default()], 150, 8);
         begin(&mut world, 300, Duration::from_millis(20));
         world.run();
         assert!(world.open.is_empty());

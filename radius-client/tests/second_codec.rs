@@ -1,0 +1,82 @@
+//! Requests and replies across an independent implementation of the attributes (crate `radius`).
+#![allow(clippy::unwrap_used)]
+mod common;
+use common::*;
+use radius::core::code::Code;
+use radius::core::packet::Packet;
+use radius::core::{rfc2865, rfc2866, rfc2868, rfc2869};
+use radius_client::*;
+use std::time::Duration;
+
+#[test]
+fn it_reads_our_access_request() {
+    let mut client = client(vec![server("nps1", 1)]);
+    client.handle(start(), ask(1, 1, &eap_packet(2, 1, &[26; 300])));
+    let request = only_sent(&drain(&mut client));
+    assert!(Packet::is_authentic_request(&request.bytes, SECRET));
+    let packet = Packet::decode(&request.bytes, SECRET).unwrap();
+    assert_eq!(packet.get_code(), Code::AccessRequest);
+    assert_eq!(rfc2865::lookup_user_name(&packet).unwrap().unwrap(), "EXAMPLE\\alice");
+    assert_eq!(rfc2865::lookup_nas_ip_address(&packet).unwrap().unwrap(), std::net::Ipv4Addr::new(198, 51, 100, 1));
+    assert_eq!(rfc2865::lookup_nas_identifier(&packet).unwrap().unwrap(), "vpn.example.test");
+    assert_eq!(rfc2865::lookup_nas_port(&packet).unwrap().unwrap(), 42);
+    assert_eq!(rfc2865::lookup_nas_port_type(&packet).unwrap().unwrap(), rfc2865::NAS_PORT_TYPE_VIRTUAL);
+    assert_eq!(rfc2865::lookup_service_type(&packet).unwrap().unwrap(), rfc2865::SERVICE_TYPE_FRAMED_USER);
+    assert_eq!(rfc2865::lookup_framed_protocol(&packet).unwrap().unwrap(), rfc2865::FRAMED_PROTOCOL_PPP);
+    assert_eq!(rfc2865::lookup_framed_mtu(&packet).unwrap().unwrap(), 1344);
+    assert_eq!(rfc2865::lookup_called_station_id(&packet).unwrap().unwrap(), "198.51.100.1");
+    assert_eq!(rfc2865::lookup_calling_station_id(&packet).unwrap().unwrap(), "203.0.113.9");
+    assert_eq!(rfc2866::lookup_acct_session_id(&packet).unwrap().unwrap(), "00c0ffee-17");
+    // That crate expects a tagged number in five bytes; RFC 2868 section 3.1 puts tag and value into four. The addresses need no tag.
+    let (client_address, tag) = rfc2868::lookup_tunnel_client_endpoint(&packet).unwrap().unwrap();
+    assert_eq!((client_address.as_str(), tag.is_none()), ("203.0.113.9", true));
+    assert_eq!(rfc2869::lookup_eap_message(&packet).unwrap(), eap_packet(2, 1, &[26; 300]));
+}
+
+#[test]
+fn it_reads_our_accounting_request_and_we_its_response() {
+    let record = AccountingRecord {
+        status: AccountingStatus::Stop,
+        user_name: b"alice".to_vec(),
+        nas: nas(),
+        framed_ip: Some([10, 0, 0, 7].into()),
+        framed_ipv6: None,
+        class: vec![vec![1, 0, 2], vec![3]],
+        session_time: Duration::from_secs(61),
+        input_octets: (3 << 32) + 4,
+        output_octets: 5,
+        input_packets: 6,
+        output_packets: 7,
+        terminate_cause: Some(TerminateCause::LostCarrier),
+        event_timestamp: 1,
+        server: None,
+    };
+    let mut client = client(vec![server("nps1", 1)]);
+    client.handle(start(), Input::Accounting { ticket: Ticket(1), record: Box::new(record) });
+    let request = only_sent(&drain(&mut client));
+    assert!(Packet::is_authentic_request(&request.bytes, SECRET));
+    let packet = Packet::decode(&request.bytes, SECRET).unwrap();
+    assert_eq!(rfc2866::lookup_acct_status_type(&packet).unwrap().unwrap(), rfc2866::ACCT_STATUS_TYPE_STOP);
+    assert_eq!(rfc2866::lookup_acct_input_octets(&packet).unwrap().unwrap(), 4);
+    assert_eq!(rfc2869::lookup_acct_input_gigawords(&packet).unwrap().unwrap(), 3);
+    assert_eq!(rfc2866::lookup_acct_session_time(&packet).unwrap().unwrap(), 61);
+    assert_eq!(rfc2866::lookup_acct_terminate_cause(&packet).unwrap().unwrap(), rfc2866::ACCT_TERMINATE_CAUSE_LOST_CARRIER);
+    assert_eq!(rfc2865::lookup_framed_ip_address(&packet).unwrap().unwrap(), std::net::Ipv4Addr::new(10, 0, 0, 7));
+    assert_eq!(rfc2865::lookup_all_class(&packet), [vec![1, 0, 2], vec![3]]);
+    let response = packet.make_response_packet(Code::AccountingResponse).encode().unwrap();
+    client.handle(start(), request.datagram(response));
+    assert!(matches!(&drain(&mut client)[..], [Output::Accounting { ticket: Ticket(1), outcome: Ok(name) }] if name == "nps1"));
+}
+
+#[test]
+fn we_read_its_access_reject() {
+    let lenient = Server { require_message_authenticator: false, ..server("nps1", 1) };
+    let mut client = client(vec![lenient]);
+    client.handle(start(), ask(1, 1, &eap_packet(2, 1, &[26])));
+    let request = only_sent(&drain(&mut client));
+    let mut packet = Packet::decode(&request.bytes, SECRET).unwrap().make_response_packet(Code::AccessReject);
+    rfc2865::add_reply_message(&mut packet, "no policy");
+    client.handle(start(), request.datagram(packet.encode().unwrap()));
+    let outcome = outcomes(drain(&mut client)).remove(0).1;
+    assert!(matches!(outcome, EapOutcome::Reject { reply_message: Some(text), .. } if text == "no policy"));
+}
