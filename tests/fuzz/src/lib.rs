@@ -1,0 +1,43 @@
+//! Fuzz targets: each takes arbitrary bytes, drives a parser or machine with them, and panics when a promise is broken. `libfuzzer/`
+//! searches for bytes that do; `corpus/` keeps what it found worth keeping, and the test of this crate replays it on a stable toolchain.
+#![forbid(unsafe_code)]
+
+mod ike_message;
+mod ike_protected;
+mod radius;
+
+pub use ike_message::ike_message;
+pub use ike_protected::ike_protected;
+pub use radius::radius_packet;
+
+/// A target by name.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets; a target's corpus is the folder of its name.
+pub const TARGETS: [Target; 5] = [
+    ("certificate", certificate),
+    ("eap_packet", eap_packet),
+    ("ike_message", ike_message),
+    ("ike_protected", ike_protected),
+    ("radius_packet", radius_packet),
+];
+
+/// An EAP packet from a client or a RADIUS server: what parses comes out of `build` again.
+pub fn eap_packet(data: &[u8]) {
+    let Ok(packet) = eap::Packet::parse(data) else { return };
+    let _ = format!("{packet:?}");
+    assert!(packet.identity().is_none() || packet.nak().is_none());
+    if let Some(method) = packet.method() {
+        assert_eq!(eap::build(packet.code(), packet.identifier(), method, packet.data()), data);
+    }
+}
+
+/// A client's certificate, as CERT carries it.
+pub fn certificate(data: &[u8]) {
+    let Ok(certificate) = pki::Certificate::from_der(data) else { return };
+    assert_eq!(certificate.der, data);
+    let _ = certificate.spki_sha1();
+    assert!(!certificate.subject.chars().any(char::is_control), "control characters in a subject that is logged");
+    let anchors = pki::TrustAnchors::new(vec![certificate.clone()]);
+    let _ = anchors.verify(&certificate, std::slice::from_ref(&certificate), pki::Purpose::Client, None, 1_700_000_000);
+}
