@@ -5,11 +5,13 @@ mod answers;
 mod certificates;
 mod fixture;
 mod net;
+mod script;
 
 pub use answers::{Answers, Eap, Peer};
 pub use certificates::{KeyKind, authority, client_credential, server_credential};
 pub use fixture::{ciphers, initiator, responder, timers};
 pub use net::{Faults, Host, HostId, Nat, Sim, Verdict};
+pub use script::Script;
 
 /// The MSK that every EAP conversation of the simulation makes.
 pub const MSK: [u8; 64] = [0x5a; 64];

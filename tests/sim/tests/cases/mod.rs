@@ -1,4 +1,5 @@
 mod login;
+mod suites;
 
 use sim::{HostId, Sim, initiator, responder};
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,0 +1,109 @@
+//! Every combination of protection, PRF and group, and what happens when there is no common one.
+use super::{CLIENT, GATEWAY, Pair};
+use crypto::cipher::{Encryption, Integrity, Suite};
+use crypto::dh::Group;
+use crypto::prf::Prf;
+use ike::{CipherPolicy, Event, Fault, InitiatorConfig, Stage};
+use sim::{ciphers, initiator, responder};
+
+const PRFS: [Prf; 4] = [Prf::HmacSha1, Prf::HmacSha256, Prf::HmacSha384, Prf::HmacSha512];
+const GROUPS: [Group; 8] = [
+    Group::Modp1024,
+    Group::Modp2048,
+    Group::Modp3072,
+    Group::Modp4096,
+    Group::EcpP256,
+    Group::EcpP384,
+    Group::EcpP521,
+    Group::Curve25519,
+];
+
+fn suites() -> Vec<Suite> {
+    let integrities = [Integrity::HmacSha1_96, Integrity::HmacSha256_128, Integrity::HmacSha384_192, Integrity::HmacSha512_256];
+    let aead = [Encryption::AesGcm128, Encryption::AesGcm256, Encryption::ChaCha20Poly1305].map(|it| Suite::new(it, None).unwrap());
+    let cbc = [Encryption::AesCbc128, Encryption::AesCbc256];
+    let cbc = cbc.iter().flat_map(|it| integrities.map(|integrity| Suite::new(*it, Some(integrity)).unwrap()));
+    aead.into_iter().chain(cbc).collect()
+}
+
+fn dial(server: CipherPolicy, client: CipherPolicy) -> Pair {
+    let mut config = responder();
+    config.ciphers = server;
+    let mut pair = Pair::new(7, config);
+    pair.dial(InitiatorConfig { ciphers: client, ..initiator(CLIENT, GATEWAY) });
+    pair
+}
+
+/// Protection and PRF in all combinations with each other; the groups take turns, so that each meets each of the others often.
+#[test]
+fn all_combinations() {
+    let mut groups = GROUPS.iter().cycle();
+    for suite in suites() {
+        for prf in PRFS {
+            let group = *groups.next().unwrap();
+            let only = CipherPolicy { ike: vec![suite], prfs: vec![prf], groups: vec![group], esp: vec![suite], ..ciphers() };
+            let pair = dial(only.clone(), only);
+            pair.assert_up();
+            assert_eq!(pair.gateway().children.values().next().unwrap().suite.protection, suite);
+        }
+        // 44 combinations with 8 groups would pair each PRF with two groups only.
+        groups.next();
+    }
+}
+
+#[test]
+fn no_common_ike_proposal() {
+    let pair = dial(ciphers(), CipherPolicy { prfs: vec![Prf::HmacSha1], groups: vec![Group::Modp1024], ..ciphers() });
+    let failure = pair.gateway().failure().unwrap();
+    assert_eq!(failure.stage, Stage::SaInit);
+    assert_eq!((failure.fault, failure.notify), (Fault::PeerIncompatible, Some("NO_PROPOSAL_CHOSEN")));
+    assert!(failure.cause.contains("MODP_1024"), "{}", failure.cause);
+    let offered = pair.gateway().events.iter().find_map(|(_, event)| match event {
+        Event::IkeProposals { offered, accepted: None } => Some(offered.clone()),
+        _ => None,
+    });
+    assert_eq!(offered.map(|it| it.len()), Some(1));
+    assert!(pair.client().failure().unwrap().cause.contains("NO_PROPOSAL_CHOSEN"));
+    assert_eq!(pair.gateway().endpoint.sessions(), (0, 0));
+}
+
+#[test]
+fn no_common_esp_proposal() {
+    let cbc = Suite::new(Encryption::AesCbc128, Some(Integrity::HmacSha1_96)).unwrap();
+    let pair = dial(ciphers(), CipherPolicy { esp: vec![cbc], ..ciphers() });
+    let failure = pair.gateway().failure().unwrap();
+    assert_eq!((failure.stage, failure.notify), (Stage::ChildSa, Some("NO_PROPOSAL_CHOSEN")));
+    assert_eq!(pair.gateway().endpoint.sessions(), (0, 0));
+    assert_eq!(pair.client().endpoint.sessions(), (0, 0));
+}
+
+#[test]
+fn invalid_ke_payload_is_one_attempt() {
+    let server = CipherPolicy { groups: vec![Group::EcpP256], ..ciphers() };
+    let client = CipherPolicy { groups: vec![Group::Modp2048, Group::EcpP256], ..ciphers() };
+    let pair = dial(server, client);
+    pair.assert_up();
+    let started = pair.gateway().events.iter().filter(|(_, event)| matches!(event, Event::Started { .. })).count();
+    assert_eq!(started, 1);
+    assert!(pair.gateway().notes().contains("asked the client to come again"));
+}
+
+/// Windows may not come again; then the record says so.
+#[test]
+fn invalid_ke_payload_without_retry() {
+    let mut config = responder();
+    config.ciphers.groups = vec![Group::EcpP256];
+    let mut pair = Pair::new(7, config);
+    pair.sim.filter = Some({
+        let mut first = true;
+        Box::new(move |path, _| {
+            let pass = path.local.ip() == GATEWAY || std::mem::take(&mut first);
+            if pass { sim::Verdict::Pass } else { sim::Verdict::Drop }
+        })
+    });
+    let client = CipherPolicy { groups: vec![Group::Modp2048, Group::EcpP256], ..ciphers() };
+    pair.dial(InitiatorConfig { ciphers: client, ..initiator(CLIENT, GATEWAY) });
+    let failure = pair.gateway().failure().unwrap();
+    assert_eq!(failure.fault, Fault::Silence);
+    assert!(failure.cause.contains("did not come again"), "{}", failure.cause);
+}
