@@ -178,6 +178,16 @@ pub fn interface_index(name: &str) -> io::Result<u32> {
     Ok(index as u32)
 }
 
+/// The name of the interface with this index.
+pub fn interface_name(index: u32) -> io::Result<String> {
+    let socket = sys::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+    let mut argument = sys::interface_request("");
+    argument.ifr_ifru.ifru_ifindex = i32::try_from(index).unwrap_or(0);
+    // SAFETY: argument is an initialised ifreq, which SIOCGIFNAME reads and writes.
+    sys::check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFNAME as _, &raw mut argument) })?;
+    Ok(sys::interface_name(&argument))
+}
+
 /// The MTU of interface `name`, in bytes.
 pub fn interface_mtu(name: &str) -> io::Result<u32> {
     let request = interface_ioctl(name, libc::SIOCGIFMTU as _)?;

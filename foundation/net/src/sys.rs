@@ -100,3 +100,8 @@ pub(crate) fn interface_request(name: &str) -> libc::ifreq {
     }
     request
 }
+
+/// The name in an interface request that the kernel has filled in.
+pub(crate) fn interface_name(request: &libc::ifreq) -> String {
+    request.ifr_name.iter().take_while(|byte| **byte != 0).map(|byte| char::from(*byte as u8)).collect()
+}

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use libc::{c_int, c_short, c_uint, ifreq};
+use libc::{c_int, c_short, c_uint};
 
 use crate::error::last_errno;
 use crate::{IoError, link, sys};
@@ -245,11 +245,7 @@ fn attach(name: &str, flags: c_int) -> io::Result<(OwnedFd, String)> {
     request.ifr_ifru.ifru_flags = flags as c_short;
     // SAFETY: request is an initialised ifreq, which TUNSETIFF reads and writes.
     sys::check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) })?;
-    Ok((fd, given_name(&request)))
-}
-
-fn given_name(request: &ifreq) -> String {
-    request.ifr_name.iter().take_while(|byte| **byte != 0).map(|byte| char::from(*byte as u8)).collect()
+    Ok((fd, sys::interface_name(&request)))
 }
 
 /// Asks for the offloads, most first.

@@ -1,11 +1,14 @@
 //! One tunnel that carries traffic, with the gateway's own data plane in the client's role.
 
 use anyhow::{Context as _, bail};
-use evergate::dataplane::{self, Dataplane, DataplaneConfig, IkeDatagram, Keys, Role, Selector, TunnelSpec};
-use ike::{ChildKeys, ChildSa, Path, SessionId, TrafficSelector};
-use net::link::{Netlink, Prefix, Route};
+use evergate::dataplane::{Dataplane, DataplaneConfig, Role, TrafficCounters, Tunnel};
+use evergate::sockets::Datagram;
+use evergate::tunnels::{sink, spec};
+use ike::{ChildSa, SessionId, TrafficSelector};
+use net::link::{Netlink, Prefix, Route, interface_name};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -17,10 +20,8 @@ use crate::sockets::Port;
 
 /// IKE messages waiting for the control thread.
 const IKE_QUEUE: usize = 256;
-/// MTU of the path to the gateway, in bytes.
-const PATH_MTU: u16 = 1500;
-/// Most that an inner packet may have, in bytes: what other clients use, too.
-const INNER_MTU: u16 = 1400;
+/// MTU of the tunnel device, in bytes: what other clients use, too.
+const MTU: u16 = 1400;
 /// How long the DELETE at the end may take.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -36,11 +37,13 @@ struct Up {
     milliseconds: f64,
 }
 
-struct Tunnel<'a> {
+struct Connection<'a> {
     options: &'a options::Connect,
     driver: Driver,
     port: Port,
     plane: Dataplane,
+    device: String,
+    traffic: Arc<TrafficCounters>,
     started: Instant,
     /// Addresses and encapsulation of the first Child SA, once it is installed.
     installed: Option<(Vec<IpAddr>, bool)>,
@@ -51,40 +54,45 @@ struct Tunnel<'a> {
 pub async fn run(options: &options::Connect) -> anyhow::Result<()> {
     let profile = Profile::load(&options.login, !options.raw_esp)?;
     let local = profile.local();
-    let (ike_tx, mut messages) = mpsc::channel(IKE_QUEUE);
+    let (messages_tx, mut messages) = mpsc::channel(IKE_QUEUE);
     let config = DataplaneConfig {
         tun: options.tun.clone(),
-        listen: vec![SocketAddr::new(local, NAT_PORT)],
-        raw: if options.raw_esp { vec![local] } else { Vec::new() },
+        mtu: MTU,
         threads: options.threads,
-        ..DataplaneConfig::default()
+        addresses: vec![SocketAddr::new(local, NAT_PORT)],
+        // Known only after the login.
+        routes: Vec::new(),
+        own: Vec::new(),
     };
-    let mut tunnel = Tunnel {
+    let plane = Dataplane::start(&config, || sink(messages_tx.clone())).context("cannot start the data plane")?;
+    let mut connection = Connection {
         options,
         driver: Driver::new(Instant::now()),
         port: Port::ike(local).with_context(|| format!("cannot bind udp {local}:500"))?,
-        plane: Dataplane::start(config, ike_tx).context("cannot start the data plane")?,
+        device: interface_name(plane.device())?,
+        plane,
+        traffic: Arc::default(),
         started: Instant::now(),
         installed: None,
         session: None,
         over: false,
     };
-    tunnel.driver.connect(tunnel.started, &profile, 0);
-    tunnel.perform()?;
+    connection.driver.connect(connection.started, &profile, 0);
+    connection.perform()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    while !tunnel.over {
+    while !connection.over {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            done = tunnel.turn(&mut messages, None) => done?,
+            done = connection.turn(&mut messages, None) => done?,
         }
     }
-    tunnel.say_goodbye(&mut messages).await
+    connection.say_goodbye(&mut messages).await
 }
 
-impl Tunnel<'_> {
-    async fn turn(&mut self, messages: &mut mpsc::Receiver<IkeDatagram>, limit: Option<Instant>) -> anyhow::Result<()> {
+impl Connection<'_> {
+    async fn turn(&mut self, messages: &mut mpsc::Receiver<Datagram>, limit: Option<Instant>) -> anyhow::Result<()> {
         let patience = self.started + Duration::from_secs(self.options.timeout);
         let waiting = self.session.is_none();
         let tick = Instant::now() + Duration::from_secs(3600);
@@ -95,8 +103,7 @@ impl Tunnel<'_> {
                 self.driver.datagram(Instant::now(), path, message);
             }
             Some(datagram) = messages.recv() => {
-                let path = Path { local: datagram.path.local, remote: datagram.path.remote };
-                self.driver.datagram(Instant::now(), path, datagram.bytes);
+                self.driver.datagram(Instant::now(), datagram.path, datagram.message);
             }
             () = tokio::time::sleep_until(deadline.into()) => self.driver.timeout(Instant::now()),
         }
@@ -107,16 +114,14 @@ impl Tunnel<'_> {
     }
 
     fn perform(&mut self) -> anyhow::Result<()> {
-        let plane = self.plane.handle();
         while let Some(effect) = self.driver.poll_effect() {
             match effect {
-                // What is not sent is sent again when no answer comes.
-                Effect::Transmit { path, message } if path.local.port() == NAT_PORT => drop(plane.send_ike(plane_path(path), &message)),
+                Effect::Transmit { path, message } if path.local.port() == NAT_PORT => self.plane.send_ike(path, &message),
                 Effect::Transmit { path, message } => self.port.send(path, &message),
                 Effect::Install(child) => self.install(*child)?,
-                Effect::UseOutbound { session, spi_in } => plane.use_outbound(session.0, spi_in)?,
-                Effect::Remove { session, spi_in } => plane.remove(session.0, spi_in)?,
-                Effect::Repath { session, path, encapsulate } => plane.repath(session.0, plane_path(path), encapsulate)?,
+                Effect::UseOutbound { session, spi_in } => self.plane.use_outbound(session.0, spi_in),
+                Effect::Remove { session, spi_in } => self.plane.remove(session.0, spi_in),
+                Effect::Repath { session, path, encapsulate } => self.plane.repath(session.0, path, encapsulate),
                 Effect::Up { session, ike, esp, .. } => self.up(session, ike, esp)?,
                 Effect::Closed { reason, failure, .. } => {
                     self.over = true;
@@ -135,17 +140,14 @@ impl Tunnel<'_> {
             self.installed = Some((child.inner.clone(), child.encapsulate));
             self.configure(&child)?;
         }
-        self.plane.handle().install(tunnel_spec(child))?;
+        self.plane.install(&Arc::new(Tunnel::new(spec(child, Role::Client, MTU, self.traffic.clone()))?));
         Ok(())
     }
 
     /// Addresses and routes. The gateway itself stays reachable outside the tunnel.
     fn configure(&self, child: &ChildSa) -> anyhow::Result<()> {
-        let device = self.plane.interface().index;
-        let mtu = dataplane::inner_mtu(child.suite.protection, PATH_MTU, child.path.remote.is_ipv4(), child.encapsulate).min(INNER_MTU);
+        let device = self.plane.device();
         let mut netlink = Netlink::open()?;
-        netlink.set_mtu(device, u32::from(mtu))?;
-        netlink.set_up(device)?;
         for address in &child.inner {
             netlink.add_address(device, Prefix::host(*address)).with_context(|| format!("cannot add {address}"))?;
         }
@@ -163,7 +165,7 @@ impl Tunnel<'_> {
         self.session = Some(session);
         let (addresses, encapsulated) = self.installed.clone().context("the tunnel is up without a Child SA")?;
         let up = Up {
-            device: self.plane.interface().name,
+            device: self.device.clone(),
             addresses,
             server: self.options.login.server,
             ike,
@@ -174,7 +176,7 @@ impl Tunnel<'_> {
         print_line(&if self.options.login.json { serde_json::to_string(&up)? } else { text(&up) })
     }
 
-    async fn say_goodbye(&mut self, messages: &mut mpsc::Receiver<IkeDatagram>) -> anyhow::Result<()> {
+    async fn say_goodbye(&mut self, messages: &mut mpsc::Receiver<Datagram>) -> anyhow::Result<()> {
         let Some(session) = self.session else { return Ok(()) };
         let limit = Instant::now() + GOODBYE;
         self.driver.close(Instant::now(), session);
@@ -189,40 +191,6 @@ impl Tunnel<'_> {
 fn text(up: &Up) -> String {
     let addresses: Vec<String> = up.addresses.iter().map(ToString::to_string).collect();
     format!("up: {} on {}, {}, {}, after {:.0} ms", addresses.join(" "), up.device, up.ike, up.esp, up.milliseconds)
-}
-
-fn plane_path(path: Path) -> dataplane::Path {
-    dataplane::Path { local: path.local, remote: path.remote }
-}
-
-fn tunnel_spec(child: ChildSa) -> TunnelSpec {
-    TunnelSpec {
-        session: child.session.0,
-        spi_in: child.spi_in,
-        spi_out: child.spi_out,
-        suite: child.suite.protection,
-        esn: child.suite.esn,
-        key_in: keys(child.key_in),
-        key_out: keys(child.key_out),
-        path: plane_path(child.path),
-        encapsulate: child.encapsulate,
-        inner: child.inner,
-        local: child.local.iter().map(selector).collect(),
-        remote: child.remote.iter().map(selector).collect(),
-        mtu: u16::MAX,
-        path_mtu: PATH_MTU,
-        role: Role::Client,
-        outbound_ready: child.outbound_ready,
-    }
-}
-
-fn keys(keys: ChildKeys) -> Keys {
-    Keys { encryption: keys.encryption, integrity: keys.integrity }
-}
-
-fn selector(selector: &TrafficSelector) -> Selector {
-    let TrafficSelector { protocol, start_port, end_port, start, end } = *selector;
-    Selector { protocol, start_port, end_port, start, end }
 }
 
 /// The routes that send a selector's addresses into the tunnel. A full tunnel takes two halves, which win over the default route and leave

@@ -2,7 +2,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 
 use super::{in_namespace, prefix};
-use crate::link::{LocalAddress, Netlink, Route, forwarding_enabled, interface_index, interface_mtu};
+use crate::link::{LocalAddress, Netlink, Route, forwarding_enabled, interface_index, interface_mtu, interface_name};
 use crate::tun;
 use crate::udp::{UdpOptions, UdpSocket};
 
@@ -17,6 +17,8 @@ fn an_interface_gets_mtu_addresses_and_routes() {
     in_namespace(|| {
         let device = tun::open("evgtest0", 1).unwrap();
         assert_eq!(interface_index("evgtest0").unwrap(), device.index);
+        assert_eq!(interface_name(device.index).unwrap(), "evgtest0");
+        assert!(interface_name(9_999).is_err());
         let mut netlink = Netlink::open().unwrap();
         netlink.set_mtu(device.index, 1_380).unwrap();
         assert_eq!(interface_mtu("evgtest0").unwrap(), 1_380);
