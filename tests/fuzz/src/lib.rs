@@ -2,10 +2,12 @@
 //! searches for bytes that do; `corpus/` keeps what it found worth keeping, and the test of this crate replays it on a stable toolchain.
 #![forbid(unsafe_code)]
 
+mod ike_machine;
 mod ike_message;
 mod ike_protected;
 mod radius;
 
+pub use ike_machine::ike_machine;
 pub use ike_message::ike_message;
 pub use ike_protected::ike_protected;
 pub use radius::radius_packet;
@@ -14,9 +16,10 @@ pub use radius::radius_packet;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; a target's corpus is the folder of its name.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("certificate", certificate),
     ("eap_packet", eap_packet),
+    ("ike_machine", ike_machine),
     ("ike_message", ike_message),
     ("ike_protected", ike_protected),
     ("radius_packet", radius_packet),
