@@ -1,0 +1,88 @@
+//! Sockets and a clock for the RADIUS machine: as little as a test needs.
+use crypto::{SystemRandom, Zeroizing};
+use radius_client::{Client, Input, Output, Server, SocketId};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// The longest time one sleep may take, so that no answer waits for a timer.
+const TICK: Duration = Duration::from_millis(5);
+
+pub(crate) struct Shell {
+    pub(crate) client: Client,
+    sockets: BTreeMap<SocketId, (UdpSocket, SocketAddr)>,
+    /// Requests and repetitions as they left.
+    pub(crate) transmitted: Vec<Vec<u8>>,
+}
+
+/// The server on loopback.
+pub(crate) fn server(secret: &str) -> Server {
+    Server {
+        name: "freeradius".into(),
+        auth: ([127, 0, 0, 1], 1812).into(),
+        accounting: Some(([127, 0, 0, 1], 1813).into()),
+        secret: Zeroizing::new(secret.as_bytes().to_vec()),
+        source: None,
+        retransmit_initial: Duration::from_millis(500),
+        tries: 2,
+        timeout: Duration::from_secs(10),
+        require_message_authenticator: true,
+    }
+}
+
+impl Shell {
+    pub(crate) fn new(server: Server) -> Self {
+        Self { client: Client::new(vec![server], Box::new(SystemRandom)), sockets: BTreeMap::new(), transmitted: Vec::new() }
+    }
+
+    /// Gives `input` to the machine and turns until it has an outcome.
+    pub(crate) fn run(&mut self, input: Input) -> Output {
+        self.client.handle(Instant::now(), input);
+        let patience = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < patience {
+            while let Some(output) = self.client.poll_output() {
+                if let Some(outcome) = self.perform(output) {
+                    return outcome;
+                }
+            }
+            let input = self.receive().unwrap_or_else(|| {
+                std::thread::sleep(TICK);
+                Input::Timeout
+            });
+            self.client.handle(Instant::now(), input);
+        }
+        panic!("no outcome in 30 s");
+    }
+
+    fn perform(&mut self, output: Output) -> Option<Output> {
+        match output {
+            Output::Open { socket, peer, .. } => {
+                let opened = UdpSocket::bind("127.0.0.1:0").expect("a port");
+                opened.connect(peer).expect("a connected socket");
+                opened.set_nonblocking(true).expect("a socket that does not block");
+                self.sockets.insert(socket, (opened, peer));
+            }
+            Output::Close { socket } => {
+                self.sockets.remove(&socket);
+            }
+            Output::Transmit { socket, bytes, .. } => {
+                let (socket, _) = &self.sockets[&socket];
+                // A refused port shows in `receive`.
+                drop(socket.send(&bytes));
+                self.transmitted.push(bytes);
+            }
+            outcome => return Some(outcome),
+        }
+        None
+    }
+
+    fn receive(&self) -> Option<Input> {
+        let mut buffer = [0; 4097];
+        self.sockets.iter().find_map(|(&id, (socket, peer))| match socket.recv_from(&mut buffer) {
+            Ok((length, from)) => Some(Input::Datagram { socket: id, from, bytes: buffer[..length].to_vec() }),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Some(Input::Unreachable { socket: id, to: *peer }),
+            Err(_) => None,
+        })
+    }
+}
