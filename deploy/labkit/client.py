@@ -35,8 +35,8 @@ class Profile:
     fragmentation: str = "yes"
     mobike: str = "yes"
     liveness: str = "0s"
-    # `replace` announces INITIAL_CONTACT.
-    unique: str = "never"
+    # Announces INITIAL_CONTACT; strongSwan does so only where it sends IDr as well.
+    initial_contact: bool = False
     seconds: float = 20
 
     def but(self, **changes):
@@ -180,12 +180,11 @@ class Client:
             "dpd_delay": profile.liveness,
             "rekey_time": "0",
             "reauth_time": "0",
-            "unique": profile.unique,
+            "unique": "replace" if profile.initial_contact else "never",
             "keyingtries": "1",
             "send_certreq": "yes",
             "local": self._local(profile),
-            # A pattern is checked against the certificate, but not sent as IDr: as Windows does.
-            "remote": {"auth": "pubkey", "id": "*." + profile.server_name.partition(".")[2]},
+            "remote": {"auth": "pubkey", "id": profile.server_name if profile.initial_contact else _pattern(profile.server_name)},
             "children": {"net": child},
         }
 
@@ -196,6 +195,11 @@ class Client:
         if profile.method == "eap-tls":
             local["certs"] = [self.pki.cert(profile.certificate).read_bytes()]
         return local
+
+
+def _pattern(name):
+    """A pattern is checked against the certificate, but not sent as IDr: as Windows does."""
+    return "*." + name.partition(".")[2]
 
 
 def _children(sa):

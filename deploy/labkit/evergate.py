@@ -70,6 +70,10 @@ class Gateway:
 
     def start(self, config=None):
         self.write_config(config)
+        return self.restart()
+
+    def restart(self):
+        """Starts with the configuration that is there."""
         if not self.binary.exists():
             raise LabError(f"{self.binary} does not exist: build it with `cargo build --release -p evergate`")
         self.control_socket.unlink(missing_ok=True)

@@ -20,13 +20,21 @@ def wrong_password(world):
 
 @case("access")
 def unknown_user(world):
-    attempt = world.refused(Profile(user="mallory"), notify="AUTH_FAILED", stage="radius", cause="mallory")
+    attempt = world.refused(Profile(user="mallory"), notify=None, stage="radius", cause="mallory")
     check(attempt["user"] == "mallory", f"recorded user {attempt['user']}")
 
 
 @case("access")
+def radius_rejects_a_user_certificate(world):
+    profile = Profile(method="eap-tls", user="alice@example.test", certificate="other-machine")
+    attempt = world.refused(profile, notify=None, stage="radius", cause="freeradius.*rejects.*alice@example.test")
+    check(world.last.saw("EAP_FAILURE|EAP/FAIL"), "the client saw no EAP-Failure", world.last.log)
+    check(attempt["user"] == "alice@example.test", f"recorded user {attempt['user']}")
+
+
+@case("access")
 def client_distrusts_the_gateway(world):
-    world.refused(Profile(authority="other-ca"), notify=None, stage="ike_auth", cause="client")
+    world.refused(Profile(authority="other-ca"), notify=None, stage="ike_auth", cause="certificate")
     check(world.last.saw("no trusted RSA public key found|no trusted .* public key"), "another reason", world.last.log)
 
 
@@ -60,7 +68,7 @@ def no_common_esp_proposal(world):
 
 @case("access")
 def no_inner_address_wanted(world):
-    world.refused(Profile(addresses=()), notify="FAIL_CP_REQ", stage="address", cause="address")
+    world.refused(Profile(addresses=()), notify="FAIL_CP_REQ", stage="ike_auth", cause="address")
 
 
 @case("access")
@@ -105,7 +113,7 @@ def policy_denies(world):
 
 @case("policies")
 def no_policy_matches(world):
-    attempt = world.refused(Profile(user="bob"), notify="AUTH_FAILED", stage="policy", cause="no .*polic")
+    attempt = world.refused(Profile(user="bob"), notify="AUTH_FAILED", stage="policy", cause="none of 3 network policies")
     decision = " ".join(world.attempt(attempt["id"])["decision"])
     check(all(name in decision for name in ("no guests", "staff", "machines")), f"the record explains {decision!r}")
 

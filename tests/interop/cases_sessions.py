@@ -140,7 +140,7 @@ def accounting_tells_directions_apart(world):
     check(client.disconnect(), "no answer to DELETE")
     stop = world.accounting(session["attempt"], "Stop")
     sent, received = int(stop["Acct-Output-Octets"]), int(stop["Acct-Input-Octets"])
-    check(3_000_000 < sent < 3_300_000 and received < 300_000, f"{sent} octets to the client, {received} from it")
+    check(3_000_000 < sent < 4_500_000 and received < 300_000, f"{sent} octets to the client, {received} from it")
 
 
 @case("sessions")
@@ -168,7 +168,7 @@ def initial_contact_replaces_a_lost_session(world):
     client = world.login()
     old = world.session_of("alice")
     client.stop(hard=True)
-    client = world.login(Profile(unique="replace"))
+    client = world.login(Profile(initial_contact=True))
     check(world.last.saw(r"generating IKE_AUTH request 1 \[.*N\(INIT_CONTACT\)"), "the client announced no INITIAL_CONTACT", world.last.log)
     check(
         wait_until(lambda: [s["id"] for s in world.sessions()] != [] and old["id"] not in [s["id"] for s in world.sessions()], 5),
@@ -215,8 +215,9 @@ def a_client_that_vanished_is_noticed(world):
 
 @case("liveness")
 def a_client_that_is_only_quiet_stays(world):
+    """It answers the gateway's empty requests; without an answer it would be gone after 4.5 s."""
     client = world.login()
-    time.sleep(4)
+    time.sleep(7)
     check(client.session() is not None, "the session was dropped")
     world.session_of("alice")
     world.ping()
@@ -230,7 +231,7 @@ def sigterm_says_goodbye(world):
     check(status == 0, f"the gateway ended with {status}")
     check(wait_until(lambda: client.session() is None, 5), "the client was not told")
     check(world.accounting(session["attempt"], "Stop")["Acct-Terminate-Cause"] == "NAS-Reboot", "another terminate cause")
-    world.gateway.start()
+    world.gateway.restart()
     world.login()
 
 
