@@ -3,9 +3,7 @@ use crate::{KeyKind, authority, server_credential};
 use crypto::cipher::{Encryption, Suite};
 use crypto::dh::Group;
 use crypto::prf::Prf;
-use ike::{
-    CipherPolicy, ClientAuth, Identity, InitiatorAuth, InitiatorConfig, Limits, Path, ResponderConfig, Timers, TrafficSelector,
-};
+use ike::{CipherPolicy, ClientAuth, Identity, InitiatorAuth, InitiatorConfig, Limits, Path, ResponderConfig, Timers, TrafficSelector};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

@@ -80,6 +80,12 @@ pub struct Host {
     pub cancelled: usize,
 }
 
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("sessions", &self.endpoint.sessions()).finish_non_exhaustive()
+    }
+}
+
 impl Host {
     /// Reasons and failures of the sessions that ended.
     pub fn closed(&self) -> Vec<(SessionId, CloseReason, Option<Failure>)> {
@@ -137,6 +143,12 @@ pub struct Sim {
 
 /// Time on the wire without jitter.
 const LATENCY: Duration = Duration::from_millis(10);
+
+impl std::fmt::Debug for Sim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sim").field("elapsed", &self.elapsed()).finish_non_exhaustive()
+    }
+}
 
 impl Sim {
     pub fn new(seed: u64) -> Self {

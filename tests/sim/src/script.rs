@@ -34,6 +34,12 @@ pub struct Script {
     initiator: bool,
 }
 
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Script").field("next_id", &self.next_id).finish_non_exhaustive()
+    }
+}
+
 impl Script {
     pub fn new(gateway: HostId, local: SocketAddr, remote: SocketAddr, ciphers: CipherPolicy) -> Self {
         Self {
@@ -97,13 +103,8 @@ impl Script {
         let shared_secret = private.agree(&payloads.key_exchange().expect("KE").public).expect("a good public value");
         self.spi_r = answer.header.responder_spi;
         self.nonce_r = payloads.nonce().expect("a nonce").to_vec();
-        let seed = Seed {
-            shared_secret: &shared_secret,
-            nonce_i: &self.nonce_i,
-            nonce_r: &self.nonce_r,
-            spi_i: self.spi_i,
-            spi_r: self.spi_r,
-        };
+        let seed =
+            Seed { shared_secret: &shared_secret, nonce_i: &self.nonce_i, nonce_r: &self.nonce_r, spi_i: self.spi_i, spi_r: self.spi_r };
         self.take_keys(IkeKeys::derive(chosen.suite, seed), true);
     }
 

@@ -247,7 +247,7 @@ fn finish_ike(state: &mut Established, core: &mut Core, cx: &mut Shared, chosen:
         Payload::KeyExchange(KeyExchange { group: chosen.suite.group.id(), public: half.public }),
     ];
     core.respond(cx, &mut state.sa, &payloads);
-    state.replace_sa(cx, sa);
+    state.replace_sa(core, cx, sa);
     // What we had asked on the old one is of no interest any more.
     state.own = Own::Idle;
     core.event(cx, Event::Rekeyed { ike: true });

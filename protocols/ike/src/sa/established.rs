@@ -10,8 +10,11 @@ use crate::wire::{Delete, Exchange, Notify, Payload, Payloads, Spi, notify};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// How long a replaced IKE SA waits for the peer's DELETE.
-const OLD_SA: Duration = Duration::from_secs(60);
+/// How long a replaced IKE SA waits for the peer's DELETE: longer than anyone retransmits the rekey request that replaced it.
+const OLD_SA: Duration = Duration::from_secs(300);
+
+/// A peer that rekeys and never deletes holds no more than these.
+const MAX_OLD: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Established {
@@ -76,8 +79,12 @@ impl Established {
     }
 
     /// A new IKE SA takes over; the old one is kept until it is deleted.
-    pub(super) fn replace_sa(&mut self, cx: &mut Shared, sa: IkeSa) {
-        let old = std::mem::replace(&mut self.sa, sa);
+    pub(super) fn replace_sa(&mut self, core: &mut Core, cx: &mut Shared, sa: IkeSa) {
+        let mut old = std::mem::replace(&mut self.sa, sa);
+        old.abandon();
+        if self.old.len() >= MAX_OLD {
+            core.release_spi(cx, self.old.remove(0).sa.own_spi());
+        }
         self.old.push(OldSa { sa: old, until: cx.now + OLD_SA });
     }
 

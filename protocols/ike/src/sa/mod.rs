@@ -431,7 +431,10 @@ impl Session {
         };
         let signal = match sa.receive(header, message, &mut cx.counters) {
             Inbound::Nothing => return,
-            Inbound::Repeat(datagrams) => return cx.transmit_all(path, &datagrams),
+            Inbound::Repeat(datagrams) => {
+                self.core.heard = cx.now;
+                return cx.transmit_all(path, &datagrams);
+            }
             Inbound::Request(exchange, payloads) => {
                 self.core.reply_path = path;
                 Signal::Request(Request { spi, exchange, payloads })

@@ -314,7 +314,7 @@ fn complete(state: &mut Established, core: &mut Core, cx: &mut Shared, accepted:
             let seed = Seed { shared_secret: secret.unwrap_or_default(), nonce_i: &nonce_i, nonce_r: &nonce_r, spi_i, spi_r };
             let keys = state.sa.keys.rekey(chosen.suite, seed);
             let sa = IkeSa::new(keys, spi_i, spi_r, true, state.sa.fragments(), 0);
-            state.replace_sa(cx, sa);
+            state.replace_sa(core, cx, sa);
             if let Some(old) = state.old.last_mut() {
                 core.request(cx, &mut old.sa, Exchange::Informational, &[Payload::Delete(Delete::Ike)]);
             }

@@ -102,9 +102,11 @@ impl std::fmt::Debug for IkeSa {
 }
 
 impl IkeSa {
-    /// `first_id` is the message ID that both sides use next: 1 after IKE_SA_INIT, 0 after a rekey.
+    /// `first_id` is the message ID that the initiator uses next: 1 after IKE_SA_INIT, which was its request 0; 0 after a rekey. The
+    /// responder's first request is 0 in both cases: each side counts its own (RFC 7296 section 2.2).
     pub(crate) fn new(keys: IkeKeys, spi_i: Spi, spi_r: Spi, initiator: bool, fragment: bool, first_id: u32) -> Self {
         let (sealer, opener) = keys.ciphers(initiator);
+        let (next, expected) = if initiator { (first_id, 0) } else { (0, first_id) };
         Self {
             spi_i,
             spi_r,
@@ -114,11 +116,11 @@ impl IkeSa {
             opener,
             counter: 1,
             fragment,
-            expected: first_id,
+            expected,
             busy: None,
             answered: None,
             requests: Reassembly::default(),
-            next: first_id,
+            next,
             pending: None,
             responses: Reassembly::default(),
         }
@@ -149,6 +151,11 @@ impl IkeSa {
     /// A request of ours waits for its answer.
     pub(crate) fn is_waiting(&self) -> bool {
         self.pending.is_some()
+    }
+
+    /// Nobody wants the answer to our request any more.
+    pub(crate) fn abandon(&mut self) {
+        self.pending = None;
     }
 
     pub(crate) fn retransmit_due(&self) -> Option<Instant> {

@@ -43,7 +43,9 @@ fn certificates() {
         config.credentials = vec![server_credential(kind)];
         let mut pair = Pair::new(1, config);
         pair.dial(certificate_client(kind)).assert_up();
-        assert!(pair.gateway().events.iter().any(|(_, event)| matches!(event, Event::Established { user, .. } if user == "pc1.example.test")));
+        assert!(
+            pair.gateway().events.iter().any(|(_, event)| matches!(event, Event::Established { user, .. } if user == "pc1.example.test"))
+        );
     }
 }
 
@@ -201,9 +203,12 @@ fn the_record_tells_the_way() {
         })
         .collect();
     assert_eq!(stages, [Stage::SaInit, Stage::IkeAuth, Stage::Eap, Stage::Address, Stage::ChildSa, Stage::Up]);
-    assert!(pair.gateway().events.iter().any(
-        |(_, event)| matches!(event, Event::IkeProposals { accepted: Some(suite), .. } if suite.contains("AES_GCM_16_256"))
-    ));
+    assert!(
+        pair.gateway()
+            .events
+            .iter()
+            .any(|(_, event)| matches!(event, Event::IkeProposals { accepted: Some(suite), .. } if suite.contains("AES_GCM_16_256")))
+    );
 }
 
 #[test]

@@ -1,4 +1,8 @@
+mod hostile;
+mod limits;
 mod login;
+mod loss;
+mod sessions;
 mod suites;
 
 use sim::{HostId, Sim, initiator, responder};

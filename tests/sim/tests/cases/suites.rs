@@ -7,17 +7,6 @@ use ike::{CipherPolicy, Event, Fault, InitiatorConfig, Stage};
 use sim::{ciphers, initiator, responder};
 
 const PRFS: [Prf; 4] = [Prf::HmacSha1, Prf::HmacSha256, Prf::HmacSha384, Prf::HmacSha512];
-const GROUPS: [Group; 8] = [
-    Group::Modp1024,
-    Group::Modp2048,
-    Group::Modp3072,
-    Group::Modp4096,
-    Group::EcpP256,
-    Group::EcpP384,
-    Group::EcpP521,
-    Group::Curve25519,
-];
-
 fn suites() -> Vec<Suite> {
     let integrities = [Integrity::HmacSha1_96, Integrity::HmacSha256_128, Integrity::HmacSha384_192, Integrity::HmacSha512_256];
     let aead = [Encryption::AesGcm128, Encryption::AesGcm256, Encryption::ChaCha20Poly1305].map(|it| Suite::new(it, None).unwrap());
@@ -34,21 +23,27 @@ fn dial(server: CipherPolicy, client: CipherPolicy) -> Pair {
     pair
 }
 
-/// Protection and PRF in all combinations with each other; the groups take turns, so that each meets each of the others often.
-#[test]
-fn all_combinations() {
-    let mut groups = GROUPS.iter().cycle();
-    for suite in suites() {
-        for prf in PRFS {
-            let group = *groups.next().unwrap();
-            let only = CipherPolicy { ike: vec![suite], prfs: vec![prf], groups: vec![group], esp: vec![suite], ..ciphers() };
-            let pair = dial(only.clone(), only);
-            pair.assert_up();
-            assert_eq!(pair.gateway().children.values().next().unwrap().suite.protection, suite);
+fn combinations(groups: &[Group]) {
+    for &group in groups {
+        for suite in suites() {
+            for prf in PRFS {
+                let only = CipherPolicy { ike: vec![suite], prfs: vec![prf], groups: vec![group], esp: vec![suite], ..ciphers() };
+                let pair = dial(only.clone(), only);
+                pair.assert_up();
+                assert_eq!(pair.gateway().children.values().next().unwrap().suite.protection, suite);
+            }
         }
-        // 44 combinations with 8 groups would pair each PRF with two groups only.
-        groups.next();
     }
+}
+
+#[test]
+fn all_combinations_with_curves() {
+    combinations(&[Group::EcpP256, Group::EcpP384, Group::EcpP521, Group::Curve25519]);
+}
+
+#[test]
+fn all_combinations_with_modp() {
+    combinations(&[Group::Modp1024, Group::Modp2048, Group::Modp3072, Group::Modp4096]);
 }
 
 #[test]
