@@ -91,7 +91,7 @@ impl Header {
     /// Reads the header of a datagram (non-ESP marker stripped) and checks version and length, nothing behind it. Cheap: for demultiplexing.
     ///
     /// # Errors
-    /// [`ParseError::MajorVersion`] before any complaint about the length; [`ParseError::Malformed`] when the datagram is shorter than a
+    /// [`ParseError::MajorVersion`] before any complaint about the length, for this has an answer; [`ParseError::Malformed`] when the datagram is shorter than a
     /// header, its length differs from the length field, or the initiator's SPI is zero.
     pub fn parse(datagram: &[u8]) -> Result<Self, ParseError> {
         Self::parse_with_next(datagram).map(|(header, _)| header)
@@ -107,14 +107,14 @@ impl Header {
         let length = reader.u32(SHORT)?;
         let (exchange, flags) = (Exchange::from_id(exchange), Flags::from_byte(flags));
         let header = Self { initiator_spi, responder_spi, major: version >> 4, exchange, flags, message_id };
+        if header.initiator_spi == Spi::default() {
+            return Err(Malformed { payload: 0, offset: 0, reason: "initiator SPI is zero" }.into());
+        }
         if header.major != 2 {
             return Err(ParseError::MajorVersion(header));
         }
         if usize::try_from(length) != Ok(datagram.len()) {
             return Err(Malformed { payload: 0, offset: 24, reason: "length field differs from the datagram's length" }.into());
-        }
-        if header.initiator_spi == Spi::default() {
-            return Err(Malformed { payload: 0, offset: 0, reason: "initiator SPI is zero" }.into());
         }
         Ok((header, next))
     }

@@ -103,6 +103,9 @@ fn an_initiator_spi_is_never_zero() {
     let mut bytes = windows("reg2_modp2048");
     bytes[..8].fill(0);
     assert_eq!(malformed(Header::parse(&bytes).unwrap_err()).reason, "initiator SPI is zero");
+    // Nor in another version: noise shall get no answer.
+    bytes[17] = 0x59;
+    assert_eq!(malformed(Header::parse(&bytes).unwrap_err()).reason, "initiator SPI is zero");
 }
 
 fn unknown(kind: u8, critical: bool) -> Payload {
