@@ -1,5 +1,5 @@
 //! A FreeRADIUS of our own on loopback, everything private in a temporary directory.
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -20,18 +20,21 @@ pub(crate) fn in_namespace(name: &str, test: impl FnOnce()) {
     }
     if let Err(missing) = prerequisites() {
         assert!(std::env::var_os("EVERGATE_REQUIRE_PEERS").is_none(), "{missing}");
-        eprintln!("SKIPPED {name}: {missing}");
+        // Not `eprintln`, which the test harness hides for tests that pass.
+        writeln!(std::io::stderr(), "SKIPPED {name}: {missing}").expect("standard error is open");
         return;
     }
     // A process namespace, so that the server ends with the test whatever happens.
-    let status = Command::new("unshare")
+    let output = Command::new("unshare")
         .args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .arg(std::env::current_exe().expect("this program has a path"))
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
-        .status()
+        .output()
         .expect("unshare runs");
-    assert!(status.success(), "{name} failed in its namespace");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let ran = text(&output.stdout).contains("1 passed");
+    assert!(output.status.success() && ran, "{name} failed in its namespace:\n{}{}", text(&output.stdout), text(&output.stderr));
 }
 
 fn prerequisites() -> Result<(), String> {
