@@ -1,22 +1,25 @@
 //! Joins the control half with the packet engine: Child SAs become tunnels, traffic is counted per session.
 use crate::config::{Config, Listener};
 use crate::control::types::DataplaneStatus;
-use crate::dataplane::{Dataplane, DataplaneConfig, IkeSink, Keys, Role, Selector, TrafficCounters, Tunnel, TunnelSpec};
+use crate::dataplane::{Dataplane, DataplaneConfig, DataplaneHandle, IkeSink, Keys, Role, Selector, Stalled, TunnelSpec};
 use crate::gateway::{Plane, Traffic};
 use crate::sockets::Datagram;
 use anyhow::Context as _;
 use ike::{ChildKeys, ChildSa, Path, SessionId, TrafficSelector};
-use net::link::Prefix;
-use std::collections::BTreeMap;
+use net::link::{Netlink, Prefix, Route};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
 
-/// The engine with the counters of the sessions it serves.
+/// MTU of the paths outside, as long as nothing better is known.
+const PATH_MTU: u16 = 1500;
+
+/// The engine that carries the gateway's tunnels.
 #[derive(Debug)]
 pub struct Tunnels {
-    engine: Dataplane,
-    traffic: BTreeMap<SessionId, Arc<TrafficCounters>>,
+    /// Dropping it stops the threads.
+    _engine: Dataplane,
+    handle: DataplaneHandle,
     mtu: u16,
 }
 
@@ -25,102 +28,120 @@ impl Tunnels {
     pub fn start(config: &Config, listener: &Listener, datagrams: Sender<Datagram>) -> anyhow::Result<Self> {
         let engine_config = DataplaneConfig {
             tun: config.server.tun.clone(),
-            mtu: config.server.mtu,
+            listen: listener.addresses.iter().map(|&address| SocketAddr::new(address, listener.nat_port)).collect(),
+            raw: listener.addresses.clone(),
             threads: config.server.threads,
-            addresses: listener.addresses.iter().map(|&address| SocketAddr::new(address, listener.nat_port)).collect(),
-            routes: config.pools.iter().flat_map(pool_prefixes).collect(),
-            own: Vec::new(),
+            ..DataplaneConfig::default()
         };
-        let engine = Dataplane::start(&engine_config, || sink(datagrams.clone()))
+        let mtu = config.server.mtu;
+        let engine = Dataplane::start(engine_config, IkeQueue(datagrams))
             .context("the data plane cannot start; it needs /dev/net/tun, CAP_NET_ADMIN and CAP_NET_RAW, and free UDP ports")?;
-        Ok(Self::new(engine, config.server.mtu))
-    }
-
-    /// Around an engine that runs already; `mtu` is that of its TUN device.
-    pub fn new(engine: Dataplane, mtu: u16) -> Self {
-        Self { engine, traffic: BTreeMap::new(), mtu }
+        configure_device(engine.interface().index, mtu, config.pools.iter().flat_map(pool_prefixes))
+            .with_context(|| format!("cannot configure {}", engine.interface().name))?;
+        let handle = engine.handle();
+        Ok(Self { _engine: engine, handle, mtu })
     }
 
     pub fn send_ike(&self, path: Path, message: &[u8]) {
-        self.engine.send_ike(path, message);
+        if let Err(error) = self.handle.send_ike(path, message) {
+            tracing::debug!(remote = %path.remote, %error, "ike message not sent");
+        }
     }
 
     /// Datagrams received per address on the NAT-traversal port.
     pub fn received(&self) -> Vec<(SocketAddr, u64)> {
-        self.engine.received()
+        self.handle.received()
     }
 
     pub fn status(&self) -> DataplaneStatus {
-        let totals = self.engine.totals();
+        let totals = self.handle.totals();
         DataplaneStatus {
             octets_in: totals.octets_in,
             octets_out: totals.octets_out,
             packets_in: totals.packets_in,
             packets_out: totals.packets_out,
-            drops: self.engine.drops().named().map(|(name, number)| (name.to_owned(), number)).collect(),
+            drops: totals.drops.into_iter().map(|(name, number)| (name.to_owned(), number)).collect(),
         }
     }
 }
 
-/// Hands IKE messages to the control thread; false when it has no room.
-pub fn sink(datagrams: Sender<Datagram>) -> IkeSink {
-    Box::new(move |path, message| datagrams.try_send(Datagram { path, message: message.to_vec() }).is_ok())
+/// Hands IKE messages to the control thread.
+#[derive(Debug, Clone)]
+struct IkeQueue(Sender<Datagram>);
+
+impl IkeSink for IkeQueue {
+    fn offer(&self, path: Path, message: &[u8]) -> bool {
+        self.0.try_send(Datagram { path, message: message.to_vec() }).is_ok()
+    }
+}
+
+fn configure_device(device: u32, mtu: u16, routes: impl Iterator<Item = Prefix>) -> io::Result<()> {
+    let mut netlink = Netlink::open()?;
+    netlink.set_mtu(device, u32::from(mtu))?;
+    netlink.set_up(device)?;
+    for destination in routes {
+        netlink.replace_route(&Route { destination, device, gateway: None, source: None, metric: None })?;
+    }
+    Ok(())
 }
 
 impl Plane for Tunnels {
     fn install(&mut self, child: ChildSa) -> Result<(), String> {
-        let traffic = self.traffic.entry(child.session).or_default().clone();
-        let tunnel = Tunnel::new(spec(child, Role::Gateway, self.mtu, traffic)).map_err(|error| error.to_string())?;
-        self.engine.install(&Arc::new(tunnel));
-        Ok(())
+        self.handle.install(spec(child, self.mtu)).map_err(|error| error.to_string())
     }
 
     fn use_outbound(&mut self, session: SessionId, spi_in: u32) {
-        self.engine.use_outbound(session.0, spi_in);
+        report(session, self.handle.use_outbound(session.0, spi_in));
     }
 
     fn remove(&mut self, session: SessionId, spi_in: u32) {
-        self.engine.remove(session.0, spi_in);
+        report(session, self.handle.remove(session.0, spi_in));
     }
 
     fn repath(&mut self, session: SessionId, path: Path, encapsulate: bool) {
-        self.engine.repath(session.0, path, encapsulate);
+        report(session, self.handle.repath(session.0, path, encapsulate));
     }
 
     fn traffic(&self, session: SessionId) -> Traffic {
-        let totals = self.traffic.get(&session).map(|traffic| traffic.read()).unwrap_or_default();
+        let counters = self.handle.counters(session.0).unwrap_or_default();
         Traffic {
-            octets_in: totals.octets_in,
-            octets_out: totals.octets_out,
-            packets_in: totals.packets_in,
-            packets_out: totals.packets_out,
+            octets_in: counters.octets_in,
+            octets_out: counters.octets_out,
+            packets_in: counters.packets_in,
+            packets_out: counters.packets_out,
         }
     }
 
     fn forget(&mut self, session: SessionId) {
-        self.traffic.remove(&session);
+        self.handle.forget(session.0);
     }
 }
 
-/// A Child SA as the engine takes it.
-pub fn spec(child: ChildSa, role: Role, mtu: u16, traffic: Arc<TrafficCounters>) -> TunnelSpec {
+fn report(session: SessionId, outcome: Result<(), Stalled>) {
+    if let Err(stalled) = outcome {
+        tracing::error!(session = session.0, %stalled, "an order to the data plane is lost");
+    }
+}
+
+/// A Child SA as the engine takes it. `mtu`: that of the TUN device.
+fn spec(child: ChildSa, mtu: u16) -> TunnelSpec {
     TunnelSpec {
         session: child.session.0,
-        role,
         spi_in: child.spi_in,
         spi_out: child.spi_out,
         suite: child.suite.protection,
         esn: child.suite.esn,
-        keys_in: keys(child.key_in),
-        keys_out: keys(child.key_out),
+        key_in: keys(child.key_in),
+        key_out: keys(child.key_out),
         path: child.path,
         encapsulate: child.encapsulate,
         inner: child.inner,
         local: child.local.iter().map(selector).collect(),
         remote: child.remote.iter().map(selector).collect(),
         mtu,
+        path_mtu: PATH_MTU,
+        role: Role::Gateway,
         outbound_ready: child.outbound_ready,
-        traffic,
     }
 }
 

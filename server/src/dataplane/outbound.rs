@@ -1,38 +1,58 @@
 //! From the TUN device to the sockets.
-use super::stats::Drops;
-use super::tables::Peer;
-use super::thread::Thread;
-use super::tunnel::Tunnel;
-use ike::Path;
-use net::Datagram;
-use packet::{IpHeader, Ipv4Fragments, SuperPacket, VirtioNetHeader, icmp, mss};
-use std::sync::Arc;
+use super::serves;
+use super::stats::{Amount, count};
+use super::tables::{Destination, Peer};
+use super::thread::{Context, Ports};
+use net::poll::{Epoll, Events, Interest};
+use net::{Datagram, IoError};
+use packet::{IpHeader, Ipv4Fragments, SuperPacket, VirtioNetHeader, icmp, mss, protocol};
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// Super-packets taken from the TUN queue before the sockets get their turn.
 const READS: usize = 64;
 
 const MAX_IP: usize = 65_535;
 
-/// Sealed bytes sent at once at most: a UDP datagram train.
-const TRAIN: usize = 64_000;
-
-/// Room for a train and what one super-packet may add to it.
-const BUFFER: usize = 4 * MAX_IP;
+/// Sealed bytes sent at once at most: what one segmented send carries.
+const TRAIN: usize = 65_487;
 
 /// Packets in a train (UDP_MAX_SEGMENTS of older kernels).
 const TRAIN_PACKETS: usize = 64;
 
-/// Buffers of the outbound direction, allocated once.
+/// Room for a train; a longer packet leaves alone.
+const BUFFER: usize = 2 * MAX_IP;
+
+/// How long, and how often, a full socket is waited for before the rest of a train is dropped.
+const PATIENCE: Duration = Duration::from_millis(5);
+const TRIES: usize = 4;
+
+/// "Too big" messages a second; what is more than that is an attack or a loop.
+const TOO_BIG_PER_SECOND: u32 = 1000;
+
+/// Buffers and state of the outbound direction, allocated once.
 pub(super) struct Outbound {
     read: Vec<u8>,
+    sealer: Sealing,
+}
+
+/// Where packets are split, sealed and sent.
+struct Sealing {
     sealed: Vec<u8>,
     train: Train,
+    /// A whole packet, where it cannot be written straight to its place.
+    scratch: Vec<u8>,
+    total: Amount,
+    limiter: Limiter,
+    writable: Epoll,
+    events: Events,
 }
 
 /// Sealed packets of one length (the last may be shorter) for one peer, back to back in the buffer.
 #[derive(Debug, Default)]
 struct Train {
-    to: Option<(Path, bool)>,
+    to: Option<Destination>,
     /// Length of every packet but the last.
     segment: usize,
     bytes: usize,
@@ -42,190 +62,229 @@ struct Train {
 }
 
 impl Outbound {
-    pub(super) fn new() -> Self {
-        Self { read: vec![0; VirtioNetHeader::LEN + MAX_IP], sealed: vec![0; BUFFER], train: Train::default() }
+    pub(super) fn new() -> io::Result<Self> {
+        let sealer = Sealing {
+            sealed: vec![0; BUFFER],
+            train: Train::default(),
+            scratch: vec![0; MAX_IP],
+            total: Amount::default(),
+            limiter: Limiter::default(),
+            writable: Epoll::new()?,
+            events: Events::with_capacity(1),
+        };
+        Ok(Self { read: vec![0; VirtioNetHeader::LEN + MAX_IP], sealer })
+    }
+
+    /// Moves what the TUN queue holds.
+    pub(super) fn run(&mut self, context: Context<'_>) {
+        for _ in 0..READS {
+            let Ok(length) = context.ports.tun.read(&mut self.read) else { break };
+            self.sealer.packet(context, &self.read[..length]);
+        }
+        self.sealer.depart(context);
+        let total = std::mem::take(&mut self.sealer.total);
+        if total.packets > 0 {
+            context.shared.totals.count_out(total, context.now);
+        }
     }
 }
 
-impl Thread {
-    /// Moves what the TUN queue holds.
-    pub(super) fn outbound(&mut self) {
-        for _ in 0..READS {
-            let mut read = std::mem::take(&mut self.out.read);
-            let result = self.tun.queue.read(&mut read);
-            if let Ok(length) = result {
-                self.from_tun(&read[..length]);
-            }
-            self.out.read = read;
-            if result.is_err() {
-                break;
-            }
-        }
-        self.depart();
-    }
-
-    fn from_tun(&mut self, bytes: &[u8]) {
-        let Some((header, bytes)) = bytes.split_first_chunk() else { return };
+impl Sealing {
+    fn packet(&mut self, context: Context<'_>, bytes: &[u8]) {
+        let drops = &context.shared.drops;
+        let Some((header, bytes)) = bytes.split_first_chunk() else { return count(&drops.inner_malformed) };
         let Ok(packet) = SuperPacket::parse(&VirtioNetHeader::decode(header), bytes) else {
-            return Drops::count(&self.shared.drops.malformed);
+            return count(&drops.inner_malformed);
         };
-        let Some(peer) = self.tables.peer_for(packet.ip().destination) else {
-            return Drops::count(&self.shared.drops.no_tunnel);
+        let Some(peer) = context.tables.sender(packet.ip().source, packet.ip().destination) else {
+            return count(&drops.no_tunnel);
         };
-        let Some(tunnel) = peer.outbound.clone() else {
-            return Drops::count(&self.shared.drops.no_outbound_sa);
-        };
-        if !tunnel.allows_outbound(packet.bytes(), packet.ip()) {
-            return Drops::count(&self.shared.drops.outside_selectors);
+        if !peer.outbound.allows_outbound(packet.bytes(), packet.ip()) {
+            return count(&drops.outside_selectors);
         }
-        let to = destination(peer);
-        if packet.max_len() > tunnel.mtu {
-            return self.oversized(&packet, &tunnel, to);
+        if packet.max_len() > peer.mtu {
+            return self.oversized(context, peer, &packet);
         }
-        self.seal_all(&packet, &tunnel, to);
+        self.seal_all(context, peer, &packet);
     }
 
-    fn seal_all(&mut self, packet: &SuperPacket<'_>, tunnel: &Arc<Tunnel>, to: (Path, bool)) {
-        let count = packet.count();
-        let single = count == 1;
-        let octets: usize = (0..count).map(|index| packet.len(index)).sum();
-        let sealed = self.seal_each(
-            tunnel,
-            to,
-            count,
+    fn seal_all(&mut self, context: Context<'_>, peer: &Peer, packet: &SuperPacket<'_>) {
+        let ip = packet.ip();
+        let max_segment = mss::for_mtu(peer.mtu, ip.is_v4());
+        self.seal(
+            context,
+            peer,
+            ip.is_v4(),
+            packet.count(),
             |index| packet.len(index),
             |index, out| {
                 packet.write(index, out);
-                if single {
-                    mss::clamp(out, packet.ip(), mss::for_mtu(tunnel.mtu, packet.ip().is_v4()));
-                }
+                mss::clamp(out, &IpHeader { length: out.len(), ..*ip }, max_segment);
             },
         );
-        if sealed {
-            self.count_out(tunnel, count, octets);
-        }
     }
 
-    /// Seals `count` packets, each written by `write` straight to where it is sealed.
-    fn seal_each(
+    /// Seals `count` packets, each written by `write` straight to the place where it is sealed.
+    fn seal(
         &mut self,
-        tunnel: &Tunnel,
-        to: (Path, bool),
-        count: usize,
+        context: Context<'_>,
+        peer: &Peer,
+        is_v4: bool,
+        packets: usize,
         length: impl Fn(usize) -> usize,
         write: impl Fn(usize, &mut [u8]),
-    ) -> bool {
-        let overhead = tunnel.outbound.overhead();
-        let Some(first) = u32::try_from(count).ok().and_then(|count| tunnel.outbound.reserve(count).ok()) else {
-            Drops::count(&self.shared.drops.no_outbound_sa);
-            return false;
+    ) {
+        let sa = &peer.outbound.outbound;
+        // A super-packet has fewer segments than bytes.
+        let Ok(first) = sa.reserve(packets as u32) else {
+            return count(&context.shared.drops.sequence_exhausted);
         };
-        for index in 0..count {
+        let overhead = sa.overhead();
+        let next_header = if is_v4 { protocol::IPV4 } else { protocol::IPV6 };
+        let mut amount = Amount::default();
+        for index in 0..packets {
             let inner = length(index);
             let sealed = overhead.sealed_len(inner);
-            if !self.out.train.fits(to, sealed) {
-                self.depart();
+            if !self.train.takes(peer.to, sealed) {
+                self.depart(context);
             }
-            let start = self.out.train.bytes;
-            let place = &mut self.out.sealed[start..start + sealed];
-            let body = &mut place[overhead.header_len()..][..inner];
-            write(index, body);
-            let next_header = if body[0] >> 4 == 4 { packet::protocol::IPV4 } else { packet::protocol::IPV6 };
-            tunnel.outbound.seal(first + index as u64, place, inner, next_header);
-            self.out.train.append(to, sealed);
+            let place = &mut self.sealed[self.train.bytes..][..sealed];
+            write(index, &mut place[overhead.header_len()..][..inner]);
+            sa.seal(first + index as u64, place, inner, next_header);
+            self.train.append(peer.to, sealed);
+            amount.add(1, inner);
         }
-        true
-    }
-
-    fn count_out(&self, tunnel: &Tunnel, packets: usize, octets: usize) {
-        tunnel.traffic.count_out(packets as u64, octets as u64);
-        self.shared.totals.count_out(packets as u64, octets as u64);
+        peer.outbound.traffic.count_out(amount, context.now);
+        self.total.packets += amount.packets;
+        self.total.octets += amount.octets;
     }
 
     /// A packet that does not fit the tunnel: smaller TCP segments or fragments where the sender allows them, else word to the sender.
-    fn oversized(&mut self, packet: &SuperPacket<'_>, tunnel: &Arc<Tunnel>, to: (Path, bool)) {
-        if !packet.ip().dont_fragment {
-            if let Some(smaller) = packet.resized(tunnel.mtu) {
-                return self.seal_all(&smaller, tunnel, to);
-            }
-            let mut whole = vec![0; packet.len(0)];
-            packet.write(0, &mut whole);
-            if let (1, Some(fragments)) = (packet.count(), Ipv4Fragments::new(&whole, packet.ip(), tunnel.mtu)) {
-                let sealed =
-                    self.seal_each(tunnel, to, fragments.count(), |index| fragments.len(index), |index, out| fragments.write(index, out));
-                if sealed {
-                    self.count_out(tunnel, fragments.count(), whole.len());
+    fn oversized(&mut self, context: Context<'_>, peer: &Peer, packet: &SuperPacket<'_>) {
+        if packet.ip().dont_fragment {
+            return self.tell_too_big(context, peer.mtu, packet);
+        }
+        if let Some(smaller) = packet.resized(peer.mtu) {
+            return self.seal_all(context, peer, &smaller);
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for index in 0..packet.count() {
+            let whole = &mut scratch[..packet.len(index)];
+            packet.write(index, whole);
+            let ip = IpHeader { length: whole.len(), ..*packet.ip() };
+            match Ipv4Fragments::new(whole, &ip, peer.mtu) {
+                Some(pieces) => {
+                    self.seal(context, peer, true, pieces.count(), |piece| pieces.len(piece), |piece, out| pieces.write(piece, out));
                 }
-                return;
+                None => count(&context.shared.drops.too_big),
             }
         }
-        self.tell_too_big(packet, tunnel.mtu);
+        self.scratch = scratch;
     }
 
-    fn tell_too_big(&self, packet: &SuperPacket<'_>, mtu: usize) {
-        Drops::count(&self.shared.drops.too_big);
-        let mut first = vec![0; packet.len(0)];
-        packet.write(0, &mut first);
+    fn tell_too_big(&mut self, context: Context<'_>, mtu: usize, packet: &SuperPacket<'_>) {
+        let drops = &context.shared.drops;
+        count(&drops.too_big);
+        if !self.limiter.allows(context.now.seconds()) {
+            return;
+        }
+        let first = &mut self.scratch[..packet.len(0)];
+        packet.write(0, first);
+        let ip = IpHeader { length: first.len(), ..*packet.ip() };
         let mut message = [0; icmp::MAX_LEN];
-        let Ok(ip) = IpHeader::parse(&first) else { return };
-        let Some(length) = icmp::too_big(&first, &ip, mtu, &mut message) else { return };
-        if self.tun.queue.write(&VirtioNetHeader::PLAIN, &message[..length]).is_err() {
-            Drops::count(&self.shared.drops.tun_full);
+        let Some(length) = icmp::too_big(first, &ip, mtu, &mut message) else { return };
+        if context.ports.tun.write(&VirtioNetHeader::PLAIN, &message[..length]).is_err() {
+            count(&drops.tun_write_failed);
         }
     }
 
     /// Sends the train.
-    fn depart(&mut self) {
-        let train = std::mem::take(&mut self.out.train);
-        let Some((path, encapsulate)) = train.to else { return };
-        let bytes = &self.out.sealed[..train.bytes];
-        let sent = if encapsulate { self.send_udp(path, bytes, train.segment) } else { self.send_raw(path, bytes, train.segment) };
+    fn depart(&mut self, context: Context<'_>) {
+        let train = std::mem::take(&mut self.train);
+        let Some(to) = train.to else { return };
+        let bytes = &self.sealed[..train.bytes];
+        let Ports { udp, raw, .. } = context.ports;
+        let local = to.path.local.ip();
+        let mut wait = Wait { epoll: &self.writable, events: &mut self.events };
+        let sent = if to.encapsulate {
+            let Some(port) = udp.iter().find(|port| serves(port.address.ip(), local)) else {
+                return count(&context.shared.drops.no_socket);
+            };
+            let send = |rest: &[u8]| port.socket.send_segmented(Some(local), to.path.remote, rest, train.segment);
+            wait.send_all(&*port.socket, bytes, send)
+        } else {
+            let Some(port) = raw.iter().find(|port| serves(port.address, local)) else {
+                return count(&context.shared.drops.no_socket);
+            };
+            wait.send_all(&port.socket, bytes, |rest| {
+                let mut datagrams = [Datagram { source: Some(local), dest: to.path.remote, bytes: &[] }; TRAIN_PACKETS];
+                let chunks = rest.chunks(train.segment);
+                let count = chunks.len();
+                datagrams.iter_mut().zip(chunks).for_each(|(datagram, bytes)| datagram.bytes = bytes);
+                port.socket.send_many(&datagrams[..count]).map(|sent| (sent * train.segment).min(rest.len()))
+            })
+        };
         if !sent {
-            Drops::count(&self.shared.drops.send_failed);
+            count(&context.shared.drops.send_failed);
         }
-    }
-
-    fn send_udp(&self, path: Path, bytes: &[u8], segment: usize) -> bool {
-        let Some(port) = self.udp.iter().find(|port| super::serves(port.address.ip(), path.local.ip())) else { return false };
-        port.socket.send_segmented(Some(path.local.ip()), path.remote, bytes, segment).is_ok_and(|sent| sent == bytes.len())
-    }
-
-    fn send_raw(&self, path: Path, bytes: &[u8], segment: usize) -> bool {
-        let index = self.udp.iter().position(|port| super::serves(port.address.ip(), path.local.ip()));
-        let Some(socket) = index.and_then(|index| self.raw.get(index)) else { return false };
-        let blank = Datagram { source: Some(path.local.ip()), dest: path.remote, bytes: &[] };
-        let mut datagrams = [blank; TRAIN_PACKETS];
-        let mut count = 0;
-        for (datagram, bytes) in datagrams.iter_mut().zip(bytes.chunks(segment.max(1))) {
-            datagram.bytes = bytes;
-            count += 1;
-        }
-        let mut rest = &datagrams[..count];
-        while !rest.is_empty() {
-            match socket.send_many(rest) {
-                Ok(sent) => rest = &rest[sent..],
-                Err(_) => return false,
-            }
-        }
-        true
     }
 }
 
-fn destination(peer: &Peer) -> (Path, bool) {
-    (peer.path, peer.encapsulate)
+/// Waiting for a socket whose buffer is full. The TUN queue fills up meanwhile, which slows local senders down: better than loss.
+struct Wait<'a> {
+    epoll: &'a Epoll,
+    events: &'a mut Events,
+}
+
+impl Wait<'_> {
+    /// False when some of the bytes could not be sent.
+    fn send_all(&mut self, socket: &impl AsFd, bytes: &[u8], send: impl Fn(&[u8]) -> Result<usize, IoError>) -> bool {
+        let mut rest = bytes;
+        for _ in 0..TRIES {
+            match send(rest) {
+                Ok(sent) if sent >= rest.len() => return true,
+                Ok(sent) => rest = &rest[sent..],
+                Err(IoError::WouldBlock) => {}
+                Err(_) => return false,
+            }
+            if !self.until_writable(socket) {
+                return false;
+            }
+        }
+        false
+    }
+
+    fn until_writable(&mut self, socket: &impl AsFd) -> bool {
+        let waited = self.epoll.add(socket, 0, Interest::WRITE).and_then(|()| self.epoll.wait(self.events, Some(PATIENCE)));
+        let removed = self.epoll.remove(socket);
+        waited.is_ok() && removed.is_ok()
+    }
+}
+
+/// So many events a second.
+#[derive(Debug, Default)]
+struct Limiter {
+    second: u64,
+    spent: u32,
+}
+
+impl Limiter {
+    fn allows(&mut self, second: u64) -> bool {
+        if self.second != second {
+            *self = Self { second, spent: 0 };
+        }
+        self.spent += 1;
+        self.spent <= TOO_BIG_PER_SECOND
+    }
 }
 
 impl Train {
-    fn fits(&self, to: (Path, bool), length: usize) -> bool {
-        self.to.is_none()
-            || (self.to == Some(to)
-                && !self.closed
-                && length <= self.segment
-                && self.packets < TRAIN_PACKETS
-                && self.bytes + length <= TRAIN)
+    fn takes(&self, to: Destination, length: usize) -> bool {
+        let fits = || !self.closed && length <= self.segment && self.packets < TRAIN_PACKETS && self.bytes + length <= TRAIN;
+        self.to.is_none_or(|own| own == to && fits())
     }
 
-    fn append(&mut self, to: (Path, bool), length: usize) {
+    fn append(&mut self, to: Destination, length: usize) {
         if self.to.is_none() {
             self.to = Some(to);
             self.segment = length;
@@ -233,5 +292,35 @@ impl Train {
         self.closed = length < self.segment;
         self.bytes += length;
         self.packets += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_train_has_one_length_and_one_destination() {
+        let to = |port: u16| Destination {
+            path: super::super::Path { local: ([192, 0, 2, 1], 4500).into(), remote: ([192, 0, 2, 2], port).into() },
+            encapsulate: true,
+        };
+        let mut train = Train::default();
+        assert!(train.takes(to(1), 70_000), "whatever the first is, it is taken");
+        train.append(to(1), 1400);
+        assert!(train.takes(to(1), 1400) && train.takes(to(1), 100));
+        assert!(!train.takes(to(1), 1401) && !train.takes(to(2), 1400));
+        train.append(to(1), 100);
+        assert!(!train.takes(to(1), 100), "a shorter packet is the last");
+        let mut full = Train::default();
+        (0..TRAIN_PACKETS).for_each(|_| full.append(to(1), 10));
+        assert!(!full.takes(to(1), 10));
+    }
+
+    #[test]
+    fn the_limiter_starts_anew_each_second() {
+        let mut limiter = Limiter::default();
+        assert_eq!((0..2 * TOO_BIG_PER_SECOND).filter(|_| limiter.allows(7)).count(), TOO_BIG_PER_SECOND as usize);
+        assert!(limiter.allows(8));
     }
 }

@@ -1,58 +1,97 @@
 //! What a packet thread knows: tunnels by SPI, sessions by inner address. Indexes, not searches.
-use super::Command;
+use super::Path;
 use super::tunnel::{Role, Tunnel};
-use ike::Path;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// SPIs are our own random numbers: hashing them again adds nothing.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct SpiHasher(u64);
+/// Orders to a packet thread.
+#[derive(Debug, Clone)]
+pub(crate) enum Command {
+    Install(Arc<Tunnel>),
+    UseOutbound { session: u64, spi_in: u32 },
+    Remove { session: u64, spi_in: u32 },
+    Repath { session: u64, path: Path, encapsulate: bool },
+    Stop,
+}
 
-impl Hasher for SpiHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
-    }
-    fn write_u32(&mut self, spi: u32) {
-        self.0 = u64::from(spi).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+/// All keys are our own choice (SPIs, leases, session numbers), so nobody can make them collide and a plain mixing of bits is enough.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct OwnKeyHasher(u64);
+
+impl OwnKeyHasher {
+    fn mix(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 
-type BySpi<T> = HashMap<u32, T, BuildHasherDefault<SpiHasher>>;
+impl Hasher for OwnKeyHasher {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.mix(u64::from_le_bytes(word));
+        }
+    }
+    fn write_u32(&mut self, word: u32) {
+        self.mix(u64::from(word));
+    }
+    fn write_u64(&mut self, word: u64) {
+        self.mix(word);
+    }
+    fn write_usize(&mut self, word: usize) {
+        self.mix(word as u64);
+    }
+    fn write_isize(&mut self, word: isize) {
+        self.mix(word as u64);
+    }
+}
+
+type Index<K, V> = HashMap<K, V, BuildHasherDefault<OwnKeyHasher>>;
+
+/// Where a session's packets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Destination {
+    pub(crate) path: Path,
+    pub(crate) encapsulate: bool,
+}
 
 /// A session as a thread sees it.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// All its tunnels; several during a rekey.
+    /// All its tunnels, oldest first; several during a rekey. Never empty.
     tunnels: Vec<Arc<Tunnel>>,
     /// The one that sends.
-    pub outbound: Option<Arc<Tunnel>>,
-    pub path: Path,
-    pub encapsulate: bool,
+    pub(crate) outbound: Arc<Tunnel>,
+    pub(crate) to: Destination,
+    /// Longest inner packet.
+    pub(crate) mtu: usize,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
-    by_spi: BySpi<Arc<Tunnel>>,
-    peers: HashMap<u64, Peer>,
-    leases: HashMap<IpAddr, u64>,
-    /// Client role: the session that takes everything.
-    default: Option<u64>,
+    by_spi: Index<u32, Arc<Tunnel>>,
+    peers: Index<u64, Peer>,
+    /// Gateway role: by the inner destination of what we send.
+    leases: Index<IpAddr, u64>,
+    /// Client role: by its inner source.
+    own: Index<IpAddr, u64>,
 }
 
 impl Tables {
-    pub(crate) fn tunnel(&self, spi: u32) -> Option<&Arc<Tunnel>> {
-        self.by_spi.get(&spi)
+    /// The tunnel that receives on `spi`, and the longest packet that its session can send.
+    pub(crate) fn receiver(&self, spi: u32) -> Option<(&Tunnel, usize)> {
+        let tunnel = self.by_spi.get(&spi)?;
+        self.peers.get(&tunnel.session).map(|peer| (&**tunnel, peer.mtu))
     }
 
-    /// The session that a packet for `destination` belongs to.
-    pub(crate) fn peer_for(&self, destination: IpAddr) -> Option<&Peer> {
-        let session = self.leases.get(&destination).or(self.default.as_ref())?;
+    /// The session that a packet of ours belongs to.
+    pub(crate) fn sender(&self, source: IpAddr, destination: IpAddr) -> Option<&Peer> {
+        let session = self.leases.get(&destination).or_else(|| self.own.get(&source))?;
         self.peers.get(session)
     }
 
@@ -62,11 +101,7 @@ impl Tables {
             Command::Install(tunnel) => self.install(tunnel),
             Command::UseOutbound { session, spi_in } => self.use_outbound(session, spi_in),
             Command::Remove { session, spi_in } => self.remove(session, spi_in),
-            Command::Repath { session, path, encapsulate } => {
-                if let Some(peer) = self.peers.get_mut(&session) {
-                    (peer.path, peer.encapsulate) = (path, encapsulate);
-                }
-            }
+            Command::Repath { session, path, encapsulate } => self.repath(session, Destination { path, encapsulate }),
             Command::Stop => return false,
         }
         true
@@ -74,36 +109,68 @@ impl Tables {
 
     fn install(&mut self, tunnel: Arc<Tunnel>) {
         self.by_spi.insert(tunnel.spi_in, tunnel.clone());
-        match tunnel.role {
-            Role::Gateway => tunnel.inner.iter().for_each(|&address| drop(self.leases.insert(address, tunnel.session))),
-            Role::Client => self.default = Some(tunnel.session),
-        }
-        let (path, encapsulate) = (tunnel.path, tunnel.encapsulate);
-        let peer = self.peers.entry(tunnel.session).or_insert_with(|| Peer { tunnels: Vec::new(), outbound: None, path, encapsulate });
-        if tunnel.outbound_ready || peer.outbound.is_none() {
-            peer.outbound = Some(tunnel.clone());
+        let index = match tunnel.role {
+            Role::Gateway => &mut self.leases,
+            Role::Client => &mut self.own,
+        };
+        index.extend(tunnel.inner.iter().map(|&address| (address, tunnel.session)));
+        let to = Destination { path: tunnel.path, encapsulate: tunnel.encapsulate };
+        let peer = self.peers.entry(tunnel.session).or_insert_with(|| Peer { tunnels: Vec::new(), outbound: tunnel.clone(), to, mtu: 0 });
+        if tunnel.outbound_ready {
+            peer.outbound = tunnel.clone();
         }
         peer.tunnels.push(tunnel);
+        peer.measure();
     }
 
     fn use_outbound(&mut self, session: u64, spi_in: u32) {
         let Some(peer) = self.peers.get_mut(&session) else { return };
         if let Some(tunnel) = peer.tunnels.iter().find(|tunnel| tunnel.spi_in == spi_in) {
-            peer.outbound = Some(tunnel.clone());
+            peer.outbound = tunnel.clone();
+            peer.measure();
         }
     }
 
-    fn remove(&mut self, session: u64, spi_in: u32) {
-        self.by_spi.remove(&spi_in);
+    fn repath(&mut self, session: u64, to: Destination) {
         let Some(peer) = self.peers.get_mut(&session) else { return };
-        peer.tunnels.retain(|tunnel| tunnel.spi_in != spi_in);
-        if peer.outbound.as_ref().is_some_and(|tunnel| tunnel.spi_in == spi_in) {
-            peer.outbound = peer.tunnels.last().cloned();
+        peer.to = to;
+        peer.measure();
+    }
+
+    fn remove(&mut self, session: u64, spi_in: u32) {
+        let Some(peer) = self.peers.get_mut(&session) else { return };
+        let Some(position) = peer.tunnels.iter().position(|tunnel| tunnel.spi_in == spi_in) else { return };
+        let tunnel = peer.tunnels.remove(position);
+        self.by_spi.remove(&spi_in);
+        match peer.tunnels.last() {
+            Some(newest) if peer.outbound.spi_in == spi_in => {
+                peer.outbound = newest.clone();
+                peer.measure();
+            }
+            Some(_) => {}
+            None => self.end(session, &tunnel.inner),
         }
-        if peer.tunnels.is_empty() {
-            self.peers.remove(&session);
-            self.leases.retain(|_, of| *of != session);
-            self.default = self.default.filter(|&of| of != session);
+    }
+
+    /// A lease may have passed to another session in the meantime: that one keeps it.
+    fn end(&mut self, session: u64, inner: &[IpAddr]) {
+        self.peers.remove(&session);
+        for index in [&mut self.leases, &mut self.own] {
+            for address in inner {
+                if index.get(address) == Some(&session) {
+                    index.remove(address);
+                }
+            }
         }
     }
 }
+
+impl Peer {
+    fn measure(&mut self) {
+        self.mtu = self.outbound.mtu_on(self.to.path, self.to.encapsulate);
+    }
+}
+
+#[cfg(test)]
+#[path = "tables_tests.rs"]
+mod tests;

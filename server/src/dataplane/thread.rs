@@ -1,24 +1,22 @@
 //! One packet thread: waits, takes orders, moves batches.
+use super::IkeSink;
+use super::inbound;
 use super::outbound::Outbound;
-use super::stats::{Drops, ThreadTotals};
-use super::tables::Tables;
-use super::{Command, IkeSink};
+use super::stats::{Drops, TrafficCounters, Uptime};
+use super::tables::{Command, Tables};
 use net::RecvBatch;
-use net::poll::{Epoll, Events, Interest, Waker};
+use net::poll::{Epoll, Event, Events, Interest, Waker};
 use net::raw::RawSocket;
 use net::tun::TunQueue;
 use net::udp::{GRO_BUFFER_LEN, UdpSocket};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Receiver;
 
 /// Messages taken from a socket at once.
 const RECV_BATCH: usize = 16;
-
-/// Longest raw ESP packet taken: what fits an IP packet.
-const RAW_PACKET: usize = 65_536;
 
 const WAKE: u64 = 0;
 const TUN: u64 = 1;
@@ -27,79 +25,95 @@ const FIRST_SOCKET: u64 = 2;
 /// A member of the group that serves one address.
 #[derive(Debug)]
 pub(super) struct UdpPort {
-    pub socket: Arc<UdpSocket>,
+    pub(super) socket: Arc<UdpSocket>,
     /// As bound, with the NAT-traversal port.
-    pub address: SocketAddr,
-    pub received: Arc<AtomicU64>,
+    pub(super) address: SocketAddr,
+    pub(super) received: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawPort {
+    pub(super) socket: RawSocket,
+    pub(super) address: IpAddr,
+}
+
+/// The outside world of a thread.
+#[derive(Debug)]
+pub(super) struct Ports {
+    pub(super) tun: TunQueue,
+    pub(super) udp: Vec<UdpPort>,
+    pub(super) raw: Vec<RawPort>,
 }
 
 /// What a thread shares with control.
 pub(super) struct Shared {
-    pub waker: Waker,
-    pub inbox: Receiver<Command>,
-    pub totals: Arc<ThreadTotals>,
-    pub drops: Arc<Drops>,
-    pub sink: IkeSink,
+    pub(super) waker: Waker,
+    pub(super) inbox: Receiver<Command>,
+    pub(super) totals: Arc<TrafficCounters>,
+    pub(super) drops: Arc<Drops>,
+    pub(super) sink: Box<dyn IkeSink>,
+}
+
+/// What the TUN queue takes as super-packets; less once it has refused one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Coalescing {
+    pub(super) tcp: bool,
+    pub(super) udp: bool,
+}
+
+/// What moving packets needs beside its own buffers.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) tables: &'a Tables,
+    pub(super) ports: &'a Ports,
+    pub(super) shared: &'a Shared,
+    pub(super) now: Uptime,
 }
 
 pub(super) struct Thread {
-    pub(super) tables: Tables,
-    pub(super) tun: Tun,
-    pub(super) udp: Vec<UdpPort>,
-    pub(super) raw: Vec<RawSocket>,
-    pub(super) shared: Shared,
-    pub(super) out: Outbound,
+    tables: Tables,
+    ports: Ports,
+    shared: Shared,
+    coalescing: Coalescing,
+    out: Outbound,
+    batch: RecvBatch,
     epoll: Epoll,
-    udp_batch: RecvBatch,
-    raw_batch: RecvBatch,
-}
-
-/// A TUN queue with what it turned out to take.
-pub(super) struct Tun {
-    pub queue: TunQueue,
-    /// False once the kernel refused a super-packet.
-    pub coalesce: bool,
 }
 
 impl Thread {
-    pub(super) fn new(tun: TunQueue, udp: Vec<UdpPort>, raw: Vec<RawSocket>, shared: Shared) -> io::Result<Self> {
+    pub(super) fn new(ports: Ports, shared: Shared) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&shared.waker, WAKE, Interest::READ)?;
-        epoll.add(&tun, TUN, Interest::READ)?;
-        let mut token = FIRST_SOCKET;
-        for port in &udp {
+        epoll.add(&ports.tun, TUN, Interest::READ)?;
+        let mut token = FIRST_SOCKET..;
+        for (port, token) in ports.udp.iter().zip(&mut token) {
             epoll.add(&*port.socket, token, Interest::READ)?;
-            token += 1;
         }
-        for socket in &raw {
-            epoll.add(socket, token, Interest::READ)?;
-            token += 1;
+        let mut token = FIRST_SOCKET + ports.udp.len() as u64..;
+        for (port, token) in ports.raw.iter().zip(&mut token) {
+            epoll.add(&port.socket, token, Interest::READ)?;
         }
-        Ok(Self {
-            tables: Tables::default(),
-            tun: Tun { queue: tun, coalesce: true },
-            udp,
-            raw,
-            shared,
-            out: Outbound::new(),
-            epoll,
-            udp_batch: RecvBatch::new(RECV_BATCH, GRO_BUFFER_LEN),
-            raw_batch: RecvBatch::new(RECV_BATCH, RAW_PACKET),
-        })
+        let offload = ports.tun.offload();
+        let coalescing = Coalescing { tcp: offload.tso, udp: offload.uso };
+        let batch = RecvBatch::new(RECV_BATCH, GRO_BUFFER_LEN);
+        Ok(Self { tables: Tables::default(), ports, shared, coalescing, out: Outbound::new()?, batch, epoll })
     }
 
+    /// Ends on [`Command::Stop`].
+    ///
+    /// # Panics
+    /// When the kernel refuses to wait: there is nothing left to do.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(16);
         loop {
-            if let Err(error) = self.epoll.wait(&mut events, None) {
-                tracing::error!(%error, "a packet thread cannot wait for packets and ends");
-                return;
-            }
+            // `epoll_wait` fails on misuse alone.
+            self.epoll.wait(&mut events, None).expect("waiting for packets");
             if !self.take_orders() {
                 return;
             }
+            let now = Uptime::now();
             for event in events.iter().filter(|event| event.readable) {
-                self.serve(event.token);
+                self.serve(event, now);
             }
         }
     }
@@ -114,30 +128,20 @@ impl Thread {
         true
     }
 
-    fn serve(&mut self, token: u64) {
-        match token {
-            WAKE => self.shared.waker.drain(),
-            TUN => self.outbound(),
-            socket => {
-                let index = usize::try_from(socket - FIRST_SOCKET).unwrap_or(usize::MAX);
-                match index.checked_sub(self.udp.len()) {
-                    None => self.inbound_udp(index),
-                    Some(index) => self.inbound_raw(index),
+    fn serve(&mut self, event: Event, now: Uptime) {
+        let Self { tables, ports, shared, coalescing, out, batch, .. } = self;
+        let context = Context { tables, ports, shared, now };
+        match event.token {
+            WAKE => shared.waker.drain(),
+            TUN => out.run(context),
+            token => {
+                // Tokens are counted up from the first socket.
+                let index = (token - FIRST_SOCKET) as usize;
+                match index.checked_sub(ports.udp.len()) {
+                    None => inbound::from_udp(context, coalescing, batch, &ports.udp[index]),
+                    Some(index) => inbound::from_raw(context, coalescing, batch, &ports.raw[index]),
                 }
             }
         }
-    }
-
-    /// Lends the batch while its packets are worked on: they lie in it, beside the tables.
-    pub(super) fn with_udp_batch(&mut self, work: impl FnOnce(&mut Self, &mut RecvBatch)) {
-        let mut batch = std::mem::replace(&mut self.udp_batch, RecvBatch::new(0, 0));
-        work(self, &mut batch);
-        self.udp_batch = batch;
-    }
-
-    pub(super) fn with_raw_batch(&mut self, work: impl FnOnce(&mut Self, &mut RecvBatch)) {
-        let mut batch = std::mem::replace(&mut self.raw_batch, RecvBatch::new(0, 0));
-        work(self, &mut batch);
-        self.raw_batch = batch;
     }
 }

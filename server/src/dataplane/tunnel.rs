@@ -1,23 +1,22 @@
 //! A Child SA as the packet threads use it.
 use super::stats::TrafficCounters;
+use super::{InstallError, Path};
 use crypto::Zeroizing;
-use crypto::cipher::Suite;
-use crypto::cipher::{BadKeyLength, Opener, Sealer};
-use esp::{DEFAULT_WINDOW, Encapsulation, InboundSa, OutboundSa};
-use ike::Path;
+use crypto::cipher::{Opener, Sealer, Suite};
+use esp::{Encapsulation, InboundSa, OutboundSa, Overhead};
 use packet::IpHeader;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// MTU of the path outside, until something better is known.
-const OUTER_MTU: usize = 1500;
+/// The smallest MTU that IPv4 knows (RFC 791).
+const MIN_MTU: usize = 68;
 
 /// Which side of the tunnel this engine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Outbound packets find their tunnel by the client's inner address.
+    /// The inner addresses are the peer's: packets to them take this tunnel.
     Gateway,
-    /// All outbound packets take this tunnel.
+    /// The inner addresses are our own: packets from them take this tunnel.
     Client,
 }
 
@@ -56,33 +55,36 @@ impl std::fmt::Debug for Keys {
 #[derive(Debug)]
 pub struct TunnelSpec {
     pub session: u64,
-    pub role: Role,
+    /// SPI in packets to us; unique. Its last byte names the thread that receives.
     pub spi_in: u32,
     pub spi_out: u32,
     pub suite: Suite,
     pub esn: bool,
-    pub keys_in: Keys,
-    pub keys_out: Keys,
+    pub key_in: Keys,
+    pub key_out: Keys,
     pub path: Path,
     /// ESP in UDP, else IP protocol 50.
     pub encapsulate: bool,
-    /// Gateway: the client's leases. Client: our own inner addresses.
+    /// See [`Role`].
     pub inner: Vec<IpAddr>,
+    /// Negotiated selectors: our side and the peer's.
     pub local: Vec<Selector>,
     pub remote: Vec<Selector>,
-    /// MTU of the TUN device.
+    /// Upper limit of inner packets, bytes; `u16::MAX` for none.
     pub mtu: u16,
-    /// Starts sending at once; otherwise when told.
+    /// MTU of the path outside, bytes: what ESP, UDP and IP add is subtracted from it.
+    pub path_mtu: u16,
+    pub role: Role,
+    /// Starts sending at once; otherwise when told, unless the session has nothing else to send with.
     pub outbound_ready: bool,
-    pub traffic: Arc<TrafficCounters>,
 }
 
 /// An installed tunnel, shared by the packet threads.
 #[derive(Debug)]
-pub struct Tunnel {
-    pub session: u64,
-    pub role: Role,
-    pub spi_in: u32,
+pub(crate) struct Tunnel {
+    pub(crate) session: u64,
+    pub(crate) role: Role,
+    pub(crate) spi_in: u32,
     /// Steering brings an SA's packets to one thread, so the lock of its window is free but for stray packets.
     pub(crate) inbound: InboundSa,
     pub(crate) outbound: OutboundSa,
@@ -91,36 +93,42 @@ pub struct Tunnel {
     pub(crate) inner: Vec<IpAddr>,
     local: Vec<Selector>,
     remote: Vec<Selector>,
-    /// Largest inner packet.
-    pub(crate) mtu: usize,
+    mtu: u16,
+    path_mtu: u16,
     pub(crate) outbound_ready: bool,
     pub(crate) traffic: Arc<TrafficCounters>,
 }
 
 impl Tunnel {
-    /// # Errors
-    /// When the keys do not fit the suite.
-    pub fn new(spec: TunnelSpec) -> Result<Self, BadKeyLength> {
-        let opener = Opener::new(spec.suite, &spec.keys_in.encryption, &spec.keys_in.integrity)?;
-        let sealer = Sealer::new(spec.suite, &spec.keys_out.encryption, &spec.keys_out.integrity)?;
-        let outbound = OutboundSa::new(spec.spi_out, sealer, spec.esn);
-        let encapsulation = Encapsulation { outer_is_v4: spec.path.remote.is_ipv4(), udp: spec.encapsulate };
-        let mtu = usize::from(spec.mtu).min(outbound.overhead().inner_mtu(OUTER_MTU, encapsulation));
-        Ok(Self {
+    pub(crate) fn new(spec: TunnelSpec, replay_window: u32, traffic: Arc<TrafficCounters>) -> Result<Self, InstallError> {
+        let opener = Opener::new(spec.suite, &spec.key_in.encryption, &spec.key_in.integrity)?;
+        let sealer = Sealer::new(spec.suite, &spec.key_out.encryption, &spec.key_out.integrity)?;
+        let tunnel = Self {
             session: spec.session,
             role: spec.role,
             spi_in: spec.spi_in,
-            inbound: InboundSa::new(spec.spi_in, opener, spec.esn, DEFAULT_WINDOW),
-            outbound,
+            inbound: InboundSa::new(spec.spi_in, opener, spec.esn, replay_window),
+            outbound: OutboundSa::new(spec.spi_out, sealer, spec.esn),
             path: spec.path,
             encapsulate: spec.encapsulate,
             inner: spec.inner,
             local: spec.local,
             remote: spec.remote,
-            mtu,
+            mtu: spec.mtu,
+            path_mtu: spec.path_mtu,
             outbound_ready: spec.outbound_ready,
-            traffic: spec.traffic,
-        })
+            traffic,
+        };
+        match tunnel.mtu_on(tunnel.path, tunnel.encapsulate) {
+            mtu if mtu < MIN_MTU => Err(InstallError::Mtu { mtu, path_mtu: tunnel.path_mtu }),
+            _ => Ok(tunnel),
+        }
+    }
+
+    /// Longest inner packet on this path.
+    pub(crate) fn mtu_on(&self, path: Path, encapsulate: bool) -> usize {
+        let encapsulation = Encapsulation { outer_is_v4: path.remote.is_ipv4(), udp: encapsulate };
+        usize::from(self.mtu).min(self.outbound.overhead().inner_mtu(usize::from(self.path_mtu), encapsulation))
     }
 
     /// True when a packet from the peer is what the negotiation allows.
@@ -134,10 +142,20 @@ impl Tunnel {
         covers(&self.local, ip.source, ip.protocol, source_port) && covers(&self.remote, ip.destination, ip.protocol, destination_port)
     }
 
-    /// True when the inner source is one that this peer may use.
-    pub(crate) fn is_genuine(&self, source: IpAddr) -> bool {
-        self.role == Role::Client || self.inner.contains(&source)
+    /// True when the end of the tunnel that has leased addresses uses one of them.
+    pub(crate) fn is_leased(&self, ip: &IpHeader) -> bool {
+        match self.role {
+            Role::Gateway => self.inner.contains(&ip.source),
+            Role::Client => self.inner.contains(&ip.destination),
+        }
     }
+}
+
+/// Inner MTU for a suite and a path of `path_mtu` bytes.
+pub fn inner_mtu(suite: Suite, path_mtu: u16, outer_is_v4: bool, encapsulate: bool) -> u16 {
+    let encapsulation = Encapsulation { outer_is_v4, udp: encapsulate };
+    // Not longer than the path's.
+    Overhead::of(suite).inner_mtu(usize::from(path_mtu), encapsulation) as u16
 }
 
 fn ports(packet: &[u8], ip: &IpHeader) -> (Option<u16>, Option<u16>) {
@@ -146,4 +164,24 @@ fn ports(packet: &[u8], ip: &IpHeader) -> (Option<u16>, Option<u16>) {
 
 fn covers(selectors: &[Selector], address: IpAddr, protocol: u8, port: Option<u16>) -> bool {
     selectors.iter().any(|selector| selector.covers(address, protocol, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selector(protocol: u8, ports: (u16, u16), start: &str, end: &str) -> Selector {
+        Selector { protocol, start_port: ports.0, end_port: ports.1, start: start.parse().unwrap(), end: end.parse().unwrap() }
+    }
+
+    #[test]
+    fn selectors_cover_addresses_protocols_and_ports() {
+        let any = selector(0, (0, 65535), "10.0.0.0", "10.0.0.255");
+        assert!(any.covers("10.0.0.7".parse().unwrap(), 17, Some(9)) && any.covers("10.0.0.0".parse().unwrap(), 50, None));
+        assert!(!any.covers("10.0.1.0".parse().unwrap(), 17, Some(9)) && !any.covers("::a00:7".parse().unwrap(), 17, None));
+        let web = selector(6, (443, 443), "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+        assert!(web.covers("2001:db8::1".parse().unwrap(), 6, Some(443)));
+        assert!(!web.covers("2001:db8::1".parse().unwrap(), 17, Some(443)) && !web.covers("2001:db8::1".parse().unwrap(), 6, Some(80)));
+        assert!(!web.covers("2001:db8::1".parse().unwrap(), 6, None), "a fragment without ports is outside a port selector");
+    }
 }

@@ -1,0 +1,185 @@
+//! Opening devices and sockets, starting and stopping the threads.
+use super::IkeSink;
+use super::handle::{Bound, Control, DataplaneHandle};
+use super::stats::{Drops, TrafficCounters};
+use super::tables::Command;
+use super::thread::{Ports, RawPort, Shared, Thread, UdpPort};
+use net::poll::Waker;
+use net::raw::RawSocket;
+use net::udp::{UdpOptions, UdpSocket};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+
+/// Socket buffers of raw ESP sockets, bytes.
+const RAW_BUFFER: usize = 8 << 20;
+
+/// What the engine needs to start.
+#[derive(Debug, Clone)]
+pub struct DataplaneConfig {
+    /// Name of the TUN device; `evg%d` lets the kernel choose a number.
+    pub tun: String,
+    /// Addresses of the NAT-traversal port: ESP in UDP, and IKE. May be unspecified.
+    pub listen: Vec<SocketAddr>,
+    /// Local addresses for ESP as IP protocol 50. May be unspecified; empty: none.
+    pub raw: Vec<IpAddr>,
+    /// Packet threads; 0: one per CPU that this process may use. A kernel without TUN multi-queue gets one.
+    pub threads: usize,
+    /// Binds each thread to a CPU of its own.
+    pub pin: bool,
+    /// Packets that the anti-replay window looks back.
+    pub replay_window: u32,
+    /// Commands that may wait for one thread.
+    pub commands: usize,
+}
+
+impl Default for DataplaneConfig {
+    fn default() -> Self {
+        Self {
+            tun: "evg%d".to_owned(),
+            listen: Vec::new(),
+            raw: Vec::new(),
+            threads: 0,
+            pin: false,
+            replay_window: esp::DEFAULT_WINDOW,
+            commands: 4096,
+        }
+    }
+}
+
+/// The TUN device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    pub name: String,
+    pub index: u32,
+}
+
+/// The running engine; dropping it stops the threads and removes the TUN device.
+#[derive(Debug)]
+pub struct Dataplane {
+    handle: DataplaneHandle,
+    interface: Interface,
+    joins: Vec<JoinHandle<()>>,
+}
+
+impl Dataplane {
+    /// Creates the TUN device, binds the sockets and starts the threads. The caller gives the device its MTU, addresses and routes.
+    /// IKE messages from the NAT-traversal port go to `ike`.
+    ///
+    /// # Errors
+    /// Of the operating system, with the device or address that it is about.
+    pub fn start(config: DataplaneConfig, ike: impl IkeSink + Clone) -> io::Result<Self> {
+        let cpus = net::thread::available_cpus()?;
+        let wanted = if config.threads == 0 { cpus.len() } else { config.threads };
+        let tun = net::tun::open(&config.tun, wanted).map_err(io::Error::other)?;
+        let count = tun.queues.len();
+        tracing::info!(device = %tun.name, threads = count, offload = ?tun.offload, "data plane");
+        let groups = config.listen.iter().map(|&address| Group::bind(address, count)).collect::<io::Result<Vec<_>>>()?;
+        let drops = Arc::new(Drops::default());
+        let mut controls = Vec::with_capacity(count);
+        let mut joins = Vec::with_capacity(count);
+        for (number, queue) in tun.queues.into_iter().enumerate() {
+            let udp = groups.iter().map(|group| group.member(number)).collect();
+            let raw = config.raw.iter().map(|&address| open_raw(address, number, count)).collect::<io::Result<_>>()?;
+            let cpu = config.pin.then(|| cpus.get(number % cpus.len().max(1)).copied()).flatten();
+            let (control, join) = start_thread(&config, number, cpu, Ports { tun: queue, udp, raw }, drops.clone(), Box::new(ike.clone()))?;
+            controls.push(control);
+            joins.push(join);
+        }
+        let bound = groups.into_iter().filter_map(Group::bound).collect();
+        let handle = DataplaneHandle::new(controls, bound, drops, config.replay_window);
+        Ok(Self { handle, interface: Interface { name: tun.name, index: tun.index }, joins })
+    }
+
+    pub fn handle(&self) -> DataplaneHandle {
+        self.handle.clone()
+    }
+
+    pub fn interface(&self) -> Interface {
+        self.interface.clone()
+    }
+}
+
+impl Drop for Dataplane {
+    fn drop(&mut self) {
+        self.handle.stop();
+        for join in self.joins.drain(..) {
+            // A thread that panicked has ended the process.
+            drop(join.join());
+        }
+    }
+}
+
+/// The members of one SO_REUSEPORT group, one per thread.
+struct Group {
+    address: SocketAddr,
+    members: Vec<Arc<UdpSocket>>,
+    received: Arc<AtomicU64>,
+}
+
+impl Group {
+    fn bind(address: SocketAddr, count: usize) -> io::Result<Self> {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot bind udp {address}: {error}"));
+        let options = UdpOptions::default();
+        let bind_one = |_| UdpSocket::bind(address, &options).map(Arc::new);
+        let members = (0..count).map(bind_one).collect::<io::Result<Vec<_>>>().map_err(named)?;
+        if let (Some(first), true) = (members.first(), count > 1) {
+            net::steer::attach_spi_steering(first, number_of(count))?;
+        }
+        Ok(Self { address, members, received: Arc::default() })
+    }
+
+    fn member(&self, number: usize) -> UdpPort {
+        UdpPort { socket: self.members[number].clone(), address: self.address, received: self.received.clone() }
+    }
+
+    /// Thread 0's member: what control sends through.
+    fn bound(self) -> Option<Bound> {
+        let Self { address, members, received } = self;
+        members.into_iter().next().map(|socket| Bound { address, socket, received })
+    }
+}
+
+/// Every raw socket gets every packet; a filter leaves each thread its share.
+fn open_raw(address: IpAddr, number: usize, count: usize) -> io::Result<RawPort> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot open raw ESP on {address}: {error}"));
+    let socket = RawSocket::open_esp(address, RAW_BUFFER).map_err(named)?;
+    if count > 1 {
+        net::steer::attach_raw_filter(&socket, number_of(number), number_of(count))?;
+    }
+    Ok(RawPort { socket, address })
+}
+
+fn number_of(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn start_thread(
+    config: &DataplaneConfig,
+    number: usize,
+    cpu: Option<usize>,
+    ports: Ports,
+    drops: Arc<Drops>,
+    sink: Box<dyn IkeSink>,
+) -> io::Result<(Control, JoinHandle<()>)> {
+    let (commands, inbox) = sync_channel::<Command>(config.commands.max(1));
+    let waker = Waker::new()?;
+    let totals = Arc::new(TrafficCounters::default());
+    let shared = Shared { waker: waker.clone(), inbox, totals: totals.clone(), drops, sink };
+    let worker = Thread::new(ports, shared)?;
+    let join = std::thread::Builder::new().name(format!("packets-{number}")).spawn(move || {
+        if let Some(Err(error)) = cpu.map(net::thread::pin_current_thread) {
+            tracing::warn!(%error, cpu, "a packet thread could not be bound to its CPU");
+        }
+        if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
+            // Its sessions would be black holes: better that the service starts anew.
+            tracing::error!("a packet thread died; the process ends");
+            std::process::abort();
+        }
+    })?;
+    Ok((Control { commands, waker, totals }, join))
+}

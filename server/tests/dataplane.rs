@@ -1,0 +1,134 @@
+//! Two packet engines, a gateway and a client, in two network namespaces, with fixed keys: pings and streams of both families, in UDP and
+//! as IP protocol 50. Needs root, `ip`, `ping` and `iperf3`.
+//!
+//! Each engine is a process of its own: this binary again, run by `ip netns exec` with [`ENGINE`] in its environment.
+#[path = "dataplane/engine.rs"]
+mod engine;
+#[path = "dataplane/lab.rs"]
+mod lab;
+
+use engine::ENGINE;
+use lab::{Lab, Side};
+use std::time::Duration;
+
+const GATEWAY4: &str = "10.9.0.1";
+const GATEWAY6: &str = "fd09::1";
+const CLIENT4: &str = "10.9.0.2";
+const CLIENT6: &str = "fd09::2";
+
+/// Not a test: an engine, when [`Lab`] starts one.
+#[test]
+#[ignore = "the engine process of the other tests"]
+fn engine_process() {
+    if let Ok(settings) = std::env::var(ENGINE) {
+        engine::run(&settings);
+    }
+}
+
+fn both_ways(outer: &str, encapsulate: bool, suite: &str) {
+    let mut lab = Lab::start(outer, encapsulate, suite);
+    for (from, to) in [(Side::Client, GATEWAY4), (Side::Client, GATEWAY6), (Side::Gateway, CLIENT4), (Side::Gateway, CLIENT6)] {
+        lab.run(from, &["ping", "-q", "-c", "5", "-i", "0.02", "-W", "2", to]);
+    }
+    for to in [GATEWAY4, GATEWAY6] {
+        for direction in ["--bidir", "-R"] {
+            assert!(lab.iperf(to, &["-n", "8M", direction]) > 0.0);
+        }
+        assert!(lab.iperf(to, &["-u", "-b", "200M", "-l", "1200", "-n", "4M"]) > 0.0);
+    }
+    for side in [Side::Gateway, Side::Client] {
+        let totals = lab.totals(side);
+        assert!(totals["octets_in"] > 8_000_000 && totals["octets_out"] > 8_000_000, "{totals:?}");
+        for reason in ["forged", "replayed", "unknown_spi", "inner_malformed", "source_not_leased", "send_failed", "tun_write_failed"] {
+            assert_eq!(totals[reason], 0, "{reason} in {totals:?}");
+        }
+    }
+}
+
+#[test]
+fn esp_in_udp_over_ipv4() {
+    both_ways("192.0.2", true, "gcm");
+}
+
+#[test]
+fn esp_in_udp_over_ipv6() {
+    both_ways("2001:db8:ff:", true, "cbc");
+}
+
+#[test]
+fn plain_esp_over_ipv4() {
+    both_ways("192.0.2", false, "chacha");
+}
+
+#[test]
+fn plain_esp_over_ipv6() {
+    both_ways("2001:db8:ff:", false, "gcm");
+}
+
+#[test]
+fn a_rekey_and_a_move_lose_nothing() {
+    let mut lab = Lab::start("192.0.2", true, "gcm");
+    let pings = lab.spawn(Side::Client, &["ping", "-q", "-c", "200", "-i", "0.01", "-W", "2", GATEWAY4]);
+    for order in ["install 2", "outbound 2", "remove 1"] {
+        std::thread::sleep(Duration::from_millis(300));
+        for side in [Side::Gateway, Side::Client] {
+            lab.order(side, order);
+        }
+    }
+    let report = lab::finish(pings);
+    assert!(report.contains(" 0% packet loss"), "{report}");
+    lab.run(Side::Client, &["ip", "address", "add", "192.0.2.9/24", "dev", "outer"]);
+    lab.order(Side::Gateway, "repath 192.0.2.1 192.0.2.9");
+    lab.order(Side::Client, "repath 192.0.2.9 192.0.2.1");
+    lab.run(Side::Client, &["ip", "address", "del", "192.0.2.2/24", "dev", "outer"]);
+    lab.run(Side::Client, &["ip", "address", "replace", "192.0.2.9/24", "dev", "outer"]);
+    lab.run(Side::Gateway, &["ping", "-q", "-c", "3", "-i", "0.02", "-W", "2", CLIENT6]);
+}
+
+#[test]
+fn ike_messages_pass_by_the_tunnels() {
+    let mut lab = Lab::start("192.0.2", true, "gcm");
+    lab.order(Side::Client, "ike hello");
+    assert_eq!(lab.order(Side::Gateway, "heard"), "192.0.2.2:4500 -> 192.0.2.1:4500 hello");
+}
+
+#[test]
+fn a_packet_too_big_is_reported_to_its_sender() {
+    let mut lab = Lab::start("192.0.2", true, "gcm");
+    for (to, size) in [(CLIENT4, "1440"), (CLIENT6, "1420")] {
+        let report = lab.fails(Side::Gateway, &["ping", "-c", "2", "-i", "0.1", "-W", "1", "-M", "do", "-s", size, to]);
+        assert!(report.contains("mtu = 1438") || report.contains("mtu=1438"), "{report}");
+    }
+    assert!(lab.totals(Side::Gateway)["too_big"] >= 2);
+    // Without DF the packet goes in pieces.
+    lab.run(Side::Gateway, &["ping", "-q", "-c", "2", "-i", "0.05", "-W", "2", "-M", "dont", "-s", "4000", CLIENT4]);
+}
+
+#[test]
+fn a_client_cannot_use_an_address_that_is_not_its_lease() {
+    let mut lab = Lab::start("192.0.2", true, "gcm");
+    lab.run(Side::Client, &["ip", "address", "add", "10.9.0.77/32", "dev", "inner"]);
+    lab.fails(Side::Client, &["ping", "-q", "-c", "2", "-i", "0.05", "-W", "1", "-I", "10.9.0.77", GATEWAY4]);
+    let totals = lab.totals(Side::Gateway);
+    assert_eq!((totals["source_not_leased"], totals["packets_in"]), (2, 0), "{totals:?}");
+}
+
+/// `cargo test --release --test dataplane -- --ignored --nocapture throughput`
+#[test]
+#[ignore = "a measurement"]
+fn throughput() {
+    for (encapsulate, suite) in [(true, "gcm"), (false, "gcm")] {
+        for (what, options) in [("upload", &["-t", "5"][..]), ("download", &["-t", "5", "-R"]), ("upload x4", &["-t", "5", "-P", "4"])] {
+            let mut lab = Lab::start("192.0.2", encapsulate, suite);
+            for to in [GATEWAY4, GATEWAY6] {
+                let before = [lab.cpu(Side::Gateway), lab.cpu(Side::Client)];
+                let gigabits = lab.iperf(to, options);
+                let gigabytes = gigabits * 5.0 / 8.0;
+                let cost = |side, before: f64| (lab.cpu(side) - before) / gigabytes;
+                let (gateway, client) = (cost(Side::Gateway, before[0]), cost(Side::Client, before[1]));
+                println!("udp={encapsulate} {suite} {what} {to}: {gigabits:.2} Gbit/s, CPU-s/GB gateway {gateway:.2} client {client:.2}");
+            }
+            println!("gateway {:?}", lab.totals(Side::Gateway).into_iter().filter(|(_, number)| *number > 0).collect::<Vec<_>>());
+        }
+    }
+}

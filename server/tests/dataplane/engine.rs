@@ -1,0 +1,157 @@
+//! The engine process: one side of the tunnel with fixed keys, driven by lines on its standard input, one line of answer for each.
+use crypto::Zeroizing;
+use crypto::cipher::{Encryption, Integrity, Suite};
+use evergate::dataplane::{Dataplane, DataplaneConfig, DataplaneHandle, IkeDatagram, Keys, Path, Role, Selector, TunnelSpec};
+use net::link::{Netlink, Prefix, Route};
+use std::fmt::Write as _;
+use std::io::BufRead as _;
+use std::net::{IpAddr, SocketAddr};
+use tokio::sync::mpsc::{Receiver, channel};
+
+/// `role local remote udp|esp suite`
+pub(crate) const ENGINE: &str = "EVERGATE_TEST_ENGINE";
+
+/// What the parent looks for among the lines of the test harness.
+pub(crate) const ANSWER: &str = "answer:";
+
+struct Engine {
+    role: Role,
+    path: Path,
+    encapsulate: bool,
+    suite: Suite,
+    handle: DataplaneHandle,
+    ike: Receiver<IkeDatagram>,
+}
+
+pub(crate) fn run(settings: &str) {
+    let words: Vec<&str> = settings.split(' ').collect();
+    let address = |word: &str| SocketAddr::new(word.parse().unwrap(), 4500);
+    let path = Path { local: address(words[1]), remote: address(words[2]) };
+    let role = if words[0] == "gateway" { Role::Gateway } else { Role::Client };
+    let any: IpAddr = if path.local.is_ipv4() { [0, 0, 0, 0].into() } else { [0u16; 8].into() };
+    let config = DataplaneConfig {
+        tun: "inner".to_owned(),
+        listen: vec![SocketAddr::new(any, 4500)],
+        raw: vec![any],
+        threads: 2,
+        ..DataplaneConfig::default()
+    };
+    let (ike_tx, ike) = channel(16);
+    let plane = Dataplane::start(config, ike_tx).unwrap();
+    configure(plane.interface().index, role);
+    let encapsulate = words[3] == "udp";
+    let mut engine = Engine { role, path, encapsulate, suite: suite(words[4]), handle: plane.handle(), ike };
+    engine.install(1, true);
+    println!("{ANSWER}ready");
+    for line in std::io::stdin().lock().lines() {
+        let Ok(line) = line else { return };
+        println!("{ANSWER}{}", engine.order(&line));
+    }
+}
+
+fn suite(name: &str) -> Suite {
+    let (encryption, integrity) = match name {
+        "gcm" => (Encryption::AesGcm256, None),
+        "chacha" => (Encryption::ChaCha20Poly1305, None),
+        _ => (Encryption::AesCbc256, Some(Integrity::HmacSha256_128)),
+    };
+    Suite::new(encryption, integrity).unwrap()
+}
+
+fn configure(device: u32, role: Role) {
+    let mut netlink = Netlink::open().unwrap();
+    netlink.set_up(device).unwrap();
+    let (own, routes) = match role {
+        Role::Gateway => (["10.9.0.1/32", "fd09::1/128"], ["10.9.0.0/24", "fd09::/64"]),
+        Role::Client => (["10.9.0.2/32", "fd09::2/128"], ["10.9.0.1/32", "fd09::1/128"]),
+    };
+    for address in own {
+        netlink.add_address(device, address.parse::<Prefix>().unwrap()).unwrap();
+    }
+    for destination in routes {
+        let destination = destination.parse().unwrap();
+        netlink.replace_route(&Route { destination, device, gateway: None, source: None, metric: None }).unwrap();
+    }
+}
+
+impl Engine {
+    fn order(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["install", number] => self.install(number.parse().unwrap(), false),
+            ["outbound", number] => self.handle.use_outbound(7, self.spi_in(number.parse().unwrap())).unwrap(),
+            ["remove", number] => self.handle.remove(7, self.spi_in(number.parse().unwrap())).unwrap(),
+            ["repath", local, remote] => {
+                let address = |word: &str| SocketAddr::new(word.parse().unwrap(), 4500);
+                self.handle.repath(7, Path { local: address(local), remote: address(remote) }, self.encapsulate).unwrap();
+            }
+            ["ike", message] => self.handle.send_ike(self.path, message.as_bytes()).unwrap(),
+            ["heard"] => {
+                let datagram = self.ike.blocking_recv().unwrap();
+                let text = String::from_utf8_lossy(&datagram.bytes).into_owned();
+                return format!("{} -> {} {text}", datagram.path.remote, datagram.path.local);
+            }
+            ["totals"] => return self.totals(),
+            _ => panic!("order {line:?}"),
+        }
+        "done".to_owned()
+    }
+
+    fn totals(&self) -> String {
+        let totals = self.handle.totals();
+        let session = self.handle.counters(7).unwrap();
+        assert_eq!((session.octets_in, session.packets_out), (totals.octets_in, totals.packets_out), "one session has it all");
+        assert_eq!((session.last_in.is_some(), session.last_out.is_some()), (totals.packets_in > 0, totals.packets_out > 0));
+        let mut text = String::new();
+        let sums = [("octets_in", totals.octets_in), ("octets_out", totals.octets_out), ("packets_in", totals.packets_in)];
+        for (name, number) in sums.into_iter().chain(totals.drops) {
+            write!(text, "{name}={number} ").unwrap();
+        }
+        text
+    }
+
+    /// SPI of the Child SA `number` that `side` receives on.
+    fn spi(role: Role, number: u8) -> u32 {
+        u32::from_be_bytes([if role == Role::Gateway { 0xa0 } else { 0xb0 }, 0, number, number])
+    }
+
+    fn spi_in(&self, number: u8) -> u32 {
+        Self::spi(self.role, number)
+    }
+
+    fn install(&self, number: u8, outbound_ready: bool) {
+        let peer = if self.role == Role::Gateway { Role::Client } else { Role::Gateway };
+        let keys = |receiver: Role| Keys {
+            encryption: Zeroizing::new(vec![Self::spi(receiver, number) as u8 ^ receiver as u8; self.suite.encryption_key_len()]),
+            integrity: Zeroizing::new(vec![receiver as u8; self.suite.integrity_key_len()]),
+        };
+        let any = || {
+            let whole = |start: IpAddr, end: IpAddr| Selector { protocol: 0, start_port: 0, end_port: u16::MAX, start, end };
+            vec![whole([0; 4].into(), [255; 4].into()), whole([0u16; 8].into(), [u16::MAX; 8].into())]
+        };
+        let mut inner: Vec<IpAddr> = ["10.9.0.2", "fd09::2"].map(|text| text.parse().unwrap()).into();
+        if self.role == Role::Client {
+            // More than the gateway has leased to it: a client that lies.
+            inner.push([10, 9, 0, 77].into());
+        }
+        let spec = TunnelSpec {
+            session: 7,
+            spi_in: self.spi_in(number),
+            spi_out: Self::spi(peer, number),
+            suite: self.suite,
+            esn: number == 1,
+            key_in: keys(self.role),
+            key_out: keys(peer),
+            path: self.path,
+            encapsulate: self.encapsulate,
+            inner,
+            local: any(),
+            remote: any(),
+            mtu: u16::MAX,
+            path_mtu: 1500,
+            role: self.role,
+            outbound_ready,
+        };
+        self.handle.install(spec).unwrap();
+    }
+}
