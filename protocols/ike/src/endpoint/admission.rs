@@ -31,6 +31,8 @@ pub(super) struct Admission {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
     pub half_open: usize,
+    /// Ended ones: refused logins among them, which cost as much as half-open ones.
+    pub draining: usize,
     pub sessions: usize,
 }
 
@@ -127,7 +129,7 @@ impl Admission {
     fn has_paid(&mut self, shared: &mut Shared, limits: &Limits, load: Load, request: &InitRequest) -> bool {
         let source = request.path.remote.ip();
         let of_source = self.sources.get(&source).copied().unwrap_or(0);
-        if load.half_open < limits.cookie_threshold && of_source < limits.half_open_per_source {
+        if load.half_open + load.draining < limits.cookie_threshold && of_source < limits.half_open_per_source {
             return true;
         }
         if let Some(cookie) = request.payloads.notify(notify::COOKIE) {

@@ -22,7 +22,6 @@ pub struct Endpoint {
     admission: Admission,
     last_session: u64,
     established: usize,
-    draining: usize,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -36,7 +35,7 @@ impl Endpoint {
     pub fn new(responder: Option<ResponderConfig>, random: Box<dyn Random>, now: Instant) -> Self {
         let mut shared = Shared::new(responder, random, now);
         let admission = Admission::new(&mut shared);
-        Self { shared, sessions: BTreeMap::new(), timers: BTreeMap::new(), admission, last_session: 0, established: 0, draining: 0 }
+        Self { shared, sessions: BTreeMap::new(), timers: BTreeMap::new(), admission, last_session: 0, established: 0 }
     }
 
     /// Takes one input. Poll outputs until `None` before the next.
@@ -88,7 +87,7 @@ impl Endpoint {
     }
 
     fn half_open(&self) -> usize {
-        self.sessions.len() - self.established - self.draining
+        self.sessions.len() - self.established - self.shared.draining
     }
 
     fn new_id(&mut self) -> SessionId {
@@ -124,7 +123,8 @@ impl Endpoint {
             self.shared.counters.malformed += 1;
             return;
         }
-        let load = admission::Load { half_open: self.half_open(), sessions: self.sessions.len() - self.draining };
+        let draining = self.shared.draining;
+        let load = admission::Load { half_open: self.half_open(), draining, sessions: self.sessions.len() - draining };
         match self.admission.admit(&mut self.shared, load, path, header, message) {
             admission::Verdict::Refused => {}
             admission::Verdict::Repeated(id) => {
@@ -212,7 +212,7 @@ impl Endpoint {
     fn count(&mut self, session: &Session) {
         match session.phase() {
             Phase::Established => self.established += 1,
-            Phase::Draining => self.draining += 1,
+            Phase::Draining => self.shared.draining += 1,
             Phase::HalfOpen if !session.core.is_initiator() => self.admission.count(session.core.first_remote()),
             Phase::HalfOpen | Phase::Gone => {}
         }
@@ -221,7 +221,7 @@ impl Endpoint {
     fn uncount(&mut self, session: &Session) {
         match session.phase() {
             Phase::Established => self.established -= 1,
-            Phase::Draining => self.draining -= 1,
+            Phase::Draining => self.shared.draining -= 1,
             Phase::HalfOpen if !session.core.is_initiator() => self.admission.uncount(session.core.first_remote()),
             Phase::HalfOpen | Phase::Gone => {}
         }

@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub out: VecDeque<Output>,
     pub counters: Counters,
     pub replaces: Vec<Replace>,
+    /// Sessions that have ended and only answer retransmissions.
+    pub draining: usize,
     /// IKE_SA_INIT requests that belong to a session.
     pub inits: HashMap<InitKey, SessionId>,
     /// Sessions that wait for IKE_SA_INIT to come again with another group.
@@ -58,6 +60,7 @@ impl Shared {
             out: VecDeque::new(),
             counters: Counters::default(),
             replaces: Vec::new(),
+            draining: 0,
             inits: HashMap::new(),
             retries: HashMap::new(),
             spis: HashMap::new(),
@@ -97,6 +100,11 @@ impl Shared {
         if self.asks.remove(&id).is_some() {
             self.out.push_back(Output::Cancel(id));
         }
+    }
+
+    /// Whether one more ended session may be kept to answer retransmissions; a gateway keeps no more than half-open ones.
+    pub(crate) fn may_drain(&self) -> bool {
+        self.responder.as_ref().is_none_or(|config| self.draining < config.limits.half_open_max)
     }
 
     /// A fresh nonce; 32 bytes are at least half the key of every PRF (RFC 7296 section 2.10).

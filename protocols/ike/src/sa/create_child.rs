@@ -248,7 +248,9 @@ fn finish_ike(state: &mut Established, core: &mut Core, cx: &mut Shared, chosen:
     ];
     core.respond(cx, &mut state.sa, &payloads);
     state.replace_sa(core, cx, sa);
-    // What we had asked on the old one is of no interest any more.
-    state.own = Own::Idle;
+    // What we had asked on the old one is of no interest any more; a child's rekey that was not yet asked for goes on.
+    if !matches!(state.own, Own::KeyPair { plan: rekey::Plan::Child(_), .. }) {
+        state.own = Own::Idle;
+    }
     core.event(cx, Event::Rekeyed { ike: true });
 }

@@ -136,7 +136,7 @@ impl Established {
         let answer: &[Payload] = if request.exchange == Exchange::Informational { &[] } else { &refused };
         core.respond(cx, &mut old.sa, answer);
         if request.payloads.as_ref().is_ok_and(|payloads| payloads.deletes().any(|delete| *delete == Delete::Ike)) {
-            old.until = cx.now + super::DRAIN;
+            old.until = cx.now + super::closing::DRAIN;
         }
     }
 
@@ -259,7 +259,7 @@ impl Step for Established {
             Signal::Response(spi, ..) => {
                 // The answer to the DELETE of a replaced IKE SA.
                 if let Some(old) = self.old.iter_mut().find(|old| old.sa.own_spi() == spi) {
-                    old.until = old.until.min(cx.now + super::DRAIN);
+                    old.until = old.until.min(cx.now + super::closing::DRAIN);
                 }
                 self.into()
             }

@@ -3,7 +3,7 @@ use super::auth::{Login, Offer};
 use super::child::{Child, ChildPhase, Scope, directions, install};
 use super::established::Established;
 use super::{Core, State};
-use crate::api::{AddressRequest, Event, Fault, Grant, Stage, TrafficSelector};
+use crate::api::{AddressRequest, CloseReason, Event, Fault, Grant, Stage, TrafficSelector};
 use crate::endpoint::{Replace, Shared};
 use crate::proposal::{ChosenEsp, select_esp};
 use crate::selector::narrow_to_allowed;
@@ -27,7 +27,10 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
             core.stage = obstacle.stage;
             head.push(Payload::Notify(Notify::new(obstacle.kind, [])));
             let failure = core.failure(obstacle.fault, Some(obstacle.kind), obstacle.cause);
-            return core.refuse_with(cx, login.sa, head, failure);
+            let mut sa = login.sa;
+            core.respond(cx, &mut sa, &head);
+            core.end(cx, CloseReason::Failed, Some(failure));
+            return State::drain_deleting(cx, sa);
         }
     };
     core.owner = Some((grant.user.clone(), offer.idi.body.clone()));

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// An IKE_SA_INIT answer longer than this would be fragmented by IP, which many networks drop.
 const MAX_RESPONSE: usize = 1280;
+/// Nobody needs more IKE_SA_INIT requests to find a group.
+const MAX_ROUNDS: usize = 4;
 const PAYLOAD_HEADER: usize = 4;
 const SPKI_HASH: usize = 20;
 
@@ -69,6 +71,10 @@ pub(super) fn begin(core: &mut Core, cx: &mut Shared, request: InitRequest) -> S
             return refuse(core, cx, &request, Notify::new(notify::NO_PROPOSAL_CHOSEN, []), Fault::PeerIncompatible, mismatch.to_string());
         }
     };
+    if core.init_keys.len() > MAX_ROUNDS {
+        let notify = Notify::new(notify::INVALID_SYNTAX, []);
+        return refuse(core, cx, &request, notify, Fault::PeerMisbehaved, "the client comes again and again with other groups".into());
+    }
     if chosen.suite.group.id() != group {
         return ask_for_group(core, cx, &request, &chosen);
     }

@@ -33,11 +33,8 @@ use crate::nat::Detected;
 use crate::wire::{Delete, Exchange, Header, Message, Notify, ParseError, Payload, Payloads, Spi, notify};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use window::Inbound;
-
-/// How long an ended session answers retransmissions of the peer's last request.
-const DRAIN: Duration = Duration::from_secs(20);
 
 /// What befalls a session.
 #[derive(Debug)]
@@ -390,7 +387,12 @@ impl std::fmt::Debug for State {
 impl State {
     /// Nothing is left to do but to answer retransmissions for a while.
     pub(crate) fn drain(cx: &Shared, sa: Option<IkeSa>) -> Self {
-        closing::Draining { sa, until: cx.now + DRAIN }.into()
+        if cx.may_drain() { closing::Draining::new(cx, sa).into() } else { Self::Gone }
+    }
+
+    /// As [`State::drain`], for a peer that is authenticated and gets no Child SA: the IKE SA is deleted soon.
+    pub(crate) fn drain_deleting(cx: &Shared, sa: IkeSa) -> Self {
+        if cx.may_drain() { closing::Draining::deleting(cx, sa).into() } else { Self::Gone }
     }
 }
 

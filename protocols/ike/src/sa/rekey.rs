@@ -275,11 +275,11 @@ fn refused(state: &mut Established, core: &Core, cx: &mut Shared, plan: Plan, er
             };
             state.later = Some((cx.now + wait, todo));
         }
-        (notify::CHILD_SA_NOT_FOUND, Plan::Child(spi_in)) => {
-            if state.children.get(&spi_in).is_some_and(|child| child.phase == ChildPhase::Live) {
-                state.children.remove(&spi_in);
-                remove(core, cx, spi_in);
-            }
+        (notify::CHILD_SA_NOT_FOUND, Plan::Child(spi_in))
+            if state.children.get(&spi_in).is_some_and(|child| child.phase == ChildPhase::Live) =>
+        {
+            state.children.remove(&spi_in);
+            remove(core, cx, spi_in);
         }
         _ => {}
     }

@@ -47,6 +47,20 @@ fn cookies_above_the_threshold() {
     assert_eq!(pair.gateway().endpoint.sessions().1, 1, "an honest client returns the cookie and comes in");
 }
 
+/// Refused proposals must not be a way to fill the memory.
+#[test]
+fn refused_attempts_are_limited_too() {
+    let mut pair = Pair::new(1, limited(|limits| limits.cookie_threshold = 3));
+    let mut answers = Vec::new();
+    for n in 0..10 {
+        let mut script = stranger(pair.gateway, n);
+        script.ciphers.prfs = vec![crypto::prf::Prf::HmacSha1];
+        answers.extend(knock(&mut pair.sim, &script));
+    }
+    assert_eq!(answers[..3], [notify::NO_PROPOSAL_CHOSEN; 3]);
+    assert_eq!(answers[3..], [notify::COOKIE; 7]);
+}
+
 #[test]
 fn cookies_for_a_busy_source() {
     let mut pair = Pair::new(1, limited(|limits| limits.half_open_per_source = 2));

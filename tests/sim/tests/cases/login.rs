@@ -223,3 +223,35 @@ fn the_credential_that_the_client_asks_for() {
     });
     assert!(presented.unwrap().contains("Ed25519"), "the first that suits");
 }
+
+/// Fifty authorities make the first IKE_AUTH request long: it goes in fragments, in both directions, and gets through a bad wire.
+#[test]
+fn long_messages_are_fragmented() {
+    let mut fragments = 0;
+    for seed in 0..10 {
+        let root = sim::authority().roots()[0].clone();
+        let mut config = responder();
+        config.credentials = vec![server_credential(KeyKind::Rsa)];
+        let mut pair = Pair::new(seed, config);
+        pair.sim.faults = sim::Faults { loss: 100, duplicate: 100, jitter: std::time::Duration::from_millis(100) };
+        let server_roots = std::sync::Arc::new(pki::TrustAnchors::new(vec![root; 120]));
+        pair.dial(InitiatorConfig { server_roots, ..certificate_client(KeyKind::Rsa) }).assert_up();
+        let sent = pair.gateway().sent.iter().chain(&pair.client().sent);
+        assert!(sent.clone().all(|(_, message)| message.len() <= 1280));
+        fragments += sent.filter(|(_, message)| message[16] == ike::wire::kind::SKF).count();
+    }
+    assert!(fragments > 30, "{fragments}");
+}
+
+/// The gateway ends what it refused: a client that would keep the IKE SA without Child SA is told.
+#[test]
+fn a_refused_child_ends_with_a_delete() {
+    let mut pair = Pair::default();
+    pair.sim.host_mut(pair.gateway).answers.grant.address_failure = Some("empty".into());
+    pair.dial(eap_client());
+    let before = pair.gateway().sent.len();
+    pair.sim.run_for(std::time::Duration::from_secs(2));
+    assert!(pair.gateway().sent.len() > before);
+    pair.sim.run_for(std::time::Duration::from_secs(60));
+    assert_eq!(pair.gateway().endpoint.poll_timeout(), None);
+}

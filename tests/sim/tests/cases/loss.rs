@@ -83,7 +83,7 @@ fn rekeys() {
         pair.sim.faults = BAD;
         let commands = [Command::RekeyChild, Command::RekeyIke, Command::RekeyChild];
         for (turn, command) in commands.into_iter().enumerate() {
-            let host = if (seed as usize + turn) % 2 == 0 { pair.gateway } else { pair.client };
+            let host = if (seed as usize + turn).is_multiple_of(2) { pair.gateway } else { pair.client };
             let session = pair.sim.host(host).established()[0];
             pair.sim.command(host, session, command);
             pair.sim.run_for(Duration::from_secs(120));
