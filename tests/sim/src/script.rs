@@ -172,10 +172,21 @@ impl Script {
         Payload::Auth(auth::eap_auth(keys.prf(), &MSK, &keys.pi, &octets))
     }
 
+    /// IKE_AUTH with these payloads in the first request; the last answer.
+    pub fn eap_with(&mut self, sim: &mut Sim, wishes: &[Payload]) -> Payloads {
+        self.converse(sim, wishes);
+        let auth = self.auth();
+        self.exchange(sim, Exchange::IkeAuth, &[auth])
+    }
+
     /// IKE_AUTH up to EAP-Success.
     pub fn eap(&mut self, sim: &mut Sim) {
         let wishes = self.wishes();
-        let mut answer = self.exchange(sim, Exchange::IkeAuth, &wishes);
+        self.converse(sim, &wishes);
+    }
+
+    fn converse(&mut self, sim: &mut Sim, wishes: &[Payload]) {
+        let mut answer = self.exchange(sim, Exchange::IkeAuth, wishes);
         loop {
             let request = answer.eap().expect("an EAP packet").to_vec();
             let request = eap::Packet::parse(&request).expect("a well-formed EAP packet");

@@ -62,6 +62,7 @@ impl Step for ExpectAuth {
         let Signal::Request(Request { payloads: Ok(payloads), .. }) = signal else { return self.into() };
         core.reach(cx, Stage::IkeAuth);
         core.last_seen = "the first IKE_AUTH request".into();
+        core.traits.mobike = payloads.notify(notify::MOBIKE_SUPPORTED).is_some();
         match read_offer(&payloads) {
             Ok(offer) => begin(core, cx, self.login, offer, &payloads),
             Err((kind, fault, cause)) => core.refuse(cx, self.login.sa, kind, fault, cause),

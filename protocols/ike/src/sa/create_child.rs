@@ -10,6 +10,9 @@ use crate::proposal::{ChosenEsp, ChosenIke, SaPayload, select_esp, select_ike};
 use crate::wire::{KeyExchange, Notify, Payload, Payloads, Spi, notify, protocol};
 use crypto::Zeroizing;
 
+/// A peer that rekeys and never deletes holds no more than these.
+const MAX_CHILDREN: usize = 16;
+
 /// A request of the peer whose key exchange is being computed.
 #[derive(Debug)]
 pub(super) struct PeerExchange {
@@ -61,7 +64,7 @@ fn begin(state: &mut Established, core: &mut Core, cx: &mut Shared, payloads: &P
     let missing = |what: &str| Refusal::because(notify::INVALID_SYNTAX, format!("CREATE_CHILD_SA request without {what}"));
     let sa = payloads.sa().ok_or_else(|| missing("SA"))?;
     let nonce_i = payloads.nonce().ok_or_else(|| missing("nonce"))?.to_vec();
-    if state.is_closing() || state.own.rekeys_ike() {
+    if state.is_closing() || state.own.rekeys_ike() || state.children.len() >= MAX_CHILDREN {
         return Err(Refusal::quiet(notify::TEMPORARY_FAILURE));
     }
     if sa.proposals.first().is_some_and(|proposal| proposal.protocol == protocol::IKE) {

@@ -124,7 +124,8 @@ impl Established {
             core.end(cx, self.closing.unwrap_or(CloseReason::PeerDeleted), None);
             return State::drain(cx, Some(self.sa));
         }
-        let answer = informational::delete_children(&mut self, core, cx, payloads);
+        let mut answer = informational::delete_children(&mut self, core, cx, payloads);
+        answer.extend(informational::mobility(&self.sa, core, cx, payloads));
         core.respond(cx, &mut self.sa, &answer);
         self.into()
     }
@@ -239,7 +240,8 @@ impl Established {
                 remove(core, cx, spi_in);
             }
             ChildPhase::Replaced(successor) => {
-                if self.children.contains_key(&successor) {
+                let sends = |child: &Child| matches!(child.phase, ChildPhase::Live | ChildPhase::Replaced(_));
+                if self.children.get(&successor).is_some_and(sends) {
                     cx.out.push_back(Output::UseOutbound { session: core.id, spi_in: successor });
                 }
             }

@@ -45,6 +45,9 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
         Payload::TsInitiator(child.remote.clone()),
         Payload::TsResponder(child.local.clone()),
     ]);
+    if core.traits.mobike {
+        head.push(Payload::Notify(Notify::new(notify::MOBIKE_SUPPORTED, [])));
+    }
     core.respond(cx, &mut sa, &head);
     core.init_response = Vec::new();
     core.stage = Stage::Up;

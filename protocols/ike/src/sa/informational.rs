@@ -1,9 +1,11 @@
 //! INFORMATIONAL requests on an established IKE SA (RFC 7296 sections 1.4 and 2.25.1).
 use super::child::ChildPhase;
 use super::established::Established;
-use super::{Core, notify_text};
+use super::{Core, IkeSa, notify_text};
+use crate::api::{Event, Output};
 use crate::endpoint::Shared;
-use crate::wire::{Delete, Payload, Payloads};
+use crate::nat::{detect, detection_notifies};
+use crate::wire::{Delete, Payload, Payloads, notify};
 
 /// What the peer complains about goes into the record.
 pub(super) fn note_errors(core: &Core, cx: &mut Shared, payloads: &Payloads) {
@@ -33,4 +35,27 @@ fn esp_spis(delete: &Delete) -> Option<&Vec<u32>> {
         Delete::Esp(spis) => Some(spis),
         Delete::Ike | Delete::Other { .. } => None,
     }
+}
+
+/// MOBIKE (RFC 4555): the client says that it moved to where this request came from; NAT is looked for anew, and COOKIE2 goes back as
+/// it came.
+pub(super) fn mobility(sa: &IkeSa, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> Vec<Payload> {
+    if core.is_initiator() || !core.traits.mobike {
+        return Vec::new();
+    }
+    let path = core.reply_path;
+    let detected = detect(payloads, sa.spi_i, sa.spi_r, path);
+    if payloads.notify(notify::UPDATE_SA_ADDRESSES).is_some() {
+        let nat = detected.unwrap_or(core.nat);
+        if (path, nat) != (core.path, core.nat) {
+            (core.path, core.nat) = (path, nat);
+            core.event(cx, Event::Moved(path));
+            cx.out.push_back(Output::Repath { session: core.id, path, encapsulate: core.encapsulates() });
+        }
+    }
+    let mut answer: Vec<Payload> = payloads.notify(notify::COOKIE2).cloned().map(Payload::Notify).into_iter().collect();
+    if detected.is_some() {
+        answer.extend(detection_notifies(sa.spi_i, sa.spi_r, path, false).map(Payload::Notify));
+    }
+    answer
 }

@@ -199,5 +199,6 @@ pub(super) fn read_traits(payloads: &Payloads) -> Traits {
         initial_contact: payloads.vendor_ids().any(|id| id == vendor::MS_INITIAL_CONTACT),
         hashes: payloads.notify(notify::SIGNATURE_HASH_ALGORITHMS).map(auth::signature_hashes),
         fragmentation: payloads.notify(notify::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
+        mobike: false,
     }
 }

@@ -76,6 +76,8 @@ pub(crate) struct Traits {
     /// SIGNATURE_HASH_ALGORITHMS.
     pub hashes: Option<Vec<u16>>,
     pub fragmentation: bool,
+    /// Both sides speak MOBIKE.
+    pub mobike: bool,
 }
 
 /// What a session has in every state.

@@ -313,3 +313,132 @@ fn count(error: OpenError, counters: &mut Counters) {
         OpenError::Unverified(_) | OpenError::NotProtected | OpenError::Authentic(_) => counters.malformed += 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::IkeSuite;
+    use crate::keys::Seed;
+    use crate::wire::{Delete, Notify};
+    use crypto::cipher::{Encryption, Suite};
+    use crypto::dh::Group;
+    use crypto::prf::Prf;
+
+    const TIMERS: Timers = Timers {
+        liveness_interval: Duration::ZERO,
+        retransmit_initial: Duration::from_secs(1),
+        retransmit_tries: 3,
+        delete_rekeyed_delay: Duration::ZERO,
+    };
+
+    /// Both ends of one IKE SA.
+    fn pair(fragment: bool) -> (IkeSa, IkeSa) {
+        let protection = Suite::new(Encryption::AesGcm128, None).unwrap();
+        let suite = IkeSuite { protection, prf: Prf::HmacSha256, group: Group::Curve25519 };
+        let seed = Seed { shared_secret: &[1; 32], nonce_i: &[2; 32], nonce_r: &[3; 32], spi_i: Spi(4), spi_r: Spi(5) };
+        let side = |initiator| IkeSa::new(IkeKeys::derive(suite, seed), Spi(4), Spi(5), initiator, fragment, 1);
+        (side(true), side(false))
+    }
+
+    fn give(sa: &mut IkeSa, datagram: &[u8]) -> (Inbound, Counters) {
+        let mut counters = Counters::default();
+        let inbound = sa.receive(&Header::parse(datagram).unwrap(), datagram, &mut counters);
+        (inbound, counters)
+    }
+
+    fn ask(sa: &mut IkeSa, payloads: &[Payload]) -> Vec<Vec<u8>> {
+        sa.request(Exchange::Informational, payloads, Instant::now(), &TIMERS, TIMERS.retransmit_tries)
+    }
+
+    fn long() -> Vec<Payload> {
+        vec![Payload::Notify(Notify::new(40_000, vec![7; 3000]))]
+    }
+
+    #[test]
+    fn a_request_is_taken_once() {
+        let (mut client, mut gateway) = pair(false);
+        let request = ask(&mut client, &[]).remove(0);
+        assert!(matches!(give(&mut gateway, &request).0, Inbound::Request(Exchange::Informational, Ok(_))));
+        let (inbound, counters) = give(&mut gateway, &request);
+        assert!(matches!(inbound, Inbound::Nothing));
+        assert_eq!(counters.replayed, 1, "still being worked on");
+        let answer = gateway.respond(&[]);
+        let (inbound, counters) = give(&mut gateway, &request);
+        assert!(matches!(inbound, Inbound::Repeat(again) if again == answer));
+        assert_eq!(counters.retransmits_answered, 1);
+        assert!(matches!(give(&mut client, &answer[0]).0, Inbound::Response(Ok(_))));
+        assert!(matches!(give(&mut client, &answer[0]), (Inbound::Nothing, Counters { replayed: 1, .. })));
+    }
+
+    #[test]
+    fn fragments_in_any_order_and_only_the_first_is_answered_again() {
+        let (mut client, mut gateway) = pair(true);
+        let mut request = ask(&mut client, &long());
+        assert!(request.len() >= 3 && request.iter().all(|datagram| datagram.len() <= MAX_MESSAGE));
+        request.reverse();
+        let (last, others) = request.split_last().unwrap();
+        for datagram in others.iter().chain(others) {
+            assert!(matches!(give(&mut gateway, datagram).0, Inbound::Nothing));
+        }
+        let Inbound::Request(_, Ok(payloads)) = give(&mut gateway, last).0 else { panic!("complete") };
+        assert_eq!(payloads.notify(40_000).unwrap().data.len(), 3000);
+        let answer = gateway.respond(&[]);
+        for datagram in others {
+            assert!(matches!(give(&mut gateway, datagram).0, Inbound::Nothing));
+        }
+        assert!(matches!(give(&mut gateway, last).0, Inbound::Repeat(again) if again == answer));
+    }
+
+    #[test]
+    fn a_forged_fragment_does_not_spoil_the_others() {
+        let (mut client, mut gateway) = pair(true);
+        let request = ask(&mut client, &long());
+        let mut forged = request[1].clone();
+        *forged.last_mut().unwrap() ^= 1;
+        let (inbound, counters) = give(&mut gateway, &forged);
+        assert!(matches!(inbound, Inbound::Nothing));
+        assert_eq!(counters.forged, 1);
+        let last = request.iter().map(|datagram| give(&mut gateway, datagram).0).last().unwrap();
+        assert!(matches!(last, Inbound::Request(_, Ok(_))));
+    }
+
+    #[test]
+    fn outside_the_window() {
+        let (mut client, mut gateway) = pair(false);
+        let first = ask(&mut client, &[]).remove(0);
+        let second = ask(&mut client, &[Payload::Delete(Delete::Ike)]).remove(0);
+        assert!(matches!(give(&mut gateway, &second), (Inbound::Nothing, Counters { out_of_window: 1, .. })));
+        give(&mut gateway, &first);
+        gateway.respond(&[]);
+        give(&mut gateway, &second);
+        gateway.respond(&[]);
+        assert!(matches!(give(&mut gateway, &first), (Inbound::Nothing, Counters { replayed: 1, .. })));
+    }
+
+    #[test]
+    fn a_reflected_message_is_not_taken() {
+        let (mut client, mut gateway) = pair(false);
+        let request = ask(&mut client, &[]).remove(0);
+        assert!(matches!(give(&mut client, &request), (Inbound::Nothing, Counters { malformed: 1, .. })));
+        give(&mut gateway, &request);
+        let answer = gateway.respond(&[]).remove(0);
+        assert!(matches!(give(&mut gateway, &answer), (Inbound::Nothing, Counters { malformed: 1, .. })));
+    }
+
+    #[test]
+    fn retransmission_doubles_and_ends() {
+        let start = Instant::now();
+        let mut retransmit = Retransmit::new(vec![vec![1]], start, &TIMERS);
+        let mut times = Vec::new();
+        loop {
+            let at = retransmit.due();
+            match retransmit.expire(at) {
+                Expiry::SendAgain => times.push((at - start).as_secs()),
+                Expiry::GiveUp => break times.push((at - start).as_secs()),
+                Expiry::NotYet => panic!("it was due"),
+            }
+            assert_eq!(retransmit.expire(at), Expiry::NotYet);
+        }
+        assert_eq!(times, [1, 3, 7, 15]);
+    }
+}

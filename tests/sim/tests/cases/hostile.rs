@@ -464,3 +464,52 @@ fn slow_keys_are_a_state_and_duplicates_are_dropped() {
     assert!(pair.gateway().endpoint.counters().replayed > 0);
     assert_eq!(pair.gateway().events.iter().filter(|(_, event)| matches!(event, Event::Reached(Stage::Up))).count(), 1);
 }
+
+/// The peer rekeys twice before it deletes, and deletes the newer one first.
+#[test]
+fn deletes_out_of_order_after_two_rekeys() {
+    let mut world = World::up();
+    let rekey = |world: &mut World, old: u32, new: u32| {
+        let request = [
+            Payload::Notify(Notify::esp(notify::REKEY_SA, old)),
+            Payload::Sa(world.script.esp(new, &[])),
+            Payload::Nonce(vec![3; 32]),
+            Payload::TsInitiator(any()),
+            Payload::TsResponder(any()),
+        ];
+        world.exchange(Exchange::CreateChildSa, &request);
+        world.host().children.values().find(|child| child.spi_out == new).unwrap().spi_in
+    };
+    rekey(&mut world, 0x1000_0001, 0x1000_0002);
+    let last = rekey(&mut world, 0x1000_0002, 0x1000_0003);
+    world.exchange(Exchange::Informational, &[Script::delete(&[0x1000_0002])]);
+    assert_eq!(world.host().outbound.values().copied().collect::<Vec<_>>(), [last]);
+    world.exchange(Exchange::Informational, &[Script::delete(&[0x1000_0001])]);
+    assert_eq!(world.host().outbound.values().copied().collect::<Vec<_>>(), [last], "never back to an older one");
+    world.sim.run_for(Duration::from_secs(6));
+    assert_eq!(world.host().children.keys().copied().collect::<Vec<_>>(), [last]);
+}
+
+#[test]
+fn mobike() {
+    let mut world = world();
+    world.script.init(&mut world.sim);
+    let mut wishes = world.script.wishes();
+    wishes.push(Payload::Notify(Notify::new(notify::MOBIKE_SUPPORTED, [])));
+    let answer = world.script.eap_with(&mut world.sim, &wishes);
+    assert!(answer.notify(notify::MOBIKE_SUPPORTED).is_some());
+    world.script.path.local = SocketAddr::new(Ipv4Addr::new(203, 0, 113, 77).into(), 4500);
+    world.script.path.remote.set_port(4500);
+    world.still_there();
+    assert!(world.host().repaths.is_empty(), "without NAT nobody moves unasked");
+    let mut update =
+        vec![Payload::Notify(Notify::new(notify::UPDATE_SA_ADDRESSES, [])), Payload::Notify(Notify::new(notify::COOKIE2, vec![6; 16]))];
+    let (spi_i, spi_r) = (world.script.spi_i, world.script.spi_r);
+    update.extend(ike::nat::detection_notifies(spi_i, spi_r, world.script.path, true).map(Payload::Notify));
+    let answer = world.exchange(Exchange::Informational, &update);
+    assert_eq!(answer.notify(notify::COOKIE2).unwrap().data, [6; 16]);
+    let here = ike::Path { local: world.script.path.remote, remote: world.script.path.local };
+    assert_eq!(world.host().repaths.iter().map(|(_, path, encapsulate)| (*path, *encapsulate)).collect::<Vec<_>>(), [(here, true)]);
+    let detected = ike::nat::detect(&answer, spi_i, spi_r, world.script.path).unwrap();
+    assert!(!detected.ours && !detected.theirs, "the gateway's view of the new path is told");
+}
