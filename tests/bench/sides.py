@@ -61,7 +61,7 @@ class Evergate:
             self.client.start(argv, ready=self._up, what="evergate-load")
             try:
                 up = self._up()
-                if "AES_GCM_16_256" not in up["esp"]:
+                if up["esp"] != "aes256-gcm":
                     raise LabError(f"the gateway chose {up['esp']} instead of AES-256-GCM")
                 through_tunnel(self.lab, up["device"])
                 yield pid

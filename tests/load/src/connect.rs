@@ -1,14 +1,12 @@
 //! One tunnel that carries traffic, with the gateway's own data plane in the client's role.
 
 use anyhow::{Context as _, bail};
-use evergate::dataplane::{Dataplane, DataplaneConfig, Role, TrafficCounters, Tunnel};
-use evergate::sockets::Datagram;
-use evergate::tunnels::{sink, spec};
-use ike::{ChildSa, SessionId, TrafficSelector};
-use net::link::{Netlink, Prefix, Route, interface_name};
+use evergate::config::suite_name;
+use evergate::dataplane::{self, Dataplane, DataplaneConfig, IkeDatagram, Keys, Role, Selector, TunnelSpec};
+use ike::{ChildKeys, ChildSa, SessionId, TrafficSelector};
+use net::link::{Netlink, Prefix, Route};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -20,8 +18,10 @@ use crate::sockets::Port;
 
 /// IKE messages waiting for the control thread.
 const IKE_QUEUE: usize = 256;
-/// MTU of the tunnel device, in bytes: what other clients use, too.
-const MTU: u16 = 1400;
+/// MTU of the path to the gateway, in bytes.
+const PATH_MTU: u16 = 1500;
+/// Most that an inner packet may have, in bytes: what other clients use, too.
+const INNER_MTU: u16 = 1400;
 /// How long the DELETE at the end may take.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -32,9 +32,15 @@ struct Up {
     addresses: Vec<IpAddr>,
     server: IpAddr,
     ike: String,
-    esp: String,
+    esp: &'static str,
     encapsulated: bool,
     milliseconds: f64,
+}
+
+struct Installed {
+    addresses: Vec<IpAddr>,
+    esp: &'static str,
+    encapsulated: bool,
 }
 
 struct Connection<'a> {
@@ -42,36 +48,29 @@ struct Connection<'a> {
     driver: Driver,
     port: Port,
     plane: Dataplane,
-    device: String,
-    traffic: Arc<TrafficCounters>,
     started: Instant,
-    /// Addresses and encapsulation of the first Child SA, once it is installed.
-    installed: Option<(Vec<IpAddr>, bool)>,
+    /// The first Child SA, once it is installed.
+    installed: Option<Installed>,
     session: Option<SessionId>,
     over: bool,
 }
 
-pub async fn run(options: &options::Connect) -> anyhow::Result<()> {
+pub(crate) async fn run(options: &options::Connect) -> anyhow::Result<()> {
     let profile = Profile::load(&options.login, !options.raw_esp)?;
     let local = profile.local();
-    let (messages_tx, mut messages) = mpsc::channel(IKE_QUEUE);
+    let (ike_tx, mut messages) = mpsc::channel(IKE_QUEUE);
     let config = DataplaneConfig {
         tun: options.tun.clone(),
-        mtu: MTU,
+        listen: vec![SocketAddr::new(local, NAT_PORT)],
+        raw: if options.raw_esp { vec![local] } else { Vec::new() },
         threads: options.threads,
-        addresses: vec![SocketAddr::new(local, NAT_PORT)],
-        // Known only after the login.
-        routes: Vec::new(),
-        own: Vec::new(),
+        ..DataplaneConfig::default()
     };
-    let plane = Dataplane::start(&config, || sink(messages_tx.clone())).context("cannot start the data plane")?;
     let mut connection = Connection {
         options,
         driver: Driver::new(Instant::now()),
         port: Port::ike(local).with_context(|| format!("cannot bind udp {local}:500"))?,
-        device: interface_name(plane.device())?,
-        plane,
-        traffic: Arc::default(),
+        plane: Dataplane::start(config, ike_tx).context("cannot start the data plane")?,
         started: Instant::now(),
         installed: None,
         session: None,
@@ -92,7 +91,7 @@ pub async fn run(options: &options::Connect) -> anyhow::Result<()> {
 }
 
 impl Connection<'_> {
-    async fn turn(&mut self, messages: &mut mpsc::Receiver<Datagram>, limit: Option<Instant>) -> anyhow::Result<()> {
+    async fn turn(&mut self, messages: &mut mpsc::Receiver<IkeDatagram>, limit: Option<Instant>) -> anyhow::Result<()> {
         let patience = self.started + Duration::from_secs(self.options.timeout);
         let waiting = self.session.is_none();
         let tick = Instant::now() + Duration::from_secs(3600);
@@ -103,7 +102,7 @@ impl Connection<'_> {
                 self.driver.datagram(Instant::now(), path, message);
             }
             Some(datagram) = messages.recv() => {
-                self.driver.datagram(Instant::now(), datagram.path, datagram.message);
+                self.driver.datagram(Instant::now(), datagram.path, datagram.bytes);
             }
             () = tokio::time::sleep_until(deadline.into()) => self.driver.timeout(Instant::now()),
         }
@@ -114,19 +113,21 @@ impl Connection<'_> {
     }
 
     fn perform(&mut self) -> anyhow::Result<()> {
+        let plane = self.plane.handle();
         while let Some(effect) = self.driver.poll_effect() {
             match effect {
-                Effect::Transmit { path, message } if path.local.port() == NAT_PORT => self.plane.send_ike(path, &message),
+                // What is not sent is sent again when no answer comes.
+                Effect::Transmit { path, message } if path.local.port() == NAT_PORT => drop(plane.send_ike(path, &message)),
                 Effect::Transmit { path, message } => self.port.send(path, &message),
                 Effect::Install(child) => self.install(*child)?,
-                Effect::UseOutbound { session, spi_in } => self.plane.use_outbound(session.0, spi_in),
-                Effect::Remove { session, spi_in } => self.plane.remove(session.0, spi_in),
-                Effect::Repath { session, path, encapsulate } => self.plane.repath(session.0, path, encapsulate),
-                Effect::Up { session, ike, esp, .. } => self.up(session, ike, esp)?,
-                Effect::Closed { reason, failure, .. } => {
+                Effect::UseOutbound { session, spi_in } => plane.use_outbound(session.0, spi_in)?,
+                Effect::Remove { session, spi_in } => plane.remove(session.0, spi_in)?,
+                Effect::Repath { session, path, encapsulate } => plane.repath(session.0, path, encapsulate)?,
+                Effect::Up { session, ike, .. } => self.up(session, ike)?,
+                Effect::Closed { cause, .. } => {
                     self.over = true;
                     if self.session.take().is_none() {
-                        bail!("refused: {}", failure.map_or_else(|| format!("{reason:?}"), |failure| failure.cause));
+                        bail!("refused: {cause}");
                     }
                 }
             }
@@ -135,19 +136,22 @@ impl Connection<'_> {
     }
 
     fn install(&mut self, child: ChildSa) -> anyhow::Result<()> {
-        let first = self.installed.is_none();
-        if first {
-            self.installed = Some((child.inner.clone(), child.encapsulate));
+        if self.installed.is_none() && self.session.is_none() {
+            let esp = suite_name(child.suite.protection);
+            self.installed = Some(Installed { addresses: child.inner.clone(), esp, encapsulated: child.encapsulate });
             self.configure(&child)?;
         }
-        self.plane.install(&Arc::new(Tunnel::new(spec(child, Role::Client, MTU, self.traffic.clone()))?));
+        self.plane.handle().install(tunnel_spec(child))?;
         Ok(())
     }
 
     /// Addresses and routes. The gateway itself stays reachable outside the tunnel.
     fn configure(&self, child: &ChildSa) -> anyhow::Result<()> {
-        let device = self.plane.device();
+        let device = self.plane.interface().index;
+        let mtu = dataplane::inner_mtu(child.suite.protection, PATH_MTU, child.path.remote.is_ipv4(), child.encapsulate).min(INNER_MTU);
         let mut netlink = Netlink::open()?;
+        netlink.set_mtu(device, u32::from(mtu))?;
+        netlink.set_up(device)?;
         for address in &child.inner {
             netlink.add_address(device, Prefix::host(*address)).with_context(|| format!("cannot add {address}"))?;
         }
@@ -161,22 +165,22 @@ impl Connection<'_> {
         Ok(())
     }
 
-    fn up(&mut self, session: SessionId, ike: String, esp: String) -> anyhow::Result<()> {
+    fn up(&mut self, session: SessionId, ike: String) -> anyhow::Result<()> {
         self.session = Some(session);
-        let (addresses, encapsulated) = self.installed.clone().context("the tunnel is up without a Child SA")?;
+        let installed = self.installed.take().context("the tunnel is up without a Child SA")?;
         let up = Up {
-            device: self.device.clone(),
-            addresses,
+            device: self.plane.interface().name,
+            addresses: installed.addresses,
             server: self.options.login.server,
             ike,
-            esp,
-            encapsulated,
+            esp: installed.esp,
+            encapsulated: installed.encapsulated,
             milliseconds: self.started.elapsed().as_secs_f64() * 1000.0,
         };
         print_line(&if self.options.login.json { serde_json::to_string(&up)? } else { text(&up) })
     }
 
-    async fn say_goodbye(&mut self, messages: &mut mpsc::Receiver<Datagram>) -> anyhow::Result<()> {
+    async fn say_goodbye(&mut self, messages: &mut mpsc::Receiver<IkeDatagram>) -> anyhow::Result<()> {
         let Some(session) = self.session else { return Ok(()) };
         let limit = Instant::now() + GOODBYE;
         self.driver.close(Instant::now(), session);
@@ -191,6 +195,36 @@ impl Connection<'_> {
 fn text(up: &Up) -> String {
     let addresses: Vec<String> = up.addresses.iter().map(ToString::to_string).collect();
     format!("up: {} on {}, {}, {}, after {:.0} ms", addresses.join(" "), up.device, up.ike, up.esp, up.milliseconds)
+}
+
+fn tunnel_spec(child: ChildSa) -> TunnelSpec {
+    TunnelSpec {
+        session: child.session.0,
+        spi_in: child.spi_in,
+        spi_out: child.spi_out,
+        suite: child.suite.protection,
+        esn: child.suite.esn,
+        key_in: keys(child.key_in),
+        key_out: keys(child.key_out),
+        path: child.path,
+        encapsulate: child.encapsulate,
+        inner: child.inner,
+        local: child.local.iter().map(selector).collect(),
+        remote: child.remote.iter().map(selector).collect(),
+        mtu: u16::MAX,
+        path_mtu: PATH_MTU,
+        role: Role::Client,
+        outbound_ready: child.outbound_ready,
+    }
+}
+
+fn keys(keys: ChildKeys) -> Keys {
+    Keys { encryption: keys.encryption, integrity: keys.integrity }
+}
+
+fn selector(selector: &TrafficSelector) -> Selector {
+    let TrafficSelector { protocol, start_port, end_port, start, end } = *selector;
+    Selector { protocol, start_port, end_port, start, end }
 }
 
 /// The routes that send a selector's addresses into the tunnel. A full tunnel takes two halves, which win over the default route and leave

@@ -1,7 +1,7 @@
 //! The IKE machine as an initiator, with its questions answered: cryptography at once, EAP by a peer per session.
 
 use crypto::{Random, SystemRandom};
-use ike::{Answer, AskId, ChildSa, CloseReason, Command, Endpoint, Event, Failure, Input, Output, Path, Question, SessionId};
+use ike::{Answer, AskId, ChildSa, CloseReason, Command, Endpoint, Event, Input, Output, Path, Question, SessionId};
 use peers::EapPeer;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use crate::options::Profile;
 
 /// What the shell has to do or to know.
 #[derive(Debug)]
-pub enum Effect {
+pub(crate) enum Effect {
     Transmit {
         path: Path,
         message: Vec<u8>,
@@ -34,20 +34,19 @@ pub enum Effect {
         session: SessionId,
         number: u32,
         ike: String,
-        esp: String,
     },
     /// Login `number` is over, or never came up.
     Closed {
         session: SessionId,
         number: u32,
-        reason: CloseReason,
-        failure: Option<Failure>,
+        /// One sentence.
+        cause: String,
     },
 }
 
 /// All logins of this client.
 #[derive(Debug)]
-pub struct Driver {
+pub(crate) struct Driver {
     endpoint: Endpoint,
     logins: HashMap<SessionId, Login>,
     /// The login whose session id the machine has not told yet.
@@ -60,41 +59,42 @@ struct Login {
     number: u32,
     peer: EapPeer,
     ike: String,
-    esp: String,
+    /// What the EAP peer says against the gateway.
+    complaint: Option<String>,
 }
 
 impl Driver {
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         let endpoint = Endpoint::new(None, Box::new(SystemRandom), now);
         Self { endpoint, logins: HashMap::new(), starting: None, effects: VecDeque::new() }
     }
 
     /// Starts login `number`; its outcome arrives as [`Effect::Up`] or [`Effect::Closed`].
-    pub fn connect(&mut self, now: Instant, profile: &Profile, number: u32) {
+    pub(crate) fn connect(&mut self, now: Instant, profile: &Profile, number: u32) {
         let peer = EapPeer::new(profile.user(number), profile.password(), random());
-        self.starting = Some(Login { number, peer, ike: String::new(), esp: String::new() });
+        self.starting = Some(Login { number, peer, ike: String::new(), complaint: None });
         self.input(now, Input::Connect(Box::new(profile.initiator())));
     }
 
     /// An IKE message, without the non-ESP marker.
-    pub fn datagram(&mut self, now: Instant, path: Path, message: Vec<u8>) {
+    pub(crate) fn datagram(&mut self, now: Instant, path: Path, message: Vec<u8>) {
         self.input(now, Input::Datagram { path, message, unix_time: unix_time() });
     }
 
-    pub fn timeout(&mut self, now: Instant) {
+    pub(crate) fn timeout(&mut self, now: Instant) {
         self.input(now, Input::Timeout);
     }
 
     /// Says DELETE; [`Effect::Closed`] follows.
-    pub fn close(&mut self, now: Instant, session: SessionId) {
+    pub(crate) fn close(&mut self, now: Instant, session: SessionId) {
         self.input(now, Input::Command(session, Command::Close(CloseReason::Operator)));
     }
 
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.endpoint.poll_timeout().map(|(at, _)| at)
     }
 
-    pub fn poll_effect(&mut self) -> Option<Effect> {
+    pub(crate) fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
@@ -124,9 +124,10 @@ impl Driver {
     fn answer(&mut self, session: SessionId, question: Question) -> Option<Answer> {
         match question {
             Question::EapPeer { packet } => {
-                let peer = &mut self.login(session)?.peer;
-                let packet = peer.answer(&packet);
-                Some(Answer::EapPeer { packet, msk: peer.msk() })
+                let login = self.login(session)?;
+                let step = login.peer.answer(&packet);
+                login.complaint = step.error.map(|error| error.to_string()).or(login.complaint.take());
+                Some(Answer::EapPeer { packet: step.packet, msk: step.msk })
             }
             other => {
                 self.login(session);
@@ -139,15 +140,16 @@ impl Driver {
         let Some(login) = self.login(session) else { return };
         match event {
             Event::IkeProposals { accepted: Some(accepted), .. } => login.ike = accepted,
-            Event::EspProposals { accepted: Some(accepted), .. } => login.esp = accepted,
             Event::Established { .. } => {
-                let up = Effect::Up { session, number: login.number, ike: login.ike.clone(), esp: login.esp.clone() };
+                let up = Effect::Up { session, number: login.number, ike: login.ike.clone() };
                 self.effects.push_back(up);
             }
             Event::Closed(reason, failure) => {
+                let cause = failure.map_or_else(|| format!("{reason:?}"), |failure| failure.cause);
+                let cause = login.complaint.take().map_or(cause.clone(), |complaint| format!("{cause} ({complaint})"));
                 let number = login.number;
                 self.logins.remove(&session);
-                self.effects.push_back(Effect::Closed { session, number, reason, failure });
+                self.effects.push_back(Effect::Closed { session, number, cause });
             }
             _ => {}
         }

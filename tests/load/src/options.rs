@@ -13,20 +13,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The port that IKE starts on.
-pub const IKE_PORT: u16 = 500;
+pub(crate) const IKE_PORT: u16 = 500;
 /// The port for IKE with the non-ESP marker and ESP in UDP.
-pub const NAT_PORT: u16 = 4500;
+pub(crate) const NAT_PORT: u16 = 4500;
 
 /// An IKEv2 client for measurements.
 #[derive(Debug, Parser)]
 #[command(name = "evergate-load")]
-pub struct Program {
+pub(crate) struct Program {
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Connect, carry traffic until SIGTERM or SIGINT, then say DELETE.
     Connect(Connect),
     /// Log in many times, without traffic, and report rates and times.
@@ -35,75 +35,75 @@ pub enum Command {
 
 /// Whom to log in to, and as whom.
 #[derive(Debug, Clone, Args)]
-pub struct Login {
+pub(crate) struct Login {
     /// Address of the gateway.
     #[arg(long)]
-    pub server: IpAddr,
+    pub(crate) server: IpAddr,
     /// Name that the gateway's certificate must hold.
     #[arg(long)]
-    pub server_name: String,
+    pub(crate) server_name: String,
     /// Authorities of the gateway's certificate (PEM).
     #[arg(long)]
-    pub ca: PathBuf,
+    pub(crate) ca: PathBuf,
     /// User for EAP-MSCHAPv2; in a storm, `{}` stands for the number of the login.
     #[arg(long, required_unless_present = "cert")]
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Password for EAP-MSCHAPv2.
     #[arg(long, default_value = "", hide_default_value = true)]
-    pub password: String,
+    pub(crate) password: String,
     /// Client certificate with its chain (PEM), instead of EAP.
     #[arg(long, requires = "key", conflicts_with = "user")]
-    pub cert: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
     /// Private key of the client certificate (PEM).
     #[arg(long, requires = "cert")]
-    pub key: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
     /// Algorithms to offer, for the IKE SA and for ESP.
     #[arg(long, value_enum, default_value_t = SuiteName::Aes256gcm)]
-    pub suite: SuiteName,
+    pub(crate) suite: SuiteName,
     /// Print JSON.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct Connect {
+pub(crate) struct Connect {
     #[command(flatten)]
-    pub login: Login,
+    pub(crate) login: Login,
     /// Name of the tunnel device; `%d` lets the kernel choose a number.
     #[arg(long, default_value = "evgc%d")]
-    pub tun: String,
+    pub(crate) tun: String,
     /// ESP directly over IP where there is no NAT, instead of always in UDP.
     #[arg(long)]
-    pub raw_esp: bool,
+    pub(crate) raw_esp: bool,
     /// Packet threads; 0 for one per processor.
     #[arg(long, default_value_t = 0)]
-    pub threads: usize,
+    pub(crate) threads: usize,
     /// Give up when not connected after so many seconds.
     #[arg(long, default_value_t = 20)]
-    pub timeout: u64,
+    pub(crate) timeout: u64,
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct Storm {
+pub(crate) struct Storm {
     #[command(flatten)]
-    pub login: Login,
+    pub(crate) login: Login,
     /// How many logins.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    pub count: u32,
+    pub(crate) count: u32,
     /// How many at a time.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
-    pub parallel: u32,
+    pub(crate) parallel: u32,
     /// Keep the sessions until all logins are done, instead of closing each at once.
     #[arg(long)]
-    pub keep: bool,
+    pub(crate) keep: bool,
     /// A login that takes longer, in seconds, has failed.
     #[arg(long, default_value_t = 30)]
-    pub timeout: u64,
+    pub(crate) timeout: u64,
 }
 
 /// Complete sets of algorithms, each with one choice per kind, so that a measurement says what it measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SuiteName {
+pub(crate) enum SuiteName {
     /// AES-256-GCM, PRF SHA-384, ECP-384
     Aes256gcm,
     /// AES-128-GCM, PRF SHA-256, ECP-256
@@ -133,7 +133,7 @@ impl SuiteName {
 
 /// The parts of an [`InitiatorConfig`] that all logins share, read from files once.
 #[derive(Debug)]
-pub struct Profile {
+pub(crate) struct Profile {
     login: Login,
     roots: Arc<TrustAnchors>,
     credential: Option<Credential>,
@@ -142,7 +142,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    pub fn load(login: &Login, force_encapsulation: bool) -> anyhow::Result<Self> {
+    pub(crate) fn load(login: &Login, force_encapsulation: bool) -> anyhow::Result<Self> {
         let roots = Certificate::from_pem(&read(&login.ca)?).with_context(|| format!("{}", login.ca.display()))?;
         ensure!(!roots.is_empty(), "{} holds no certificate", login.ca.display());
         let credential = match (&login.cert, &login.key) {
@@ -157,20 +157,20 @@ impl Profile {
     }
 
     /// Our address towards the gateway.
-    pub fn local(&self) -> IpAddr {
+    pub(crate) fn local(&self) -> IpAddr {
         self.local
     }
 
     /// The user of login `number`; empty with a certificate.
-    pub fn user(&self, number: u32) -> String {
+    pub(crate) fn user(&self, number: u32) -> String {
         self.login.user.as_deref().unwrap_or_default().replace("{}", &number.to_string())
     }
 
-    pub fn password(&self) -> &str {
+    pub(crate) fn password(&self) -> &str {
         &self.login.password
     }
 
-    pub fn initiator(&self) -> InitiatorConfig {
+    pub(crate) fn initiator(&self) -> InitiatorConfig {
         let (identity, auth) = match &self.credential {
             Some(credential) => {
                 (Identity::DistinguishedName(credential.leaf().subject_der.clone()), InitiatorAuth::Certificate(credential.clone()))

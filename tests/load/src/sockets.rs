@@ -13,7 +13,7 @@ const MARKER: [u8; 4] = [0; 4];
 
 /// One IKE port of this client.
 #[derive(Debug)]
-pub struct Port {
+pub(crate) struct Port {
     socket: IkeSocket,
     /// The same socket, as the runtime knows it.
     readiness: UdpSocket,
@@ -22,11 +22,11 @@ pub struct Port {
 }
 
 impl Port {
-    pub fn ike(local: IpAddr) -> io::Result<Self> {
+    pub(crate) fn ike(local: IpAddr) -> io::Result<Self> {
         Self::bind(SocketAddr::new(local, IKE_PORT))
     }
 
-    pub fn nat(local: IpAddr) -> io::Result<Self> {
+    pub(crate) fn nat(local: IpAddr) -> io::Result<Self> {
         Self::bind(SocketAddr::new(local, NAT_PORT))
     }
 
@@ -37,7 +37,7 @@ impl Port {
     }
 
     /// The next IKE message. Keepalives and ESP are passed over.
-    pub async fn recv(&mut self) -> io::Result<(Path, Vec<u8>)> {
+    pub(crate) async fn recv(&mut self) -> io::Result<(Path, Vec<u8>)> {
         loop {
             let received = self.readiness.async_io(Interest::READABLE, || self.socket.recv(&mut self.buffer)).await;
             let (len, remote, local) = match received {
@@ -55,7 +55,7 @@ impl Port {
     }
 
     /// Sends an IKE message; what the network does not take is repaired by retransmission.
-    pub fn send(&self, path: Path, message: &[u8]) {
+    pub(crate) fn send(&self, path: Path, message: &[u8]) {
         let sent = if self.marked {
             self.socket.send(&[&MARKER[..], message].concat(), path.local.ip(), path.remote)
         } else {

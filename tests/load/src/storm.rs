@@ -1,7 +1,7 @@
 //! Many logins, a bounded number at a time.
 
 use anyhow::Context as _;
-use ike::{CloseReason, Failure, SessionId};
+use ike::SessionId;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ struct Storm<'a> {
     failures: BTreeMap<String, u32>,
 }
 
-pub async fn run(options: &options::Storm) -> anyhow::Result<()> {
+pub(crate) async fn run(options: &options::Storm) -> anyhow::Result<()> {
     let profile = Profile::load(&options.login, true)?;
     let local = profile.local();
     let mut storm = Storm {
@@ -109,7 +109,7 @@ impl Storm<'_> {
                 Effect::Transmit { path, message } if path.local.port() == NAT_PORT => self.nat.send(path, &message),
                 Effect::Transmit { path, message } => self.ike.send(path, &message),
                 Effect::Up { session, number, .. } => self.up(session, number),
-                Effect::Closed { session, number, reason, failure } => self.closed(session, number, reason, failure),
+                Effect::Closed { session, number, cause } => self.closed(session, number, cause),
                 // There is no data plane.
                 Effect::Install(_) | Effect::UseOutbound { .. } | Effect::Remove { .. } | Effect::Repath { .. } => {}
             }
@@ -127,10 +127,10 @@ impl Storm<'_> {
         }
     }
 
-    fn closed(&mut self, session: SessionId, number: u32, reason: CloseReason, failure: Option<Failure>) {
+    fn closed(&mut self, session: SessionId, number: u32, cause: String) {
         self.open.remove(&session);
         if self.running.remove(&number).is_some() {
-            self.fail(failure.map_or_else(|| format!("{reason:?}"), |failure| failure.cause));
+            self.fail(cause);
         }
     }
 
