@@ -104,7 +104,7 @@ def session_timeout_ends_the_session(world):
     check(wait_until(lambda: client.session() is None, 10), "the session outlives its Session-Timeout")
     check(time.monotonic() - started > 1.5, "the session ended too early")
     world.no_sessions()
-    check(world.accounting(session["attempt"], "Stop")["Acct-Terminate-Cause"] == "Session-Timeout", "another terminate cause")
+    _stopped(world, session, "Session-Timeout")
     _ended(world, session, "session.timeout")
 
 
@@ -150,7 +150,7 @@ def operator_disconnects_a_session(world):
     world.gateway.command("sessions", "disconnect", str(session["id"]))
     check(wait_until(lambda: client.session() is None, 5), "the client was not told")
     world.no_sessions()
-    check(world.accounting(session["attempt"], "Stop")["Acct-Terminate-Cause"] == "Admin-Reset", "another terminate cause")
+    _stopped(world, session, "Admin-Reset")
     _ended(world, session, "operator")
 
 
@@ -198,6 +198,28 @@ def only_the_leased_address_may_send(world):
     check(world.session_of("alice")["octets_out"] == before["octets_out"], "the gateway answered it")
 
 
+@setup("idle")
+def idle_limit(config):
+    config["policy"][0]["idle_timeout"] = "2s"
+
+
+@case("idle")
+def an_idle_session_ends(world):
+    client = world.login()
+    session = world.session_of("alice")
+    check(wait_until(lambda: client.session() is None, 8), "the session outlives its idle time")
+    _stopped(world, session, "Idle-Timeout")
+    _ended(world, session, "idle")
+
+
+@case("idle")
+def a_busy_session_stays(world):
+    client = world.login()
+    with world.pinging(interval=0.5):
+        time.sleep(6)
+    check(client.session() is not None, "the session ended while traffic passed")
+
+
 @setup("liveness")
 def short_liveness(config):
     config["timers"] = {"liveness_interval": "1s", "retransmit_initial": "500ms", "retransmit_tries": 2}
@@ -209,7 +231,7 @@ def a_client_that_vanished_is_noticed(world):
     session = world.session_of("alice")
     client.stop(hard=True)
     world.no_sessions(20)
-    check(world.accounting(session["attempt"], "Stop")["Acct-Terminate-Cause"] == "Lost-Carrier", "another terminate cause")
+    _stopped(world, session, "Lost-Carrier")
     _ended(world, session, "client.lost|no answer|silen")
 
 
@@ -230,7 +252,7 @@ def sigterm_says_goodbye(world):
     status = world.gateway.stop()
     check(status == 0, f"the gateway ended with {status}")
     check(wait_until(lambda: client.session() is None, 5), "the client was not told")
-    check(world.accounting(session["attempt"], "Stop")["Acct-Terminate-Cause"] == "NAS-Reboot", "another terminate cause")
+    _stopped(world, session, "Admin-Reboot")
     world.gateway.restart()
     world.login()
 
@@ -241,6 +263,11 @@ def _moved(world, client, address):
     found = wait_until(lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=1), 10)
     check(found, f"no traffic after the move to {address}", client.charon.log.read_text().splitlines())
     world.ping(count=5)
+
+
+def _stopped(world, session, cause):
+    found = world.accounting(session["attempt"], "Stop")["Acct-Terminate-Cause"]
+    check(found == cause, f"accounting says {found}, not {cause}")
 
 
 def _ended(world, session, cause):
