@@ -2,6 +2,7 @@
 //! as IP protocol 50. Needs root, `ip`, `ping` and `iperf3`.
 //!
 //! Each engine is a process of its own: this binary again, run by `ip netns exec` with [`ENGINE`] in its environment.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 #[path = "dataplane/engine.rs"]
 mod engine;
 #[path = "dataplane/lab.rs"]

@@ -183,9 +183,12 @@ impl DataplaneHandle {
     }
 
     fn broadcast(&self, command: &Command) -> Result<(), Stalled> {
-        let outcomes = self.0.threads.iter().enumerate().map(|(number, thread)| thread.order(number, command.clone()));
-        // All get it, even if one stalls.
-        outcomes.fold(Ok(()), |all, one| all.and(one))
+        let mut outcome = Ok(());
+        for (number, thread) in self.0.threads.iter().enumerate() {
+            // All get it, even if one stalls.
+            outcome = outcome.and(thread.order(number, command.clone()));
+        }
+        outcome
     }
 }
 
