@@ -165,7 +165,10 @@ fn rekeyed_child(state: &Established, payloads: &Payloads) -> Result<Option<u32>
         let notify = Notify { kind: notify::CHILD_SA_NOT_FOUND, data: Vec::new(), ..rekey.clone() };
         Refusal(notify, Some("it names a Child SA that does not exist".into()))
     };
-    let child = child.ok_or_else(not_found)?;
+    let Some(child) = child else {
+        // It may be the one whose answer is still on its way to us.
+        return Err(if state.own.changes_children() { Refusal::quiet(notify::TEMPORARY_FAILURE) } else { not_found() });
+    };
     match child.phase {
         ChildPhase::Live if state.own.touches(child.spi_in) => Err(Refusal::quiet(notify::TEMPORARY_FAILURE)),
         ChildPhase::Live => Ok(Some(child.spi_in)),

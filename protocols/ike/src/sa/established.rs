@@ -4,7 +4,7 @@ use super::closing::Closing;
 use super::create_child::PeerExchange;
 use super::rekey::Own;
 use super::{Core, IkeSa, Phase, Request, Signal, State, Step, create_child, informational, parse_notify, rekey};
-use crate::api::{CloseReason, Command, Output, TimeoutReason};
+use crate::api::{CloseReason, Command, Event, Fault, Output, Stage, TimeoutReason};
 use crate::endpoint::Shared;
 use crate::wire::{Delete, Exchange, Notify, Payload, Payloads, Spi, notify};
 use std::collections::{BTreeMap, VecDeque};
@@ -54,7 +54,7 @@ pub(super) enum Todo {
 
 impl Established {
     pub(super) fn begin(core: &mut Core, cx: &mut Shared, sa: IkeSa, child: Child, scope: Scope) -> State {
-        core.event(cx, crate::api::Event::Reached(crate::api::Stage::Up));
+        core.event(cx, Event::Reached(Stage::Up));
         Self {
             sa,
             old: Vec::new(),
@@ -124,10 +124,22 @@ impl Established {
             core.end(cx, self.closing.unwrap_or(CloseReason::PeerDeleted), None);
             return State::drain(cx, Some(self.sa));
         }
+        if payloads.notify(notify::AUTHENTICATION_FAILED).is_some() {
+            return self.rejected(core, cx);
+        }
         let mut answer = informational::delete_children(&mut self, core, cx, payloads);
         answer.extend(informational::mobility(&self.sa, core, cx, payloads));
         core.respond(cx, &mut self.sa, &answer);
         self.into()
+    }
+
+    /// The peer could not verify our last proof and has given up the IKE SA (RFC 7296 section 2.21.2).
+    fn rejected(mut self: Box<Self>, core: &mut Core, cx: &mut Shared) -> State {
+        self.remove_children(core, cx);
+        core.respond(cx, &mut self.sa, &[]);
+        let failure = core.failure(Fault::PeerIncompatible, None, "the peer does not accept our AUTH: AUTHENTICATION_FAILED");
+        core.end(cx, CloseReason::Failed, Some(failure));
+        State::drain(cx, Some(self.sa))
     }
 
     /// On a replaced IKE SA there is nothing left to do but to delete it.
@@ -254,6 +266,8 @@ impl Step for Established {
     fn handle(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
         let next = match signal {
             Signal::Request(request) => self.request(core, cx, request),
+            // The end is near: nothing that was begun is finished any more.
+            Signal::Response(..) | Signal::Answer(..) if self.is_closing() => self.into(),
             Signal::Response(spi, payloads) if spi == self.sa.own_spi() => {
                 rekey::response(&mut self, core, cx, payloads);
                 self.into()

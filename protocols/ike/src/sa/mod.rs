@@ -185,12 +185,15 @@ impl Core {
         id
     }
 
+    /// Nothing is told of a session after its last event.
     pub(crate) fn event(&self, cx: &mut Shared, event: Event) {
-        cx.event(self.id, event);
+        if !self.ended {
+            cx.event(self.id, event);
+        }
     }
 
     pub(crate) fn note(&self, cx: &mut Shared, text: impl Into<String>) {
-        cx.event(self.id, Event::Note(text.into()));
+        self.event(cx, Event::Note(text.into()));
     }
 
     pub(crate) fn reach(&mut self, cx: &mut Shared, stage: Stage) {
@@ -218,8 +221,8 @@ impl Core {
             cx.cancel(id);
         }
         if !self.ended {
-            self.ended = true;
             self.event(cx, Event::Closed(reason, failure));
+            self.ended = true;
         }
     }
 
@@ -243,7 +246,7 @@ impl Core {
 
     /// The path of an authenticated message: adopted during the login; later only when the peer is behind NAT (RFC 7296 section 2.23).
     fn follow(&mut self, cx: &mut Shared, path: Path, established: bool) {
-        if path == self.path || self.is_initiator() || (established && !self.nat.theirs) {
+        if path == self.path || self.ended || self.is_initiator() || (established && !self.nat.theirs) {
             return;
         }
         self.path = path;

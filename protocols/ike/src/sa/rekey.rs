@@ -140,6 +140,10 @@ fn delete(state: &mut Established, core: &Core, cx: &mut Shared, mut spis: Vec<u
 
 fn rekey_child(state: &mut Established, core: &mut Core, cx: &mut Shared, spi_in: u32) {
     let Some(child) = state.children.get(&spi_in).filter(|child| child.phase == ChildPhase::Live) else { return };
+    if state.children.values().any(|old| old.phase == ChildPhase::Replaced(spi_in)) {
+        // The peer made it by a rekey and has not deleted the old one: perhaps it does not know yet that its rekey succeeded.
+        return try_later(state, cx, Todo::RekeyChild(spi_in));
+    }
     if core.traits.windows {
         // Windows answers a gateway's rekey with error 13863 or 13816, but makes a new Child SA at once when its own is deleted.
         core.note(cx, "Child SA deleted: Windows makes a new one, but refuses a rekey by the gateway");
@@ -166,9 +170,10 @@ fn policy(ike: Option<IkeSuite>, esp: Option<EspSuite>, pfs: Option<Group>) -> C
     }
 }
 
-fn offer_child(state: &mut Established, core: &Core, cx: &mut Shared, spi_in: u32, pair: Option<(PrivateKey, Vec<u8>)>) {
+fn offer_child(state: &mut Established, core: &mut Core, cx: &mut Shared, spi_in: u32, pair: Option<(PrivateKey, Vec<u8>)>) {
     let Some(child) = state.children.get(&spi_in).filter(|child| child.phase == ChildPhase::Live) else { return };
     let (new_spi, nonce_i) = (cx.take_esp_spi(), cx.nonce());
+    core.esp_wish = Some(new_spi);
     let group = pair.as_ref().map(|(private, _)| private.group());
     let offer = offer_esp(&policy(None, Some(child.suite), group), new_spi, group.as_slice());
     let mut payloads =
@@ -235,7 +240,10 @@ pub(super) fn response(state: &mut Established, core: &mut Core, cx: &mut Shared
 fn release(core: &mut Core, cx: &mut Shared, spi: NewSpi) {
     match spi {
         NewSpi::Ike(spi) => core.release_spi(cx, spi),
-        NewSpi::Esp(spi) => cx.release_esp_spi(spi),
+        NewSpi::Esp(spi) => {
+            core.esp_wish = None;
+            cx.release_esp_spi(spi);
+        }
     }
 }
 
@@ -268,12 +276,11 @@ fn refused(state: &mut Established, core: &Core, cx: &mut Shared, plan: Plan, er
     core.note(cx, format!("the peer refuses our rekey with {}", notify_text(error)));
     match (error.kind, plan) {
         (notify::TEMPORARY_FAILURE, _) => {
-            let wait = Duration::from_millis(u64::from(RETRY_MS + cx.random_below(RETRY_MS)));
             let todo = match plan {
                 Plan::Ike => Todo::RekeyIke,
                 Plan::Child(spi_in) => Todo::RekeyChild(spi_in),
             };
-            state.later = Some((cx.now + wait, todo));
+            try_later(state, cx, todo);
         }
         (notify::CHILD_SA_NOT_FOUND, Plan::Child(spi_in))
             if state.children.get(&spi_in).is_some_and(|child| child.phase == ChildPhase::Live) =>
@@ -283,6 +290,11 @@ fn refused(state: &mut Established, core: &Core, cx: &mut Shared, plan: Plan, er
         }
         _ => {}
     }
+}
+
+fn try_later(state: &mut Established, cx: &mut Shared, todo: Todo) {
+    let wait = Duration::from_millis(u64::from(RETRY_MS + cx.random_below(RETRY_MS)));
+    state.later = Some((cx.now + wait, todo));
 }
 
 fn read_answer(state: &Established, offered: &Offered, payloads: &Payloads) -> Result<Accepted, String> {
@@ -325,6 +337,7 @@ fn complete(state: &mut Established, core: &mut Core, cx: &mut Shared, accepted:
             let phase = ChildPhase::Live;
             let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, group: chosen.group, local, remote, phase };
             let replaced = state.children.contains_key(&rekeys).then_some(rekeys);
+            core.esp_wish = None;
             install(core, cx, &child, keys, &state.scope.inner, replaced, true);
             state.children.insert(spi_in, child);
             if let Some(old) = replaced {

@@ -513,3 +513,13 @@ fn mobike() {
     let detected = ike::nat::detect(&answer, spi_i, spi_r, world.script.path).unwrap();
     assert!(!detected.ours && !detected.theirs, "the gateway's view of the new path is told");
 }
+
+#[test]
+fn a_client_that_rejects_the_last_proof() {
+    let mut world = World::up();
+    let rejection = Payload::Notify(Notify::new(notify::AUTHENTICATION_FAILED, []));
+    assert_eq!(world.exchange(Exchange::Informational, &[rejection]).iter().count(), 0);
+    assert_eq!(world.host().endpoint.sessions(), (0, 0));
+    assert!(world.host().children.is_empty());
+    assert!(world.host().failure().unwrap().cause.contains("AUTHENTICATION_FAILED"));
+}

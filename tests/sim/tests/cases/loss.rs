@@ -1,7 +1,9 @@
 //! A bad wire: whatever gets lost, repeated or overtaken, both sides end up with the same opinion.
 use super::{CLIENT, GATEWAY, Pair, assert_children};
-use ike::{Command, InitiatorAuth, InitiatorConfig, Timers};
-use sim::{Faults, KeyKind, client_credential, initiator, responder, timers};
+use crypto::{Random, SeededRandom};
+use ike::{CloseReason, Command, InitiatorAuth, InitiatorConfig, Timers};
+use sim::{Faults, KeyKind, Nat, Sim, client_credential, initiator, responder, timers};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 const BAD: Faults = Faults { loss: 300, duplicate: 100, jitter: Duration::from_millis(300) };
@@ -125,4 +127,68 @@ fn collisions() {
         }
         assert!(pair.gateway().children.len() <= 1 && pair.client().children.len() <= 1, "seed {seed}");
     }
+}
+
+/// Anything from either side at any time on a changing wire.
+#[test]
+fn chaos() {
+    let mut rekeys = 0;
+    for seed in 0..100 {
+        let mut random = SeededRandom::new(seed + 1000);
+        let mut below = |limit: u8| {
+            let mut byte = [0];
+            random.fill(&mut byte);
+            byte[0] % limit
+        };
+        let mut pair = Pair::new(seed, responder());
+        if seed % 2 == 1 {
+            pair.sim.nat = Some(Nat::new(CLIENT, Ipv4Addr::new(203, 0, 113, 9).into()));
+        }
+        pair.dial(initiator(CLIENT, GATEWAY)).assert_up();
+        pair.sim.host_mut(pair.gateway).answers.crypto_delay = Duration::from_millis(u64::from(below(200)) * 5);
+        pair.sim.host_mut(pair.client).answers.crypto_delay = Duration::from_millis(u64::from(below(200)) * 5);
+        for _ in 0..30 {
+            let host = if below(2) == 0 { pair.gateway } else { pair.client };
+            let session = pair.sim.host(host).established()[0];
+            pair.sim.faults = Faults { loss: u32::from(below(4)) * 100, duplicate: 100, jitter: Duration::from_millis(300) };
+            match below(20) {
+                0..7 => pair.sim.command(host, session, Command::RekeyChild),
+                7..14 => pair.sim.command(host, session, Command::RekeyIke),
+                14..17 => pair.sim.command(host, session, Command::Liveness),
+                17..19 => pair.sim.nat.iter_mut().for_each(Nat::rebind),
+                _ if below(8) == 0 => pair.sim.command(host, session, Command::Close(CloseReason::Operator)),
+                _ => pair.sim.run_for(Duration::from_secs(20)),
+            }
+            pair.sim.run_for(Duration::from_millis(u64::from(below(200)) * 20));
+        }
+        pair.sim.faults = Faults::default();
+        pair.sim.run_for(Duration::from_secs(400));
+        if assert_agreed(&pair, seed) {
+            assert_eq!((pair.gateway().children.len(), pair.client().children.len()), (1, 1), "seed {seed}");
+        }
+        rekeys += pair.gateway().rekeyed(true) + pair.gateway().rekeyed(false);
+    }
+    assert!(rekeys > 300, "only {rekeys} rekeys");
+}
+
+/// Many at once: everybody gets what is his own.
+#[test]
+fn a_crowd() {
+    let mut sim = Sim::new(5);
+    let gateway = sim.add(&[GATEWAY], Some(responder()));
+    sim.faults = Faults { loss: 100, duplicate: 50, jitter: Duration::from_millis(200) };
+    for n in 0..100 {
+        let address = Ipv4Addr::new(198, 51, 100, n).into();
+        let client = sim.add(&[address], None);
+        sim.connect(client, initiator(address, GATEWAY));
+    }
+    sim.run_for(Duration::from_secs(60));
+    sim.faults = Faults::default();
+    sim.run_for(Duration::from_secs(200));
+    let (half_open, up) = sim.host(gateway).endpoint.sessions();
+    assert_eq!(half_open, 0);
+    assert!(up > 90, "{up} of 100");
+    let inner: std::collections::BTreeSet<_> = sim.host(gateway).children.values().map(|child| child.inner.clone()).collect();
+    assert_eq!(inner.len(), up);
+    assert_eq!(sim.host(gateway).children.len(), up);
 }
