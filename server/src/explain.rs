@@ -52,7 +52,7 @@ pub fn windows_code(failure: &Failure) -> Option<&'static str> {
         (Stage::Radius, Fault::Dependency) => "809 or 691",
         (Stage::Eap | Stage::Radius, _) => "691 or 812",
         (Stage::Policy, _) => "812",
-        (Stage::IkeAuth, Fault::Refused) => "13801",
+        (Stage::IkeAuth, Fault::Refused | Fault::PeerIncompatible) => "13801",
         _ => return None,
     })
 }
@@ -84,6 +84,9 @@ pub fn fix(failure: &Failure) -> Option<&'static str> {
         }
         (Stage::Policy, _) => {
             "add or reorder a [[policy]] whose conditions match this attempt; `evergate attempts show` lists why each did not"
+        }
+        (Stage::IkeAuth, Fault::PeerIncompatible) => {
+            "import the root (and intermediates) of the gateway's certificate on the client (Windows: the machine's store, Cert:\\LocalMachine\\Root), and dial a name that is a dNSName of the certificate"
         }
         (Stage::IkeAuth, Fault::Refused) => {
             "give the client a valid certificate of an authority in listener.client_ca, with the purpose clientAuth"

@@ -1,5 +1,4 @@
 //! From "who are you" to "this is yours": RADIUS verdict, network policy, lease. The same for every tunnel type.
-use crypto::Zeroizing;
 use ike::Stage;
 use policy::network::{AddressRange, Decision, Facts, LocalTime, Method, Policy, Tunnel, decide};
 use policy::pool::{LeaseKey, Pools, Wanted};
@@ -121,11 +120,6 @@ impl Authority {
         wanted.ipv6_fixed = accept.and_then(|accept| accept.framed_ipv6);
         self.pools.lease(pool, login.key.clone(), who.user, wanted).map_err(|error| error.to_string())
     }
-}
-
-/// MSK of an Access-Accept, or the empty one.
-pub fn msk(accept: &Accept) -> Zeroizing<Vec<u8>> {
-    accept.msk.clone()
 }
 
 fn dns(settings: &[IpAddr], accept: Option<&Accept>) -> Vec<IpAddr> {

@@ -80,23 +80,6 @@ def client_moves_to_another_network(world):
 
 
 @case("sessions")
-def nat_router_changes_its_address(world):
-    """The gateway follows authenticated packets to where they come from now (RFC 7296 section 2.23)."""
-    world.login(Profile(server=network.GATEWAY_IPV4_BEHIND_NAT, mobike="no"))
-    world.lab.network.exec("nat", ["ip", "addr", "add", "10.99.2.3/24", "dev", "out0"])
-    world.lab.network.exec("nat", ["ip", "addr", "del", f"{network.NAT_OUTSIDE}/24", "dev", "out0"])
-    try:
-        found = wait_until(lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=1), 10)
-        check(found, "no traffic after the NAT router changed its address")
-        world.ping(count=5)
-        if world.evergate:
-            check(world.session_of("alice")["client"].startswith("10.99.2.3:"), f"{world.sessions()}")
-    finally:
-        world.lab.network.exec("nat", ["ip", "addr", "add", f"{network.NAT_OUTSIDE}/24", "dev", "out0"])
-        world.lab.network.exec("nat", ["ip", "addr", "del", "10.99.2.3/24", "dev", "out0"])
-
-
-@case("sessions")
 def session_timeout_ends_the_session(world):
     client = world.login(Profile(user="carol"))
     session = world.session_of("carol")

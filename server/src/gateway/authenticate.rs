@@ -232,6 +232,14 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// What RADIUS said about the user inside EAP, in words, when it was a no.
+    pub(super) fn refusal_inside_eap(&self) -> Option<String> {
+        let error = self.ms_chap_error.as_deref()?;
+        Some(format!("RADIUS rejects user {:?}: {}", String::from_utf8_lossy(&self.identity), words_of_ms_chap_error(error)))
+    }
+}
+
 impl From<Denied> for Denial {
     fn from(denied: Denied) -> Self {
         Self { stage: denied.stage, cause: denied.cause }

@@ -77,6 +77,8 @@ struct Live {
     /// Where NAT was detected: `none`, `client`, `gateway`, `both`.
     nat: &'static str,
     ike_suite: Option<String>,
+    /// Subject of the certificate that the client was shown.
+    presented: Option<String>,
     esp_suite: Option<String>,
     /// The login in progress or done.
     login: Option<authenticate::Progress>,

@@ -2,7 +2,7 @@
 use super::{Gateway, Live, Now, Plane, Session};
 use crate::attempts::{Outcome, Start};
 use crate::explain;
-use ike::{CloseReason, Event, Failure, Fault, SessionId};
+use ike::{CloseReason, Event, Failure, Fault, SessionId, Stage};
 use std::net::IpAddr;
 
 impl<P: Plane> Gateway<P> {
@@ -20,7 +20,7 @@ impl<P: Plane> Gateway<P> {
         let start = Start { tunnel: "ikev2", client: path.remote, gateway: path.local, now: now.instant, unix_time };
         let attempt = self.attempts.start(start);
         self.totals.attempts += 1;
-        let live = Live { attempt, path, nat: "none", ike_suite: None, esp_suite: None, login: None, session: None };
+        let live = Live { attempt, path, nat: "none", ike_suite: None, presented: None, esp_suite: None, login: None, session: None };
         self.live.insert(session, live);
     }
 
@@ -46,6 +46,7 @@ impl<P: Plane> Gateway<P> {
             Event::Identified { idi } => attempt.note(now.instant, format!("client calls itself {idi}")),
             Event::Presented { certificate, auth_method } => {
                 attempt.note(now.instant, format!("gateway presents {certificate}, signed with {auth_method}"));
+                live.presented = Some(certificate);
             }
             Event::Moved(path) => {
                 live.path = path;
@@ -72,7 +73,7 @@ impl<P: Plane> Gateway<P> {
             self.idle_check.get_or_insert(now.instant + super::IDLE_CHECK);
         }
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
-            attempt.reach(now.instant, ike::Stage::Up);
+            attempt.reach(now.instant, Stage::Up);
             attempt.outcome = Outcome::Up;
             tracing::info!(
                 attempt = %attempt.id,
@@ -155,10 +156,29 @@ impl<P: Plane> Gateway<P> {
     }
 }
 
-/// The machine cannot know that a refusal was RADIUS's silence.
+/// Adds what the machine cannot know: that a refusal was RADIUS's silence, or that a client gave up because RADIUS had called its
+/// password wrong inside EAP.
 fn blame(mut failure: Failure, live: &Live) -> Failure {
-    if live.login.as_ref().is_some_and(|login| login.radius_failed) {
+    let Some(login) = &live.login else { return blame_certificate(failure, live) };
+    if login.radius_failed {
         failure.fault = Fault::Dependency;
+    }
+    if let (Stage::Eap, Some(words)) = (failure.stage, login.refusal_inside_eap()) {
+        (failure.stage, failure.fault) = (Stage::Radius, Fault::Refused);
+        failure.cause = format!("{words}; then {}", failure.cause);
+    }
+    failure
+}
+
+/// A client that leaves right after it was shown the gateway's certificate, before it says who it is, does not like that certificate.
+fn blame_certificate(mut failure: Failure, live: &Live) -> Failure {
+    let left = failure.fault == Fault::PeerIncompatible && matches!(failure.stage, Stage::IkeAuth | Stage::Eap);
+    if let (true, Some(certificate)) = (left, &live.presented) {
+        failure.stage = Stage::IkeAuth;
+        failure.cause = format!(
+            "the client refuses the gateway's certificate {certificate}: it does not trust the issuer, or the name it dialled is not in the certificate; {}",
+            failure.cause
+        );
     }
     failure
 }
