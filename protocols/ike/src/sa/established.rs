@@ -28,8 +28,8 @@ pub(crate) struct Established {
     pub(super) own: Own,
     /// What we will ask of the peer once it has answered.
     pub(super) todo: VecDeque<Todo>,
-    /// Something to be tried again.
-    pub(super) later: Option<(Instant, Todo)>,
+    /// What is to be tried again, and when.
+    pub(super) later: Vec<(Instant, Todo)>,
     /// The peer's CREATE_CHILD_SA whose key exchange is being computed.
     pub(super) peer_exchange: Option<PeerExchange>,
     closing: Option<CloseReason>,
@@ -62,7 +62,7 @@ impl Established {
             scope,
             own: Own::Idle,
             todo: VecDeque::new(),
-            later: None,
+            later: Vec::new(),
             peer_exchange: None,
             closing: None,
         }
@@ -177,7 +177,7 @@ impl Established {
     fn close(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, reason: CloseReason) -> State {
         self.remove_children(core, cx);
         self.todo.clear();
-        self.later = None;
+        self.later.clear();
         if reason == CloseReason::Replaced {
             core.end(cx, reason, None);
             return State::Gone;
@@ -202,9 +202,8 @@ impl Established {
         }
         self.expire_old(core, cx);
         self.expire_children(core, cx);
-        if let Some((_, todo)) = self.later.take_if(|(at, _)| *at <= cx.now) {
-            self.plan(todo);
-        }
+        let due: Vec<_> = self.later.extract_if(.., |(at, _)| *at <= cx.now).collect();
+        due.into_iter().for_each(|(_, todo)| self.plan(todo));
         if self.liveness_due(core).is_some_and(|at| at <= cx.now) {
             self.plan(Todo::Liveness);
         }
@@ -311,8 +310,8 @@ impl Step for Established {
         let mut deadlines = vec![
             self.sa.retransmit_due().map(|at| (at, TimeoutReason::Retransmit)),
             self.liveness_due(core).map(|at| (at, TimeoutReason::Liveness)),
-            self.later.as_ref().map(|(at, _)| (*at, TimeoutReason::Retransmit)),
         ];
+        deadlines.extend(self.later.iter().map(|(at, _)| Some((*at, TimeoutReason::Retransmit))));
         for old in &self.old {
             deadlines.push(Some((old.until, TimeoutReason::RekeyedDelete)));
             deadlines.push(old.sa.retransmit_due().map(|at| (at, TimeoutReason::Retransmit)));

@@ -106,7 +106,8 @@ impl Own {
 
 /// Starts what is to be asked next, when nothing else is.
 pub(super) fn next(state: &mut Established, core: &mut Core, cx: &mut Shared) {
-    while matches!(state.own, Own::Idle) && !state.sa.is_waiting() && !state.is_closing() {
+    // A key exchange of the peer's may be about to replace the IKE SA: what were asked now would be lost with the old one.
+    while matches!(state.own, Own::Idle) && state.peer_exchange.is_none() && !state.sa.is_waiting() && !state.is_closing() {
         let Some(todo) = state.todo.pop_front() else { return };
         match todo {
             Todo::Liveness => {
@@ -294,7 +295,8 @@ fn refused(state: &mut Established, core: &Core, cx: &mut Shared, plan: Plan, er
 
 fn try_later(state: &mut Established, cx: &mut Shared, todo: Todo) {
     let wait = Duration::from_millis(u64::from(RETRY_MS + cx.random_below(RETRY_MS)));
-    state.later = Some((cx.now + wait, todo));
+    state.later.retain(|(_, other)| *other != todo);
+    state.later.push((cx.now + wait, todo));
 }
 
 fn read_answer(state: &Established, offered: &Offered, payloads: &Payloads) -> Result<Accepted, String> {

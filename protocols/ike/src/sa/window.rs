@@ -315,6 +315,7 @@ fn count(error: OpenError, counters: &mut Counters) {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "there is no other way to some first instant")]
 mod tests {
     use super::*;
     use crate::api::IkeSuite;

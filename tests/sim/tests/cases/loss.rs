@@ -95,7 +95,9 @@ fn rekeys() {
         assert!(assert_agreed(&pair, seed), "seed {seed} lost the session");
         assert_eq!(pair.gateway().children.len(), 1, "seed {seed}");
         assert_eq!(pair.client().children.len(), 1, "seed {seed}");
-        assert_eq!((pair.client().rekeyed(true), pair.client().rekeyed(false)), (1, 2), "seed {seed}");
+        // A command that comes while the same child is still being rekeyed asks for what is being done.
+        assert_eq!(pair.client().rekeyed(true), 1, "seed {seed}");
+        assert!((1..=2).contains(&pair.client().rekeyed(false)), "seed {seed}");
     }
 }
 
