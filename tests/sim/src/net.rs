@@ -87,6 +87,11 @@ impl std::fmt::Debug for Host {
 }
 
 impl Host {
+    /// The machine holds nothing: no session, timer, SPI or question.
+    pub fn is_empty(&self) -> bool {
+        format!("{:?}", self.endpoint).starts_with("Endpoint { sessions: 0, timers: 0, registered: 0,")
+    }
+
     /// Reasons and failures of the sessions that ended.
     pub fn closed(&self) -> Vec<(SessionId, CloseReason, Option<Failure>)> {
         let closed = |(session, event): &(SessionId, Event)| match event {

@@ -26,7 +26,11 @@ pub struct Endpoint {
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Endpoint").field("sessions", &self.sessions.len()).finish_non_exhaustive()
+        f.debug_struct("Endpoint")
+            .field("sessions", &self.sessions.len())
+            .field("timers", &self.timers.len())
+            .field("registered", &self.shared.registered())
+            .finish_non_exhaustive()
     }
 }
 

@@ -70,6 +70,11 @@ impl Shared {
         }
     }
 
+    /// SPIs, requests and questions that belong to some session; 0 when there is none.
+    pub(crate) fn registered(&self) -> usize {
+        self.spis.len() + self.esp_spis.len() + self.asks.len() + self.inits.len() + self.retries.len()
+    }
+
     pub(crate) fn transmit(&mut self, path: Path, message: Vec<u8>) {
         self.counters.sent += 1;
         self.out.push_back(Output::Transmit { path, message });

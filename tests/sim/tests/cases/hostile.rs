@@ -4,9 +4,10 @@ use crypto::SeededRandom;
 use crypto::dh::PrivateKey;
 use ike::keys::Seed;
 use ike::proposal::offer_ike;
+use ike::wire::Identification;
 use ike::wire::{Delete, Exchange, KeyExchange, Message, Notify, Opened, Payload, Spi, notify, open_envelope, vendor};
-use ike::{CloseReason, Event, Fault, Stage, TrafficSelector};
-use sim::{HostId, Script, Sim, ciphers, initiator, responder};
+use ike::{CloseReason, Event, Fault, Identity, Stage, TrafficSelector};
+use sim::{HostId, KeyKind, Script, Sim, ciphers, client_credential, initiator, responder, server_credential};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -17,7 +18,11 @@ struct World {
 }
 
 fn world() -> World {
-    let Pair { sim, gateway, .. } = Pair::new(1, responder());
+    world_with(responder())
+}
+
+fn world_with(config: ike::ResponderConfig) -> World {
+    let Pair { sim, gateway, .. } = Pair::new(1, config);
     let from = SocketAddr::new(Ipv4Addr::new(203, 0, 113, 5).into(), 500);
     World { sim, gateway, script: Script::new(gateway, from, SocketAddr::new(GATEWAY, 500), ciphers()) }
 }
@@ -522,4 +527,43 @@ fn a_client_that_rejects_the_last_proof() {
     assert_eq!(world.host().endpoint.sessions(), (0, 0));
     assert!(world.host().children.is_empty());
     assert!(world.host().failure().unwrap().cause.contains("AUTHENTICATION_FAILED"));
+}
+
+/// IDr picks the credential and is said back; without one it is the first that the client can verify.
+#[test]
+fn which_credential_is_presented() {
+    let mut config = responder();
+    let other = client_credential(KeyKind::P256, "gw2.example.test");
+    config.credentials = vec![server_credential(KeyKind::Ed25519), server_credential(KeyKind::P256), other];
+    for (asked, hashes, expected) in [
+        (None, false, (1, "vpn.example.test")),
+        (None, true, (0, "vpn.example.test")),
+        (Some("gw2.example.test"), true, (2, "gw2.example.test")),
+        (Some("unknown.example.test"), true, (0, "vpn.example.test")),
+    ] {
+        let mut world = world_with(config.clone());
+        if hashes {
+            world.script.extra.push(Payload::Notify(ike::auth::signature_hashes_notify()));
+        }
+        world.script.init(&mut world.sim);
+        let mut payloads = world.script.wishes();
+        payloads.extend(asked.map(|name| Payload::IdResponder(Identification::new(Identity::Fqdn(name.into())))));
+        let answer = world.exchange(Exchange::IkeAuth, &payloads);
+        let (index, name) = expected;
+        assert_eq!(answer.certificates().next().unwrap().data, config.credentials[index].leaf().der, "{asked:?}");
+        assert_eq!(answer.id_responder().unwrap().identity, Identity::Fqdn(name.into()));
+    }
+}
+
+#[test]
+fn windows_sees_no_ed25519() {
+    let mut config = responder();
+    config.credentials = vec![server_credential(KeyKind::Ed25519), server_credential(KeyKind::Rsa)];
+    let mut world = world_with(config.clone());
+    world.script.extra.push(Payload::Vendor(vendor::MS_NT5_V9.to_vec()));
+    world.script.init(&mut world.sim);
+    let payloads = world.script.wishes();
+    let answer = world.exchange(Exchange::IkeAuth, &payloads);
+    assert_eq!(answer.certificates().next().unwrap().data, config.credentials[1].leaf().der);
+    assert_eq!(answer.auth().unwrap().method, 1, "RSA with SHA-1: Windows announces no hashes");
 }

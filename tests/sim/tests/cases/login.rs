@@ -17,10 +17,12 @@ fn certificate_client(kind: KeyKind) -> InitiatorConfig {
 
 /// Neither side is left with a session; the gateway's failure.
 #[track_caller]
-fn refused(pair: &Pair) -> ike::Failure {
+fn refused(pair: &mut Pair) -> ike::Failure {
     assert_eq!(pair.gateway().endpoint.sessions(), (0, 0));
     assert_eq!(pair.client().endpoint.sessions(), (0, 0));
     assert!(pair.client().failure().is_some());
+    pair.sim.run_for(std::time::Duration::from_secs(60));
+    assert!(pair.gateway().is_empty() && pair.client().is_empty(), "{:?} {:?}", pair.gateway(), pair.client());
     assert!(pair.gateway().children.is_empty() && pair.client().children.is_empty());
     pair.gateway().failure().expect("the gateway knows why")
 }
@@ -64,7 +66,7 @@ fn different_keys_after_eap() {
         pair.sim.host_mut(pair.gateway).answers.eap = eap;
         pair.sim.host_mut(pair.client).answers.peer = peer;
         pair.dial(eap_client());
-        let failure = refused(&pair);
+        let failure = refused(&mut pair);
         assert_eq!(failure.notify, Some("AUTHENTICATION_FAILED"));
         assert!(failure.cause.contains("MSK"), "{}", failure.cause);
     }
@@ -76,7 +78,7 @@ fn denials_name_their_stage() {
         let mut pair = Pair::default();
         pair.sim.host_mut(pair.gateway).answers.eap = eap;
         pair.dial(eap_client());
-        let failure = refused(&pair);
+        let failure = refused(&mut pair);
         assert_eq!((failure.stage, failure.fault, failure.notify), (stage, Fault::Refused, Some("AUTHENTICATION_FAILED")));
         assert!(failure.cause.contains(cause), "{}", failure.cause);
     }
@@ -88,7 +90,7 @@ fn a_certificate_that_policy_denies() {
     let denial = ike::Denial { stage: Stage::Policy, cause: "no policy for machines".into() };
     pair.sim.host_mut(pair.gateway).answers.certificate_denial = Some(denial);
     pair.dial(certificate_client(KeyKind::P256));
-    let failure = refused(&pair);
+    let failure = refused(&mut pair);
     assert_eq!((failure.stage, failure.cause.as_str()), (Stage::Policy, "no policy for machines"));
 }
 
@@ -99,7 +101,7 @@ fn methods_that_are_not_allowed() {
         settings.client_auth = ike::ClientAuth { eap, certificate };
         let mut pair = Pair::new(1, settings);
         pair.dial(config);
-        let failure = refused(&pair);
+        let failure = refused(&mut pair);
         assert_eq!((failure.stage, failure.fault), (Stage::IkeAuth, Fault::PeerIncompatible));
         assert!(failure.cause.contains("does not allow"), "{}", failure.cause);
         assert_eq!(pair.gateway().answers.eap_questions, 0);
@@ -112,7 +114,7 @@ fn a_client_of_another_authority() {
     settings.client_roots = std::sync::Arc::default();
     let mut pair = Pair::new(1, settings);
     pair.dial(certificate_client(KeyKind::P256));
-    let failure = refused(&pair);
+    let failure = refused(&mut pair);
     assert!(failure.cause.contains("CN=pc1.example.test") && failure.cause.contains("authorities"), "{}", failure.cause);
 }
 
@@ -121,14 +123,14 @@ fn a_server_certificate_is_no_client_certificate() {
     let mut pair = Pair::default();
     let auth = InitiatorAuth::Certificate(server_credential(KeyKind::P256));
     pair.dial(InitiatorConfig { auth, ..eap_client() });
-    assert!(refused(&pair).cause.contains("clientAuth"));
+    assert!(refused(&mut pair).cause.contains("clientAuth"));
 }
 
 #[test]
 fn a_gateway_of_another_name_is_left() {
     let mut pair = Pair::default();
     pair.dial(InitiatorConfig { server_name: "other.example.test".into(), ..eap_client() });
-    let failure = refused(&pair);
+    let failure = refused(&mut pair);
     assert!(failure.cause.contains("AUTHENTICATION_FAILED"), "{}", failure.cause);
     assert!(pair.client().failure().unwrap().cause.contains("other.example.test"));
     assert_eq!(pair.gateway().answers.eap_questions, 0, "no password goes to a gateway that is not trusted");
@@ -140,7 +142,7 @@ fn no_address() {
         let mut pair = Pair::default();
         pair.sim.host_mut(pair.gateway).answers.grant.address_failure = Some("pool \"users\" exhausted 250/250".into());
         pair.dial(config);
-        let failure = refused(&pair);
+        let failure = refused(&mut pair);
         assert_eq!((failure.stage, failure.notify), (Stage::Address, Some("INTERNAL_ADDRESS_FAILURE")));
         assert!(failure.cause.contains("250/250"));
         assert!(pair.client().failure().unwrap().cause.contains("INTERNAL_ADDRESS_FAILURE"));
@@ -151,7 +153,7 @@ fn no_address() {
 fn no_address_asked_for() {
     let mut pair = Pair::default();
     pair.dial(InitiatorConfig { want_ipv4: false, ..eap_client() });
-    assert_eq!(refused(&pair).notify, Some("FAILED_CP_REQUIRED"));
+    assert_eq!(refused(&mut pair).notify, Some("FAILED_CP_REQUIRED"));
 }
 
 #[test]
@@ -184,7 +186,7 @@ fn selectors_without_common_ground() {
     pair.sim.host_mut(pair.gateway).answers.grant.selectors = vec![TrafficSelector::network(Ipv4Addr::new(10, 0, 0, 0).into(), 8)];
     let elsewhere = TrafficSelector::network(Ipv4Addr::new(172, 16, 0, 0).into(), 12);
     pair.dial(InitiatorConfig { remote_selectors: vec![elsewhere], ..eap_client() });
-    let failure = refused(&pair);
+    let failure = refused(&mut pair);
     assert_eq!((failure.stage, failure.notify), (Stage::ChildSa, Some("TS_UNACCEPTABLE")));
     assert!(failure.cause.contains("172.16.0.0/12") && failure.cause.contains("10.0.0.0/8"), "{}", failure.cause);
 }

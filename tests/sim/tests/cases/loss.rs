@@ -26,6 +26,7 @@ fn assert_agreed(pair: &Pair, seed: u64) -> bool {
         }
         ((0, 0), (0, 0)) => {
             assert!(gateway.children.is_empty() && client.children.is_empty(), "seed {seed}");
+            assert!(gateway.is_empty() && client.is_empty(), "seed {seed}: {:?} {:?}", gateway.endpoint, client.endpoint);
             assert!(!client.closed().is_empty(), "seed {seed}");
             false
         }
