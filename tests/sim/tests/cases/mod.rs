@@ -4,6 +4,7 @@ mod login;
 mod loss;
 mod sessions;
 mod suites;
+mod windows;
 
 use sim::{HostId, Sim, initiator, responder};
 use std::net::{IpAddr, Ipv4Addr};
