@@ -73,7 +73,7 @@ fn serves(bound: IpAddr, local: IpAddr) -> bool {
 fn bind(address: SocketAddr, datagrams: &Sender<Datagram>) -> anyhow::Result<Bound> {
     let socket = IkeSocket::bind(address)
         .with_context(|| format!("cannot bind udp {address}; does another IKE daemon run, or is the address not on this machine?"))?;
-    let watched = socket.watch()?;
+    let watched = socket.standard()?;
     let socket = Arc::new(socket);
     let received = Arc::new(AtomicU64::new(0));
     tokio::spawn(read(UdpSocket::from_std(watched)?, socket.clone(), datagrams.clone(), received.clone()));

@@ -87,7 +87,7 @@ fn configure_device(device: u32, mtu: u16, routes: impl Iterator<Item = Prefix>)
 
 impl Plane for Tunnels {
     fn install(&mut self, child: ChildSa) -> Result<(), String> {
-        self.handle.install(spec(child, self.mtu)).map_err(|error| error.to_string())
+        self.handle.install(spec(child, Role::Gateway, self.mtu)).map_err(|error| error.to_string())
     }
 
     fn use_outbound(&mut self, session: SessionId, spi_in: u32) {
@@ -124,7 +124,7 @@ fn report(session: SessionId, outcome: Result<(), Stalled>) {
 }
 
 /// A Child SA as the engine takes it. `mtu`: that of the TUN device.
-fn spec(child: ChildSa, mtu: u16) -> TunnelSpec {
+pub fn spec(child: ChildSa, role: Role, mtu: u16) -> TunnelSpec {
     TunnelSpec {
         session: child.session.0,
         spi_in: child.spi_in,
@@ -140,7 +140,7 @@ fn spec(child: ChildSa, mtu: u16) -> TunnelSpec {
         remote: child.remote.iter().map(selector).collect(),
         mtu,
         path_mtu: PATH_MTU,
-        role: Role::Gateway,
+        role,
         outbound_ready: child.outbound_ready,
     }
 }

@@ -73,11 +73,6 @@ impl IkeSocket {
         Ok((received as usize, remote, local))
     }
 
-    /// The same socket as a standard one, for an event loop that wants to own what it watches; read and write through `self`.
-    pub fn watch(&self) -> io::Result<std::net::UdpSocket> {
-        self.fd.try_clone().map(std::net::UdpSocket::from)
-    }
-
     /// Sends one datagram from address `local` (unspecified: routing chooses) to `remote`.
     pub fn send(&self, bytes: &[u8], local: IpAddr, remote: SocketAddr) -> io::Result<()> {
         let source = (!local.is_unspecified()).then_some(local);

@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, bail};
 use evergate::config::suite_name;
-use evergate::dataplane::{self, Dataplane, DataplaneConfig, IkeDatagram, Keys, Role, Selector, TunnelSpec};
-use ike::{ChildKeys, ChildSa, SessionId, TrafficSelector};
+use evergate::dataplane::{self, Dataplane, DataplaneConfig, IkeDatagram, Role};
+use evergate::tunnels;
+use ike::{ChildSa, SessionId, TrafficSelector};
 use net::link::{Netlink, Prefix, Route};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -141,7 +142,7 @@ impl Connection<'_> {
             self.installed = Some(Installed { addresses: child.inner.clone(), esp, encapsulated: child.encapsulate });
             self.configure(&child)?;
         }
-        self.plane.handle().install(tunnel_spec(child))?;
+        self.plane.handle().install(tunnels::spec(child, Role::Client, u16::MAX))?;
         Ok(())
     }
 
@@ -195,36 +196,6 @@ impl Connection<'_> {
 fn text(up: &Up) -> String {
     let addresses: Vec<String> = up.addresses.iter().map(ToString::to_string).collect();
     format!("up: {} on {}, {}, {}, after {:.0} ms", addresses.join(" "), up.device, up.ike, up.esp, up.milliseconds)
-}
-
-fn tunnel_spec(child: ChildSa) -> TunnelSpec {
-    TunnelSpec {
-        session: child.session.0,
-        spi_in: child.spi_in,
-        spi_out: child.spi_out,
-        suite: child.suite.protection,
-        esn: child.suite.esn,
-        key_in: keys(child.key_in),
-        key_out: keys(child.key_out),
-        path: child.path,
-        encapsulate: child.encapsulate,
-        inner: child.inner,
-        local: child.local.iter().map(selector).collect(),
-        remote: child.remote.iter().map(selector).collect(),
-        mtu: u16::MAX,
-        path_mtu: PATH_MTU,
-        role: Role::Client,
-        outbound_ready: child.outbound_ready,
-    }
-}
-
-fn keys(keys: ChildKeys) -> Keys {
-    Keys { encryption: keys.encryption, integrity: keys.integrity }
-}
-
-fn selector(selector: &TrafficSelector) -> Selector {
-    let TrafficSelector { protocol, start_port, end_port, start, end } = *selector;
-    Selector { protocol, start_port, end_port, start, end }
 }
 
 /// The routes that send a selector's addresses into the tunnel. A full tunnel takes two halves, which win over the default route and leave
