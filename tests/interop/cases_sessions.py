@@ -36,7 +36,7 @@ def client_rekeys_the_ike_sa(world):
 
 
 @case("sessions", portable=True)
-def rekeys_behind_nat_under_load(world):
+def rekeys_behind_nat(world):
     client = world.login(Profile(server=network.GATEWAY_IPV4_BEHIND_NAT))
     with world.pinging():
         check(
@@ -44,7 +44,8 @@ def rekeys_behind_nat_under_load(world):
             "a rekey failed",
             client.charon.log.read_text().splitlines(),
         )
-        world.transfer(5, "down")
+    # Not beside the echoes: a download at full speed overruns the client's own buffers.
+    world.transfer(5, "down")
 
 
 @case("sessions")
