@@ -8,6 +8,12 @@ use std::time::{Duration, Instant};
 /// Lines of one timeline; more are counted, not kept.
 const TIMELINE_LINES: usize = 64;
 
+/// Bytes of one line of a record: what a stranger sends must not fill the memory.
+const LINE_BYTES: usize = 500;
+
+/// Proposals kept of one attempt.
+const PROPOSALS: usize = 64;
+
 /// Names one attempt in logs, accounting (Acct-Session-Id) and commands: start of this gateway in hex, a dash, a running number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(String);
@@ -66,7 +72,18 @@ impl Attempt {
             self.timeline_lost += 1;
             return;
         }
-        self.timeline.push_back((now.saturating_duration_since(self.started), text.into()));
+        self.timeline.push_back((now.saturating_duration_since(self.started), clip(text.into(), LINE_BYTES)));
+    }
+
+    /// Who the client says it is, or was found to be.
+    pub fn set_user(&mut self, user: String) {
+        self.user = Some(clip(user, LINE_BYTES));
+    }
+
+    /// What the peer offered; `kind` is `IKE` or `ESP`.
+    pub fn offer(&mut self, kind: &str, proposals: Vec<String>) {
+        let room = PROPOSALS.saturating_sub(self.offered.len());
+        self.offered.extend(proposals.into_iter().take(room).map(|proposal| clip(format!("{kind} {proposal}"), LINE_BYTES)));
     }
 
     /// Notes a stage; it never goes back.
@@ -151,8 +168,11 @@ impl Attempts {
     }
 
     /// Ends an attempt and drops the oldest finished ones beyond the limit.
-    pub fn finish(&mut self, key: AttemptKey, now: Instant, outcome: Outcome) {
+    pub fn finish(&mut self, key: AttemptKey, now: Instant, mut outcome: Outcome) {
         let Some(attempt) = self.records.get_mut(&key.0) else { return };
+        if let Outcome::Failed(failure) = &mut outcome {
+            failure.cause = clip(std::mem::take(&mut failure.cause), 4 * LINE_BYTES);
+        }
         attempt.outcome = outcome;
         attempt.ended_after = Some(now.saturating_duration_since(attempt.started));
         self.done.push_back(key.0);
@@ -167,6 +187,15 @@ impl Attempts {
     pub fn iter(&self) -> impl Iterator<Item = &Attempt> {
         self.records.values().rev()
     }
+}
+
+/// The text, cut to `limit` bytes at a character's edge.
+fn clip(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        text.truncate(text.floor_char_boundary(limit));
+        text.push_str(" ...");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -209,5 +238,20 @@ mod tests {
         }
         assert_eq!(attempt.timeline.len(), TIMELINE_LINES);
         assert_eq!(attempt.timeline_lost, 37);
+    }
+
+    #[test]
+    fn what_a_stranger_sends_is_cut() {
+        let now = Instant::now();
+        let mut attempts = Attempts::new(1, 2);
+        let key = attempts.start(start(now));
+        let attempt = attempts.get_mut(key).unwrap();
+        attempt.set_user("ä".repeat(60_000));
+        attempt.note(now, "x".repeat(60_000));
+        attempt.offer("IKE", vec!["y".repeat(60_000); 8000]);
+        assert!(attempt.user.as_ref().unwrap().len() <= LINE_BYTES + 4);
+        assert!(attempt.timeline[0].1.len() <= LINE_BYTES + 4);
+        assert_eq!(attempt.offered.len(), PROPOSALS);
+        assert!(attempt.offered.iter().all(|line| line.len() <= LINE_BYTES + 4));
     }
 }

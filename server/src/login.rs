@@ -19,6 +19,8 @@ pub struct Login {
 #[derive(Debug)]
 pub struct Authenticated<'a> {
     pub user: &'a str,
+    /// False: the name is the outer identity of a tunnelled EAP method, which nobody has checked.
+    pub confirmed: bool,
     pub method: Method,
     /// What the RADIUS server said; `None` where none was asked.
     pub accept: Option<&'a Accept>,
@@ -61,6 +63,11 @@ pub struct Authority {
 impl Authority {
     /// Decides by policy and leases addresses. A failed lease is part of the grant: the tunnel protocol has its own words for it.
     pub fn authorize(&mut self, login: &Login, who: &Authenticated<'_>, now: jiff::Timestamp) -> Result<Granted, Denied> {
+        if !who.confirmed
+            && let Some(policy) = self.policies.iter().find(|policy| !policy.conditions.user.is_empty())
+        {
+            return Err(unconfirmed(who.user, &policy.name));
+        }
         let decision = self.decide(login, who, now);
         let trace = trace_of(&decision);
         let Some(policy) = decision.policy.clone().filter(|_| decision.granted) else {
@@ -122,6 +129,14 @@ impl Authority {
     }
 }
 
+/// A condition on the user cannot be judged by a name that the client chose freely: neither to let in nor to keep out.
+fn unconfirmed(user: &str, policy: &str) -> Denied {
+    let cause = format!(
+        "policy {policy:?} has a condition on the user, but {user:?} is only the outer identity of a tunnelled EAP method: let the RADIUS server return User-Name in its Access-Accept (FreeRADIUS: use_tunneled_reply), or use Class or Filter-Id conditions"
+    );
+    Denied { stage: Stage::Policy, cause, trace: Vec::new() }
+}
+
 fn dns(settings: &[IpAddr], accept: Option<&Accept>) -> Vec<IpAddr> {
     match accept {
         Some(accept) if !accept.dns.is_empty() => accept.dns.clone(),
@@ -178,6 +193,36 @@ mod tests {
         // 2026-11-20 is a Friday; 22:30 UTC is 00:30 on Saturday two hours east.
         let now: jiff::Timestamp = "2026-11-20T22:30:00Z".parse().unwrap();
         assert_eq!(local_time(now, &zone), LocalTime { weekday: 5, minute: 30 });
+    }
+
+    #[test]
+    fn an_unconfirmed_name_never_meets_a_condition_on_the_user() {
+        let policy = |name: &str, user: &[&str]| Policy {
+            name: name.into(),
+            grant: true,
+            conditions: policy::network::Conditions { user: user.iter().map(ToString::to_string).collect(), ..Default::default() },
+            settings: policy::network::Settings { pool: Some("users".into()), ..Default::default() },
+        };
+        let pool = policy::pool::PoolConfig {
+            name: "users".into(),
+            ipv4: vec![(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9))],
+            ipv6: Vec::new(),
+        };
+        let mut authority = Authority {
+            policies: vec![policy("partners", &["*@partner.example"]), policy("everyone", &[])],
+            pools: Pools::new(vec![pool]).unwrap(),
+            zone: jiff::tz::TimeZone::UTC,
+        };
+        let wanted = Wanted { ipv4: true, ..Wanted::default() };
+        let login = Login { key: LeaseKey(1), tunnel: Tunnel::Ikev2, client: Ipv4Addr::LOCALHOST.into(), wanted };
+        let who = |confirmed| Authenticated { user: "anonymous", confirmed, method: Method::Eap, accept: None };
+        let denied = authority.authorize(&login, &who(false), jiff::Timestamp::UNIX_EPOCH).unwrap_err();
+        assert_eq!(denied.stage, Stage::Policy);
+        assert!(denied.cause.contains("User-Name"), "{}", denied.cause);
+        let granted = authority.authorize(&login, &who(true), jiff::Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((granted.policy.as_str(), granted.ipv4), ("everyone", Some(Ipv4Addr::new(10, 0, 0, 1))));
+        authority.policies.remove(0);
+        assert!(authority.authorize(&login, &who(false), jiff::Timestamp::UNIX_EPOCH).is_ok());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::sockets::Datagram;
 use anyhow::Context as _;
 use ike::{ChildKeys, ChildSa, Path, SessionId, TrafficSelector};
 use net::link::{Netlink, Prefix, Route};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::sync::mpsc::Sender;
@@ -21,6 +22,11 @@ pub struct Tunnels {
     _engine: Dataplane,
     handle: DataplaneHandle,
     mtu: u16,
+    device: u32,
+    /// What is routed into the device for good.
+    pools: Vec<Prefix>,
+    /// Host routes of leases outside every pool (RADIUS gave the address).
+    host_routes: BTreeMap<SessionId, Vec<Prefix>>,
 }
 
 impl Tunnels {
@@ -36,10 +42,11 @@ impl Tunnels {
         let mtu = config.server.mtu;
         let engine = Dataplane::start(engine_config, IkeQueue(datagrams))
             .context("the data plane cannot start; it needs /dev/net/tun, CAP_NET_ADMIN and CAP_NET_RAW, and free UDP ports")?;
-        configure_device(engine.interface().index, mtu, config.pools.iter().flat_map(pool_prefixes))
-            .with_context(|| format!("cannot configure {}", engine.interface().name))?;
+        let pools: Vec<_> = config.pools.iter().flat_map(pool_prefixes).collect();
+        let device = engine.interface().index;
+        configure_device(device, mtu, &pools).with_context(|| format!("cannot configure {}", engine.interface().name))?;
         let handle = engine.handle();
-        Ok(Self { _engine: engine, handle, mtu })
+        Ok(Self { _engine: engine, handle, mtu, device, pools, host_routes: BTreeMap::new() })
     }
 
     pub fn send_ike(&self, path: Path, message: &[u8]) {
@@ -65,6 +72,30 @@ impl Tunnels {
     }
 }
 
+impl Tunnels {
+    /// Addresses that lie in no pool need a route of their own.
+    fn route_leases(&mut self, session: SessionId, leases: &[IpAddr]) -> io::Result<()> {
+        if self.host_routes.contains_key(&session) {
+            return Ok(());
+        }
+        let outside = |lease: &&IpAddr| !self.pools.iter().any(|pool| holds(*pool, **lease));
+        let missing: Vec<_> = leases.iter().filter(outside).map(|&lease| Prefix::host(lease)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut netlink = Netlink::open()?;
+        for &destination in &missing {
+            netlink.replace_route(&route(destination, self.device))?;
+        }
+        self.host_routes.insert(session, missing);
+        Ok(())
+    }
+}
+
+fn holds(prefix: Prefix, address: IpAddr) -> bool {
+    Prefix::new(address, prefix.len).is_some_and(|of| of.network() == prefix.network())
+}
+
 /// Hands IKE messages to the control thread.
 #[derive(Debug, Clone)]
 struct IkeQueue(Sender<Datagram>);
@@ -75,18 +106,23 @@ impl IkeSink for IkeQueue {
     }
 }
 
-fn configure_device(device: u32, mtu: u16, routes: impl Iterator<Item = Prefix>) -> io::Result<()> {
+fn configure_device(device: u32, mtu: u16, routes: &[Prefix]) -> io::Result<()> {
     let mut netlink = Netlink::open()?;
     netlink.set_mtu(device, u32::from(mtu))?;
     netlink.set_up(device)?;
-    for destination in routes {
-        netlink.replace_route(&Route { destination, device, gateway: None, source: None, metric: None })?;
+    for &destination in routes {
+        netlink.replace_route(&route(destination, device))?;
     }
     Ok(())
 }
 
+fn route(destination: Prefix, device: u32) -> Route {
+    Route { destination, device, gateway: None, source: None, metric: None }
+}
+
 impl Plane for Tunnels {
     fn install(&mut self, child: ChildSa) -> Result<(), String> {
+        self.route_leases(child.session, &child.inner).map_err(|error| format!("no route to the client's address: {error}"))?;
         self.handle.install(spec(child, Role::Gateway, self.mtu)).map_err(|error| error.to_string())
     }
 
@@ -114,6 +150,11 @@ impl Plane for Tunnels {
 
     fn forget(&mut self, session: SessionId) {
         self.handle.forget(session.0);
+        for destination in self.host_routes.remove(&session).unwrap_or_default() {
+            if let Err(error) = Netlink::open().and_then(|mut netlink| netlink.delete_route(&route(destination, self.device))) {
+                tracing::warn!(%destination, %error, "a host route is left behind");
+            }
+        }
     }
 }
 
@@ -196,6 +237,14 @@ mod tests {
         assert_eq!(cover(10, 17, 32), [(10, 31), (12, 30), (16, 31)]);
         assert_eq!(cover(0, u128::from(u32::MAX), 32), [(0, 0)]);
         assert_eq!(cover(u128::MAX - 1, u128::MAX, 128), [(u128::MAX - 1, 127)]);
+    }
+
+    #[test]
+    fn only_leases_outside_the_pools_need_a_route() {
+        let pool: Prefix = "10.98.0.0/24".parse().unwrap();
+        assert!(holds(pool, "10.98.0.200".parse().unwrap()));
+        assert!(!holds(pool, "10.98.1.1".parse().unwrap()));
+        assert!(!holds(pool, "fd98::1".parse().unwrap()));
     }
 
     #[test]

@@ -2,51 +2,110 @@
 use crypto::SystemRandom;
 use crypto::dh::PrivateKey;
 use ike::{Answer, AskId, Question};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Questions that wait for a thread at most; more are refused, so a flood cannot pile up work.
-const QUEUE: usize = 8192;
+/// Key exchanges that wait for a thread at most: strangers can ask for them.
+const EXCHANGES: usize = 2048;
+
+/// Signatures that wait at most: only who completed a key exchange can ask for them.
+const SIGNATURES: usize = 8192;
 
 type Job = (AskId, Question);
+
+/// What waits. Signatures go first, so that a flood of first messages does not hold up logins that have come further.
+#[derive(Debug, Default)]
+struct Queue {
+    signatures: VecDeque<Job>,
+    exchanges: VecDeque<Job>,
+    closed: bool,
+}
+
+impl Queue {
+    fn push(&mut self, job: Job) -> Result<(), Question> {
+        let (lane, limit) = match job.1 {
+            Question::Sign { .. } => (&mut self.signatures, SIGNATURES),
+            _ => (&mut self.exchanges, EXCHANGES),
+        };
+        if lane.len() >= limit {
+            return Err(job.1);
+        }
+        lane.push_back(job);
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        self.signatures.pop_front().or_else(|| self.exchanges.pop_front())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // The queue is whole between any two statements, so a panic elsewhere does not spoil it.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job; `None` when there will be no more.
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(job) = queue.pop() {
+                return Some(job);
+            }
+            if queue.closed {
+                return None;
+            }
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
 
 /// Threads that sign and exchange keys.
 #[derive(Debug)]
 pub struct Workers {
-    jobs: SyncSender<Job>,
+    shared: Arc<Shared>,
     _threads: Vec<JoinHandle<()>>,
 }
 
 impl Workers {
     /// Starts `count` threads; answers arrive at `answers`. That channel is unbounded in type only: it never holds more than the
-    /// queue admitted.
+    /// queues admitted.
     pub fn start(count: usize, answers: &UnboundedSender<(AskId, Answer)>) -> std::io::Result<Self> {
-        let (jobs, queue) = sync_channel(QUEUE);
-        let queue = Arc::new(Mutex::new(queue));
+        let shared = Arc::new(Shared::default());
         let threads = (0..count.max(1))
             .map(|number| {
-                let (queue, answers) = (queue.clone(), answers.clone());
-                std::thread::Builder::new().name(format!("crypto-{number}")).spawn(move || work(&queue, &answers))
+                let (shared, answers) = (shared.clone(), answers.clone());
+                std::thread::Builder::new().name(format!("crypto-{number}")).spawn(move || work(&shared, &answers))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { jobs, _threads: threads })
+        Ok(Self { shared, _threads: threads })
     }
 
-    /// Queues a question. `Some(answer)` at once when the queue is full and a refusal can be expressed.
+    /// Queues a question. `Some(answer)` at once when its queue is full and a refusal can be expressed.
     pub fn ask(&self, id: AskId, question: Question) -> Option<Answer> {
-        match self.jobs.try_send((id, question)) {
-            Ok(()) => None,
-            Err(TrySendError::Full((_, question)) | TrySendError::Disconnected((_, question))) => refuse(&question),
-        }
+        let refused = self.shared.lock().push((id, question)).err();
+        self.shared.filled.notify_one();
+        refuse(&refused?)
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, answers: &UnboundedSender<(AskId, Answer)>) {
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((id, question)) = job else { return };
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.filled.notify_all();
+    }
+}
+
+fn work(shared: &Shared, answers: &UnboundedSender<(AskId, Answer)>) {
+    while let Some((id, question)) = shared.next() {
         let Some(answer) = answer(question) else { continue };
         if answers.send((id, answer)).is_err() {
             return;
@@ -80,4 +139,40 @@ pub fn answer(question: Question) -> Option<Answer> {
         }
         Question::Eap(_) | Question::Certificate { .. } | Question::EapPeer { .. } => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crypto::dh::Group;
+
+    #[test]
+    fn key_exchanges_are_answered() {
+        let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
+        let workers = Workers::start(2, &tx).unwrap();
+        let (_, peer_public) = PrivateKey::generate(Group::Curve25519, &mut SystemRandom);
+        for id in 0..10 {
+            assert!(workers.ask(AskId(id), Question::KeyExchange { group: Group::Curve25519, peer_public: peer_public.clone() }).is_none());
+        }
+        let mut ids: Vec<_> = (0..10)
+            .map(|_| match rx.blocking_recv().unwrap() {
+                (AskId(id), Answer::KeyExchange(Ok((public, _)))) if public.len() == 32 => id,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_full_queue_refuses_instead_of_growing() {
+        let mut queue = Queue::default();
+        let question = || Question::KeyExchange { group: Group::Curve25519, peer_public: Vec::new() };
+        for id in 0..EXCHANGES as u64 {
+            assert!(queue.push((AskId(id), question())).is_ok());
+        }
+        let refused = queue.push((AskId(9999), question())).unwrap_err();
+        assert!(matches!(refuse(&refused), Some(Answer::KeyExchange(Err(_)))));
+        assert_eq!(queue.pop().map(|(id, _)| id), Some(AskId(0)));
+    }
 }

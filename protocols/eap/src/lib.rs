@@ -16,11 +16,14 @@ pub mod method {
     pub const NOTIFICATION: u8 = 2;
     pub const NAK: u8 = 3;
     pub const MD5: u8 = 4;
+    pub const OTP: u8 = 5;
     pub const GTC: u8 = 6;
     pub const TLS: u8 = 13;
     pub const TTLS: u8 = 21;
     pub const PEAP: u8 = 25;
     pub const MSCHAPV2: u8 = 26;
+    pub const FAST: u8 = 43;
+    pub const TEAP: u8 = 55;
 
     /// The field's word for a method type, or its number.
     pub fn name(method: u8) -> String {
@@ -29,11 +32,14 @@ pub mod method {
             NOTIFICATION => "Notification".into(),
             NAK => "Nak".into(),
             MD5 => "EAP-MD5".into(),
+            OTP => "EAP-OTP".into(),
             GTC => "EAP-GTC".into(),
             TLS => "EAP-TLS".into(),
             TTLS => "EAP-TTLS".into(),
             PEAP => "PEAP".into(),
             MSCHAPV2 => "EAP-MSCHAPv2".into(),
+            FAST => "EAP-FAST".into(),
+            TEAP => "TEAP".into(),
             other => format!("EAP type {other}"),
         }
     }

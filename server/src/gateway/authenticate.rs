@@ -42,7 +42,9 @@ impl<P: Plane> Gateway<P> {
         let nak =
             view.and_then(|view| view.nak()).map(|methods| methods.iter().map(|&method| eap::method::name(method)).collect::<Vec<_>>());
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
-            attempt.user.get_or_insert_with(|| String::from_utf8_lossy(&question.identity).into_owned());
+            if attempt.user.is_none() {
+                attempt.set_user(String::from_utf8_lossy(&question.identity).into_owned());
+            }
             attempt.reach(now.instant, Stage::Eap);
             if let Some(methods) = nak {
                 attempt.note(now.instant, format!("client refuses the EAP method offered and wants {}", methods.join(", ")));
@@ -50,6 +52,7 @@ impl<P: Plane> Gateway<P> {
         }
         let nas = Box::new(self.nas_context(session));
         self.tickets.insert(ticket, (session, ask));
+        self.asked.insert(ask, ticket);
         self.effects.push_back(Effect::Radius(radius_client::Input::Eap {
             ticket,
             conversation: conversation(session),
@@ -62,6 +65,7 @@ impl<P: Plane> Gateway<P> {
     /// RADIUS answered, or will not.
     pub fn authenticated(&mut self, now: Now, ticket: Ticket, outcome: EapOutcome) {
         let Some((session, ask)) = self.tickets.remove(&ticket) else { return };
+        self.asked.remove(&ask);
         let answer = match outcome {
             EapOutcome::Challenge { eap, .. } => self.challenge(now, session, eap),
             EapOutcome::Accept { server, eap, accept } => self.accept(now, session, &server, eap, &accept),
@@ -86,11 +90,12 @@ impl<P: Plane> Gateway<P> {
         if let Some(live) = self.live.get_mut(&session) {
             live.login = Some(Progress::new(user.clone().into_bytes(), request));
             if let Some(attempt) = self.attempts.get_mut(live.attempt) {
-                attempt.user = Some(user.clone());
+                attempt.set_user(user.clone());
                 attempt.note(now.instant, format!("client certificate {} (serial {}) accepted", certificate.subject, certificate.serial));
             }
         }
-        self.authorize(now, session, &Authenticated { user: &user, method: Method::Certificate, accept: None }).map_err(Into::into)
+        self.authorize(now, session, &Authenticated { user: &user, confirmed: true, method: Method::Certificate, accept: None })
+            .map_err(Into::into)
     }
 
     fn challenge(&mut self, now: Now, session: SessionId, packet: Vec<u8>) -> EapAnswer {
@@ -121,9 +126,17 @@ impl<P: Plane> Gateway<P> {
             return refuse(identifier, None, Stage::Radius, "the session ended meanwhile".into());
         };
         progress.server = Some(server.to_owned());
-        let user = String::from_utf8_lossy(&progress.identity).into_owned();
+        let method = progress.eap_method;
+        if accept.msk.is_empty() && !makes_no_key(method) {
+            let method = method.map_or_else(|| "no EAP method".into(), eap::method::name);
+            let cause = format!("radius {server} accepts without MS-MPPE keys after {method}: the login cannot be bound to this tunnel");
+            return refuse(identifier, None, Stage::Radius, cause);
+        }
+        let outer = String::from_utf8_lossy(&progress.identity).into_owned();
+        let confirmed = accept.user_name.is_some() || !hides_the_user(method);
+        let user = accept.user_name.clone().unwrap_or(outer);
         self.note(now, session, format!("radius {server} accepts {user}"));
-        match self.authorize(now, session, &Authenticated { user: &user, method: Method::Eap, accept: Some(accept) }) {
+        match self.authorize(now, session, &Authenticated { user: &user, confirmed, method: Method::Eap, accept: Some(accept) }) {
             Ok(grant) => EapAnswer::Success { packet: success_packet(packet, identifier), msk: accept.msk.clone(), grant },
             Err(denied) => refuse(identifier, None, denied.stage, denied.cause),
         }
@@ -171,7 +184,7 @@ impl<P: Plane> Gateway<P> {
         match result {
             Ok(granted) => {
                 if let Some(attempt) = attempt {
-                    attempt.user = Some(granted.user.clone());
+                    attempt.set_user(granted.user.clone());
                     attempt.decision.clone_from(&granted.trace);
                     attempt.reach(now.instant, Stage::Policy);
                 }
@@ -281,6 +294,16 @@ fn grant(granted: &Granted) -> Grant {
 
 fn selector(range: &AddressRange) -> TrafficSelector {
     TrafficSelector { protocol: 0, start_port: 0, end_port: u16::MAX, start: range.start, end: range.end }
+}
+
+/// Methods without a key: the peers prove themselves with SK_p instead (RFC 7296 section 2.16).
+fn makes_no_key(method: Option<u8>) -> bool {
+    matches!(method, Some(eap::method::MD5 | eap::method::OTP | eap::method::GTC))
+}
+
+/// Tunnelled methods: the name outside is whatever the client likes to write there.
+fn hides_the_user(method: Option<u8>) -> bool {
+    matches!(method, Some(eap::method::TTLS | eap::method::PEAP | eap::method::FAST | eap::method::TEAP))
 }
 
 /// RADIUS decides by its code; the EAP packet inside an Accept must be a Success, or is made one.

@@ -96,6 +96,8 @@ pub struct Gateway<P> {
     pub plane: P,
     live: BTreeMap<SessionId, Live>,
     tickets: HashMap<Ticket, (SessionId, AskId)>,
+    /// The same, by question.
+    asked: HashMap<AskId, Ticket>,
     next_ticket: u64,
     /// Answers to questions that could be answered while outputs were drained.
     answers: VecDeque<(AskId, Answer)>,
@@ -105,6 +107,8 @@ pub struct Gateway<P> {
     effects: VecDeque<Effect>,
     /// Accounting requests that are not answered yet.
     accounting_open: usize,
+    /// Nobody new comes in any more.
+    stopping: bool,
     totals: Totals,
 }
 
@@ -127,6 +131,7 @@ impl<P: Plane> Gateway<P> {
             plane,
             live: BTreeMap::new(),
             tickets: HashMap::new(),
+            asked: HashMap::new(),
             next_ticket: 0,
             answers: VecDeque::new(),
             commands: VecDeque::new(),
@@ -134,12 +139,16 @@ impl<P: Plane> Gateway<P> {
             idle_check: None,
             effects: VecDeque::new(),
             accounting_open: 0,
+            stopping: false,
             totals: Totals::default(),
         }
     }
 
     /// An IKE message arrived.
     pub fn datagram(&mut self, now: Now, path: Path, message: Vec<u8>) {
+        if self.stopping && is_ike_sa_init(&message) {
+            return;
+        }
         self.feed(now, Input::Datagram { path, message, unix_time: now.wall.as_second() });
     }
 
@@ -162,8 +171,11 @@ impl<P: Plane> Gateway<P> {
 
     /// Ends all sessions, for a regular stop.
     pub fn shutdown(&mut self, now: Now) {
+        self.stopping = true;
         let sessions: Vec<_> = self.live.keys().copied().collect();
         for session in sessions {
+            // Now, not when the DELETE is answered: a client that sleeps must not stay online in the books.
+            self.account_stop(now, session, ike::CloseReason::Shutdown);
             self.close(now, session, ike::CloseReason::Shutdown);
         }
     }
@@ -235,8 +247,8 @@ impl<P: Plane> Gateway<P> {
     }
 
     fn cancel(&mut self, id: AskId) {
-        let Some((&ticket, &(session, _))) = self.tickets.iter().find(|(_, (_, ask))| *ask == id) else { return };
-        self.tickets.remove(&ticket);
+        let Some(ticket) = self.asked.remove(&id) else { return };
+        let Some((session, _)) = self.tickets.remove(&ticket) else { return };
         self.effects.push_back(Effect::Radius(radius_client::Input::Forget(conversation(session))));
     }
 
@@ -251,6 +263,11 @@ impl<P: Plane> Gateway<P> {
         self.next_ticket += 1;
         Ticket(self.next_ticket)
     }
+}
+
+/// Exchange type 34 in the IKE header (RFC 7296 section 3.1).
+fn is_ike_sa_init(message: &[u8]) -> bool {
+    message.get(18) == Some(&34)
 }
 
 fn conversation(session: SessionId) -> ConversationId {

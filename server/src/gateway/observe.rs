@@ -30,12 +30,12 @@ impl<P: Plane> Gateway<P> {
         match event {
             Event::Reached(stage) => attempt.reach(now.instant, stage),
             Event::IkeProposals { offered, accepted } => {
-                attempt.offered.extend(offered.into_iter().map(|proposal| format!("IKE {proposal}")));
+                attempt.offer("IKE", offered);
                 attempt.accepted.extend(accepted.iter().map(|proposal| format!("IKE {proposal}")));
                 live.ike_suite = accepted.or(live.ike_suite.take());
             }
             Event::EspProposals { offered, accepted } => {
-                attempt.offered.extend(offered.into_iter().map(|proposal| format!("ESP {proposal}")));
+                attempt.offer("ESP", offered);
                 attempt.accepted.extend(accepted.iter().map(|proposal| format!("ESP {proposal}")));
                 live.esp_suite = accepted.or(live.esp_suite.take());
             }
@@ -97,6 +97,9 @@ impl<P: Plane> Gateway<P> {
         self.account_stop(now, session, reason);
         self.authority.release(&policy::pool::LeaseKey(session.0));
         let Some(live) = self.live.remove(&session) else { return };
+        if live.login.is_some() {
+            self.effects.push_back(super::Effect::Radius(radius_client::Input::Forget(super::conversation(session))));
+        }
         if let Some(at) = live.session.as_ref().and_then(Session::ends_at) {
             self.deadlines.remove(&(at, session));
         }

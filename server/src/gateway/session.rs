@@ -19,12 +19,14 @@ pub struct Session {
     /// Packets seen at the last idle check, and when they last changed.
     seen: u64,
     active: Instant,
+    /// The accounting Stop has been sent.
+    stopped: bool,
 }
 
 impl Session {
     pub(super) fn new(now: Now, granted: Granted, inner: Vec<IpAddr>, server: Option<String>) -> Self {
         let connected_at = now.wall.as_second().unsigned_abs();
-        Self { granted, inner, server, since: now.instant, connected_at, seen: 0, active: now.instant }
+        Self { granted, inner, server, since: now.instant, connected_at, seen: 0, active: now.instant, stopped: false }
     }
 
     pub fn age(&self, now: Instant) -> Duration {
@@ -83,7 +85,10 @@ impl<P: Plane> Gateway<P> {
     }
 
     pub(super) fn account_stop(&mut self, now: Now, session: SessionId, reason: CloseReason) {
-        self.account(now, session, AccountingStatus::Stop, Some(terminate_cause(reason)));
+        let Some(up) = self.live.get_mut(&session).and_then(|live| live.session.as_mut()) else { return };
+        if !std::mem::replace(&mut up.stopped, true) {
+            self.account(now, session, AccountingStatus::Stop, Some(terminate_cause(reason)));
+        }
     }
 
     /// An accounting request was answered, or given up.
