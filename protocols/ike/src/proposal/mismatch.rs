@@ -7,12 +7,22 @@ use crypto::cipher::Suite;
 
 /// Nothing fits: answer NO_PROPOSAL_CHOSEN. The text is for the record: what was offered, what is accepted, the nearest miss.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no common proposal; offered [{}]; accepted [{accepted}]; nearest: {nearest}", .offered.join(", "))]
+#[error("no common proposal; offered [{}]; accepted [{accepted}]; nearest: {nearest}", brief(.offered))]
 pub struct Mismatch {
     pub offered: Vec<String>,
     pub accepted: String,
     /// `#2 differs in DH: MODP_1024 offered, accepted: MODP_2048, ECP_256`.
     pub nearest: String,
+}
+
+/// Proposals in one sentence.
+const MAX_BRIEF: usize = 20;
+
+fn brief(offered: &[String]) -> String {
+    match offered.get(..MAX_BRIEF) {
+        Some(first) if offered.len() > MAX_BRIEF => format!("{}, and more", first.join(", ")),
+        _ => offered.join(", "),
+    }
 }
 
 pub(super) fn ike(policy: &CipherPolicy, offered: &SaPayload) -> Mismatch {

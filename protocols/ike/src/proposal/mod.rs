@@ -20,6 +20,9 @@ pub mod transform {
     pub const ESN: u8 = 5;
 }
 
+/// Proposals that an event spells out: the record of one attempt must not grow as its sender likes.
+const MAX_TEXTS: usize = 32;
+
 /// SA.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaPayload {
@@ -50,8 +53,10 @@ pub struct Transform {
 }
 
 impl SaPayload {
-    /// Every proposal as text, for [`crate::api::Event::IkeProposals`].
+    /// The proposals as text, for [`crate::api::Event::IkeProposals`]: the first 32, then how many more there are.
     pub fn texts(&self) -> Vec<String> {
-        self.proposals.iter().map(ToString::to_string).collect()
+        let more = self.proposals.len().saturating_sub(MAX_TEXTS);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        self.proposals.iter().take(MAX_TEXTS).map(ToString::to_string).chain(more).collect()
     }
 }

@@ -316,3 +316,38 @@ fn an_initiator_accepts_nothing_that_it_did_not_offer() {
     answer.proposals[0].transforms.push(Transform::group(Group::Modp1024));
     assert!(accept_esp(&offered, &answer).is_err());
 }
+
+fn parse(sa: &SaPayload) -> Result<SaPayload, &'static str> {
+    let mut bytes = Vec::new();
+    sa.write(&mut bytes);
+    SaPayload::parse(crate::wire::Reader::new(&bytes, 33, 0)).map_err(|error| error.reason)
+}
+
+#[test]
+fn offers_without_end_are_malformed() {
+    let offer = |proposals: u8, transforms: u16| {
+        let transforms: Vec<_> = (0..transforms).map(|id| Transform::new(transform::ENCR, id)).collect();
+        SaPayload { proposals: (1..=proposals).map(|number| proposal(number, protocol::IKE, &[], &transforms)).collect() }
+    };
+    for good in [offer(64, 4), offer(1, 255), offer(2, 128)] {
+        assert_eq!(parse(&good), Ok(good));
+    }
+    assert_eq!(parse(&offer(65, 1)), Err("more than 64 proposals"));
+    assert_eq!(parse(&offer(2, 129)), Err("more than 256 transforms"));
+    assert_eq!(parse(&offer(1, 0)), Err("proposal without transforms"));
+}
+
+#[test]
+fn texts_of_many_proposals_are_cut() {
+    let proposals = |count: u8| (1..=count).map(|number| proposal(number, protocol::IKE, &[], &[Transform::prf(Prf::HmacSha1)]));
+    let texts = |count| SaPayload { proposals: proposals(count).collect() }.texts();
+    assert!(texts(32).iter().all(|text| text == "PRF_HMAC_SHA1"));
+    assert_eq!((texts(32).len(), texts(64).len()), (32, 33));
+    assert_eq!(texts(64)[32], "and 32 more");
+    let cause = |count| select_ike(&baseline(), &SaPayload { proposals: proposals(count).collect() }, 19).unwrap_err().to_string();
+    assert_eq!(cause(20).matches("PRF_HMAC_SHA1,").count(), 19);
+    assert!(!cause(20).contains("and more"));
+    let cause = cause(64);
+    assert_eq!(cause.matches("PRF_HMAC_SHA1,").count(), 20);
+    assert!(cause.contains("PRF_HMAC_SHA1, and more]; accepted"), "{cause}");
+}

@@ -8,14 +8,24 @@ const KEY_LENGTH: u16 = 14;
 const MORE_PROPOSALS: u8 = 2;
 const MORE_TRANSFORMS: u8 = 3;
 const LAST: u8 = 0;
+/// Far more than any client offers: each costs work and memory before the peer is known.
+const MAX_PROPOSALS: usize = 64;
+/// Of all proposals together.
+const MAX_TRANSFORMS: usize = 256;
 
 impl SaPayload {
     pub(crate) fn parse(mut reader: Reader<'_>) -> Result<Self, Malformed> {
         let mut proposals = Vec::new();
+        let mut transforms_left = MAX_TRANSFORMS;
         let mut more = true;
         while more {
+            if proposals.len() == MAX_PROPOSALS {
+                return Err(reader.error("more than 64 proposals"));
+            }
             let (last, inner) = substructure(&mut reader, MORE_PROPOSALS)?;
-            proposals.push(Proposal::parse(inner)?);
+            let proposal = Proposal::parse(inner, transforms_left)?;
+            transforms_left -= proposal.transforms.len();
+            proposals.push(proposal);
             more = last != LAST;
         }
         reader.finish("bytes behind the last proposal")?;
@@ -53,7 +63,7 @@ fn with_length(out: &mut Vec<u8>, more: u8, content: impl FnOnce(&mut Vec<u8>)) 
 }
 
 impl Proposal {
-    fn parse(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+    fn parse(mut reader: Reader<'_>, most: usize) -> Result<Self, Malformed> {
         let number = reader.u8("no proposal number")?;
         let protocol = reader.u8("no protocol")?;
         let spi_len = reader.u8("no SPI size")?;
@@ -67,6 +77,12 @@ impl Proposal {
             return Err(reader.error("SPI size does not fit the protocol"));
         }
         let spi = reader.take(spi_len.into(), "SPI runs over the end")?.to_vec();
+        if count == 0 {
+            return Err(reader.error("proposal without transforms"));
+        }
+        if usize::from(count) > most {
+            return Err(reader.error("more than 256 transforms"));
+        }
         let mut transforms = Vec::with_capacity(count.into());
         for index in 1..=count {
             let (last, inner) = substructure(&mut reader, MORE_TRANSFORMS)?;

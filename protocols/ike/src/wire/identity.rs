@@ -52,18 +52,33 @@ impl Identification {
     }
 }
 
-/// An identity for logs, free of control characters. `certificate` is the peer's, whose subject words a distinguished name.
+/// An identity for logs, free of control characters, cut to 256 bytes. `certificate` is the peer's, whose subject words a distinguished name.
 pub fn identity_text(identity: &Identity, certificate: Option<&Certificate>) -> String {
     match identity {
         Identity::Ipv4(address) => address.to_string(),
         Identity::Ipv6(address) => address.to_string(),
-        Identity::Fqdn(name) | Identity::Email(name) => name.chars().flat_map(printable).collect(),
+        Identity::Fqdn(name) | Identity::Email(name) => printable_text(name),
         Identity::DistinguishedName(der) => match certificate.filter(|certificate| certificate.subject_der == *der) {
-            Some(certificate) => certificate.subject.chars().flat_map(printable).collect(),
+            Some(certificate) => printable_text(&certificate.subject),
             None => format!("DN {}", short_hex(der)),
         },
         Identity::KeyId(bytes) => format!("key ID {}", short_hex(bytes)),
     }
+}
+
+/// Longest text in bytes; the mark of a cut comes behind it.
+const MAX_TEXT: usize = 256;
+
+fn printable_text(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars().flat_map(printable) {
+        if text.len() + c.len_utf8() > MAX_TEXT {
+            text.push_str("..");
+            break;
+        }
+        text.push(c);
+    }
+    text
 }
 
 fn printable(c: char) -> impl Iterator<Item = char> {

@@ -186,7 +186,7 @@ const BROKEN: &[(u8, &str, &str)] = &[
     (kind::SA, "0000000801010001", "proposal or transform missing"),
     (kind::SA, "0000000c0101040000000000", "SPI size does not fit the protocol"),
     (kind::SA, "000000100101000103000008010000 0c", "number of transforms differs from the list"),
-    (kind::SA, "000000080101000000", "bytes behind the last proposal"),
+    (kind::SA, "00000010010100010000000801000014 00", "bytes behind the last proposal"),
     (kind::SA, "000000120101000100 00000a 0100000c800e", "attribute value cut short"),
 ];
 
@@ -215,6 +215,8 @@ fn identity_text_has_no_control_characters() {
     assert_eq!(identity_text(&Identity::Ipv4(Ipv4Addr::new(10, 1, 2, 3)), None), "10.1.2.3");
     assert_eq!(identity_text(&Identity::KeyId(vec![0xab; 33]), None), format!("key ID {}.. (33 bytes)", "ab".repeat(32)));
     assert_eq!(identity_text(&Identity::DistinguishedName(vec![0x30, 0]), None), "DN 3000");
+    assert_eq!(identity_text(&Identity::Fqdn("a".repeat(256)), None), "a".repeat(256));
+    assert_eq!(identity_text(&Identity::Email("\u{e9}".repeat(9000)), None), format!("{}..", "\u{e9}".repeat(128)));
 }
 
 /// INTERNAL_IP4_ADDRESS, DNS, NBNS, Microsoft's server, IP6_ADDRESS, IP6_DNS, IP6 server, and one that nobody knows.
@@ -479,7 +481,7 @@ fn any_transform() -> impl Strategy<Value = Transform> {
 
 fn any_proposal() -> impl Strategy<Value = Proposal> {
     let protocol = prop_oneof![(Just(1u8), Just(8usize)), (Just(1u8), Just(0usize)), (Just(3u8), Just(4usize))];
-    (any::<u8>(), protocol, vec(any_transform(), 0..8)).prop_flat_map(|(number, (protocol, spi_len), transforms)| {
+    (any::<u8>(), protocol, vec(any_transform(), 1..8)).prop_flat_map(|(number, (protocol, spi_len), transforms)| {
         vec(any::<u8>(), spi_len).prop_map(move |spi| Proposal { number, protocol, spi, transforms: transforms.clone() })
     })
 }

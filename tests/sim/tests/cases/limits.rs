@@ -214,3 +214,23 @@ fn ikev1_gets_one_answer_a_packet_and_not_many_a_second() {
     assert_eq!(pair.gateway().endpoint.counters().unsupported_version, 101);
     assert_eq!(pair.gateway().endpoint.sessions(), (0, 0));
 }
+
+/// A long first message costs the gateway neither an answer nor state, at any length.
+#[test]
+fn long_first_messages_are_dropped() {
+    let mut pair = Pair::default();
+    let of_length = |length: usize| {
+        let mut script = stranger(pair.gateway, 1);
+        let filler = |bytes| ike::wire::Payload::Notify(ike::wire::Notify::new(40_000, vec![0; bytes]));
+        script.extra.push(filler(0));
+        let rest = length - script.init_message(31, public()).len();
+        script.extra = vec![filler(rest)];
+        assert_eq!(script.init_message(31, public()).len(), length);
+        script
+    };
+    let (most, over) = (of_length(8192), of_length(8193));
+    assert_eq!(knock(&mut pair.sim, &over), None);
+    assert_eq!(pair.gateway().endpoint.counters().malformed, 1);
+    assert_eq!(pair.gateway().endpoint.sessions(), (0, 0));
+    assert_eq!(knock(&mut pair.sim, &most), Some(0));
+}
