@@ -25,6 +25,7 @@ USERS = (
     User("bob", reply={"Framed-IP-Address": "10.98.0.77", "Filter-Id": '"staff"'}),
     User("carol", reply={"Session-Timeout": 60}),
     User("dave", reply={"Class": "0x6775657374"}),
+    User("erin", reply={"Framed-IP-Address": "10.97.0.9"}),
     User("alice@example.test", reply={"Class": "0x7374616666"}),
 )
 

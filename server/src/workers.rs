@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 /// Key exchanges that wait for a thread at most: strangers can ask for them.
 const EXCHANGES: usize = 2048;
 
-/// Signatures that wait at most: only who completed a key exchange can ask for them.
+/// Signatures, and exchanges that we start ourselves, that wait at most: only who completed a key exchange can cause them.
 const SIGNATURES: usize = 8192;
 
 type Job = (AskId, Question);
@@ -26,8 +26,8 @@ struct Queue {
 impl Queue {
     fn push(&mut self, job: Job) -> Result<(), Question> {
         let (lane, limit) = match job.1 {
-            Question::Sign { .. } => (&mut self.signatures, SIGNATURES),
-            _ => (&mut self.exchanges, EXCHANGES),
+            Question::KeyExchange { .. } => (&mut self.exchanges, EXCHANGES),
+            _ => (&mut self.signatures, SIGNATURES),
         };
         if lane.len() >= limit {
             return Err(job.1);

@@ -9,6 +9,8 @@ from labkit.client import Profile
 from labkit.shell import wait_until
 
 HOSTILE = Path(__file__).with_name("hostile.py")
+# The VPN client sends its own packets with this mark, past its tunnel.
+MARK = 0x42
 
 
 @setup("hostile")
@@ -17,7 +19,7 @@ def _impatient(config):
 
 
 def _attack(world, role, seed):
-    world.lab.network.exec(role, [sys.executable, str(HOSTILE), network.GATEWAY_IPV4, str(seed)], check=True)
+    world.lab.network.exec(role, [sys.executable, str(HOSTILE), network.GATEWAY_IPV4, str(seed), str(MARK)], check=True)
 
 
 @case("hostile")

@@ -55,6 +55,15 @@ def framed_ip_address_is_honoured(world):
 
 
 @case("sessions")
+def framed_ip_address_outside_every_pool_is_routed(world):
+    client = world.login(Profile(user="erin"))
+    check(client.addresses() == ["10.97.0.9"], f"assigned {client.addresses()}")
+    world.client().disconnect()
+    routes = world.lab.network.exec("gateway", ["ip", "route", "show", "10.97.0.9"]).stdout
+    check(wait_until(lambda: not world.lab.network.exec("gateway", ["ip", "route", "show", "10.97.0.9"]).stdout.strip(), 5), f"left behind: {routes}")
+
+
+@case("sessions")
 def an_address_of_radius_that_is_taken(world):
     """bob's Framed-IP-Address is one: his second device is refused, his first stays."""
     world.login(Profile(user="bob"))
@@ -236,6 +245,17 @@ def sigterm_says_goodbye(world):
     status = world.gateway.stop()
     check(status == 0, f"the gateway ended with {status}")
     check(wait_until(lambda: client.session() is None, 5), "the client was not told")
+    _stopped(world, session, "Admin-Reboot")
+    world.gateway.restart()
+    world.login()
+
+
+@case("shutdown")
+def sigterm_closes_the_books_of_a_client_that_sleeps(world):
+    client = world.login()
+    session = world.session_of("alice")
+    client.stop(hard=True)
+    check(world.gateway.stop() == 0, "the gateway did not end well")
     _stopped(world, session, "Admin-Reboot")
     world.gateway.restart()
     world.login()

@@ -1,4 +1,5 @@
-"""Sends hostile datagrams, seeded and bounded: `python3 hostile.py HOST SEED`. Runs in a namespace of the laboratory."""
+"""Sends hostile datagrams, seeded and bounded: `python3 hostile.py HOST SEED [MARK]`. Runs in a namespace of the laboratory; the mark is
+that of the VPN client's own packets, which do not go through its tunnel."""
 
 import random
 import socket
@@ -52,9 +53,10 @@ def datagram(dice):
     return dice.randbytes(dice.choice([8, 40, 100, 1400, 40_000]))
 
 
-def main(host, seed):
+def main(host, seed, mark=0):
     dice = random.Random(seed)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         for _ in range(COUNT):
             port = dice.choice([500, 4500])
             # On 4500 half of them look like IKE, the other half like ESP.
@@ -66,4 +68,4 @@ def main(host, seed):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], *(int(number) for number in sys.argv[2:]))
