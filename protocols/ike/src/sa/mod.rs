@@ -438,10 +438,8 @@ impl Session {
         };
         let signal = match sa.receive(header, message, &mut cx.counters) {
             Inbound::Nothing => return,
-            Inbound::Repeat(datagrams) => {
-                self.core.heard = cx.now;
-                return cx.transmit_all(path, &datagrams);
-            }
+            // No sign of life: anyone who has seen the request can send it again.
+            Inbound::Repeat(datagrams) => return cx.transmit_all(path, &datagrams),
             Inbound::Request(exchange, payloads) => {
                 self.core.reply_path = path;
                 Signal::Request(Request { spi, exchange, payloads })

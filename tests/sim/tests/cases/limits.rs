@@ -1,6 +1,6 @@
 //! What strangers may make the gateway hold, and what one stuck login means for the others.
 use super::{CLIENT, GATEWAY, Pair};
-use ike::wire::{Message, notify};
+use ike::wire::{Exchange, Message, notify};
 use ike::{Command, Event, Fault, Limits, ResponderConfig, Stage};
 use sim::{Eap, HostId, Script, Sim, Verdict, ciphers, initiator, responder};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -233,4 +233,38 @@ fn long_first_messages_are_dropped() {
     assert_eq!(pair.gateway().endpoint.counters().malformed, 1);
     assert_eq!(pair.gateway().endpoint.sessions(), (0, 0));
     assert_eq!(knock(&mut pair.sim, &most), Some(0));
+}
+
+/// Whoever recorded a request of a login cannot hold the session open with it.
+#[test]
+fn a_repeated_request_does_not_stretch_a_login() {
+    let mut pair = Pair::default();
+    let mut script = stranger(pair.gateway, 1);
+    script.init(&mut pair.sim);
+    let wishes = script.wishes();
+    let request = script.seal(Exchange::IkeAuth, &wishes);
+    let answer = script.send(&mut pair.sim, request.clone());
+    pair.sim.run_for(Duration::from_secs(20));
+    assert_eq!(script.send(&mut pair.sim, request), answer);
+    pair.sim.run_for(Duration::from_secs(11));
+    assert_eq!(pair.gateway().endpoint.sessions(), (0, 0));
+    assert_eq!(pair.gateway().failure().unwrap().fault, Fault::Silence);
+}
+
+/// Nor can a recorded request keep a session up whose client is gone.
+#[test]
+fn a_repeated_request_is_no_sign_of_life() {
+    let mut pair = Pair::default();
+    let mut script = stranger(pair.gateway, 1);
+    script.login(&mut pair.sim);
+    let request = script.seal(Exchange::Informational, &[]);
+    script.send(&mut pair.sim, request.clone());
+    let before = pair.gateway().sent.len();
+    for _ in 0..3 {
+        pair.sim.run_for(Duration::from_secs(12));
+        pair.sim.inject(script.path, request.clone());
+    }
+    assert!(pair.gateway().sent.len() > before + 3, "liveness was asked for after 30 s: {}", pair.gateway().sent.len() - before);
+    pair.sim.run_for(Duration::from_secs(100));
+    assert_eq!(pair.gateway().endpoint.sessions().1, 0);
 }
