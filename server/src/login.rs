@@ -63,12 +63,13 @@ pub struct Authority {
 impl Authority {
     /// Decides by policy and leases addresses. A failed lease is part of the grant: the tunnel protocol has its own words for it.
     pub fn authorize(&mut self, login: &Login, who: &Authenticated<'_>, now: jiff::Timestamp) -> Result<Granted, Denied> {
+        let facts = self.facts(login, who, now);
         if !who.confirmed
-            && let Some(policy) = self.policies.iter().find(|policy| !policy.conditions.user.is_empty())
+            && let Some(policy) = self.hinges_on_the_user(&facts)
         {
-            return Err(unconfirmed(who.user, &policy.name));
+            return Err(unconfirmed(who.user, policy));
         }
-        let decision = self.decide(login, who, now);
+        let decision = decide(&self.policies, &facts);
         let trace = trace_of(&decision);
         let Some(policy) = decision.policy.clone().filter(|_| decision.granted) else {
             return Err(Denied { stage: Stage::Policy, cause: refusal(&decision), trace });
@@ -99,8 +100,18 @@ impl Authority {
         self.pools.release(key);
     }
 
-    fn decide(&self, login: &Login, who: &Authenticated<'_>, now: jiff::Timestamp) -> Decision {
-        let facts = Facts {
+    /// The policy that would decide but for its condition on the user.
+    fn hinges_on_the_user(&self, facts: &Facts<'_>) -> Option<&str> {
+        let (policy, names_users) = self.policies.iter().find_map(|policy| {
+            let mut relaxed = policy.clone();
+            let users = std::mem::take(&mut relaxed.conditions.user);
+            decide(std::slice::from_ref(&relaxed), facts).policy.map(|_| (policy, !users.is_empty()))
+        })?;
+        names_users.then_some(&policy.name)
+    }
+
+    fn facts<'a>(&self, login: &Login, who: &Authenticated<'a>, now: jiff::Timestamp) -> Facts<'a> {
+        Facts {
             tunnel: login.tunnel,
             method: who.method,
             user: who.user,
@@ -108,8 +119,7 @@ impl Authority {
             class: who.accept.map_or(&[], |accept| &accept.class),
             filter_id: who.accept.map_or(&[], |accept| &accept.filter_id),
             time: local_time(now, &self.zone),
-        };
-        decide(&self.policies, &facts)
+        }
     }
 
     fn lease(&mut self, login: &Login, who: &Authenticated<'_>, pool: Option<&str>) -> Result<policy::pool::Lease, String> {
@@ -221,7 +231,8 @@ mod tests {
         assert!(denied.cause.contains("User-Name"), "{}", denied.cause);
         let granted = authority.authorize(&login, &who(true), jiff::Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!((granted.policy.as_str(), granted.ipv4), ("everyone", Some(Ipv4Addr::new(10, 0, 0, 1))));
-        authority.policies.remove(0);
+        // A policy that another condition rules out does not matter.
+        authority.policies[0].conditions.method = vec![Method::Certificate];
         assert!(authority.authorize(&login, &who(false), jiff::Timestamp::UNIX_EPOCH).is_ok());
     }
 
