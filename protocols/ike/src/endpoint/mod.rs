@@ -132,7 +132,7 @@ impl Endpoint {
         match self.admission.admit(&mut self.shared, load, path, header, message) {
             admission::Verdict::Refused => {}
             admission::Verdict::Repeated(id) => {
-                if let Some(session) = self.sessions.get(&id) {
+                if let Some(session) = self.sessions.get_mut(&id) {
                     session.repeat_init(&mut self.shared, path);
                 }
             }

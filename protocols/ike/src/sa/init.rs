@@ -116,6 +116,7 @@ impl Step for ExpectRetry {
         core.reply_path = request.path;
         core.last_seen = "IKE_SA_INIT".into();
         core.init_response.clear();
+        core.init_repeats = 0;
         begin(core, cx, *request)
     }
 }

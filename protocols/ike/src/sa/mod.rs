@@ -34,7 +34,7 @@ use crate::wire::{Delete, Exchange, Header, Message, Notify, ParseError, Payload
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
-use window::Inbound;
+use window::{Inbound, MAX_REPEATS};
 
 /// What befalls a session.
 #[derive(Debug)]
@@ -98,6 +98,8 @@ pub(crate) struct Core {
     pub last_seen: String,
     /// Our answer to IKE_SA_INIT: for its retransmissions and for AUTH.
     pub init_response: Vec<u8>,
+    /// How often that answer was sent again.
+    pub init_repeats: u32,
     pub init_keys: Vec<InitKey>,
     /// The authenticated user and IDi.
     pub owner: Option<(String, Vec<u8>)>,
@@ -122,6 +124,7 @@ impl Core {
             heard: now,
             last_seen: "IKE_SA_INIT".into(),
             init_response: Vec::new(),
+            init_repeats: 0,
             init_keys: Vec::new(),
             owner: None,
             esp_wish: None,
@@ -436,7 +439,7 @@ impl Session {
             cx.counters.unknown_spi += 1;
             return;
         };
-        let signal = match sa.receive(header, message, &mut cx.counters) {
+        let signal = match sa.receive(header, message, path.remote.ip(), &mut cx.counters) {
             Inbound::Nothing => return,
             // No sign of life: anyone who has seen the request can send it again.
             Inbound::Repeat(datagrams) => return cx.transmit_all(path, &datagrams),
@@ -451,12 +454,13 @@ impl Session {
         self.handle(cx, signal);
     }
 
-    /// IKE_SA_INIT, the same again: the same answer, once there is one.
-    pub(crate) fn repeat_init(&self, cx: &mut Shared, path: Path) {
-        if self.core.init_response.is_empty() {
+    /// IKE_SA_INIT, the same again: the same answer, once there is one, a limited number of times.
+    pub(crate) fn repeat_init(&mut self, cx: &mut Shared, path: Path) {
+        if self.core.init_response.is_empty() || self.core.init_repeats == MAX_REPEATS {
             cx.counters.replayed += 1;
             return;
         }
+        self.core.init_repeats += 1;
         cx.counters.retransmits_answered += 1;
         cx.transmit(path, self.core.init_response.clone());
     }

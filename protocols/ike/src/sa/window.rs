@@ -4,10 +4,14 @@ use crate::keys::IkeKeys;
 use crate::wire::{Exchange, Flags, FragmentError, Header, OpenError, Opened, ParseError, Payload, Payloads, Reassembly, Spi};
 use crate::wire::{Fragment, protect, protect_fragments, unprotect};
 use crypto::cipher::{Opener, Sealer};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Longest IKE message in one datagram once fragmentation is agreed: an IPv6 packet of 1280 bytes with UDP and non-ESP marker.
 pub(crate) const MAX_MESSAGE: usize = 1228;
+
+/// How often one request is answered again: an honest peer sends it a few times, whoever recorded it as often as they like.
+pub(crate) const MAX_REPEATS: u32 = 10;
 
 /// A request on its way to the peer.
 #[derive(Debug)]
@@ -52,6 +56,14 @@ impl Retransmit {
     }
 }
 
+/// The answer to the peer's last request, for its retransmissions.
+struct Answered {
+    datagrams: Vec<Vec<u8>>,
+    /// Where the request came from. Another address gets no copy: the request may have been recorded.
+    remote: IpAddr,
+    repeats: u32,
+}
+
 struct Pending {
     id: u32,
     exchange: Exchange,
@@ -84,10 +96,10 @@ pub(crate) struct IkeSa {
     fragment: bool,
     /// Message ID of the peer's next request.
     expected: u32,
-    /// That request is here and is being worked on.
-    busy: Option<Exchange>,
+    /// That request is here, from this address, and is being worked on.
+    busy: Option<(Exchange, IpAddr)>,
     /// Answer to the request before.
-    answered: Option<Vec<Vec<u8>>>,
+    answered: Option<Answered>,
     requests: Reassembly,
     /// Message ID of our next request.
     next: u32,
@@ -172,7 +184,8 @@ impl IkeSa {
         }
     }
 
-    pub(crate) fn receive(&mut self, header: &Header, datagram: &[u8], counters: &mut Counters) -> Inbound {
+    /// `remote` is the address that the datagram came from.
+    pub(crate) fn receive(&mut self, header: &Header, datagram: &[u8], remote: IpAddr, counters: &mut Counters) -> Inbound {
         if (header.initiator_spi, header.responder_spi) != (self.spi_i, self.spi_r) {
             counters.unknown_spi += 1;
             return Inbound::Nothing;
@@ -184,16 +197,17 @@ impl IkeSa {
         if header.flags.response {
             self.receive_response(header, datagram, counters)
         } else {
-            self.receive_request(header, datagram, counters)
+            self.receive_request(header, datagram, remote, counters)
         }
     }
 
     /// Answers the request in progress. The datagrams are kept for retransmissions of it.
     pub(crate) fn respond(&mut self, payloads: &[Payload]) -> Vec<Vec<u8>> {
-        let exchange = self.busy.take().unwrap_or(Exchange::Informational);
+        let busy = self.busy.take();
+        let exchange = busy.map_or(Exchange::Informational, |(exchange, _)| exchange);
         let datagrams = self.seal(exchange, true, self.expected, payloads);
         self.expected = self.expected.saturating_add(1);
-        self.answered = Some(datagrams.clone());
+        self.answered = busy.map(|(_, remote)| Answered { datagrams: datagrams.clone(), remote, repeats: 0 });
         datagrams
     }
 
@@ -219,10 +233,10 @@ impl IkeSa {
         vec![protect(&header, payloads, &self.sealer, counter)]
     }
 
-    fn receive_request(&mut self, header: &Header, datagram: &[u8], counters: &mut Counters) -> Inbound {
+    fn receive_request(&mut self, header: &Header, datagram: &[u8], remote: IpAddr, counters: &mut Counters) -> Inbound {
         let id = header.message_id;
         if id.checked_add(1) == Some(self.expected) && self.answered.is_some() {
-            return self.receive_repeated(datagram, counters);
+            return self.receive_repeated(datagram, remote, counters);
         }
         if id < self.expected || (id == self.expected && self.busy.is_some()) {
             counters.replayed += 1;
@@ -234,7 +248,7 @@ impl IkeSa {
         }
         match open(&self.opener, datagram, &mut self.requests, counters) {
             Some(payloads) => {
-                self.busy = Some(header.exchange);
+                self.busy = Some((header.exchange, remote));
                 self.requests = Reassembly::default();
                 Inbound::Request(header.exchange, payloads)
             }
@@ -244,12 +258,17 @@ impl IkeSa {
 
     /// A request that was answered: the same answer goes out, whatever the request says this time. Of a fragmented one only the first
     /// fragment is answered (RFC 7383 section 2.6.1).
-    fn receive_repeated(&mut self, datagram: &[u8], counters: &mut Counters) -> Inbound {
+    fn receive_repeated(&mut self, datagram: &[u8], remote: IpAddr, counters: &mut Counters) -> Inbound {
         match unprotect(datagram, &self.opener) {
             Ok(Opened::Fragment(Fragment { number, .. })) if number != 1 => Inbound::Nothing,
             Ok(_) | Err(OpenError::Authentic(_)) => {
+                let Some(answered) = self.answered.as_mut().filter(|it| it.remote == remote && it.repeats < MAX_REPEATS) else {
+                    counters.replayed += 1;
+                    return Inbound::Nothing;
+                };
+                answered.repeats += 1;
                 counters.retransmits_answered += 1;
-                self.answered.clone().map_or(Inbound::Nothing, Inbound::Repeat)
+                Inbound::Repeat(answered.datagrams.clone())
             }
             Err(error) => {
                 count(error, counters);
@@ -324,6 +343,7 @@ mod tests {
     use crypto::cipher::{Encryption, Suite};
     use crypto::dh::Group;
     use crypto::prf::Prf;
+    use std::net::Ipv4Addr;
 
     const TIMERS: Timers = Timers {
         liveness_interval: Duration::ZERO,
@@ -341,9 +361,15 @@ mod tests {
         (side(true), side(false))
     }
 
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+
     fn give(sa: &mut IkeSa, datagram: &[u8]) -> (Inbound, Counters) {
+        give_from(PEER, sa, datagram)
+    }
+
+    fn give_from(remote: IpAddr, sa: &mut IkeSa, datagram: &[u8]) -> (Inbound, Counters) {
         let mut counters = Counters::default();
-        let inbound = sa.receive(&Header::parse(datagram).unwrap(), datagram, &mut counters);
+        let inbound = sa.receive(&Header::parse(datagram).unwrap(), datagram, remote, &mut counters);
         (inbound, counters)
     }
 
@@ -401,6 +427,29 @@ mod tests {
         assert_eq!(counters.forged, 1);
         let last = request.iter().map(|datagram| give(&mut gateway, datagram).0).last().unwrap();
         assert!(matches!(last, Inbound::Request(_, Ok(_))));
+    }
+
+    #[test]
+    fn repeats_end_in_number_and_stay_with_the_address() {
+        let (mut client, mut gateway) = pair(false);
+        let request = ask(&mut client, &[]).remove(0);
+        give(&mut gateway, &request);
+        gateway.respond(&[]);
+        let elsewhere = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66));
+        let dropped = |(inbound, counters): (Inbound, Counters)| {
+            assert!(matches!(inbound, Inbound::Nothing));
+            assert_eq!((counters.replayed, counters.retransmits_answered), (1, 0));
+        };
+        dropped(give_from(elsewhere, &mut gateway, &request));
+        for _ in 0..10 {
+            assert!(matches!(give(&mut gateway, &request), (Inbound::Repeat(_), Counters { retransmits_answered: 1, .. })));
+        }
+        dropped(give(&mut gateway, &request));
+        let next = ask(&mut client, &[]).remove(0);
+        assert!(matches!(give_from(elsewhere, &mut gateway, &next).0, Inbound::Request(..)), "the peer may move");
+        gateway.respond(&[]);
+        dropped(give(&mut gateway, &next));
+        assert!(matches!(give_from(elsewhere, &mut gateway, &next).0, Inbound::Repeat(_)), "each request is counted by itself");
     }
 
     #[test]

@@ -263,6 +263,35 @@ fn repeated_first_messages() {
     assert_eq!(world.host().endpoint.sessions(), (2, 0));
 }
 
+/// Someone who recorded messages cannot make the gateway send answers without end, nor send them elsewhere.
+#[test]
+fn repeats_are_answered_ten_times() {
+    let mut world = world();
+    let first = world.script.init_message(31, vec![9; 32]);
+    let answer = world.send(first.clone());
+    for _ in 0..10 {
+        assert_eq!(world.send(first.clone()), answer);
+    }
+    assert!(world.send(first).is_empty());
+    let counters = world.host().endpoint.counters();
+    assert_eq!((counters.retransmits_answered, counters.replayed), (10, 1));
+    let mut world = World::up();
+    let request = world.script.seal(Exchange::Informational, &[]);
+    let answer = world.send(request.clone());
+    let home = world.script.path;
+    world.script.path.local = SocketAddr::new(Ipv4Addr::new(203, 0, 113, 66).into(), 500);
+    assert!(world.send(request.clone()).is_empty(), "another address");
+    world.script.path.local = SocketAddr::new(home.local.ip(), 40_000);
+    for _ in 0..10 {
+        assert_eq!(world.send(request.clone()), answer, "another port is a translator's doing");
+    }
+    assert!(world.send(request).is_empty());
+    let counters = world.host().endpoint.counters();
+    assert_eq!((counters.retransmits_answered, counters.replayed), (10, 2));
+    world.script.path = home;
+    world.still_there();
+}
+
 #[test]
 fn a_stranger_cannot_move_a_session() {
     let mut pair = Pair::up();
