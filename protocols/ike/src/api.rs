@@ -82,7 +82,8 @@ pub struct Limits {
     pub cookie_threshold: usize,
     /// Half-open SAs above which new ones are dropped and counted.
     pub half_open_max: usize,
-    /// Half-open SAs of one source address above which it must bring a COOKIE.
+    /// Half-open SAs of one source (an IPv4 address or an IPv6 /64) above which it must bring a COOKIE. At four times as many, but no
+    /// less than an eighth of `half_open_max`, even a COOKIE does not help: more are dropped and counted.
     pub half_open_per_source: usize,
     /// Time from IKE_SA_INIT to the completed IKE_AUTH while the peer is silent.
     pub half_open_timeout: Duration,

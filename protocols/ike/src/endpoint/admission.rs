@@ -6,7 +6,7 @@ use crate::sa::{InitRequest, parse_notify, plain_notify};
 use crate::wire::{Header, Message, Notify, notify};
 use crypto::hash::{HashAlgorithm, hash};
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ pub(super) struct Admission {
     cookies: CookieSecrets,
     /// Set while cookies are being asked for.
     rotate_at: Option<Instant>,
-    /// Half-open sessions by source.
+    /// Half-open sessions by source, see [`source_of`].
     sources: HashMap<IpAddr, usize>,
     /// The running second of version answers, and how many it has had.
     version_answers: (Instant, u32),
@@ -66,10 +66,11 @@ impl Admission {
     }
 
     pub(super) fn count(&mut self, source: IpAddr) {
-        *self.sources.entry(source).or_default() += 1;
+        *self.sources.entry(source_of(source)).or_default() += 1;
     }
 
     pub(super) fn uncount(&mut self, source: IpAddr) {
+        let source = source_of(source);
         if let Some(count) = self.sources.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
@@ -122,7 +123,12 @@ impl Admission {
         if let Some(session) = shared.retries.remove(&(header.initiator_spi, path.remote)) {
             return Verdict::Retry(session, Box::new(request));
         }
-        if !self.has_paid(shared, &config.limits, load, &request) {
+        let of_source = self.sources.get(&source_of(path.remote.ip())).copied().unwrap_or(0);
+        if of_source >= most_of_source(&config.limits) {
+            shared.counters.half_open_refused += 1;
+            return Verdict::Refused;
+        }
+        if !self.has_paid(shared, &config.limits, load, of_source, &request) {
             return Verdict::Refused;
         }
         if load.half_open >= config.limits.half_open_max || load.sessions >= config.limits.sessions_max {
@@ -133,9 +139,8 @@ impl Admission {
     }
 
     /// Under load, only who returns our cookie has shown that it can be reached at its address.
-    fn has_paid(&mut self, shared: &mut Shared, limits: &Limits, load: Load, request: &InitRequest) -> bool {
+    fn has_paid(&mut self, shared: &mut Shared, limits: &Limits, load: Load, of_source: usize, request: &InitRequest) -> bool {
         let source = request.path.remote.ip();
-        let of_source = self.sources.get(&source).copied().unwrap_or(0);
         if load.half_open + load.draining < limits.cookie_threshold && of_source < limits.half_open_per_source {
             return true;
         }
@@ -150,5 +155,31 @@ impl Admission {
         let cookie = self.cookies.make(&request.nonce, source, request.header.initiator_spi);
         shared.transmit(request.path, plain_notify(&request.header, Notify::new(notify::COOKIE, cookie)));
         false
+    }
+}
+
+/// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits, all of whose addresses are one host's for the taking.
+fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// Half-open sessions of one source that even a good cookie does not exceed: else one host could take the place of everyone.
+fn most_of_source(limits: &Limits) -> usize {
+    limits.half_open_per_source.saturating_mul(4).max(limits.half_open_max / 8).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources() {
+        let source = |text: &str| source_of(text.parse().unwrap()).to_string();
+        assert_eq!(source("192.0.2.1"), "192.0.2.1");
+        assert_eq!(source("::ffff:192.0.2.1"), "192.0.2.1", "mapped addresses are not all one network");
+        assert_eq!(source("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
     }
 }

@@ -3,7 +3,7 @@ use super::{CLIENT, GATEWAY, Pair};
 use ike::wire::{Exchange, Message, notify};
 use ike::{Command, Event, Fault, Limits, ResponderConfig, Stage};
 use sim::{Eap, HostId, Script, Sim, Verdict, ciphers, initiator, responder};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 fn limited(change: impl Fn(&mut Limits)) -> ResponderConfig {
@@ -267,4 +267,57 @@ fn a_repeated_request_is_no_sign_of_life() {
     assert!(pair.gateway().sent.len() > before + 3, "liveness was asked for after 30 s: {}", pair.gateway().sent.len() - before);
     pair.sim.run_for(Duration::from_secs(100));
     assert_eq!(pair.gateway().endpoint.sessions().1, 0);
+}
+
+/// Knocks and returns the cookie that is asked for.
+fn knock_and_pay(sim: &mut Sim, script: &mut Script) -> Option<u16> {
+    let answers = script.send(sim, script.init_message(31, public()));
+    let payloads = Message::parse(answers.first()?).unwrap().payloads;
+    let Some(cookie) = payloads.notify(notify::COOKIE) else { return Some(0) };
+    script.extra = vec![ike::wire::Payload::Notify(cookie.clone())];
+    knock(sim, script)
+}
+
+#[test]
+fn cookies_do_not_lift_the_cap_of_a_source() {
+    let cases = [
+        // (half_open_per_source, half_open_max, cap)
+        (2, 16, 8),
+        (1, 80, 10),
+        (0, 7, 1),
+    ];
+    for (per_source, max, cap) in cases {
+        let config = limited(|limits| (limits.half_open_per_source, limits.half_open_max) = (per_source, max));
+        let mut pair = Pair::new(1, config);
+        for n in 0..cap + 3 {
+            let mut script = stranger(pair.gateway, 1);
+            script.spi_i.0 += n;
+            assert_eq!(knock_and_pay(&mut pair.sim, &mut script), (n < cap).then_some(0), "{n} of {cap}");
+        }
+        assert_eq!(pair.gateway().endpoint.counters().half_open_refused, 3);
+        assert_eq!(pair.gateway().endpoint.counters().cookies_wrong, 0);
+        assert_eq!(pair.gateway().endpoint.sessions(), (cap as usize, 0));
+        if max > 7 {
+            assert_eq!(knock(&mut pair.sim, &stranger(pair.gateway, 2)), Some(0), "others come in");
+        }
+        pair.sim.run_for(Duration::from_secs(40));
+        let mut again = stranger(pair.gateway, 1);
+        assert_eq!(knock_and_pay(&mut pair.sim, &mut again), Some(0), "once the old ones are gone");
+    }
+}
+
+#[test]
+fn an_ipv6_network_is_one_source() {
+    let six = |last: u128| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | last));
+    let mut sim = Sim::new(1);
+    let gateway = sim.add(&[six(1)], Some(limited(|limits| (limits.half_open_per_source, limits.half_open_max) = (1, 8))));
+    let from = |network: u128, host| {
+        let path = (SocketAddr::new(six(network << 64 | host), 500), SocketAddr::new(six(1), 500));
+        Script::new(gateway, path.0, path.1, ciphers())
+    };
+    for host in 0..6 {
+        assert_eq!(knock_and_pay(&mut sim, &mut from(7, u128::from(u64::MAX) - host)), (host < 4).then_some(0));
+    }
+    assert_eq!(sim.host(gateway).endpoint.counters().half_open_refused, 2);
+    assert_eq!(knock(&mut sim, &from(8, 1)), Some(0), "the next network");
 }
