@@ -14,7 +14,7 @@ const MAX_RESPONSE: u64 = 256 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     #[error(
-        "the gateway is not running: there is no control socket at {}; start it with `systemctl start evergate` or `evergate run`, or name \
+        "the gateway is not running: there is no control socket at {}; start it with `evergate run`, or name \
          its configuration with --config if it runs with another one", .0.display()
     )]
     NotRunning(PathBuf),

@@ -138,7 +138,7 @@ fn a_missing_or_dead_gateway_is_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("control.sock");
     let missing = ask(&path, &Request::Status {}).unwrap_err();
-    assert!(matches!(missing, AskError::NotRunning(_)) && missing.to_string().contains("systemctl start evergate"));
+    assert!(matches!(missing, AskError::NotRunning(_)) && missing.to_string().contains("evergate run"));
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(matches!(ask(&path, &Request::Status {}), Err(AskError::Stale(_))));
 }
