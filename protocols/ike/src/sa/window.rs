@@ -59,9 +59,16 @@ impl Retransmit {
 /// The answer to the peer's last request, for its retransmissions.
 struct Answered {
     datagrams: Vec<Vec<u8>>,
-    /// Where the request came from. Another address gets no copy: the request may have been recorded.
-    remote: IpAddr,
+    /// IKE_AUTH only: where the request came from. Another address gets no copy of the certificates: the request may have been recorded by
+    /// somebody who wants them sent there. Later a client may move between its request and our answer (RFC 4555).
+    only_to: Option<IpAddr>,
     repeats: u32,
+}
+
+impl Answered {
+    fn may_go_to(&self, remote: IpAddr) -> bool {
+        self.repeats < MAX_REPEATS && self.only_to.is_none_or(|only| only == remote)
+    }
 }
 
 struct Pending {
@@ -207,7 +214,11 @@ impl IkeSa {
         let exchange = busy.map_or(Exchange::Informational, |(exchange, _)| exchange);
         let datagrams = self.seal(exchange, true, self.expected, payloads);
         self.expected = self.expected.saturating_add(1);
-        self.answered = busy.map(|(_, remote)| Answered { datagrams: datagrams.clone(), remote, repeats: 0 });
+        self.answered = busy.map(|(exchange, remote)| Answered {
+            datagrams: datagrams.clone(),
+            only_to: (exchange == Exchange::IkeAuth).then_some(remote),
+            repeats: 0,
+        });
         datagrams
     }
 
@@ -262,7 +273,7 @@ impl IkeSa {
         match unprotect(datagram, &self.opener) {
             Ok(Opened::Fragment(Fragment { number, .. })) if number != 1 => Inbound::Nothing,
             Ok(_) | Err(OpenError::Authentic(_)) => {
-                let Some(answered) = self.answered.as_mut().filter(|it| it.remote == remote && it.repeats < MAX_REPEATS) else {
+                let Some(answered) = self.answered.as_mut().filter(|it| it.may_go_to(remote)) else {
                     counters.replayed += 1;
                     return Inbound::Nothing;
                 };
@@ -374,7 +385,11 @@ mod tests {
     }
 
     fn ask(sa: &mut IkeSa, payloads: &[Payload]) -> Vec<Vec<u8>> {
-        sa.request(Exchange::Informational, payloads, Instant::now(), &TIMERS, TIMERS.retransmit_tries)
+        ask_in(Exchange::Informational, sa, payloads)
+    }
+
+    fn ask_in(exchange: Exchange, sa: &mut IkeSa, payloads: &[Payload]) -> Vec<Vec<u8>> {
+        sa.request(exchange, payloads, Instant::now(), &TIMERS, TIMERS.retransmit_tries)
     }
 
     fn long() -> Vec<Payload> {
@@ -432,7 +447,7 @@ mod tests {
     #[test]
     fn repeats_end_in_number_and_stay_with_the_address() {
         let (mut client, mut gateway) = pair(false);
-        let request = ask(&mut client, &[]).remove(0);
+        let request = ask_in(Exchange::IkeAuth, &mut client, &[]).remove(0);
         give(&mut gateway, &request);
         gateway.respond(&[]);
         let elsewhere = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66));
@@ -448,8 +463,8 @@ mod tests {
         let next = ask(&mut client, &[]).remove(0);
         assert!(matches!(give_from(elsewhere, &mut gateway, &next).0, Inbound::Request(..)), "the peer may move");
         gateway.respond(&[]);
-        dropped(give(&mut gateway, &next));
         assert!(matches!(give_from(elsewhere, &mut gateway, &next).0, Inbound::Repeat(_)), "each request is counted by itself");
+        assert!(matches!(give(&mut gateway, &next).0, Inbound::Repeat(_)), "a client that moved meanwhile is answered where it is");
     }
 
     #[test]
