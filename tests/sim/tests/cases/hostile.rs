@@ -263,7 +263,7 @@ fn repeated_first_messages() {
     assert_eq!(world.host().endpoint.sessions(), (2, 0));
 }
 
-/// Someone who recorded messages cannot make the gateway send answers without end, nor send them elsewhere.
+/// Someone who recorded messages cannot make the gateway send answers without end.
 #[test]
 fn repeats_are_answered_ten_times() {
     let mut world = world();
@@ -280,14 +280,14 @@ fn repeats_are_answered_ten_times() {
     let answer = world.send(request.clone());
     let home = world.script.path;
     world.script.path.local = SocketAddr::new(Ipv4Addr::new(203, 0, 113, 66).into(), 500);
-    assert!(world.send(request.clone()).is_empty(), "another address");
+    assert_eq!(world.send(request.clone()), answer, "a client may move before it has the answer");
     world.script.path.local = SocketAddr::new(home.local.ip(), 40_000);
-    for _ in 0..10 {
+    for _ in 0..9 {
         assert_eq!(world.send(request.clone()), answer, "another port is a translator's doing");
     }
     assert!(world.send(request).is_empty());
     let counters = world.host().endpoint.counters();
-    assert_eq!((counters.retransmits_answered, counters.replayed), (10, 2));
+    assert_eq!((counters.retransmits_answered, counters.replayed), (10, 1));
     world.script.path = home;
     world.still_there();
 }
