@@ -26,6 +26,8 @@ class Profile:
     password: str = "password"
     # Name in the PKI, for eap-tls and certificate.
     certificate: str = "alice"
+    # How the certificate's key signs: `pubkey`, or a scheme such as `rsa/pss-sha256`.
+    proof: str = "pubkey"
     authority: str = "ca"
     server_name: str = GATEWAY_NAME
     ike: tuple = DEFAULT_IKE
@@ -66,14 +68,14 @@ class Client:
 
     NAME = "vpn"
 
-    def __init__(self, folder, namespace, pki, *, tries=3, first_retry=1.0, extra_plugins=None):
+    def __init__(self, folder, namespace, pki, *, tries=3, first_retry=1.0, extra_plugins=None, **options):
         self.folder, self.pki = Path(folder), pki
         self.resolv = self.folder / "resolv.conf"
         self.charon = Charon(
             folder,
             namespace,
             load=LOAD,
-            options={"retransmit_tries": tries, "retransmit_timeout": first_retry, "retransmit_base": 1.5, "make_before_break": "yes"},
+            options={"retransmit_tries": tries, "retransmit_timeout": first_retry, "retransmit_base": 1.5, "make_before_break": "yes", **options},
             plugins={"resolve": {"file": self.resolv, "resolvconf": {"path": "/nonexistent"}}, "eap-peap": {"fragment_size": 1024}},
             extra_plugins=extra_plugins,
         )
@@ -190,7 +192,7 @@ class Client:
 
     def _local(self, profile):
         if profile.method == "certificate":
-            return {"auth": "pubkey", "certs": [self.pki.cert(profile.certificate).read_bytes()]}
+            return {"auth": profile.proof, "certs": [self.pki.cert(profile.certificate).read_bytes()]}
         local = {"auth": profile.method, "eap_id": profile.user, "aaa_id": RADIUS_NAME}
         if profile.method == "eap-tls":
             local["certs"] = [self.pki.cert(profile.certificate).read_bytes()]

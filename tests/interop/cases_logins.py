@@ -51,6 +51,47 @@ def client_certificate_p384(world):
     world.login(Profile(method="certificate", certificate="machine-p384"))
 
 
+@case("logins")
+def client_certificate_rsa_pss(world):
+    """Both sides: the gateway answers in kind."""
+    world.login(Profile(method="certificate", certificate="machine-rsa", proof="rsa/pss-sha256"))
+    for who in ("pc1.example.test", "vpn.example.test"):
+        check(world.last.saw(f"authentication of .*{who}.* with RSA_EMSA_PSS_SHA2"), f"{who} was not proved with RSASSA-PSS", world.last.log)
+
+
+@case("logins")
+def client_certificate_ed25519(world):
+    world.login(Profile(method="certificate", certificate="machine-ed25519"))
+
+
+def _without_digital_signatures(world, certificate, method):
+    """The methods of RFC 7296 and RFC 4754, as Windows uses them; SHA-1 with RSA."""
+    usual = world.clients.pop("client", None)
+    if usual:
+        usual.stop()
+    world.clients["client"] = world.lab.client("client", tries=5, signature_authentication="no")
+    try:
+        world.login(Profile(method="certificate", certificate=certificate))
+        check(world.last.saw(f"\\(myself\\) with {method} successful"), f"the client did not use {method}", world.last.log)
+    finally:
+        world.clients.pop("client").stop()
+
+
+@case("logins")
+def certificate_method_1_with_sha1(world):
+    _without_digital_signatures(world, "machine-rsa", "RSA signature")
+
+
+@case("logins")
+def certificate_method_9(world):
+    _without_digital_signatures(world, "machine-ecdsa", "ECDSA-256 signature")
+
+
+@case("logins")
+def certificate_method_10(world):
+    _without_digital_signatures(world, "machine-p384", "ECDSA-384 signature")
+
+
 @case("logins", portable=True)
 def through_a_nat_router(world):
     world.login(Profile(server=network.GATEWAY_IPV4_BEHIND_NAT))

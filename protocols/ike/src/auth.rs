@@ -98,6 +98,17 @@ fn fits(scheme: Scheme, key: KeyKind) -> bool {
 }
 
 impl AuthChoice {
+    /// The choice in answer to a peer that proved itself with `proof`: who signs with RSASSA-PSS verifies it too. Others may know
+    /// PKCS#1 v1.5 alone, and SIGNATURE_HASH_ALGORITHMS does not tell (RFC 7427 section 4).
+    pub fn answering(self, proof: Self) -> Self {
+        match (self.scheme, proof.scheme) {
+            (Scheme::RsaPkcs1(hash), Scheme::RsaPss(_)) if self.method == auth_method::DIGITAL_SIGNATURE => {
+                Self { scheme: Scheme::RsaPss(hash), ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// The AUTH payload around a signature made with [`AuthChoice::scheme`].
     pub fn payload(self, signature: &[u8]) -> Auth {
         if self.method != auth_method::DIGITAL_SIGNATURE {

@@ -82,6 +82,19 @@ fn what_we_sign_verifies_and_nothing_else() {
 }
 
 #[test]
+fn pss_is_answered_with_pss_and_nothing_else_is() {
+    let choice = |method, scheme| AuthChoice { method, scheme };
+    let pkcs1 = choice(14, Scheme::RsaPkcs1(HashAlgorithm::Sha256));
+    let pss = choice(14, Scheme::RsaPss(HashAlgorithm::Sha512));
+    assert_eq!(pkcs1.answering(pss), choice(14, Scheme::RsaPss(HashAlgorithm::Sha256)));
+    assert_eq!(pkcs1.answering(pkcs1), pkcs1);
+    let windows = choice(1, Scheme::RsaPkcs1(HashAlgorithm::Sha1));
+    assert_eq!(windows.answering(pss), windows);
+    let ecdsa = choice(14, Scheme::EcdsaAsn1(HashAlgorithm::Sha256));
+    assert_eq!(ecdsa.answering(pss), ecdsa);
+}
+
+#[test]
 fn pss_of_a_peer_verifies() {
     let key = key("rsa");
     for hash in SHA2 {

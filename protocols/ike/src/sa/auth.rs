@@ -3,7 +3,7 @@ use super::credential::{self, Presented};
 use super::eap::AwaitEapStart;
 use super::{Core, IkeSa, Request, Role, Signal, State, Step, grant};
 use crate::api::{AddressRequest, Answer, AskId, Denial, Event, Fault, Grant, Identity, Question, ResponderConfig, Stage, TrafficSelector};
-use crate::auth::{signed_octets, verify_auth};
+use crate::auth::{AuthChoice, signed_octets, verify_auth};
 use crate::endpoint::Shared;
 use crate::proposal::SaPayload;
 use crate::wire::{ConfigurationAttribute, Identification, Payload, Payloads, Spi, auth_method, cert_encoding, identity_text, notify};
@@ -110,35 +110,43 @@ fn begin(core: &mut Core, cx: &mut Shared, login: Login, offer: Offer, payloads:
         let cause = format!("the client authenticates with {name}, which this gateway does not allow");
         return core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, Fault::PeerIncompatible, cause);
     }
-    let presented = match credential::choose(&config, &core.traits, payloads) {
+    let mut presented = match credential::choose(&config, &core.traits, payloads) {
         Ok(presented) => presented,
         Err(error) => {
             let cause = format!("none of the gateway's certificates suits this client: {error}");
             return core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, Fault::PeerIncompatible, cause);
         }
     };
-    let certificate = presented.credential.leaf().subject.clone();
-    core.event(cx, Event::Presented { certificate, auth_method: presented.choice.to_string() });
     if eap {
+        tell_presented(core, cx, &presented);
         return AwaitEapStart::begin(core, cx, login, offer, presented);
     }
     let refused = |core: &mut Core, cx: &mut Shared, login: Login, fault: Fault, cause: String| {
         core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, fault, cause)
     };
     match verify_client(&config, cx, &login, &offer, payloads) {
-        Ok(certificate) => AwaitGrant::begin(core, cx, login, offer, presented, certificate),
+        Ok((certificate, proof)) => {
+            presented.choice = presented.choice.answering(proof);
+            tell_presented(core, cx, &presented);
+            AwaitGrant::begin(core, cx, login, offer, presented, certificate)
+        }
         Err((fault, cause)) => refused(core, cx, login, fault, cause),
     }
 }
 
-/// Chain, purpose, and proof of possession.
+fn tell_presented(core: &mut Core, cx: &mut Shared, presented: &Presented) {
+    let certificate = presented.credential.leaf().subject.clone();
+    core.event(cx, Event::Presented { certificate, auth_method: presented.choice.to_string() });
+}
+
+/// Chain, purpose, and proof of possession; with how the client proved it.
 fn verify_client(
     config: &ResponderConfig,
     cx: &Shared,
     login: &Login,
     offer: &Offer,
     payloads: &Payloads,
-) -> Result<Certificate, (Fault, String)> {
+) -> Result<(Certificate, AuthChoice), (Fault, String)> {
     let Some(auth) = payloads.auth() else { return Err((Fault::Internal, "AUTH vanished".into())) };
     if auth.method == auth_method::SHARED_KEY {
         return Err((Fault::PeerIncompatible, "the client authenticates with a pre-shared key, which this gateway does not know".into()));
@@ -158,8 +166,9 @@ fn verify_client(
         .client_roots
         .verify(leaf, intermediates, Purpose::Client, None, cx.unix_time)
         .map_err(|refused| (Fault::Refused, format!("client {refused}")))?;
-    verify_auth(auth, &leaf.spki, &login.peer_octets(&offer.idi)).map_err(|error| (Fault::Refused, format!("client: {error}")))?;
-    Ok(chain.remove(0))
+    let proof =
+        verify_auth(auth, &leaf.spki, &login.peer_octets(&offer.idi)).map_err(|error| (Fault::Refused, format!("client: {error}")))?;
+    Ok((chain.remove(0), proof))
 }
 
 /// The client has proved its certificate; may its holder come in?
