@@ -40,6 +40,7 @@ LEAVES = {
     "machine-rsa": ("ca", "rsa", "pc1.example.test", "DNS:pc1.example.test", "clientAuth", -1, 730),
     "machine-ecdsa": ("ca", "p256", "pc2.example.test", "DNS:pc2.example.test", "clientAuth", -1, 730),
     "machine-p384": ("ca", "p384", "pc3.example.test", "DNS:pc3.example.test", "clientAuth", -1, 730),
+    "machine-p521": ("ca", "p521", "pc5.example.test", "DNS:pc5.example.test", "clientAuth", -1, 730),
     "machine-ed25519": ("ca", "ed25519", "pc4.example.test", "DNS:pc4.example.test", "clientAuth", -1, 730),
     "machine-expired": ("ca", "rsa", "pc9.example.test", "DNS:pc9.example.test", "clientAuth", -400, -30),
     "machine-no-purpose": ("ca", "p256", "pc8.example.test", "DNS:pc8.example.test", "serverAuth", -1, 730),
@@ -50,6 +51,7 @@ KEYS = {
     "rsa": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
     "p256": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
     "p384": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
+    "p521": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"],
     "ed25519": ["-algorithm", "ED25519"],
 }
 

@@ -92,6 +92,11 @@ def certificate_method_10(world):
     _without_digital_signatures(world, "machine-p384", "ECDSA-384 signature")
 
 
+@case("logins")
+def certificate_method_11(world):
+    _without_digital_signatures(world, "machine-p521", "ECDSA-521 signature")
+
+
 @case("logins", portable=True)
 def through_a_nat_router(world):
     world.login(Profile(server=network.GATEWAY_IPV4_BEHIND_NAT))
