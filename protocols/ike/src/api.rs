@@ -102,6 +102,25 @@ pub struct Timers {
     pub retransmit_tries: u32,
     /// How long an inbound Child SA that was replaced still receives.
     pub delete_rekeyed_delay: Duration,
+    /// Age at which we rekey an IKE SA, less up to a twelfth of it at random; zero leaves it to the peer. It should end before 7 h 36 min, when
+    /// Windows does it, perhaps with a weaker group.
+    pub ike_rekey: Duration,
+    /// Age at which we rekey a Child SA, less up to a tenth of it at random; zero leaves it to the peer. Windows refuses rekeys of a gateway
+    /// and makes its own after 57 min: a Child SA of its is deleted, so that it makes a new one, a tenth later than this and never within 66 min.
+    pub child_rekey: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            liveness_interval: Duration::from_secs(30),
+            retransmit_initial: Duration::from_secs(2),
+            retransmit_tries: 5,
+            delete_rekeyed_delay: Duration::from_secs(5),
+            ike_rekey: Duration::from_secs(6 * 3600 + 1800),
+            child_rekey: Duration::from_secs(3600),
+        }
+    }
 }
 
 /// Which secrets and identity an initiator brings (simulation, tests, load).
@@ -170,6 +189,18 @@ pub enum Input {
     Connect(Box<InitiatorConfig>),
     Command(SessionId, Command),
     Configure(Box<ResponderConfig>),
+    /// The data plane has used up most sequence numbers of the Child SA that receives on `spi_in`: it is rekeyed (deleted, for Windows). To say it
+    /// again is harmless.
+    Worn {
+        session: SessionId,
+        spi_in: u32,
+    },
+    /// An ESP packet that verified, with the highest sequence number so far, came on another path than the session's (RFC 7296 section 2.23):
+    /// answered with [`Output::Repath`] when the peer is behind a NAT.
+    PeerMoved {
+        session: SessionId,
+        path: Path,
+    },
 }
 
 /// Orders to an established session.
@@ -352,7 +383,7 @@ impl std::fmt::Debug for EapAnswer {
 }
 
 /// What the login gives the client.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Grant {
     /// The authenticated user or machine: key for INITIAL_CONTACT, never IDi.
     pub user: String,
@@ -363,6 +394,19 @@ pub struct Grant {
     pub dns: Vec<IpAddr>,
     /// Inner networks that the client may reach (TSr is narrowed to these); empty: all.
     pub selectors: Vec<TrafficSelector>,
+    /// WINS servers (INTERNAL_IP4_NBNS), for a client that asks for them.
+    pub nbns: Vec<Ipv4Addr>,
+    /// Networks behind the gateway with their prefix lengths (INTERNAL_IP4_SUBNET, INTERNAL_IP6_SUBNET), for a client that asks for them;
+    /// advice for its routes, no filter.
+    pub subnets: Vec<(IpAddr, u8)>,
+    /// Domains to be looked up at `dns` only (INTERNAL_DNS_DOMAIN, RFC 8598), for a client that asks for them; ASCII, without a final dot.
+    pub dns_domains: Vec<String>,
+    /// The gateway's own inner address (INTERNAL_IP4_SERVER, INTERNAL_IP6_SERVER), for Windows, which asks for it.
+    pub server_ipv4: Option<Ipv4Addr>,
+    pub server_ipv6: Option<Ipv6Addr>,
+    /// The client is told to authenticate anew within this time (AUTH_LIFETIME, RFC 4478), in whole seconds; a minute later the session is closed
+    /// with [`CloseReason::SessionTimeout`]. A client that does so brings up a second session before it deletes the first.
+    pub auth_lifetime: Option<Duration>,
 }
 
 /// A refused login.

@@ -105,6 +105,7 @@ pub(super) fn timers(root: &Root<'_>) -> Result<Timers, ConfigError> {
         retransmit_initial: Duration::from_secs(2),
         retransmit_tries: 5,
         delete_rekeyed_delay: Duration::from_secs(5),
+        ..Timers::default()
     };
     if let Some(section) = root.section("timers", TIMERS)? {
         timers.liveness_interval = section.duration("liveness_interval", Duration::ZERO..=HOUR)?.unwrap_or(timers.liveness_interval);

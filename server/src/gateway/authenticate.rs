@@ -222,6 +222,7 @@ impl<P: Plane> Gateway<P> {
             tunnel_type: TUNNEL_TYPE_ESP,
             tunnel_medium_type: if client.is_ipv4() { 1 } else { 2 },
             framed_mtu: FRAMED_MTU,
+            ..NasContext::default()
         }
     }
 
@@ -289,6 +290,7 @@ fn grant(granted: &Granted) -> Grant {
         address_failure: granted.address_failure.clone(),
         dns: granted.dns.clone(),
         selectors: granted.selectors.iter().map(selector).collect(),
+        ..Grant::default()
     }
 }
 

@@ -220,6 +220,7 @@ impl Client {
             address_failure: (self.answers & 4 != 0).then(|| "the pool is empty".into()),
             dns: vec![],
             selectors: vec![],
+            ..Grant::default()
         });
         let answer = match question {
             Question::KeyExchange { .. } => Answer::KeyExchange(Ok((vec![2; 64], Zeroizing::new(SHARED_SECRET.to_vec())))),
@@ -304,6 +305,7 @@ fn config() -> ResponderConfig {
             retransmit_initial: Duration::from_millis(500),
             retransmit_tries: 3,
             delete_rekeyed_delay: Duration::from_secs(5),
+            ..Timers::default()
         },
     }
 }

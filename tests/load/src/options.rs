@@ -196,6 +196,8 @@ impl Profile {
                 retransmit_initial: Duration::from_secs(1),
                 retransmit_tries: 4,
                 delete_rekeyed_delay: Duration::from_secs(2),
+                ike_rekey: Duration::ZERO,
+                child_rekey: Duration::ZERO,
             },
         }
     }

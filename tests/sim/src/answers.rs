@@ -59,6 +59,7 @@ impl Answers {
             address_failure: None,
             dns: vec![Ipv4Addr::new(10, 99, 255, 1).into()],
             selectors: Vec::new(),
+            ..Grant::default()
         };
         Self {
             eap: Eap::Accept,

@@ -20,12 +20,15 @@ pub fn ciphers() -> CipherPolicy {
     }
 }
 
+/// Nothing is rekeyed by time.
 pub fn timers() -> Timers {
     Timers {
         liveness_interval: Duration::from_secs(30),
         retransmit_initial: Duration::from_millis(500),
         retransmit_tries: 6,
         delete_rekeyed_delay: Duration::from_secs(5),
+        ike_rekey: Duration::ZERO,
+        child_rekey: Duration::ZERO,
     }
 }
 

@@ -65,6 +65,8 @@ impl Endpoint {
                 self.insert(id, session);
             }
             Input::Command(session, command) => self.signal(session, Signal::Command(command)),
+            Input::Worn { session, spi_in } => self.signal(session, Signal::Worn(spi_in)),
+            Input::PeerMoved { session, path } => self.signal(session, Signal::PeerMoved(path)),
             Input::Configure(config) => self.shared.responder = Some(Arc::from(config)),
         }
         self.replace();

@@ -167,6 +167,15 @@ impl Established {
         self.into()
     }
 
+    /// Sequence numbers run out: said again while the rekey goes on, it asks for nothing new.
+    fn wear(&mut self, spi_in: u32) {
+        let live = self.children.get(&spi_in).is_some_and(|child| child.phase == ChildPhase::Live);
+        if live && !self.is_closing() && !self.own.rekeys_child(spi_in) {
+            self.later.retain(|(_, todo)| *todo != Todo::RekeyChild(spi_in));
+            self.plan(Todo::RekeyChild(spi_in));
+        }
+    }
+
     pub(super) fn plan(&mut self, todo: Todo) {
         if !self.todo.contains(&todo) {
             self.todo.push_back(todo);
@@ -284,7 +293,11 @@ impl Step for Established {
             }
             Signal::Command(command) => self.command(core, cx, command),
             Signal::Timeout => self.timeout(core, cx),
-            Signal::Retry(_) | Signal::Plain(_) => self.into(),
+            Signal::Worn(spi_in) => {
+                self.wear(spi_in);
+                self.into()
+            }
+            Signal::Retry(_) | Signal::Plain(_) | Signal::PeerMoved(_) => self.into(),
         };
         match next {
             State::Established(mut state) => {

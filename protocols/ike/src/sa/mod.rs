@@ -48,6 +48,10 @@ pub(crate) enum Signal {
     Timeout,
     /// IKE_SA_INIT came again with another group.
     Retry(Box<InitRequest>),
+    /// The Child SA with this inbound SPI has used up most of its sequence numbers.
+    Worn(u32),
+    /// The data plane saw the peer elsewhere.
+    PeerMoved(Path),
     /// An unprotected answer to our IKE_SA_INIT.
     Plain(Box<(Message, Vec<u8>, Path)>),
 }
@@ -247,9 +251,13 @@ impl Core {
         State::drain(cx, Some(sa))
     }
 
-    /// The path of an authenticated message: adopted during the login; later only when the peer is behind NAT (RFC 7296 section 2.23).
+    /// The path of a new authenticated message: adopted during the login; later only when the peer is behind NAT, and only its end of it
+    /// (RFC 7296 section 2.23).
     fn follow(&mut self, cx: &mut Shared, path: Path, established: bool) {
-        if path == self.path || self.ended || self.is_initiator() || (established && !self.nat.theirs) {
+        if path == self.path || self.ended || self.is_initiator() {
+            return;
+        }
+        if established && (!self.nat.theirs || path.local != self.path.local) {
             return;
         }
         self.path = path;
@@ -469,6 +477,12 @@ impl Session {
         if let Signal::Answer(id, _) = &signal
             && !self.core.questions.remove(id)
         {
+            return;
+        }
+        if let Signal::PeerMoved(path) = signal {
+            if self.phase() == Phase::Established {
+                self.core.follow(cx, path, true);
+            }
             return;
         }
         let state = std::mem::replace(&mut self.state, State::Gone);

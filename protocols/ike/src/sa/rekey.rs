@@ -98,6 +98,11 @@ impl Own {
         }
     }
 
+    /// We are about to rekey this child, or are doing it.
+    pub(super) fn rekeys_child(&self, spi_in: u32) -> bool {
+        self.plan() == Some(Plan::Child(spi_in))
+    }
+
     /// Our request to rekey this child is with the peer.
     pub(super) fn touches(&self, spi_in: u32) -> bool {
         !matches!(self, Self::KeyPair { .. }) && self.plan() == Some(Plan::Child(spi_in))

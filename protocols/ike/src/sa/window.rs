@@ -361,6 +361,8 @@ mod tests {
         retransmit_initial: Duration::from_secs(1),
         retransmit_tries: 3,
         delete_rekeyed_delay: Duration::ZERO,
+        ike_rekey: Duration::ZERO,
+        child_rekey: Duration::ZERO,
     };
 
     /// Both ends of one IKE SA.
