@@ -1,7 +1,7 @@
 //! Ordered network policies: the first whose conditions all match decides; none means no.
 use crate::glob;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// Entries of a condition's list that a reason spells out; the rest is counted.
@@ -41,6 +41,12 @@ impl fmt::Display for Tunnel {
 pub enum Method {
     Eap,
     Certificate,
+    /// RFC 2759 over PPP.
+    MsChapV2,
+    /// RFC 1994 with MD5 over PPP.
+    Chap,
+    /// RFC 1334 over PPP.
+    Pap,
 }
 
 impl fmt::Display for Method {
@@ -48,6 +54,9 @@ impl fmt::Display for Method {
         f.pad(match self {
             Self::Eap => "eap",
             Self::Certificate => "certificate",
+            Self::MsChapV2 => "mschapv2",
+            Self::Chap => "chap",
+            Self::Pap => "pap",
         })
     }
 }
@@ -106,6 +115,22 @@ impl AddressRange {
         }
     }
 
+    /// The fewest prefixes that together are this range, in order: network and length. A range of two families or with its end before its start has
+    /// none.
+    pub fn prefixes(&self) -> Vec<(IpAddr, u8)> {
+        match (self.start, self.end) {
+            (IpAddr::V4(start), IpAddr::V4(end)) => {
+                let v4 = |bits: u128| IpAddr::V4(Ipv4Addr::from_bits(bits as u32));
+                blocks(start.to_bits().into(), end.to_bits().into(), 32).map(|(bits, length)| (v4(bits), length)).collect()
+            }
+            (IpAddr::V6(start), IpAddr::V6(end)) => {
+                let v6 = |bits| IpAddr::V6(Ipv6Addr::from_bits(bits));
+                blocks(start.to_bits(), end.to_bits(), 128).map(|(bits, length)| (v6(bits), length)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Length of the prefix that this range is, if it is one.
     fn prefix_len(&self) -> Option<u32> {
         let (start, end, bits) = match (self.start, self.end) {
@@ -118,6 +143,19 @@ impl AddressRange {
         let is_prefix = differing.trailing_ones() == host_bits && start & differing == 0;
         is_prefix.then_some(bits - host_bits)
     }
+}
+
+/// The largest aligned blocks from `start` to `end`, inclusive, of addresses of `width` bits.
+fn blocks(start: u128, end: u128, width: u32) -> impl Iterator<Item = (u128, u8)> {
+    let mut next = (start <= end).then_some(start);
+    std::iter::from_fn(move || {
+        let first = next?;
+        let last = |host_bits: u32| first | u128::MAX.checked_shr(128 - host_bits).unwrap_or(0);
+        let aligned = first.trailing_zeros().min(width);
+        let host_bits = (0..=aligned).rev().find(|&host_bits| last(host_bits) <= end).unwrap_or(0);
+        next = last(host_bits).checked_add(1).filter(|following| *following <= end);
+        Some((first, (width - host_bits) as u8))
+    })
 }
 
 /// `10.0.0.0/8`, `192.0.2.7`, or `10.98.0.10-10.98.0.250`.
@@ -168,6 +206,13 @@ fn day_name(weekday: u8) -> &'static str {
 pub struct Settings {
     pub pool: Option<String>,
     pub dns: Vec<IpAddr>,
+    /// WINS servers.
+    pub nbns: Vec<Ipv4Addr>,
+    /// Connection-specific domain name, such as `corp.example.com`.
+    pub dns_suffix: Option<String>,
+    /// What a client that asks with DHCPINFORM shall send into the tunnel; empty: what its own profile says. [`AddressRange::prefixes`] gives them
+    /// as routes.
+    pub routes: Vec<AddressRange>,
     pub session_timeout: Option<Duration>,
     pub idle_timeout: Option<Duration>,
     /// What the client may reach; empty: everything.

@@ -36,7 +36,7 @@ impl std::fmt::Debug for Server {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// One EAP conversation; its rounds go to one server, in order.
+/// One client that logs in: the rounds of an EAP conversation, which go to one server, in order, or one login by password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConversationId(pub u64);
 
@@ -55,14 +55,36 @@ pub struct NasContext {
     /// Client address, bare IP.
     pub calling_station_id: String,
     pub acct_session_id: String,
-    /// Tunnel-Type value (9 = ESP) and Tunnel-Medium-Type (1 IPv4, 2 IPv6); tag 0.
+    /// Tunnel-Type value of 24 bits ([`TUNNEL_TYPE_ESP`], [`TUNNEL_TYPE_SSTP`]) and Tunnel-Medium-Type (1 IPv4, 2 IPv6); tag 0.
     pub tunnel_type: u32,
     pub tunnel_medium_type: u32,
-    /// 64..=1500; 0 means 1344, so that EAP fragments fit.
+    /// 64..=1500; 0 means 1344, so that EAP fragments fit. Sent with EAP alone.
     pub framed_mtu: u32,
+    /// MS-RAS-Client-Name (MS-RNAP section 2.2.1.1): the client's own name, `MSRAS-0-<COMPUTER>` in its LCP Identification; 1 to 32 printable ASCII
+    /// characters up to the first zero byte, else left out.
+    pub ras_client_name: Option<String>,
+    /// MS-RAS-Client-Version: `MSRASV5.20` in its LCP Identification; left out if it is not 1 to 32 printable ASCII characters.
+    pub ras_client_version: Option<String>,
+    /// MS-RAS-Correlation-ID: a GUID in curly braces ([`correlation_id`] writes one); left out if it is no GUID, or zero.
+    pub ras_correlation_id: Option<String>,
+}
+
+/// Tunnel-Type of IPsec ESP in tunnel mode (RFC 2868 section 3.1).
+pub const TUNNEL_TYPE_ESP: u32 = 9;
+
+/// Tunnel-Type of SSTP: vendor 311, type 1 (MS-RNAP section 2.2.2.1).
+pub const TUNNEL_TYPE_SSTP: u32 = 0x01_3701;
+
+/// A GUID as MS-RAS-Correlation-ID carries it, from its 16 bytes in memory order (the first three fields little-endian, MS-DTYP section 2.3.4.2).
+pub fn correlation_id(guid: &[u8; 16]) -> String {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = guid;
+    let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02X}"));
+    let (node, clock) = (&rest[2..], &rest[..2]);
+    format!("{{{}-{}-{}-{}-{}}}", hex(&[*d, *c, *b, *a]), hex(&[*f, *e]), hex(&[*h, *g]), hex(clock), hex(node))
 }
 
 /// One datagram, one request, or the passing of time.
+#[expect(clippy::large_enum_variant, reason = "one per login, moved once or twice: no further indirection")]
 #[derive(Debug)]
 pub enum Input {
     /// One round of EAP: the client's EAP packet. The same packet again while it waits for its answer shares that answer; another packet takes the
@@ -72,6 +94,15 @@ pub enum Input {
         conversation: ConversationId,
         user_name: Vec<u8>,
         eap: Vec<u8>,
+        nas: Box<NasContext>,
+    },
+    /// A login that is not EAP: one question, one answer. While it waits, the same credentials again share its answer; others take its place, as with EAP.
+    /// A further try (MS-CHAP-Error with `R=1`, a changed password) may use the same conversation.
+    Login {
+        ticket: Ticket,
+        conversation: ConversationId,
+        user_name: Vec<u8>,
+        credentials: Credentials,
         nas: Box<NasContext>,
     },
     /// Forget a conversation (its State, its server); what is in flight fails with [`RequestFailure::Forgotten`].
@@ -97,6 +128,34 @@ pub enum Input {
     Configure(Vec<Server>),
 }
 
+/// What a client proved its name with over PPP.
+#[expect(clippy::large_enum_variant, reason = "one per login, moved once or twice: no further indirection")]
+#[derive(Clone)]
+pub enum Credentials {
+    /// RFC 1334; at most 128 bytes, without zero bytes at the end (RFC 2865 section 5.2 pads with them).
+    Pap { password: Zeroizing<Vec<u8>> },
+    /// RFC 1994 with MD5.
+    Chap { identifier: u8, challenge: Vec<u8>, response: [u8; 16] },
+    /// RFC 2759 section 4: `response` is the value of the packet: peer challenge 16, reserved 8, NT-Response 24, flags 1.
+    MsChapV2 { identifier: u8, challenge: [u8; 16], response: [u8; 49] },
+    /// RFC 2759 section 7: Change-Password, version 2.
+    MsChapV2Change {
+        identifier: u8,
+        challenge: [u8; 16],
+        encrypted_password: Zeroizing<[u8; 516]>,
+        encrypted_hash: [u8; 16],
+        peer_challenge: [u8; 16],
+        nt_response: [u8; 24],
+        flags: [u8; 2],
+    },
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}(..)", self.name())
+    }
+}
+
 /// Work for the shell, or the outcome of a request.
 #[derive(Debug)]
 pub enum Output {
@@ -117,6 +176,10 @@ pub enum Output {
     Eap {
         ticket: Ticket,
         outcome: EapOutcome,
+    },
+    Login {
+        ticket: Ticket,
+        outcome: LoginOutcome,
     },
     /// The name of the server that has the record.
     Accounting {
@@ -147,6 +210,26 @@ pub enum EapOutcome {
     Failed(RequestFailure),
 }
 
+/// What RADIUS said to a login that is not EAP.
+#[derive(Debug, Clone)]
+pub enum LoginOutcome {
+    /// `ms_chap_success`: `S=<40 hex digits>`, perhaps ` M=<text>`, without its Ident byte; present exactly for MS-CHAPv2 and its change of
+    /// password, whose client hangs up without it. An Accept that lacks it is [`RequestFailure::BadReply`].
+    Accept {
+        server: String,
+        accept: Box<Accept>,
+        ms_chap_success: Option<String>,
+    },
+    /// `ms_chap_error`: `E=691 R=1 C=<32 hex digits> V=3 M=<text>` as the server wrote it, without its Ident byte. An Access-Challenge ends here too
+    /// (RFC 2865 section 4.4), with its prompt in `reply_message`.
+    Reject {
+        server: String,
+        reply_message: Option<String>,
+        ms_chap_error: Option<String>,
+    },
+    Failed(RequestFailure),
+}
+
 /// What an Access-Accept grants.
 #[derive(Clone, Default)]
 pub struct Accept {
@@ -161,6 +244,8 @@ pub struct Accept {
     pub idle_timeout: Option<Duration>,
     pub acct_interim_interval: Option<Duration>,
     pub dns: Vec<IpAddr>,
+    /// MS-Primary-NBNS-Server, MS-Secondary-NBNS-Server: WINS.
+    pub nbns: Vec<Ipv4Addr>,
     /// User-Name of the Accept: replaces the name in accounting.
     pub user_name: Option<String>,
     pub framed_pool: Option<String>,
@@ -198,7 +283,7 @@ pub enum RequestFailure {
     NoServer,
     #[error("conversation forgotten")]
     Forgotten,
-    /// The request cannot be written: a name or an EAP packet too long, or neither NAS-IP-Address nor NAS-Identifier is known.
+    /// The request cannot be written: a name, a password or an EAP packet too long, or neither NAS-IP-Address nor NAS-Identifier is known.
     #[error("radius {server}: request not sent: {reason}")]
     Unsendable { server: String, reason: String },
 }

@@ -8,6 +8,8 @@ pub const VENDOR_MICROSOFT: u32 = 311;
 /// Attribute numbers, named as the RFCs name them.
 pub mod number {
     pub const USER_NAME: u8 = 1;
+    pub const USER_PASSWORD: u8 = 2;
+    pub const CHAP_PASSWORD: u8 = 3;
     pub const NAS_IP_ADDRESS: u8 = 4;
     pub const NAS_PORT: u8 = 5;
     pub const SERVICE_TYPE: u8 = 6;
@@ -38,6 +40,7 @@ pub mod number {
     pub const ACCT_INPUT_GIGAWORDS: u8 = 52;
     pub const ACCT_OUTPUT_GIGAWORDS: u8 = 53;
     pub const EVENT_TIMESTAMP: u8 = 55;
+    pub const CHAP_CHALLENGE: u8 = 60;
     pub const NAS_PORT_TYPE: u8 = 61;
     pub const TUNNEL_TYPE: u8 = 64;
     pub const TUNNEL_MEDIUM_TYPE: u8 = 65;
@@ -55,13 +58,23 @@ pub mod number {
 /// Vendor types of Microsoft (RFC 2548, MS-RNAP).
 pub mod microsoft {
     pub const CHAP_ERROR: u8 = 2;
+    pub const CHAP_NT_ENC_PW: u8 = 6;
     pub const RAS_VENDOR: u8 = 9;
+    pub const CHAP_CHALLENGE: u8 = 11;
     pub const MPPE_SEND_KEY: u8 = 16;
     pub const MPPE_RECV_KEY: u8 = 17;
     pub const RAS_VERSION: u8 = 18;
+    pub const CHAP2_RESPONSE: u8 = 25;
+    pub const CHAP2_SUCCESS: u8 = 26;
+    pub const CHAP2_CPW: u8 = 27;
     pub const PRIMARY_DNS_SERVER: u8 = 28;
     pub const SECONDARY_DNS_SERVER: u8 = 29;
+    pub const PRIMARY_NBNS_SERVER: u8 = 30;
+    pub const SECONDARY_NBNS_SERVER: u8 = 31;
+    pub const RAS_CLIENT_NAME: u8 = 34;
+    pub const RAS_CLIENT_VERSION: u8 = 35;
     pub const NETWORK_ACCESS_SERVER_TYPE: u8 = 47;
+    pub const RAS_CORRELATION_ID: u8 = 56;
 }
 
 /// The name of an attribute in messages.
@@ -69,6 +82,7 @@ pub fn name(number: u8) -> &'static str {
     match number {
         number::USER_NAME => "User-Name",
         number::NAS_IP_ADDRESS => "NAS-IP-Address",
+        number::CHAP_CHALLENGE => "CHAP-Challenge",
         number::SERVICE_TYPE => "Service-Type",
         number::FRAMED_PROTOCOL => "Framed-Protocol",
         number::FRAMED_IP_ADDRESS => "Framed-IP-Address",

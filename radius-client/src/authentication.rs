@@ -1,9 +1,9 @@
-//! EAP conversations: State, server stickiness, failover.
-use crate::api::{ConversationId, EapOutcome, NasContext, Output, RequestFailure, Ticket};
+//! EAP conversations and logins by password: State, server stickiness, failover.
+use crate::api::{ConversationId, Credentials, NasContext, RequestFailure, Ticket};
 use crate::client::{Client, Request, Timer, Work};
 use crate::codec::Packet;
 use crate::failure;
-use crate::reply;
+use crate::reply::{self, Outcome};
 use crate::request::{Access, BadRequest};
 use crate::table::{PeerKey, RequestKey};
 use crate::validate::Purpose;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A conversation that goes on no more is forgotten after this; no client thinks longer about a challenge.
 const CONVERSATION_LIFETIME: Duration = Duration::from_secs(300);
 
-/// One EAP conversation between its rounds.
+/// One conversation between its rounds.
 #[derive(Debug)]
 pub(crate) struct Conversation {
     peer: PeerKey,
@@ -34,21 +34,28 @@ impl Conversation {
     }
 }
 
+/// What the client showed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    Eap(Vec<u8>),
+    Login(Box<Credentials>),
+}
+
 /// One round, and who waits for it.
 #[derive(Debug)]
-pub(crate) struct EapWork {
+pub(crate) struct AuthenticationWork {
     tickets: Vec<Ticket>,
     pub(crate) conversation: ConversationId,
     user_name: Vec<u8>,
-    eap: Vec<u8>,
+    proof: Proof,
     nas: Box<NasContext>,
     tried: Vec<PeerKey>,
     failures: Vec<RequestFailure>,
 }
 
-impl EapWork {
-    pub(crate) fn new(ticket: Ticket, conversation: ConversationId, user_name: Vec<u8>, eap: Vec<u8>, nas: Box<NasContext>) -> Self {
-        Self { tickets: vec![ticket], conversation, user_name, eap, nas, tried: Vec::new(), failures: Vec::new() }
+impl AuthenticationWork {
+    pub(crate) fn new(ticket: Ticket, conversation: ConversationId, user_name: Vec<u8>, proof: Proof, nas: Box<NasContext>) -> Self {
+        Self { tickets: vec![ticket], conversation, user_name, proof, nas, tried: Vec::new(), failures: Vec::new() }
     }
 
     pub(crate) fn write(
@@ -58,15 +65,16 @@ impl EapWork {
         authenticator: &[u8; 16],
         secret: &[u8],
     ) -> Result<Vec<u8>, BadRequest> {
-        Access { user_name: &self.user_name, nas: &self.nas, eap: &self.eap, state }.write(identifier, authenticator, secret)
+        Access { user_name: &self.user_name, nas: &self.nas, proof: &self.proof, state }.write(identifier, authenticator, secret)
     }
 }
 
 impl Client {
-    pub(crate) fn eap(&mut self, now: Instant, work: EapWork) {
+    pub(crate) fn authenticate(&mut self, now: Instant, work: AuthenticationWork) {
         if let Some(waiting) = self.conversations.get(&work.conversation).and_then(|conversation| conversation.in_flight) {
-            if let Some(Work::Eap(same)) = self.requests.get_mut(&waiting).map(|request| &mut request.work)
-                && same.eap == work.eap
+            if let Some(Work::Authentication(same)) = self.requests.get_mut(&waiting).map(|request| &mut request.work)
+                && same.proof == work.proof
+                && same.user_name == work.user_name
             {
                 return same.tickets.extend(work.tickets);
             }
@@ -83,20 +91,20 @@ impl Client {
     }
 
     fn cancel(&mut self, waiting: RequestKey) {
-        if let Some(Work::Eap(work)) = self.abandon(waiting) {
-            self.report(&work.tickets, &EapOutcome::Failed(RequestFailure::Forgotten));
+        if let Some(Work::Authentication(work)) = self.abandon(waiting) {
+            self.report(&work.tickets, &Outcome::failed(&work.proof, RequestFailure::Forgotten));
         }
     }
 
     /// Sends a round to the server of its conversation, or to the best one not tried yet.
-    fn ask(&mut self, now: Instant, work: Box<EapWork>) {
+    fn ask(&mut self, now: Instant, work: Box<AuthenticationWork>) {
         let id = work.conversation;
         let sticky = self.conversations.get(&id).filter(|conversation| conversation.challenged).map(|conversation| conversation.peer);
         let mut wanted = self.peers.preferred(now, Purpose::Authentication).into_iter();
         let Some(peer) = sticky.or_else(|| wanted.find(|peer| !work.tried.contains(peer))) else {
             return self.fail(*work, None);
         };
-        match self.send(now, peer, Work::Eap(work)) {
+        match self.send(now, peer, Work::Authentication(work)) {
             Ok(key) => {
                 let fresh = Conversation { peer, state: None, challenged: false, in_flight: None, expires: None };
                 let conversation = self.conversations.entry(id).or_insert(fresh);
@@ -106,16 +114,16 @@ impl Client {
                     self.timers.remove(&(at, Timer::Conversation(id)));
                 }
             }
-            Err((Work::Eap(work), failure)) => self.fail(*work, Some(failure)),
+            Err((Work::Authentication(work), failure)) => self.fail(*work, Some(failure)),
             Err(_) => {}
         }
     }
 
-    pub(crate) fn eap_answered(&mut self, now: Instant, request: &Request, work: EapWork, packet: &Packet<'_>) {
+    pub(crate) fn authentication_answered(&mut self, now: Instant, request: &Request, work: AuthenticationWork, packet: &Packet<'_>) {
         let Some(peer) = self.peers.get(request.line.peer) else { return };
-        let verdict = reply::read(packet, &peer.server.name, request.authenticator(), &peer.server.secret);
-        match (&verdict.outcome, self.conversations.get_mut(&work.conversation)) {
-            (EapOutcome::Challenge { .. }, Some(conversation)) => {
+        let verdict = reply::read(packet, &work.proof, &peer.server.name, request.authenticator(), &peer.server.secret);
+        match self.conversations.get_mut(&work.conversation) {
+            Some(conversation) if verdict.outcome.goes_on() => {
                 let expires = now + CONVERSATION_LIFETIME;
                 conversation.state = verdict.state;
                 conversation.challenged = true;
@@ -130,18 +138,25 @@ impl Client {
 
     /// The server was silent or closed. Another one is asked only if this was the first round (RFC 3579 section 2.6.1: later rounds belong
     /// to the server that holds the EAP state), and not while the server answers others.
-    pub(crate) fn eap_unanswered(&mut self, now: Instant, mut work: Box<EapWork>, peer: PeerKey, failure: RequestFailure, alive: bool) {
+    pub(crate) fn authentication_unanswered(
+        &mut self,
+        now: Instant,
+        mut work: Box<AuthenticationWork>,
+        peer: PeerKey,
+        failure: RequestFailure,
+        alive: bool,
+    ) {
         work.tried.push(peer);
         work.failures.push(failure);
         let challenged = self.conversations.get(&work.conversation).is_some_and(|conversation| conversation.challenged);
         if challenged || alive { self.fail(*work, None) } else { self.ask(now, work) }
     }
 
-    fn fail(&mut self, work: EapWork, last: Option<RequestFailure>) {
+    fn fail(&mut self, work: AuthenticationWork, last: Option<RequestFailure>) {
         self.end(work.conversation);
         let mut failures = work.failures;
         failures.extend(last);
-        self.report(&work.tickets, &EapOutcome::Failed(failure::merge(failures)));
+        self.report(&work.tickets, &Outcome::failed(&work.proof, failure::merge(failures)));
     }
 
     fn end(&mut self, id: ConversationId) -> Option<Conversation> {
@@ -152,7 +167,7 @@ impl Client {
         Some(conversation)
     }
 
-    fn report(&mut self, tickets: &[Ticket], outcome: &EapOutcome) {
-        self.outputs.extend(tickets.iter().map(|&ticket| Output::Eap { ticket, outcome: outcome.clone() }));
+    fn report(&mut self, tickets: &[Ticket], outcome: &Outcome) {
+        self.outputs.extend(tickets.iter().map(|&ticket| outcome.output(ticket)));
     }
 }

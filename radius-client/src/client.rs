@@ -1,7 +1,7 @@
 //! The request machine: who is asked, what is in flight, when to repeat, when to give up.
 use crate::accounting::AccountingWork;
 use crate::api::{Counters, Input, Output, RequestFailure, Server, SocketId};
-use crate::authentication::{Conversation, EapWork};
+use crate::authentication::{AuthenticationWork, Conversation, Proof};
 use crate::codec::Packet;
 use crate::peer::Peers;
 use crate::request::BadRequest;
@@ -16,7 +16,7 @@ use std::time::Instant;
 /// What a request is for.
 #[derive(Debug)]
 pub(crate) enum Work {
-    Eap(Box<EapWork>),
+    Authentication(Box<AuthenticationWork>),
     Accounting(Box<AccountingWork>),
     /// Nobody waits any more; the identifier stays taken until the answer or the final timeout.
     Abandoned,
@@ -93,7 +93,10 @@ impl Client {
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Eap { ticket, conversation, user_name, eap, nas } => {
-                self.eap(now, EapWork::new(ticket, conversation, user_name, eap, nas));
+                self.authenticate(now, AuthenticationWork::new(ticket, conversation, user_name, Proof::Eap(eap), nas));
+            }
+            Input::Login { ticket, conversation, user_name, credentials, nas } => {
+                self.authenticate(now, AuthenticationWork::new(ticket, conversation, user_name, Proof::Login(Box::new(credentials)), nas));
             }
             Input::Forget(conversation) => self.forget(conversation),
             Input::Accounting { ticket, record } => self.account(now, ticket, record),
@@ -159,7 +162,7 @@ impl Client {
 
     fn write(&self, now: Instant, work: &Work, identifier: u8, authenticator: &[u8; 16], secret: &[u8]) -> Result<Vec<u8>, BadRequest> {
         match work {
-            Work::Eap(work) => {
+            Work::Authentication(work) => {
                 let state = self.conversations.get(&work.conversation).and_then(|conversation| conversation.state());
                 work.write(state, identifier, authenticator, secret)
             }
@@ -230,7 +233,7 @@ impl Client {
             peer.health_mut(request.line.purpose).answered(now);
         }
         match std::mem::replace(&mut request.work, Work::Abandoned) {
-            Work::Eap(work) => self.eap_answered(now, &request, *work, reply),
+            Work::Authentication(work) => self.authentication_answered(now, &request, *work, reply),
             Work::Accounting(work) => self.accounted(request.line.peer, &work),
             Work::Abandoned => {}
         }
@@ -309,7 +312,7 @@ impl Client {
             }
         };
         match request.work {
-            Work::Eap(work) => self.eap_unanswered(now, work, request.line.peer, failure, alive),
+            Work::Authentication(work) => self.authentication_unanswered(now, work, request.line.peer, failure, alive),
             Work::Accounting(work) => self.account_elsewhere(now, work, failure),
             Work::Abandoned => {}
         }

@@ -53,6 +53,7 @@ pub mod mppe;
 mod accounting;
 mod authentication;
 mod client;
+mod credentials;
 mod failure;
 mod peer;
 mod reply;

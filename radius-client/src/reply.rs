@@ -1,6 +1,7 @@
 //! What a believed reply to an Access-Request says.
-use crate::api::{Accept, EapOutcome, FramedIp, RequestFailure};
+use crate::api::{Accept, Credentials, EapOutcome, FramedIp, LoginOutcome, Output, RequestFailure, Ticket};
 use crate::attributes::{microsoft, name, number};
+use crate::authentication::Proof;
 use crate::codec::{Malformed, Packet, code};
 use crate::mppe;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,38 +12,109 @@ const EAP_REQUEST: u8 = 1;
 const EAP_SUCCESS: u8 = 3;
 const EAP_FAILURE: u8 = 4;
 
+/// Digits of the authenticator response in MS-CHAP2-Success.
+const SUCCESS_DIGITS: usize = 40;
+
+/// What a round came to, in the terms of the one who asked.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Eap(EapOutcome),
+    Login(LoginOutcome),
+}
+
+impl Outcome {
+    pub(crate) fn failed(proof: &Proof, failure: RequestFailure) -> Self {
+        match proof {
+            Proof::Eap(_) => Self::Eap(EapOutcome::Failed(failure)),
+            Proof::Login(_) => Self::Login(LoginOutcome::Failed(failure)),
+        }
+    }
+
+    /// The server waits for another round.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self, Self::Eap(EapOutcome::Challenge { .. }))
+    }
+
+    pub(crate) fn output(&self, ticket: Ticket) -> Output {
+        match self {
+            Self::Eap(outcome) => Output::Eap { ticket, outcome: outcome.clone() },
+            Self::Login(outcome) => Output::Login { ticket, outcome: outcome.clone() },
+        }
+    }
+}
+
 /// An outcome, and the State to send with the next request.
 #[derive(Debug)]
 pub(crate) struct Verdict {
-    pub(crate) outcome: EapOutcome,
+    pub(crate) outcome: Outcome,
     pub(crate) state: Option<Vec<u8>>,
 }
 
-/// Reads a reply that passed all checks. The code alone decides (RFC 3579 section 2.6.3): an EAP packet that contradicts an Accept or a
-/// Reject is left out.
-pub(crate) fn read(reply: &Packet<'_>, server: &str, request_authenticator: &[u8; 16], secret: &[u8]) -> Verdict {
+/// Reads a reply that passed all checks. The code alone decides (RFC 3579 section 2.6.3).
+pub(crate) fn read(reply: &Packet<'_>, proof: &Proof, server: &str, request_authenticator: &[u8; 16], secret: &[u8]) -> Verdict {
+    let granted = || accept(reply, request_authenticator, secret).map(Box::new);
+    let outcome = match proof {
+        Proof::Eap(_) => eap_outcome(reply, server, granted).map(Outcome::Eap),
+        Proof::Login(credentials) => login_outcome(reply, credentials, server, granted).map(Outcome::Login),
+    };
+    let bad = |reason| Outcome::failed(proof, RequestFailure::BadReply { server: server.to_owned(), reason });
+    let outcome = outcome.unwrap_or_else(bad);
+    let state = reply.first(number::STATE).filter(|_| outcome.goes_on()).map(|state| state.value.to_vec());
+    Verdict { outcome, state }
+}
+
+/// An EAP packet that contradicts an Accept or a Reject is left out.
+fn eap_outcome(reply: &Packet<'_>, server: &str, granted: impl Fn() -> Result<Box<Accept>, String>) -> Result<EapOutcome, String> {
     let server = server.to_owned();
-    let outcome = match reply.code() {
-        code::ACCESS_ACCEPT => accept(reply, request_authenticator, secret).map(|accept| EapOutcome::Accept {
-            server: server.clone(),
-            eap: fitting_eap(reply, EAP_SUCCESS).ok(),
-            accept: Box::new(accept),
-        }),
-        code::ACCESS_CHALLENGE => fitting_eap(reply, EAP_REQUEST)
-            .map(|eap| EapOutcome::Challenge { server: server.clone(), eap })
-            .map_err(|why| format!("Access-Challenge {why}")),
-        _ => Ok(EapOutcome::Reject {
-            server: server.clone(),
+    Ok(match reply.code() {
+        code::ACCESS_ACCEPT => EapOutcome::Accept { server, eap: fitting_eap(reply, EAP_SUCCESS).ok(), accept: granted()? },
+        code::ACCESS_CHALLENGE => {
+            let eap = fitting_eap(reply, EAP_REQUEST).map_err(|why| format!("Access-Challenge {why}"))?;
+            EapOutcome::Challenge { server, eap }
+        }
+        _ => EapOutcome::Reject {
+            server,
             eap: fitting_eap(reply, EAP_FAILURE).ok(),
             reply_message: reply_message(reply),
             ms_chap_error: ms_chap_error(reply),
-        }),
+        },
+    })
+}
+
+fn login_outcome(
+    reply: &Packet<'_>,
+    credentials: &Credentials,
+    server: &str,
+    granted: impl Fn() -> Result<Box<Accept>, String>,
+) -> Result<LoginOutcome, String> {
+    let server = server.to_owned();
+    Ok(match reply.code() {
+        code::ACCESS_ACCEPT => {
+            let ms_chap_success = credentials.wants_ms_chap_success().then(|| ms_chap_success(reply)).transpose()?;
+            LoginOutcome::Accept { server, accept: granted()?, ms_chap_success }
+        }
+        code::ACCESS_CHALLENGE => {
+            let prompt = reply_message(reply).map(|prompt| format!(" ({prompt})")).unwrap_or_default();
+            let why = format!("Access-Challenge{prompt}: {} cannot answer one; a second factor by prompt needs EAP", credentials.name());
+            LoginOutcome::Reject { server, reply_message: Some(why), ms_chap_error: None }
+        }
+        _ => LoginOutcome::Reject { server, reply_message: reply_message(reply), ms_chap_error: ms_chap_error(reply) },
+    })
+}
+
+/// The text of MS-CHAP2-Success without its Ident byte (RFC 2548 section 2.3.3, RFC 2759 section 5). Only the client can tell whether its digits
+/// are right.
+fn ms_chap_success(reply: &Packet<'_>) -> Result<String, String> {
+    let found = reply.microsoft(microsoft::CHAP2_SUCCESS).map_err(|error| format!("Access-Accept: {error}"))?;
+    let value = found.first().ok_or("Access-Accept without MS-CHAP2-Success, without which an MS-CHAPv2 client hangs up")?.value;
+    let text = value.get(1..).and_then(|text| std::str::from_utf8(text).ok());
+    let proves = |text: &&str| {
+        let digits = text.strip_prefix("S=").and_then(|rest| rest.as_bytes().get(..SUCCESS_DIGITS));
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
-    let state = matches!(outcome, Ok(EapOutcome::Challenge { .. })).then(|| reply.first(number::STATE).map(|state| state.value.to_vec()));
-    Verdict {
-        outcome: outcome.unwrap_or_else(|reason| EapOutcome::Failed(RequestFailure::BadReply { server, reason })),
-        state: state.flatten(),
-    }
+    let wrong =
+        || format!("Access-Accept with an MS-CHAP2-Success of {} bytes that is not S= and {SUCCESS_DIGITS} hex digits", value.len());
+    text.filter(proves).map(str::to_owned).ok_or_else(wrong)
 }
 
 /// The EAP packet if it is whole and of this code.
@@ -79,6 +151,7 @@ fn accept(reply: &Packet<'_>, request_authenticator: &[u8; 16], secret: &[u8]) -
         idle_timeout: seconds(number::IDLE_TIMEOUT).map_err(malformed)?,
         acct_interim_interval: seconds(number::ACCT_INTERIM_INTERVAL).map_err(malformed)?,
         dns: dns(reply).map_err(malformed)?,
+        nbns: microsoft_servers(reply, NBNS).map_err(malformed)?,
         user_name: reply.text(number::USER_NAME),
         framed_pool: reply.text(number::FRAMED_POOL),
         reply_message: reply_message(reply),
@@ -107,19 +180,28 @@ fn framed_ip(reply: &Packet<'_>) -> Result<Option<FramedIp>, Malformed> {
     }))
 }
 
-/// MS-Primary-DNS-Server, MS-Secondary-DNS-Server, DNS-Server-IPv6-Address, in this order; 0.0.0.0 means none.
+const DNS: [(u8, &str); 2] =
+    [(microsoft::PRIMARY_DNS_SERVER, "MS-Primary-DNS-Server"), (microsoft::SECONDARY_DNS_SERVER, "MS-Secondary-DNS-Server")];
+const NBNS: [(u8, &str); 2] =
+    [(microsoft::PRIMARY_NBNS_SERVER, "MS-Primary-NBNS-Server"), (microsoft::SECONDARY_NBNS_SERVER, "MS-Secondary-NBNS-Server")];
+
+/// MS-Primary-DNS-Server, MS-Secondary-DNS-Server, DNS-Server-IPv6-Address, in this order.
 fn dns(reply: &Packet<'_>) -> Result<Vec<IpAddr>, Malformed> {
-    let mut servers = Vec::new();
-    for (vendor_type, name) in
-        [(microsoft::PRIMARY_DNS_SERVER, "MS-Primary-DNS-Server"), (microsoft::SECONDARY_DNS_SERVER, "MS-Secondary-DNS-Server")]
-    {
-        for attribute in reply.microsoft(vendor_type)? {
-            let address = attribute.ipv4(name)?;
-            servers.extend((address != Ipv4Addr::UNSPECIFIED).then_some(IpAddr::V4(address)));
-        }
-    }
+    let mut servers: Vec<IpAddr> = microsoft_servers(reply, DNS)?.into_iter().map(IpAddr::V4).collect();
     for attribute in reply.all(number::DNS_SERVER_IPV6_ADDRESS) {
         servers.push(IpAddr::V6(attribute.ipv6(name(number::DNS_SERVER_IPV6_ADDRESS))?));
+    }
+    Ok(servers)
+}
+
+/// The addresses of Microsoft's attributes of these types; 0.0.0.0 means none.
+fn microsoft_servers(reply: &Packet<'_>, types: [(u8, &'static str); 2]) -> Result<Vec<Ipv4Addr>, Malformed> {
+    let mut servers = Vec::new();
+    for (vendor_type, name) in types {
+        for attribute in reply.microsoft(vendor_type)? {
+            let address = attribute.ipv4(name)?;
+            servers.extend((address != Ipv4Addr::UNSPECIFIED).then_some(address));
+        }
     }
     Ok(servers)
 }

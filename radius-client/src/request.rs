@@ -1,7 +1,9 @@
-//! The requests a NAS for IKEv2 sends: what RRAS sends, so that network policies written for it match.
+//! The requests of a VPN server: what RRAS sends, so that network policies written for it match.
 use crate::api::{AccountingRecord, AccountingStatus, NasContext};
 use crate::attributes::{VENDOR_MICROSOFT, microsoft, number};
+use crate::authentication::Proof;
 use crate::codec::{Builder, TooLong};
+use crate::credentials::PasswordTooLong;
 use std::net::IpAddr;
 
 const SERVICE_TYPE_FRAMED: u32 = 2;
@@ -12,6 +14,8 @@ const ACCT_AUTHENTIC_RADIUS: u32 = 1;
 const NAS_TYPE_REMOTE_ACCESS: u32 = 2;
 /// MS-RAS-Version of every RRAS since Windows 2000.
 const RAS_VERSION: &[u8] = b"MSRASV5.20";
+/// The longest MS-RAS-Client-Name without its zero byte: Vendor-Length stays below 36 (MS-RNAP section 2.2.1.1).
+const MAX_CLIENT_TEXT: usize = 32;
 /// EAP fragments of this size travel in one UDP datagram.
 const DEFAULT_MTU: u32 = 1344;
 
@@ -23,14 +27,18 @@ pub(crate) enum BadRequest {
     /// RFC 2865 section 4.1.
     #[error("neither NAS-IP-Address nor NAS-Identifier is known; set one of them")]
     NoNas,
+    #[error(transparent)]
+    Password(#[from] PasswordTooLong),
+    #[error("the client gave no user name")]
+    NoName,
 }
 
-/// An Access-Request with one EAP packet inside (RFC 3579).
+/// An Access-Request with one EAP packet (RFC 3579) or with a login by password.
 #[derive(Debug)]
 pub(crate) struct Access<'a> {
     pub(crate) user_name: &'a [u8],
     pub(crate) nas: &'a NasContext,
-    pub(crate) eap: &'a [u8],
+    pub(crate) proof: &'a Proof,
     pub(crate) state: Option<&'a [u8]>,
 }
 
@@ -38,19 +46,24 @@ impl Access<'_> {
     pub(crate) fn write(&self, identifier: u8, authenticator: &[u8; 16], secret: &[u8]) -> Result<Vec<u8>, BadRequest> {
         let nas = self.nas;
         let mut packet = Builder::access_request(identifier, authenticator);
+        if self.user_name.is_empty() && matches!(self.proof, Proof::Login(_)) {
+            return Err(BadRequest::NoName);
+        }
         packet.put(number::USER_NAME, self.user_name);
         put_nas(&mut packet, nas)?;
-        let mtu = if nas.framed_mtu == 0 { DEFAULT_MTU } else { nas.framed_mtu.clamp(64, 1500) };
-        packet.put_u32(number::FRAMED_MTU, mtu);
+        if matches!(self.proof, Proof::Eap(_)) {
+            let mtu = if nas.framed_mtu == 0 { DEFAULT_MTU } else { nas.framed_mtu.clamp(64, 1500) };
+            packet.put_u32(number::FRAMED_MTU, mtu);
+        }
         put_session(&mut packet, nas);
-        packet
-            .put_microsoft(microsoft::RAS_VENDOR, &VENDOR_MICROSOFT.to_be_bytes())
-            .put_microsoft(microsoft::RAS_VERSION, RAS_VERSION)
-            .put_microsoft(microsoft::NETWORK_ACCESS_SERVER_TYPE, &NAS_TYPE_REMOTE_ACCESS.to_be_bytes());
+        put_remote_access(&mut packet, nas);
         if let Some(state) = self.state {
             packet.put(number::STATE, state);
         }
-        packet.put_eap(self.eap);
+        match self.proof {
+            Proof::Eap(eap) => drop(packet.put_eap(eap)),
+            Proof::Login(credentials) => credentials.put(&mut packet, authenticator, secret)?,
+        }
         Ok(packet.sign(secret)?)
     }
 }
@@ -84,6 +97,42 @@ fn put_session(packet: &mut Builder, nas: &NasContext) {
         // A first byte above 0x1F is no tag (RFC 2868 section 3.3): the address stands bare, for patterns in policies.
         .put(number::TUNNEL_CLIENT_ENDPOINT, nas.calling_station_id.as_bytes())
         .put(number::TUNNEL_SERVER_ENDPOINT, nas.called_station_id.as_bytes());
+}
+
+/// What a remote access server of Microsoft says of itself and of its client (MS-RNAP section 2.2.1).
+fn put_remote_access(packet: &mut Builder, nas: &NasContext) {
+    packet
+        .put_microsoft(microsoft::RAS_VENDOR, &VENDOR_MICROSOFT.to_be_bytes())
+        .put_microsoft(microsoft::RAS_VERSION, RAS_VERSION)
+        .put_microsoft(microsoft::NETWORK_ACCESS_SERVER_TYPE, &NAS_TYPE_REMOTE_ACCESS.to_be_bytes());
+    // The client wrote these: what has not their form would only make the server refuse the whole request.
+    if let Some(name) = nas.ras_client_name.as_deref().and_then(client_text) {
+        packet.put_microsoft(microsoft::RAS_CLIENT_NAME, &[name, &[0]].concat());
+    }
+    if let Some(version) = nas.ras_client_version.as_deref().and_then(client_text) {
+        packet.put_microsoft(microsoft::RAS_CLIENT_VERSION, version);
+    }
+    if let Some(guid) = nas.ras_correlation_id.as_deref().filter(|text| is_guid(text)) {
+        packet.put_microsoft(microsoft::RAS_CORRELATION_ID, guid.as_bytes());
+    }
+}
+
+/// Printable ASCII up to the first zero byte, if it fits MS-RAS-Client-Name.
+fn client_text(text: &str) -> Option<&[u8]> {
+    let text = text.split('\0').next()?.as_bytes();
+    let fits = (1..=MAX_CLIENT_TEXT).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic);
+    fits.then_some(text)
+}
+
+/// A GUID in curly braces, not the zero one (MS-RNAP section 3.3.5.1.9).
+fn is_guid(text: &str) -> bool {
+    let form = |(index, byte): (usize, u8)| match index {
+        0 => byte == b'{',
+        9 | 14 | 19 | 24 => byte == b'-',
+        37 => byte == b'}',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 38 && text.bytes().enumerate().all(form) && text.bytes().any(|byte| byte.is_ascii_hexdigit() && byte != b'0')
 }
 
 /// An Accounting-Request (RFC 2866). `delay` in seconds since the event; zero is left out.

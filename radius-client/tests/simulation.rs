@@ -84,7 +84,7 @@ impl Nps {
 
 enum Event {
     Arrives(Sent),
-    Answered(Input),
+    Answered(Box<Input>),
     Begins(u64),
 }
 
@@ -151,7 +151,7 @@ impl World {
                 }
             }
             Output::Eap { ticket, outcome } => self.outcome(ticket, outcome),
-            Output::Accounting { .. } => unreachable!(),
+            Output::Login { .. } | Output::Accounting { .. } => unreachable!(),
         }
         self.most_sockets = self.most_sockets.max(self.sockets.len());
     }
@@ -178,7 +178,7 @@ impl World {
             self.now = self.now.max(next);
             match event.filter(|(at, _)| *at <= next).and_then(|key| self.events.remove(&key)) {
                 Some(Event::Arrives(request)) => self.arrive(request),
-                Some(Event::Answered(input)) => self.input(input),
+                Some(Event::Answered(input)) => self.input(*input),
                 Some(Event::Begins(conversation)) => self.round(conversation, 0),
                 None => self.input(Input::Timeout),
             }
@@ -190,7 +190,7 @@ impl World {
         let Some(bytes) = server.answer(&request) else { return };
         let ready = self.now + server.thinks;
         for at in self.network.carry(ready) {
-            self.at(at, Event::Answered(request.datagram(bytes.clone())));
+            self.at(at, Event::Answered(Box::new(request.datagram(bytes.clone()))));
         }
     }
 }

@@ -85,7 +85,9 @@ async fn drain(
                 sockets.remove(&socket);
             }
             Output::Transmit { socket, to, bytes } => transmit(client, sockets, socket, to, &bytes).await,
-            outcome @ (Output::Eap { .. } | Output::Accounting { .. }) => outcomes.send(outcome).await.map_err(|_| GatewayGone)?,
+            outcome @ (Output::Eap { .. } | Output::Login { .. } | Output::Accounting { .. }) => {
+                outcomes.send(outcome).await.map_err(|_| GatewayGone)?;
+            }
         }
     }
     Ok(())

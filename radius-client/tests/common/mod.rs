@@ -41,6 +41,7 @@ pub fn nas() -> NasContext {
         tunnel_type: 9,
         tunnel_medium_type: 1,
         framed_mtu: 0,
+        ..NasContext::default()
     }
 }
 

@@ -121,5 +121,6 @@ fn settings(section: &Section<'_>, pools: &[PoolConfig]) -> Result<Settings, Con
         session_timeout: section.duration("session_timeout", second..=month)?,
         idle_timeout: section.duration("idle_timeout", second..=month)?,
         selectors: section.list("selectors", "networks such as \"10.0.0.0/8\"", range)?.unwrap_or_default(),
+        ..Settings::default()
     })
 }

@@ -23,6 +23,7 @@ fn nas() -> NasContext {
         tunnel_type: 9,
         tunnel_medium_type: 1,
         framed_mtu: 1344,
+        ..NasContext::default()
     }
 }
 
