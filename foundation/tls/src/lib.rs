@@ -1,2 +1,18 @@
-//! TLS (rustls) on buffers of the caller: handshake, records, the certificate of each connection. No IO.
+//! TLS 1.2 and 1.3 (rustls) as a server, on buffers of the caller: handshake, records, the certificate that each connection was shown.
+//! No IO, no clock. The only randomness is that of the handshake and of signatures, which the TLS library draws itself.
+//!
+//! [`ServerSettings`] are what a listener presents; exchanging them touches no running connection. [`Connection`] is the machine:
+//! bytes of the client go in, plaintext and bytes for the client come out.
 #![forbid(unsafe_code)]
+
+mod connection;
+mod error;
+mod key;
+mod settings;
+
+pub use connection::{Connection, MAX_PLAINTEXT, MAX_RECORD, Report, Status};
+pub use error::TlsError;
+pub use settings::ServerSettings;
+
+#[cfg(test)]
+mod tests;
