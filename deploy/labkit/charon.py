@@ -1,4 +1,4 @@
-"""strongSwan's daemon with a private configuration, ESP in user space (kernel-libipsec: the host needs no IPsec in its kernel)."""
+"""strongSwan's daemon with a private configuration, ESP in user space (kernel-libipsec: the host needs no IPsec in its kernel) or in the kernel."""
 
 from pathlib import Path
 
@@ -12,6 +12,11 @@ LAUNCH = 'mount --bind "$1" /run && { [ -z "$2" ] || mount --bind "$2" /usr/lib/
 CRYPTO = "random nonce openssl aes gcm sha1 sha2 hmac kdf chapoly curve25519 md5 pem pkcs1 pkcs8 pubkey x509 constraints"
 # Marked packets leave past the tunnel: without it, a tunnel that takes 0.0.0.0/0 would swallow its own ESP.
 MARK = "0x42"
+PAST_THE_TUNNEL = {
+    "kernel-libipsec": {"allow_peer_ts": "yes"},
+    "kernel-netlink": {"fwmark": f"!{MARK}"},
+    "socket-default": {"fwmark": MARK},
+}
 
 
 def settings(tree, depth=0):
@@ -73,9 +78,7 @@ class Charon:
             **self.options,
             "plugins": {
                 "vici": {"socket": f"unix://{self.socket}"},
-                "kernel-libipsec": {"allow_peer_ts": "yes"},
-                "kernel-netlink": {"fwmark": f"!{MARK}"},
-                "socket-default": {"fwmark": MARK},
+                **(PAST_THE_TUNNEL if "kernel-libipsec" in self.load.split() else {}),
                 **self.plugins,
             },
         }

@@ -10,7 +10,8 @@ from .network import GATEWAY_IPV4
 from .pki import GATEWAY_NAME, RADIUS_NAME
 from .shell import wait_until
 
-LOAD = "kernel-libipsec kernel-netlink socket-default vici resolve eap-identity eap-mschapv2 eap-tls eap-peap eap-md5"
+USER_SPACE, KERNEL = "kernel-libipsec kernel-netlink", "kernel-netlink"
+LOAD = "socket-default vici resolve eap-identity eap-mschapv2 eap-tls eap-peap eap-md5"
 DEFAULT_IKE = ("aes256gcm16-prfsha384-ecp384", "aes256-sha256-modp2048", "aes128gcm16-prfsha256-ecp256")
 DEFAULT_ESP = ("aes256gcm16", "aes128gcm16", "aes256-sha256")
 
@@ -36,6 +37,8 @@ class Profile:
     remote: tuple = ("0.0.0.0/0", "::/0")
     fragmentation: str = "yes"
     mobike: str = "yes"
+    # ESP in UDP although no NAT is on the way.
+    encapsulation: str = "no"
     liveness: str = "0s"
     # Announces INITIAL_CONTACT; strongSwan does so only where it sends IDr as well.
     initial_contact: bool = False
@@ -68,20 +71,20 @@ class Client:
 
     NAME = "vpn"
 
-    def __init__(self, folder, namespace, pki, *, tries=3, first_retry=1.0, extra_plugins=None, **options):
+    def __init__(self, folder, namespace, pki, *, esp=USER_SPACE, tries=3, first_retry=1.0, extra_plugins=None, **options):
         self.folder, self.pki = Path(folder), pki
         self.resolv = self.folder / "resolv.conf"
         self.charon = Charon(
             folder,
             namespace,
-            load=LOAD,
+            load=f"{esp} {LOAD}",
             options={"retransmit_tries": tries, "retransmit_timeout": first_retry, "retransmit_base": 1.5, "make_before_break": "yes", **options},
             plugins={"resolve": {"file": self.resolv, "resolvconf": {"path": "/nonexistent"}}, "eap-peap": {"fragment_size": 1024}},
             extra_plugins=extra_plugins,
         )
 
     def start(self):
-        if self.charon.daemon.pid() is None:
+        if not self.running():
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.resolv.write_text("")
             self.charon.start()
@@ -89,6 +92,13 @@ class Client:
 
     def stop(self, hard=False):
         self.charon.stop(hard)
+
+    def running(self):
+        return self.charon.daemon.pid() is not None
+
+    def log(self):
+        """What the daemon wrote, line by line."""
+        return self.charon.log.read_text(errors="replace").splitlines()
 
     def connect(self, profile):
         """Logs in; a refusal is an outcome, not an error."""
@@ -179,6 +189,7 @@ class Client:
             "vips": list(profile.addresses),
             "fragmentation": profile.fragmentation,
             "mobike": profile.mobike,
+            "encap": profile.encapsulation,
             "dpd_delay": profile.liveness,
             "rekey_time": "0",
             "reauth_time": "0",

@@ -3,17 +3,22 @@
     client  wan0 10.99.1.2  fd99:1::2 ----------- wan0 10.99.1.1 fd99:1::1  gateway  lan0 10.99.10.1 fd99:10::1 --- lan     10.99.10.10 fd99:10::10
     client  nat0 10.99.3.2 --+ br0 10.99.3.1  nat                           gateway  mgt0 10.99.20.1 -------------- radius  10.99.20.10
     client2 nat0 10.99.3.3 --+ out0 10.99.2.2 (masquerade) - wan1 10.99.2.1 gateway
+    machine nat0 ------------+
+    machine wan0 -------------------------------- wan2 10.99.4.1 fd99:4::1  gateway
 
+The namespace `machine` is for a client with a kernel of its own, whose network devices it carries.
 The addresses are the same in every instance; only the namespaces' names differ.
 """
 
 from .shell import LabError, NAMESPACES, in_namespace, run, wait_until
 
-ROLES = ("client", "client2", "nat", "gateway", "lan", "radius")
+ROLES = ("client", "client2", "machine", "nat", "gateway", "lan", "radius")
 
 GATEWAY_IPV4 = "10.99.1.1"
 GATEWAY_IPV6 = "fd99:1::1"
 GATEWAY_IPV4_BEHIND_NAT = "10.99.2.1"
+GATEWAY_IPV4_MACHINE = "10.99.4.1"
+GATEWAY_IPV6_MACHINE = "fd99:4::1"
 NAT_OUTSIDE = "10.99.2.2"
 LAN_IPV4 = "10.99.10.10"
 LAN_IPV6 = "fd99:10::10"
@@ -26,6 +31,8 @@ LINKS = (
     ("nat", "out0", "gateway", "wan1"),
     ("client", "nat0", "nat", "port1"),
     ("client2", "nat0", "nat", "port2"),
+    ("machine", "wan0", "gateway", "wan2"),
+    ("machine", "nat0", "nat", "port3"),
     ("lan", "lan0", "gateway", "lan0"),
     ("radius", "mgt0", "gateway", "mgt0"),
 )
@@ -34,6 +41,7 @@ ADDRESSES = (
     ("gateway", "wan0", f"{GATEWAY_IPV4}/24", f"{GATEWAY_IPV6}/64"),
     ("nat", "out0", f"{NAT_OUTSIDE}/24"),
     ("gateway", "wan1", f"{GATEWAY_IPV4_BEHIND_NAT}/24"),
+    ("gateway", "wan2", f"{GATEWAY_IPV4_MACHINE}/24", f"{GATEWAY_IPV6_MACHINE}/64"),
     ("nat", "br0", "10.99.3.1/24"),
     ("client", "nat0", "10.99.3.2/24"),
     ("client2", "nat0", "10.99.3.3/24"),
@@ -47,6 +55,7 @@ ROUTES = (
     ("client", "default", "10.99.3.1"),
     ("client2", "default", "10.99.3.1"),
     ("nat", "10.99.1.0/24", GATEWAY_IPV4_BEHIND_NAT),
+    ("nat", "10.99.4.0/24", GATEWAY_IPV4_BEHIND_NAT),
     ("lan", "default", "10.99.10.1"),
     ("lan", "default", "fd99:10::1"),
     ("radius", "default", NAS_IPV4),
@@ -66,6 +75,8 @@ class Network:
 
     def __init__(self, instance):
         self.instance = instance
+        # Roles with a kernel of their own -> what runs a command there.
+        self.elsewhere = {}
 
     def namespace(self, role):
         return f"{self.instance}-{role}"
@@ -96,7 +107,7 @@ class Network:
             ]
             run(["ip", "link", "add", *ends])
         self._ip("nat", "link", "add", "br0", "type", "bridge")
-        for port in ("port1", "port2"):
+        for port in ("port1", "port2", "port3"):
             self._ip("nat", "link", "set", port, "master", "br0")
         for role, device in {(role, device) for link in LINKS for role, device in (link[:2], link[2:])} | {("nat", "br0")}:
             self._ip(role, "link", "set", device, "up")
@@ -114,7 +125,9 @@ class Network:
                 run(["ip", "netns", "delete", self.namespace(role)])
 
     def exec(self, role, argv, **options):
-        """Runs a command inside the role's namespace."""
+        """Runs a command inside the role's namespace, or on its own kernel."""
+        if role in self.elsewhere:
+            return self.elsewhere[role](argv, **options)
         return run(in_namespace(self.namespace(role), argv), **options)
 
     def ping(self, role, target, *, count=2, size=56, interval=0.2, deadline=3):

@@ -23,6 +23,8 @@ STRONGSWAN = {
     "/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so": "libcharon-extra-plugins",
     "/usr/lib/ipsec/plugins/libstrongswan-eap-mschapv2.so": "libcharon-extauth-plugins",
 }
+USER_MODE_LINUX = {"/usr/bin/linux.uml": "user-mode-linux", "/sbin/insmod|/usr/sbin/insmod": "kmod", "/sbin/tc|/usr/sbin/tc": "iproute2"}
+SSTP = {"/usr/sbin/sstpc": "sstp-client", "/usr/sbin/pppd": "ppp"}
 BUILD = {"/usr/bin/cc": "build-essential"}
 BENCH = {"/usr/bin/iperf3": "iperf3", "/usr/sbin/ethtool|/sbin/ethtool": "ethtool"}
 POLICY = Path("/usr/sbin/policy-rc.d")

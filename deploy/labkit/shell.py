@@ -32,7 +32,9 @@ def run(argv, *, check=True, timeout=120, input=None, env=None, cwd=None):
 
 
 def in_namespace(namespace, argv):
-    return ["ip", "netns", "exec", namespace, *map(str, argv)]
+    """The command as it runs in a namespace; None: where we are."""
+    where = ["ip", "netns", "exec", namespace] if namespace else []
+    return [*where, *map(str, argv)]
 
 
 def wait_until(condition, seconds, interval=0.05):
@@ -56,6 +58,8 @@ def alive(pid):
 
 def lives_in(pid, namespace):
     """Whether the process runs in the namespace: a recycled pid elsewhere is none of ours."""
+    if namespace is None:
+        return True
     try:
         return os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat(NAMESPACES / namespace).st_ino
     except OSError:

@@ -14,6 +14,7 @@ from labkit.client import Profile
 from labkit.lab import Lab
 from labkit.radius import USERS, User
 from labkit.shell import LabError, in_namespace, wait_until
+from uml.machine import Machine
 
 # Log lines of either side that a failure shows.
 TAIL = 15
@@ -63,15 +64,22 @@ def setup(group):
 class World:
     """What a case sees: the laboratory with a gateway configured for its group."""
 
-    def __init__(self, lab, gateway, radius, evergate):
-        self.lab, self.gateway, self.radius, self.evergate = lab, gateway, radius, evergate
+    def __init__(self, lab, gateway, radius, evergate, uml):
+        self.lab, self.gateway, self.radius, self.evergate, self.uml = lab, gateway, radius, evergate, uml
         self.clients = {}
 
     def client(self, role="client"):
         """The client in a namespace, started. It keeps trying longer than the gateway waits for RADIUS."""
-        if role not in self.clients:
+        if role == "machine":
+            self.clients[role] = self.machine().object("client")
+        elif role not in self.clients:
             self.clients[role] = self.lab.client(role, tries=5)
-        return self.clients[role].start()
+        self.clients[role].start()
+        return self.clients[role]
+
+    def machine(self):
+        """The client with a kernel of its own, booted; its strongSwan is `client("machine")`."""
+        return self.uml.start()
 
     def login(self, profile=Profile(), role="client", ping=True):
         """Logs in, checks that traffic passes, and returns the client."""
@@ -146,13 +154,30 @@ class World:
         return found[0]
 
     def pinging(self, role="client", target=network.LAN_IPV4, interval=0.02):
-        return Pinging(self.lab.namespace(role), target, interval)
+        return Pinging(self._beside(role, ["ping", "-n", "-i", interval, "-W", "2", target]))
+
+    def _beside(self, role, argv):
+        """Starts a command beside what follows; gives what ends it like Ctrl-C and tells what it said."""
+        if role == "machine":
+            shell = self.machine().object("shell")
+            shell.begin("beside", argv)
+            return lambda: shell.end("beside")
+        argv = in_namespace(self.lab.namespace(role), argv)
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+        def end():
+            process.send_signal(signal.SIGINT)
+            return process.communicate(timeout=10)[0]
+
+        return end
 
     def tidy(self):
         """Back to nothing connected, for the next case."""
         self.radius.thaw()
-        for client in self.clients.values():
-            if client.charon.daemon.pid() is not None:
+        for role, client in list(self.clients.items()):
+            if role == "machine" and not self.uml.running():
+                del self.clients[role]
+            elif client.running():
                 client.forget()
         if self.evergate:
             for session in self.sessions():
@@ -166,9 +191,8 @@ class World:
 class Pinging:
     """A ping that runs beside what the case does; not one echo may be missing before the last that came."""
 
-    def __init__(self, namespace, target, interval):
-        argv = in_namespace(namespace, ["ping", "-n", "-i", interval, "-W", "2", target])
-        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    def __init__(self, end):
+        self._end = end
 
     def __enter__(self):
         time.sleep(0.2)
@@ -176,8 +200,7 @@ class Pinging:
 
     def __exit__(self, kind, *_):
         time.sleep(0.5)
-        self._process.send_signal(signal.SIGINT)
-        output = self._process.communicate(timeout=10)[0]
+        output = self._end()
         if kind is not None:
             return
         seen = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", output)}
@@ -204,6 +227,7 @@ class Runner:
         self.options = options
         self.evergate = options.gateway == "evergate"
         self.lab = Lab(f"it{os.getpid()}")
+        self.uml = Machine(self.lab)
         self.passed, self.failed, self.skipped = 0, 0, 0
 
     def run(self, cases):
@@ -218,6 +242,7 @@ class Runner:
             self.failed += 1
             print(f"FAIL  laboratory: {error}", flush=True)
         finally:
+            self.uml.stop()
             if not self.options.keep:
                 self.lab.down()
         if self.skipped:
@@ -236,13 +261,14 @@ class Runner:
 
     def _group(self, group, cases):
         gateway = self._gateway(group)
-        world = World(self.lab, gateway, self.radius, self.evergate)
+        world = World(self.lab, gateway, self.radius, self.evergate, self.uml)
         try:
             for each in cases:
                 self._case(world, each)
         finally:
-            for client in world.clients.values():
-                client.stop()
+            for role, client in world.clients.items():
+                if role != "machine" or self.uml.running():
+                    client.stop()
             gateway.stop()
 
     def _gateway(self, group):

@@ -1,0 +1,131 @@
+"""A client whose kernel does ESP: as IP protocol 50 and in UDP, with and without extended sequence numbers (ESN)."""
+
+import re
+import time
+
+from harness import case, check
+from labkit import network
+from labkit.client import Profile
+from labkit.shell import wait_until
+
+DUAL = ("0.0.0.0", "::")
+OUTSIDE, OUTSIDE_NAT = "10.99.4.2", "10.99.3.4"
+MEGABYTES = 20
+# strongSwan's word -> the transform as the kernel names it, the suite as the gateway does.
+SUITES = {
+    "aes256gcm16": (r"aead rfc4106\(gcm\(aes\)\) \S+ \(288 bits\) 128", "AES_GCM_16_256"),
+    "aes128gcm16": (r"aead rfc4106\(gcm\(aes\)\) \S+ \(160 bits\) 128", "AES_GCM_16_128"),
+    "chacha20poly1305": (r"aead rfc7539esp\(chacha20,poly1305\) \S+ \(288 bits\) 128", "CHACHA20_POLY1305"),
+    "aes256-sha256": (r"auth-trunc hmac\(sha256\) \S+ \(256 bits\) 128\s+enc cbc\(aes\) \S+ \(256 bits\)", "AES_CBC_256/HMAC_SHA2_256_128"),
+    "aes128-sha384": (r"auth-trunc hmac\(sha384\) \S+ \(384 bits\) 192\s+enc cbc\(aes\) \S+ \(128 bits\)", "AES_CBC_128/HMAC_SHA2_384_192"),
+    "aes256-sha512": (r"auth-trunc hmac\(sha512\) \S+ \(512 bits\) 256\s+enc cbc\(aes\) \S+ \(256 bits\)", "AES_CBC_256/HMAC_SHA2_512_256"),
+}
+PATHS = {
+    "plain": (Profile(server=network.GATEWAY_IPV4_MACHINE), OUTSIDE, None),
+    "plain_ipv6": (Profile(server=network.GATEWAY_IPV6_MACHINE), "fd99:4::2", None),
+    "udp": (Profile(server=network.GATEWAY_IPV4_MACHINE, encapsulation="yes"), OUTSIDE, 4500),
+    "udp_ipv6": (Profile(server=network.GATEWAY_IPV6_MACHINE, encapsulation="yes"), "fd99:4::2", 4500),
+    "nat": (Profile(server=network.GATEWAY_IPV4_BEHIND_NAT), OUTSIDE_NAT, 4500),
+}
+
+
+class Kernel:
+    """The client's kernel: its SAs and what it thinks of the packets."""
+
+    def __init__(self, world):
+        self.machine = world.machine()
+        self.errors_before = self._errors()
+
+    def states(self):
+        """A block of text for each SA."""
+        return re.split(r"^(?=src )", self.machine.exec(["ip", "-s", "xfrm", "state"]).stdout, flags=re.M)[1:]
+
+    def outbound(self, outside):
+        (state,) = [state for state in self.states() if state.startswith(f"src {outside} ")]
+        return state
+
+    def check_states(self, suite, esn, outside, port):
+        """Two SAs, both as negotiated."""
+        states, (transform, _) = self.states(), SUITES[suite]
+        check(len(states) == 2, f"{len(states)} SAs in the client's kernel: {states}")
+        for state in states:
+            check(re.search(rf"\b(src|dst) {outside}\b", state), f"no SA of {outside}: {state}")
+            check("mode tunnel" in state and re.search(transform, state), f"no SA with {transform}: {state}")
+            check((port is not None) == ("encap type espinudp" in state), f"encapsulation: {state}")
+            check(port is None or f"port {port}" in state, f"encapsulation with other ports than {port}: {state}")
+            check(esn == bool(re.search(r"^\s+replay-window .* flag .*\besn\b", state, re.M)), f"ESN: {state}")
+
+    def check_calm(self):
+        """No packet since the start was dropped for anything ESP."""
+        fresh = {name: count - self.errors_before[name] for name, count in self._errors().items()}
+        check(not any(fresh.values()), f"the client's kernel dropped packets: { {name: count for name, count in fresh.items() if count} }")
+        for state in self.states():
+            stats = re.search(r"stats:\s+replay-window (\d+) replay (\d+) failed (\d+)", state)
+            check(stats and set(stats.groups()) == {"0"}, f"the client's kernel counted errors: {state}")
+
+    def _errors(self):
+        lines = self.machine.exec(["cat", "/proc/net/xfrm_stat"]).stdout.splitlines()
+        # What is not of ESP: packets which met a policy whose SAs were just being made or removed.
+        return {name: int(count) for name, count in (line.split() for line in lines) if name.startswith(("XfrmInState", "XfrmInError", "XfrmOutState"))}
+
+
+def _both_families(world):
+    for target in (network.LAN_IPV4, network.LAN_IPV6):
+        world.ping("machine", target)
+
+
+def _tunnel(world, path, suite, esn):
+    """Logs in, checks what is installed at both ends, moves bytes both ways and checks the books."""
+    profile, outside, port = PATHS[path]
+    kernel = Kernel(world)
+    world.login(profile.but(addresses=DUAL, esp=(f"{suite}-{'esn' if esn else 'noesn'}",)), role="machine")
+    kernel.check_states(suite, esn, outside, port)
+    before = world.session_of("alice")
+    wanted = f"{SUITES[suite][1]}/{'ESN' if esn else 'NO_ESN'}"
+    check(before["esp_suite"] == wanted, f"the gateway says {before['esp_suite']}, not {wanted}")
+    check((before["nat"] == "none") == (port is None), f"the gateway sees NAT: {before['nat']}")
+    _both_families(world)
+    for size in (0, 1, 15, 16, 17, 1300, 1400, 3000, 20000):
+        world.ping("machine", size=size, count=1)
+    for direction in ("down", "up"):
+        world.transfer(MEGABYTES, direction, "machine")
+    after = world.session_of("alice")
+    for counter in ("octets_in", "octets_out"):
+        check(after[counter] - before[counter] > MEGABYTES * 1_000_000, f"{counter}: {before[counter]}, then {after[counter]}")
+    kernel.check_calm()
+
+
+for path in PATHS:
+    for esn in (False, True):
+        case("kernel", f"esp_{path}{'_esn' if esn else ''}")(lambda world, p=path, e=esn: _tunnel(world, p, "aes256gcm16", e))
+for suite in SUITES:
+    if suite != "aes256gcm16":
+        case("kernel", f"esp_plain_esn_{suite.replace('-', '_')}")(lambda world, s=suite: _tunnel(world, "plain", s, True))
+
+
+def _rekeys(world, path, esp):
+    profile, outside, _ = PATHS[path]
+    kernel = Kernel(world)
+    client = world.login(profile.but(addresses=DUAL, esp=(esp,)), role="machine")
+    with world.pinging("machine"):
+        for _ in range(3):
+            check(client.rekey_child(), "the Child SA was not rekeyed", client.log())
+            time.sleep(0.3)
+        for _ in range(2):
+            check(client.rekey_ike(), "the IKE SA was not rekeyed", client.log())
+            check(client.rekey_child(), "the Child SA was not rekeyed after the IKE SA", client.log())
+    check(wait_until(lambda: len(kernel.states()) == 2, 10), f"old SAs remain: {kernel.states()}")
+    kernel.check_states("aes256gcm16", esp.endswith("-esn"), outside, PATHS[path][2])
+    _both_families(world)
+    world.transfer(2, "down", "machine")
+    kernel.check_calm()
+
+
+@case("kernel")
+def rekeys_plain_esn(world):
+    _rekeys(world, "plain", "aes256gcm16-ecp256-esn")
+
+
+@case("kernel")
+def rekeys_behind_nat(world):
+    _rekeys(world, "nat", "aes256gcm16-noesn")
