@@ -80,6 +80,10 @@ impl Client {
             }
             self.cancel(waiting);
         }
+        if matches!(work.proof, Proof::Login(_)) {
+            // One question, one answer: what an EAP conversation left under this name is not its past.
+            self.end(work.conversation);
+        }
         self.ask(now, Box::new(work));
     }
 

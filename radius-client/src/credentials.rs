@@ -8,7 +8,7 @@ use crypto::{Zeroizing, constant_time_eq};
 /// The longest password that User-Password carries (RFC 2865 section 5.2).
 const MAX_PASSWORD: usize = 128;
 
-/// Code bytes of MS-CHAP-NT-Enc-PW and MS-CHAP2-CPW (RFC 2548 sections 2.1.6 and 2.3.4).
+/// Code bytes of MS-CHAP-NT-Enc-PW and MS-CHAP2-CPW (RFC 2548 sections 2.1.9 and 2.3.4).
 const CODE_NT_ENC_PW: u8 = 6;
 const CODE_CHAP2_CPW: u8 = 7;
 

@@ -107,14 +107,12 @@ fn login_outcome(
 fn ms_chap_success(reply: &Packet<'_>) -> Result<String, String> {
     let found = reply.microsoft(microsoft::CHAP2_SUCCESS).map_err(|error| format!("Access-Accept: {error}"))?;
     let value = found.first().ok_or("Access-Accept without MS-CHAP2-Success, without which an MS-CHAPv2 client hangs up")?.value;
-    let text = value.get(1..).and_then(|text| std::str::from_utf8(text).ok());
-    let proves = |text: &&str| {
-        let digits = text.strip_prefix("S=").and_then(|rest| rest.as_bytes().get(..SUCCESS_DIGITS));
-        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    };
+    let text = value.get(1..).unwrap_or_default();
+    let digits = text.strip_prefix(b"S=").and_then(|rest| rest.get(..SUCCESS_DIGITS));
+    let proves = digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
     let wrong =
         || format!("Access-Accept with an MS-CHAP2-Success of {} bytes that is not S= and {SUCCESS_DIGITS} hex digits", value.len());
-    text.filter(proves).map(str::to_owned).ok_or_else(wrong)
+    proves.then(|| String::from_utf8_lossy(text).into_owned()).ok_or_else(wrong)
 }
 
 /// The EAP packet if it is whole and of this code.

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Rounds of one conversation: challenges, then the Accept.
 const ROUNDS: u8 = 3;
 
+/// Conversations from here on are logins by PAP; the password is the name.
+const PAP: u64 = 1 << 32;
+
 struct Network {
     random: SeededRandom,
     /// Of a thousand datagrams.
@@ -63,7 +66,11 @@ impl Nps {
 
     fn fresh(&mut self, request: &Sent) -> Vec<u8> {
         assert_eq!(request.attributes()[0].0, 80);
-        let eap = request.get(79).unwrap();
+        let Some(eap) = request.get(79) else {
+            self.accepts += 1;
+            assert_eq!(password(request, SECRET), request.get(1).unwrap(), "hidden for this request");
+            return reply(2, request, &[(25, request.get(1).unwrap())]);
+        };
         let round = match request.get(24) {
             None => 0,
             Some(state) => self.states.remove(&state).expect("State of this server, used once"),
@@ -130,7 +137,11 @@ impl World {
     fn round(&mut self, conversation: u64, round: u8) {
         self.next_ticket += 1;
         self.open.insert(self.next_ticket, conversation);
-        self.input(ask(self.next_ticket, conversation, &eap_packet(2, round, &[26])));
+        if conversation < PAP {
+            return self.input(ask(self.next_ticket, conversation, &eap_packet(2, round, &[26])));
+        }
+        let name = conversation.to_string();
+        self.input(login_as(&name, self.next_ticket, conversation, pap(name.as_bytes())));
     }
 
     fn input(&mut self, input: Input) {
@@ -151,7 +162,8 @@ impl World {
                 }
             }
             Output::Eap { ticket, outcome } => self.outcome(ticket, outcome),
-            Output::Login { .. } | Output::Accounting { .. } => unreachable!(),
+            Output::Login { ticket, outcome } => self.login_outcome(ticket, outcome),
+            Output::Accounting { .. } => unreachable!(),
         }
         self.most_sockets = self.most_sockets.max(self.sockets.len());
     }
@@ -166,6 +178,18 @@ impl World {
             }
             EapOutcome::Failed(failure) => self.failed.push(failure),
             EapOutcome::Reject { .. } => unreachable!(),
+        }
+    }
+
+    fn login_outcome(&mut self, ticket: Ticket, outcome: LoginOutcome) {
+        let conversation = self.open.remove(&ticket.0).expect("one outcome a ticket");
+        match outcome {
+            LoginOutcome::Accept { accept, .. } => {
+                assert_eq!(accept.class, [conversation.to_string().into_bytes()]);
+                assert!(self.accepted.insert(conversation));
+            }
+            LoginOutcome::Failed(failure) => self.failed.push(failure),
+            LoginOutcome::Reject { .. } => unreachable!(),
         }
     }
 
@@ -243,6 +267,25 @@ fn a_dead_first_server() {
     assert_eq!(world.servers[&address(2)].accepts, 100);
     let asked = world.client.counters()[0].1.sent;
     assert!(asked < 60, "the dead server is asked seldom once it is known: {asked}");
+}
+
+#[test]
+fn logins_by_password_among_eap_conversations() {
+    for seed in 0..4 {
+        let dead = Nps { dead: true, ..Nps::default() };
+        let mut world = world(seed, vec![dead, Nps::default()], 150, 8);
+        begin(&mut world, 150, Duration::from_millis(20));
+        for conversation in PAP..PAP + 150 {
+            let at = world.now + Duration::from_millis(33) * (conversation - PAP) as u32;
+            world.at(at, Event::Begins(conversation));
+        }
+        world.run();
+        assert!(world.open.is_empty());
+        assert_eq!(world.accepted.len() + world.failed.len(), 300);
+        assert!(world.failed.len() <= 6, "seed {seed}: {:?}", world.failed);
+        assert!(world.accepted.range(PAP..).count() > 145);
+        assert_eq!(world.client.counters()[0].1.accepted, 0, "the first server is dead");
+    }
 }
 
 #[test]

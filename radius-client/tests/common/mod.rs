@@ -59,6 +59,40 @@ pub fn ask(ticket: u64, conversation: u64, eap: &[u8]) -> Input {
     }
 }
 
+pub fn login_as(user: &str, ticket: u64, conversation: u64, credentials: Credentials) -> Input {
+    let (ticket, conversation, user_name) = (Ticket(ticket), ConversationId(conversation), user.as_bytes().to_vec());
+    Input::Login { ticket, conversation, user_name, credentials, nas: Box::new(nas()) }
+}
+
+pub fn login(ticket: u64, conversation: u64, credentials: Credentials) -> Input {
+    login_as("EXAMPLE\\alice", ticket, conversation, credentials)
+}
+
+pub fn pap(password: &[u8]) -> Credentials {
+    Credentials::Pap { password: Zeroizing::new(password.to_vec()) }
+}
+
+pub fn ms_chap(identifier: u8) -> Credentials {
+    Credentials::MsChapV2 { identifier, challenge: [0xc1; 16], response: std::array::from_fn(|index| index as u8) }
+}
+
+/// The password in User-Password, from the formulas of RFC 2865 section 5.2 read backwards; zeros at its end are padding.
+pub fn password(request: &Sent, secret: &[u8]) -> Vec<u8> {
+    let hidden = request.get(2).unwrap();
+    assert!((16..=128).contains(&hidden.len()) && hidden.len() % 16 == 0);
+    let mut before = request.authenticator().to_vec();
+    let mut plain = Vec::new();
+    for block in hidden.chunks(16) {
+        let pad = md5(&[secret, &before]);
+        plain.extend(block.iter().zip(pad).map(|(c, b)| c ^ b));
+        before = block.to_vec();
+    }
+    while plain.last() == Some(&0) {
+        plain.pop();
+    }
+    plain
+}
+
 pub fn drain(client: &mut Client) -> Vec<Output> {
     std::iter::from_fn(|| client.poll_output()).collect()
 }
@@ -119,6 +153,14 @@ pub fn only_sent(outputs: &[Output]) -> Sent {
 pub fn outcomes(outputs: Vec<Output>) -> Vec<(u64, EapOutcome)> {
     let pick = |output| match output {
         Output::Eap { ticket, outcome } => Some((ticket.0, outcome)),
+        _ => None,
+    };
+    outputs.into_iter().filter_map(pick).collect()
+}
+
+pub fn login_outcomes(outputs: Vec<Output>) -> Vec<(u64, LoginOutcome)> {
+    let pick = |output| match output {
+        Output::Login { ticket, outcome } => Some((ticket.0, outcome)),
         _ => None,
     };
     outputs.into_iter().filter_map(pick).collect()
