@@ -62,7 +62,8 @@ impl std::fmt::Debug for InnerKeys {
 
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// One whole SSTP packet from the client, header included: control packets, and data packets that carry PPP control protocols.
+    /// One whole SSTP packet from the client, header included: control packets, and data packets that carry PPP control protocols. Also
+    /// what [`crate::frame::next`] calls [`crate::frame::Undelimitable`], so that the call ends as the specification has it.
     Packet(&'a [u8]),
     /// A PPP frame to send.
     Ppp(&'a [u8]),
@@ -72,7 +73,9 @@ pub enum Input<'a> {
     Heard(Instant),
     /// End the call: CALL_DISCONNECT, or CALL_ABORT where the call is not that far.
     Close,
-    /// [`Call::poll_timeout`] has passed.
+    /// The client has closed its TCP connection, or it broke.
+    Closed,
+    /// [`crate::Call::poll_timeout`] has passed (calling it early is harmless).
     Timeout,
 }
 
@@ -118,4 +121,21 @@ pub enum EndedBy {
     NegotiationTimeout,
     /// No answer to CALL_ECHO_REQUEST.
     Silence,
+}
+
+/// Why [`crate::Call::poll_timeout`] wants to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeoutReason {
+    /// CALL_CONNECT_REQUEST or CALL_CONNECTED is due.
+    Negotiation,
+    /// Nothing was heard for a while: ECHO_REQUEST goes out.
+    Hello,
+    /// The answer to ECHO_REQUEST is due.
+    EchoAnswer,
+    /// The client's CALL_ABORT in answer to ours is due.
+    AbortAnswer,
+    /// CALL_DISCONNECT_ACK is due.
+    DisconnectAnswer,
+    /// What was sent last needs time to arrive before the connection is closed.
+    Linger,
 }
