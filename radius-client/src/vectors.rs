@@ -1,5 +1,7 @@
 //! Published vectors: RFC 2865 section 7 and RFC 5997 section 6.
-use crate::codec::{Malformed, Packet};
+use crate::api::Credentials;
+use crate::codec::{Builder, Malformed, Packet};
+use crypto::Zeroizing;
 
 const SECRET: &[u8] = b"xyzzy5461";
 
@@ -60,6 +62,36 @@ fn message_authenticator() {
     let response = hex("02da0014 ef0d552a4bf2d693ec2b6fe8b5411d66");
     let response = Packet::parse(&response).unwrap();
     assert_eq!(response.response_authenticator(request.authenticator(), SECRET), *response.authenticator());
+}
+
+/// What a login puts behind the Message-Authenticator of a request with this authenticator.
+fn put(credentials: &Credentials, authenticator: &[u8; 16]) -> Vec<u8> {
+    let mut packet = Builder::access_request(0, authenticator);
+    credentials.put(&mut packet, authenticator, SECRET).unwrap();
+    packet.sign(SECRET).unwrap()[38..].to_vec()
+}
+
+/// RFC 2865 sections 7.1 and 7.3.
+#[test]
+fn hidden_passwords() {
+    for (authenticator, password, hidden) in [
+        ("0f403f9473978057bd83d5cb98f4227a", "arctangent", "02120dbe708d93d413ce3196e43f782a0aee"),
+        ("f3a47a1f6a6d76710b947ab93041a039", "challenge", "021233657573778289b570885e15084825c5"),
+    ] {
+        let credentials = Credentials::Pap { password: Zeroizing::new(password.into()) };
+        assert_eq!(put(&credentials, &hex(authenticator).try_into().unwrap()), hex(hidden));
+    }
+}
+
+/// RFC 2865 section 7.2, whose challenge is the Request Authenticator.
+#[test]
+fn chap_password() {
+    let challenge = hex("2aee86f08d0d55969ca5978e0d3367a2");
+    let response = crypto::hash::md5(&[&[0x16], b"arctangent", &challenge]);
+    let written = put(&Credentials::Chap { identifier: 0x16, challenge: challenge.clone(), response }, &[0; 16]);
+    let (password, rest) = written.split_at(19);
+    assert_eq!(password, hex("031316e97557c316185895f293ff6344077275"));
+    assert_eq!(rest, [&[60, 18][..], &challenge].concat());
 }
 
 #[test]

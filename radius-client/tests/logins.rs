@@ -358,13 +358,16 @@ proptest! {
         proof in 0..3usize,
         attributes in prop::collection::vec((prop::sample::select(vec![6u8, 7, 8, 18, 24, 25, 27, 79]), prop::collection::vec(any::<u8>(), 0..60)), 0..4),
         vendor in prop::collection::vec((prop::sample::select(vec![2u8, 16, 17, 26, 28, 30]), prop::collection::vec(any::<u8>(), 0..60)), 0..4),
+        proven: bool,
     ) {
         let credentials = [pap(b"p"), ms_chap(1), Credentials::Chap { identifier: 1, challenge: vec![1], response: [0; 16] }][proof].clone();
-        let all: Vec<_> = attributes.into_iter().chain(vendor.iter().map(|(number, value)| microsoft(*number, value))).collect();
+        let proof_of_server = proven.then(|| microsoft(26, format!("\u{1}{SUCCESS}").as_bytes()));
+        let vendor = vendor.iter().map(|(number, value)| microsoft(*number, value));
+        let all: Vec<_> = proof_of_server.into_iter().chain(attributes).chain(vendor).collect();
         match answered(credentials, code, &all) {
             LoginOutcome::Accept { ms_chap_success, .. } => {
                 prop_assert_eq!(code, 2);
-                prop_assert_eq!(ms_chap_success.is_some_and(|text| text.starts_with("S=")), proof == 1);
+                prop_assert_eq!(ms_chap_success.as_deref(), (proof == 1).then_some(SUCCESS));
             }
             LoginOutcome::Reject { .. } => prop_assert_ne!(code, 2),
             LoginOutcome::Failed(failure) => {

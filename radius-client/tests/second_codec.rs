@@ -34,6 +34,17 @@ fn it_reads_our_access_request() {
 }
 
 #[test]
+fn it_finds_our_passwords() {
+    for password in ["p", "sixteen bytes ok", "a password of more than two blocks", &"x".repeat(128)] {
+        let mut client = client(vec![server("nps1", 1)]);
+        client.handle(start(), login(1, 1, pap(password.as_bytes())));
+        let request = only_sent(&drain(&mut client));
+        let packet = Packet::decode(&request.bytes, SECRET).unwrap();
+        assert_eq!(rfc2865::lookup_user_password(&packet).unwrap().unwrap(), password.as_bytes());
+    }
+}
+
+#[test]
 fn it_reads_our_accounting_request_and_we_its_response() {
     let record = AccountingRecord {
         status: AccountingStatus::Stop,

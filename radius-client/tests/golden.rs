@@ -1,0 +1,98 @@
+//! Whole Access-Requests, byte by byte: network policies of NPS match on what stands in them.
+#![allow(clippy::unwrap_used)]
+mod common;
+use common::*;
+use radius_client::*;
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<_> = text.lines().flat_map(|line| line.split('#').next().unwrap().bytes()).filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+fn dump(bytes: &[u8]) -> String {
+    let line = |(number, value): &(u8, Vec<u8>)| {
+        let value: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{number:02x}{:02x} {value}\n", value.len() / 2 + 2)
+    };
+    attributes(bytes).iter().map(line).collect()
+}
+
+fn leaves(input: Input, expected: &str) {
+    let mut client = client(vec![server("nps1", 1)]);
+    client.handle(start(), input);
+    let request = only_sent(&drain(&mut client));
+    let expected = hex(expected);
+    assert_eq!(dump(&request.bytes), dump(&expected));
+    assert_eq!(request.bytes, expected);
+}
+
+#[test]
+fn ikev2_with_eap() {
+    leaves(ask(1, 1, &eap_packet(2, 1, b"\x01EXAMPLE\\alice")), r"
+            010000f8d70d3259e4e1cb631c663cf4d73c4c04 # Access-Request, Identifier 0, Length, Request Authenticator
+            5012a0784c9358986faf91782112dbba3549 # Message-Authenticator
+            010f4558414d504c455c616c696365 # User-Name EXAMPLE\alice
+            0406c6336401 # NAS-IP-Address 198.51.100.1
+            0c0600000540 # Framed-MTU 1344
+            201276706e2e6578616d706c652e74657374 # NAS-Identifier
+            05060000002a # NAS-Port 42
+            3d0600000005 # NAS-Port-Type Virtual
+            060600000002 # Service-Type Framed
+            070600000001 # Framed-Protocol PPP
+            1e0e3139382e35312e3130302e31 # Called-Station-Id 198.51.100.1
+            1f0d3230332e302e3131332e39 # Calling-Station-Id 203.0.113.9
+            2c0d30306330666665652d3137 # Acct-Session-Id 00c0ffee-17
+            400600000009 # Tunnel-Type ESP
+            410600000001 # Tunnel-Medium-Type IPv4
+            420d3230332e302e3131332e39 # Tunnel-Client-Endpoint
+            430e3139382e35312e3130302e31 # Tunnel-Server-Endpoint
+            1a0c00000137090600000137 # MS-RAS-Vendor 311
+            1a1200000137120c4d5352415356352e3230 # MS-RAS-Version MSRASV5.20
+            1a0c000001372f0600000002 # MS-Network-Access-Server-Type 2
+            4f1402010012014558414d504c455c616c696365 # EAP-Message
+        ");
+}
+
+#[test]
+fn sstp_with_ms_chap_v2() {
+    let nas = NasContext {
+        tunnel_type: TUNNEL_TYPE_SSTP,
+        ras_client_name: Some("MSRAS-0-DESKTOP".into()),
+        ras_client_version: Some("MSRASV5.20".into()),
+        ras_correlation_id: Some("{5DC53D72-9815-4E97-AC91-339BAFEA6C48}".into()),
+        ..nas()
+    };
+    let input = Input::Login {
+        ticket: Ticket(1),
+        conversation: ConversationId(1),
+        user_name: b"EXAMPLE\\alice".to_vec(),
+        credentials: ms_chap(4),
+        nas: Box::new(nas),
+    };
+    leaves(input, r"
+            01000188d70d3259e4e1cb631c663cf4d73c4c04 # Access-Request, Identifier 0, Length, Request Authenticator
+            5012e24a0a6965c513238243d508bffc3ced # Message-Authenticator
+            010f4558414d504c455c616c696365 # User-Name EXAMPLE\alice
+            0406c6336401 # NAS-IP-Address 198.51.100.1
+            201276706e2e6578616d706c652e74657374 # NAS-Identifier
+            05060000002a # NAS-Port 42
+            3d0600000005 # NAS-Port-Type Virtual
+            060600000002 # Service-Type Framed
+            070600000001 # Framed-Protocol PPP
+            1e0e3139382e35312e3130302e31 # Called-Station-Id 198.51.100.1
+            1f0d3230332e302e3131332e39 # Calling-Station-Id 203.0.113.9
+            2c0d30306330666665652d3137 # Acct-Session-Id 00c0ffee-17
+            400600013701 # Tunnel-Type SSTP
+            410600000001 # Tunnel-Medium-Type IPv4
+            420d3230332e302e3131332e39 # Tunnel-Client-Endpoint
+            430e3139382e35312e3130302e31 # Tunnel-Server-Endpoint
+            1a0c00000137090600000137 # MS-RAS-Vendor 311
+            1a1200000137120c4d5352415356352e3230 # MS-RAS-Version MSRASV5.20
+            1a0c000001372f0600000002 # MS-Network-Access-Server-Type 2
+            1a180000013722124d535241532d302d4445534b544f5000 # MS-RAS-Client-Name, with its zero byte
+            1a1200000137230c4d5352415356352e3230 # MS-RAS-Client-Version MSRASV5.20
+            1a2e0000013738287b35444335334437322d393831352d344539372d414339312d3333394241464541364334387d # MS-RAS-Correlation-ID {5DC53D72-..}
+            1a18000001370b12c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1 # MS-CHAP-Challenge
+            1a3a0000013719340430000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f # MS-CHAP2-Response
+        ");
+}
