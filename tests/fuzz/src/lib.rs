@@ -2,11 +2,13 @@
 //! searches for bytes that do; `corpus/` keeps what it found worth keeping, and the test of this crate replays it on a stable toolchain.
 #![forbid(unsafe_code)]
 
+mod autoconf_packet;
 mod ike_machine;
 mod ike_message;
 mod ike_protected;
 mod radius;
 
+pub use autoconf_packet::autoconf_packet;
 pub use ike_machine::ike_machine;
 pub use ike_message::ike_message;
 pub use ike_protected::ike_protected;
@@ -16,7 +18,8 @@ pub use radius::radius_packet;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; a target's corpus is the folder of its name.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
+    ("autoconf_packet", autoconf_packet),
     ("certificate", certificate),
     ("eap_packet", eap_packet),
     ("ike_machine", ike_machine),
