@@ -2,6 +2,7 @@
 //!
 //! Needs root, `freeradius`, `ip` and `unshare`; without them each test says `SKIPPED` and why, and fails if `EVERGATE_REQUIRE_PEERS` is set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+mod logins;
 mod server;
 mod shell;
 

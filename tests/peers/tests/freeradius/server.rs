@@ -114,6 +114,14 @@ impl FreeRadius {
 const USERS: &str = r#"alice	Cleartext-Password := "password"
 	Service-Type = Framed-User, Framed-Protocol = PPP, Class = 0x4e505300ff616c, Class += 0x02, Session-Timeout = 28800,
 	Acct-Interim-Interval = 600, MS-Primary-DNS-Server = 10.99.10.53, Filter-Id = "staff", Framed-IP-Address = 10.98.200.7
+
+bob	Cleartext-Password := "a password of more than sixteen bytes"
+	Service-Type = Framed-User, MS-Primary-NBNS-Server = 10.99.10.42, MS-Secondary-NBNS-Server = 10.99.10.43
+
+carol	Cleartext-Password := "old", SMB-Account-CTRL-TEXT := "[Ue]"
+
+dave	Cleartext-Password := "password", Auth-Type := Reject
+	Reply-Message = "ask the service desk"
 "#;
 
 fn configuration(path: &Path) -> String {
