@@ -547,6 +547,10 @@ pub enum TimeoutReason {
     Liveness,
     RekeyedDelete,
     CookieSecret,
+    /// An SA is old enough to be rekeyed.
+    Rekey,
+    /// The client did not authenticate anew in time.
+    Lifetime,
 }
 
 pub use crate::endpoint::Endpoint;

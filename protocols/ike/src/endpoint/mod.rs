@@ -92,6 +92,11 @@ impl Endpoint {
         (self.half_open(), self.established)
     }
 
+    /// The name of the state that a session is in, for tests and logs; `None` when there is no such session any more.
+    pub fn state(&self, session: SessionId) -> Option<&'static str> {
+        self.sessions.get(&session).map(Session::state_name)
+    }
+
     fn half_open(&self) -> usize {
         self.sessions.len() - self.established - self.shared.draining
     }

@@ -14,12 +14,29 @@ pub(super) struct Child {
     pub spi_in: u32,
     pub spi_out: u32,
     pub suite: EspSuite,
-    /// Group of the key exchange that made it, for the next rekey.
-    pub group: Option<Group>,
+    /// Of the key exchange that made it, for the next rekey.
+    pub pfs: Pfs,
     /// As first negotiated; a rekey keeps them.
     pub local: Vec<TrafficSelector>,
     pub remote: Vec<TrafficSelector>,
     pub phase: ChildPhase,
+    /// When we rekey it, unless the peer does before.
+    pub rekey_at: Option<Instant>,
+}
+
+/// What is known of the peer's wish for a key exchange in rekeys of a Child SA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pfs {
+    /// IKE_AUTH made it, where nobody says.
+    Undecided,
+    Without,
+    With(Group),
+}
+
+impl From<Option<Group>> for Pfs {
+    fn from(group: Option<Group>) -> Self {
+        group.map_or(Self::Without, Self::With)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +44,8 @@ pub(super) enum ChildPhase {
     Live,
     /// The peer rekeyed it; the new one (inbound SPI) sends as soon as the peer deletes this one.
     Replaced(u32),
+    /// The peer made it at the same time as we the one that stays; it has to delete it.
+    Redundant,
     /// Our DELETE is on its way.
     Deleting,
     /// Both sides deleted it; packets still on their way are taken until then.

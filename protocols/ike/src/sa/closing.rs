@@ -57,7 +57,10 @@ impl Step for Closing {
                     cx.transmit_all(core.path, &datagrams);
                     self.into()
                 }
-                Err(_) => self.finish(core, cx),
+                Err(_) => {
+                    self.sa.abandon();
+                    self.finish(core, cx)
+                }
             },
             _ => self.into(),
         }

@@ -1,7 +1,8 @@
 //! CREATE_CHILD_SA from the peer (RFC 7296 sections 1.3, 2.8, 2.25).
 use super::child::{Child, ChildPhase, Narrowed, directions, install};
+use super::collision::{Rival, lowest};
 use super::established::Established;
-use super::rekey::{self, Own};
+use super::rekey;
 use super::{Core, IkeSa};
 use crate::api::{Answer, AskId, Event, Question, TrafficSelector};
 use crate::endpoint::Shared;
@@ -64,7 +65,7 @@ fn begin(state: &mut Established, core: &mut Core, cx: &mut Shared, payloads: &P
     let missing = |what: &str| Refusal::because(notify::INVALID_SYNTAX, format!("CREATE_CHILD_SA request without {what}"));
     let sa = payloads.sa().ok_or_else(|| missing("SA"))?;
     let nonce_i = payloads.nonce().ok_or_else(|| missing("nonce"))?.to_vec();
-    if state.is_closing() || state.own.rekeys_ike() || state.children.len() >= MAX_CHILDREN {
+    if state.is_closing() || state.has_rival_sa() || state.children.len() >= MAX_CHILDREN {
         return Err(Refusal::quiet(notify::TEMPORARY_FAILURE));
     }
     if sa.proposals.first().is_some_and(|proposal| proposal.protocol == protocol::IKE) {
@@ -110,6 +111,9 @@ fn begin_child(
     sa: &SaPayload,
     nonce_i: Vec<u8>,
 ) -> Result<(), Refusal> {
+    if state.own.rekeys_ike() {
+        return Err(Refusal::quiet(notify::TEMPORARY_FAILURE));
+    }
     let (remote, local) = offered_selectors(payloads)?;
     let rekeys = rekeyed_child(state, payloads)?;
     let narrowed = match rekeys.and_then(|spi_in| state.children.get(&spi_in)) {
@@ -170,10 +174,10 @@ fn rekeyed_child(state: &Established, payloads: &Payloads) -> Result<Option<u32>
         return Err(if state.own.changes_children() { Refusal::quiet(notify::TEMPORARY_FAILURE) } else { not_found() });
     };
     match child.phase {
-        ChildPhase::Live if state.own.touches(child.spi_in) => Err(Refusal::quiet(notify::TEMPORARY_FAILURE)),
+        // Also when we rekey it ourselves: which of the two new ones stays is decided when both are there.
         ChildPhase::Live => Ok(Some(child.spi_in)),
         ChildPhase::Deleting => Err(Refusal::quiet(notify::TEMPORARY_FAILURE)),
-        ChildPhase::Replaced(_) | ChildPhase::Ending(_) => Err(not_found()),
+        ChildPhase::Replaced(_) | ChildPhase::Redundant | ChildPhase::Ending(_) => Err(not_found()),
     }
 }
 
@@ -215,23 +219,26 @@ fn finish_child(
     let secret = secret.as_ref().map(|secret| secret.as_slice());
     let keys = directions(state.sa.keys.child(chosen.suite.protection, secret, &nonce_i, &nonce_r), false);
     let spi_in = cx.take_esp_spi();
-    let phase = ChildPhase::Live;
-    let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, group: chosen.group, local, remote, phase };
+    let (phase, pfs) = (ChildPhase::Live, chosen.group.into());
+    let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, pfs, local, remote, phase, rekey_at: None };
     install(core, cx, &child, keys, &state.scope.inner, rekeys, rekeys.is_none());
-    let mut payloads = vec![Payload::Sa(chosen.reply(spi_in)), Payload::Nonce(nonce_r)];
+    let mut payloads = vec![Payload::Sa(chosen.reply(spi_in)), Payload::Nonce(nonce_r.clone())];
     if let (Some(public), Some(group)) = (public, chosen.group) {
         payloads.push(Payload::KeyExchange(KeyExchange { group: group.id(), public }));
     }
     payloads.extend([Payload::TsInitiator(child.remote.clone()), Payload::TsResponder(child.local.clone())]);
     core.respond(cx, &mut state.sa, &payloads);
     state.children.insert(spi_in, child);
-    match rekeys.and_then(|spi_in| state.children.get_mut(&spi_in)) {
-        Some(old) => {
-            old.phase = ChildPhase::Replaced(spi_in);
-            core.event(cx, Event::Rekeyed { ike: false });
-        }
-        None => core.note(cx, "a new Child SA is up"),
+    state.start_child_age(core, cx, spi_in);
+    let Some(old) = rekeys.and_then(|spi_in| state.children.get_mut(&spi_in)) else {
+        return core.note(cx, "a new Child SA is up");
+    };
+    let replaced = old.spi_in;
+    old.phase = ChildPhase::Replaced(spi_in);
+    if state.own.touches(replaced) {
+        state.rival = Some(Rival::Child { replaced, made: spi_in, lowest: lowest(&nonce_i, &nonce_r).to_vec() });
     }
+    core.event(cx, Event::Rekeyed { ike: false });
 }
 
 /// The peer's half of a rekey of the IKE SA, and the key exchange.
@@ -247,16 +254,18 @@ fn finish_ike(state: &mut Established, core: &mut Core, cx: &mut Shared, chosen:
     let seed = Seed { shared_secret: &half.secret, nonce_i: &half.nonce_i, nonce_r: &nonce_r, spi_i: half.spi_i, spi_r };
     let keys = state.sa.keys.rekey(chosen.suite, seed);
     let sa = IkeSa::new(keys, half.spi_i, spi_r, false, state.sa.fragments(), 0);
+    let nonce = nonce_r.clone();
     let payloads = [
         Payload::Sa(chosen.reply(Some(spi_r))),
         Payload::Nonce(nonce_r),
         Payload::KeyExchange(KeyExchange { group: chosen.suite.group.id(), public: half.public }),
     ];
     core.respond(cx, &mut state.sa, &payloads);
-    state.replace_sa(core, cx, sa);
-    // What we had asked on the old one is of no interest any more; a child's rekey that was not yet asked for goes on.
-    if !matches!(state.own, Own::KeyPair { plan: rekey::Plan::Child(_), .. }) {
-        state.own = Own::Idle;
+    if state.own.rekeys_ike() {
+        state.rival = Some(Rival::Sa { sa: Box::new(sa), lowest: lowest(&half.nonce_i, &nonce).to_vec() });
+        return;
     }
+    state.replace_sa(core, cx, sa);
+    rekey::drop_ike(state);
     core.event(cx, Event::Rekeyed { ike: true });
 }

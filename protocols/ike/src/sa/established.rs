@@ -1,17 +1,18 @@
 //! The session is up: liveness, DELETE, rekeys (RFC 7296 sections 1.3, 1.4, 2.4, 2.8).
 use super::child::{Child, ChildPhase, Scope, remove};
 use super::closing::Closing;
+use super::collision::Rival;
 use super::create_child::PeerExchange;
 use super::rekey::Own;
 use super::{Core, IkeSa, Phase, Request, Signal, State, Step, create_child, informational, parse_notify, rekey};
-use crate::api::{CloseReason, Command, Event, Fault, Output, Stage, TimeoutReason};
+use crate::api::{CloseReason, Command, Event, Fault, Stage, TimeoutReason};
 use crate::endpoint::Shared;
 use crate::wire::{Delete, Exchange, Notify, Payload, Payloads, Spi, notify};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long a replaced IKE SA waits for the peer's DELETE: longer than anyone retransmits the rekey request that replaced it.
-const OLD_SA: Duration = Duration::from_secs(300);
+pub(super) const OLD_SA: Duration = Duration::from_secs(300);
 
 /// A peer that rekeys and never deletes holds no more than these.
 const MAX_OLD: usize = 4;
@@ -32,8 +33,23 @@ pub(crate) struct Established {
     pub(super) later: Vec<(Instant, Todo)>,
     /// The peer's CREATE_CHILD_SA whose key exchange is being computed.
     pub(super) peer_exchange: Option<PeerExchange>,
+    /// The peer made the current IKE SA by its rekey, and may not know yet that it succeeded: until it shows that it does, or until then, we
+    /// ask nothing on it.
+    pub(super) unconfirmed: Option<Instant>,
+    /// What a rekey of the peer's made while ours was on its way.
+    pub(super) rival: Option<Rival>,
+    /// When we rekey the IKE SA, unless the peer does before.
+    pub(super) rekey_at: Option<Instant>,
+    /// When the session ends for want of a new authentication.
+    pub(super) expires_at: Option<Instant>,
     closing: Option<CloseReason>,
 }
+
+/// How long a peer may take to learn that its rekey of the IKE SA succeeded: as long as it repeats the request.
+const UNCONFIRMED: Duration = Duration::from_secs(180);
+
+/// What the answer to AUTH_LIFETIME may take longer than the time it names.
+const LIFETIME_GRACE: Duration = Duration::from_secs(60);
 
 /// An IKE SA that was replaced.
 #[derive(Debug)]
@@ -53,9 +69,10 @@ pub(super) enum Todo {
 }
 
 impl Established {
-    pub(super) fn begin(core: &mut Core, cx: &mut Shared, sa: IkeSa, child: Child, scope: Scope) -> State {
+    pub(super) fn begin(core: &mut Core, cx: &mut Shared, sa: IkeSa, child: Child, scope: Scope, lifetime: Option<Duration>) -> State {
         core.event(cx, Event::Reached(Stage::Up));
-        Self {
+        let first = child.spi_in;
+        let mut state = Self {
             sa,
             old: Vec::new(),
             children: BTreeMap::from([(child.spi_in, child)]),
@@ -64,9 +81,15 @@ impl Established {
             todo: VecDeque::new(),
             later: Vec::new(),
             peer_exchange: None,
+            unconfirmed: None,
+            rival: None,
+            rekey_at: None,
+            expires_at: lifetime.and_then(|lifetime| cx.now.checked_add(lifetime + LIFETIME_GRACE)),
             closing: None,
-        }
-        .into()
+        };
+        state.start_ike_age(core, cx);
+        state.start_child_age(core, cx, first);
+        state.into()
     }
 
     /// The child that carries the traffic.
@@ -78,14 +101,35 @@ impl Established {
         self.closing.is_some()
     }
 
+    /// Nothing of ours is on its way or being made. A key exchange of the peer's may be about to replace the IKE SA: what were asked now would be
+    /// lost with the old one.
+    pub(super) fn may_ask(&self) -> bool {
+        let idle = matches!(self.own, Own::Idle) && self.peer_exchange.is_none() && !self.sa.is_waiting();
+        idle && self.unconfirmed.is_none() && !self.is_closing()
+    }
+
     /// A new IKE SA takes over; the old one is kept until it is deleted.
     pub(super) fn replace_sa(&mut self, core: &mut Core, cx: &mut Shared, sa: IkeSa) {
         let mut old = std::mem::replace(&mut self.sa, sa);
         old.abandon();
+        self.keep_old(core, cx, old, OLD_SA);
+        self.unconfirmed = (!self.sa.initiator).then(|| cx.now + UNCONFIRMED);
+        self.start_ike_age(core, cx);
+    }
+
+    /// An IKE SA that nothing happens on any more but its end.
+    pub(super) fn keep_old(&mut self, core: &mut Core, cx: &mut Shared, sa: IkeSa, time: Duration) {
         if self.old.len() >= MAX_OLD {
             core.release_spi(cx, self.old.remove(0).sa.own_spi());
         }
-        self.old.push(OldSa { sa: old, until: cx.now + OLD_SA });
+        self.old.push(OldSa { sa, until: cx.now + time });
+    }
+
+    /// Deletes a replaced IKE SA of ours.
+    pub(super) fn delete_old(&mut self, core: &Core, cx: &mut Shared, own: Spi) {
+        if let Some(old) = self.old.iter_mut().find(|old| old.sa.own_spi() == own) {
+            core.request(cx, &mut old.sa, Exchange::Informational, &[Payload::Delete(Delete::Ike)]);
+        }
     }
 
     /// The session ends: no packet passes any more.
@@ -96,6 +140,17 @@ impl Established {
     }
 
     fn request(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, request: Request) -> State {
+        if self.rival_sa(request.spi).is_some() {
+            if deletes_ike(&request) {
+                return self.rival_deleted(core, cx, &request);
+            }
+            // The peer uses it: it knows nothing of our half of the collision, or has lost it.
+            rekey::forget(&mut self, core, cx);
+            self.adopt_rival_sa(core, cx);
+        }
+        if request.spi == self.sa.own_spi() || deletes_ike(&request) {
+            self.unconfirmed = None;
+        }
         if request.spi != self.sa.own_spi() {
             self.request_on_old(core, cx, &request);
             return self.into();
@@ -116,9 +171,26 @@ impl Established {
         self.into()
     }
 
+    /// The peer deletes its own half of a collision.
+    fn rival_deleted(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, request: &Request) -> State {
+        if let Some(sa) = self.rival_sa(request.spi) {
+            core.respond(cx, sa, &[]);
+        }
+        self.drop_rival_sa(core, cx);
+        self.into()
+    }
+
     fn informational(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> State {
         informational::note_errors(core, cx, payloads);
         if payloads.deletes().any(|delete| *delete == Delete::Ike) {
+            if self.has_rival_sa() {
+                // Only the old one: the peer did not notice that we rekey too, or its half has won (section 2.8.2).
+                core.respond(cx, &mut self.sa, &[]);
+                rekey::forget(&mut self, core, cx);
+                self.adopt_rival_sa(core, cx);
+                self.unconfirmed = None;
+                return self.into();
+            }
             self.remove_children(core, cx);
             core.respond(cx, &mut self.sa, &[]);
             core.end(cx, self.closing.unwrap_or(CloseReason::PeerDeleted), None);
@@ -148,7 +220,7 @@ impl Established {
         let refused = [Payload::Notify(Notify::new(notify::TEMPORARY_FAILURE, []))];
         let answer: &[Payload] = if request.exchange == Exchange::Informational { &[] } else { &refused };
         core.respond(cx, &mut old.sa, answer);
-        if request.payloads.as_ref().is_ok_and(|payloads| payloads.deletes().any(|delete| *delete == Delete::Ike)) {
+        if deletes_ike(request) {
             old.until = cx.now + super::closing::DRAIN;
         }
     }
@@ -191,7 +263,7 @@ impl Established {
             core.end(cx, reason, None);
             return State::Gone;
         }
-        if self.sa.is_waiting() {
+        if self.sa.is_waiting() || self.own.rekeys_ike() {
             self.closing.get_or_insert(reason);
             return self.into();
         }
@@ -205,7 +277,11 @@ impl Established {
     }
 
     fn timeout(mut self: Box<Self>, core: &mut Core, cx: &mut Shared) -> State {
-        match self.sa.retransmit(cx.now) {
+        if self.expires_at.take_if(|at| *at <= cx.now).is_some() {
+            core.note(cx, "the client did not authenticate anew within AUTH_LIFETIME");
+            return self.close(core, cx, CloseReason::SessionTimeout);
+        }
+        match self.sa.retransmit_heard(cx.now, core.heard) {
             Ok(datagrams) => cx.transmit_all(core.path, &datagrams),
             Err(_) => return self.lost(core, cx),
         }
@@ -213,6 +289,8 @@ impl Established {
         self.expire_children(core, cx);
         let due: Vec<_> = self.later.extract_if(.., |(at, _)| *at <= cx.now).collect();
         due.into_iter().for_each(|(_, todo)| self.plan(todo));
+        self.plan_by_age(cx);
+        self.unconfirmed.take_if(|at| *at <= cx.now);
         if self.liveness_due(core).is_some_and(|at| at <= cx.now) {
             self.plan(Todo::Liveness);
         }
@@ -246,7 +324,7 @@ impl Established {
     /// When silence calls for a sign of life; not while a request of ours waits, which is one.
     fn liveness_due(&self, core: &Core) -> Option<Instant> {
         let interval = core.timers().liveness_interval;
-        (!interval.is_zero() && !self.sa.is_waiting()).then(|| core.heard + interval)
+        (!interval.is_zero() && !self.sa.is_waiting() && self.unconfirmed.is_none()).then(|| core.heard + interval)
     }
 
     /// The peer deleted `spi_in`: its successor sends now, its own last packets are still taken.
@@ -262,10 +340,10 @@ impl Established {
             ChildPhase::Replaced(successor) => {
                 let sends = |child: &Child| matches!(child.phase, ChildPhase::Live | ChildPhase::Replaced(_));
                 if self.children.get(&successor).is_some_and(sends) {
-                    cx.out.push_back(Output::UseOutbound { session: core.id, spi_in: successor });
+                    Self::use_outbound(core, cx, successor);
                 }
             }
-            ChildPhase::Deleting | ChildPhase::Ending(_) => {}
+            ChildPhase::Redundant | ChildPhase::Deleting | ChildPhase::Ending(_) => {}
         }
     }
 }
@@ -274,8 +352,8 @@ impl Step for Established {
     fn handle(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
         let next = match signal {
             Signal::Request(request) => self.request(core, cx, request),
-            // The end is near: nothing that was begun is finished any more.
-            Signal::Response(..) | Signal::Answer(..) if self.is_closing() => self.into(),
+            // The end is near: nothing that was begun is finished any more, but a new IKE SA, which the peer may have already.
+            Signal::Response(..) | Signal::Answer(..) if self.is_closing() && !self.own.rekeys_ike() => self.into(),
             Signal::Response(spi, payloads) if spi == self.sa.own_spi() => {
                 rekey::response(&mut self, core, cx, payloads);
                 self.into()
@@ -301,17 +379,20 @@ impl Step for Established {
         };
         match next {
             State::Established(mut state) => {
-                if let Some(reason) = state.closing.filter(|_| !state.sa.is_waiting()) {
-                    return Closing::begin(core, cx, state.sa, reason);
-                }
                 rekey::next(&mut state, core, cx);
-                state.into()
+                match state.closing.filter(|_| !state.sa.is_waiting() && !state.own.rekeys_ike()) {
+                    Some(reason) => Closing::begin(core, cx, state.sa, reason),
+                    None => state.into(),
+                }
             }
             other => other,
         }
     }
 
     fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
+        if matches!(&self.rival, Some(Rival::Sa { sa, .. }) if sa.own_spi() == own) {
+            return self.rival_sa(own);
+        }
         std::iter::once(&mut self.sa).chain(self.old.iter_mut().map(|old| &mut old.sa)).find(|sa| sa.own_spi() == own)
     }
 
@@ -333,6 +414,12 @@ impl Step for Established {
             ChildPhase::Ending(at) => Some((at, TimeoutReason::RekeyedDelete)),
             _ => None,
         }));
+        deadlines.extend(self.ages().map(Some));
+        deadlines.push(self.unconfirmed.map(|at| (at, TimeoutReason::Retransmit)));
         deadlines.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
+}
+
+fn deletes_ike(request: &Request) -> bool {
+    request.payloads.as_ref().is_ok_and(|payloads| payloads.deletes().any(|delete| *delete == Delete::Ike))
 }

@@ -1,6 +1,6 @@
 //! The last IKE_AUTH response: addresses, traffic selectors, the first Child SA.
 use super::auth::{Login, Offer};
-use super::child::{Child, ChildPhase, Scope, directions, install};
+use super::child::{Child, ChildPhase, Pfs, Scope, directions, install};
 use super::established::Established;
 use super::{Core, State};
 use crate::api::{AddressRequest, CloseReason, Event, Fault, Grant, Stage, TrafficSelector};
@@ -52,7 +52,7 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
     core.init_response = Vec::new();
     core.stage = Stage::Up;
     core.event(cx, Event::Established { user: grant.user, inner: granted.scope.inner.clone() });
-    Established::begin(core, cx, sa, child, granted.scope)
+    Established::begin(core, cx, sa, child, granted.scope, grant.auth_lifetime)
 }
 
 /// Everything the response will say.
@@ -92,10 +92,11 @@ impl Granted {
             spi_in: cx.take_esp_spi(),
             spi_out: self.esp.spi,
             suite: self.esp.suite,
-            group: None,
+            pfs: Pfs::Undecided,
             local: self.local.clone(),
             remote: self.remote.clone(),
             phase: ChildPhase::Live,
+            rekey_at: None,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The initiator's half of IKE_AUTH, with a certificate or EAP.
-use super::child::{Child, ChildPhase, Scope, directions, install};
+use super::child::{Child, ChildPhase, Pfs, Scope, directions, install};
 use super::credential::certificates;
 use super::established::Established;
 use super::initiate::give_up;
@@ -255,7 +255,7 @@ impl Conversation {
         core.stage = Stage::Up;
         let user = crate::wire::identity_text(&proof.config.identity, None);
         core.event(cx, Event::Established { user, inner: scope.inner.clone() });
-        Established::begin(core, cx, proof.sa, child, scope)
+        Established::begin(core, cx, proof.sa, child, scope, None)
     }
 }
 
@@ -268,8 +268,16 @@ fn read_child(config: &InitiatorConfig, wish: &Wish, payloads: &Payloads) -> Res
     let ts_i = payloads.ts_initiator().ok_or_else(|| missing("TSi"))?;
     let ts_r = payloads.ts_responder().ok_or_else(|| missing("TSr"))?;
     let (local, remote) = scope.narrow(ts_i, ts_r).ok_or("the gateway's selectors are not within ours")?;
-    let child =
-        Child { spi_in: wish.spi_in, spi_out: chosen.spi, suite: chosen.suite, group: None, local, remote, phase: ChildPhase::Live };
+    let child = Child {
+        spi_in: wish.spi_in,
+        spi_out: chosen.spi,
+        suite: chosen.suite,
+        pfs: Pfs::Undecided,
+        local,
+        remote,
+        phase: ChildPhase::Live,
+        rekey_at: None,
+    };
     Ok((child, scope))
 }
 

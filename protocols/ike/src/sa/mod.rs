@@ -6,9 +6,11 @@
 //! initiator:  AwaitKeyPair <-> ExpectInit -> AwaitAgreement -> AwaitProof -> ExpectAuthReply <-> AwaitEapPeer -> ExpectFinal -> Established
 //! both:       Established -> Closing -> Draining -> Gone;  a refused login goes straight to Draining
 //! ```
+mod age;
 mod auth;
 mod child;
 mod closing;
+mod collision;
 mod create_child;
 mod credential;
 mod eap;
@@ -434,6 +436,10 @@ impl Session {
         core.event(cx, Event::Started { path: core.path, initiator: true });
         let state = initiate::begin(&mut core, cx);
         Self { core, state, timer: None }
+    }
+
+    pub(crate) fn state_name(&self) -> &'static str {
+        self.state.name()
     }
 
     pub(crate) fn phase(&self) -> Phase {

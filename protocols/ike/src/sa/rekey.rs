@@ -1,11 +1,12 @@
 //! Our own requests on an established IKE SA: liveness, DELETE, CREATE_CHILD_SA.
-use super::child::{Child, ChildPhase, Narrowed, directions, install, remove};
+use super::child::{Child, ChildPhase, Narrowed, Pfs, directions, install, remove};
+use super::collision::lowest;
 use super::established::{Established, Todo};
 use super::{Core, IkeSa, notify_text};
 use crate::api::{Answer, AskId, CipherPolicy, EspSuite, Event, IkeSuite, Question};
 use crate::endpoint::Shared;
 use crate::keys::Seed;
-use crate::proposal::{ChosenEsp, ChosenIke, SaPayload, accept_esp, accept_ike, offer_esp, offer_ike};
+use crate::proposal::{ChosenEsp, ChosenIke, Proposal, SaPayload, accept_esp, accept_ike, offer_esp, offer_ike, transform};
 use crate::wire::{Delete, Exchange, KeyExchange, Notify, ParseError, Payload, Payloads, Spi, notify};
 use crypto::Zeroizing;
 use crypto::dh::{Group, PrivateKey};
@@ -26,11 +27,22 @@ pub(super) enum Own {
         ask: AskId,
         plan: Plan,
     },
+    /// The key pair waits for a key exchange of the peer's, which may be about to replace the IKE SA.
+    Paired {
+        plan: Plan,
+        private: PrivateKey,
+        public: Vec<u8>,
+    },
     Offered(Box<Offered>),
     /// The peer has agreed; the shared secret is being computed.
     Agreeing {
         ask: AskId,
         accepted: Box<Accepted>,
+    },
+    /// All is there, and waits for a key exchange of the peer's, which may be the other half of a collision.
+    Agreed {
+        accepted: Box<Accepted>,
+        secret: Option<Zeroizing<Vec<u8>>>,
     },
 }
 
@@ -71,31 +83,53 @@ enum What {
     Child { chosen: ChosenEsp, spi_in: u32, narrowed: Narrowed, rekeys: u32 },
 }
 
+impl Accepted {
+    fn plan(&self) -> Plan {
+        match self.what {
+            What::Ike { .. } => Plan::Ike,
+            What::Child { rekeys, .. } => Plan::Child(rekeys),
+        }
+    }
+
+    /// Of the key exchange that the peer agreed to.
+    fn group(&self) -> Option<Group> {
+        match &self.what {
+            What::Ike { chosen, .. } => Some(chosen.suite.group),
+            What::Child { chosen, .. } => chosen.group,
+        }
+    }
+
+    fn spi(&self) -> NewSpi {
+        match self.what {
+            What::Ike { spi_i, .. } => NewSpi::Ike(spi_i),
+            What::Child { spi_in, .. } => NewSpi::Esp(spi_in),
+        }
+    }
+}
+
 impl Own {
     fn plan(&self) -> Option<Plan> {
         match self {
-            Self::KeyPair { plan, .. } => Some(*plan),
+            Self::KeyPair { plan, .. } | Self::Paired { plan, .. } => Some(*plan),
             Self::Offered(offered) => Some(offered.plan),
-            Self::Agreeing { accepted, .. } => Some(match accepted.what {
-                What::Ike { .. } => Plan::Ike,
-                What::Child { rekeys, .. } => Plan::Child(rekeys),
-            }),
+            Self::Agreeing { accepted, .. } | Self::Agreed { accepted, .. } => Some(accepted.plan()),
             Self::Idle | Self::Liveness | Self::DeleteChildren(_) => None,
         }
     }
 
+    /// What our request that is with the peer rekeys.
+    fn asked(&self) -> Option<Plan> {
+        if matches!(self, Self::KeyPair { .. } | Self::Paired { .. }) { None } else { self.plan() }
+    }
+
     /// Our request to rekey the IKE SA is with the peer.
     pub(super) fn rekeys_ike(&self) -> bool {
-        !matches!(self, Self::KeyPair { .. }) && self.plan() == Some(Plan::Ike)
+        self.asked() == Some(Plan::Ike)
     }
 
     /// A request of ours about Child SAs is with the peer: it would be lost with the IKE SA.
     pub(super) fn changes_children(&self) -> bool {
-        match self {
-            Self::DeleteChildren(_) => true,
-            Self::Offered(_) | Self::Agreeing { .. } => matches!(self.plan(), Some(Plan::Child(_))),
-            Self::Idle | Self::Liveness | Self::KeyPair { .. } => false,
-        }
+        matches!(self, Self::DeleteChildren(_)) || matches!(self.asked(), Some(Plan::Child(_)))
     }
 
     /// We are about to rekey this child, or are doing it.
@@ -105,14 +139,14 @@ impl Own {
 
     /// Our request to rekey this child is with the peer.
     pub(super) fn touches(&self, spi_in: u32) -> bool {
-        !matches!(self, Self::KeyPair { .. }) && self.plan() == Some(Plan::Child(spi_in))
+        self.asked() == Some(Plan::Child(spi_in))
     }
 }
 
 /// Starts what is to be asked next, when nothing else is.
 pub(super) fn next(state: &mut Established, core: &mut Core, cx: &mut Shared) {
-    // A key exchange of the peer's may be about to replace the IKE SA: what were asked now would be lost with the old one.
-    while matches!(state.own, Own::Idle) && state.peer_exchange.is_none() && !state.sa.is_waiting() && !state.is_closing() {
+    resume(state, core, cx);
+    while state.may_ask() {
         let Some(todo) = state.todo.pop_front() else { return };
         match todo {
             Todo::Liveness => {
@@ -155,13 +189,35 @@ fn rekey_child(state: &mut Established, core: &mut Core, cx: &mut Shared, spi_in
         core.note(cx, "Child SA deleted: Windows makes a new one, but refuses a rekey by the gateway");
         return delete(state, core, cx, vec![spi_in]);
     }
-    match child.group {
+    let group = match child.pfs {
+        Pfs::With(group) => Some(group),
+        Pfs::Without => None,
+        Pfs::Undecided => likely_group(&core.ciphers().pfs_groups, state.sa.keys.suite.group),
+    };
+    match group {
         Some(group) => {
             let ask = core.ask(cx, Question::GenerateKeyPair { group });
             state.own = Own::KeyPair { ask, plan: Plan::Child(spi_in) };
         }
         None => offer_child(state, core, cx, spi_in, None),
     }
+}
+
+/// The group that the peer most probably takes: that of the IKE SA, else our first.
+fn likely_group(allowed: &[Group], of_ike: Group) -> Option<Group> {
+    allowed.iter().copied().find(|group| *group == of_ike).or(allowed.first().copied())
+}
+
+/// Every proposal again without key exchange, for a peer that wants none.
+fn or_without(mut offer: SaPayload) -> SaPayload {
+    let last = offer.proposals.last().map_or(0, |proposal| proposal.number);
+    let plain = offer.proposals.iter().map(|proposal| {
+        let transforms = proposal.transforms.iter().filter(|it| it.kind != transform::DH).copied().collect();
+        Proposal { number: proposal.number + last, transforms, ..proposal.clone() }
+    });
+    let plain: Vec<_> = plain.collect();
+    offer.proposals.extend(plain);
+    offer
 }
 
 /// One combination and nothing else: what is in use now.
@@ -182,6 +238,7 @@ fn offer_child(state: &mut Established, core: &mut Core, cx: &mut Shared, spi_in
     core.esp_wish = Some(new_spi);
     let group = pair.as_ref().map(|(private, _)| private.group());
     let offer = offer_esp(&policy(None, Some(child.suite), group), new_spi, group.as_slice());
+    let offer = if group.is_some() && child.pfs == Pfs::Undecided { or_without(offer) } else { offer };
     let mut payloads =
         vec![Payload::Notify(Notify::esp(notify::REKEY_SA, spi_in)), Payload::Sa(offer.clone()), Payload::Nonce(nonce_i.clone())];
     let (private, public) = pair.unzip();
@@ -210,15 +267,72 @@ fn offer_sa(state: &mut Established, core: &mut Core, cx: &mut Shared, private: 
 /// Key pair made, or secret agreed.
 pub(super) fn answer(state: &mut Established, core: &mut Core, cx: &mut Shared, id: AskId, answer: Answer) {
     match (std::mem::replace(&mut state.own, Own::Idle), answer) {
-        (Own::KeyPair { ask, plan }, Answer::KeyPair { private, public }) if ask == id => match plan {
-            Plan::Ike => offer_sa(state, core, cx, private, public),
-            Plan::Child(spi_in) => offer_child(state, core, cx, spi_in, Some((private, public))),
-        },
+        (Own::KeyPair { ask, plan }, Answer::KeyPair { private, public }) if ask == id => {
+            state.own = Own::Paired { plan, private, public };
+        }
         (Own::Agreeing { ask, accepted }, Answer::Agreed(result)) if ask == id => match result {
-            Ok(secret) => complete(state, core, cx, *accepted, Some(&secret)),
-            Err(error) => core.note(cx, format!("rekey failed: {error}")),
+            Ok(secret) => state.own = Own::Agreed { accepted, secret: Some(secret) },
+            Err(error) => {
+                release(core, cx, accepted.spi());
+                give_up(state, core, cx, accepted.plan(), &error.to_string());
+            }
         },
         (own, _) => state.own = own,
+    }
+}
+
+/// Goes on with what waited for a key exchange of the peer's, once there is none.
+fn resume(state: &mut Established, core: &mut Core, cx: &mut Shared) {
+    let unsent = matches!(state.own, Own::Paired { .. });
+    if state.peer_exchange.is_some() || (unsent && (state.unconfirmed.is_some() || state.is_closing())) {
+        return;
+    }
+    match std::mem::replace(&mut state.own, Own::Idle) {
+        Own::Paired { plan: Plan::Ike, private, public } => offer_sa(state, core, cx, private, public),
+        Own::Paired { plan: Plan::Child(spi_in), private, public } => offer_child(state, core, cx, spi_in, Some((private, public))),
+        Own::Agreed { accepted, secret } => complete(state, core, cx, *accepted, secret.as_ref()),
+        own => state.own = own,
+    }
+}
+
+/// The peer has replaced the IKE SA: what was asked on the old one is of no interest any more, nor is another rekey. One of a child that was
+/// not yet asked for goes on.
+pub(super) fn drop_ike(state: &mut Established) {
+    if !matches!(state.own, Own::KeyPair { plan: Plan::Child(_), .. } | Own::Paired { plan: Plan::Child(_), .. }) {
+        state.own = Own::Idle;
+    }
+    state.todo.retain(|todo| *todo != Todo::RekeyIke);
+    state.later.retain(|(_, todo)| *todo != Todo::RekeyIke);
+}
+
+/// Our rekey of the IKE SA comes to nothing, for the peer's is the one.
+pub(super) fn forget(state: &mut Established, core: &mut Core, cx: &mut Shared) {
+    match std::mem::replace(&mut state.own, Own::Idle) {
+        Own::Offered(offered) => release(core, cx, offered.spi),
+        Own::Agreeing { accepted, .. } | Own::Agreed { accepted, .. } => release(core, cx, accepted.spi()),
+        Own::Idle | Own::Liveness | Own::DeleteChildren(_) | Own::KeyPair { .. } | Own::Paired { .. } => {}
+    }
+}
+
+/// Our rekey failed; the peer's half of a collision stands, where there is one.
+fn give_up(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan, cause: &str) {
+    core.note(cx, format!("rekey failed: {cause}"));
+    fail(state, core, cx, plan);
+}
+
+/// As [`give_up`], without words. True when the peer has rekeyed instead.
+fn fail(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan) -> bool {
+    match plan {
+        Plan::Ike if state.adopt_rival_sa(core, cx) => true,
+        Plan::Ike => {
+            state.put_off_ike(core, cx);
+            false
+        }
+        Plan::Child(spi_in) if state.take_rival_child(spi_in).is_some() => true,
+        Plan::Child(spi_in) => {
+            state.put_off_child(core, cx, spi_in);
+            false
+        }
     }
 }
 
@@ -228,17 +342,17 @@ pub(super) fn response(state: &mut Established, core: &mut Core, cx: &mut Shared
     let payloads = match payloads {
         Ok(payloads) => payloads,
         Err(error) => {
-            core.note(cx, format!("the peer's answer is broken: {error}"));
             if let Own::Offered(offered) = own {
                 release(core, cx, offered.spi);
+                return give_up(state, core, cx, offered.plan, &format!("the peer's answer is broken: {error}"));
             }
-            return;
+            return core.note(cx, format!("the peer's answer is broken: {error}"));
         }
     };
     match own {
         Own::DeleteChildren(spis) => spis.into_iter().for_each(|spi_in| state.retire(core, cx, spi_in)),
         Own::Offered(offered) => answered(state, core, cx, *offered, &payloads),
-        other @ (Own::KeyPair { .. } | Own::Agreeing { .. }) => state.own = other,
+        other @ (Own::KeyPair { .. } | Own::Paired { .. } | Own::Agreeing { .. } | Own::Agreed { .. }) => state.own = other,
         Own::Idle | Own::Liveness => {}
     }
 }
@@ -258,36 +372,39 @@ fn answered(state: &mut Established, core: &mut Core, cx: &mut Shared, offered: 
         release(core, cx, offered.spi);
         return refused(state, core, cx, offered.plan, error);
     }
-    let spi = offered.spi;
+    let (spi, plan) = (offered.spi, offered.plan);
     match read_answer(state, &offered, payloads) {
-        Ok(accepted) => match (offered.private, payloads.key_exchange()) {
-            (Some(private), Some(key_exchange)) if key_exchange.group == private.group().id() => {
-                let ask = core.ask(cx, Question::Agree { private, peer_public: key_exchange.public.clone() });
-                state.own = Own::Agreeing { ask, accepted: Box::new(accepted) };
+        Ok(accepted) => {
+            let accepted = Box::new(accepted);
+            let public = payloads.key_exchange().filter(|it| Some(it.group) == accepted.group().map(Group::id));
+            match (accepted.group(), offered.private, public) {
+                (None, ..) => state.own = Own::Agreed { accepted, secret: None },
+                (Some(_), Some(private), Some(key_exchange)) => {
+                    let ask = core.ask(cx, Question::Agree { private, peer_public: key_exchange.public.clone() });
+                    state.own = Own::Agreeing { ask, accepted };
+                }
+                (Some(_), ..) => {
+                    release(core, cx, spi);
+                    give_up(state, core, cx, plan, "the peer's answer has no fitting KE payload");
+                }
             }
-            (None, _) => complete(state, core, cx, accepted, None),
-            (Some(_), _) => {
-                release(core, cx, spi);
-                core.note(cx, "rekey failed: the peer's answer has no fitting KE payload");
-            }
-        },
+        }
         Err(cause) => {
             release(core, cx, spi);
-            core.note(cx, format!("rekey failed: {cause}"));
+            give_up(state, core, cx, plan, &cause);
         }
     }
 }
 
-fn refused(state: &mut Established, core: &Core, cx: &mut Shared, plan: Plan, error: &Notify) {
+fn refused(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan, error: &Notify) {
     core.note(cx, format!("the peer refuses our rekey with {}", notify_text(error)));
+    if fail(state, core, cx, plan) {
+        return;
+    }
     match (error.kind, plan) {
-        (notify::TEMPORARY_FAILURE, _) => {
-            let todo = match plan {
-                Plan::Ike => Todo::RekeyIke,
-                Plan::Child(spi_in) => Todo::RekeyChild(spi_in),
-            };
-            try_later(state, cx, todo);
-        }
+        (notify::TEMPORARY_FAILURE, Plan::Ike) => try_later(state, cx, Todo::RekeyIke),
+        (notify::TEMPORARY_FAILURE, Plan::Child(spi_in)) => try_later(state, cx, Todo::RekeyChild(spi_in)),
+        (notify::INVALID_KE_PAYLOAD, Plan::Child(spi_in)) => other_group(state, core, spi_in, error),
         (notify::CHILD_SA_NOT_FOUND, Plan::Child(spi_in))
             if state.children.get(&spi_in).is_some_and(|child| child.phase == ChildPhase::Live) =>
         {
@@ -295,6 +412,17 @@ fn refused(state: &mut Established, core: &Core, cx: &mut Shared, plan: Plan, er
             remove(core, cx, spi_in);
         }
         _ => {}
+    }
+}
+
+/// The peer wants another group in the rekey of a child whose group nobody knew.
+fn other_group(state: &mut Established, core: &Core, spi_in: u32, error: &Notify) {
+    let wanted = error.data.as_slice().try_into().ok().map(u16::from_be_bytes);
+    let allowed = core.ciphers().pfs_groups.iter().copied().find(|group| Some(group.id()) == wanted);
+    let (Some(group), Some(child)) = (allowed, state.children.get_mut(&spi_in)) else { return };
+    if child.pfs == Pfs::Undecided {
+        child.pfs = Pfs::With(group);
+        state.todo.push_front(Todo::RekeyChild(spi_in));
     }
 }
 
@@ -333,25 +461,39 @@ fn complete(state: &mut Established, core: &mut Core, cx: &mut Shared, accepted:
             let seed = Seed { shared_secret: secret.unwrap_or_default(), nonce_i: &nonce_i, nonce_r: &nonce_r, spi_i, spi_r };
             let keys = state.sa.keys.rekey(chosen.suite, seed);
             let sa = IkeSa::new(keys, spi_i, spi_r, true, state.sa.fragments(), 0);
-            state.replace_sa(core, cx, sa);
-            if let Some(old) = state.old.last_mut() {
-                core.request(cx, &mut old.sa, Exchange::Informational, &[Payload::Delete(Delete::Ike)]);
-            }
+            let over = state.settle_sas(core, cx, sa, lowest(&nonce_i, &nonce_r));
+            state.delete_old(core, cx, over);
             core.event(cx, Event::Rekeyed { ike: true });
         }
         What::Child { chosen, spi_in, narrowed: (local, remote), rekeys } => {
             let keys = directions(state.sa.keys.child(chosen.suite.protection, secret, &nonce_i, &nonce_r), true);
-            let phase = ChildPhase::Live;
-            let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, group: chosen.group, local, remote, phase };
+            let rival = state.take_rival_child(rekeys);
+            let redundant = rival.as_ref().is_some_and(|(_, theirs)| lowest(&nonce_i, &nonce_r) < theirs.as_slice());
+            let phase = if redundant { ChildPhase::Deleting } else { ChildPhase::Live };
+            let pfs = chosen.group.into();
+            let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, pfs, local, remote, phase, rekey_at: None };
             let replaced = state.children.contains_key(&rekeys).then_some(rekeys);
             core.esp_wish = None;
-            install(core, cx, &child, keys, &state.scope.inner, replaced, true);
+            install(core, cx, &child, keys, &state.scope.inner, replaced, !redundant);
             state.children.insert(spi_in, child);
-            if let Some(old) = replaced {
-                // First in the queue: the peer switches its outbound direction when it gets this.
-                state.todo.push_front(Todo::DeleteChildren(vec![old]));
+            let over = if redundant { Some(spi_in) } else { replaced };
+            match rival {
+                Some((made, _)) => settle_children(state, core, cx, made, redundant),
+                None => core.event(cx, Event::Rekeyed { ike: false }),
             }
-            core.event(cx, Event::Rekeyed { ike: false });
+            if !redundant {
+                state.start_child_age(core, cx, spi_in);
+            }
+            // First in the queue: the peer switches its outbound direction when it gets this.
+            over.into_iter().for_each(|spi_in| state.todo.push_front(Todo::DeleteChildren(vec![spi_in])));
         }
+    }
+}
+
+/// Two new Child SAs are there.
+fn settle_children(state: &mut Established, core: &Core, cx: &mut Shared, theirs: u32, redundant: bool) {
+    core.note(cx, format!("both sides rekeyed the Child SA at once; {} stays", if redundant { "the peer's" } else { "ours" }));
+    if !redundant {
+        state.make_redundant(cx, theirs);
     }
 }

@@ -19,8 +19,19 @@ pub(crate) struct Retransmit {
     pub datagrams: Vec<Vec<u8>>,
     due: Instant,
     wait: Duration,
+    tries: u32,
     left: u32,
+    /// Of the last transmission.
+    sent: Instant,
+    /// How often the tries may begin anew, for a peer that is heard meanwhile.
+    renewals: u32,
 }
+
+/// Longest time between two transmissions.
+const MAX_WAIT: Duration = Duration::from_secs(64);
+
+/// A peer that sends but never answers is given up too.
+const MAX_RENEWALS: u32 = 4;
 
 /// What the timer of a request asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,7 +48,15 @@ impl Retransmit {
 
     pub(crate) fn limited(datagrams: Vec<Vec<u8>>, now: Instant, timers: &Timers, tries: u32) -> Self {
         let wait = timers.retransmit_initial;
-        Self { datagrams, due: now + wait, wait, left: tries }
+        Self { datagrams, due: now + wait, wait, tries, left: tries, sent: now, renewals: MAX_RENEWALS }
+    }
+
+    /// All tries again, because the peer has been heard since the last one: it is there, only the wire is bad.
+    fn renew(&mut self, heard: Instant) {
+        if self.left == 0 && heard > self.sent && self.renewals > 0 {
+            self.renewals -= 1;
+            self.left = self.tries;
+        }
     }
 
     pub(crate) fn due(&self) -> Instant {
@@ -50,8 +69,9 @@ impl Retransmit {
         }
         let Some(left) = self.left.checked_sub(1) else { return Expiry::GiveUp };
         self.left = left;
-        self.wait = self.wait.saturating_mul(2);
+        self.wait = self.wait.saturating_mul(2).min(MAX_WAIT);
         self.due = now + self.wait;
+        self.sent = now;
         Expiry::SendAgain
     }
 }
@@ -189,6 +209,14 @@ impl IkeSa {
             Expiry::SendAgain => Ok(pending.retransmit.datagrams.clone()),
             Expiry::GiveUp => Err(PeerSilent),
         }
+    }
+
+    /// As [`IkeSa::retransmit`], for a peer whose last authenticated message came at `heard`.
+    pub(crate) fn retransmit_heard(&mut self, now: Instant, heard: Instant) -> Result<Vec<Vec<u8>>, PeerSilent> {
+        if let Some(pending) = self.pending.as_mut().filter(|pending| pending.retransmit.due() <= now) {
+            pending.retransmit.renew(heard);
+        }
+        self.retransmit(now)
     }
 
     /// `remote` is the address that the datagram came from.

@@ -8,6 +8,12 @@ use std::time::Duration;
 
 const BAD: Faults = Faults { loss: 300, duplicate: 100, jitter: Duration::from_millis(300) };
 
+/// So many seeds, or `SIM_SEEDS` times as many for a wide run.
+fn seeds(number: u64) -> std::ops::Range<u64> {
+    let times = std::env::var("SIM_SEEDS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    0..number * times
+}
+
 fn pair(seed: u64) -> Pair {
     let mut pair = Pair::new(seed, responder());
     pair.sim.faults = BAD;
@@ -37,7 +43,7 @@ fn assert_agreed(pair: &Pair, seed: u64) -> bool {
 #[test]
 fn logins() {
     let mut up = 0;
-    for seed in 0..200 {
+    for seed in seeds(200) {
         let mut pair = pair(seed);
         let auth = InitiatorAuth::Certificate(client_credential(KeyKind::P256, "pc1.example.test"));
         let config = initiator(CLIENT, GATEWAY);
@@ -55,7 +61,7 @@ fn logins() {
 #[test]
 fn retransmissions_are_identical() {
     let mut repeated = 0;
-    for seed in 0..20 {
+    for seed in seeds(20) {
         let mut pair = pair(seed);
         pair.dial(initiator(CLIENT, GATEWAY));
         for host in [pair.gateway(), pair.client()] {
@@ -77,8 +83,8 @@ fn retransmissions_are_identical() {
 /// Rekeys of both kinds from both sides, on a wire that is bad but not hopeless.
 #[test]
 fn rekeys() {
-    for seed in 0..40 {
-        let patient = Timers { retransmit_tries: 9, ..timers() };
+    for seed in seeds(40) {
+        let patient = Timers { retransmit_tries: 20, ..timers() };
         let mut config = responder();
         config.timers = patient;
         let mut pair = Pair::new(seed, config);
@@ -105,7 +111,7 @@ fn rekeys() {
 /// Both sides want the same at once.
 #[test]
 fn collisions() {
-    for seed in 0..40 {
+    for seed in seeds(40) {
         let mut pair = Pair::new(seed, responder());
         pair.dial(initiator(CLIENT, GATEWAY)).assert_up();
         if seed % 4 >= 2 {
@@ -136,7 +142,7 @@ fn collisions() {
 #[test]
 fn chaos() {
     let mut rekeys = 0;
-    for seed in 0..100 {
+    for seed in seeds(100) {
         let mut random = SeededRandom::new(seed + 1000);
         let mut below = |limit: u8| {
             let mut byte = [0];
