@@ -172,8 +172,7 @@ fn connected(packet: &[u8], parsed: Parsed<'_>) -> Result<Message, Invalid> {
     };
     let attributes = match parsed {
         Ok(attributes) => attributes,
-        Err(Broken::Length(_)) => return no_binding("with an attribute of wrong length"),
-        Err(Broken::Count) => return Err(frame_error("a CALL_CONNECTED whose number of attributes is wrong")),
+        Err(_) => return no_binding("that its attributes do not fill exactly"),
     };
     if let Some(other) = attributes.iter().find(|attribute| attribute.id != AttributeId::CRYPTO_BINDING) {
         let status = if other.id.is_known() { Status::ATTRIB_NOT_SUPPORTED_IN_MSG } else { Status::UNRECOGNIZED_ATTRIBUTE };

@@ -86,8 +86,8 @@ fn published_vectors() {
 fn every_bit_counts_but_padding_of_sha1_mac() {
     for vector in vectors() {
         let good = *vector.connected().as_bytes();
-        for at in 16..112 {
-            let changed = vector.with(at, good[at] ^ 0x40, false);
+        for (at, byte) in good.into_iter().enumerate().skip(16) {
+            let changed = vector.with(at, byte ^ 0x40, false);
             let padding = vector.hash == BindingHash::Sha1 && at >= 100;
             let judged = vector.judge(&changed);
             assert_eq!(judged.is_ok(), padding, "{:?} byte {at}: {judged:?}", vector.hash);

@@ -101,7 +101,8 @@ fn reserved_bits_of_attributes_are_ignored() {
 fn requests_that_are_refused() {
     let status = |status: u8| attribute(2, &[0, 0, 0, 0, 0, 0, 0, status]);
     assert_eq!(request(&[ppp(), status(0)]), Ok(Message::CallConnectRequest), "no error is no error");
-    let cases: [(&[Vec<u8>], &[(u8, u32)]); 14] = [
+    type Case<'a> = (&'a [Vec<u8>], &'a [(u8, u32)]);
+    let cases: [Case<'_>; 14] = [
         (&[], &[(2, 0xa)]),
         (&[status(0)], &[(2, 0xa)]),
         (&[attribute(1, &[0, 2])], &[(1, 4)]),
@@ -161,7 +162,8 @@ fn call_connected_that_is_aborted() {
     assert_eq!(aborted(&connected(&[binding(2), binding(2)])), (3, 1));
     assert_eq!(aborted(&connected(&[binding(2), attribute(9, &[])])), (9, 2));
     assert_eq!(aborted(&connected(&[binding(2), ppp()])), (1, 9));
-    assert_eq!(aborted(&control(4, 2, &binding(2))), (0, 7));
+    assert_eq!(aborted(&control(4, 2, &binding(2))), (2, 9), "more attributes announced than there are");
+    assert_eq!(aborted(&control(4, 0, &binding(2))), (2, 9), "fewer");
 }
 
 #[test]
