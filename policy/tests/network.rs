@@ -50,6 +50,10 @@ fn every_condition_can_fail_and_says_so() {
         (Conditions { tunnel: vec![Tunnel::Sstp], ..Conditions::default() }, "tunnel wanted sstp, got ikev2"),
         (Conditions { method: vec![Method::Certificate], ..Conditions::default() }, "method wanted certificate, got eap"),
         (
+            Conditions { method: vec![Method::MsChapV2, Method::Chap, Method::Pap], ..Conditions::default() },
+            "method wanted mschapv2 or chap or pap, got eap",
+        ),
+        (
             Conditions { client: vec![range("10.0.0.0", "10.255.255.255"), range("10.0.0.1", "10.0.0.4")], ..Conditions::default() },
             "client wanted 10.0.0.0/8 or 10.0.0.1-10.0.0.4, got 192.0.2.7",
         ),
@@ -96,7 +100,44 @@ fn mapped_addresses_count_as_ipv4() {
     assert_eq!(range("10.0.0.1", "10.0.0.2").to_string(), "10.0.0.1-10.0.0.2");
 }
 
+fn prefixes(start: &str, end: &str) -> Vec<String> {
+    range(start, end).prefixes().iter().map(|(network, length)| format!("{network}/{length}")).collect()
+}
+
+#[test]
+fn ranges_as_prefixes() {
+    assert_eq!(prefixes("10.0.0.0", "10.255.255.255"), ["10.0.0.0/8"]);
+    assert_eq!(prefixes("192.0.2.7", "192.0.2.7"), ["192.0.2.7/32"]);
+    assert_eq!(prefixes("10.0.0.1", "10.0.0.6"), ["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/31", "10.0.0.6/32"]);
+    assert_eq!(prefixes("0.0.0.0", "255.255.255.255"), ["0.0.0.0/0"]);
+    assert_eq!(prefixes("255.255.255.254", "255.255.255.255"), ["255.255.255.254/31"]);
+    assert_eq!(prefixes("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), ["::/0"]);
+    assert_eq!(prefixes("fd00::", "fd00::1:ffff"), ["fd00::/111"]);
+    assert_eq!(prefixes("10.0.0.2", "10.0.0.1"), [""; 0]);
+    assert_eq!(prefixes("10.0.0.1", "::1"), [""; 0]);
+}
+
 proptest! {
+    /// Prefixes lie side by side from the first address to the last, each aligned, and no two neighbours are one larger prefix.
+    #[test]
+    fn prefixes_cover_their_range_exactly(a: u32, b in prop_oneof![any::<u32>(), 0u32..5000]) {
+        let (start, end) = (a.min(b), a.max(b));
+        let range = AddressRange { start: std::net::Ipv4Addr::from(start).into(), end: std::net::Ipv4Addr::from(end).into() };
+        let mut next = u64::from(start);
+        let mut before = None;
+        for (network, length) in range.prefixes() {
+            let std::net::IpAddr::V4(network) = network else { panic!("{network}") };
+            let size = 1u64 << (32 - length);
+            let network = u64::from(network.to_bits());
+            prop_assert_eq!((network, network % size), (next, 0));
+            let halves = before == Some(size) && (network - size).is_multiple_of(2 * size);
+            prop_assert!(!halves);
+            before = Some(size);
+            next = network + size;
+        }
+        prop_assert_eq!(next, u64::from(end) + 1);
+    }
+
     /// A window is the set of minutes that one gets by walking from `from` to `to` on each of its days.
     #[test]
     fn windows_agree_with_walking(days in 0u8..128, from in 0u16..1440, to in 0u16..=1440, weekday in 0u8..7, minute in 0u16..1440) {

@@ -4,6 +4,8 @@
 //! the shell sleeps until [`Client::poll_timeout`] or until something arrives. The shell owns the sockets: one UDP socket a [`SocketId`],
 //! opened on [`Output::Open`] and connected to its peer, so that the kernel reports a closed port.
 //!
+//! A client logs in by EAP ([`Input::Eap`], round by round) or by PAP, CHAP and MS-CHAPv2 ([`Input::Login`], one request); both travel alike.
+//!
 //! Every ticket gets one outcome. Rounds of one conversation go to one server, in order; another server is asked only while the first
 //! round has no answer. Datagrams that fail a check are dropped and counted, by reason, per server.
 //!

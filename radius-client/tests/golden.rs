@@ -28,7 +28,9 @@ fn leaves(input: Input, expected: &str) {
 
 #[test]
 fn ikev2_with_eap() {
-    leaves(ask(1, 1, &eap_packet(2, 1, b"\x01EXAMPLE\\alice")), r"
+    leaves(
+        ask(1, 1, &eap_packet(2, 1, b"\x01EXAMPLE\\alice")),
+        r"
             010000f8d70d3259e4e1cb631c663cf4d73c4c04 # Access-Request, Identifier 0, Length, Request Authenticator
             5012a0784c9358986faf91782112dbba3549 # Message-Authenticator
             010f4558414d504c455c616c696365 # User-Name EXAMPLE\alice
@@ -50,7 +52,8 @@ fn ikev2_with_eap() {
             1a1200000137120c4d5352415356352e3230 # MS-RAS-Version MSRASV5.20
             1a0c000001372f0600000002 # MS-Network-Access-Server-Type 2
             4f1402010012014558414d504c455c616c696365 # EAP-Message
-        ");
+        ",
+    );
 }
 
 #[test]
@@ -69,7 +72,9 @@ fn sstp_with_ms_chap_v2() {
         credentials: ms_chap(4),
         nas: Box::new(nas),
     };
-    leaves(input, r"
+    leaves(
+        input,
+        r"
             01000188d70d3259e4e1cb631c663cf4d73c4c04 # Access-Request, Identifier 0, Length, Request Authenticator
             5012e24a0a6965c513238243d508bffc3ced # Message-Authenticator
             010f4558414d504c455c616c696365 # User-Name EXAMPLE\alice
@@ -94,5 +99,6 @@ fn sstp_with_ms_chap_v2() {
             1a2e0000013738287b35444335334437322d393831352d344539372d414339312d3333394241464541364334387d # MS-RAS-Correlation-ID {5DC53D72-..}
             1a18000001370b12c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1 # MS-CHAP-Challenge
             1a3a0000013719340430000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f # MS-CHAP2-Response
-        ");
+        ",
+    );
 }

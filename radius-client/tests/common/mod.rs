@@ -79,7 +79,7 @@ pub fn ms_chap(identifier: u8) -> Credentials {
 /// The password in User-Password, from the formulas of RFC 2865 section 5.2 read backwards; zeros at its end are padding.
 pub fn password(request: &Sent, secret: &[u8]) -> Vec<u8> {
     let hidden = request.get(2).unwrap();
-    assert!((16..=128).contains(&hidden.len()) && hidden.len() % 16 == 0);
+    assert!((16..=128).contains(&hidden.len()) && hidden.len().is_multiple_of(16));
     let mut before = request.authenticator().to_vec();
     let mut plain = Vec::new();
     for block in hidden.chunks(16) {
