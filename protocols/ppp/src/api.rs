@@ -130,6 +130,12 @@ pub struct ChangePassword {
     pub flags: [u8; 2],
 }
 
+impl std::fmt::Debug for ChangePassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ChangePassword(..)")
+    }
+}
+
 #[derive(Debug)]
 pub enum Answer {
     /// EAP goes on with this request.
@@ -156,7 +162,8 @@ pub struct Network {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// LCP is Opened with this authentication protocol; the longest frame that the peer takes.
+    /// LCP is Opened with this authentication protocol; the longest information field that the peer takes. A second time: the client
+    /// reopened LCP and must authenticate again; what held before holds no longer ([`crate::Link::phase`]).
     LcpOpened {
         auth: AuthProtocol,
         peer_mru: u16,
