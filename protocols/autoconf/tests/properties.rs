@@ -86,7 +86,6 @@ proptest! {
     #[test]
     fn a_dhcp_answer_is_what_the_settings_say(options in client_options(), settings in any_settings()) {
         let packet = broadcast(&inform(&options));
-        // Options behind the overload option would be sought elsewhere.
         let Ok(Some(answered)) = answer(&packet, &settings) else { return Ok(()) };
         prop_assert_eq!(answered.what, Question::DhcpInform);
         let taken = take(&answered.packet);
