@@ -86,7 +86,7 @@ impl Credentials {
             Self::Chap { identifier, challenge, response } => [from_ref(identifier), challenge, response, &[], &[], &[], &[]],
             Self::MsChapV2 { identifier, challenge, response } => [from_ref(identifier), challenge, response, &[], &[], &[], &[]],
             Self::MsChapV2Change { identifier, challenge, encrypted_password, encrypted_hash, peer_challenge, nt_response, flags } => {
-                [from_ref(identifier), challenge, &**encrypted_password, encrypted_hash, peer_challenge, nt_response, flags]
+                [from_ref(identifier), challenge, &***encrypted_password, encrypted_hash, peer_challenge, nt_response, flags]
             }
         }
     }

@@ -83,7 +83,7 @@ fn a_changed_password_travels_in_three_pieces() {
     let sent = request(Credentials::MsChapV2Change {
         identifier: 3,
         challenge: [0xc1; 16],
-        encrypted_password: Zeroizing::new(encrypted),
+        encrypted_password: Box::new(Zeroizing::new(encrypted)),
         encrypted_hash: [0xe1; 16],
         peer_challenge: [0xe2; 16],
         nt_response: [0xe3; 24],
@@ -253,7 +253,7 @@ fn every_field_tells_credentials_apart() {
             piece[1] = 1;
             piece[0] = u8::from(at == 0);
         }
-        let mut encrypted_password = Zeroizing::new([0; 516]);
+        let mut encrypted_password = Box::new(Zeroizing::new([0; 516]));
         encrypted_password[..24].copy_from_slice(&pieces[2]);
         Credentials::MsChapV2Change {
             identifier: pieces[0][0],

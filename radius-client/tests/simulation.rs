@@ -91,7 +91,7 @@ impl Nps {
 
 enum Event {
     Arrives(Sent),
-    Answered(Box<Input>),
+    Answered(Input),
     Begins(u64),
 }
 
@@ -202,7 +202,7 @@ impl World {
             self.now = self.now.max(next);
             match event.filter(|(at, _)| *at <= next).and_then(|key| self.events.remove(&key)) {
                 Some(Event::Arrives(request)) => self.arrive(request),
-                Some(Event::Answered(input)) => self.input(*input),
+                Some(Event::Answered(input)) => self.input(input),
                 Some(Event::Begins(conversation)) => self.round(conversation, 0),
                 None => self.input(Input::Timeout),
             }
@@ -214,7 +214,7 @@ impl World {
         let Some(bytes) = server.answer(&request) else { return };
         let ready = self.now + server.thinks;
         for at in self.network.carry(ready) {
-            self.at(at, Event::Answered(Box::new(request.datagram(bytes.clone()))));
+            self.at(at, Event::Answered(request.datagram(bytes.clone())));
         }
     }
 }

@@ -138,7 +138,7 @@ fn a_change_of_an_expired_password_arrives_in_its_form() {
         let change = Credentials::MsChapV2Change {
             identifier: 11,
             challenge: CHALLENGE,
-            encrypted_password: Zeroizing::new([0x5a; 516]),
+            encrypted_password: Box::new(Zeroizing::new([0x5a; 516])),
             encrypted_hash: [0xe1; 16],
             peer_challenge: client.peer_challenge,
             nt_response: client.nt_response(),
