@@ -170,10 +170,7 @@ fn connected(packet: &[u8], parsed: Parsed<'_>) -> Result<Message, Invalid> {
         let info = StatusInfo::new(AttributeId::STATUS_INFO, Status::ATTRIB_NOT_SUPPORTED_IN_MSG);
         Err(Invalid::Message(info, format!("CALL_CONNECTED {what}")))
     };
-    let attributes = match parsed {
-        Ok(attributes) => attributes,
-        Err(_) => return no_binding("that its attributes do not fill exactly"),
-    };
+    let Ok(attributes) = parsed else { return no_binding("that its attributes do not fill exactly") };
     if let Some(other) = attributes.iter().find(|attribute| attribute.id != AttributeId::CRYPTO_BINDING) {
         let status = if other.id.is_known() { Status::ATTRIB_NOT_SUPPORTED_IN_MSG } else { Status::UNRECOGNIZED_ATTRIBUTE };
         return Err(Invalid::Message(StatusInfo::new(other.id, status), format!("CALL_CONNECTED with attribute {}", other.id.0)));

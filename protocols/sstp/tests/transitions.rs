@@ -182,8 +182,10 @@ CallDisconnectTimeoutPending
 CallDisconnected
 ";
 
+type Situation = (&'static str, fn() -> Sim);
+
 /// States that differ from others only by what they remember come with a remark.
-fn situations() -> Vec<(&'static str, fn() -> Sim)> {
+fn situations() -> Vec<Situation> {
     vec![
         ("ConnectRequestPending", || Sim::in_state(CallState::ConnectRequestPending)),
         ("ConnectRequestPending, 3 NAKs", || {

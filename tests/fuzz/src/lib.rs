@@ -7,18 +7,24 @@ mod ike_machine;
 mod ike_message;
 mod ike_protected;
 mod radius;
+mod sstp_call;
+mod sstp_head;
+mod sstp_stream;
 
 pub use autoconf_packet::autoconf_packet;
 pub use ike_machine::ike_machine;
 pub use ike_message::ike_message;
 pub use ike_protected::ike_protected;
 pub use radius::radius_packet;
+pub use sstp_call::sstp_call;
+pub use sstp_head::sstp_head;
+pub use sstp_stream::sstp_stream;
 
 /// A target by name.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; a target's corpus is the folder of its name.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 10] = [
     ("autoconf_packet", autoconf_packet),
     ("certificate", certificate),
     ("eap_packet", eap_packet),
@@ -26,6 +32,9 @@ pub const TARGETS: [Target; 7] = [
     ("ike_message", ike_message),
     ("ike_protected", ike_protected),
     ("radius_packet", radius_packet),
+    ("sstp_call", sstp_call),
+    ("sstp_head", sstp_head),
+    ("sstp_stream", sstp_stream),
 ];
 
 /// An EAP packet from a client or a RADIUS server: what parses comes out of `build` again.
