@@ -44,6 +44,17 @@ class Kernel:
         (state,) = [state for state in self.states() if state.startswith(f"src {outside} ")]
         return state
 
+    def sent(self, outside):
+        """The 64-bit number of the last packet that left through the SA with ESN."""
+        high, low = (int(re.search(rf"\b{name} 0x([0-9a-f]+)", self.outbound(outside))[1], 16) for name in ("oseq-hi", "oseq"))
+        return high << 32 | low
+
+    def set_sent(self, outside, sent):
+        state = self.outbound(outside)
+        spi = int(re.search(r"\bspi 0x([0-9a-f]+)", state)[1], 16)
+        self.machine.object("xfrm").set_sent(re.search(r" dst (\S+)", state)[1], spi, sent)
+        check(self.sent(outside) == sent, f"the sequence number was not set to {sent:#x}: {self.outbound(outside)}")
+
     def check_states(self, suite, esn, outside, port):
         """Two SAs, both as negotiated."""
         states, (transform, _) = self.states(), SUITES[suite]
@@ -65,8 +76,9 @@ class Kernel:
 
     def _errors(self):
         lines = self.machine.exec(["cat", "/proc/net/xfrm_stat"]).stdout.splitlines()
-        # What is not of ESP: packets which met a policy whose SAs were just being made or removed.
-        return {name: int(count) for name, count in (line.split() for line in lines) if name.startswith(("XfrmInState", "XfrmInError", "XfrmOutState"))}
+        # Not those of policies: a packet may meet one whose SAs are just being made or removed.
+        of_esp = [line.split() for line in lines if line.startswith(("XfrmInState", "XfrmInError", "XfrmOutState"))]
+        return {name: int(count) for name, count in of_esp}
 
 
 def _both_families(world):
@@ -129,3 +141,60 @@ def rekeys_plain_esn(world):
 @case("kernel")
 def rekeys_behind_nat(world):
     _rekeys(world, "nat", "aes256gcm16-noesn")
+
+
+@case("kernel")
+def esn_past_the_end_of_32_bits(world):
+    """The client's sequence numbers pass 2^32 twice; the high half is nowhere on the wire, the gateway has to follow."""
+    for suite in ("aes256gcm16", "aes256-sha256"):
+        kernel = Kernel(world)
+        client = world.login(PATHS["plain"][0].but(esp=(f"{suite}-esn",)), role="machine")
+        # Only a window that is full looks ahead as far as the next step.
+        for sent in (100_000, 0x7FFF_0000, 0xFFFF_0000):
+            kernel.set_sent(OUTSIDE, sent)
+            world.ping("machine", count=5, interval=0.02)
+        for boundary in (1 << 32, 2 << 32):
+            kernel.set_sent(OUTSIDE, boundary - 50)
+            world.ping("machine", count=100, interval=0.005)
+            check(boundary < kernel.sent(OUTSIDE) < boundary + 1000, f"{kernel.sent(OUTSIDE):#x} packets")
+            if boundary == 1 << 32:
+                kernel.set_sent(OUTSIDE, boundary + 0x7FFF_FFFF)
+                world.ping("machine")
+        world.transfer(2, "up", "machine")
+        check(client.rekey_child(), "the Child SA was not rekeyed", client.log())
+        world.ping("machine")
+        kernel.check_calm()
+        client.disconnect()
+
+
+@case("kernel")
+def repeated_sequence_numbers_are_dropped(world):
+    kernel = Kernel(world)
+    world.login(PATHS["plain"][0].but(esp=("aes256gcm16-esn",)), role="machine")
+    world.ping("machine", count=20, interval=0.01)
+    sent, before = kernel.sent(OUTSIDE), world.gateway.json("status")["dataplane"]["drops"]["replayed"]
+    kernel.set_sent(OUTSIDE, sent - 10)
+    check(not world.lab.network.ping("machine", network.LAN_IPV4, count=1, deadline=1), "a repeated number was answered")
+    kernel.set_sent(OUTSIDE, sent)
+    world.ping("machine", count=20, interval=0.01)
+    drops = world.gateway.json("status")["dataplane"]["drops"]
+    check(drops["replayed"] == before + 1, f"{drops}")
+
+
+@case("kernel")
+def moves_between_plain_and_udp(world):
+    """MOBIKE (RFC 4555): from a path without NAT to one behind a NAT router, and back."""
+    kernel = Kernel(world)
+    client = world.login(PATHS["plain"][0].but(addresses=DUAL, esp=("aes256gcm16-esn",)), role="machine")
+    for outside, port, changes in ((OUTSIDE_NAT, 4500, ("eth0 down",)), (OUTSIDE, None, ("eth0 up", "eth1 down"))):
+        for change in changes:
+            kernel.machine.exec(["ip", "link", "set", *change.split()])
+        check(wait_until(lambda: (client.session() or {}).get("local-host") == outside, 20), f"no move to {outside}", client.log())
+        check(wait_until(lambda: world.lab.network.ping("machine", network.LAN_IPV4, count=1, deadline=1), 10), "no traffic", client.log())
+        _both_families(world)
+        check(wait_until(lambda: len(kernel.states()) == 2, 10), f"{kernel.states()}")
+        kernel.check_states("aes256gcm16", True, outside, port)
+    world.session_of("alice")
+    check(client.disconnect(), "no answer to DELETE", client.log())
+    # Its routes went with the cards.
+    kernel.machine.stop()

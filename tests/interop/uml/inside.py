@@ -1,4 +1,4 @@
-"""What the laboratory can call inside the machine: `client` (strongSwan on kernel ESP) and `shell` (commands)."""
+"""What the laboratory can call inside the machine: `client` (strongSwan on kernel ESP), `shell` (commands) and `xfrm` (SAs)."""
 
 import base64
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 from labkit.client import KERNEL, Client
 from labkit.pki import Pki
 from labkit.shell import LabError, run
+from xfrm import Xfrm
 
 
 class Shell:
@@ -48,11 +49,12 @@ class Shell:
 
 
 def serve(line, settings):
-    """Answers calls on a serial line for ever: one line of base64 each, a pickled (object, method, arguments, options) and (well, value)."""
+    """Answers calls on a serial line for ever, a line of base64 each: pickled (object, method, arguments, options), then (well, value)."""
     state = Path(settings["state"])
     objects = {
-        "client": Client(state / "client", None, Pki(settings["pki"]), esp=KERNEL, tries=5),
+        "client": Client(state / "client", None, Pki(settings["pki"]), esp=KERNEL, tries=5, install_virtual_ip_on="lo"),
         "shell": Shell(),
+        "xfrm": Xfrm(),
     }
     port = os.open(line, os.O_RDWR | os.O_NOCTTY)
     tty.setraw(port, termios.TCSANOW)

@@ -121,8 +121,9 @@ class Machine:
         ours, theirs = socket.socketpair()
         cards = [f"vec{n}:transport=tap,ifname=tap{n},depth=128,gro=1" for n in range(len(CARDS))]
         fence = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child=KILL", "env", f"LD_PRELOAD={self.folder}/ptrace.so"]
-        kernel = [PROGRAM, f"mem={MEMORY}", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "noreboot", "panic=-1"]
-        lines = ["con=null", "con0=null,fd:1", "ssl=null", f"ssl0=fd:{theirs.fileno()}", f"uml_dir={self.folder}/uml", "umid=machine"]
+        root = ["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"]
+        kernel = [PROGRAM, f"mem={MEMORY}", *root, "noreboot", "panic=-1", f"uml_dir={self.folder}/uml", "umid=machine"]
+        lines = ["con=null", "con0=null,fd:1", "ssl=null", f"ssl0=fd:{theirs.fileno()}"]
         init = [f"init={os.path.realpath(sys.executable)}", "--", self.folder / "init.py", self.folder]
         argv = ["ip", "netns", "exec", self.namespace, *fence, *kernel, *lines, *cards, *init]
         with theirs, open(self.console, "wb") as console:

@@ -29,7 +29,8 @@ static long set_xstate(long pid, const struct iovec *given) {
     if (syscall(SYS_ptrace, PTRACE_GETREGSET, pid, NT_X86_XSTATE, &probe) < 0) return -1;
     full = probe.iov_len;
   }
-  if (given->iov_len <= XSTATE_BV + 8 || given->iov_len >= full) return syscall(SYS_ptrace, PTRACE_SETREGSET, pid, NT_X86_XSTATE, given);
+  if (given->iov_len <= XSTATE_BV + 8 || given->iov_len >= full)
+    return syscall(SYS_ptrace, PTRACE_SETREGSET, pid, NT_X86_XSTATE, given);
   memcpy(area.octets, given->iov_base, given->iov_len);
   memset(area.octets + given->iov_len, 0, full - given->iov_len);
   area.words[XSTATE_BV / 8] &= KNOWN_PARTS;
@@ -45,7 +46,8 @@ long ptrace(enum __ptrace_request request, ...) {
   void *data = __builtin_va_arg(list, void *);
   __builtin_va_end(list);
   if (request == PTRACE_SETREGSET && (uintptr_t)address == NT_X86_XSTATE) return set_xstate(pid, data);
-  if (request != PTRACE_PEEKTEXT && request != PTRACE_PEEKDATA && request != PTRACE_PEEKUSER) return syscall(SYS_ptrace, request, pid, address, data);
+  if (request != PTRACE_PEEKTEXT && request != PTRACE_PEEKDATA && request != PTRACE_PEEKUSER)
+    return syscall(SYS_ptrace, request, pid, address, data);
   long word;
   if (syscall(SYS_ptrace, request, pid, address, &word) < 0) return -1;
   errno = 0;
