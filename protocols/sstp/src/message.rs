@@ -117,7 +117,8 @@ fn request(parsed: Parsed<'_>) -> Result<Message, Invalid> {
         }
         Err(Broken::Count) => return Err(frame_error("a CALL_CONNECT_REQUEST whose number of attributes is wrong")),
     };
-    let mut rejections: Vec<_> = attributes.iter().enumerate().filter_map(|(index, one)| rejection(one, &attributes[..index])).collect();
+    let rejections = attributes.iter().enumerate().filter_map(|(index, one)| rejection(one, &attributes[..index]));
+    let mut rejections: Vec<_> = rejections.take(MAX_REJECTIONS).collect();
     if !attributes.iter().any(|attribute| attribute.id == AttributeId::ENCAPSULATED_PROTOCOL_ID) {
         rejections.insert(0, StatusInfo::new(AttributeId::STATUS_INFO, Status::REQUIRED_ATTRIBUTE_MISSING));
     }

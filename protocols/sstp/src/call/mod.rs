@@ -28,7 +28,8 @@ const ABORT_TIMER_2: Duration = Duration::from_secs(1);
 const DISCONNECT_TIMER_1: Duration = Duration::from_secs(5);
 const DISCONNECT_TIMER_2: Duration = Duration::from_secs(1);
 
-/// CurrentState of [MS-SSTP] 3.1.1 and 3.3.1.
+/// CurrentState of [MS-SSTP] 3.1.1 and 3.3.1. Its four In_Progress states last as long as it takes to send one message, so none of them
+/// is ever seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallState {
     /// Waits for CALL_CONNECT_REQUEST.
