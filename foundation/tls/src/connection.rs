@@ -18,8 +18,8 @@ const HANDSHAKE: u8 = 22;
 /// Bytes of an unfinished handshake: a message of 64 KiB and the records around it.
 const MAX_HELD_HANDSHAKE: usize = 96 << 10;
 
-/// Bytes that may wait for their rest later: one record, and the beginning of a KeyUpdate.
-const MAX_HELD: usize = 2 * MAX_RECORD;
+/// Bytes that [`Connection::held`] has after the handshake, at most: a record, and the beginning of a KeyUpdate.
+pub const MAX_HELD: usize = 2 * MAX_RECORD;
 
 /// What a record adds to its plaintext, at most.
 const RECORD_OVERHEAD: usize = 5 + 8 + 1 + 16;

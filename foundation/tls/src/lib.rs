@@ -10,7 +10,7 @@ mod error;
 mod key;
 mod settings;
 
-pub use connection::{Connection, MAX_PLAINTEXT, MAX_RECORD, Report, Status};
+pub use connection::{Connection, MAX_HELD, MAX_PLAINTEXT, MAX_RECORD, Report, Status};
 pub use error::TlsError;
 pub use settings::ServerSettings;
 

@@ -1,10 +1,12 @@
 //! The control side of the engine.
 use super::stats::{Drops, SessionCounters, Totals, TrafficCounters};
-use super::tables::Command;
+use super::stream::{Adopted, StreamRoute, StreamSpec, StreamTunnel};
+use super::tables::{Command, Order};
 use super::tunnel::{Tunnel, TunnelSpec};
 use super::{NON_ESP_MARKER, Path, serves};
 use crypto::cipher::BadKeyLength;
 use net::poll::Waker;
+use net::tcp::TcpOptions;
 use net::udp::UdpSocket;
 use std::collections::BTreeMap;
 use std::io;
@@ -12,11 +14,20 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long, and how often, a full command queue is waited for: half a second in all.
 const PATIENCE: Duration = Duration::from_millis(1);
 const TRIES: usize = 500;
+
+/// A client or a network that is gone is found out in a minute and a half; and the kernel holds back no more than it can send soon, so
+/// that packets wait where they can still be dropped.
+const TCP: TcpOptions = TcpOptions {
+    keepalive_idle: Duration::from_secs(60),
+    keepalive_interval: Duration::from_secs(10),
+    user_timeout: Duration::from_secs(90),
+    unsent: 128 << 10,
+};
 
 /// A packet thread does not take commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +91,8 @@ struct Session {
     tunnels: BTreeMap<u32, Arc<Tunnel>>,
     /// The highest sequence number of tunnels that are gone.
     spent: u64,
+    /// The thread that owns its stream, if it is one.
+    stream: Option<usize>,
 }
 
 impl DataplaneHandle {
@@ -96,9 +109,9 @@ impl DataplaneHandle {
         }
         let traffic = sessions.by_number.get(&session).map(|session| session.traffic.clone()).unwrap_or_default();
         let tunnel = Arc::new(Tunnel::new(spec, self.0.replay_window, traffic.clone())?);
-        if let Err(stalled) = self.broadcast(&Command::Install(tunnel.clone())) {
+        if let Err(stalled) = self.broadcast(&Order::Install(tunnel.clone())) {
             // Those that took it give it back; the one that stalls has not got it.
-            self.broadcast(&Command::Remove { session, spi_in }).ok();
+            self.broadcast(&Order::Remove { session, spi_in }).ok();
             return Err(stalled.into());
         }
         sessions.spis.insert(spi_in, session);
@@ -110,29 +123,101 @@ impl DataplaneHandle {
     /// Sends on this Child SA of the session from now on.
     pub fn use_outbound(&self, session: u64, spi_in: u32) -> Result<(), Stalled> {
         let _sessions = self.sessions();
-        self.broadcast(&Command::UseOutbound { session, spi_in })
+        self.broadcast(&Order::UseOutbound { session, spi_in })
     }
 
     /// Ends one Child SA; the session's counters stay until [`Self::forget`].
     pub fn remove(&self, session: u64, spi_in: u32) -> Result<(), Stalled> {
         let mut sessions = self.sessions();
         sessions.release(session, spi_in);
-        self.broadcast(&Command::Remove { session, spi_in })
+        self.broadcast(&Order::Remove { session, spi_in })
     }
 
     /// Sends to another address from now on.
     pub fn repath(&self, session: u64, path: Path, encapsulate: bool) -> Result<(), Stalled> {
         let _sessions = self.sessions();
-        self.broadcast(&Command::Repath { session, path, encapsulate })
+        self.broadcast(&Order::Repath { session, path, encapsulate })
     }
 
-    /// Drops the session's counters, and ends what may still be installed.
+    /// Gives a connection to one packet thread for its life. What the client sends from now on comes as events; IP data flows once
+    /// [`Self::stream_open`] allows it.
+    ///
+    /// # Errors
+    /// When the thread takes no orders: the connection is closed.
+    pub fn adopt(&self, spec: StreamSpec) -> Result<(), Stalled> {
+        if let Err(error) = net::tcp::prepare(&spec.socket, &TCP) {
+            // It may be gone already, which its thread finds out.
+            tracing::debug!(session = spec.session, %error, "a connection takes no options");
+        }
+        let mut sessions = self.sessions();
+        let session = spec.session;
+        let thread = sessions.owner(session).unwrap_or_else(|| sessions.least_busy(self.0.threads.len()));
+        let entry = sessions.by_number.entry(session).or_default();
+        entry.stream = Some(thread);
+        let outcome = self.order(thread, Command::Adopt(Box::new(Adopted { spec, traffic: entry.traffic.clone() })));
+        if outcome.is_err() {
+            entry.stream = None;
+        }
+        outcome
+    }
+
+    /// Sends a whole SSTP packet of control, in order with what was sent before, and before later data. Without effect on a stream that
+    /// is gone or closed.
+    pub fn stream_send(&self, session: u64, packet: Vec<u8>) -> Result<(), Stalled> {
+        let sessions = self.sessions();
+        match sessions.owner(session) {
+            Some(thread) => self.order(thread, Command::StreamSend { session, packet }),
+            None => Ok(()),
+        }
+    }
+
+    /// IP data may flow from now on: call this when the call is connected and the network is up. Before, it is dropped both ways.
+    /// A second call changes the tunnel. Without effect on a session without stream.
+    pub fn stream_open(&self, tunnel: StreamTunnel) -> Result<(), Stalled> {
+        let sessions = self.sessions();
+        let Some((entry, owner)) = sessions.by_number.get(&tunnel.session).and_then(|entry| Some((entry, entry.stream?))) else {
+            return Ok(());
+        };
+        let route = StreamRoute::new(tunnel, owner, entry.traffic.clone());
+        self.broadcast(&Order::StreamOpen(Arc::new(route)))
+    }
+
+    /// Ends a stream: sends what is queued, then close_notify, for a second at most. Data stops at once.
+    pub fn stream_close(&self, session: u64) -> Result<(), Stalled> {
+        let sessions = self.sessions();
+        match sessions.owner(session) {
+            Some(_) => self.broadcast(&Order::StreamClose { session }),
+            None => Ok(()),
+        }
+    }
+
+    /// The latest packet of a session's client, of whatever kind; `None` before the first.
+    pub fn last_heard(&self, session: u64) -> Option<Instant> {
+        self.sessions().by_number.get(&session)?.traffic.heard()
+    }
+
+    /// Sends an IP packet of the gateway's own to the client of a session, through whichever tunnel it has. Without effect when it has
+    /// none.
+    pub fn send_inner(&self, session: u64, packet: Vec<u8>) -> Result<(), Stalled> {
+        let sessions = self.sessions();
+        let Some(entry) = sessions.by_number.get(&session) else { return Ok(()) };
+        // Any thread can seal for ESP; a remainder of it fits.
+        let thread = entry.stream.unwrap_or((session % self.0.threads.len() as u64) as usize);
+        self.order(thread, Command::SendInner { session, packet })
+    }
+
+    /// Drops the session's counters, and ends what may still be installed or open.
     pub fn forget(&self, session: u64) {
         let mut sessions = self.sessions();
+        if sessions.owner(session).is_some()
+            && let Err(stalled) = self.broadcast(&Order::StreamClose { session })
+        {
+            tracing::error!(%stalled, session, "a stream could not be closed");
+        }
         let left: Vec<u32> = sessions.by_number.get(&session).map(|session| session.tunnels.keys().copied().collect()).unwrap_or_default();
         for spi_in in left {
             sessions.release(session, spi_in);
-            if let Err(stalled) = self.broadcast(&Command::Remove { session, spi_in }) {
+            if let Err(stalled) = self.broadcast(&Order::Remove { session, spi_in }) {
                 tracing::error!(%stalled, session, "a tunnel could not be removed");
             }
         }
@@ -182,13 +267,17 @@ impl DataplaneHandle {
         self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn broadcast(&self, command: &Command) -> Result<(), Stalled> {
+    fn broadcast(&self, order: &Order) -> Result<(), Stalled> {
         let mut outcome = Ok(());
-        for (number, thread) in self.0.threads.iter().enumerate() {
+        for number in 0..self.0.threads.len() {
             // All get it, even if one stalls.
-            outcome = outcome.and(thread.order(number, command.clone()));
+            outcome = outcome.and(self.order(number, Command::Table(order.clone())));
         }
         outcome
+    }
+
+    fn order(&self, thread: usize, command: Command) -> Result<(), Stalled> {
+        self.0.threads[thread].order(thread, command)
     }
 }
 
@@ -211,6 +300,18 @@ impl Control {
 }
 
 impl Sessions {
+    /// The thread that owns a session's stream.
+    fn owner(&self, session: u64) -> Option<usize> {
+        self.by_number.get(&session)?.stream
+    }
+
+    /// The thread with the fewest streams.
+    fn least_busy(&self, threads: usize) -> usize {
+        let mut streams = vec![0_usize; threads];
+        self.by_number.values().filter_map(|session| session.stream).for_each(|owner| streams[owner] += 1);
+        (0..threads).min_by_key(|&thread| streams[thread]).unwrap_or(0)
+    }
+
     fn release(&mut self, session: u64, spi_in: u32) {
         let Some(entry) = self.by_number.get_mut(&session) else { return };
         if let Some(tunnel) = entry.tunnels.remove(&spi_in) {

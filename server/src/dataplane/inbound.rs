@@ -1,5 +1,8 @@
 //! From the sockets to the TUN device.
+use super::divert::{self, Verdict};
+use super::gate::Gate;
 use super::stats::{Amount, Drops, count};
+use super::stream::StreamEvent;
 use super::thread::{Coalescing, Context, RawPort, UdpPort};
 use super::tunnel::Tunnel;
 use super::{NON_ESP_MARKER, Path};
@@ -59,14 +62,12 @@ pub(super) fn from_raw(context: Context<'_>, coalescing: &mut Coalescing, batch:
     }
 }
 
-/// Opens ESP packets and collects what is inside for the TUN device.
+/// Opens ESP packets.
 struct Sink<'t, 'p> {
     context: Context<'t>,
-    writer: Writer<'t>,
-    coalescer: Coalescer<'p>,
+    tail: Tail<'t, 'p>,
     /// The tunnel of the last packet: packets come in runs.
     run: Option<Run<'t>>,
-    total: Amount,
 }
 
 struct Run<'t> {
@@ -79,13 +80,11 @@ struct Run<'t> {
 
 impl<'t, 'p> Sink<'t, 'p> {
     fn new(context: Context<'t>, coalescing: &'t mut Coalescing) -> Self {
-        let coalescer = Coalescer::new(coalescing.tcp, coalescing.udp);
-        let writer = Writer { tun: &context.ports.tun, drops: &context.shared.drops, coalescing };
-        Self { context, writer, coalescer, run: None, total: Amount::default() }
+        Self { context, tail: Tail::new(context, coalescing), run: None }
     }
 
     fn packet(&mut self, bytes: &'p mut [u8], traffic_class: u8) {
-        let drops = self.writer.drops;
+        let drops = self.tail.drops();
         let Some(spi) = esp::spi(bytes) else {
             return count(&drops.malformed);
         };
@@ -96,12 +95,13 @@ impl<'t, 'p> Sink<'t, 'p> {
             Ok(opened) => opened,
             Err(error) => return count_error(drops, error),
         };
-        let inner = &mut bytes[opened.payload];
-        let Some(ip) = check(drops, run.tunnel, inner, opened.next_header, traffic_class) else { return };
-        mss::clamp(inner, &ip, mss::for_mtu(run.mtu, ip.is_v4()));
-        run.amount.add(1, ip.length);
-        let Self { writer, coalescer, .. } = self;
-        coalescer.push(inner, &ip, &mut |header, parts| writer.write(header, parts));
+        let whence = Whence { session: run.tunnel.session, gate: &run.tunnel.gate, mtu: run.mtu };
+        let is_v4 = opened.next_header == packet::protocol::IPV4;
+        if let Some(length) = self.tail.packet(&whence, &mut bytes[opened.payload], is_v4, traffic_class)
+            && let Some(run) = &mut self.run
+        {
+            run.amount.add(1, length);
+        }
     }
 
     /// The run of this SPI, begun where it is another than the last.
@@ -117,13 +117,84 @@ impl<'t, 'p> Sink<'t, 'p> {
     fn end_run(&mut self) {
         if let Some(run) = self.run.take().filter(|run| run.amount.packets > 0) {
             run.tunnel.traffic.count_in(run.amount, self.context.now);
-            self.total.packets += run.amount.packets;
-            self.total.octets += run.amount.octets;
         }
     }
 
     fn finish(mut self) {
         self.end_run();
+        self.tail.finish();
+    }
+}
+
+/// The tunnel that a packet came out of.
+pub(super) struct Whence<'a> {
+    pub(super) session: u64,
+    pub(super) gate: &'a Gate,
+    /// Longest packet that the session can be sent.
+    pub(super) mtu: usize,
+}
+
+/// Where all tunnels end: checks packets and collects them for the TUN device.
+pub(super) struct Tail<'t, 'p> {
+    context: Context<'t>,
+    writer: Writer<'t>,
+    coalescer: Coalescer<'p>,
+    total: Amount,
+}
+
+impl<'t, 'p> Tail<'t, 'p> {
+    pub(super) fn new(context: Context<'t>, coalescing: &'t mut Coalescing) -> Self {
+        let coalescer = Coalescer::new(coalescing.tcp, coalescing.udp);
+        let writer = Writer { tun: &context.ports.tun, drops: &context.shared.drops, coalescing };
+        Self { context, writer, coalescer, total: Amount::default() }
+    }
+
+    pub(super) fn drops(&self) -> &'t Drops {
+        self.writer.drops
+    }
+
+    /// Takes a packet of the family that the tunnel announced. Returns its length when it is what the peer may send.
+    pub(super) fn packet(&mut self, whence: &Whence<'_>, inner: &'p mut [u8], is_v4: bool, traffic_class: u8) -> Option<usize> {
+        let drops = self.drops();
+        let ip = IpHeader::parse(inner).ok().filter(|ip| ip.is_v4() == is_v4);
+        let Some(ip) = ip else {
+            count(&drops.inner_malformed);
+            return None;
+        };
+        let Whence { session, gate, mtu } = whence;
+        let refused = match divert::judge(gate, inner, &ip) {
+            Verdict::Divert => return self.divert(*session, gate, &inner[..ip.length]),
+            Verdict::Drop => Some(&drops.not_forwarded),
+            Verdict::Stranger => Some(&drops.source_not_leased),
+            Verdict::Forward if !gate.is_leased(&ip) => Some(&drops.source_not_leased),
+            Verdict::Forward if !gate.allows_inbound(inner, &ip) => Some(&drops.outside_selectors),
+            Verdict::Forward if !ecn::decapsulate(inner, traffic_class) => Some(&drops.congestion_marked),
+            Verdict::Forward => None,
+        };
+        if let Some(reason) = refused {
+            count(reason);
+            return None;
+        }
+        mss::clamp(inner, &ip, mss::for_mtu(*mtu, ip.is_v4()));
+        self.total.add(1, ip.length);
+        let Self { writer, coalescer, .. } = self;
+        coalescer.push(inner, &ip, &mut |header, parts| writer.write(header, parts));
+        Some(ip.length)
+    }
+
+    /// Hands a packet to control.
+    fn divert(&mut self, session: u64, gate: &Gate, packet: &[u8]) -> Option<usize> {
+        let shared = self.context.shared;
+        let offer = || shared.events.offer(StreamEvent::Inner { session, packet: packet.to_vec() });
+        if !gate.diverted.take(self.context.now.seconds(), divert::PER_SECOND) || !offer() {
+            count(&shared.drops.diverted_too_many);
+            return None;
+        }
+        self.total.add(1, packet.len());
+        Some(packet.len())
+    }
+
+    pub(super) fn finish(mut self) {
         let Self { writer, coalescer, .. } = &mut self;
         coalescer.flush(&mut |header, parts| writer.write(header, parts));
         if self.total.packets > 0 {
@@ -142,24 +213,6 @@ fn count_error(drops: &Drops, error: OpenError) {
         // Traffic-flow confidentiality: nothing is lost.
         OpenError::Dummy => {}
     }
-}
-
-/// The inner packet's header, when the packet is what this peer may send.
-fn check(drops: &Drops, tunnel: &Tunnel, inner: &mut [u8], next_header: u8, traffic_class: u8) -> Option<IpHeader> {
-    let Ok(ip) = IpHeader::parse(inner) else {
-        count(&drops.inner_malformed);
-        return None;
-    };
-    let version_fits = next_header == if ip.is_v4() { packet::protocol::IPV4 } else { packet::protocol::IPV6 };
-    let verdict = match () {
-        () if !version_fits => &drops.inner_malformed,
-        () if !tunnel.is_leased(&ip) => &drops.source_not_leased,
-        () if !tunnel.allows_inbound(inner, &ip) => &drops.outside_selectors,
-        () if !ecn::decapsulate(inner, traffic_class) => &drops.congestion_marked,
-        () => return Some(ip),
-    };
-    count(verdict);
-    None
 }
 
 /// Writes to the TUN device, singly once it has refused super-packets.

@@ -1,25 +1,34 @@
-//! The packet engine: TUN on one side, ESP in UDP and as IP protocol 50 on the other, on threads of its own.
+//! The packet engine: TUN on one side; ESP in UDP, ESP as IP protocol 50 and TLS streams (SSTP) on the other, on threads of its own.
 //!
 //! Each thread has a TUN queue, its members of the SO_REUSEPORT groups, and its own tables. A filter in the kernel brings packets to the
 //! thread that the last byte of the SPI names, so in practice a Child SA receives on one thread; correctness does not depend on it.
 //! Control talks to the threads by bounded channels; a packet meets no allocation and no lock that two threads fight for.
 //!
 //! A packet in: datagram -> SPI -> replay window, decryption -> lease and selectors -> MSS clamp -> coalesced -> TUN. A packet out: TUN ->
-//! lease -> selectors -> split, each segment straight to where it is sealed -> a train of datagrams for the kernel to segment.
+//! lease -> selectors -> split, each segment straight to where it is sealed -> a train of datagrams for the kernel to segment, or a train
+//! of frames for the records of a stream.
+//!
+//! A stream belongs to one thread for its life: that thread alone reads and writes it ([`stream`]).
+mod divert;
+mod gate;
 mod handle;
+mod handover;
 mod inbound;
 mod outbound;
 mod start;
 mod stats;
+mod stream;
 mod tables;
 mod thread;
 mod tunnel;
 
+pub use gate::{Role, Selector};
 pub use handle::{DataplaneHandle, InstallError, Stalled};
 pub use ike::Path;
 pub use start::{Dataplane, DataplaneConfig, Interface};
 pub use stats::{SessionCounters, Totals};
-pub use tunnel::{Keys, Role, Selector, TunnelSpec, inner_mtu};
+pub use stream::{StreamEvent, StreamSink, StreamSpec, StreamTunnel};
+pub use tunnel::{Keys, TunnelSpec, inner_mtu};
 
 use std::net::IpAddr;
 use tokio::sync::mpsc::Sender;

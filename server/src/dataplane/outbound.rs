@@ -1,7 +1,9 @@
 //! From the TUN device to the sockets.
+use super::handover::{Batch, Handover};
 use super::serves;
-use super::stats::{Amount, count};
-use super::tables::{Destination, Peer};
+use super::stats::{Amount, count, count_many};
+use super::stream::Streams;
+use super::tables::{Carrier, Destination, Peer};
 use super::thread::{Context, Ports};
 use net::poll::{Epoll, Events, Interest};
 use net::{Datagram, IoError};
@@ -35,6 +37,7 @@ const TOO_BIG_PER_SECOND: u32 = 1000;
 pub(super) struct Outbound {
     read: Vec<u8>,
     sealer: Sealing,
+    handover: Handover,
 }
 
 /// Where packets are split, sealed and sent.
@@ -62,7 +65,7 @@ struct Train {
 }
 
 impl Outbound {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(handover: Handover) -> io::Result<Self> {
         let sealer = Sealing {
             sealed: vec![0; BUFFER],
             train: Train::default(),
@@ -72,16 +75,47 @@ impl Outbound {
             writable: Epoll::new()?,
             events: Events::with_capacity(1),
         };
-        Ok(Self { read: vec![0; VirtioNetHeader::LEN + MAX_IP], sealer })
+        Ok(Self { read: vec![0; VirtioNetHeader::LEN + MAX_IP], sealer, handover })
     }
 
     /// Moves what the TUN queue holds.
-    pub(super) fn run(&mut self, context: Context<'_>) {
+    pub(super) fn run(&mut self, context: Context<'_>, streams: &mut Streams) {
         for _ in 0..READS {
             let Ok(length) = context.ports.tun.read(&mut self.read) else { break };
-            self.sealer.packet(context, &self.read[..length]);
+            let Self { read, sealer, handover } = self;
+            let packet = &read[..length];
+            if let Some(owner) = sealer.packet(context, streams, packet) {
+                count_many(&context.shared.drops.stream_handover_full, handover.add(owner, packet));
+            }
         }
+        count_many(&context.shared.drops.stream_handover_full, self.handover.flush());
+        self.finish(context, streams);
+    }
+
+    /// Moves what another thread read for the streams of this one.
+    pub(super) fn run_batch(&mut self, context: Context<'_>, streams: &mut Streams, batch: &Batch) {
+        for packet in batch.packets() {
+            if self.sealer.packet(context, streams, packet).is_some() {
+                // The stream has another owner by now; what comes later goes there.
+                count(&context.shared.drops.stream_not_open);
+            }
+        }
+        self.finish(context, streams);
+    }
+
+    /// Sends an IP packet of the gateway's own to the client of a session: selectors are for what it forwards.
+    pub(super) fn send_own(&mut self, context: Context<'_>, streams: &mut Streams, session: u64, packet: &[u8]) {
+        let Ok(packet) = SuperPacket::parse(&VirtioNetHeader::default(), packet) else {
+            return count(&context.shared.drops.inner_malformed);
+        };
+        let Some(carrier) = context.tables.carrier(session) else { return count(&context.shared.drops.no_tunnel) };
+        self.sealer.fit(context, streams, carrier, &packet);
+        self.finish(context, streams);
+    }
+
+    fn finish(&mut self, context: Context<'_>, streams: &mut Streams) {
         self.sealer.depart(context);
+        streams.depart(context);
         let total = std::mem::take(&mut self.sealer.total);
         if total.packets > 0 {
             context.shared.totals.count_out(total, context.now);
@@ -90,38 +124,68 @@ impl Outbound {
 }
 
 impl Sealing {
-    fn packet(&mut self, context: Context<'_>, bytes: &[u8]) {
+    /// Takes what a TUN queue delivered; the number of the thread that must have it, if it is another.
+    fn packet(&mut self, context: Context<'_>, streams: &mut Streams, bytes: &[u8]) -> Option<usize> {
         let drops = &context.shared.drops;
-        let Some((header, bytes)) = bytes.split_first_chunk() else { return count(&drops.inner_malformed) };
-        let Ok(packet) = SuperPacket::parse(&VirtioNetHeader::decode(header), bytes) else {
-            return count(&drops.inner_malformed);
+        let packet = bytes.split_first_chunk().and_then(|(header, bytes)| SuperPacket::parse(&VirtioNetHeader::decode(header), bytes).ok());
+        let Some(packet) = packet else {
+            count(&drops.inner_malformed);
+            return None;
         };
-        let Some(peer) = context.tables.sender(packet.ip().source, packet.ip().destination) else {
-            return count(&drops.no_tunnel);
+        let Some(carrier) = context.tables.sender(packet.ip().source, packet.ip().destination) else {
+            count(&drops.no_tunnel);
+            return None;
         };
-        if !peer.outbound.allows_outbound(packet.bytes(), packet.ip()) {
-            return count(&drops.outside_selectors);
+        if let Carrier::Stream(route) = carrier
+            && route.owner != context.number
+        {
+            return Some(route.owner);
         }
-        if packet.max_len() > peer.mtu {
-            return self.oversized(context, peer, &packet);
+        if carrier.gate().allows_outbound(packet.bytes(), packet.ip()) {
+            self.fit(context, streams, carrier, &packet);
+        } else {
+            count(&drops.outside_selectors);
         }
-        self.seal_all(context, peer, &packet);
+        None
     }
 
-    fn seal_all(&mut self, context: Context<'_>, peer: &Peer, packet: &SuperPacket<'_>) {
+    fn fit(&mut self, context: Context<'_>, streams: &mut Streams, carrier: Carrier<'_>, packet: &SuperPacket<'_>) {
+        if packet.max_len() > carrier.mtu() {
+            return self.oversized(context, streams, carrier, packet);
+        }
+        self.carry_all(context, streams, carrier, packet);
+    }
+
+    fn carry_all(&mut self, context: Context<'_>, streams: &mut Streams, carrier: Carrier<'_>, packet: &SuperPacket<'_>) {
         let ip = packet.ip();
-        let max_segment = mss::for_mtu(peer.mtu, ip.is_v4());
-        self.seal(
-            context,
-            peer,
-            ip.is_v4(),
-            packet.count(),
-            |index| packet.len(index),
-            |index, out| {
-                packet.write(index, out);
-                mss::clamp(out, &IpHeader { length: out.len(), ..*ip }, max_segment);
-            },
-        );
+        let max_segment = mss::for_mtu(carrier.mtu(), ip.is_v4());
+        let write = |index: usize, out: &mut [u8]| {
+            packet.write(index, out);
+            mss::clamp(out, &IpHeader { length: out.len(), ..*ip }, max_segment);
+        };
+        self.carry(context, streams, carrier, ip.is_v4(), packet.count(), |index| packet.len(index), write);
+    }
+
+    /// Sends `packets` packets of a carrier, each written by `write` straight to the place where it is sealed.
+    #[expect(clippy::too_many_arguments, reason = "where to, and the packets as three values instead of copies")]
+    fn carry(
+        &mut self,
+        context: Context<'_>,
+        streams: &mut Streams,
+        carrier: Carrier<'_>,
+        is_v4: bool,
+        packets: usize,
+        length: impl Fn(usize) -> usize,
+        write: impl Fn(usize, &mut [u8]),
+    ) {
+        match carrier {
+            Carrier::Esp(peer) => self.seal(context, peer, is_v4, packets, length, write),
+            Carrier::Stream(route) => {
+                let amount = streams.send(context, route, is_v4, packets, length, write);
+                self.total.packets += amount.packets;
+                self.total.octets += amount.octets;
+            }
+        }
     }
 
     /// Seals `count` packets, each written by `write` straight to the place where it is sealed.
@@ -160,21 +224,23 @@ impl Sealing {
     }
 
     /// A packet that does not fit the tunnel: smaller TCP segments or fragments where the sender allows them, else word to the sender.
-    fn oversized(&mut self, context: Context<'_>, peer: &Peer, packet: &SuperPacket<'_>) {
+    fn oversized(&mut self, context: Context<'_>, streams: &mut Streams, carrier: Carrier<'_>, packet: &SuperPacket<'_>) {
+        let mtu = carrier.mtu();
         if packet.ip().dont_fragment {
-            return self.tell_too_big(context, peer.mtu, packet);
+            return self.tell_too_big(context, mtu, packet);
         }
-        if let Some(smaller) = packet.resized(peer.mtu) {
-            return self.seal_all(context, peer, &smaller);
+        if let Some(smaller) = packet.resized(mtu) {
+            return self.carry_all(context, streams, carrier, &smaller);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         for index in 0..packet.count() {
             let whole = &mut scratch[..packet.len(index)];
             packet.write(index, whole);
             let ip = IpHeader { length: whole.len(), ..*packet.ip() };
-            match Ipv4Fragments::new(whole, &ip, peer.mtu) {
+            match Ipv4Fragments::new(whole, &ip, mtu) {
                 Some(pieces) => {
-                    self.seal(context, peer, true, pieces.count(), |piece| pieces.len(piece), |piece, out| pieces.write(piece, out));
+                    let write = |piece: usize, out: &mut [u8]| pieces.write(piece, out);
+                    self.carry(context, streams, carrier, true, pieces.count(), |piece| pieces.len(piece), write);
                 }
                 None => count(&context.shared.drops.too_big),
             }

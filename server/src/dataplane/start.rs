@@ -1,7 +1,9 @@
 //! Opening devices and sockets, starting and stopping the threads.
 use super::IkeSink;
 use super::handle::{Bound, Control, DataplaneHandle};
+use super::handover::{self, Batch, Handover, Other};
 use super::stats::{Drops, TrafficCounters};
+use super::stream::{NoStreams, StreamSink};
 use super::tables::Command;
 use super::thread::{Ports, RawPort, Shared, Thread, UdpPort};
 use net::poll::Waker;
@@ -12,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
 /// Socket buffers of raw ESP sockets, bytes.
@@ -67,12 +69,20 @@ pub struct Dataplane {
 }
 
 impl Dataplane {
-    /// Creates the TUN device, binds the sockets and starts the threads. The caller gives the device its MTU, addresses and routes.
-    /// IKE messages from the NAT-traversal port go to `ike`.
+    /// [`Self::start_with_streams`] for an engine that carries no streams, and whose control wants no packets of clients.
     ///
     /// # Errors
     /// Of the operating system, with the device or address that it is about.
     pub fn start(config: DataplaneConfig, ike: impl IkeSink + Clone) -> io::Result<Self> {
+        Self::start_with_streams(config, ike, NoStreams)
+    }
+
+    /// Creates the TUN device, binds the sockets and starts the threads. The caller gives the device its MTU, addresses and routes.
+    /// IKE messages from the NAT-traversal port go to `ike`, events of streams and diverted packets to `events`.
+    ///
+    /// # Errors
+    /// Of the operating system, with the device or address that it is about.
+    pub fn start_with_streams(config: DataplaneConfig, ike: impl IkeSink + Clone, events: impl StreamSink + Clone) -> io::Result<Self> {
         let cpus = net::thread::available_cpus()?;
         let wanted = if config.threads == 0 { cpus.len() } else { config.threads };
         let tun = net::tun::open(&config.tun, wanted).map_err(io::Error::other)?;
@@ -80,15 +90,20 @@ impl Dataplane {
         tracing::info!(device = %tun.name, threads = count, offload = ?tun.offload, "data plane");
         let groups = config.listen.iter().map(|&address| Group::bind(address, count)).collect::<io::Result<Vec<_>>>()?;
         let drops = Arc::new(Drops::default());
+        let (others, inboxes) = queues(count)?;
         let mut controls = Vec::with_capacity(count);
         let mut joins = Vec::with_capacity(count);
-        for (number, queue) in tun.queues.into_iter().enumerate() {
+        for ((number, queue), (waker, batches)) in tun.queues.into_iter().enumerate().zip(inboxes) {
             let udp = groups.iter().map(|group| group.member(number)).collect();
             let raw = config.raw.iter().map(|&address| open_raw(address, number, count)).collect::<io::Result<_>>()?;
+            let (commands, inbox) = sync_channel::<Command>(config.commands.max(1));
+            let totals = Arc::new(TrafficCounters::default());
+            controls.push(Control { commands, waker: waker.clone(), totals: totals.clone() });
+            let (sink, events) = (Box::new(ike.clone()), Box::new(events.clone()));
+            let shared = Shared { waker, inbox, totals, drops: drops.clone(), batches, sink, events };
+            let worker = Thread::new(number, Ports { tun: queue, udp, raw }, shared, Handover::new(others.clone()))?;
             let cpu = config.pin.then(|| cpus.get(number % cpus.len().max(1)).copied()).flatten();
-            let (control, join) = start_thread(&config, number, cpu, Ports { tun: queue, udp, raw }, drops.clone(), Box::new(ike.clone()))?;
-            controls.push(control);
-            joins.push(join);
+            joins.push(start_thread(number, cpu, worker)?);
         }
         let bound = groups.into_iter().filter_map(Group::bound).collect();
         let handle = DataplaneHandle::new(controls, bound, drops, config.replay_window);
@@ -158,20 +173,24 @@ fn number_of(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn start_thread(
-    config: &DataplaneConfig,
-    number: usize,
-    cpu: Option<usize>,
-    ports: Ports,
-    drops: Arc<Drops>,
-    sink: Box<dyn IkeSink>,
-) -> io::Result<(Control, JoinHandle<()>)> {
-    let (commands, inbox) = sync_channel::<Command>(config.commands.max(1));
-    let waker = Waker::new()?;
-    let totals = Arc::new(TrafficCounters::default());
-    let shared = Shared { waker: waker.clone(), inbox, totals: totals.clone(), drops, sink };
-    let worker = Thread::new(ports, shared)?;
-    let join = std::thread::Builder::new().name(format!("packets-{number}")).spawn(move || {
+/// What wakes a thread, and what the others hand to it.
+type Inbox = (Waker, Receiver<Batch>);
+
+/// The queues by which threads hand each other packets.
+fn queues(count: usize) -> io::Result<(Vec<Other>, Vec<Inbox>)> {
+    let mut others = Vec::with_capacity(count);
+    let mut inboxes = Vec::with_capacity(count);
+    for _ in 0..count {
+        let waker = Waker::new()?;
+        let (other, inbox) = handover::queue(waker.clone());
+        others.push(other);
+        inboxes.push((waker, inbox));
+    }
+    Ok((others, inboxes))
+}
+
+fn start_thread(number: usize, cpu: Option<usize>, worker: Thread) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("packets-{number}")).spawn(move || {
         if let Some(Err(error)) = cpu.map(net::thread::pin_current_thread) {
             tracing::warn!(%error, cpu, "a packet thread could not be bound to its CPU");
         }
@@ -180,6 +199,5 @@ fn start_thread(
             tracing::error!("a packet thread died; the process ends");
             std::process::abort();
         }
-    })?;
-    Ok((Control { commands, waker, totals }, join))
+    })
 }

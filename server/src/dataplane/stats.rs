@@ -14,6 +14,8 @@ pub(crate) struct TrafficCounters {
     /// Milliseconds of [`Uptime`] plus one; 0: never.
     last_in: AtomicU64,
     last_out: AtomicU64,
+    /// As `last_in`, control packets included.
+    heard: AtomicU64,
 }
 
 /// Packets and their octets.
@@ -35,6 +37,16 @@ impl TrafficCounters {
         self.packets_in.fetch_add(amount.packets, Ordering::Relaxed);
         self.octets_in.fetch_add(amount.octets, Ordering::Relaxed);
         self.last_in.store(now.0 + 1, Ordering::Relaxed);
+        self.hear(now);
+    }
+
+    /// The peer is alive.
+    pub(crate) fn hear(&self, now: Uptime) {
+        self.heard.store(now.0 + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn heard(&self) -> Option<Instant> {
+        Uptime::instant(self.heard.load(Ordering::Relaxed))
     }
 
     pub(crate) fn count_out(&self, amount: Amount, now: Uptime) {
@@ -103,6 +115,10 @@ impl Uptime {
         self.0 / 1000
     }
 
+    pub(crate) fn millis(self) -> u64 {
+        self.0
+    }
+
     fn instant(stored: u64) -> Option<Instant> {
         stored.checked_sub(1).map(|millis| epoch() + Duration::from_millis(millis))
     }
@@ -165,11 +181,28 @@ drops! {
     tun_write_failed,
     /// IKE messages that control had no room for.
     ike_queue_full,
+    /// Data of a stream before control opened it, or after it closed it.
+    stream_not_open,
+    /// For a client that does not read as fast as it is sent to.
+    stream_full,
+    /// For a stream of another thread that has no time.
+    stream_handover_full,
+    /// Link-local, multicast or broadcast from a client: meant for a link that is not there.
+    not_forwarded,
+    /// Packets for control (DHCP, router solicitations) beyond what a session may send, or that control had no room for.
+    diverted_too_many,
 }
 
 /// One more.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Several more, mostly none.
+pub(crate) fn count_many(counter: &AtomicU64, number: usize) {
+    if number > 0 {
+        counter.fetch_add(number as u64, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]
@@ -185,6 +218,7 @@ mod tests {
         counters.count_in(Amount { packets: 1, octets: 40 }, Uptime::now());
         let read = counters.read();
         assert_eq!((read.packets_in, read.octets_in, read.packets_out, read.last_out), (3, 340, 0, None));
+        assert_eq!(counters.heard(), read.last_in);
         let last = read.last_in.unwrap();
         assert!(last <= Instant::now() && last + Duration::from_millis(2) >= before);
     }
@@ -194,6 +228,6 @@ mod tests {
         let drops = Drops::default();
         count(&drops.forged);
         assert_eq!(drops.named().iter().filter(|(_, number)| **number > 0).collect::<Vec<_>>(), [(&"forged", &1)]);
-        assert_eq!(drops.named().len(), 17);
+        assert_eq!(drops.named().len(), 22);
     }
 }

@@ -1,19 +1,55 @@
 //! What a packet thread knows: tunnels by SPI, sessions by inner address. Indexes, not searches.
 use super::Path;
-use super::tunnel::{Role, Tunnel};
+use super::gate::{Gate, Role};
+use super::stream::{Adopted, StreamRoute};
+use super::tunnel::Tunnel;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Orders to a packet thread.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Command {
-    Install(Arc<Tunnel>),
-    UseOutbound { session: u64, spi_in: u32 },
-    Remove { session: u64, spi_in: u32 },
-    Repath { session: u64, path: Path, encapsulate: bool },
+    /// Goes to every thread.
+    Table(Order),
+    /// Takes a stream for its life.
+    Adopt(Box<Adopted>),
+    /// A whole SSTP packet for the client of a stream that this thread owns.
+    StreamSend {
+        session: u64,
+        packet: Vec<u8>,
+    },
+    /// An IP packet of the gateway's own.
+    SendInner {
+        session: u64,
+        packet: Vec<u8>,
+    },
     Stop,
+}
+
+/// Changes of the tables, which all threads have alike.
+#[derive(Debug, Clone)]
+pub(crate) enum Order {
+    Install(Arc<Tunnel>),
+    UseOutbound {
+        session: u64,
+        spi_in: u32,
+    },
+    Remove {
+        session: u64,
+        spi_in: u32,
+    },
+    Repath {
+        session: u64,
+        path: Path,
+        encapsulate: bool,
+    },
+    StreamOpen(Arc<StreamRoute>),
+    /// The owner also closes the connection.
+    StreamClose {
+        session: u64,
+    },
 }
 
 /// All keys are our own choice (SPIs, leases, session numbers), so nobody can make them collide and a plain mixing of bits is enough.
@@ -51,7 +87,7 @@ impl Hasher for OwnKeyHasher {
     }
 }
 
-type Index<K, V> = HashMap<K, V, BuildHasherDefault<OwnKeyHasher>>;
+pub(super) type Index<K, V> = HashMap<K, V, BuildHasherDefault<OwnKeyHasher>>;
 
 /// Where a session's packets go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +108,36 @@ pub(crate) struct Peer {
     pub(crate) mtu: usize,
 }
 
+/// The tunnel that a packet of ours takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Carrier<'a> {
+    Esp(&'a Peer),
+    Stream(&'a StreamRoute),
+}
+
+impl<'a> Carrier<'a> {
+    pub(crate) fn gate(self) -> &'a Gate {
+        match self {
+            Self::Esp(peer) => &peer.outbound.gate,
+            Self::Stream(route) => &route.gate,
+        }
+    }
+
+    /// Longest inner packet.
+    pub(crate) fn mtu(self) -> usize {
+        match self {
+            Self::Esp(peer) => peer.mtu,
+            Self::Stream(route) => route.mtu,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     by_spi: Index<u32, Arc<Tunnel>>,
     peers: Index<u64, Peer>,
+    /// Streams that may carry data.
+    routes: Index<u64, Arc<StreamRoute>>,
     /// Gateway role: by the inner destination of what we send.
     leases: Index<IpAddr, u64>,
     /// Client role: by its inner source.
@@ -89,31 +151,54 @@ impl Tables {
         self.peers.get(&tunnel.session).map(|peer| (&**tunnel, peer.mtu))
     }
 
-    /// The session that a packet of ours belongs to.
-    pub(crate) fn sender(&self, source: IpAddr, destination: IpAddr) -> Option<&Peer> {
+    /// The tunnel of the session that a packet of ours belongs to.
+    pub(crate) fn sender(&self, source: IpAddr, destination: IpAddr) -> Option<Carrier<'_>> {
         let session = self.leases.get(&destination).or_else(|| self.own.get(&source))?;
-        self.peers.get(session)
+        self.carrier(*session)
     }
 
-    /// Carries out an order; false for [`Command::Stop`].
-    pub(crate) fn apply(&mut self, command: Command) -> bool {
-        match command {
-            Command::Install(tunnel) => self.install(tunnel),
-            Command::UseOutbound { session, spi_in } => self.use_outbound(session, spi_in),
-            Command::Remove { session, spi_in } => self.remove(session, spi_in),
-            Command::Repath { session, path, encapsulate } => self.repath(session, Destination { path, encapsulate }),
-            Command::Stop => return false,
+    /// The tunnel of a session.
+    pub(crate) fn carrier(&self, session: u64) -> Option<Carrier<'_>> {
+        let stream = || self.routes.get(&session).map(|route| Carrier::Stream(route));
+        self.peers.get(&session).map(Carrier::Esp).or_else(stream)
+    }
+
+    /// The open stream of a session.
+    pub(crate) fn route(&self, session: u64) -> Option<&StreamRoute> {
+        self.routes.get(&session).map(|route| &**route)
+    }
+
+    pub(crate) fn apply(&mut self, order: Order) {
+        match order {
+            Order::Install(tunnel) => self.install(tunnel),
+            Order::UseOutbound { session, spi_in } => self.use_outbound(session, spi_in),
+            Order::Remove { session, spi_in } => self.remove(session, spi_in),
+            Order::Repath { session, path, encapsulate } => self.repath(session, Destination { path, encapsulate }),
+            Order::StreamOpen(route) => self.open(route),
+            Order::StreamClose { session } => {
+                if let Some(route) = self.routes.remove(&session) {
+                    self.end(session, &route.gate.inner);
+                }
+            }
         }
-        true
+    }
+
+    /// A second one for a session takes the place of the first.
+    fn open(&mut self, route: Arc<StreamRoute>) {
+        if let Some(old) = self.routes.get(&route.session).cloned() {
+            self.end(route.session, &old.gate.inner);
+        }
+        self.leases.extend(route.gate.inner.iter().map(|&address| (address, route.session)));
+        self.routes.insert(route.session, route);
     }
 
     fn install(&mut self, tunnel: Arc<Tunnel>) {
         self.by_spi.insert(tunnel.spi_in, tunnel.clone());
-        let index = match tunnel.role {
+        let index = match tunnel.gate.role {
             Role::Gateway => &mut self.leases,
             Role::Client => &mut self.own,
         };
-        index.extend(tunnel.inner.iter().map(|&address| (address, tunnel.session)));
+        index.extend(tunnel.gate.inner.iter().map(|&address| (address, tunnel.session)));
         let to = Destination { path: tunnel.path, encapsulate: tunnel.encapsulate };
         let peer = self.peers.entry(tunnel.session).or_insert_with(|| Peer { tunnels: Vec::new(), outbound: tunnel.clone(), to, mtu: 0 });
         if tunnel.outbound_ready {
@@ -148,7 +233,7 @@ impl Tables {
                 peer.measure();
             }
             Some(_) => {}
-            None => self.end(session, &tunnel.inner),
+            None => self.end(session, &tunnel.gate.inner),
         }
     }
 

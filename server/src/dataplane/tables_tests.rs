@@ -1,5 +1,7 @@
+use super::super::gate::Selector;
 use super::super::stats::TrafficCounters;
-use super::super::tunnel::{Keys, Selector, TunnelSpec};
+use super::super::stream::StreamTunnel;
+use super::super::tunnel::{Keys, TunnelSpec};
 use super::*;
 use crypto::Zeroizing;
 use crypto::cipher::{Encryption, Suite};
@@ -42,62 +44,92 @@ fn tunnel(session: u64, spi_in: u32, role: Role, outbound_ready: bool) -> Arc<Tu
 }
 
 fn sends_on(tables: &Tables) -> Option<u32> {
-    tables.sender(elsewhere(), lease()).map(|peer| peer.outbound.spi_in)
+    match tables.sender(elsewhere(), lease()) {
+        Some(Carrier::Esp(peer)) => Some(peer.outbound.spi_in),
+        _ => None,
+    }
 }
 
 #[test]
 fn a_rekey_moves_the_outbound_direction_when_told() {
     let mut tables = Tables::default();
-    tables.apply(Command::Install(tunnel(1, 10, Role::Gateway, true)));
-    tables.apply(Command::Install(tunnel(1, 11, Role::Gateway, false)));
+    tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, true)));
+    tables.apply(Order::Install(tunnel(1, 11, Role::Gateway, false)));
     assert_eq!(sends_on(&tables), Some(10));
     assert!(tables.receiver(10).is_some() && tables.receiver(11).is_some());
-    tables.apply(Command::UseOutbound { session: 1, spi_in: 99 });
+    tables.apply(Order::UseOutbound { session: 1, spi_in: 99 });
     assert_eq!(sends_on(&tables), Some(10));
-    tables.apply(Command::UseOutbound { session: 1, spi_in: 11 });
-    tables.apply(Command::Remove { session: 1, spi_in: 10 });
+    tables.apply(Order::UseOutbound { session: 1, spi_in: 11 });
+    tables.apply(Order::Remove { session: 1, spi_in: 10 });
     assert_eq!(sends_on(&tables), Some(11));
     assert!(tables.receiver(10).is_none());
-    tables.apply(Command::Remove { session: 1, spi_in: 11 });
+    tables.apply(Order::Remove { session: 1, spi_in: 11 });
     assert!(sends_on(&tables).is_none() && tables.receiver(11).is_none());
 }
 
 #[test]
 fn losing_the_outbound_sa_falls_back_to_the_newest() {
     let mut tables = Tables::default();
-    tables.apply(Command::Install(tunnel(1, 10, Role::Gateway, true)));
-    tables.apply(Command::Install(tunnel(1, 11, Role::Gateway, false)));
-    tables.apply(Command::Remove { session: 1, spi_in: 10 });
+    tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, true)));
+    tables.apply(Order::Install(tunnel(1, 11, Role::Gateway, false)));
+    tables.apply(Order::Remove { session: 1, spi_in: 10 });
     assert_eq!(sends_on(&tables), Some(11));
 }
 
 #[test]
 fn a_lease_that_passed_on_stays_with_its_new_session() {
     let mut tables = Tables::default();
-    tables.apply(Command::Install(tunnel(1, 10, Role::Gateway, true)));
-    tables.apply(Command::Install(tunnel(2, 20, Role::Gateway, true)));
-    tables.apply(Command::Remove { session: 1, spi_in: 10 });
+    tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, true)));
+    tables.apply(Order::Install(tunnel(2, 20, Role::Gateway, true)));
+    tables.apply(Order::Remove { session: 1, spi_in: 10 });
     assert_eq!(sends_on(&tables), Some(20));
-    tables.apply(Command::Remove { session: 1, spi_in: 20 });
+    tables.apply(Order::Remove { session: 1, spi_in: 20 });
     assert_eq!(sends_on(&tables), Some(20), "a session cannot remove another's tunnel");
 }
 
 #[test]
 fn a_client_sends_by_its_own_address() {
     let mut tables = Tables::default();
-    tables.apply(Command::Install(tunnel(1, 10, Role::Client, true)));
+    tables.apply(Order::Install(tunnel(1, 10, Role::Client, true)));
     assert!(tables.sender(lease(), elsewhere()).is_some());
     assert!(tables.sender(elsewhere(), lease()).is_none());
-    assert!(!tables.apply(Command::Stop));
 }
 
 #[test]
 fn a_new_path_changes_the_mtu() {
     let mut tables = Tables::default();
-    tables.apply(Command::Install(tunnel(1, 10, Role::Gateway, true)));
+    tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, true)));
     assert_eq!(tables.receiver(10).unwrap().1, 1438);
-    tables.apply(Command::Repath { session: 1, path: path(1), encapsulate: false });
-    let peer = tables.sender(elsewhere(), lease()).unwrap();
+    tables.apply(Order::Repath { session: 1, path: path(1), encapsulate: false });
+    let Some(Carrier::Esp(peer)) = tables.sender(elsewhere(), lease()) else { panic!("no peer") };
     assert_eq!((peer.mtu, peer.to), (1446, Destination { path: path(1), encapsulate: false }));
     assert_eq!(tables.receiver(10).unwrap().1, 1446);
+}
+
+fn route(session: u64, inner: &[IpAddr]) -> Arc<StreamRoute> {
+    let tunnel = StreamTunnel { session, inner: inner.to_vec(), allowed: Vec::new(), mtu: 1400 };
+    Arc::new(StreamRoute::new(tunnel, 0, Arc::<TrafficCounters>::default()))
+}
+
+fn stream_of(tables: &Tables, lease: IpAddr) -> Option<u64> {
+    match tables.sender(elsewhere(), lease) {
+        Some(Carrier::Stream(route)) => Some(route.session),
+        _ => None,
+    }
+}
+
+#[test]
+fn streams_have_leases_while_they_are_open() {
+    let mut tables = Tables::default();
+    let other: IpAddr = [10, 9, 0, 3].into();
+    tables.apply(Order::StreamOpen(route(5, &[lease(), other])));
+    assert_eq!((stream_of(&tables, lease()), stream_of(&tables, other)), (Some(5), Some(5)));
+    assert!(tables.route(5).is_some() && tables.carrier(5).is_some());
+    tables.apply(Order::StreamOpen(route(5, &[other])));
+    assert_eq!((stream_of(&tables, lease()), stream_of(&tables, other)), (None, Some(5)));
+    tables.apply(Order::StreamOpen(route(6, &[other])));
+    tables.apply(Order::StreamClose { session: 5 });
+    assert_eq!(stream_of(&tables, other), Some(6), "a lease that passed on stays");
+    tables.apply(Order::StreamClose { session: 6 });
+    assert!(stream_of(&tables, other).is_none() && tables.carrier(6).is_none());
 }

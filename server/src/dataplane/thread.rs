@@ -1,9 +1,11 @@
 //! One packet thread: waits, takes orders, moves batches.
 use super::IkeSink;
+use super::handover::{Batch, Handover};
 use super::inbound;
 use super::outbound::Outbound;
 use super::stats::{Drops, TrafficCounters, Uptime};
-use super::tables::{Command, Tables};
+use super::stream::{self, StreamSink, Streams};
+use super::tables::{Command, Order, Tables};
 use net::RecvBatch;
 use net::poll::{Epoll, Event, Events, Interest, Waker};
 use net::raw::RawSocket;
@@ -17,6 +19,12 @@ use std::sync::mpsc::Receiver;
 
 /// Messages taken from a socket at once.
 const RECV_BATCH: usize = 16;
+
+/// Ready descriptors that one wait reports.
+const EVENTS: usize = 64;
+
+/// Batches of other threads that are moved before the sockets get their turn.
+const BATCHES: usize = 8;
 
 const WAKE: u64 = 0;
 const TUN: u64 = 1;
@@ -45,13 +53,16 @@ pub(super) struct Ports {
     pub(super) raw: Vec<RawPort>,
 }
 
-/// What a thread shares with control.
+/// What a thread shares with control and the other threads.
 pub(super) struct Shared {
     pub(super) waker: Waker,
     pub(super) inbox: Receiver<Command>,
     pub(super) totals: Arc<TrafficCounters>,
     pub(super) drops: Arc<Drops>,
+    /// From the other threads.
+    pub(super) batches: Receiver<Batch>,
     pub(super) sink: Box<dyn IkeSink>,
+    pub(super) events: Box<dyn StreamSink>,
 }
 
 /// What the TUN queue takes as super-packets; less once it has refused one.
@@ -67,21 +78,26 @@ pub(super) struct Context<'a> {
     pub(super) tables: &'a Tables,
     pub(super) ports: &'a Ports,
     pub(super) shared: &'a Shared,
+    pub(super) epoll: &'a Epoll,
+    /// Of this thread.
+    pub(super) number: usize,
     pub(super) now: Uptime,
 }
 
 pub(super) struct Thread {
+    number: usize,
     tables: Tables,
     ports: Ports,
     shared: Shared,
     coalescing: Coalescing,
     out: Outbound,
+    streams: Streams,
     batch: RecvBatch,
     epoll: Epoll,
 }
 
 impl Thread {
-    pub(super) fn new(ports: Ports, shared: Shared) -> io::Result<Self> {
+    pub(super) fn new(number: usize, ports: Ports, shared: Shared, handover: Handover) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&shared.waker, WAKE, Interest::READ)?;
         epoll.add(&ports.tun, TUN, Interest::READ)?;
@@ -96,7 +112,8 @@ impl Thread {
         let offload = ports.tun.offload();
         let coalescing = Coalescing { tcp: offload.tso, udp: offload.uso };
         let batch = RecvBatch::new(RECV_BATCH, GRO_BUFFER_LEN);
-        Ok(Self { tables: Tables::default(), ports, shared, coalescing, out: Outbound::new()?, batch, epoll })
+        let (tables, out, streams) = (Tables::default(), Outbound::new(handover)?, Streams::new());
+        Ok(Self { number, tables, ports, shared, coalescing, out, streams, batch, epoll })
     }
 
     /// Ends on [`Command::Stop`].
@@ -104,36 +121,67 @@ impl Thread {
     /// # Panics
     /// When the kernel refuses to wait: there is nothing left to do.
     pub(super) fn run(mut self) {
-        let mut events = Events::with_capacity(16);
+        let mut events = Events::with_capacity(EVENTS);
         loop {
             // `epoll_wait` fails on misuse alone.
-            self.epoll.wait(&mut events, None).expect("waiting for packets");
-            if !self.take_orders() {
-                return;
-            }
+            self.epoll.wait(&mut events, self.streams.timeout()).expect("waiting for packets");
             let now = Uptime::now();
-            for event in events.iter().filter(|event| event.readable) {
+            if !self.take_orders(now) {
+                return self.streams.say_goodbye();
+            }
+            self.take_batches(now);
+            for event in events.iter() {
                 self.serve(event, now);
             }
+            let (context, _, streams, _) = self.parts(now);
+            streams.tick(context);
+            streams.depart(context);
         }
     }
 
+    /// What an order or an event works on.
+    fn parts(&mut self, now: Uptime) -> (Context<'_>, &mut Outbound, &mut Streams, &mut Coalescing) {
+        let Self { number, tables, ports, shared, coalescing, out, streams, epoll, .. } = self;
+        (Context { tables, ports, shared, epoll, number: *number, now }, out, streams, coalescing)
+    }
+
     /// False when the thread is to end.
-    fn take_orders(&mut self) -> bool {
+    fn take_orders(&mut self, now: Uptime) -> bool {
         while let Ok(command) = self.shared.inbox.try_recv() {
-            if !self.tables.apply(command) {
-                return false;
+            let (context, out, streams, coalescing) = self.parts(now);
+            match command {
+                Command::Table(order) => {
+                    if let Order::StreamClose { session } = order {
+                        streams.close(context, session);
+                    }
+                    self.tables.apply(order);
+                }
+                Command::Adopt(adopted) => streams.adopt(context, coalescing, *adopted),
+                Command::StreamSend { session, packet } => streams.send_packet(context, session, &packet),
+                Command::SendInner { session, packet } => out.send_own(context, streams, session, &packet),
+                Command::Stop => return false,
             }
         }
         true
     }
 
+    fn take_batches(&mut self, now: Uptime) {
+        for _ in 0..BATCHES {
+            let Ok(batch) = self.shared.batches.try_recv() else { return };
+            let (context, out, streams, _) = self.parts(now);
+            out.run_batch(context, streams, &batch);
+        }
+        // There may be more.
+        self.shared.waker.wake();
+    }
+
     fn serve(&mut self, event: Event, now: Uptime) {
-        let Self { tables, ports, shared, coalescing, out, batch, .. } = self;
-        let context = Context { tables, ports, shared, now };
+        let Self { number, tables, ports, shared, coalescing, out, streams, batch, epoll } = self;
+        let context = Context { tables, ports, shared, epoll, number: *number, now };
         match event.token {
             WAKE => shared.waker.drain(),
-            TUN => out.run(context),
+            TUN => out.run(context, streams),
+            token if token & stream::TOKEN != 0 => streams.serve(context, coalescing, event),
             token => {
                 // Tokens are counted up from the first socket.
                 let index = (token - FIRST_SOCKET) as usize;
