@@ -44,6 +44,8 @@ pub struct Answers {
     pub grant: Grant,
     /// What a certificate's holder is told.
     pub certificate_denial: Option<Denial>,
+    /// Key exchanges that were computed, on either side of them.
+    pub key_exchanges: usize,
     /// EAP questions that were asked.
     pub eap_questions: usize,
     random: SeededRandom,
@@ -69,6 +71,7 @@ impl Answers {
             eap_delay: Duration::ZERO,
             grant,
             certificate_denial: None,
+            key_exchanges: 0,
             eap_questions: 0,
             random: SeededRandom::new(seed ^ 0x616e_7377),
             leases: 0,
@@ -77,6 +80,7 @@ impl Answers {
 
     /// The answer and how long it takes; `None` when it never comes.
     pub(crate) fn answer(&mut self, question: Question) -> Option<(Duration, Answer)> {
+        self.key_exchanges += usize::from(matches!(question, Question::KeyExchange { .. } | Question::Agree { .. }));
         Some(match question {
             Question::KeyExchange { group, peer_public } => {
                 let (private, public) = PrivateKey::generate(group, &mut self.random);

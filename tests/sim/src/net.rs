@@ -92,6 +92,16 @@ impl Host {
         format!("{:?}", self.endpoint).starts_with("Endpoint { sessions: 0, timers: 0, registered: 0,")
     }
 
+    /// SPIs, requests and questions that the machine remembers.
+    ///
+    /// # Panics
+    /// When its text has changed.
+    pub fn registered(&self) -> usize {
+        let text = format!("{:?}", self.endpoint);
+        let number = text.split("registered: ").nth(1).and_then(|rest| rest.split(',').next());
+        number.and_then(|number| number.parse().ok()).expect("a number")
+    }
+
     /// Reasons and failures of the sessions that ended.
     pub fn closed(&self) -> Vec<(SessionId, CloseReason, Option<Failure>)> {
         let closed = |(session, event): &(SessionId, Event)| match event {

@@ -1,7 +1,9 @@
+mod collisions;
 mod hostile;
 mod limits;
 mod login;
 mod loss;
+mod rekeys;
 mod sessions;
 mod suites;
 mod windows;
@@ -49,6 +51,27 @@ impl Pair {
         pair
     }
 
+    /// As [`Pair::up`], with these settings.
+    pub(crate) fn up_with(seed: u64, gateway: ike::ResponderConfig, client: ike::InitiatorConfig) -> Self {
+        let mut pair = Self::new(seed, gateway);
+        pair.dial(client).assert_up();
+        pair
+    }
+
+    /// Time passes, and at every moment each side receives what the other sends.
+    #[track_caller]
+    pub(crate) fn carry(&mut self, time: Duration) {
+        let (gateway, client) = (self.gateway, self.client);
+        self.sim.run_until(time, |sim| {
+            assert_carries(sim.host(gateway), sim.host(client));
+            false
+        });
+    }
+
+    pub(crate) fn session(&self, host: HostId) -> ike::SessionId {
+        self.sim.host(host).established()[0]
+    }
+
     pub(crate) fn gateway(&self) -> &sim::Host {
         self.sim.host(self.gateway)
     }
@@ -65,6 +88,17 @@ impl Pair {
         assert_eq!(self.gateway().endpoint.sessions(), (0, 1), "{:?}", self.gateway().events);
         assert_eq!(self.client().endpoint.sessions(), (0, 1), "{:?}", self.client().events);
         assert_children(self.gateway(), self.client());
+    }
+}
+
+/// Each side sends on a Child SA that the other receives on.
+#[track_caller]
+pub(crate) fn assert_carries(gateway: &sim::Host, client: &sim::Host) {
+    for (sender, receiver) in [(gateway, client), (client, gateway)] {
+        let spi_in = sender.outbound.values().next().expect("a Child SA to send on");
+        let sending = &sender.children[spi_in];
+        let receiving = receiver.children.get(&sending.spi_out).expect("the other side receives on it");
+        assert_eq!(*sending.key_out.encryption, *receiving.key_in.encryption);
     }
 }
 
