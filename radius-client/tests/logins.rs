@@ -120,6 +120,7 @@ fn what_the_client_says_of_itself_goes_in_only_in_its_form() {
     assert_eq!(sent(&"x".repeat(33), &"x".repeat(33), &guid[1..]), nothing);
     assert_eq!(sent("PC\u{e9}", "a\nb", &guid.replace('-', "+")), nothing);
     assert_eq!(sent("\0", " ", &correlation_id(&[0; 16])), nothing, "the zero GUID means none");
+    assert_eq!(sent("", "", &guid[..30]).2, nothing.2);
 }
 
 #[test]
