@@ -96,18 +96,15 @@ impl Lcp {
         self.mru = usable.then_some(wanted);
     }
 
-    fn judge_magic(&mut self, review: &mut Review, theirs: u32) -> Result<(), Fault> {
-        let equal = self.magic == Some(theirs);
-        if equal {
-            self.loops += 1;
-        }
+    /// Our own magic number comes back: a coincidence, or our own request.
+    fn looped(&mut self) -> Result<Verdict, Fault> {
+        self.loops += 1;
         if self.loops > MAX_LOOPS {
             return Err(Fault::new(EndedBy::Violation, "the line is looped back: LCP hears its own magic number"));
         }
-        if equal || theirs == 0 {
-            review.nak(MAGIC, &self.magics.next().to_be_bytes());
-        }
-        Ok(())
+        let mut review = Review::default();
+        review.nak(MAGIC, &self.magics.next().to_be_bytes());
+        Ok(review.verdict())
     }
 }
 
@@ -139,6 +136,10 @@ impl Options for Lcp {
 
     /// Everything but MRU and magic number is rejected, above all callback (13): a Nak makes Windows give up, a Reject makes it go on.
     fn judge(&mut self, asked: &[Opt<'_>]) -> Result<Verdict, Fault> {
+        let magic = self.magic().to_be_bytes();
+        if self.magic.is_some() && asked.iter().any(|option| option.kind == MAGIC && option.value == magic) {
+            return self.looped();
+        }
         let mut review = Review::default();
         let mut mru = DEFAULT_MRU;
         for option in asked {
@@ -152,7 +153,8 @@ impl Options for Lcp {
                         review.nak(MRU, &DEFAULT_MRU.to_be_bytes());
                     }
                 }
-                (MAGIC, &[a, b, c, d]) => self.judge_magic(&mut review, u32::from_be_bytes([a, b, c, d]))?,
+                (MAGIC, &[0, 0, 0, 0]) => review.nak(MAGIC, &self.magics.next().to_be_bytes()),
+                (MAGIC, value) if value.len() == 4 => {}
                 _ => review.reject(option),
             }
         }

@@ -129,6 +129,8 @@ pub(crate) struct Negotiation<P> {
     pending: Option<(u8, Vec<u8>)>,
     transmissions_left: u32,
     timer: Option<Instant>,
+    /// The client's latest Configure-Request, and what became of it.
+    judged: Option<(Vec<u8>, Event, Reply<'static>)>,
     corrections_sent: u32,
     corrections_received: u32,
     /// Data of our Terminate-Request.
@@ -144,6 +146,7 @@ impl<P: Options> Negotiation<P> {
             pending: None,
             transmissions_left: 0,
             timer: None,
+            judged: None,
             corrections_sent: 0,
             corrections_received: 0,
             reason: Vec::new(),
@@ -230,8 +233,20 @@ impl<P: Options> Negotiation<P> {
         let Some(asked) = options(packet.data) else { return Ok(Change::None) };
         if self.is_opened() {
             self.options.reset();
+            self.judged = None;
         }
-        let (event, code, options) = match self.options.judge(&asked)? {
+        let (bytes, event, reply) = match self.judged.take() {
+            // A repetition is no insistence: our answer was lost.
+            Some(same) if same.0 == packet.bytes => same,
+            _ => self.judge(packet, &asked)?,
+        };
+        let change = self.event(env, event, &reply);
+        self.judged = Some((bytes, event, reply));
+        Ok(change)
+    }
+
+    fn judge(&mut self, packet: &Packet<'_>, asked: &[Opt<'_>]) -> Result<(Vec<u8>, Event, Reply<'static>), Fault> {
+        let (event, code, options) = match self.options.judge(asked)? {
             Verdict::Ack => (Event::GoodRequest, code::CONFIGURE_ACK, packet.data.to_vec()),
             Verdict::Nak(options) => (Event::BadRequest, code::CONFIGURE_NAK, options),
             Verdict::Reject(options) => (Event::BadRequest, code::CONFIGURE_REJECT, options),
@@ -239,7 +254,7 @@ impl<P: Options> Negotiation<P> {
         if event == Event::BadRequest {
             self.corrections_sent = corrected::<P>(self.corrections_sent, "insists on options that are refused")?;
         }
-        Ok(self.event(env, event, &Reply::Configure { code, id: packet.id, options }))
+        Ok((packet.bytes.to_vec(), event, Reply::Configure { code, id: packet.id, options }))
     }
 
     /// Is it an answer to our latest Configure-Request, with the very options if it is an Ack (RFC 1661 section 5.2)?
