@@ -3,6 +3,7 @@ use crate::MSK;
 use crypto::dh::PrivateKey;
 use crypto::{SeededRandom, Zeroizing};
 use ike::{Answer, Denial, EapAnswer, EapQuestion, Grant, Question, Stage};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -48,8 +49,11 @@ pub struct Answers {
     pub key_exchanges: usize,
     /// EAP questions that were asked.
     pub eap_questions: usize,
+    /// A user who is there already gets the same addresses again.
+    pub sticky: bool,
     random: SeededRandom,
     leases: u8,
+    holders: BTreeMap<String, u8>,
 }
 
 impl Answers {
@@ -74,7 +78,9 @@ impl Answers {
             key_exchanges: 0,
             eap_questions: 0,
             random: SeededRandom::new(seed ^ 0x616e_7377),
+            sticky: false,
             leases: 0,
+            holders: BTreeMap::new(),
         }
     }
 
@@ -132,10 +138,12 @@ impl Answers {
 
     fn lease(&mut self, user: &str) -> Grant {
         self.leases += 1;
+        let held = *self.holders.entry(user.to_owned()).or_insert(self.leases);
+        let lease = if self.sticky { held } else { self.leases };
         let mut grant = self.grant.clone();
         grant.user = user.to_owned();
-        grant.ipv4 = grant.ipv4.map(|address| Ipv4Addr::from_bits(address.to_bits() + u32::from(self.leases)));
-        grant.ipv6 = grant.ipv6.map(|address| Ipv6Addr::from_bits(address.to_bits() + u128::from(self.leases)));
+        grant.ipv4 = grant.ipv4.map(|address| Ipv4Addr::from_bits(address.to_bits() + u32::from(lease)));
+        grant.ipv6 = grant.ipv6.map(|address| Ipv6Addr::from_bits(address.to_bits() + u128::from(lease)));
         grant
     }
 

@@ -43,8 +43,8 @@ impl Login {
 pub(super) struct Offer {
     pub idi: Identification,
     pub request: AddressRequest,
-    /// INTERNAL_IP4_NETMASK was asked for.
-    pub netmask: bool,
+    /// Configuration attributes that were asked for, by type.
+    pub asked: Vec<u16>,
     pub sa: SaPayload,
     pub ts_i: Vec<TrafficSelector>,
     pub ts_r: Vec<TrafficSelector>,
@@ -92,10 +92,10 @@ fn read_offer(payloads: &Payloads) -> Result<Offer, Complaint> {
         let cause = "the client asks for no inner address; a gateway for remote access gives one to each client";
         return Err((notify::FAILED_CP_REQUIRED, Fault::PeerIncompatible, cause.into()));
     }
-    let netmask = configuration
-        .is_some_and(|configuration| configuration.attributes.iter().any(|it| matches!(it, ConfigurationAttribute::Ip4Netmask(_))));
+    let asked = configuration.map(|configuration| configuration.attributes.iter().map(ConfigurationAttribute::kind).collect());
+    let asked = asked.unwrap_or_default();
     let initial_contact = payloads.notify(notify::INITIAL_CONTACT).is_some();
-    Ok(Offer { idi, request, netmask, sa, ts_i, ts_r, initial_contact })
+    Ok(Offer { idi, request, asked, sa, ts_i, ts_r, initial_contact })
 }
 
 /// No AUTH payload means EAP (RFC 7296 section 2.16).

@@ -2,12 +2,12 @@
 use super::auth::{Login, Offer};
 use super::child::{Child, ChildPhase, Pfs, Scope, directions, install};
 use super::established::Established;
-use super::{Core, State};
+use super::{Core, State, configuration};
 use crate::api::{AddressRequest, CloseReason, Event, Fault, Grant, Stage, TrafficSelector};
 use crate::endpoint::{Replace, Shared};
 use crate::proposal::{ChosenEsp, select_esp};
 use crate::selector::narrow_to_allowed;
-use crate::wire::{Configuration, ConfigurationAttribute, Notify, Payload, notify};
+use crate::wire::{Configuration, Notify, Payload, notify};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Why the client gets no tunnel although it is authenticated.
@@ -48,6 +48,10 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
     if core.traits.mobike {
         head.push(Payload::Notify(Notify::new(notify::MOBIKE_SUPPORTED, [])));
     }
+    if let Some(lifetime) = grant.auth_lifetime {
+        let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
+        head.push(Payload::Notify(Notify::new(notify::AUTH_LIFETIME, seconds.to_be_bytes())));
+    }
     core.respond(cx, &mut sa, &head);
     core.init_response = Vec::new();
     core.stage = Stage::Up;
@@ -80,10 +84,7 @@ impl Granted {
         let Some((local, remote)) = scope.narrow(&offer.ts_r, &offer.ts_i) else {
             return Err(unacceptable_selectors(offer, &scope));
         };
-        let mut configuration = Configuration::reply(ipv4, ipv6, &grant.dns);
-        if offer.netmask && ipv4.is_some() {
-            configuration.attributes.push(ConfigurationAttribute::Ip4Netmask(Some(Ipv4Addr::BROADCAST)));
-        }
+        let configuration = configuration::reply(&offer.asked, grant, ipv4, ipv6);
         Ok(Self { esp, scope, local, remote, configuration })
     }
 

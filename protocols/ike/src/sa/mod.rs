@@ -11,6 +11,7 @@ mod auth;
 mod child;
 mod closing;
 mod collision;
+mod configuration;
 mod create_child;
 mod credential;
 mod eap;

@@ -45,6 +45,11 @@ pub enum ConfigurationAttribute {
     Ip6Dns(Option<Ipv6Addr>),
     Ip4Server(Option<Ipv4Addr>),
     Ip6Server(Option<Ipv6Addr>),
+    /// A network behind the gateway: address and prefix length in bits.
+    Ip4Subnet(Option<(Ipv4Addr, u8)>),
+    Ip6Subnet(Option<(Ipv6Addr, u8)>),
+    /// A name in presentation format (RFC 8598); empty in a request.
+    DnsDomain(Vec<u8>),
     /// Anything else, kept as it came.
     Other {
         kind: u16,
@@ -168,11 +173,19 @@ impl ConfigurationAttribute {
             attribute::INTERNAL_IP4_DNS => Self::Ip4Dns(ipv4(value)?),
             attribute::INTERNAL_IP4_NBNS => Self::Ip4Nbns(ipv4(value)?),
             attribute::INTERNAL_IP4_SERVER => Self::Ip4Server(ipv4(value)?),
+            attribute::INTERNAL_IP4_SUBNET => Self::Ip4Subnet(ipv4_with_mask(value)?),
+            attribute::INTERNAL_IP6_SUBNET => Self::Ip6Subnet(ipv6_with_prefix(value)?),
+            attribute::INTERNAL_DNS_DOMAIN => Self::DnsDomain(value.rest().to_vec()),
             attribute::INTERNAL_IP6_ADDRESS => Self::Ip6Address(ipv6_with_prefix(value)?),
             attribute::INTERNAL_IP6_DNS => Self::Ip6Dns(ipv6(value)?),
             attribute::INTERNAL_IP6_SERVER => Self::Ip6Server(ipv6(value)?),
             _ => Self::Other { kind, value: value.rest().to_vec() },
         })
+    }
+
+    /// Attribute type, see [`attribute`].
+    pub fn kind(&self) -> u16 {
+        self.encode().0
     }
 
     fn encode(&self) -> (u16, Vec<u8>) {
@@ -184,10 +197,13 @@ impl ConfigurationAttribute {
             Self::Ip4Dns(value) => (attribute::INTERNAL_IP4_DNS, four(value)),
             Self::Ip4Nbns(value) => (attribute::INTERNAL_IP4_NBNS, four(value)),
             Self::Ip4Server(value) => (attribute::INTERNAL_IP4_SERVER, four(value)),
-            Self::Ip6Address(value) => {
-                let value = value.map(|(address, prefix)| [&address.octets()[..], &[prefix]].concat());
-                (attribute::INTERNAL_IP6_ADDRESS, value.unwrap_or_default())
+            Self::Ip6Address(value) => (attribute::INTERNAL_IP6_ADDRESS, with_prefix(value)),
+            Self::Ip4Subnet(value) => {
+                let value = value.map(|(address, prefix)| [address.octets(), mask(prefix).octets()].concat());
+                (attribute::INTERNAL_IP4_SUBNET, value.unwrap_or_default())
             }
+            Self::Ip6Subnet(value) => (attribute::INTERNAL_IP6_SUBNET, with_prefix(value)),
+            Self::DnsDomain(name) => (attribute::INTERNAL_DNS_DOMAIN, name.clone()),
             Self::Ip6Dns(value) => (attribute::INTERNAL_IP6_DNS, six(value)),
             Self::Ip6Server(value) => (attribute::INTERNAL_IP6_SERVER, six(value)),
             Self::Other { kind, value } => (kind & 0x7fff, value.clone()),
@@ -211,6 +227,31 @@ fn ipv6(mut value: Reader<'_>) -> Result<Option<Ipv6Addr>, Malformed> {
     let address = value.array::<16>("IPv6 attribute is not empty and not 16 bytes")?;
     value.finish("IPv6 attribute is not empty and not 16 bytes")?;
     Ok(Some(address.into()))
+}
+
+fn with_prefix(value: &Option<(Ipv6Addr, u8)>) -> Vec<u8> {
+    value.map(|(address, prefix)| [&address.octets()[..], &[prefix]].concat()).unwrap_or_default()
+}
+
+/// Netmask of a prefix length; above 32 it is cut.
+fn mask(prefix: u8) -> Ipv4Addr {
+    Ipv4Addr::from_bits(!u32::MAX.checked_shr(prefix.into()).unwrap_or(0))
+}
+
+/// Address and netmask.
+fn ipv4_with_mask(mut value: Reader<'_>) -> Result<Option<(Ipv4Addr, u8)>, Malformed> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let address = value.array::<4>("IPv4 subnet is not empty and not 8 bytes")?;
+    let bits = u32::from_be_bytes(value.array::<4>("IPv4 subnet is not empty and not 8 bytes")?);
+    value.finish("IPv4 subnet is not empty and not 8 bytes")?;
+    // At most 32.
+    let prefix = bits.leading_ones() as u8;
+    if mask(prefix).to_bits() != bits {
+        return Err(value.error("netmask with holes"));
+    }
+    Ok(Some((address.into(), prefix)))
 }
 
 /// 17 bytes; some requests leave the prefix length out.

@@ -253,6 +253,26 @@ fn configuration_hints_and_replies() {
     assert_eq!(bytes, hex("02000000 00080011 20010db8000000000000000000000007 80 000a0010 20010db8000000000000000000000053"));
 }
 
+/// RFC 7296 section 3.15.1: address and netmask in the IPv4 form, address and prefix length in the IPv6 form; RFC 8598: bare names.
+#[test]
+fn networks_and_domains() {
+    let attributes = vec![
+        ConfigurationAttribute::Ip4Subnet(Some((Ipv4Addr::new(10, 1, 0, 0), 20))),
+        ConfigurationAttribute::Ip4Subnet(Some((Ipv4Addr::UNSPECIFIED, 0))),
+        ConfigurationAttribute::Ip6Subnet(Some(("2001:db8::".parse().unwrap(), 32))),
+        ConfigurationAttribute::DnsDomain(b"corp".to_vec()),
+    ];
+    let mut bytes = Vec::new();
+    Payload::Configuration(Configuration { kind: ConfigurationKind::Reply, attributes }).write(&mut bytes);
+    let want =
+        "02000000 000d0008 0a010000fffff000 000d0008 0000000000000000 000f0011 20010db8000000000000000000000000 20 00190004 636f7270";
+    assert_eq!(bytes, hex(want));
+    for holes in ["01000000 000d0008 0a010000ff00ff00", "01000000 000d0004 0a010000", "01000000 000d0009 0a010000fffff00000"] {
+        let bytes = encode(&header(Exchange::IkeAuth), &[Payload::Unknown { kind: kind::CP, critical: false, data: hex(holes) }]);
+        assert!(Message::parse(&bytes).is_err(), "{holes}");
+    }
+}
+
 #[test]
 fn notify_of_windows_carries_a_win32_code() {
     let notify = Notify::new(notify::MS_WIN32_ERROR, 13868u32.to_be_bytes());
@@ -541,6 +561,11 @@ fn any_configuration() -> impl Strategy<Value = Configuration> {
         v4().prop_map(ConfigurationAttribute::Ip4Dns),
         (any::<Option<u128>>(), 0..=128u8)
             .prop_map(|(bits, prefix)| { ConfigurationAttribute::Ip6Address(bits.map(|bits| (Ipv6Addr::from_bits(bits), prefix))) }),
+        (any::<Option<u32>>(), 0..=32u8)
+            .prop_map(|(bits, prefix)| { ConfigurationAttribute::Ip4Subnet(bits.map(|bits| (Ipv4Addr::from_bits(bits), prefix))) }),
+        (any::<Option<u128>>(), 0..=128u8)
+            .prop_map(|(bits, prefix)| { ConfigurationAttribute::Ip6Subnet(bits.map(|bits| (Ipv6Addr::from_bits(bits), prefix))) }),
+        vec(any::<u8>(), 0..9).prop_map(ConfigurationAttribute::DnsDomain),
         any::<Option<u128>>().prop_map(|bits| ConfigurationAttribute::Ip6Dns(bits.map(Ipv6Addr::from_bits))),
         (100..1000u16, vec(any::<u8>(), 0..9)).prop_map(|(kind, value)| ConfigurationAttribute::Other { kind, value }),
     ];

@@ -1,4 +1,5 @@
 mod collisions;
+mod configuration;
 mod hostile;
 mod limits;
 mod login;

@@ -192,6 +192,71 @@ fn a_nat_that_forgets() {
     pair.assert_up();
 }
 
+/// What the data plane saw moves the path of a peer behind NAT, and of no other.
+#[test]
+fn a_peer_that_the_data_plane_saw_elsewhere() {
+    let moved = |pair: &mut Pair, port| {
+        let session = session(&pair.sim, pair.gateway);
+        let here = pair.gateway().children.values().next().unwrap().path;
+        let path = ike::Path { remote: std::net::SocketAddr::new(OUTSIDE, port), ..here };
+        pair.sim.input(pair.gateway, ike::Input::PeerMoved { session, path });
+        path
+    };
+    let mut pair = Pair::up();
+    moved(&mut pair, 50_000);
+    assert!(pair.gateway().repaths.is_empty(), "no NAT, no move");
+    let mut pair = Pair::default();
+    behind_nat(&mut pair);
+    pair.dial(initiator(CLIENT, GATEWAY)).assert_up();
+    let path = moved(&mut pair, 50_000);
+    moved(&mut pair, 50_000);
+    let repaths: Vec<_> = pair.gateway().repaths.iter().map(|(_, path, encapsulate)| (*path, *encapsulate)).collect();
+    assert_eq!(repaths, [(path, true)], "once");
+    assert!(pair.gateway().events.iter().any(|(_, event)| matches!(event, Event::Moved(to) if *to == path)));
+    let before = pair.gateway().sent.len();
+    let session = session(&pair.sim, pair.gateway);
+    pair.sim.command(pair.gateway, session, Command::Liveness);
+    assert_eq!(pair.gateway().sent[before].0, path, "requests of ours go there too");
+    let other = ike::Path { local: std::net::SocketAddr::new(GATEWAY, 500), ..path };
+    pair.sim.input(pair.gateway, ike::Input::PeerMoved { session, path: other });
+    assert_eq!(pair.gateway().repaths.len(), 1, "our own end does not move");
+    pair.sim.command(pair.gateway, session, Command::Close(CloseReason::Operator));
+    pair.sim.run_for(Duration::from_secs(1));
+    pair.sim.input(pair.gateway, ike::Input::PeerMoved { session, path });
+    assert_eq!(pair.gateway().repaths.len(), 1);
+}
+
+/// Somebody in the middle repeats, forges and reflects from elsewhere what a client behind NAT sends: its path stays.
+#[test]
+fn nobody_else_moves_a_session_behind_nat() {
+    let mut pair = Pair::default();
+    behind_nat(&mut pair);
+    pair.dial(initiator(CLIENT, GATEWAY)).assert_up();
+    let client = session(&pair.sim, pair.client);
+    pair.sim.command(pair.client, client, Command::Liveness);
+    pair.sim.run_for(Duration::from_secs(1));
+    let elsewhere = ike::Path { local: "203.0.113.200:4500".parse().unwrap(), remote: std::net::SocketAddr::new(GATEWAY, 4500) };
+    let recorded: Vec<_> = [pair.client(), pair.gateway()].iter().flat_map(|host| host.sent.clone()).collect();
+    for (_, message) in recorded {
+        let mut forged = message.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        for message in [message, forged] {
+            pair.sim.inject(elsewhere, message);
+            pair.sim.run_for(Duration::from_millis(20));
+        }
+    }
+    // The next message ID, but not the key.
+    let last = pair.client().sent.last().unwrap().1.clone();
+    for id in 0..20u32 {
+        let mut next = last.clone();
+        next[20..24].copy_from_slice(&id.to_be_bytes());
+        pair.sim.inject(elsewhere, next);
+    }
+    assert!(pair.gateway().repaths.is_empty());
+    pair.carry(Duration::from_secs(100));
+    assert_eq!(pair.gateway().endpoint.sessions(), (0, 1), "the session and no other; the recorded first messages led nowhere");
+}
+
 #[test]
 fn initial_contact_ends_older_sessions_of_the_same_client() {
     let mut pair = Pair::up();
