@@ -180,9 +180,13 @@ impl Transport {
         Ok(())
     }
 
-    /// Sends `bytes` as one TLS record (several when longer than one holds).
+    /// Sends `bytes` as one TLS record (several when longer than one holds). Where the server does not take them any more, what it said
+    /// before counts: [`receive`](Self::receive) gives that, and then the end.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        self.try_send(bytes).map_err(|source| Error::Io { stage: Stage::Up, source })
+        match self.try_send(bytes) {
+            Err(error) if !is_reset(&error) => Err(Error::Io { stage: Stage::Up, source: error }),
+            _ => Ok(()),
+        }
     }
 
     fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {

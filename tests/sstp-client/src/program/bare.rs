@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::options::{BareClient, BareServer, Device};
-use crate::{device, print_json, print_line};
+use crate::{device, print, print_json};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -73,7 +73,7 @@ fn carry(socket: &TcpStream, tls: &mut Connection, device: &net::tun::TunDevice,
     let report = |event, counters| {
         let cpu_seconds = net::thread::thread_cpu_time().map_or(0.0, |time| time.as_secs_f64());
         let line = Line { event, device: &device.name, cipher: cipher.clone(), counters, cpu_seconds };
-        if json { print_json(&line) } else { print_line(&format!("{event} {} {cipher} {counters:?}", device.name)) }
+        print(json, &line, || format!("{event} {} {cipher} {counters:?}", device.name))
     };
     report("up", Counters::default())?;
     let (stop, deadline) = device::until(options.seconds)?;

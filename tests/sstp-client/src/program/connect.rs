@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use crate::options::Connect;
-use crate::{device, print_json, print_line};
+use crate::{device, print};
 
 /// MTU of SSTP on both ends.
 const MTU: u32 = 1400;
@@ -67,11 +67,7 @@ pub(crate) fn run(options: &Connect, json: bool) -> Result<()> {
     let device = make_device(&up, options)?;
     up.device = device.as_ref().map(|device| device.name.clone());
     ping(&mut call, &mut up, options)?;
-    if json {
-        print_json(&up)?
-    } else {
-        print_text(&up)?
-    }
+    print(json, &up, || text(&up))?;
     let started = Instant::now();
     let (stop, deadline) = device::until(options.seconds)?;
     let counters = match &device {
@@ -82,7 +78,7 @@ pub(crate) fn run(options: &Connect, json: bool) -> Result<()> {
     let cpu_seconds = net::thread::thread_cpu_time().map_or(0.0, |time| time.as_secs_f64());
     let acknowledged = if options.vanish { false } else { call.disconnect()? };
     let end = End { event: "end", acknowledged, counters, cpu_seconds, held_seconds, echoes: call.echoes };
-    if json { print_json(&end) } else { print_line(&format!("ended; CALL_DISCONNECT acknowledged: {acknowledged}; {counters:?}")) }
+    print(json, &end, || format!("ended; CALL_DISCONNECT acknowledged: {acknowledged}; {counters:?}"))
 }
 
 fn configure(call: &mut Call, options: &Connect) -> Result<Up> {
@@ -167,23 +163,16 @@ fn hold(call: &mut Call, stop: &Stop, deadline: Option<Instant>) -> Result<Count
     Ok(counters)
 }
 
-fn print_text(up: &Up) -> Result<()> {
-    let timings = &up.timings;
-    print_line(&format!("{} {} {}", up.tls.version, up.tls.cipher, up.tls.group))?;
-    print_line(&format!(
-        "tcp {} tls {} http {} ack {} lcp {} auth {} binding {} ipv6 {} ipcp {} total {} ms",
-        timings.tcp,
-        timings.tls,
-        timings.http,
-        timings.ack,
-        timings.lcp,
-        timings.auth,
-        timings.binding,
-        timings.ipv6,
-        timings.ipcp,
-        timings.total
-    ))?;
-    print_line(&format!("ipv4 {:?} ipv6 {:?} peer {:?}", up.ipv4.address, up.ipv6, up.ipv4.peer))?;
-    print_line(&format!("dns {:?} nbns {:?} dhcp {:?} dhcpv6 {:?}", up.ipv4.dns, up.ipv4.nbns, up.dhcp, up.dhcpv6_dns))?;
-    up.ping.iter().try_for_each(|(target, answered)| print_line(&format!("{target}: {answered} of {} echo replies", up.sent_pings)))
+fn text(up: &Up) -> String {
+    let Timings { tcp, tls, http, ack, lcp, auth, binding, ipv6, ipcp, total } = up.timings;
+    let mut lines = vec![
+        format!("{} {} {}", up.tls.version, up.tls.cipher, up.tls.group),
+        format!(
+            "tcp {tcp} tls {tls} http {http} ack {ack} lcp {lcp} auth {auth} binding {binding} ipv6 {ipv6} ipcp {ipcp} total {total} ms"
+        ),
+        format!("ipv4 {:?} ipv6 {:?} peer {:?}", up.ipv4.address, up.ipv6, up.ipv4.peer),
+        format!("dns {:?} nbns {:?} dhcp {:?} dhcpv6 {:?}", up.ipv4.dns, up.ipv4.nbns, up.dhcp, up.dhcpv6_dns),
+    ];
+    lines.extend(up.ping.iter().map(|(target, answered)| format!("{target}: {answered} of {} echo replies", up.sent_pings)));
+    lines.join("\n")
 }

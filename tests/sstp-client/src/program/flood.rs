@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::options::{Flood, StopAt};
-use crate::{print_json, print_line};
+use crate::print;
 
 /// What became of them.
 #[derive(Debug, Default, Serialize)]
@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Flood, json: bool) -> Result<()> {
     }
     report.reached = stopped.len() as u32;
     watch(stopped, Duration::from_secs_f64(options.watch), &mut report);
-    if json { print_json(&report) } else { print_line(&format!("{report:#?}")) }
+    print(json, &report, || format!("{report:#?}"))
 }
 
 fn reach(options: &Flood, number: u32) -> Result<Stopped> {

@@ -57,6 +57,11 @@ fn report_error(error: &Error, json: bool) {
     drop(writeln!(std::io::stderr(), "sstp-client: {error}"));
 }
 
+/// Prints a value as JSON or as text.
+fn print(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+    if json { print_json(value) } else { print_line(&text()) }
+}
+
 /// Prints one line and makes sure that a reader of a pipe sees it now.
 fn print_line(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();

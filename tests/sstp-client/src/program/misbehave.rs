@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use crate::options::{Case, Misbehave};
-use crate::{print_json, print_line, raw_cases};
+use crate::{print, raw_cases};
 
 /// How long an echo reply may take.
 const ECHO: Duration = Duration::from_millis(1500);
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Misbehave, json: bool) -> Result<()> {
             run.saw
         }
     };
-    if json { print_json(&saw) } else { print_line(&format!("{saw:#?}")) }
+    print(json, &saw, || format!("{saw:#?}"))
 }
 
 /// Milliseconds since `start`.

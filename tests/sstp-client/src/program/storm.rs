@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::options::Storm;
-use crate::{print_json, print_line};
+use crate::print;
 
 /// What came of it. Times in milliseconds, from TCP's first packet to the last network protocol.
 #[derive(Debug, Default, Serialize)]
@@ -52,11 +52,7 @@ pub(crate) fn run(options: &Storm, json: bool) -> Result<()> {
         call.disconnect()?;
     }
     let report = report(options.count, seconds, tally);
-    if json {
-        print_json(&report)?
-    } else {
-        print_line(&format!("{report:#?}"))?
-    }
+    print(json, &report, || format!("{report:#?}"))?;
     if report.established < options.count {
         return Err(Error::Setup(format!("{} of {} calls failed", options.count - report.established, options.count)));
     }
