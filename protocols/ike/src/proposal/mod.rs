@@ -5,11 +5,14 @@ mod offer;
 mod select;
 #[cfg(test)]
 mod tests;
+mod windows;
 mod wire;
 
 pub use mismatch::Mismatch;
 pub use offer::{offer_esp, offer_ike};
 pub use select::{ChosenEsp, ChosenIke, accept_esp, accept_ike, select_esp, select_ike};
+pub(crate) use windows::windows_fix;
+pub use windows::windows_line;
 
 /// Transform types.
 pub mod transform {

@@ -351,3 +351,50 @@ fn texts_of_many_proposals_are_cut() {
     assert_eq!(cause.matches("PRF_HMAC_SHA1,").count(), 20);
     assert!(cause.contains("PRF_HMAC_SHA1, and more]; accepted"), "{cause}");
 }
+
+/// Each parameter of the line is among what the cmdlet takes, and what it makes Windows offer is accepted.
+#[test]
+fn the_line_for_windows_fits_the_policy() {
+    let line = windows_line(&baseline()).unwrap();
+    assert_eq!(
+        line,
+        "Set-VpnConnectionIPsecConfiguration -ConnectionName \"Evergate\" -AuthenticationTransformConstants GCMAES256 \
+         -CipherTransformConstants GCMAES256 -EncryptionMethod GCMAES256 -IntegrityCheckMethod SHA384 -DHGroup ECP384 -PfsGroup ECP384 \
+         -PassThru -Force"
+    );
+    let mut policy = baseline();
+    // The RRAS standard baseline; Windows has no SHA-512, no Curve25519, and no SHA-384 in ESP.
+    policy.ike = vec![cbc256(Integrity::HmacSha512_256), suite(Encryption::AesCbc128, Some(Integrity::HmacSha256_128))];
+    policy.prfs = vec![Prf::HmacSha512, Prf::HmacSha384, Prf::HmacSha256];
+    policy.groups = vec![Group::Curve25519, Group::Modp2048];
+    policy.esp = vec![cbc256(Integrity::HmacSha384_192), suite(Encryption::AesCbc128, Some(Integrity::HmacSha256_128))];
+    policy.pfs_groups = vec![Group::Modp3072, Group::Modp2048];
+    let line = windows_line(&policy).unwrap();
+    assert!(
+        line.contains("-AuthenticationTransformConstants SHA256128 -CipherTransformConstants AES128 -EncryptionMethod AES128"),
+        "{line}"
+    );
+    assert!(line.contains("-IntegrityCheckMethod SHA256 -DHGroup Group14 -PfsGroup PFS2048"), "{line}");
+    policy.pfs_groups = vec![Group::Curve25519];
+    assert!(windows_line(&policy).unwrap().contains("-PfsGroup None"));
+    policy.groups = vec![Group::Curve25519];
+    assert_eq!(windows_line(&policy), None);
+}
+
+/// A client that offers several groups with a KE payload of its second choice is not sent back, in one proposal or in many.
+#[test]
+fn the_group_that_is_there_decides_first() {
+    let of = |number, group: Group| {
+        let encryption = [Encryption::AesGcm256, Encryption::AesGcm128].map(Transform::encryption);
+        let others = [Transform::prf(Prf::HmacSha384), Transform::group(group)];
+        proposal(number, protocol::IKE, &[], &[&encryption[..], &others].concat())
+    };
+    let groups = [Group::Modp4096, Group::Curve25519, Group::Modp3072, Group::Modp2048, Group::EcpP384];
+    let many = SaPayload { proposals: (1..).zip(groups).map(|(number, group)| of(number, group)).collect() };
+    for ke in [Group::Modp2048, Group::EcpP384] {
+        let chosen = select_ike(&baseline(), &many, ke.id()).unwrap();
+        assert_eq!((chosen.suite.group, chosen.suite.protection), (ke, gcm256()));
+    }
+    let chosen = select_ike(&baseline(), &many, Group::Curve25519.id()).unwrap();
+    assert_eq!(chosen.suite.group, Group::EcpP384, "INVALID_KE_PAYLOAD with our first, where there is no other way");
+}

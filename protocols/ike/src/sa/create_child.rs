@@ -88,7 +88,7 @@ fn begin_ike(
     let key_exchange = payloads.key_exchange();
     let Some(key_exchange) = key_exchange else { return Err(Refusal::because(notify::INVALID_SYNTAX, "rekey of the IKE SA without KE")) };
     let chosen = select_ike(core.ciphers(), sa, key_exchange.group)
-        .map_err(|mismatch| Refusal::because(notify::NO_PROPOSAL_CHOSEN, mismatch.to_string()))?;
+        .map_err(|mismatch| Refusal::because(notify::NO_PROPOSAL_CHOSEN, core.explain(&mismatch)))?;
     if chosen.suite.group.id() != key_exchange.group {
         return Err(other_group(chosen.suite.group.id()));
     }
@@ -125,7 +125,7 @@ fn begin_child(
     let key_exchange = payloads.key_exchange();
     let group = key_exchange.map(|it| it.group);
     let chosen = select_esp(core.ciphers(), sa, group, true)
-        .map_err(|mismatch| Refusal::because(notify::NO_PROPOSAL_CHOSEN, mismatch.to_string()))?;
+        .map_err(|mismatch| Refusal::because(notify::NO_PROPOSAL_CHOSEN, core.explain(&mismatch)))?;
     let plan = ChildPlan { nonce_i, narrowed, rekeys, chosen };
     match (plan.chosen.group, key_exchange) {
         (None, _) => {

@@ -121,7 +121,7 @@ fn choose_esp(core: &Core, cx: &mut Shared, offer: &Offer) -> Result<ChosenEsp, 
         }
         Err(mismatch) => {
             core.event(cx, Event::EspProposals { offered: mismatch.offered.clone(), accepted: None });
-            let cause = mismatch.to_string();
+            let cause = core.explain(&mismatch);
             Err(Obstacle { kind: notify::NO_PROPOSAL_CHOSEN, stage: Stage::ChildSa, fault: Fault::PeerIncompatible, cause })
         }
     }

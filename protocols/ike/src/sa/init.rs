@@ -64,11 +64,13 @@ pub(super) fn begin(core: &mut Core, cx: &mut Shared, request: InitRequest) -> S
     cx.inits.insert(request.key.clone(), core.id);
     core.init_keys.push(request.key.clone());
     let group = request.key_exchange.group;
+    core.traits = read_traits(&request.payloads);
     let chosen = match select_ike(&config.ciphers, &request.sa, group) {
         Ok(chosen) => chosen,
         Err(mismatch) => {
             core.event(cx, Event::IkeProposals { offered: mismatch.offered.clone(), accepted: None });
-            return refuse(core, cx, &request, Notify::new(notify::NO_PROPOSAL_CHOSEN, []), Fault::PeerIncompatible, mismatch.to_string());
+            let cause = core.explain(&mismatch);
+            return refuse(core, cx, &request, Notify::new(notify::NO_PROPOSAL_CHOSEN, []), Fault::PeerIncompatible, cause);
         }
     };
     if core.init_keys.len() > MAX_ROUNDS {
@@ -154,7 +156,6 @@ impl AwaitKeyExchange {
         let (spi_i, spi_r, nonce_r) = (self.request.header.initiator_spi, core.take_spi(cx), cx.nonce());
         let Role::Responder(config) = &core.role else { return State::Gone };
         let config = Arc::clone(config);
-        core.traits = read_traits(&self.request.payloads);
         let group = self.chosen.suite.group.id();
         let mut payloads = vec![
             Payload::Sa(self.chosen.reply(None)),

@@ -33,6 +33,7 @@ use crate::api::{
 };
 use crate::endpoint::{InitKey, Shared};
 use crate::nat::Detected;
+use crate::proposal::{Mismatch, windows_fix};
 use crate::wire::{Delete, Exchange, Header, Message, Notify, ParseError, Payload, Payloads, Spi, notify};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -162,6 +163,12 @@ impl Core {
             Role::Responder(config) => &config.ciphers,
             Role::Initiator(config) => &config.ciphers,
         }
+    }
+
+    /// Why nothing fits, with what to do about it on a Windows client.
+    pub(crate) fn explain(&self, mismatch: &Mismatch) -> String {
+        let fix = if self.traits.windows { windows_fix(self.ciphers()) } else { String::new() };
+        format!("{mismatch}{fix}")
     }
 
     pub(crate) fn take_spi(&mut self, cx: &mut Shared) -> Spi {
