@@ -1,5 +1,5 @@
 //! Two packet engines, a gateway and a client, in two network namespaces, with fixed keys: pings and streams of both families, in UDP and
-//! as IP protocol 50. Needs root, `ip`, `ping` and `iperf3`.
+//! as IP protocol 50; and a gateway with TLS streams. Needs root, `ip`, `ping` and `iperf3`.
 //!
 //! Each engine is a process of its own: this binary again, run by `ip netns exec` with [`ENGINE`] in its environment.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
@@ -7,6 +7,12 @@
 mod engine;
 #[path = "dataplane/lab.rs"]
 mod lab;
+#[path = "dataplane/packets.rs"]
+mod packets;
+#[path = "dataplane/stream_cases.rs"]
+mod stream_cases;
+#[path = "dataplane/streams.rs"]
+mod streams;
 
 use engine::ENGINE;
 use lab::{Lab, Side};
@@ -22,7 +28,11 @@ const CLIENT6: &str = "fd09::2";
 #[ignore = "the engine process of the other tests"]
 fn engine_process() {
     if let Ok(settings) = std::env::var(ENGINE) {
-        engine::run(&settings);
+        match settings.split_once(' ') {
+            Some(("stream-gateway", address)) => streams::run_gateway(address),
+            Some(("stream-client", address)) => streams::run_client(address),
+            _ => engine::run(&settings),
+        }
     }
 }
 
@@ -112,6 +122,34 @@ fn a_client_cannot_use_an_address_that_is_not_its_lease() {
     lab.fails(Side::Client, &["ping", "-q", "-c", "2", "-i", "0.05", "-W", "1", "-I", "10.9.0.77", GATEWAY4]);
     let totals = lab.totals(Side::Gateway);
     assert_eq!((totals["source_not_leased"], totals["packets_in"]), (2, 0), "{totals:?}");
+}
+
+#[test]
+fn packets_for_the_link_go_to_control() {
+    let mut lab = Lab::start("192.0.2", true, "gcm");
+    let inform = packets::udp(CLIENT4, "255.255.255.255", 68, 67, b"DHCPINFORM");
+    let solicitation = packets::icmpv6("fe80::7", "ff02::2", &[133, 0, 0, 0, 0, 0, 0, 0]);
+    let information = packets::udp("fe80::7", "ff02::1:2", 546, 547, b"Information-request");
+    for packet in [&inform, &solicitation, &information] {
+        lab.order(Side::Client, &format!("inner {}", engine::hex(packet)));
+        assert_eq!(lab.order(Side::Gateway, "event"), format!("7 inner {}", engine::hex(packet)));
+    }
+    for (packet, reason) in [
+        (packets::udp("10.9.0.77", "255.255.255.255", 68, 67, b"a lie"), "source_not_leased"),
+        (packets::udp(CLIENT4, "255.255.255.255", 137, 137, b"names"), "not_forwarded"),
+        (packets::icmpv6("fe80::7", "ff02::1:ff00:1", &[135; 24]), "not_forwarded"),
+    ] {
+        let before = lab.totals(Side::Gateway)[reason];
+        lab.order(Side::Client, &format!("inner {}", engine::hex(&packet)));
+        lab.await_total(Side::Gateway, reason, before + 1);
+    }
+    (0..30).for_each(|_| drop(lab.order(Side::Client, &format!("inner {}", engine::hex(&inform)))));
+    lab.await_total(Side::Gateway, "diverted_too_many", 10);
+    // The answer of the gateway.
+    let answer = packets::udp(GATEWAY4, CLIENT4, 67, 68, b"DHCPACK");
+    let before = lab.totals(Side::Client)["packets_in"];
+    lab.order(Side::Gateway, &format!("inner {}", engine::hex(&answer)));
+    lab.await_total(Side::Client, "packets_in", before + 1);
 }
 
 /// `cargo test --release --test dataplane -- --ignored --nocapture throughput`

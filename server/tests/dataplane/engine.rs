@@ -1,14 +1,16 @@
 //! The engine process: one side of the tunnel with fixed keys, driven by lines on its standard input, one line of answer for each.
 use crypto::Zeroizing;
 use crypto::cipher::{Encryption, Integrity, Suite};
-use evergate::dataplane::{Dataplane, DataplaneConfig, DataplaneHandle, IkeDatagram, Keys, Path, Role, Selector, TunnelSpec};
+use evergate::dataplane::{
+    Dataplane, DataplaneConfig, DataplaneHandle, IkeDatagram, Keys, Path, Role, Selector, SessionCounters, StreamEvent, Totals, TunnelSpec,
+};
 use net::link::{Netlink, Prefix, Route};
 use std::fmt::Write as _;
 use std::io::BufRead as _;
 use std::net::{IpAddr, SocketAddr};
 use tokio::sync::mpsc::{Receiver, channel};
 
-/// `role local remote udp|esp suite`
+/// `role local remote udp|esp suite`, or what [`crate::streams`] takes.
 pub(crate) const ENGINE: &str = "EVERGATE_TEST_ENGINE";
 
 /// What the parent looks for among the lines of the test harness.
@@ -21,6 +23,7 @@ struct Engine {
     suite: Suite,
     handle: DataplaneHandle,
     ike: Receiver<IkeDatagram>,
+    events: Receiver<StreamEvent>,
 }
 
 pub(crate) fn run(settings: &str) {
@@ -37,16 +40,48 @@ pub(crate) fn run(settings: &str) {
         ..DataplaneConfig::default()
     };
     let (ike_tx, ike) = channel(16);
-    let plane = Dataplane::start(config, ike_tx).unwrap();
+    let (events_tx, events) = channel(16);
+    let plane = Dataplane::start_with_streams(config, ike_tx, events_tx).unwrap();
     configure(plane.interface().index, role);
     let encapsulate = words[3] == "udp";
-    let mut engine = Engine { role, path, encapsulate, suite: suite(words[4]), handle: plane.handle(), ike };
+    let mut engine = Engine { role, path, encapsulate, suite: suite(words[4]), handle: plane.handle(), ike, events };
     engine.install(1, true);
     println!("{ANSWER}ready");
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { return };
         println!("{ANSWER}{}", engine.order(&line));
     }
+}
+
+pub(crate) fn totals_line(totals: &Totals) -> String {
+    let mut text = String::new();
+    let sums = [
+        ("octets_in", totals.octets_in),
+        ("octets_out", totals.octets_out),
+        ("packets_in", totals.packets_in),
+        ("packets_out", totals.packets_out),
+    ];
+    for (name, number) in sums.into_iter().chain(totals.drops.clone()) {
+        write!(text, "{name}={number} ").unwrap();
+    }
+    text
+}
+
+/// An event as one line.
+pub(crate) fn show(event: &StreamEvent) -> String {
+    match event {
+        StreamEvent::Packet { session, packet } => format!("{session} packet {}", hex(packet)),
+        StreamEvent::Inner { session, packet } => format!("{session} inner {}", hex(packet)),
+        StreamEvent::Closed { session, cause } => format!("{session} closed {cause}"),
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
 fn suite(name: &str) -> Suite {
@@ -58,7 +93,7 @@ fn suite(name: &str) -> Suite {
     Suite::new(encryption, integrity).unwrap()
 }
 
-fn configure(device: u32, role: Role) {
+pub(crate) fn configure(device: u32, role: Role) {
     let mut netlink = Netlink::open().unwrap();
     netlink.set_up(device).unwrap();
     let (own, routes) = match role {
@@ -91,6 +126,8 @@ impl Engine {
                 let text = String::from_utf8_lossy(&datagram.bytes).into_owned();
                 return format!("{} -> {} {text}", datagram.path.remote, datagram.path.local);
             }
+            ["inner", packet] => self.handle.send_inner(7, unhex(packet)).unwrap(),
+            ["event"] => return show(&self.events.blocking_recv().unwrap()),
             ["totals"] => return self.totals(),
             _ => panic!("order {line:?}"),
         }
@@ -98,16 +135,14 @@ impl Engine {
     }
 
     fn totals(&self) -> String {
-        let totals = self.handle.totals();
-        let session = self.handle.counters(7).unwrap();
-        assert_eq!((session.octets_in, session.packets_out), (totals.octets_in, totals.packets_out), "one session has it all");
-        assert_eq!((session.last_in.is_some(), session.last_out.is_some()), (totals.packets_in > 0, totals.packets_out > 0));
-        let mut text = String::new();
-        let sums = [("octets_in", totals.octets_in), ("octets_out", totals.octets_out), ("packets_in", totals.packets_in)];
-        for (name, number) in sums.into_iter().chain(totals.drops) {
-            write!(text, "{name}={number} ").unwrap();
-        }
-        text
+        // Packets may be on their way through the counters.
+        let read = || (self.handle.totals(), self.handle.counters(7).unwrap());
+        let agree = |totals: &Totals, session: &SessionCounters| {
+            (session.octets_in, session.packets_out) == (totals.octets_in, totals.packets_out)
+                && (session.last_in.is_some(), session.last_out.is_some()) == (totals.packets_in > 0, totals.packets_out > 0)
+        };
+        let settled = std::iter::repeat_with(read).take(1000).find(|(totals, session)| agree(totals, session));
+        totals_line(&settled.expect("one session has it all").0)
     }
 
     /// SPI of the Child SA `number` that `side` receives on.

@@ -29,8 +29,21 @@ struct Engine {
 }
 
 impl Lab {
-    /// `outer`: prefix of the addresses outside, `192.0.2` or `2001:db8:ff:`.
+    /// Two engines with a tunnel of ESP. `outer`: prefix of the addresses outside, `192.0.2` or `2001:db8:ff:`.
     pub(crate) fn start(outer: &str, encapsulate: bool, suite: &str) -> Self {
+        let carrier = if encapsulate { "udp" } else { "esp" };
+        Self::with_engines(outer, |here, there| {
+            [format!("gateway {here} {there} {carrier} {suite}"), format!("client {there} {here} {carrier} {suite}")]
+        })
+    }
+
+    /// A gateway that takes TLS streams, and a client that opens some.
+    pub(crate) fn start_streams(outer: &str) -> Self {
+        Self::with_engines(outer, |here, _| [format!("stream-gateway {here}"), format!("stream-client {here}")])
+    }
+
+    /// `settings`: of both engines, by the addresses of gateway and client.
+    fn with_engines(outer: &str, settings: impl FnOnce(&str, &str) -> [String; 2]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let namespaces = ["g", "c"].map(|side| Namespace::new(&format!("evg{}-{number}{side}", std::process::id())));
@@ -45,11 +58,9 @@ impl Lab {
             must(&mut namespace.command(&["ip", "link", "set", "outer", "up"]));
             must(&mut namespace.command(&["ip", "link", "set", "lo", "up"]));
         }
-        let (carrier, here, there) = (if encapsulate { "udp" } else { "esp" }, address(1), address(2));
+        let settings = settings(&address(1), &address(2));
         let mut lab = Self { namespaces, engines: Vec::new(), iperf: None };
-        for (index, settings) in
-            [format!("gateway {here} {there} {carrier} {suite}"), format!("client {there} {here} {carrier} {suite}")].iter().enumerate()
-        {
+        for (index, settings) in settings.iter().enumerate() {
             let engine = Engine::start(&lab.namespaces[index], settings);
             lab.engines.push(engine);
         }
@@ -91,12 +102,34 @@ impl Lab {
             .collect()
     }
 
+    /// Waits until a counter has reached `least`; what it has then.
+    pub(crate) fn await_total(&mut self, side: Side, name: &str, least: u64) -> u64 {
+        for _ in 0..200 {
+            let now = self.totals(side)[name];
+            if now >= least {
+                return now;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{name} stays below {least}: {:?}", self.totals(side));
+    }
+
     /// Runs `iperf3` from the client to the server in the gateway's namespace; Gbit/s received.
     pub(crate) fn iperf(&self, to: &str, options: &[&str]) -> f64 {
-        let command = [&["iperf3", "-c", to, "--connect-timeout", "3000"], options].concat();
-        let report = self.run(Side::Client, &[&["timeout", "60"], &command[..], &["-f", "m"]].concat());
+        let command = [&["timeout", "60", "iperf3", "-c", to, "--connect-timeout", "3000", "-f", "m"], options].concat();
+        // The server takes a moment to notice that the test before is over.
+        let attempt = || text(&self.namespace(Side::Client).command(&command).output().unwrap());
+        let not_busy = |report: &String| {
+            let busy = report.contains("busy running a test");
+            if busy {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            !busy
+        };
+        let report = std::iter::repeat_with(attempt).take(50).find(not_busy).expect("a server that is not busy");
         let received: Vec<&str> = report.lines().filter(|line| line.ends_with("receiver")).collect();
-        let line = received.iter().find(|line| line.starts_with("[SUM]")).or(received.first()).expect("a summary");
+        let line =
+            *received.iter().find(|line| line.starts_with("[SUM]")).or(received.first()).unwrap_or_else(|| panic!("no summary: {report}"));
         let words: Vec<&str> = line.split_whitespace().collect();
         let unit = words.iter().position(|word| word.ends_with("bits/sec")).expect("a rate");
         words[unit - 1].parse::<f64>().unwrap() / 1000.0
