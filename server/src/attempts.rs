@@ -1,6 +1,7 @@
 //! Attempt records: every login try, from its first packet, with a timeline and, on failure, the cause, the number that Windows shows
 //! and the fix. Logs, `evergate attempts` and `sessions` are views of these.
-use ike::{CloseReason, Failure, Stage};
+use crate::outcome::{CloseReason, Failure, Stage};
+use policy::network::Tunnel;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -44,8 +45,7 @@ pub enum Outcome {
 #[derive(Debug, Clone)]
 pub struct Attempt {
     pub id: AttemptId,
-    /// `ikev2`.
-    pub tunnel: &'static str,
+    pub tunnel: Tunnel,
     started: Instant,
     /// Unix time, seconds.
     pub started_at: u64,
@@ -98,7 +98,8 @@ impl Attempt {
 /// What starts an attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct Start {
-    pub tunnel: &'static str,
+    pub tunnel: Tunnel,
+    pub stage: Stage,
     pub client: SocketAddr,
     pub gateway: SocketAddr,
     pub now: Instant,
@@ -139,7 +140,7 @@ impl Attempts {
             client: start.client,
             gateway: start.gateway,
             user: None,
-            stage: Stage::SaInit,
+            stage: start.stage,
             outcome: Outcome::Running,
             offered: Vec::new(),
             accepted: Vec::new(),
@@ -204,7 +205,7 @@ mod tests {
 
     fn start(now: Instant) -> Start {
         let address = "192.0.2.1:500".parse().unwrap();
-        Start { tunnel: "ikev2", client: address, gateway: address, now, unix_time: 1_700_000_000 }
+        Start { tunnel: Tunnel::Ikev2, stage: Stage::SaInit, client: address, gateway: address, now, unix_time: 1_700_000_000 }
     }
 
     #[test]

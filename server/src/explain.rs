@@ -1,15 +1,23 @@
 //! From a failure to words: the number that Windows shows its user, and what to change.
-use ike::{CloseReason, Failure, Fault, Stage};
+use crate::outcome::{CloseReason, Failure, Fault, Stage};
+use policy::network::Tunnel;
 
 /// The stage's word in records, logs and commands.
 pub fn stage_name(stage: Stage) -> &'static str {
     match stage {
+        Stage::Tls => "tls",
+        Stage::Http => "http",
+        Stage::Sstp => "sstp",
+        Stage::Lcp => "lcp",
         Stage::SaInit => "sa_init",
         Stage::IkeAuth => "ike_auth",
+        Stage::Auth => "auth",
         Stage::Eap => "eap",
         Stage::Radius => "radius",
         Stage::Policy => "policy",
         Stage::Address => "address",
+        Stage::CryptoBinding => "crypto_binding",
+        Stage::Ipcp => "ipcp",
         Stage::ChildSa => "child_sa",
         Stage::Up => "up",
     }
@@ -43,10 +51,17 @@ pub fn fault_name(fault: Fault) -> &'static str {
 }
 
 /// The error number in the Windows client's event log, where one is known for this failure.
-pub fn windows_code(failure: &Failure) -> Option<&'static str> {
+pub fn windows_code(failure: &Failure, tunnel: Tunnel) -> Option<&'static str> {
     if let Some(code) = failure.notify.and_then(code_of_notify) {
         return Some(code);
     }
+    match tunnel {
+        Tunnel::Ikev2 => code_over_ikev2(failure),
+        Tunnel::Sstp => code_over_sstp(failure),
+    }
+}
+
+fn code_over_ikev2(failure: &Failure) -> Option<&'static str> {
     Some(match (failure.stage, failure.fault) {
         (Stage::SaInit | Stage::IkeAuth, Fault::Silence) => "809",
         (Stage::Radius, Fault::Dependency) => "809 or 691",
@@ -57,33 +72,68 @@ pub fn windows_code(failure: &Failure) -> Option<&'static str> {
     })
 }
 
+fn code_over_sstp(failure: &Failure) -> Option<&'static str> {
+    Some(match (failure.stage, failure.fault) {
+        (Stage::Tls, Fault::Silence) => "0x80072746",
+        (Stage::Tls, _) => "0x80090326",
+        (Stage::Http, Fault::Refused) => "0x800704C9",
+        (Stage::Http | Stage::Sstp | Stage::CryptoBinding, _) => "0x800704D4",
+        (Stage::Lcp, Fault::Silence) => "721",
+        (Stage::Lcp, _) => "919 or 734",
+        (Stage::Radius, Fault::Dependency) => "619 or 718",
+        (Stage::Policy, _) => "649 or 691",
+        (Stage::Auth | Stage::Eap | Stage::Radius, _) => "691",
+        (Stage::Address, _) => "720 or 738",
+        (Stage::Ipcp, _) => "720",
+        _ => return None,
+    })
+}
+
 fn code_of_notify(notify: &str) -> Option<&'static str> {
     Some(match notify {
         "NO_PROPOSAL_CHOSEN" => "13868",
         "INTERNAL_ADDRESS_FAILURE" => "13899",
         "FAILED_CP_REQUIRED" => "13900",
         "TS_UNACCEPTABLE" => "842",
+        "unknown_ca" => "0x800B0109",
+        "certificate_expired" => "0x800B0101",
+        "certificate_revoked" => "0x80092010",
+        "bad_certificate" | "certificate_unknown" | "unsupported_certificate" => "0x800B010F or 0x80092013",
         _ => return None,
     })
 }
 
 /// What to change, on which side.
-pub fn fix(failure: &Failure) -> Option<&'static str> {
+pub fn fix(failure: &Failure, tunnel: Tunnel) -> Option<&'static str> {
     if let Some(fix) = failure.notify.and_then(fix_of_notify) {
         return Some(fix);
     }
+    fix_of_login(failure).or_else(|| match tunnel {
+        Tunnel::Ikev2 => fix_over_ikev2(failure),
+        Tunnel::Sstp => fix_over_sstp(failure),
+    })
+}
+
+fn fix_of_login(failure: &Failure) -> Option<&'static str> {
     Some(match (failure.stage, failure.fault) {
-        (Stage::SaInit | Stage::IkeAuth, Fault::Silence) => {
-            "open udp/500 and udp/4500 (and IP protocol 50 for IPv6) between client and gateway; large IKE_AUTH messages need IP fragments to pass"
-        }
         (Stage::Radius, Fault::Dependency) => {
             "check that the RADIUS server runs, knows this gateway as a client and shares its secret (NPS: New-NpsRadiusClient)"
         }
-        (Stage::Eap | Stage::Radius, _) => {
+        (Stage::Auth | Stage::Eap | Stage::Radius, _) => {
             "check user name, password and account; on NPS: Get-WinEvent -FilterHashtable @{LogName='Security';Id=6272,6273,6274} -MaxEvents 10 | Format-List TimeCreated,Message"
         }
         (Stage::Policy, _) => {
             "add or reorder a [[policy]] whose conditions match this attempt; `evergate attempts show` lists why each did not"
+        }
+        (Stage::Address, _) => "enlarge the pool, or end stale sessions (`evergate sessions disconnect`)",
+        _ => return None,
+    })
+}
+
+fn fix_over_ikev2(failure: &Failure) -> Option<&'static str> {
+    Some(match (failure.stage, failure.fault) {
+        (Stage::SaInit | Stage::IkeAuth, Fault::Silence) => {
+            "open udp/500 and udp/4500 (and IP protocol 50 for IPv6) between client and gateway; large IKE_AUTH messages need IP fragments to pass"
         }
         (Stage::IkeAuth, Fault::PeerIncompatible) => {
             "import the root (and intermediates) of the gateway's certificate on the client (Windows: the machine's store, Cert:\\LocalMachine\\Root), and dial a name that is a dNSName of the certificate"
@@ -95,6 +145,28 @@ pub fn fix(failure: &Failure) -> Option<&'static str> {
     })
 }
 
+fn fix_over_sstp(failure: &Failure) -> Option<&'static str> {
+    Some(match (failure.stage, failure.fault) {
+        (Stage::Tls, Fault::Silence) => {
+            "the client left after it saw the certificate: check that it trusts the issuer and reaches the certificate's CRL from outside (Windows refuses a connection whose CRL it cannot fetch: 0x80092013)"
+        }
+        (Stage::Tls, _) => "the client speaks no TLS 1.2 or 1.3, or none of its cipher suites: update it",
+        (Stage::Http, Fault::Refused) => "raise server.max_sessions, or end stale sessions (`evergate sessions disconnect`)",
+        (Stage::Http | Stage::Sstp, _) => {
+            "let TCP 443 reach the gateway unchanged: a proxy or balancer on the way must pass TLS through, not end it"
+        }
+        (Stage::CryptoBinding, _) => {
+            "somebody ends TLS between client and gateway (a balancer, an inspecting proxy), or RADIUS returns other MS-MPPE keys than the client has: let TLS pass through, check the RADIUS server"
+        }
+        (Stage::Lcp, Fault::Silence) => "nothing answers PPP at the client: restart it, and let TCP 443 pass unchanged",
+        (Stage::Lcp, _) => {
+            "let client and gateway agree on a way to authenticate: Set-VpnConnection -AuthenticationMethod Eap (or MSChapv2), and auth in the [[listener]]"
+        }
+        (Stage::Ipcp, _) => "give the policy a pool with addresses of the family that the client wants (IPv4, or IPv6 too)",
+        _ => return None,
+    })
+}
+
 fn fix_of_notify(notify: &str) -> Option<&'static str> {
     Some(match notify {
         "NO_PROPOSAL_CHOSEN" => {
@@ -102,6 +174,14 @@ fn fix_of_notify(notify: &str) -> Option<&'static str> {
         }
         "INTERNAL_ADDRESS_FAILURE" => "enlarge the pool, or end stale sessions (`evergate sessions disconnect`)",
         "FAILED_CP_REQUIRED" => "the client must ask for an inner address: use a remote-access profile, not site-to-site",
+        "unknown_ca" => {
+            "import the root of the gateway's certificate on the client (Windows: the machine's store, Cert:\\LocalMachine\\Root), and send the intermediates: [[certificate]] chain holds leaf and intermediates"
+        }
+        "certificate_expired" => "renew the gateway's certificate, or set the client's clock",
+        "certificate_revoked" => "replace the gateway's certificate: its authority has revoked it",
+        "bad_certificate" | "certificate_unknown" | "unsupported_certificate" => {
+            "dial a name that is a dNSName of the certificate; make the certificate's CRL reachable from outside; its extended key usage must hold serverAuth"
+        }
         "TS_UNACCEPTABLE" => "the client's traffic selectors lie outside the policy's selectors: widen one of them",
         _ => return None,
     })
@@ -117,10 +197,22 @@ mod tests {
 
     #[test]
     fn the_notify_decides_before_the_stage() {
-        assert_eq!(windows_code(&failure(Stage::SaInit, Fault::PeerIncompatible, Some("NO_PROPOSAL_CHOSEN"))), Some("13868"));
-        assert_eq!(windows_code(&failure(Stage::Address, Fault::Refused, Some("INTERNAL_ADDRESS_FAILURE"))), Some("13899"));
-        assert_eq!(windows_code(&failure(Stage::Policy, Fault::Refused, Some("AUTHENTICATION_FAILED"))), Some("812"));
-        assert_eq!(windows_code(&failure(Stage::IkeAuth, Fault::Silence, None)), Some("809"));
+        assert_eq!(
+            windows_code(&failure(Stage::SaInit, Fault::PeerIncompatible, Some("NO_PROPOSAL_CHOSEN")), Tunnel::Ikev2),
+            Some("13868")
+        );
+        assert_eq!(windows_code(&failure(Stage::Address, Fault::Refused, Some("INTERNAL_ADDRESS_FAILURE")), Tunnel::Ikev2), Some("13899"));
+        assert_eq!(windows_code(&failure(Stage::Policy, Fault::Refused, Some("AUTHENTICATION_FAILED")), Tunnel::Ikev2), Some("812"));
+        assert_eq!(windows_code(&failure(Stage::IkeAuth, Fault::Silence, None), Tunnel::Ikev2), Some("809"));
+    }
+
+    #[test]
+    fn each_tunnel_has_its_own_numbers() {
+        let refused = failure(Stage::Radius, Fault::Refused, None);
+        assert_eq!(windows_code(&refused, Tunnel::Sstp), Some("691"));
+        assert_eq!(windows_code(&refused, Tunnel::Ikev2), Some("691 or 812"));
+        assert_eq!(windows_code(&failure(Stage::Tls, Fault::PeerIncompatible, Some("unknown_ca")), Tunnel::Sstp), Some("0x800B0109"));
+        assert_eq!(windows_code(&failure(Stage::CryptoBinding, Fault::Refused, None), Tunnel::Sstp), Some("0x800704D4"));
     }
 
     #[test]
@@ -131,7 +223,7 @@ mod tests {
             (Stage::Radius, Fault::Refused),
             (Stage::Policy, Fault::Refused),
         ] {
-            assert!(fix(&failure(stage, fault, None)).is_some(), "{stage:?} {fault:?}");
+            assert!(fix(&failure(stage, fault, None), Tunnel::Ikev2).is_some(), "{stage:?} {fault:?}");
         }
     }
 }

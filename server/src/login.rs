@@ -1,5 +1,5 @@
 //! From "who are you" to "this is yours": RADIUS verdict, network policy, lease. The same for every tunnel type.
-use ike::Stage;
+use crate::outcome::Stage;
 use policy::network::{AddressRange, Decision, Facts, LocalTime, Method, Policy, Tunnel, decide};
 use policy::pool::{LeaseKey, Pools, Wanted};
 use radius_client::{Accept, FramedIp};
@@ -36,6 +36,11 @@ pub struct Granted {
     /// Why no address could be leased; then both are `None`.
     pub address_failure: Option<String>,
     pub dns: Vec<IpAddr>,
+    /// WINS servers.
+    pub nbns: Vec<Ipv4Addr>,
+    pub dns_suffix: Option<String>,
+    /// What the client shall send into the tunnel; empty: what its own profile says.
+    pub routes: Vec<AddressRange>,
     pub selectors: Vec<AddressRange>,
     pub session_timeout: Option<Duration>,
     pub idle_timeout: Option<Duration>,
@@ -50,6 +55,12 @@ pub struct Denied {
     pub stage: Stage,
     pub cause: String,
     pub trace: Vec<String>,
+}
+
+impl Denied {
+    pub fn new(stage: Stage, cause: String) -> Self {
+        Self { stage, cause, trace: Vec::new() }
+    }
 }
 
 /// Policies and pools of this gateway.
@@ -86,6 +97,9 @@ impl Authority {
             ipv6: lease.ipv6,
             address_failure,
             dns: dns(&settings.dns, accept),
+            nbns: accept.map(|accept| &accept.nbns).filter(|nbns| !nbns.is_empty()).unwrap_or(&settings.nbns).clone(),
+            dns_suffix: settings.dns_suffix.clone(),
+            routes: settings.routes.clone(),
             selectors: settings.selectors.clone(),
             session_timeout: shorter(settings.session_timeout, accept.and_then(|accept| accept.session_timeout)),
             idle_timeout: shorter(settings.idle_timeout, accept.and_then(|accept| accept.idle_timeout)),

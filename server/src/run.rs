@@ -1,22 +1,30 @@
 //! The running gateway: sockets, threads, timers and signals around the control half.
-use crate::config::Config;
+use crate::config::{Config, SstpListener};
 use crate::control::{self, Request, Response};
+use crate::dataplane::StreamEvent;
 use crate::gateway::{Effect, Gateway, Now, Settings};
 use crate::login::Authority;
 use crate::radius_shell::{self, sleep_until};
 use crate::sockets::{Datagram, Sockets};
+use crate::sstp::{self, Arrival, Front};
 use crate::tunnels::Tunnels;
 use crate::workers::Workers;
 use crate::{attempts::Attempts, status};
-use anyhow::Context as _;
 use crypto::SystemRandom;
-use ike::{Answer, AskId};
+use ike::{Answer, AskId, SessionId};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// IKE messages waiting for the control thread; more are dropped and counted.
 const IKE_QUEUE: usize = 4096;
+
+/// SSTP packets waiting for the control thread. A packet thread that finds no room ends the connection whose packet it has.
+const STREAM_QUEUE: usize = 8192;
+
+/// Connections waiting for the control thread; more wait in their own tasks.
+const ARRIVAL_QUEUE: usize = 64;
 
 /// Requests waiting for the RADIUS task; more are refused.
 const RADIUS_QUEUE: usize = 8192;
@@ -26,6 +34,9 @@ const CONTROL_QUEUE: usize = 16;
 
 /// IKE messages handled before answers and timers get their turn.
 const IKE_BATCH: usize = 64;
+
+/// From TLS to the HTTP request: Windows fetches the certificate's revocation list in between.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a regular stop waits for DELETEs and accounting to be answered.
 const STOP_PATIENCE: Duration = Duration::from_secs(4);
@@ -41,12 +52,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (mut shell, mut queues) = Shell::start(config)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), name = %shell.config.server.name, "ready");
     loop {
         shell.perform();
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = hangup.recv() => shell.renew_certificates(),
             () = shell.turn(&mut queues) => {}
         }
     }
@@ -56,7 +69,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 /// What arrives at the control thread.
 struct Queues {
-    datagrams: mpsc::Receiver<Datagram>,
+    clients: Clients,
     computed: mpsc::UnboundedReceiver<(AskId, Answer)>,
     radius: mpsc::Receiver<radius_client::Output>,
     commands: mpsc::Receiver<Command>,
@@ -67,6 +80,8 @@ struct Shell {
     started: Started,
     gateway: Gateway<Tunnels>,
     sockets: Sockets,
+    fronts: Vec<Front>,
+    sstp_counters: Arc<sstp::Counters>,
     workers: Workers,
     radius: mpsc::Sender<radius_client::Input>,
     radius_counters: watch::Receiver<radius_shell::Counters>,
@@ -89,22 +104,26 @@ impl Shell {
     fn start(config: Config) -> anyhow::Result<(Self, Queues)> {
         let now = now();
         let started = Started { instant: now.instant, unix_time: now.wall.as_second().unsigned_abs() };
-        // The configuration guarantees one listener.
-        let listener = config.listeners.first().context("no listener is configured")?.clone();
         let commands = control::bind(&config.server.control_socket)?;
         let (datagrams_tx, datagrams) = mpsc::channel(IKE_QUEUE);
-        let tunnels = Tunnels::start(&config, &listener, datagrams_tx.clone())?;
-        let sockets = Sockets::bind(&listener, &tunnels, &datagrams_tx)?;
+        let (streams_tx, streams) = mpsc::channel(STREAM_QUEUE);
+        let (arrivals_tx, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
+        let ikev2 = config.ikev2.as_ref();
+        let tunnels = Tunnels::start(&config, ikev2, datagrams_tx.clone(), streams_tx)?;
+        let sockets = Sockets::bind(ikev2, &tunnels, &datagrams_tx)?;
+        let sstp_counters = Arc::default();
+        let fronts = start_fronts(&config, &sstp_counters, &arrivals_tx)?;
         let (computed_tx, computed) = mpsc::unbounded_channel();
         let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from), &computed_tx)?;
         let (radius, radius_outcomes, radius_counters) = start_radius(&config);
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
         tokio::spawn(control::serve(commands, commands_tx));
-        let endpoint = ike::Endpoint::new(Some(config.responder(&listener)), Box::new(SystemRandom), now.instant);
+        let endpoint = ike::Endpoint::new(ikev2.map(|listener| config.responder(listener)), Box::new(SystemRandom), now.instant);
         let attempts = Attempts::new(started.unix_time, config.server.attempts_kept);
         let gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
-        let queues = Queues { datagrams, computed, radius: radius_outcomes, commands: commands_rx };
-        let shell = Self { config, started, gateway, sockets, workers, radius, radius_counters, refused: Vec::new() };
+        let queues = Queues { clients: Clients { datagrams, streams, arrivals }, computed, radius: radius_outcomes, commands: commands_rx };
+        let shell =
+            Self { config, started, gateway, sockets, fronts, sstp_counters, workers, radius, radius_counters, refused: Vec::new() };
         Ok((shell, queues))
     }
 
@@ -117,15 +136,62 @@ impl Shell {
             Some((id, answer)) = queues.computed.recv() => self.gateway.computed(now(), id, answer),
             Some(outcome) = queues.radius.recv() => self.radius_outcome(outcome),
             () = sleep_until(deadline) => self.gateway.timeout(now()),
-            Some(datagram) = queues.datagrams.recv() => self.datagrams(datagram, queues),
+            message = queues.clients.next() => match message {
+                Message::Ike(datagram) => self.datagrams(datagram, queues),
+                Message::Stream(event) => self.streams(event, queues),
+                Message::Arrival(arrival) => self.arrival(arrival),
+            },
         }
+    }
+
+    fn arrival(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Asks(incoming) => self.gateway.incoming(now(), *incoming),
+            Arrival::TurnedAway(turned) => self.gateway.turned_away(now(), *turned),
+        }
+    }
+
+    fn streams(&mut self, first: StreamEvent, queues: &mut Queues) {
+        let now = now();
+        self.stream(now, first);
+        for _ in 1..IKE_BATCH {
+            let Ok(event) = queues.clients.streams.try_recv() else { return };
+            self.stream(now, event);
+        }
+    }
+
+    fn stream(&mut self, now: Now, event: StreamEvent) {
+        match event {
+            StreamEvent::Packet { session, packet } => self.gateway.packet(now, SessionId(session), &packet),
+            StreamEvent::Inner { session, packet } => self.gateway.inner(now, SessionId(session), &packet),
+            StreamEvent::Closed { session, cause } => self.gateway.connection_closed(now, SessionId(session), &cause),
+        }
+    }
+
+    /// Reads the configuration again for its certificates: new connections get the new ones, running ones keep theirs.
+    fn renew_certificates(&mut self) {
+        let config = match Config::load(&self.config.path, &crate::config::environment()) {
+            Ok(config) => config,
+            Err(error) => return tracing::error!(%error, "certificates not renewed: the configuration is wrong"),
+        };
+        if let Some(listener) = &config.ikev2 {
+            self.gateway.configure(now(), config.responder(listener));
+        }
+        for front in &self.fronts {
+            let Some(listener) = config.sstp.iter().find(|listener| listener.name == front.name) else { continue };
+            if let Err(error) = front.renew(listener) {
+                return tracing::error!(%error, listener = %front.name, "certificates not renewed");
+            }
+        }
+        self.config.certificates = config.certificates;
+        tracing::info!("certificates renewed");
     }
 
     fn datagrams(&mut self, first: Datagram, queues: &mut Queues) {
         let now = now();
         self.gateway.datagram(now, first.path, first.message);
         for _ in 1..IKE_BATCH {
-            let Ok(datagram) = queues.datagrams.try_recv() else { return };
+            let Ok(datagram) = queues.clients.datagrams.try_recv() else { return };
             self.gateway.datagram(now, datagram.path, datagram.message);
         }
     }
@@ -133,6 +199,7 @@ impl Shell {
     fn radius_outcome(&mut self, outcome: radius_client::Output) {
         match outcome {
             radius_client::Output::Eap { ticket, outcome } => self.gateway.authenticated(now(), ticket, outcome),
+            radius_client::Output::Login { ticket, outcome } => self.gateway.logged_in(now(), ticket, outcome),
             radius_client::Output::Accounting { ticket, outcome } => self.gateway.accounted(ticket, outcome),
             _ => {}
         }
@@ -152,6 +219,8 @@ impl Shell {
             radius: self.radius_counters.borrow().clone(),
             dataplane: self.gateway.plane.status(),
             sockets: self.sockets.received(&self.gateway.plane),
+            fronts: &self.fronts,
+            sstp: self.sstp_counters.named(),
         };
         Response::Status(Box::new(status::report(parts)))
     }
@@ -207,6 +276,48 @@ impl Shell {
     }
 }
 
+/// What strangers may cost a listener for SSTP: TCP proves their addresses, so the bounds are those of IKE after a COOKIE.
+fn bounds(config: &Config) -> sstp::Bounds {
+    let limits = &config.limits;
+    sstp::Bounds {
+        connections: limits.half_open_max,
+        per_source: (4 * limits.half_open_per_source).max(limits.half_open_max / 8),
+        handshake: limits.half_open_timeout,
+        request: REQUEST_PATIENCE,
+    }
+}
+
+fn start_fronts(config: &Config, counters: &Arc<sstp::Counters>, arrivals: &mpsc::Sender<Arrival>) -> anyhow::Result<Vec<Front>> {
+    let start = |listener: &SstpListener| Front::start(listener, &config.server.name, bounds(config), counters.clone(), arrivals.clone());
+    config.sstp.iter().map(start).collect()
+}
+
+/// What comes from clients.
+struct Clients {
+    datagrams: mpsc::Receiver<Datagram>,
+    streams: mpsc::Receiver<StreamEvent>,
+    arrivals: mpsc::Receiver<Arrival>,
+}
+
+enum Message {
+    Ike(Datagram),
+    Stream(StreamEvent),
+    Arrival(Arrival),
+}
+
+impl Clients {
+    /// Whatever comes first: neither tunnel type starves the other.
+    async fn next(&mut self) -> Message {
+        tokio::select! {
+            Some(datagram) = self.datagrams.recv() => Message::Ike(datagram),
+            Some(event) = self.streams.recv() => Message::Stream(event),
+            Some(arrival) = self.arrivals.recv() => Message::Arrival(arrival),
+            // All senders live as long as the gateway.
+            else => std::future::pending().await,
+        }
+    }
+}
+
 fn authority(config: &Config) -> anyhow::Result<Authority> {
     let pools = policy::pool::Pools::new(config.pools.clone()).map_err(anyhow::Error::msg)?;
     Ok(Authority { policies: config.policies.clone(), pools, zone: config.server.time_zone.clone() })
@@ -218,6 +329,9 @@ fn settings(config: &Config) -> Settings {
         nas_identifier: first.map_or_else(|| config.server.name.clone(), |radius| radius.nas_identifier.clone()),
         nas_ip: first.and_then(|radius| radius.nas_ip),
         accounting: config.radius.iter().any(|radius| radius.server.accounting.is_some()),
+        mtu: config.server.mtu,
+        sessions_max: config.server.max_sessions,
+        half_open_max: config.limits.half_open_max,
     }
 }
 
@@ -238,6 +352,9 @@ fn refuse(error: mpsc::error::TrySendError<radius_client::Input>) -> Option<radi
     match error.into_inner() {
         radius_client::Input::Eap { ticket, .. } => {
             Some(radius_client::Output::Eap { ticket, outcome: radius_client::EapOutcome::Failed(failure) })
+        }
+        radius_client::Input::Login { ticket, .. } => {
+            Some(radius_client::Output::Login { ticket, outcome: radius_client::LoginOutcome::Failed(failure) })
         }
         radius_client::Input::Accounting { ticket, .. } => Some(radius_client::Output::Accounting { ticket, outcome: Err(failure) }),
         _ => None,

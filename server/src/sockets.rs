@@ -1,5 +1,5 @@
 //! The control half's UDP: port 500 is read here, port 4500 by the packet threads.
-use crate::config::Listener;
+use crate::config::Ikev2Listener;
 use crate::tunnels::Tunnels;
 use anyhow::Context as _;
 use ike::Path;
@@ -37,7 +37,8 @@ struct Bound {
 
 impl Sockets {
     /// Binds the IKE port of every address and starts reading.
-    pub fn bind(listener: &Listener, _tunnels: &Tunnels, datagrams: &Sender<Datagram>) -> anyhow::Result<Self> {
+    pub fn bind(listener: Option<&Ikev2Listener>, _tunnels: &Tunnels, datagrams: &Sender<Datagram>) -> anyhow::Result<Self> {
+        let Some(listener) = listener else { return Ok(Self { bound: Vec::new(), nat_port: 0 }) };
         let bound = listener.addresses.iter().map(|&address| bind(SocketAddr::new(address, listener.ike_port), datagrams));
         Ok(Self { bound: bound.collect::<Result<_, _>>()?, nat_port: listener.nat_port })
     }

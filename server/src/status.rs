@@ -1,11 +1,13 @@
 //! `evergate status`: the gateway as a whole, put together from its parts.
-use crate::config::{Config, RadiusServer};
+use crate::config::{Config, Ikev2Listener, RadiusServer};
 use crate::control::types::{DataplaneStatus, ListenerStatus, RadiusStatus, SocketStatus, Status};
 use crate::gateway::Summary;
 use crate::radius_shell::Counters;
 use crate::run::Started;
+use crate::sstp::Front;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 
 /// What the shell gathers for a report.
 #[derive(Debug)]
@@ -17,10 +19,13 @@ pub struct Parts<'a> {
     pub dataplane: DataplaneStatus,
     /// Datagrams received per bound address.
     pub sockets: Vec<(SocketAddr, u64)>,
+    pub fronts: &'a [Front],
+    /// Counters of SSTP connections by name.
+    pub sstp: BTreeMap<String, u64>,
 }
 
 pub fn report(parts: Parts<'_>) -> Status {
-    let Parts { config, started, summary, radius, dataplane, sockets } = parts;
+    let Parts { config, started, summary, radius, dataplane, sockets, fronts, sstp } = parts;
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         name: config.server.name.clone(),
@@ -29,23 +34,27 @@ pub fn report(parts: Parts<'_>) -> Status {
         uptime_secs: started.instant.elapsed().as_secs(),
         sessions: summary.sessions,
         half_open: summary.half_open,
-        listeners: listeners(config, &sockets),
+        listeners: config.ikev2.iter().map(|listener| ikev2(listener, &sockets)).chain(fronts.iter().map(front)).collect(),
         radius: config.radius.iter().map(|server| radius_status(server, &radius)).collect(),
         pools: summary.pools,
         dataplane,
         ike: summary.ike,
+        sstp,
     }
 }
 
-/// There is one listener, so every socket is its own.
-fn listeners(config: &Config, sockets: &[(SocketAddr, u64)]) -> Vec<ListenerStatus> {
-    let sockets: Vec<_> = sockets.iter().map(|&(address, packets)| SocketStatus { address, packets }).collect();
-    let status = |listener: &crate::config::Listener| ListenerStatus {
-        name: listener.name.clone(),
-        protocol: "ikev2".into(),
-        sockets: sockets.clone(),
+/// There is one IKEv2 listener, so every UDP socket is its own.
+fn ikev2(listener: &Ikev2Listener, sockets: &[(SocketAddr, u64)]) -> ListenerStatus {
+    let sockets = sockets.iter().map(|&(address, packets)| SocketStatus { address, packets }).collect();
+    ListenerStatus { name: listener.name.clone(), protocol: "ikev2".into(), sockets }
+}
+
+fn front(front: &Front) -> ListenerStatus {
+    let socket = |(address, accepted): &(SocketAddr, std::sync::Arc<std::sync::atomic::AtomicU64>)| SocketStatus {
+        address: *address,
+        packets: accepted.load(Ordering::Relaxed),
     };
-    config.listeners.iter().map(status).collect()
+    ListenerStatus { name: front.name.clone(), protocol: "sstp".into(), sockets: front.sockets.iter().map(socket).collect() }
 }
 
 fn radius_status(server: &RadiusServer, counters: &Counters) -> RadiusStatus {

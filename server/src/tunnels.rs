@@ -1,15 +1,21 @@
 //! Joins the control half with the packet engine: Child SAs become tunnels, traffic is counted per session.
-use crate::config::{Config, Listener};
+use crate::config::{Config, Ikev2Listener};
 use crate::control::types::DataplaneStatus;
-use crate::dataplane::{Dataplane, DataplaneConfig, DataplaneHandle, IkeSink, Keys, Role, Selector, Stalled, TunnelSpec};
+use crate::dataplane::{
+    Dataplane, DataplaneConfig, DataplaneHandle, IkeSink, Keys, Role, Selector, Stalled, StreamEvent, StreamSink, StreamSpec, StreamTunnel,
+    TunnelSpec,
+};
 use crate::gateway::{Plane, Traffic};
 use crate::sockets::Datagram;
+use crate::sstp::Connection;
 use anyhow::Context as _;
 use ike::{ChildKeys, ChildSa, Path, SessionId, TrafficSelector};
 use net::link::{Netlink, Prefix, Route};
+use policy::network::AddressRange;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 use tokio::sync::mpsc::Sender;
 
 /// MTU of the paths outside, as long as nothing better is known.
@@ -31,16 +37,21 @@ pub struct Tunnels {
 
 impl Tunnels {
     /// Starts the engine for the gateway: TUN device, routes to the pools, sockets of the NAT-traversal port.
-    pub fn start(config: &Config, listener: &Listener, datagrams: Sender<Datagram>) -> anyhow::Result<Self> {
+    pub fn start(
+        config: &Config,
+        listener: Option<&Ikev2Listener>,
+        datagrams: Sender<Datagram>,
+        streams: Sender<StreamEvent>,
+    ) -> anyhow::Result<Self> {
         let engine_config = DataplaneConfig {
             tun: config.server.tun.clone(),
-            listen: listener.addresses.iter().map(|&address| SocketAddr::new(address, listener.nat_port)).collect(),
-            raw: listener.addresses.clone(),
+            listen: listener.map(nat_sockets).unwrap_or_default(),
+            raw: listener.map(|listener| listener.addresses.clone()).unwrap_or_default(),
             threads: config.server.threads,
             ..DataplaneConfig::default()
         };
         let mtu = config.server.mtu;
-        let engine = Dataplane::start(engine_config, IkeQueue(datagrams))
+        let engine = Dataplane::start_with_streams(engine_config, IkeQueue(datagrams), StreamQueue(streams))
             .context("the data plane cannot start; it needs /dev/net/tun, CAP_NET_ADMIN and CAP_NET_RAW, and free UDP ports")?;
         let pools: Vec<_> = config.pools.iter().flat_map(pool_prefixes).collect();
         let device = engine.interface().index;
@@ -96,6 +107,20 @@ fn holds(prefix: Prefix, address: IpAddr) -> bool {
     Prefix::new(address, prefix.len).is_some_and(|of| of.network() == prefix.network())
 }
 
+fn nat_sockets(listener: &Ikev2Listener) -> Vec<SocketAddr> {
+    listener.addresses.iter().map(|&address| SocketAddr::new(address, listener.nat_port)).collect()
+}
+
+/// Hands SSTP packets to the control thread.
+#[derive(Debug, Clone)]
+struct StreamQueue(Sender<StreamEvent>);
+
+impl StreamSink for StreamQueue {
+    fn offer(&self, event: StreamEvent) -> bool {
+        self.0.try_send(event).is_ok()
+    }
+}
+
 /// Hands IKE messages to the control thread.
 #[derive(Debug, Clone)]
 struct IkeQueue(Sender<Datagram>);
@@ -121,6 +146,8 @@ fn route(destination: Prefix, device: u32) -> Route {
 }
 
 impl Plane for Tunnels {
+    type Connection = Connection;
+
     fn install(&mut self, child: ChildSa) -> Result<(), String> {
         self.route_leases(child.session, &child.inner).map_err(|error| format!("no route to the client's address: {error}"))?;
         self.handle.install(spec(child, Role::Gateway, self.mtu)).map_err(|error| error.to_string())
@@ -156,6 +183,40 @@ impl Plane for Tunnels {
             }
         }
     }
+
+    fn adopt(&mut self, session: SessionId, connection: Connection) -> Result<(), String> {
+        let Connection { socket, tls, early } = connection;
+        let spec = StreamSpec { session: session.0, socket, tls, early };
+        self.handle.adopt(spec).map_err(|error| error.to_string())
+    }
+
+    fn stream_send(&mut self, session: SessionId, packet: Vec<u8>) {
+        report(session, self.handle.stream_send(session.0, packet));
+    }
+
+    fn stream_open(&mut self, session: SessionId, inner: &[IpAddr], allowed: &[AddressRange], mtu: u16) -> Result<(), String> {
+        self.route_leases(session, inner).map_err(|error| format!("no route to the client's address: {error}"))?;
+        let allowed = allowed.iter().map(whole).collect();
+        let tunnel = StreamTunnel { session: session.0, inner: inner.to_vec(), allowed, mtu };
+        self.handle.stream_open(tunnel).map_err(|error| error.to_string())
+    }
+
+    fn stream_close(&mut self, session: SessionId) {
+        report(session, self.handle.stream_close(session.0));
+    }
+
+    fn last_heard(&self, session: SessionId) -> Option<Instant> {
+        self.handle.last_heard(session.0)
+    }
+
+    fn send_inner(&mut self, session: SessionId, packet: Vec<u8>) {
+        report(session, self.handle.send_inner(session.0, packet));
+    }
+}
+
+/// A range of addresses, any protocol and port.
+fn whole(range: &AddressRange) -> Selector {
+    Selector { protocol: 0, start_port: 0, end_port: u16::MAX, start: range.start, end: range.end }
 }
 
 fn report(session: SessionId, outcome: Result<(), Stalled>) {
@@ -202,42 +263,14 @@ fn selector(selector: &TrafficSelector) -> Selector {
 
 /// The prefixes that cover a pool's ranges and nothing else.
 fn pool_prefixes(pool: &policy::pool::PoolConfig) -> Vec<Prefix> {
-    let ipv4 = pool.ipv4.iter().flat_map(|(start, end)| cover(u128::from(u32::from(*start)), u128::from(u32::from(*end)), 32));
-    let ipv6 = pool.ipv6.iter().flat_map(|(start, end)| cover(u128::from(*start), u128::from(*end), 128));
-    ipv4.filter_map(|(address, len)| Prefix::new(IpAddr::V4(Ipv4Addr::from(u32::try_from(address).ok()?)), len))
-        .chain(ipv6.filter_map(|(address, len)| Prefix::new(IpAddr::V6(Ipv6Addr::from(address)), len)))
-        .collect()
-}
-
-/// The shortest list of prefixes (address, length) that covers `start..=end` exactly, in a family of `width` bits.
-fn cover(start: u128, end: u128, width: u32) -> Vec<(u128, u8)> {
-    let mut prefixes = Vec::new();
-    let mut at = start;
-    while at <= end {
-        let aligned = if at == 0 { width } else { at.trailing_zeros().min(width) };
-        let size = (end - at).saturating_add(1);
-        let bits = aligned.min(size.ilog2());
-        prefixes.push((at, u8::try_from(width - bits).unwrap_or(u8::MAX)));
-        match 1u128.checked_shl(bits).and_then(|step| at.checked_add(step)) {
-            Some(next) => at = next,
-            None => break,
-        }
-    }
-    prefixes
+    let ipv4 = pool.ipv4.iter().map(|&(start, end)| AddressRange { start: start.into(), end: end.into() });
+    let ipv6 = pool.ipv6.iter().map(|&(start, end)| AddressRange { start: start.into(), end: end.into() });
+    ipv4.chain(ipv6).flat_map(|range| range.prefixes()).filter_map(|(address, len)| Prefix::new(address, len)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn covers_are_exact_and_short() {
-        assert_eq!(cover(0, 255, 32), [(0, 24)]);
-        assert_eq!(cover(10, 10, 32), [(10, 32)]);
-        assert_eq!(cover(10, 17, 32), [(10, 31), (12, 30), (16, 31)]);
-        assert_eq!(cover(0, u128::from(u32::MAX), 32), [(0, 0)]);
-        assert_eq!(cover(u128::MAX - 1, u128::MAX, 128), [(u128::MAX - 1, 127)]);
-    }
 
     #[test]
     fn only_leases_outside_the_pools_need_a_route() {

@@ -11,6 +11,7 @@ mod cmsg;
 mod error;
 pub mod ike;
 pub mod link;
+pub mod listen;
 #[cfg(test)]
 mod namespace_tests;
 mod netlink;

@@ -52,8 +52,8 @@ struct ListenerRow {
     name: String,
     protocol: &'static str,
     addresses: Vec<String>,
-    ike_port: u16,
-    nat_port: u16,
+    /// UDP ports of IKEv2, TCP port of SSTP.
+    ports: Vec<u16>,
     auth: Vec<&'static str>,
     certificates: Vec<String>,
     client_authorities: Vec<String>,
@@ -125,7 +125,7 @@ fn found(config: &Config, now: i64) -> Found {
         name: config.server.name.clone(),
         control_socket: config.server.control_socket.display().to_string(),
         certificates: config.certificates.iter().map(|certificate| certificate_row(certificate, now)).collect(),
-        listeners: config.listeners.iter().map(listener_row).collect(),
+        listeners: config.ikev2.iter().map(ikev2_row).chain(config.sstp.iter().map(sstp_row)).collect(),
         radius: config.radius.iter().map(radius_row).collect(),
         policies: config.policies.iter().map(policy_row).collect(),
         pools: config.pools.iter().flat_map(pool_rows).collect(),
@@ -178,19 +178,35 @@ fn key_text(kind: crypto::sign::KeyKind) -> String {
     }
 }
 
-fn listener_row(listener: &config::Listener) -> ListenerRow {
+fn ikev2_row(listener: &config::Ikev2Listener) -> ListenerRow {
     let ways = [(listener.auth.eap, "eap"), (listener.auth.certificate, "certificate")];
     ListenerRow {
         name: listener.name.clone(),
-        protocol: match listener.protocol {
-            config::Protocol::Ikev2 => "ikev2",
-        },
+        protocol: "ikev2",
         addresses: listener.addresses.iter().map(ToString::to_string).collect(),
-        ike_port: listener.ike_port,
-        nat_port: listener.nat_port,
+        ports: vec![listener.ike_port, listener.nat_port],
         auth: ways.into_iter().filter(|(on, _)| *on).map(|(_, way)| way).collect(),
         certificates: listener.certificates.clone(),
         client_authorities: listener.client_roots.roots().iter().map(|root| root.subject.clone()).collect(),
+    }
+}
+
+fn sstp_row(listener: &config::SstpListener) -> ListenerRow {
+    use ppp::AuthProtocol;
+    let word = |way: &AuthProtocol| match way {
+        AuthProtocol::Eap => "eap",
+        AuthProtocol::MsChapV2 => "mschapv2",
+        AuthProtocol::Chap => "chap",
+        AuthProtocol::Pap => "pap",
+    };
+    ListenerRow {
+        name: listener.name.clone(),
+        protocol: "sstp",
+        addresses: listener.addresses.iter().map(ToString::to_string).collect(),
+        ports: vec![listener.port],
+        auth: listener.auth.iter().map(word).collect(),
+        certificates: listener.certificates.clone(),
+        client_authorities: Vec::new(),
     }
 }
 
@@ -212,6 +228,9 @@ fn policy_row(policy: &Policy) -> PolicyRow {
     let described = [
         settings.pool.as_ref().map(|pool| format!("pool {pool}")),
         list("dns", settings.dns.iter().map(ToString::to_string).collect()),
+        list("nbns", settings.nbns.iter().map(ToString::to_string).collect()),
+        settings.dns_suffix.as_ref().map(|suffix| format!("suffix {suffix}")),
+        list("routes", settings.routes.iter().map(ToString::to_string).collect()),
         timeout("session", settings.session_timeout),
         timeout("idle", settings.idle_timeout),
         list("reaches", settings.selectors.iter().map(ToString::to_string).collect()),
@@ -301,7 +320,7 @@ fn listener_cells(listener: &ListenerRow) -> Vec<Cell> {
         cell(&listener.name),
         cell(listener.protocol),
         cell(listener.addresses.join(", ")),
-        cell(format!("{}, {}", listener.ike_port, listener.nat_port)),
+        cell(listener.ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")),
         cell(listener.auth.join(", ")),
         cell(listener.certificates.join(", ")),
         cell(listener.client_authorities.join("; ")),

@@ -57,7 +57,8 @@ fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
     ];
     table(out, style, &["DIRECTION", "PACKETS", "VOLUME"], &rows)?;
     counters(out, style, "Dropped packets", &data.drops)?;
-    counters(out, style, "IKE", &status.ike)
+    counters(out, style, "IKE", &status.ike)?;
+    counters(out, style, "SSTP", &status.sstp)
 }
 
 fn radius(radius: &RadiusStatus) -> Vec<Cell> {
@@ -122,6 +123,13 @@ fn sessions(sessions: &[Session], style: Style, out: &mut dyn Write) -> Result<(
     table(out, style, &["ID", "USER", "ADDRESS", "CLIENT", "POLICY", "SINCE", "IN", "OUT"], &rows)
 }
 
+fn protection(session: &Session) -> String {
+    match &session.tls {
+        Some(tls) => tls.clone(),
+        None => format!("IKE SA {}, Child SA {}", session.ike_suite, session.esp_suite),
+    }
+}
+
 fn inner(session: &Session) -> String {
     session.inner.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -140,8 +148,7 @@ fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
             ("Policy", session.policy.clone()),
             ("Authenticated by", session.radius.as_ref().map_or_else(|| "certificate".into(), |server| format!("RADIUS {server}"))),
             ("Tunnel", session.tunnel.clone()),
-            ("IKE SA", session.ike_suite.clone()),
-            ("Child SA", session.esp_suite.clone()),
+            ("Protected by", protection(session)),
             ("From client", traffic(session.packets_in, session.octets_in)),
             ("To client", traffic(session.packets_out, session.octets_out)),
             ("Attempt", format!("{} (evergate attempts show {0})", session.attempt)),

@@ -45,6 +45,7 @@ fn session() -> Session {
         ike_suite: "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".into(),
         esp_suite: "AES_GCM_16_256".into(),
         nat: "client".into(),
+        tls: None,
         octets_in: 1_536,
         octets_out: 5 << 30,
         packets_in: 12,
@@ -76,6 +77,7 @@ fn status() -> Status {
         pools: vec![PoolStatus { pool: "users".into(), family: "IPv6".into(), used: 250, size: u64::MAX }],
         dataplane: DataplaneStatus { drops: counters(&[("replayed", 4), ("no_tunnel", 0)]), ..DataplaneStatus::default() },
         ike: counters(&[("malformed", 0)]),
+        sstp: std::collections::BTreeMap::new(),
     }
 }
 
@@ -154,7 +156,7 @@ fn sessions_are_listed_shown_and_ended() {
             assert_eq!(lines[1], "17  bob   10.98.0.10, fd98::10  203.0.113.9:4500  staff   1h 2m  1.5 KiB  5.0 GiB");
         }
         let (_, out, _) = evergate(&["sessions", "show", "17"]);
-        assert!(out.contains("Authenticated by  RADIUS nps1\n") && out.contains("Child SA          AES_GCM_16_256\n"), "{out}");
+        assert!(out.contains("Authenticated by  RADIUS nps1\n") && out.contains("Child SA AES_GCM_16_256\n"), "{out}");
         assert_eq!(evergate(&["sessions", "show", "9"]), (FAILED, String::new(), "error: no session has the number 9\n".into()));
         assert_eq!(evergate(&["sessions", "disconnect", "17"]).1, "session 17 is being ended\n");
         let (code, out, _) = evergate(&["sessions", "disconnect", "--user", "eve"]);

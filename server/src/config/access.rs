@@ -24,6 +24,17 @@ const POLICY: &[&str] = &[
     "session_timeout",
     "idle_timeout",
     "selectors",
+    "nbns",
+    "suffix",
+    "routes",
+];
+
+const METHODS: &[(&str, Method)] = &[
+    ("eap", Method::Eap),
+    ("certificate", Method::Certificate),
+    ("mschapv2", Method::MsChapV2),
+    ("chap", Method::Chap),
+    ("pap", Method::Pap),
 ];
 
 const RANGES: &str = "ranges such as \"10.98.0.10-10.98.0.250\" or \"10.98.0.0/24\"";
@@ -87,8 +98,8 @@ fn conditions(section: &Section<'_>) -> Result<Conditions, ConfigError> {
         section.list(key, "patterns such as \"*@example.com\"", |value| values::non_empty(text(value)?)).map(Option::unwrap_or_default)
     };
     let conditions = Conditions {
-        tunnel: section.choices("tunnel", &[("ikev2", Tunnel::Ikev2)])?.unwrap_or_default(),
-        method: section.choices("method", &[("eap", Method::Eap), ("certificate", Method::Certificate)])?.unwrap_or_default(),
+        tunnel: section.choices("tunnel", &[("ikev2", Tunnel::Ikev2), ("sstp", Tunnel::Sstp)])?.unwrap_or_default(),
+        method: section.choices("method", METHODS)?.unwrap_or_default(),
         user: patterns("user")?,
         client: section.list("client", "ranges such as \"192.0.2.0/24\"", range)?.unwrap_or_default(),
         class: patterns("class")?,
@@ -121,6 +132,8 @@ fn settings(section: &Section<'_>, pools: &[PoolConfig]) -> Result<Settings, Con
         session_timeout: section.duration("session_timeout", second..=month)?,
         idle_timeout: section.duration("idle_timeout", second..=month)?,
         selectors: section.list("selectors", "networks such as \"10.0.0.0/8\"", range)?.unwrap_or_default(),
-        ..Settings::default()
+        nbns: section.list("nbns", "IPv4 addresses of WINS servers", values::ipv4_value)?.unwrap_or_default(),
+        dns_suffix: section.optional("suffix", "a DNS suffix such as \"corp.example.com\"", |value| values::dns_name(text(value)?))?,
+        routes: section.list("routes", "networks such as \"10.0.0.0/8\"", range)?.unwrap_or_default(),
     })
 }

@@ -2,14 +2,30 @@
 use super::error::ConfigError;
 use super::files;
 use super::reader::{Root, Section};
-use super::{Listener, NamedCredential, Protocol, values};
+use super::{Ikev2Listener, NamedCredential, SstpListener, values};
 use ike::ClientAuth;
 use pki::{Certificate, Credential, TrustAnchors, UnixTime};
+use ppp::AuthProtocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-const CERTIFICATE: &[&str] = &["name", "chain", "key"];
-const LISTENER: &[&str] = &["name", "protocol", "addresses", "certificates", "auth", "client_ca", "ike_port", "nat_port"];
+const CERTIFICATE: &[&str] = &["name", "chain", "key", "names"];
+const LISTENER: &[&str] = &[
+    "name",
+    "protocol",
+    "addresses",
+    "certificates",
+    "auth",
+    "client_ca",
+    "ike_port",
+    "nat_port",
+    "port",
+    "sha1_binding",
+    "inner_ipv4",
+    "proxies",
+];
+const IKEV2_ONLY: &[&str] = &["client_ca", "ike_port", "nat_port"];
+const SSTP_ONLY: &[&str] = &["port", "sha1_binding", "inner_ipv4", "proxies"];
 
 pub(super) fn certificates(
     root: &Root<'_>,
@@ -33,7 +49,10 @@ fn certificate(section: &Section<'_>, dialled: &str, now: UnixTime, warnings: &m
     if certificates.is_empty() {
         return Err(section.error("chain", "holds no certificate"));
     }
-    for lint in pki::lint_server(&credential, &[dialled.to_owned()], now) {
+    let names = section
+        .list("names", "DNS names that clients dial to see this certificate", |value| values::dns_name(super::reader::text(value)?))?
+        .unwrap_or_else(|| vec![dialled.to_owned()]);
+    for lint in pki::lint_server(&credential, &names, now) {
         if lint.fatal {
             return Err(section.error("chain", lint.text));
         }
@@ -42,31 +61,50 @@ fn certificate(section: &Section<'_>, dialled: &str, now: UnixTime, warnings: &m
     Ok(NamedCredential { name, chain_file, credential })
 }
 
+#[derive(Clone, Copy)]
+enum Protocol {
+    Ikev2,
+    Sstp,
+}
+
 pub(super) fn listeners(
     root: &Root<'_>,
     certificates: &[NamedCredential],
     has_radius: bool,
     warnings: &mut Vec<String>,
-) -> Result<Vec<Listener>, ConfigError> {
+) -> Result<(Option<Ikev2Listener>, Vec<SstpListener>), ConfigError> {
     let sections = root.sections("listener", LISTENER)?;
     if sections.is_empty() {
-        return Err(root.missing("listener", "is missing; expected a table [[listener]] with name, protocol = \"ikev2\" and certificates"));
+        return Err(root.missing(
+            "listener",
+            "is missing; expected a table [[listener]] with name, protocol = \"ikev2\" or \"sstp\", and certificates",
+        ));
     }
-    if let Some(second) = sections.get(1) {
-        return Err(second.error("protocol", "a second ikev2 listener: one serves them all; list its addresses and certificates there"));
+    let (mut ikev2, mut sstp) = (None, Vec::new());
+    for section in &sections {
+        let protocol = section
+            .choice("protocol", &[("ikev2", Protocol::Ikev2), ("sstp", Protocol::Sstp)])?
+            .ok_or_else(|| section.error("protocol", "is missing; expected \"ikev2\" or \"sstp\""))?;
+        match protocol {
+            Protocol::Ikev2 if ikev2.is_some() => {
+                return Err(
+                    section.error("protocol", "a second ikev2 listener: one serves them all; list its addresses and certificates there")
+                );
+            }
+            Protocol::Ikev2 => ikev2 = Some(ikev2_listener(section, certificates, has_radius, warnings)?),
+            Protocol::Sstp => sstp.push(sstp_listener(section, certificates, has_radius, warnings)?),
+        }
     }
-    sections.iter().map(|section| listener(section, certificates, has_radius, warnings)).collect()
+    Ok((ikev2, sstp))
 }
 
-fn listener(
+fn ikev2_listener(
     section: &Section<'_>,
     certificates: &[NamedCredential],
     has_radius: bool,
     warnings: &mut Vec<String>,
-) -> Result<Listener, ConfigError> {
-    let protocol = section
-        .choice("protocol", &[("ikev2", Protocol::Ikev2)])?
-        .ok_or_else(|| section.error("protocol", "is missing; expected \"ikev2\""))?;
+) -> Result<Ikev2Listener, ConfigError> {
+    none_of(section, SSTP_ONLY, "sstp")?;
     let (names, credentials) = presented(section, certificates)?;
     let auth = client_auth(section, has_radius)?;
     let client_roots = client_roots(section, auth, warnings)?;
@@ -75,9 +113,8 @@ fn listener(
     if ike_port == nat_port {
         return Err(section.error("nat_port", "is the same as ike_port; expected another UDP port"));
     }
-    Ok(Listener {
+    Ok(Ikev2Listener {
         name: section.name()?,
-        protocol,
         addresses: addresses(section)?,
         certificates: names,
         credentials,
@@ -86,6 +123,71 @@ fn listener(
         ike_port,
         nat_port,
     })
+}
+
+fn sstp_listener(
+    section: &Section<'_>,
+    certificates: &[NamedCredential],
+    has_radius: bool,
+    warnings: &mut Vec<String>,
+) -> Result<SstpListener, ConfigError> {
+    none_of(section, IKEV2_ONLY, "ikev2")?;
+    let (names, credentials) = presented(section, certificates)?;
+    if let Some(index) = credentials.iter().position(|credential| !speaks_tls(credential)) {
+        return Err(section
+            .error("certificates", format!("{:?} has a key that TLS clients do not take; expected RSA, P-256 or P-384", names[index])));
+    }
+    let auth = ppp_auth(section, has_radius)?;
+    for weak in auth.iter().filter(|way| matches!(way, AuthProtocol::Pap | AuthProtocol::Chap)) {
+        let way = if *weak == AuthProtocol::Pap { "pap" } else { "chap" };
+        warnings.push(format!("{}: auth {way} makes no keys: nothing binds such a login to its TLS connection", section.title()));
+    }
+    let sha1_binding = section.boolean("sha1_binding", false)?;
+    if sha1_binding {
+        warnings.push(format!("{}: sha1_binding accepts SHA-1 crypto bindings, for clients older than Windows 7", section.title()));
+    }
+    Ok(SstpListener {
+        name: section.name()?,
+        addresses: addresses(section)?,
+        port: section.number("port", 1..=65_535, 443)?,
+        certificates: names,
+        credentials,
+        auth,
+        sha1_binding,
+        inner_ipv4: section.optional("inner_ipv4", "an IPv4 address", values::ipv4_value)?.unwrap_or(crate::gateway::DUMMY_IPV4),
+        proxies: section
+            .list("proxies", "ranges such as \"192.0.2.10\" or \"192.0.2.0/28\"", |value| {
+                values::address_range(super::reader::text(value)?)
+            })?
+            .unwrap_or_default(),
+    })
+}
+
+/// A key that belongs to the other protocol is a mistake, not an ornament.
+fn none_of(section: &Section<'_>, keys: &[&str], protocol: &str) -> Result<(), ConfigError> {
+    match keys.iter().find(|key| section.has(key)) {
+        Some(key) => Err(section.error(key, format!("belongs to listeners with protocol = {protocol:?}"))),
+        None => Ok(()),
+    }
+}
+
+/// What TLS clients of every kind verify: P-521 and Ed25519 fail on Windows.
+fn speaks_tls(credential: &Credential) -> bool {
+    use crypto::sign::KeyKind;
+    matches!(credential.key.kind(), KeyKind::Rsa { .. } | KeyKind::EcdsaP256 | KeyKind::EcdsaP384)
+}
+
+fn ppp_auth(section: &Section<'_>, has_radius: bool) -> Result<Vec<AuthProtocol>, ConfigError> {
+    let words =
+        [("eap", AuthProtocol::Eap), ("mschapv2", AuthProtocol::MsChapV2), ("chap", AuthProtocol::Chap), ("pap", AuthProtocol::Pap)];
+    let ways = section.choices("auth", &words)?.unwrap_or_else(|| vec![AuthProtocol::Eap, AuthProtocol::MsChapV2]);
+    if ways.is_empty() {
+        return Err(section.error("auth", "is empty; expected some of \"eap\", \"mschapv2\", \"chap\", \"pap\", the preferred one first"));
+    }
+    if !has_radius {
+        return Err(section.error("auth", "needs a RADIUS server to ask: add a [[radius]] table"));
+    }
+    Ok(ways)
 }
 
 fn addresses(section: &Section<'_>) -> Result<Vec<IpAddr>, ConfigError> {

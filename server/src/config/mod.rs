@@ -18,9 +18,9 @@ pub use values::duration_text;
 
 use ike::{CipherPolicy, ClientAuth, Limits, ResponderConfig, Timers};
 use pki::{Credential, TrustAnchors};
-use policy::network::Policy;
+use policy::network::{AddressRange, Policy};
 use policy::pool::PoolConfig;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,8 +36,9 @@ pub struct Config {
     pub path: PathBuf,
     pub server: Server,
     pub certificates: Vec<NamedCredential>,
-    /// At least one.
-    pub listeners: Vec<Listener>,
+    /// At least this or one of `sstp`.
+    pub ikev2: Option<Ikev2Listener>,
+    pub sstp: Vec<SstpListener>,
     /// In order of preference.
     pub radius: Vec<RadiusServer>,
     pub pools: Vec<PoolConfig>,
@@ -88,16 +89,10 @@ pub struct NamedCredential {
     pub credential: Credential,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    Ikev2,
-}
-
-/// `[[listener]]`
+/// `[[listener]]` with `protocol = "ikev2"`
 #[derive(Debug, Clone)]
-pub struct Listener {
+pub struct Ikev2Listener {
     pub name: String,
-    pub protocol: Protocol,
     /// Addresses to bind, of either family; unspecified ones (`0.0.0.0`, `::`) mean all.
     pub addresses: Vec<IpAddr>,
     /// Names of its certificates, as `[[certificate]]` spells them; the credentials in the same order.
@@ -109,6 +104,27 @@ pub struct Listener {
     /// UDP ports; 500 and 4500 everywhere but in tests.
     pub ike_port: u16,
     pub nat_port: u16,
+}
+
+/// `[[listener]]` with `protocol = "sstp"`
+#[derive(Debug, Clone)]
+pub struct SstpListener {
+    pub name: String,
+    /// Addresses to bind, of either family; unspecified ones (`0.0.0.0`, `::`) mean all.
+    pub addresses: Vec<IpAddr>,
+    /// TCP; 443 unless something else shares the machine.
+    pub port: u16,
+    /// Names of its certificates; the credentials in the same order. The first serves clients that name no server, or an unknown one.
+    pub certificates: Vec<String>,
+    pub credentials: Vec<Credential>,
+    /// How PPP authenticates clients, the most wanted first.
+    pub auth: Vec<ppp::AuthProtocol>,
+    /// SHA-1 crypto bindings are accepted besides SHA-256.
+    pub sha1_binding: bool,
+    /// Our end's address in IPCP.
+    pub inner_ipv4: Ipv4Addr,
+    /// Balancers whose connections begin with a PROXY protocol header.
+    pub proxies: Vec<AddressRange>,
 }
 
 /// `[[radius]]`
@@ -154,18 +170,18 @@ impl Config {
         let server = server::server(&root)?;
         let certificates = listen::certificates(&root, &server.name, jiff::Timestamp::now().as_second(), &mut warnings)?;
         let radius = radius::servers(&root, &server.name, &mut warnings)?;
-        let listeners = listen::listeners(&root, &certificates, !radius.is_empty(), &mut warnings)?;
+        let (ikev2, sstp) = listen::listeners(&root, &certificates, !radius.is_empty(), &mut warnings)?;
         let pools = access::pools(&root)?;
         let policies = access::policies(&root, &pools, &mut warnings)?;
         let ciphers = ciphers::ciphers(&root, &mut warnings)?;
         let limits = server::limits(&root, server.max_sessions)?;
         let timers = server::timers(&root)?;
         let path = path.to_owned();
-        Ok(Self { path, server, certificates, listeners, radius, pools, policies, ciphers, limits, timers, warnings })
+        Ok(Self { path, server, certificates, ikev2, sstp, radius, pools, policies, ciphers, limits, timers, warnings })
     }
 
     /// Settings of the IKE machine behind `listener`.
-    pub fn responder(&self, listener: &Listener) -> ResponderConfig {
+    pub fn responder(&self, listener: &Ikev2Listener) -> ResponderConfig {
         ResponderConfig {
             ciphers: self.ciphers.clone(),
             credentials: listener.credentials.clone(),

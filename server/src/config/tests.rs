@@ -132,7 +132,7 @@ fn a_minimal_file_gets_the_recommended_defaults() {
     let config = Fixture::new(MINIMAL).load().unwrap();
     assert_eq!(config.server.control_socket, Path::new(DEFAULT_CONTROL_SOCKET));
     assert_eq!((config.server.mtu, config.server.tun.as_str(), config.server.threads), (1_400, "evergate0", 0));
-    let listener = &config.listeners[0];
+    let listener = config.ikev2.as_ref().unwrap();
     assert_eq!((listener.ike_port, listener.nat_port, listener.addresses.len()), (500, 4_500, 2));
     assert_eq!(listener.auth, ClientAuth { eap: true, certificate: false });
     let radius = &config.radius[0];
@@ -150,6 +150,56 @@ fn a_minimal_file_gets_the_recommended_defaults() {
     let responder = config.responder(listener);
     assert_eq!((responder.server_name.as_str(), responder.credentials.len()), ("vpn.example.test", 1));
     assert_eq!(config.radius_servers().len(), 1);
+}
+
+const SSTP: &str = "\n[[listener]]\nname = \"sstp\"\nprotocol = \"sstp\"\ncertificates = [\"vpn\"]\n";
+
+#[test]
+fn an_sstp_listener_gets_the_recommended_defaults() {
+    let config = with_policy(SSTP).load().unwrap();
+    let [listener] = &config.sstp[..] else { panic!("{:?}", config.sstp) };
+    assert_eq!((listener.port, listener.addresses.len(), listener.sha1_binding), (443, 2, false));
+    assert_eq!(listener.auth, [ppp::AuthProtocol::Eap, ppp::AuthProtocol::MsChapV2]);
+    assert_eq!(listener.inner_ipv4, "192.0.0.8".parse::<Ipv4Addr>().unwrap());
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert!(config.ikev2.is_some());
+}
+
+#[test]
+fn a_gateway_may_speak_sstp_alone() {
+    let config = with("protocol = \"ikev2\"\ncertificates = [\"vpn\"]\nauth = [\"eap\"]", "protocol = \"sstp\"\ncertificates = [\"vpn\"]")
+        .load()
+        .unwrap();
+    assert!(config.ikev2.is_none() && config.sstp.len() == 1);
+}
+
+#[test]
+fn weak_ways_over_sstp_are_warned_of() {
+    let config =
+        with_policy(&format!("{SSTP}auth = [\"pap\", \"chap\"]\nsha1_binding = true\nproxies = [\"192.0.2.0/28\"]\n")).load().unwrap();
+    let all = config.warnings.join("\n");
+    for expected in ["auth pap makes no keys", "auth chap makes no keys", "sha1_binding accepts SHA-1"] {
+        assert!(all.contains(expected), "{expected}\n{all}");
+    }
+    assert!(config.sstp[0].proxies[0].contains("192.0.2.7".parse().unwrap()));
+}
+
+#[test]
+fn keys_of_the_other_protocol_are_mistakes() {
+    let wrong = |lines: &str| with_policy(&format!("{SSTP}{lines}\n")).error();
+    assert!(wrong("ike_port = 501").contains("belongs to listeners with protocol = \"ikev2\""), "{}", wrong("ike_port = 501"));
+    assert!(wrong("auth = []").contains("is empty"), "{}", wrong("auth = []"));
+    let ikev2 = with("auth = [\"eap\"]", "auth = [\"eap\"]\nport = 444").error();
+    assert!(ikev2.contains("belongs to listeners with protocol = \"sstp\""), "{ikev2}");
+}
+
+#[test]
+fn a_certificate_may_be_for_another_name() {
+    let fixture = Fixture::new(&MINIMAL.replace("key = \"vpn.key\"", "key = \"vpn.key\"\nnames = [\"tenant.example.test\"]"));
+    let (chain, key) = leaf(&authority(), &["tenant.example.test"], true);
+    fixture.file("vpn.pem", &chain, 0o644);
+    fixture.file("vpn.key", &key, 0o600);
+    fixture.load().unwrap();
 }
 
 #[test]
@@ -265,7 +315,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "evergate.toml:14: listener \"ikev2\": addresses = \"eth0\": \"eth0\" is no IP address; expected IP addresses of this host, or \
              \"0.0.0.0\" and \"::\" for all",
     ),
-    ("protocol = \"ikev2\"", "", "evergate.toml:9: listener \"ikev2\": protocol: is missing; expected \"ikev2\""),
+    ("protocol = \"ikev2\"", "", "evergate.toml:9: listener \"ikev2\": protocol: is missing; expected \"ikev2\" or \"sstp\""),
     (
         "10.98.0.10-10.98.0.250",
         "10.98.0.10-10.98.0.9",
@@ -502,8 +552,9 @@ fn the_control_socket_is_found_without_reading_secrets() {
 fn client_authorities_are_read() {
     let fixture = with("auth = [\"eap\"]", "auth = [\"eap\", \"certificate\"]\nclient_ca = \"ca.pem\"");
     let config = fixture.load().unwrap();
-    assert_eq!(config.listeners[0].client_roots.roots().len(), 1);
-    assert!(config.listeners[0].auth.certificate);
+    let listener = config.ikev2.as_ref().unwrap();
+    assert_eq!(listener.client_roots.roots().len(), 1);
+    assert!(listener.auth.certificate);
 }
 
 /// The annotated example is a configuration once the files it names are there.
@@ -535,13 +586,13 @@ fn the_example_shows_the_defaults() {
         (format!("{:?}", shown.ciphers), format!("{:?}", default.ciphers)),
         (format!("{:?}", shown.limits), format!("{:?}", default.limits)),
         (format!("{:?}", shown.timers), format!("{:?}", default.timers)),
-        (format!("{:?}", shown.listeners[0].addresses), format!("{:?}", default.listeners[0].addresses)),
+        (format!("{:?}", shown.ikev2.as_ref().unwrap().addresses), format!("{:?}", default.ikev2.as_ref().unwrap().addresses)),
         (format!("{:?}", shown.radius[0].server), format!("{:?}", default.radius[0].server)),
         (format!("{:?}", shown.radius[0].server.timeout), format!("{:?}", default.radius[0].server.timeout)),
     ] {
         assert_eq!(shown, default);
     }
-    assert_eq!((shown.radius[0].server.tries, shown.listeners[0].nat_port), (default.radius[0].server.tries, 4_500));
+    assert_eq!((shown.radius[0].server.tries, shown.ikev2.as_ref().unwrap().nat_port), (default.radius[0].server.tries, 4_500));
 }
 
 /// Whatever is cut off or damaged, the answer is a configuration or one line.

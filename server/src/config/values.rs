@@ -96,6 +96,14 @@ pub(super) fn address(text: &str) -> Result<IpAddr, String> {
     text.trim().parse().map_err(|_| format!("{:?} is no IP address", text.trim()))
 }
 
+/// An IPv4 address.
+pub(super) fn ipv4_value(value: &super::source::Value) -> Result<Ipv4Addr, String> {
+    match address(super::reader::text(value)?)? {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) => Err("is not IPv4".into()),
+    }
+}
+
 /// `mon-fri 08:00-18:00`, `sat,sun 10:00-12:00`, `daily 22:00-06:00`; without hours the whole day.
 pub(super) fn time_window(text: &str) -> Result<TimeWindow, String> {
     let text = text.trim().to_lowercase();

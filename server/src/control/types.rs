@@ -84,7 +84,7 @@ pub struct Session {
     pub user: String,
     /// The network policy that granted it.
     pub policy: String,
-    /// `ikev2`
+    /// `ikev2` or `sstp`
     pub tunnel: String,
     /// Outer address of the client.
     pub client: SocketAddr,
@@ -98,6 +98,9 @@ pub struct Session {
     pub esp_suite: String,
     /// `none`, `client`, `gateway`, `both`
     pub nat: String,
+    /// SSTP: `TLSv1_3 TLS_AES_256_GCM_SHA384`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
     pub octets_in: u64,
     pub octets_out: u64,
     pub packets_in: u64,
@@ -137,7 +140,8 @@ pub struct AttemptSummary {
     pub client: SocketAddr,
     /// Known from the EAP identity or the certificate on.
     pub user: Option<String>,
-    /// Last stage reached: `sa_init, ike_auth, eap, radius, policy, address, child_sa, up`.
+    /// Last stage reached. IKEv2: `sa_init, ike_auth, eap, radius, policy, address, child_sa, up`; SSTP: `tls, http, sstp, lcp, auth` (or
+    /// `eap`)`, radius, policy, address, crypto_binding, ipcp, up`.
     pub stage: String,
     pub outcome: Outcome,
     /// Why it failed or ended, one sentence.
@@ -191,12 +195,15 @@ pub struct Status {
     pub dataplane: DataplaneStatus,
     /// Counters of the IKE machine by name: `malformed`, `cookies_sent`, ..
     pub ike: BTreeMap<String, u64>,
+    /// Counters of SSTP connections by name: `accepted`, `tls_failed`, `http_refused`, ..
+    #[serde(default)]
+    pub sstp: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerStatus {
     pub name: String,
-    /// `ikev2`
+    /// `ikev2` or `sstp`
     pub protocol: String,
     pub sockets: Vec<SocketStatus>,
 }
@@ -205,7 +212,7 @@ pub struct ListenerStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketStatus {
     pub address: SocketAddr,
-    /// Datagrams received since the start.
+    /// Datagrams received since the start; SSTP: connections accepted.
     pub packets: u64,
 }
 

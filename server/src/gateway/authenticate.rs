@@ -1,13 +1,11 @@
-//! The machine's login questions: EAP goes to RADIUS, certificates straight to policy.
-use super::{Effect, Gateway, Live, Now, Plane, conversation};
+//! Logins, whatever tunnel they come through: credentials go to RADIUS, its verdict to policy.
+use super::{Asker, Effect, Gateway, Live, Now, Plane, conversation};
 use crate::login::{Authenticated, Denied, Granted, Login};
-use ike::{AddressRequest, Answer, AskId, Denial, EapAnswer, EapQuestion, Grant, SessionId, Stage, TrafficSelector};
-use policy::network::{AddressRange, Method, Tunnel};
+use crate::outcome::Stage;
+use ike::SessionId;
+use policy::network::{Method, Tunnel};
 use policy::pool::{LeaseKey, Wanted};
-use radius_client::{Accept, EapOutcome, NasContext, RequestFailure, Ticket};
-
-/// Tunnel-Type ESP (RFC 2868 section 3.1).
-const TUNNEL_TYPE_ESP: u32 = 9;
+use radius_client::{Accept, Credentials, EapOutcome, Input, LoginOutcome, NasContext, RequestFailure, Ticket};
 
 /// EAP fragments of this size fit one UDP datagram towards the RADIUS server (KB883389).
 const FRAMED_MTU: u32 = 1344;
@@ -17,7 +15,9 @@ const FRAMED_MTU: u32 = 1344;
 pub(super) struct Progress {
     /// As the client sent it.
     pub identity: Vec<u8>,
-    pub request: AddressRequest,
+    wanted: Wanted,
+    /// How the client authenticates.
+    method: Method,
     /// Identifier of the last EAP-Response, for a Failure of our own.
     eap_identifier: u8,
     /// The last EAP method seen, by number.
@@ -31,19 +31,29 @@ pub(super) struct Progress {
     pub radius_failed: bool,
 }
 
+/// What a round of authentication came to, before the tunnel protocol puts it in its own words.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Another EAP-Request for the client.
+    Continue { packet: Vec<u8> },
+    /// `eap`: the Success packet; `message`: what MS-CHAPv2 tells the client.
+    Granted { eap: Vec<u8>, message: String, accept: Box<Accept>, granted: Box<Granted> },
+    /// `eap`: the Failure packet; `message`: MS-CHAPv2's `E=691 R=1 ...`.
+    Refused { eap: Vec<u8>, message: String, denied: Denied },
+}
+
 impl<P: Plane> Gateway<P> {
     /// An EAP-Response of the client goes to RADIUS.
-    pub(super) fn relay_eap(&mut self, now: Now, session: SessionId, ask: AskId, question: EapQuestion) {
-        let ticket = self.ticket();
+    pub(super) fn relay_eap(&mut self, now: Now, session: SessionId, asker: Asker, identity: Vec<u8>, packet: Vec<u8>, wanted: Wanted) {
         let Some(live) = self.live.get_mut(&session) else { return };
-        let view = eap::Packet::parse(&question.packet).ok();
-        let progress = live.login.get_or_insert_with(|| Progress::new(question.identity.clone(), question.request));
+        let view = eap::Packet::parse(&packet).ok();
+        let progress = live.login.get_or_insert_with(|| Progress::new(identity.clone(), wanted, Method::Eap));
         progress.eap_identifier = view.map_or(0, |view| view.identifier());
         let nak =
             view.and_then(|view| view.nak()).map(|methods| methods.iter().map(|&method| eap::method::name(method)).collect::<Vec<_>>());
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
             if attempt.user.is_none() {
-                attempt.set_user(String::from_utf8_lossy(&question.identity).into_owned());
+                attempt.set_user(String::from_utf8_lossy(&identity).into_owned());
             }
             attempt.reach(now.instant, Stage::Eap);
             if let Some(methods) = nak {
@@ -51,57 +61,90 @@ impl<P: Plane> Gateway<P> {
             }
         }
         let nas = Box::new(self.nas_context(session));
-        self.tickets.insert(ticket, (session, ask));
-        self.asked.insert(ask, ticket);
-        self.effects.push_back(Effect::Radius(radius_client::Input::Eap {
-            ticket,
-            conversation: conversation(session),
-            user_name: question.identity,
-            eap: question.packet,
-            nas,
-        }));
+        let ticket = self.waits(session, asker);
+        let conversation = conversation(session);
+        self.effects.push_back(Effect::Radius(Input::Eap { ticket, conversation, user_name: identity, eap: packet, nas }));
     }
 
-    /// RADIUS answered, or will not.
-    pub fn authenticated(&mut self, now: Now, ticket: Ticket, outcome: EapOutcome) {
-        let Some((session, ask)) = self.tickets.remove(&ticket) else { return };
-        self.asked.remove(&ask);
-        let answer = match outcome {
-            EapOutcome::Challenge { eap, .. } => self.challenge(now, session, eap),
-            EapOutcome::Accept { server, eap, accept } => self.accept(now, session, &server, eap, &accept),
-            EapOutcome::Reject { server, eap, reply_message, ms_chap_error } => {
-                self.reject(session, &server, eap, reply_message, ms_chap_error)
-            }
-            EapOutcome::Failed(failure) => self.radius_failed(session, &failure),
-        };
-        self.answers.push_back((ask, Answer::Eap(answer)));
-        self.settle(now);
-    }
-
-    /// May the holder of a verified certificate come in?
-    pub(super) fn admit_certificate(
+    /// Credentials that are not EAP go to RADIUS.
+    pub(super) fn relay_login(
         &mut self,
         now: Now,
         session: SessionId,
-        certificate: &pki::Certificate,
-        request: AddressRequest,
-    ) -> Result<Box<Grant>, Denial> {
-        let user = certificate_user(certificate);
-        if let Some(live) = self.live.get_mut(&session) {
-            live.login = Some(Progress::new(user.clone().into_bytes(), request));
-            if let Some(attempt) = self.attempts.get_mut(live.attempt) {
-                attempt.set_user(user.clone());
-                attempt.note(now.instant, format!("client certificate {} (serial {}) accepted", certificate.subject, certificate.serial));
-            }
+        asker: Asker,
+        method: Method,
+        user_name: Vec<u8>,
+        credentials: Credentials,
+    ) {
+        let Some(live) = self.live.get_mut(&session) else { return };
+        let wanted = Wanted { ipv4: true, ipv6: true, ..Wanted::default() };
+        live.login = Some(Progress::new(user_name.clone(), wanted, method));
+        if let Some(attempt) = self.attempts.get_mut(live.attempt) {
+            attempt.set_user(String::from_utf8_lossy(&user_name).into_owned());
+            attempt.reach(now.instant, Stage::Auth);
         }
-        self.authorize(now, session, &Authenticated { user: &user, confirmed: true, method: Method::Certificate, accept: None })
-            .map_err(Into::into)
+        let nas = Box::new(self.nas_context(session));
+        let ticket = self.waits(session, asker);
+        let conversation = conversation(session);
+        self.effects.push_back(Effect::Radius(Input::Login { ticket, conversation, user_name, credentials, nas }));
     }
 
-    fn challenge(&mut self, now: Now, session: SessionId, packet: Vec<u8>) -> EapAnswer {
+    /// RADIUS answered a round of EAP, or will not.
+    pub fn authenticated(&mut self, now: Now, ticket: Ticket, outcome: EapOutcome) {
+        let Some((session, asker)) = self.answered(ticket) else { return };
+        let verdict = match outcome {
+            EapOutcome::Challenge { eap, .. } => self.challenge(now, session, eap),
+            EapOutcome::Accept { server, eap, accept } => self.accept_eap(now, session, &server, eap, accept),
+            EapOutcome::Reject { server, eap, reply_message, ms_chap_error } => {
+                let denied = self.rejected(session, &server, reply_message, ms_chap_error);
+                refuse(self.eap_identifier(session), eap, denied)
+            }
+            EapOutcome::Failed(failure) => self.radius_failed(session, &failure),
+        };
+        self.deliver(now, session, asker, verdict);
+    }
+
+    /// RADIUS answered to credentials that are not EAP, or will not.
+    pub fn logged_in(&mut self, now: Now, ticket: Ticket, outcome: LoginOutcome) {
+        let Some((session, asker)) = self.answered(ticket) else { return };
+        let verdict = match outcome {
+            LoginOutcome::Accept { server, accept, ms_chap_success } => self.accept_login(now, session, &server, accept, ms_chap_success),
+            LoginOutcome::Reject { server, reply_message, ms_chap_error } => {
+                let message = ms_chap_error.clone().unwrap_or_default();
+                let shown = ms_chap_error.map(|error| without_challenge(&error));
+                let denied = self.rejected(session, &server, reply_message, shown);
+                Verdict::Refused { eap: Vec::new(), message, denied }
+            }
+            LoginOutcome::Failed(failure) => self.radius_failed(session, &failure),
+        };
+        self.deliver(now, session, asker, verdict);
+    }
+
+    fn deliver(&mut self, now: Now, session: SessionId, asker: Asker, verdict: Verdict) {
+        match asker {
+            Asker::Ike(id) => self.answer_ike(id, verdict),
+            Asker::Ppp(_, id) => self.answer_ppp(now, session, id, verdict),
+        }
+        self.settle(now);
+    }
+
+    fn waits(&mut self, session: SessionId, asker: Asker) -> Ticket {
+        let ticket = self.ticket();
+        self.tickets.insert(ticket, (session, asker));
+        self.asked.insert(asker, ticket);
+        ticket
+    }
+
+    fn answered(&mut self, ticket: Ticket) -> Option<(SessionId, Asker)> {
+        let (session, asker) = self.tickets.remove(&ticket)?;
+        self.asked.remove(&asker);
+        Some((session, asker))
+    }
+
+    fn challenge(&mut self, now: Now, session: SessionId, packet: Vec<u8>) -> Verdict {
         let view = eap::Packet::parse(&packet).ok();
         let method = view.and_then(|view| view.method());
-        let Some(live) = self.live.get_mut(&session) else { return EapAnswer::Continue { packet } };
+        let Some(live) = self.live.get_mut(&session) else { return Verdict::Continue { packet } };
         if let Some(progress) = &mut live.login {
             let error = view.and_then(|view| ms_chap_error(&view));
             let changed = method.is_some() && progress.eap_method != method;
@@ -117,42 +160,66 @@ impl<P: Plane> Gateway<P> {
             }
             progress.ms_chap_error = error.or(progress.ms_chap_error.take());
         }
-        EapAnswer::Continue { packet }
+        Verdict::Continue { packet }
     }
 
-    fn accept(&mut self, now: Now, session: SessionId, server: &str, packet: Option<Vec<u8>>, accept: &Accept) -> EapAnswer {
+    fn accept_eap(&mut self, now: Now, session: SessionId, server: &str, packet: Option<Vec<u8>>, accept: Box<Accept>) -> Verdict {
         let identifier = self.eap_identifier(session);
+        let Some((tunnel, progress)) = self.live.get(&session).and_then(|live| Some((live.tunnel, live.login.as_ref()?))) else {
+            return refuse(identifier, None, ended_meanwhile(Stage::Radius));
+        };
+        let method = progress.eap_method;
+        // SSTP has nothing but the keys to bind the login to this very connection.
+        let may_lack_keys = tunnel == Tunnel::Ikev2 && makes_no_key(method);
+        if accept.msk.is_empty() && !may_lack_keys {
+            let method = method.map_or_else(|| "no EAP method".into(), eap::method::name);
+            return refuse(identifier, None, keyless(server, &method));
+        }
+        let confirmed = accept.user_name.is_some() || !hides_the_user(method);
+        match self.accept(now, session, server, confirmed, &accept) {
+            Ok(granted) => {
+                let eap = success_packet(packet, identifier);
+                Verdict::Granted { eap, message: String::new(), accept, granted: Box::new(granted) }
+            }
+            Err(denied) => refuse(identifier, None, denied),
+        }
+    }
+
+    fn accept_login(&mut self, now: Now, session: SessionId, server: &str, accept: Box<Accept>, success: Option<String>) -> Verdict {
+        let method = self.live.get(&session).and_then(|live| live.login.as_ref()).map(|progress| progress.method);
+        let outcome = if method == Some(Method::MsChapV2) && accept.msk.is_empty() {
+            Err(keyless(server, "MS-CHAPv2"))
+        } else {
+            self.accept(now, session, server, true, &accept)
+        };
+        match outcome {
+            Ok(granted) => {
+                let message = success.unwrap_or_default();
+                Verdict::Granted { eap: Vec::new(), message, accept, granted: Box::new(granted) }
+            }
+            Err(denied) => Verdict::Refused { eap: Vec::new(), message: NO_DIALIN.into(), denied },
+        }
+    }
+
+    /// RADIUS lets the user in; now the policies decide.
+    fn accept(&mut self, now: Now, session: SessionId, server: &str, confirmed: bool, accept: &Accept) -> Result<Granted, Denied> {
         let Some(progress) = self.live.get_mut(&session).and_then(|live| live.login.as_mut()) else {
-            return refuse(identifier, None, Stage::Radius, "the session ended meanwhile".into());
+            return Err(ended_meanwhile(Stage::Radius));
         };
         progress.server = Some(server.to_owned());
-        let method = progress.eap_method;
-        if accept.msk.is_empty() && !makes_no_key(method) {
-            let method = method.map_or_else(|| "no EAP method".into(), eap::method::name);
-            let cause = format!("radius {server} accepts without MS-MPPE keys after {method}: the login cannot be bound to this tunnel");
-            return refuse(identifier, None, Stage::Radius, cause);
-        }
-        let outer = String::from_utf8_lossy(&progress.identity).into_owned();
-        let confirmed = accept.user_name.is_some() || !hides_the_user(method);
-        let user = accept.user_name.clone().unwrap_or(outer);
+        let method = progress.method;
+        let user = accept.user_name.clone().unwrap_or_else(|| String::from_utf8_lossy(&progress.identity).into_owned());
         self.note(now, session, format!("radius {server} accepts {user}"));
-        match self.authorize(now, session, &Authenticated { user: &user, confirmed, method: Method::Eap, accept: Some(accept) }) {
-            Ok(grant) => EapAnswer::Success { packet: success_packet(packet, identifier), msk: accept.msk.clone(), grant },
-            Err(denied) => refuse(identifier, None, denied.stage, denied.cause),
-        }
+        self.authorize(now, session, &Authenticated { user: &user, confirmed, method, accept: Some(accept) })
     }
 
-    fn reject(
-        &mut self,
-        session: SessionId,
-        server: &str,
-        packet: Option<Vec<u8>>,
-        reply_message: Option<String>,
-        ms_chap_error: Option<String>,
-    ) -> EapAnswer {
+    fn rejected(&self, session: SessionId, server: &str, reply_message: Option<String>, ms_chap_error: Option<String>) -> Denied {
         let progress = self.live.get(&session).and_then(|live| live.login.as_ref());
         let user = progress.map(|progress| String::from_utf8_lossy(&progress.identity).into_owned()).unwrap_or_default();
-        let method = progress.and_then(|progress| progress.eap_method).map(eap::method::name);
+        let method = progress.map(|progress| match (progress.method, progress.eap_method) {
+            (Method::Eap, Some(number)) => eap::method::name(number),
+            (method, _) => method.to_string(),
+        });
         let error = ms_chap_error.or_else(|| progress.and_then(|progress| progress.ms_chap_error.clone()));
         let mut cause = format!("radius {server} rejects user {user:?}");
         for (label, detail) in
@@ -162,46 +229,42 @@ impl<P: Plane> Gateway<P> {
                 cause.push_str(&format!("; {label}: {detail}"));
             }
         }
-        refuse(self.eap_identifier(session), packet, Stage::Radius, cause)
+        Denied::new(Stage::Radius, cause)
     }
 
-    fn radius_failed(&mut self, session: SessionId, failure: &RequestFailure) -> EapAnswer {
+    fn radius_failed(&mut self, session: SessionId, failure: &RequestFailure) -> Verdict {
         tracing::warn!(%failure, "a login failed because RADIUS did");
         if let Some(progress) = self.live.get_mut(&session).and_then(|live| live.login.as_mut()) {
             progress.radius_failed = true;
         }
-        refuse(self.eap_identifier(session), None, Stage::Radius, failure.to_string())
+        refuse(self.eap_identifier(session), None, Denied::new(Stage::Radius, failure.to_string()))
     }
 
-    fn authorize(&mut self, now: Now, session: SessionId, who: &Authenticated<'_>) -> Result<Box<Grant>, Denied> {
-        let Some(live) = self.live.get_mut(&session) else {
-            return Err(Denied { stage: Stage::Policy, cause: "the session ended meanwhile".into(), trace: Vec::new() });
-        };
-        let request = live.login.as_ref().map(|progress| progress.request).unwrap_or_default();
-        let login = Login { key: LeaseKey(session.0), tunnel: Tunnel::Ikev2, client: live.path.remote.ip(), wanted: wanted(request) };
+    pub(super) fn authorize(&mut self, now: Now, session: SessionId, who: &Authenticated<'_>) -> Result<Granted, Denied> {
+        let Some(live) = self.live.get_mut(&session) else { return Err(ended_meanwhile(Stage::Policy)) };
+        let wanted = live.login.as_ref().map(|progress| progress.wanted).unwrap_or_default();
+        let login = Login { key: LeaseKey(session.0), tunnel: live.tunnel, client: live.path.remote.ip(), wanted };
         let result = self.authority.authorize(&login, who, now.wall);
         let attempt = self.attempts.get_mut(live.attempt);
-        match result {
+        match &result {
             Ok(granted) => {
                 if let Some(attempt) = attempt {
                     attempt.set_user(granted.user.clone());
                     attempt.decision.clone_from(&granted.trace);
                     attempt.reach(now.instant, Stage::Policy);
                 }
-                let grant = grant(&granted);
                 if let Some(progress) = &mut live.login {
-                    progress.granted = Some(granted);
+                    progress.granted = Some(granted.clone());
                 }
-                Ok(Box::new(grant))
             }
             Err(denied) => {
                 if let Some(attempt) = attempt {
                     attempt.decision.clone_from(&denied.trace);
                     attempt.reach(now.instant, denied.stage);
                 }
-                Err(denied)
             }
         }
+        result
     }
 
     fn eap_identifier(&self, session: SessionId) -> u8 {
@@ -212,18 +275,25 @@ impl<P: Plane> Gateway<P> {
     pub(super) fn nas_context(&self, session: SessionId) -> NasContext {
         let Some(live) = self.live.get(&session) else { return NasContext::default() };
         let (gateway, client) = (live.path.local.ip(), live.path.remote.ip());
-        NasContext {
+        let mut nas = NasContext {
             nas_ip: Some(self.settings.nas_ip.unwrap_or(gateway)),
             nas_identifier: self.settings.nas_identifier.clone(),
             nas_port: nas_port(session),
             called_station_id: gateway.to_string(),
             calling_station_id: client.to_string(),
             acct_session_id: self.acct_session_id(live),
-            tunnel_type: TUNNEL_TYPE_ESP,
+            tunnel_type: match live.tunnel {
+                Tunnel::Ikev2 => radius_client::TUNNEL_TYPE_ESP,
+                Tunnel::Sstp => radius_client::TUNNEL_TYPE_SSTP,
+            },
             tunnel_medium_type: if client.is_ipv4() { 1 } else { 2 },
             framed_mtu: FRAMED_MTU,
             ..NasContext::default()
+        };
+        if let Some(call) = self.calls.get(&session) {
+            call.describe(&mut nas);
         }
+        nas
     }
 
     fn acct_session_id(&self, live: &Live) -> String {
@@ -232,10 +302,11 @@ impl<P: Plane> Gateway<P> {
 }
 
 impl Progress {
-    fn new(identity: Vec<u8>, request: AddressRequest) -> Self {
+    pub(super) fn new(identity: Vec<u8>, wanted: Wanted, method: Method) -> Self {
         Self {
             identity,
-            request,
+            wanted,
+            method,
             eap_identifier: 0,
             eap_method: None,
             ms_chap_error: None,
@@ -244,9 +315,7 @@ impl Progress {
             radius_failed: false,
         }
     }
-}
 
-impl Progress {
     /// What RADIUS said about the user inside EAP, in words, when it was a no.
     pub(super) fn refusal_inside_eap(&self) -> Option<String> {
         let error = self.ms_chap_error.as_deref()?;
@@ -254,48 +323,21 @@ impl Progress {
     }
 }
 
-impl From<Denied> for Denial {
-    fn from(denied: Denied) -> Self {
-        Self { stage: denied.stage, cause: denied.cause }
-    }
+/// What MS-CHAPv2 tells a client whose password is right but whom no policy lets in: 649, no dial-in permission (RFC 2759 section 6).
+const NO_DIALIN: &str = "E=649 R=0 V=3 M=No network policy grants access";
+
+fn ended_meanwhile(stage: Stage) -> Denied {
+    Denied::new(stage, "the session ended meanwhile".into())
+}
+
+fn keyless(server: &str, method: &str) -> Denied {
+    let cause = format!("radius {server} accepts without MS-MPPE keys after {method}: the login cannot be bound to this tunnel");
+    Denied::new(Stage::Radius, cause)
 }
 
 /// NAS-Port is 32 bits wide; session numbers start at 1 and wrap after four thousand million logins.
 fn nas_port(session: SessionId) -> u32 {
     u32::try_from(session.0 & u64::from(u32::MAX)).unwrap_or(u32::MAX)
-}
-
-/// The machine or user name that a certificate stands for: UPN, e-mail, DNS name, common name, whichever comes first.
-fn certificate_user(certificate: &pki::Certificate) -> String {
-    let names = [certificate.upns.first(), certificate.emails.first(), certificate.dns_names.first(), certificate.common_name.as_ref()];
-    names.into_iter().flatten().next().unwrap_or(&certificate.subject).clone()
-}
-
-fn wanted(request: AddressRequest) -> Wanted {
-    Wanted {
-        ipv4: request.ipv4,
-        ipv6: request.ipv6,
-        ipv4_hint: request.ipv4_hint,
-        ipv6_hint: request.ipv6_hint,
-        ipv4_fixed: None,
-        ipv6_fixed: None,
-    }
-}
-
-fn grant(granted: &Granted) -> Grant {
-    Grant {
-        user: granted.user.clone(),
-        ipv4: granted.ipv4,
-        ipv6: granted.ipv6,
-        address_failure: granted.address_failure.clone(),
-        dns: granted.dns.clone(),
-        selectors: granted.selectors.iter().map(selector).collect(),
-        ..Grant::default()
-    }
-}
-
-fn selector(range: &AddressRange) -> TrafficSelector {
-    TrafficSelector { protocol: 0, start_port: 0, end_port: u16::MAX, start: range.start, end: range.end }
 }
 
 /// Methods without a key: the peers prove themselves with SK_p instead (RFC 7296 section 2.16).
@@ -315,11 +357,11 @@ fn success_packet(packet: Option<Vec<u8>>, identifier: u8) -> Vec<u8> {
         .unwrap_or_else(|| eap::success(identifier))
 }
 
-fn refuse(identifier: u8, packet: Option<Vec<u8>>, stage: Stage, cause: String) -> EapAnswer {
-    let packet = packet
+fn refuse(identifier: u8, packet: Option<Vec<u8>>, denied: Denied) -> Verdict {
+    let eap = packet
         .filter(|packet| eap::Packet::parse(packet).is_ok_and(|view| view.code() == eap::Code::Failure))
         .unwrap_or_else(|| eap::failure(identifier));
-    EapAnswer::Failure { packet, denial: Denial { stage, cause } }
+    Verdict::Refused { eap, message: String::new(), denied }
 }
 
 /// The text of an EAP-MSCHAPv2 Failure request: opcode 4, identifier, 16-bit length, then the text (draft-kamath-pppext-eap-mschapv2).
@@ -370,7 +412,8 @@ mod tests {
         let failure_inside = eap::failure(5);
         assert_eq!(success_packet(Some(failure_inside), 7), eap::success(7));
         assert_eq!(success_packet(Some(eap::success(4)), 7), eap::success(4));
-        let EapAnswer::Failure { packet, .. } = refuse(7, Some(eap::success(4)), Stage::Radius, String::new()) else { panic!() };
-        assert_eq!(packet, eap::failure(7));
+        let denied = Denied::new(Stage::Radius, String::new());
+        let Verdict::Refused { eap, .. } = refuse(7, Some(eap::success(4)), denied) else { panic!() };
+        assert_eq!(eap, eap::failure(7));
     }
 }

@@ -1,18 +1,27 @@
 //! The control half of the gateway: one struct that owns the IKE machine, logins, records and sessions. It does no IO: what must leave
 //! is an [`Effect`], what slow helpers answer comes in through a method, and time is an argument.
 mod authenticate;
+mod autoconf;
+mod ikev2;
+mod lifecycle;
 mod observe;
 mod report;
 mod session;
+mod sstp;
 
+pub use autoconf::DUMMY_IPV4;
 pub use report::Summary;
 pub use session::Session;
+pub use sstp::{CallSettings, Incoming, Turned};
 
 use crate::attempts::{AttemptKey, Attempts};
 use crate::login::Authority;
-use ike::{Answer, AskId, Command, Input, Output, Path, Question, SessionId};
+use crate::outcome::CloseReason;
+use ike::{Answer, AskId, Command, Input, Path, SessionId};
+use policy::network::{AddressRange, Tunnel};
 use radius_client::{ConversationId, Ticket};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// How often sessions with an idle limit are looked at.
@@ -33,7 +42,7 @@ pub enum Effect {
         message: Vec<u8>,
     },
     /// Cryptography for the worker threads.
-    Compute(AskId, Question),
+    Compute(AskId, ike::Question),
     Radius(radius_client::Input),
 }
 
@@ -49,6 +58,9 @@ pub struct Traffic {
 
 /// The data plane as the control half sees it.
 pub trait Plane {
+    /// An accepted TLS connection.
+    type Connection: std::fmt::Debug;
+
     /// Starts a Child SA. An error text ends the session.
     fn install(&mut self, child: ike::ChildSa) -> Result<(), String>;
     fn use_outbound(&mut self, session: SessionId, spi_in: u32);
@@ -57,6 +69,18 @@ pub trait Plane {
     /// Totals since the session began; stays readable after the last `remove`, until `forget`.
     fn traffic(&self, session: SessionId) -> Traffic;
     fn forget(&mut self, session: SessionId);
+    /// Takes over a TLS connection; its packets arrive as events from now on. An error text ends the session.
+    fn adopt(&mut self, session: SessionId, connection: Self::Connection) -> Result<(), String>;
+    /// A whole SSTP packet for the client.
+    fn stream_send(&mut self, session: SessionId, packet: Vec<u8>);
+    /// Lets IP packets of these addresses flow.
+    fn stream_open(&mut self, session: SessionId, inner: &[IpAddr], allowed: &[AddressRange], mtu: u16) -> Result<(), String>;
+    /// Closes the connection, after what was sent has left.
+    fn stream_close(&mut self, session: SessionId);
+    /// The latest packet of a TLS connection.
+    fn last_heard(&self, session: SessionId) -> Option<Instant>;
+    /// An IP packet of the gateway's own for the client, over whatever tunnel.
+    fn send_inner(&mut self, session: SessionId, packet: Vec<u8>);
 }
 
 /// Settings of the control half that are not the machines' own.
@@ -64,15 +88,22 @@ pub trait Plane {
 pub struct Settings {
     pub nas_identifier: String,
     /// NAS-IP-Address; `None`: the address the client dialled.
-    pub nas_ip: Option<std::net::IpAddr>,
+    pub nas_ip: Option<IpAddr>,
     /// False: there is no accounting server, sessions are not reported.
     pub accounting: bool,
+    /// MTU inside the tunnels, bytes.
+    pub mtu: u16,
+    /// Sessions at most, of all tunnel types.
+    pub sessions_max: usize,
+    /// SSTP calls at most that are not up yet.
+    pub half_open_max: usize,
 }
 
-/// Everything known of one IKE session, from its first message to its end.
+/// Everything known of one session, from its first message to its end.
 #[derive(Debug)]
 struct Live {
     attempt: AttemptKey,
+    tunnel: Tunnel,
     path: Path,
     /// Where NAT was detected: `none`, `client`, `gateway`, `both`.
     nat: &'static str,
@@ -80,10 +111,36 @@ struct Live {
     /// Subject of the certificate that the client was shown.
     presented: Option<String>,
     esp_suite: Option<String>,
+    /// TLS version and cipher suite.
+    tls: Option<String>,
     /// The login in progress or done.
     login: Option<authenticate::Progress>,
     /// Set once the session is up.
     session: Option<Session>,
+}
+
+impl Live {
+    fn new(attempt: AttemptKey, tunnel: Tunnel, path: Path) -> Self {
+        Self {
+            attempt,
+            tunnel,
+            path,
+            nat: "none",
+            ike_suite: None,
+            presented: None,
+            esp_suite: None,
+            tls: None,
+            login: None,
+            session: None,
+        }
+    }
+}
+
+/// Who waits for RADIUS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Asker {
+    Ike(AskId),
+    Ppp(SessionId, ppp::AskId),
 }
 
 /// The control half.
@@ -95,9 +152,15 @@ pub struct Gateway<P> {
     settings: Settings,
     pub plane: P,
     live: BTreeMap<SessionId, Live>,
-    tickets: HashMap<Ticket, (SessionId, AskId)>,
+    /// SSTP: the machines of each session.
+    calls: BTreeMap<SessionId, Box<sstp::Call>>,
+    /// How many of them are up.
+    calls_up: usize,
+    /// When which of them wants to be woken.
+    call_timers: BTreeSet<(Instant, SessionId)>,
+    tickets: HashMap<Ticket, (SessionId, Asker)>,
     /// The same, by question.
-    asked: HashMap<AskId, Ticket>,
+    asked: HashMap<Asker, Ticket>,
     next_ticket: u64,
     /// Answers to questions that could be answered while outputs were drained.
     answers: VecDeque<(AskId, Answer)>,
@@ -113,12 +176,15 @@ pub struct Gateway<P> {
 }
 
 /// Counters of logins since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
     pub attempts: u64,
     pub established: u64,
     pub failed: u64,
     pub accounting_lost: u64,
+    /// Questions inside tunnels (DHCPINFORM, ..) that were answered, and those that were not for us.
+    pub inner_answered: BTreeMap<::autoconf::Question, u64>,
+    pub inner_ignored: u64,
 }
 
 impl<P: Plane> Gateway<P> {
@@ -130,6 +196,9 @@ impl<P: Plane> Gateway<P> {
             settings,
             plane,
             live: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            calls_up: 0,
+            call_timers: BTreeSet::new(),
             tickets: HashMap::new(),
             asked: HashMap::new(),
             next_ticket: 0,
@@ -161,11 +230,20 @@ impl<P: Plane> Gateway<P> {
     pub fn timeout(&mut self, now: Now) {
         self.end_expired(now);
         self.end_idle(now);
+        self.call_timeouts(now);
         self.feed(now, Input::Timeout);
     }
 
+    /// New settings for IKE; sessions go on with theirs.
+    pub fn configure(&mut self, now: Now, responder: ike::ResponderConfig) {
+        self.feed(now, Input::Configure(Box::new(responder)));
+    }
+
     /// Ends a session.
-    pub fn close(&mut self, now: Now, session: SessionId, reason: ike::CloseReason) {
+    pub fn close(&mut self, now: Now, session: SessionId, reason: CloseReason) {
+        if self.calls.contains_key(&session) {
+            return self.hang_up(now, session, reason);
+        }
         self.feed(now, Input::Command(session, Command::Close(reason)));
     }
 
@@ -175,8 +253,8 @@ impl<P: Plane> Gateway<P> {
         let sessions: Vec<_> = self.live.keys().copied().collect();
         for session in sessions {
             // Now, not when the DELETE is answered: a client that sleeps must not stay online in the books.
-            self.account_stop(now, session, ike::CloseReason::Shutdown);
-            self.close(now, session, ike::CloseReason::Shutdown);
+            self.account_stop(now, session, CloseReason::Shutdown);
+            self.close(now, session, CloseReason::Shutdown);
         }
     }
 
@@ -189,7 +267,8 @@ impl<P: Plane> Gateway<P> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let machine = self.endpoint.poll_timeout().map(|(at, _)| at);
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        [machine, deadline, self.idle_check].into_iter().flatten().min()
+        let call = self.call_timers.first().map(|(at, _)| *at);
+        [machine, deadline, call, self.idle_check].into_iter().flatten().min()
     }
 
     pub fn poll_effect(&mut self) -> Option<Effect> {
@@ -219,44 +298,18 @@ impl<P: Plane> Gateway<P> {
         }
     }
 
-    fn output(&mut self, now: Now, output: Output) {
-        match output {
-            Output::Transmit { path, message } => self.effects.push_back(Effect::Transmit { path, message }),
-            Output::Ask(id, session, Question::Eap(question)) => self.relay_eap(now, session, id, question),
-            Output::Ask(id, session, Question::Certificate { certificate, request, .. }) => {
-                let answer = self.admit_certificate(now, session, &certificate, request);
-                self.answers.push_back((id, Answer::Certificate(answer)));
-            }
-            Output::Ask(id, _, question) => self.effects.push_back(Effect::Compute(id, question)),
-            Output::Cancel(id) => self.cancel(id),
-            Output::InstallChild(child) => self.install(now, *child),
-            Output::UseOutbound { session, spi_in } => self.plane.use_outbound(session, spi_in),
-            Output::RemoveChild { session, spi_in } => self.plane.remove(session, spi_in),
-            Output::Repath { session, path, encapsulate } => self.plane.repath(session, path, encapsulate),
-            Output::Event(session, event) => self.observe(now, session, event),
-        }
-    }
-
-    fn install(&mut self, now: Now, child: ike::ChildSa) {
-        let session = child.session;
-        if let Err(error) = self.plane.install(child) {
-            tracing::warn!(%error, "the data plane refuses a Child SA");
-            self.note(now, session, format!("the data plane refuses the Child SA: {error}"));
-            self.commands.push_back((session, Command::Close(ike::CloseReason::Failed)));
-        }
-    }
-
-    fn cancel(&mut self, id: AskId) {
-        let Some(ticket) = self.asked.remove(&id) else { return };
-        let Some((session, _)) = self.tickets.remove(&ticket) else { return };
-        self.effects.push_back(Effect::Radius(radius_client::Input::Forget(conversation(session))));
-    }
-
     fn note(&mut self, now: Now, session: SessionId, text: String) {
         let Some(live) = self.live.get(&session) else { return };
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
             attempt.note(now.instant, text);
         }
+    }
+
+    /// Nobody waits for this answer of RADIUS any more.
+    fn cancel(&mut self, asker: Asker) {
+        let Some(ticket) = self.asked.remove(&asker) else { return };
+        let Some((session, _)) = self.tickets.remove(&ticket) else { return };
+        self.effects.push_back(Effect::Radius(radius_client::Input::Forget(conversation(session))));
     }
 
     fn ticket(&mut self) -> Ticket {

@@ -3,7 +3,8 @@ use super::{Gateway, Live, Now, Plane};
 use crate::attempts::{Attempt, Outcome};
 use crate::control::types::{self, AttemptDetail, AttemptSummary, PoolStatus, Request, Response, TimelineLine};
 use crate::explain;
-use ike::{CloseReason, SessionId};
+use crate::outcome::CloseReason;
+use ike::SessionId;
 use std::collections::BTreeMap;
 
 /// Attempts listed at most, whatever is asked for.
@@ -39,6 +40,7 @@ impl<P: Plane> Gateway<P> {
 
     pub fn summary(&self) -> Summary {
         let (half_open, sessions) = self.endpoint.sessions();
+        let (half_open, sessions) = (half_open + self.calls.len() - self.calls_up, sessions + self.calls_up);
         Summary { sessions: count(sessions), half_open: count(half_open), pools: self.pools(), ike: self.counters() }
     }
 
@@ -71,7 +73,7 @@ impl<P: Plane> Gateway<P> {
             attempt: self.attempts.get(live.attempt)?.id.to_string(),
             user: session.granted.user.clone(),
             policy: session.granted.policy.clone(),
-            tunnel: "ikev2".into(),
+            tunnel: live.tunnel.to_string(),
             client: live.path.remote,
             inner: session.inner.clone(),
             connected_at: session.connected_at,
@@ -79,6 +81,7 @@ impl<P: Plane> Gateway<P> {
             ike_suite: live.ike_suite.clone().unwrap_or_default(),
             esp_suite: live.esp_suite.clone().unwrap_or_default(),
             nat: live.nat.into(),
+            tls: live.tls.clone(),
             octets_in: traffic.octets_in,
             octets_out: traffic.octets_out,
             packets_in: traffic.packets_in,
@@ -168,14 +171,14 @@ fn detail(attempt: &Attempt) -> AttemptDetail {
     };
     AttemptDetail {
         summary: summary(attempt),
-        tunnel: attempt.tunnel.into(),
+        tunnel: attempt.tunnel.to_string(),
         gateway: attempt.gateway,
         timeline: attempt.timeline.iter().map(line).collect(),
         timeline_lost: attempt.timeline_lost,
         offered: attempt.offered.clone(),
         accepted: attempt.accepted.clone(),
         decision: attempt.decision.clone(),
-        windows_code: failure.and_then(explain::windows_code).map(str::to_owned),
-        fix: failure.and_then(explain::fix).map(str::to_owned),
+        windows_code: failure.and_then(|failure| explain::windows_code(failure, attempt.tunnel)).map(str::to_owned),
+        fix: failure.and_then(|failure| explain::fix(failure, attempt.tunnel)).map(str::to_owned),
     }
 }

@@ -1,7 +1,8 @@
 //! A session that is up: its limits, its accounting.
 use super::{Effect, Gateway, IDLE_CHECK, Now, Plane, Traffic};
 use crate::login::Granted;
-use ike::{CloseReason, Command, SessionId};
+use crate::outcome::CloseReason;
+use ike::SessionId;
 use radius_client::{AccountingRecord, AccountingStatus, Input, RequestFailure, TerminateCause, Ticket};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -60,7 +61,7 @@ impl<P: Plane> Gateway<P> {
             && at <= now.instant
         {
             self.deadlines.pop_first();
-            self.commands.push_back((session, Command::Close(CloseReason::SessionTimeout)));
+            self.close(now, session, CloseReason::SessionTimeout);
         }
     }
 
@@ -70,12 +71,16 @@ impl<P: Plane> Gateway<P> {
             return;
         }
         let mut limited = false;
+        let mut idle = Vec::new();
         for (&id, live) in &mut self.live {
             let Some(session) = live.session.as_mut().filter(|session| session.idle_timeout().is_some()) else { continue };
             limited = true;
             if session.is_idle(now.instant, self.plane.traffic(id)) {
-                self.commands.push_back((id, Command::Close(CloseReason::IdleTimeout)));
+                idle.push(id);
             }
+        }
+        for id in idle {
+            self.close(now, id, CloseReason::IdleTimeout);
         }
         self.idle_check = limited.then(|| now.instant + IDLE_CHECK);
     }

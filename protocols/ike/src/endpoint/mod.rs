@@ -58,7 +58,7 @@ impl Endpoint {
             }
             Input::Timeout => self.timeout(now),
             Input::Connect(config) => {
-                let id = self.new_id();
+                let id = self.reserve_session();
                 let path = config.path;
                 let core = Core::new(id, Role::Initiator(Arc::from(config)), path, now);
                 let session = Session::initiate(core, &mut self.shared);
@@ -101,7 +101,8 @@ impl Endpoint {
         self.sessions.len() - self.established - self.shared.draining
     }
 
-    fn new_id(&mut self) -> SessionId {
+    /// The next session number, for a session that is not IKE: numbers are one sequence over all tunnel types.
+    pub fn reserve_session(&mut self) -> SessionId {
         self.last_session += 1;
         SessionId(self.last_session)
     }
@@ -145,7 +146,7 @@ impl Endpoint {
             }
             admission::Verdict::Retry(id, request) => self.signal(id, Signal::Retry(request)),
             admission::Verdict::Begin(config, request) => {
-                let id = self.new_id();
+                let id = self.reserve_session();
                 let core = Core::new(id, Role::Responder(config), path, self.shared.now);
                 let session = Session::respond(core, &mut self.shared, *request);
                 self.insert(id, session);

@@ -1,0 +1,66 @@
+//! Questions that clients ask inside the tunnel: DHCPINFORM, router solicitations, DHCPv6. Answered from what the policy granted.
+use super::{Gateway, Now, Plane};
+use ::autoconf::Route;
+use ike::SessionId;
+use policy::network::{AddressRange, Tunnel};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Our address towards IKEv2 clients, who know none of ours: the IPv4 dummy address (RFC 7600 section 10).
+pub const DUMMY_IPV4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+
+/// Our link-local address where none was negotiated.
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+impl<P: Plane> Gateway<P> {
+    /// A packet from inside a tunnel that may be a question for the gateway.
+    pub fn inner(&mut self, now: Now, session: SessionId, packet: &[u8]) {
+        let Some(settings) = self.inner_settings(session, is_ipv6(packet)) else { return };
+        match ::autoconf::answer(packet, &settings) {
+            Ok(Some(answer)) => {
+                tracing::debug!(session = session.0, question = ?answer.what, "answered inside the tunnel");
+                if answer.left_out > 0 {
+                    self.note(now, session, format!("{} has no room for {} routes, servers or names", answer.what, answer.left_out));
+                }
+                *self.totals.inner_answered.entry(answer.what).or_default() += 1;
+                self.plane.send_inner(session, answer.packet);
+            }
+            Ok(None) => self.totals.inner_ignored += 1,
+            Err(error) => {
+                tracing::debug!(session = session.0, %error, "a question inside the tunnel that cannot be read");
+                self.totals.inner_ignored += 1;
+            }
+        }
+    }
+
+    /// Tells the client that it is on a link with a router, and again before it forgets.
+    pub(super) fn advertise(&mut self, session: SessionId) {
+        if let Some(advertisement) = self.inner_settings(session, true).as_ref().and_then(::autoconf::router_advertisement) {
+            self.plane.send_inner(session, advertisement);
+        }
+    }
+
+    /// `ipv6`: in IPv6 a client learns of a default route from its router alone, so it is told unless there are routes of the policy. In
+    /// IPv4 its own profile knows, and a route by DHCP would overrule it.
+    fn inner_settings(&self, session: SessionId, ipv6: bool) -> Option<::autoconf::Settings> {
+        let live = self.live.get(&session)?;
+        let granted = live.login.as_ref()?.granted.as_ref()?;
+        let call = self.calls.get(&session);
+        Some(::autoconf::Settings {
+            client_ipv4: granted.ipv4,
+            client_ipv6: granted.ipv6,
+            server_ipv4: call.map_or(DUMMY_IPV4, |call| call.inner_ipv4()),
+            link_local: call.and_then(|call| call.link_local).unwrap_or(LINK_LOCAL),
+            dns: granted.dns.clone(),
+            nbns: granted.nbns.clone(),
+            suffix: granted.dns_suffix.clone(),
+            routes: granted.routes.iter().flat_map(AddressRange::prefixes).filter_map(|(address, len)| Route::new(address, len)).collect(),
+            mtu: self.settings.mtu,
+            advertise_prefix: live.tunnel == Tunnel::Sstp,
+            default_route: ipv6 && granted.routes.is_empty(),
+        })
+    }
+}
+
+fn is_ipv6(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| first >> 4 == 6)
+}

@@ -1,0 +1,115 @@
+//! The IKE machine's outputs, and what a login came to in IKE's words.
+use super::authenticate::{Progress, Verdict};
+use super::{Asker, Effect, Gateway, Now, Plane};
+use crate::login::{Authenticated, Denied, Granted};
+use crate::outcome::CloseReason;
+use ike::{AddressRequest, Answer, AskId, Command, Denial, EapAnswer, EapQuestion, Grant, Output, Question, SessionId, TrafficSelector};
+use policy::network::{AddressRange, Method};
+use policy::pool::Wanted;
+
+impl<P: Plane> Gateway<P> {
+    pub(super) fn output(&mut self, now: Now, output: Output) {
+        match output {
+            Output::Transmit { path, message } => self.effects.push_back(Effect::Transmit { path, message }),
+            Output::Ask(id, session, Question::Eap(question)) => {
+                let EapQuestion { packet, identity, request, .. } = question;
+                self.relay_eap(now, session, Asker::Ike(id), identity, packet, wanted(request));
+            }
+            Output::Ask(id, session, Question::Certificate { certificate, request, .. }) => {
+                let answer = self.admit_certificate(now, session, &certificate, request);
+                self.answers.push_back((id, Answer::Certificate(answer)));
+            }
+            Output::Ask(id, _, question) => self.effects.push_back(Effect::Compute(id, question)),
+            Output::Cancel(id) => self.cancel(Asker::Ike(id)),
+            Output::InstallChild(child) => self.install(now, *child),
+            Output::UseOutbound { session, spi_in } => self.plane.use_outbound(session, spi_in),
+            Output::RemoveChild { session, spi_in } => self.plane.remove(session, spi_in),
+            Output::Repath { session, path, encapsulate } => self.plane.repath(session, path, encapsulate),
+            Output::Event(session, event) => self.observe(now, session, event),
+        }
+    }
+
+    fn install(&mut self, now: Now, child: ike::ChildSa) {
+        let session = child.session;
+        if let Err(error) = self.plane.install(child) {
+            tracing::warn!(%error, "the data plane refuses a Child SA");
+            self.note(now, session, format!("the data plane refuses the Child SA: {error}"));
+            self.commands.push_back((session, Command::Close(CloseReason::Failed)));
+        }
+    }
+
+    /// What RADIUS and policy said, for the IKE machine.
+    pub(super) fn answer_ike(&mut self, id: AskId, verdict: Verdict) {
+        let answer = match verdict {
+            Verdict::Continue { packet } => EapAnswer::Continue { packet },
+            Verdict::Granted { eap, accept, granted, .. } => {
+                EapAnswer::Success { packet: eap, msk: accept.msk, grant: Box::new(grant(&granted)) }
+            }
+            Verdict::Refused { eap, denied, .. } => EapAnswer::Failure { packet: eap, denial: denied.into() },
+        };
+        self.answers.push_back((id, Answer::Eap(answer)));
+    }
+
+    /// May the holder of a verified certificate come in?
+    fn admit_certificate(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        certificate: &pki::Certificate,
+        request: AddressRequest,
+    ) -> Result<Box<Grant>, Denial> {
+        let user = certificate_user(certificate);
+        if let Some(live) = self.live.get_mut(&session) {
+            live.login = Some(Progress::new(user.clone().into_bytes(), wanted(request), Method::Certificate));
+            if let Some(attempt) = self.attempts.get_mut(live.attempt) {
+                attempt.set_user(user.clone());
+                attempt.note(now.instant, format!("client certificate {} (serial {}) accepted", certificate.subject, certificate.serial));
+            }
+        }
+        let who = Authenticated { user: &user, confirmed: true, method: Method::Certificate, accept: None };
+        let granted = self.authorize(now, session, &who)?;
+        Ok(Box::new(grant(&granted)))
+    }
+}
+
+impl From<Denied> for Denial {
+    fn from(denied: Denied) -> Self {
+        Self { stage: denied.stage.in_ike(), cause: denied.cause }
+    }
+}
+
+/// The machine or user name that a certificate stands for: UPN, e-mail, DNS name, common name, whichever comes first.
+fn certificate_user(certificate: &pki::Certificate) -> String {
+    let names = [certificate.upns.first(), certificate.emails.first(), certificate.dns_names.first(), certificate.common_name.as_ref()];
+    names.into_iter().flatten().next().unwrap_or(&certificate.subject).clone()
+}
+
+fn wanted(request: AddressRequest) -> Wanted {
+    Wanted {
+        ipv4: request.ipv4,
+        ipv6: request.ipv6,
+        ipv4_hint: request.ipv4_hint,
+        ipv6_hint: request.ipv6_hint,
+        ipv4_fixed: None,
+        ipv6_fixed: None,
+    }
+}
+
+fn grant(granted: &Granted) -> Grant {
+    Grant {
+        user: granted.user.clone(),
+        ipv4: granted.ipv4,
+        ipv6: granted.ipv6,
+        address_failure: granted.address_failure.clone(),
+        dns: granted.dns.clone(),
+        selectors: granted.selectors.iter().map(selector).collect(),
+        nbns: granted.nbns.clone(),
+        subnets: granted.routes.iter().flat_map(AddressRange::prefixes).collect(),
+        dns_domains: granted.dns_suffix.iter().cloned().collect(),
+        ..Grant::default()
+    }
+}
+
+fn selector(range: &AddressRange) -> TrafficSelector {
+    TrafficSelector { protocol: 0, start_port: 0, end_port: u16::MAX, start: range.start, end: range.end }
+}

@@ -1,0 +1,123 @@
+//! A session's life whatever its tunnel: record, log line, books.
+use super::{Gateway, Live, Now, Plane, Session};
+use crate::attempts::{Outcome, Start};
+use crate::explain;
+use crate::outcome::{CloseReason, Failure, Stage};
+use ike::SessionId;
+use policy::network::Tunnel;
+use std::net::IpAddr;
+
+impl<P: Plane> Gateway<P> {
+    pub(super) fn started(&mut self, now: Now, session: SessionId, tunnel: Tunnel, stage: Stage, path: ike::Path) {
+        let unix_time = now.wall.as_second().unsigned_abs();
+        let start = Start { tunnel, stage, client: path.remote, gateway: path.local, now: now.instant, unix_time };
+        let attempt = self.attempts.start(start);
+        self.totals.attempts += 1;
+        self.live.insert(session, Live::new(attempt, tunnel, path));
+    }
+
+    pub(super) fn established(&mut self, now: Now, session: SessionId, inner: Vec<IpAddr>) {
+        let Some(live) = self.live.get_mut(&session) else { return };
+        let Some((granted, server)) = live.login.as_ref().and_then(|login| Some((login.granted.clone()?, login.server.clone()))) else {
+            return;
+        };
+        let up = Session::new(now, granted, inner, server);
+        if let Some(at) = up.ends_at() {
+            self.deadlines.insert((at, session));
+        }
+        if up.idle_timeout().is_some() {
+            self.idle_check.get_or_insert(now.instant + super::IDLE_CHECK);
+        }
+        if let Some(attempt) = self.attempts.get_mut(live.attempt) {
+            attempt.reach(now.instant, Stage::Up);
+            attempt.outcome = Outcome::Up;
+            tracing::info!(
+                attempt = %attempt.id,
+                user = %up.granted.user,
+                client = %live.path.remote,
+                policy = %up.granted.policy,
+                inner = %join(&up.inner),
+                tunnel = %live.tunnel,
+                ike = live.ike_suite.as_deref().unwrap_or("-"),
+                esp = live.esp_suite.as_deref().unwrap_or("-"),
+                tls = live.tls.as_deref().unwrap_or("-"),
+                nat = live.nat,
+                radius = up.server.as_deref().unwrap_or("-"),
+                "connected"
+            );
+        }
+        live.session = Some(up);
+        self.totals.established += 1;
+        self.account_start(now, session);
+    }
+
+    pub(super) fn closed(&mut self, now: Now, session: SessionId, reason: CloseReason, failure: Option<Failure>) {
+        self.account_stop(now, session, reason);
+        self.authority.release(&policy::pool::LeaseKey(session.0));
+        let Some(live) = self.live.remove(&session) else { return };
+        if live.login.is_some() {
+            self.effects.push_back(super::Effect::Radius(radius_client::Input::Forget(super::conversation(session))));
+        }
+        if let Some(at) = live.session.as_ref().and_then(Session::ends_at) {
+            self.deadlines.remove(&(at, session));
+        }
+        match (&failure, live.session.as_ref()) {
+            (Some(failure), _) => self.log_failure(&live, failure),
+            (None, Some(up)) => self.log_end(now, session, &live, up, reason),
+            (None, None) => {}
+        }
+        self.plane.forget(session);
+        self.finish(now, &live, reason, failure);
+    }
+
+    fn finish(&mut self, now: Now, live: &Live, reason: CloseReason, failure: Option<Failure>) {
+        if let Some(attempt) = self.attempts.get_mut(live.attempt) {
+            attempt.note(now.instant, format!("ended: {}", explain::close_reason_name(reason)));
+        }
+        let outcome = match failure {
+            Some(failure) => {
+                self.totals.failed += 1;
+                Outcome::Failed(failure)
+            }
+            None => Outcome::Ended(reason),
+        };
+        self.attempts.finish(live.attempt, now.instant, outcome);
+    }
+
+    fn log_failure(&self, live: &Live, failure: &Failure) {
+        let Some(attempt) = self.attempts.get(live.attempt) else { return };
+        tracing::info!(
+            attempt = %attempt.id,
+            user = attempt.user.as_deref().unwrap_or("-"),
+            client = %attempt.client,
+            tunnel = %live.tunnel,
+            stage = explain::stage_name(failure.stage),
+            fault = explain::fault_name(failure.fault),
+            notify = failure.notify.unwrap_or("-"),
+            windows = explain::windows_code(failure, live.tunnel).unwrap_or("-"),
+            cause = %failure.cause,
+            fix = explain::fix(failure, live.tunnel).unwrap_or("-"),
+            "login failed"
+        );
+    }
+
+    fn log_end(&self, now: Now, session: SessionId, live: &Live, up: &Session, reason: CloseReason) {
+        let Some(attempt) = self.attempts.get(live.attempt) else { return };
+        let traffic = self.plane.traffic(session);
+        tracing::info!(
+            attempt = %attempt.id,
+            user = %up.granted.user,
+            client = %attempt.client,
+            reason = explain::close_reason_name(reason),
+            seconds = up.age(now.instant).as_secs(),
+            octets_in = traffic.octets_in,
+            octets_out = traffic.octets_out,
+            "disconnected"
+        );
+    }
+}
+
+/// Addresses, comma-separated.
+pub(super) fn join(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,491 @@
+//! SSTP sessions: the call machine and the PPP link of each, tied together and to login, records and data plane.
+mod answers;
+mod ending;
+
+use super::{Asker, Gateway, Now, Plane};
+use crate::outcome::{CloseReason, Failure, Fault, Stage};
+use answers::PendingRefusal;
+use ike::{Path, SessionId};
+use policy::network::{Method, Tunnel};
+use ppp::{AuthProtocol, Question};
+use radius_client::{Credentials, NasContext};
+use sstp::{BindingHash, CertificateHashes, InnerKeys};
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What PPP may carry in a frame over SSTP ([MS-SSTP] 3.1.5.2).
+const MRU: u16 = 4091;
+
+/// What a listener wants of its calls.
+#[derive(Debug, Clone)]
+pub struct CallSettings {
+    /// The most wanted first.
+    pub auth: Vec<AuthProtocol>,
+    /// SHA-1 bindings are accepted besides SHA-256.
+    pub offer_sha1: bool,
+    /// Our end's address in IPCP, and the source of DHCP answers.
+    pub inner_ipv4: Ipv4Addr,
+    /// The gateway's name in CHAP challenges.
+    pub name: String,
+}
+
+/// A TLS connection whose client has asked for SSTP, and waits for the HTTP answer.
+#[derive(Debug)]
+pub struct Incoming<C> {
+    pub path: Path,
+    pub connection: C,
+    pub settings: Arc<CallSettings>,
+    /// Of the certificate that this very connection was shown.
+    pub certificate: CertificateHashes,
+    /// Subject of that certificate.
+    pub presented: String,
+    /// Version and cipher suite.
+    pub tls: String,
+    /// SSTPCORRELATIONID.
+    pub correlation_id: Option<String>,
+    /// For the record: server name, proxy, ..
+    pub notes: Vec<String>,
+    /// Fresh random bytes.
+    pub nonce: [u8; 32],
+    pub seed: [u8; 64],
+}
+
+/// A connection that came to nothing before it was SSTP, yet deserves a record.
+#[derive(Debug)]
+pub struct Turned {
+    pub path: Path,
+    pub failure: Failure,
+    pub notes: Vec<String>,
+}
+
+/// One SSTP session.
+#[derive(Debug)]
+pub(super) struct Call {
+    machine: sstp::Call,
+    link: ppp::Link,
+    settings: Arc<CallSettings>,
+    /// What the machines have for each other; a machine is drained before it gets the next.
+    feeds: VecDeque<Feed>,
+    identifications: Vec<Vec<u8>>,
+    correlation_id: Option<String>,
+    /// Our address on the link, once IPv6CP is up.
+    pub(super) link_local: Option<Ipv6Addr>,
+    /// When the client is told again that we are its router.
+    advertise_at: Option<Instant>,
+    bound: bool,
+    network_up: bool,
+    open: bool,
+    refusal: Option<PendingRefusal>,
+    failure: Option<Failure>,
+    /// Why we end it.
+    closing: Option<CloseReason>,
+    due: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Feed {
+    Start,
+    Frame(Vec<u8>),
+    Answer(ppp::AskId, ppp::Answer),
+    Terminate(String),
+    Transmit(Vec<u8>),
+    Authenticated(InnerKeys),
+    Close,
+}
+
+enum Produced {
+    Sstp(sstp::Output),
+    Ppp(ppp::Output),
+}
+
+impl<P: Plane> Gateway<P> {
+    /// A client asks for SSTP.
+    pub fn incoming(&mut self, now: Now, incoming: Incoming<P::Connection>) {
+        let session = self.endpoint.reserve_session();
+        self.started(now, session, Tunnel::Sstp, Stage::Http, incoming.path);
+        let Incoming { connection, settings, certificate, presented, tls, correlation_id, notes, nonce, seed, .. } = incoming;
+        for note in notes {
+            self.note(now, session, note);
+        }
+        self.note(now, session, format!("{tls}; gateway presents {presented}"));
+        if let Some(live) = self.live.get_mut(&session) {
+            live.tls = Some(tls);
+            live.presented = Some(presented);
+        }
+        if let Err(error) = self.plane.adopt(session, connection) {
+            let cause = format!("the data plane does not take the connection: {error}");
+            let failure = Failure { stage: Stage::Http, fault: Fault::Internal, notify: None, cause };
+            return self.closed(now, session, CloseReason::Failed, Some(failure));
+        }
+        if let Some(failure) = self.no_room() {
+            self.plane.stream_send(session, sstp::http::busy_response(&http_date(now)));
+            self.plane.stream_close(session);
+            return self.closed(now, session, CloseReason::Failed, Some(failure));
+        }
+        self.plane.stream_send(session, sstp::http::accept_response(&http_date(now)));
+        let call = Call::new(now.instant, &settings, certificate, correlation_id, nonce, seed);
+        self.calls.insert(session, Box::new(call));
+        self.run(now, session);
+    }
+
+    /// A connection ended before it was SSTP.
+    pub fn turned_away(&mut self, now: Now, turned: Turned) {
+        let session = self.endpoint.reserve_session();
+        self.started(now, session, Tunnel::Sstp, turned.failure.stage, turned.path);
+        for note in turned.notes {
+            self.note(now, session, note);
+        }
+        self.closed(now, session, CloseReason::Failed, Some(turned.failure));
+    }
+
+    /// An SSTP packet that is not IP data arrived.
+    pub fn packet(&mut self, now: Now, session: SessionId, packet: &[u8]) {
+        let Some(call) = self.calls.get_mut(&session) else { return };
+        call.machine.handle(now.instant, sstp::Input::Packet(packet));
+        self.run(now, session);
+        self.settle(now);
+    }
+
+    pub(super) fn call_timeouts(&mut self, now: Now) {
+        while let Some(&(at, session)) = self.call_timers.first()
+            && at <= now.instant
+        {
+            self.call_timers.pop_first();
+            let heard = self.plane.last_heard(session);
+            let Some(call) = self.calls.get_mut(&session) else { continue };
+            call.due = None;
+            call.wake(now.instant, heard);
+            let advertises = call.advertise_at.is_some_and(|at| at <= now.instant);
+            if advertises {
+                self.advertise_from(now, session);
+            }
+            self.run(now, session);
+        }
+    }
+
+    /// Ends a call by LCP Terminate-Request and CALL_DISCONNECT.
+    pub(super) fn hang_up(&mut self, now: Now, session: SessionId, reason: CloseReason) {
+        let Some(call) = self.calls.get_mut(&session) else { return };
+        call.closing.get_or_insert(reason);
+        call.feeds.push_back(Feed::Terminate(crate::explain::close_reason_name(reason).into()));
+        self.run(now, session);
+    }
+
+    /// Lets the machines of a session work until neither has anything more to say.
+    fn run(&mut self, now: Now, session: SessionId) {
+        while let Some(call) = self.calls.get_mut(&session) {
+            match call.poll() {
+                Some(Produced::Sstp(output)) => self.call_output(now, session, output),
+                Some(Produced::Ppp(output)) => self.link_output(now, session, output),
+                None if call.feed(now.instant) => {}
+                None => break,
+            }
+        }
+        self.watch(session);
+    }
+
+    fn watch(&mut self, session: SessionId) {
+        let Some(call) = self.calls.get_mut(&session) else { return };
+        let due = call.poll_timeout();
+        if due == call.due {
+            return;
+        }
+        if let Some(at) = std::mem::replace(&mut call.due, due) {
+            self.call_timers.remove(&(at, session));
+        }
+        self.call_timers.extend(due.map(|at| (at, session)));
+    }
+
+    fn call_output(&mut self, now: Now, session: SessionId, output: sstp::Output) {
+        let Some(call) = self.calls.get_mut(&session) else { return };
+        match output {
+            sstp::Output::Transmit(packet) => self.plane.stream_send(session, packet),
+            sstp::Output::StartPpp => {
+                call.feeds.push_back(Feed::Start);
+                self.reach(now, session, Stage::Sstp);
+            }
+            sstp::Output::Ppp(frame) => call.feeds.push_back(Feed::Frame(frame)),
+            sstp::Output::Connected(hash) => {
+                call.bound = true;
+                self.reach(now, session, Stage::CryptoBinding);
+                self.note(now, session, format!("crypto binding verified ({})", hash_name(hash)));
+                self.open_when_ready(now, session);
+                self.advertise_from(now, session);
+            }
+            sstp::Output::Note(text) => self.note(now, session, text),
+            sstp::Output::Hangup(ended) => self.hung_up(now, session, ended),
+        }
+    }
+
+    fn link_output(&mut self, now: Now, session: SessionId, output: ppp::Output) {
+        let Some(call) = self.calls.get_mut(&session) else { return };
+        match output {
+            ppp::Output::Transmit(frame) => call.feeds.push_back(Feed::Transmit(frame)),
+            ppp::Output::Ask(id, question) => self.ask(now, session, id, question),
+            ppp::Output::Cancel(id) => self.cancel(Asker::Ppp(session, id)),
+            ppp::Output::Event(event) => self.ppp_event(now, session, event),
+            ppp::Output::Down(ended) => self.link_down(now, session, ended),
+        }
+    }
+
+    fn ask(&mut self, now: Now, session: SessionId, id: ppp::AskId, question: Question) {
+        let asker = Asker::Ppp(session, id);
+        let (method, name, credentials) = match question {
+            Question::Eap { identity, packet } => {
+                return self.relay_eap(now, session, asker, identity, packet, answers::wanted());
+            }
+            Question::MsChapV2 { name, identifier, challenge, response } => {
+                (Method::MsChapV2, name, Credentials::MsChapV2 { identifier, challenge, response })
+            }
+            Question::ChangePassword { name, identifier, challenge, change } => {
+                (Method::MsChapV2, name, answers::change(identifier, challenge, *change))
+            }
+            Question::Chap { name, identifier, challenge, response } => {
+                (Method::Chap, name, Credentials::Chap { identifier, challenge, response })
+            }
+            Question::Pap { name, password } => (Method::Pap, name, Credentials::Pap { password }),
+        };
+        self.relay_login(now, session, asker, method, name, credentials);
+    }
+
+    fn ppp_event(&mut self, now: Now, session: SessionId, event: ppp::Event) {
+        match event {
+            ppp::Event::LcpOpened { auth, peer_mru } => {
+                self.reach(now, session, Stage::Lcp);
+                self.note(now, session, format!("LCP is up: {}, the client takes {peer_mru} bytes a frame", auth_name(auth)));
+            }
+            ppp::Event::Identification(message) => self.identification(now, session, message),
+            ppp::Event::Identified(name) => {
+                let name = String::from_utf8_lossy(&name).into_owned();
+                let attempt = self.live.get(&session).and_then(|live| self.attempts.get_mut(live.attempt));
+                if let Some(attempt) = attempt.filter(|attempt| attempt.user.is_none()) {
+                    attempt.set_user(name);
+                }
+            }
+            ppp::Event::Authenticated => {}
+            ppp::Event::Ipv4Up(address) => self.network_up(now, session, format!("IPCP is up: {address}")),
+            ppp::Event::Ipv6Up { ours, .. } => {
+                if let Some(call) = self.calls.get_mut(&session) {
+                    call.link_local = Some(link_local(ours));
+                }
+                self.network_up(now, session, "IPv6CP is up".into());
+            }
+            ppp::Event::Note(text) => self.note(now, session, text),
+        }
+    }
+
+    fn identification(&mut self, now: Now, session: SessionId, message: Vec<u8>) {
+        let shown = match std::str::from_utf8(&message) {
+            Ok(text) if !text.contains(|c: char| c.is_control()) => text.to_owned(),
+            _ => format!("{} raw bytes", message.len()),
+        };
+        self.note(now, session, format!("client identifies itself: {shown}"));
+        if let Some(call) = self.calls.get_mut(&session) {
+            call.identifications.push(message);
+        }
+    }
+
+    fn network_up(&mut self, now: Now, session: SessionId, note: String) {
+        if let Some(call) = self.calls.get_mut(&session) {
+            call.network_up = true;
+        }
+        self.reach(now, session, Stage::Ipcp);
+        self.note(now, session, note);
+        self.open_when_ready(now, session);
+        self.advertise_from(now, session);
+    }
+
+    /// Data flows once the binding is verified and a network protocol is up.
+    fn open_when_ready(&mut self, now: Now, session: SessionId) {
+        let mtu = self.settings.mtu;
+        let Some(call) = self.calls.get_mut(&session).filter(|call| call.bound && call.network_up && !call.open) else { return };
+        call.open = true;
+        let Some(granted) = self.live.get(&session).and_then(|live| live.login.as_ref()?.granted.clone()) else { return };
+        let inner: Vec<IpAddr> = granted.ipv4.map(IpAddr::V4).into_iter().chain(granted.ipv6.map(IpAddr::V6)).collect();
+        if let Err(error) = self.plane.stream_open(session, &inner, &granted.selectors, mtu) {
+            tracing::warn!(%error, "the data plane refuses a session");
+            self.note(now, session, format!("the data plane refuses the session: {error}"));
+            return self.hang_up_later(session, CloseReason::Failed, Stage::Ipcp, Fault::Internal, error);
+        }
+        self.calls_up += 1;
+        let replaced = self.stale_calls(session);
+        self.established(now, session, inner);
+        for stale in replaced {
+            self.note(now, stale, "the same computer connected again".into());
+            self.hang_up(now, stale, CloseReason::Replaced);
+        }
+    }
+
+    /// Why no more calls are taken, if so.
+    fn no_room(&self) -> Option<Failure> {
+        let refuse = |cause: String| Some(Failure { stage: Stage::Http, fault: Fault::Refused, notify: None, cause });
+        if self.stopping {
+            return refuse("the gateway is stopping: HTTP 503".into());
+        }
+        // The new one is among the living already.
+        if self.live.len() > self.settings.sessions_max {
+            return refuse(format!("server.max_sessions = {} are up: HTTP 503", self.settings.sessions_max));
+        }
+        if self.calls.len() - self.calls_up >= self.settings.half_open_max {
+            return refuse(format!("limits.half_open_max = {} calls are in their login: HTTP 503", self.settings.half_open_max));
+        }
+        None
+    }
+
+    /// Advertises the router now and from time to time.
+    fn advertise_from(&mut self, now: Now, session: SessionId) {
+        let Some(call) = self.calls.get_mut(&session).filter(|call| call.open && call.link_local.is_some()) else { return };
+        call.advertise_at = now.instant.checked_add(::autoconf::ADVERTISEMENT_INTERVAL);
+        self.advertise(session);
+    }
+
+    fn reach(&mut self, now: Now, session: SessionId, stage: Stage) {
+        if let Some(attempt) = self.live.get(&session).and_then(|live| self.attempts.get_mut(live.attempt)) {
+            attempt.reach(now.instant, stage);
+        }
+    }
+}
+
+impl Call {
+    fn new(
+        now: Instant,
+        settings: &Arc<CallSettings>,
+        certificate: CertificateHashes,
+        correlation_id: Option<String>,
+        nonce: [u8; 32],
+        seed: [u8; 64],
+    ) -> Self {
+        let timers = sstp::Timers { negotiation: Duration::from_secs(60), hello: Duration::from_secs(60) };
+        let machine = sstp::CallConfig { nonce, offer_sha1: settings.offer_sha1, certificates: vec![certificate], timers };
+        let link = ppp::LinkConfig { auth: settings.auth.clone(), mru: MRU, name: settings.name.clone(), seed, timers: link_timers() };
+        Self {
+            machine: sstp::Call::new(now, machine),
+            link: ppp::Link::new(now, link),
+            settings: settings.clone(),
+            feeds: VecDeque::new(),
+            identifications: Vec::new(),
+            correlation_id,
+            link_local: None,
+            advertise_at: None,
+            bound: false,
+            network_up: false,
+            open: false,
+            refusal: None,
+            failure: None,
+            closing: None,
+            due: None,
+        }
+    }
+
+    pub(super) fn inner_ipv4(&self) -> Ipv4Addr {
+        self.settings.inner_ipv4
+    }
+
+    /// What RADIUS is told of an SSTP client besides: who its computer says it is ([MS-RNAP] 2.2.1).
+    pub(super) fn describe(&self, nas: &mut NasContext) {
+        let text = |prefix| self.identification(prefix).map(|text| String::from_utf8_lossy(text).into_owned());
+        let guid = || self.identifications.iter().find_map(|raw| Some(radius_client::correlation_id(raw.as_slice().try_into().ok()?)));
+        nas.ras_client_name = text(b"MSRAS-");
+        nas.ras_client_version = text(b"MSRASV");
+        nas.ras_correlation_id = self.correlation_id.clone().or_else(guid);
+    }
+
+    fn identification(&self, prefix: &[u8]) -> Option<&[u8]> {
+        self.identifications.iter().map(Vec::as_slice).find(|text| text.starts_with(prefix))
+    }
+
+    fn poll(&mut self) -> Option<Produced> {
+        if let Some(output) = self.link.poll_output() {
+            return Some(Produced::Ppp(output));
+        }
+        self.machine.poll_output().map(Produced::Sstp)
+    }
+
+    /// Gives a machine what the other, or the gateway, has for it; false when there is nothing.
+    fn feed(&mut self, now: Instant) -> bool {
+        let Some(feed) = self.feeds.pop_front() else { return false };
+        match feed {
+            Feed::Start => self.link.handle(now, ppp::Input::Start),
+            Feed::Frame(frame) => self.link.handle(now, ppp::Input::Frame(&frame)),
+            Feed::Answer(id, answer) => self.link.handle(now, ppp::Input::Answer(id, answer)),
+            Feed::Terminate(reason) => self.link.handle(now, ppp::Input::Terminate(&reason)),
+            Feed::Transmit(frame) => self.machine.handle(now, sstp::Input::Ppp(&frame)),
+            Feed::Authenticated(keys) => self.machine.handle(now, sstp::Input::Authenticated(keys)),
+            Feed::Close => self.machine.handle(now, sstp::Input::Close),
+        }
+        true
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let (machine, link) = (self.machine.poll_timeout(), self.link.poll_timeout());
+        [machine.map(|(at, _)| at), link.map(|(at, _)| at), self.advertise_at].into_iter().flatten().min()
+    }
+
+    fn wake(&mut self, now: Instant, heard: Option<Instant>) {
+        if let Some(heard) = heard {
+            self.machine.handle(now, sstp::Input::Heard(heard));
+            self.link.handle(now, ppp::Input::Heard(heard));
+        }
+        if self.machine.poll_timeout().is_some_and(|(at, _)| at <= now) {
+            self.machine.handle(now, sstp::Input::Timeout);
+        }
+        if self.link.poll_timeout().is_some_and(|(at, _)| at <= now) {
+            self.link.handle(now, ppp::Input::Timeout);
+        }
+    }
+}
+
+fn link_timers() -> ppp::Timers {
+    ppp::Timers {
+        passive: Duration::from_secs(1),
+        restart: Duration::from_secs(3),
+        max_configure: 10,
+        negotiation: Duration::from_secs(60),
+        // CALL_ECHO_REQUEST of SSTP keeps watch already.
+        echo_interval: Duration::ZERO,
+        echo_failures: 3,
+    }
+}
+
+fn link_local(interface: [u8; 8]) -> Ipv6Addr {
+    Ipv6Addr::from((0xfe80 << 112) | u128::from(u64::from_be_bytes(interface)))
+}
+
+fn hash_name(hash: BindingHash) -> &'static str {
+    match hash {
+        BindingHash::Sha1 => "SHA-1",
+        BindingHash::Sha256 => "SHA-256",
+    }
+}
+
+fn auth_name(auth: AuthProtocol) -> &'static str {
+    match auth {
+        AuthProtocol::Eap => "EAP",
+        AuthProtocol::MsChapV2 => "MS-CHAPv2",
+        AuthProtocol::Chap => "CHAP",
+        AuthProtocol::Pap => "PAP",
+    }
+}
+
+/// RFC 9110 section 5.6.7.
+fn http_date(now: Now) -> String {
+    now.wall.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_link_local_address_has_our_interface_identifier() {
+        assert_eq!(link_local([0, 0, 0, 0, 0, 0, 0, 1]).to_string(), "fe80::1");
+    }
+
+    #[test]
+    fn dates_are_those_of_http() {
+        let now = Now { instant: Instant::now(), wall: "1994-11-06T08:49:37Z".parse().unwrap() };
+        assert_eq!(http_date(now), "Sun, 06 Nov 1994 08:49:37 GMT");
+    }
+}

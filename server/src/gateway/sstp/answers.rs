@@ -1,0 +1,131 @@
+//! What a login came to, in PPP's and SSTP's words.
+use super::super::authenticate::Verdict;
+use super::{Call, Feed, Gateway, Now, Plane};
+use crate::login::{Denied, Granted};
+use crate::outcome::{CloseReason, Failure, Fault, Stage};
+use crypto::Zeroizing;
+use ike::SessionId;
+use policy::pool::Wanted;
+use ppp::{Answer, AskId, ChangePassword, Network};
+use radius_client::{Accept, Credentials};
+use sstp::InnerKeys;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Octets of the higher-layer authentication key ([MS-SSTP] 3.2.5.2.2).
+const HLAK_LEN: usize = 32;
+
+/// A refusal that the client may still mend by another password.
+pub(super) type PendingRefusal = Denied;
+
+impl<P: Plane> Gateway<P> {
+    /// What RADIUS and policy said, for the link.
+    pub(in super::super) fn answer_ppp(&mut self, now: Now, session: SessionId, id: AskId, verdict: Verdict) {
+        let failed_radius = self.live.get(&session).and_then(|live| live.login.as_ref()).is_some_and(|login| login.radius_failed);
+        let Some(call) = self.calls.get_mut(&session) else { return };
+        match verdict {
+            Verdict::Continue { packet } => call.feeds.push_back(Feed::Answer(id, Answer::EapContinue { packet })),
+            Verdict::Granted { eap, message, accept, granted } => {
+                call.grant(id, eap, message, &accept, &granted);
+                if let Some(failure) = granted.address_failure {
+                    self.hang_up_later(session, CloseReason::Failed, Stage::Address, Fault::Refused, failure);
+                }
+            }
+            Verdict::Refused { eap, message, denied } => {
+                let reason = denied.cause.clone();
+                call.refusal = Some(denied);
+                call.feeds.push_back(Feed::Answer(id, Answer::Reject { eap, message }));
+                if failed_radius {
+                    // No word of PPP says "come back later", but a wrong password it was not.
+                    self.hang_up_later(session, CloseReason::Failed, Stage::Radius, Fault::Dependency, reason);
+                }
+            }
+        }
+        self.run(now, session);
+    }
+
+    /// Ends a call for a reason of ours, once what is queued for the client has been said.
+    pub(super) fn hang_up_later(&mut self, session: SessionId, reason: CloseReason, stage: Stage, fault: Fault, cause: String) {
+        let Some(call) = self.calls.get_mut(&session) else { return };
+        call.closing.get_or_insert(reason);
+        call.feeds.push_back(Feed::Terminate(cause.clone()));
+        call.failure.get_or_insert(Failure { stage, fault, notify: None, cause });
+    }
+
+    /// Calls of the same user from the same computer, older than this one: what is left of a connection that broke.
+    pub(super) fn stale_calls(&self, session: SessionId) -> Vec<SessionId> {
+        let computer = |id: &SessionId| {
+            let call = self.calls.get(id)?;
+            let user = &self.live.get(id)?.login.as_ref()?.granted.as_ref()?.user;
+            Some((user.to_lowercase(), call.identification(b"MSRAS-")?))
+        };
+        let Some(this) = computer(&session) else { return Vec::new() };
+        self.calls.keys().filter(|id| **id != session && computer(id).as_ref() == Some(&this)).copied().collect()
+    }
+}
+
+impl Call {
+    fn grant(&mut self, id: AskId, eap: Vec<u8>, message: String, accept: &Accept, granted: &Granted) {
+        self.refusal = None;
+        self.feeds.push_back(Feed::Authenticated(inner_keys(&accept.msk)));
+        let network = Box::new(network(granted, self.settings.inner_ipv4));
+        self.feeds.push_back(Feed::Answer(id, Answer::Accept { eap, message, network }));
+    }
+}
+
+/// PPP asks for neither address family before the login: both are leased where the pool has both.
+pub(super) fn wanted() -> Wanted {
+    Wanted { ipv4: true, ipv6: true, ..Wanted::default() }
+}
+
+pub(super) fn change(identifier: u8, challenge: [u8; 16], change: ChangePassword) -> Credentials {
+    let ChangePassword { encrypted_password, encrypted_hash, peer_challenge, nt_response, flags } = change;
+    Credentials::MsChapV2Change {
+        identifier,
+        challenge,
+        encrypted_password: Box::new(encrypted_password),
+        encrypted_hash,
+        peer_challenge,
+        nt_response,
+        flags,
+    }
+}
+
+/// That a method which makes keys came without them has been refused before; what has none here makes none (PAP, CHAP).
+fn inner_keys(msk: &[u8]) -> InnerKeys {
+    if msk.is_empty() {
+        return InnerKeys::Keyless;
+    }
+    let mut hlak = Zeroizing::new([0; HLAK_LEN]);
+    let length = msk.len().min(HLAK_LEN);
+    hlak[..length].copy_from_slice(&msk[..length]);
+    InnerKeys::Hlak(hlak)
+}
+
+fn network(granted: &Granted, ours: Ipv4Addr) -> Network {
+    let ipv4 = |address: &IpAddr| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    };
+    Network {
+        ipv4: granted.ipv4,
+        gateway_ipv4: Some(ours),
+        dns: granted.dns.iter().filter_map(ipv4).collect(),
+        nbns: granted.nbns.clone(),
+        ipv6: granted.ipv6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binding_takes_the_first_half_of_the_msk() {
+        let msk: Vec<u8> = (0..64).collect();
+        let InnerKeys::Hlak(hlak) = inner_keys(&msk) else { panic!() };
+        assert_eq!(hlak[..], msk[..32]);
+        let InnerKeys::Hlak(short) = inner_keys(&msk[..16]) else { panic!() };
+        assert_eq!((&short[..16], &short[16..]), (&msk[..16], &[0; 16][..]));
+        assert!(matches!(inner_keys(&[]), InnerKeys::Keyless));
+    }
+}

@@ -1,0 +1,105 @@
+//! How SSTP sessions end: by the link, by the call, by the connection.
+use super::{Feed, Gateway, Now, Plane};
+use crate::outcome::{CloseReason, Failure, Fault, Stage};
+use ike::SessionId;
+
+impl<P: Plane> Gateway<P> {
+    /// The TLS connection is gone.
+    pub fn connection_closed(&mut self, now: Now, session: SessionId, cause: &str) {
+        let Some(call) = self.calls.get_mut(&session) else { return };
+        call.machine.handle(now.instant, sstp::Input::Closed);
+        self.note(now, session, format!("the connection ended: {cause}"));
+        self.run(now, session);
+        // Whatever the machine makes of it, there is nothing left to wait for.
+        self.call_over(now, session, CloseReason::PeerLost);
+        self.settle(now);
+    }
+
+    /// The PPP link is down; the call follows.
+    pub(super) fn link_down(&mut self, _now: Now, session: SessionId, ended: ppp::Ended) {
+        let radius_failed = self.live.get(&session).and_then(|live| live.login.as_ref()).is_some_and(|login| login.radius_failed);
+        let Some(call) = self.calls.get_mut(&session) else { return };
+        let failure = match call.refusal.take() {
+            Some(denied) if ended.by == ppp::EndedBy::Refused => {
+                let fault = if radius_failed { Fault::Dependency } else { Fault::Refused };
+                Failure { stage: denied.stage, fault, notify: None, cause: denied.cause }
+            }
+            _ => link_failure(&ended),
+        };
+        call.failure.get_or_insert(failure);
+        call.closing.get_or_insert(match ended.by {
+            ppp::EndedBy::Peer => CloseReason::PeerDeleted,
+            ppp::EndedBy::Silence | ppp::EndedBy::Timeout => CloseReason::PeerLost,
+            _ => CloseReason::Failed,
+        });
+        call.feeds.push_back(Feed::Close);
+    }
+
+    /// The call is over: the connection closes once everything has been said.
+    pub(super) fn hung_up(&mut self, now: Now, session: SessionId, ended: sstp::Ended) {
+        let Some(call) = self.calls.get_mut(&session) else { return };
+        let reason = call.closing.unwrap_or(match ended.by {
+            sstp::EndedBy::Peer => CloseReason::PeerDeleted,
+            sstp::EndedBy::Silence | sstp::EndedBy::NegotiationTimeout => CloseReason::PeerLost,
+            _ => CloseReason::Failed,
+        });
+        let reached = self.live.get(&session).and_then(|live| self.attempts.get(live.attempt)).map(|attempt| attempt.stage);
+        call.failure.get_or_insert_with(|| call_failure(&ended, reached.unwrap_or(Stage::Sstp)));
+        self.plane.stream_close(session);
+        self.call_over(now, session, reason);
+    }
+
+    fn call_over(&mut self, now: Now, session: SessionId, reason: CloseReason) {
+        let Some(call) = self.calls.remove(&session) else { return };
+        if let Some(at) = call.due {
+            self.call_timers.remove(&(at, session));
+        }
+        let Some(live) = self.live.get(&session) else { return };
+        let up = live.session.is_some();
+        self.calls_up -= usize::from(up);
+        let reason = call.closing.unwrap_or(reason);
+        let failure = if up || is_ours(call.closing) { None } else { call.failure };
+        self.forget_questions(session);
+        self.closed(now, session, reason, failure);
+    }
+
+    fn forget_questions(&mut self, session: SessionId) {
+        let open: Vec<_> = self.tickets.values().filter(|(of, _)| *of == session).map(|(_, asker)| *asker).collect();
+        for asker in open {
+            self.cancel(asker);
+        }
+    }
+}
+
+/// Ended by the gateway for a reason that is nobody's failure.
+fn is_ours(reason: Option<CloseReason>) -> bool {
+    matches!(reason, Some(CloseReason::Operator | CloseReason::Shutdown | CloseReason::Replaced))
+}
+
+fn link_failure(ended: &ppp::Ended) -> Failure {
+    let stage = match ended.phase {
+        ppp::Phase::Lcp => Stage::Lcp,
+        ppp::Phase::Authentication => Stage::Auth,
+        ppp::Phase::Network => Stage::Ipcp,
+        ppp::Phase::Up => Stage::Up,
+    };
+    let fault = match ended.by {
+        ppp::EndedBy::Peer | ppp::EndedBy::Incompatible => Fault::PeerIncompatible,
+        ppp::EndedBy::Us => Fault::Internal,
+        ppp::EndedBy::Violation => Fault::PeerMisbehaved,
+        ppp::EndedBy::Refused => Fault::Refused,
+        ppp::EndedBy::Timeout | ppp::EndedBy::Silence => Fault::Silence,
+    };
+    Failure { stage, fault, notify: None, cause: ended.cause.clone() }
+}
+
+fn call_failure(ended: &sstp::Ended, reached: Stage) -> Failure {
+    let (stage, fault) = match ended.by {
+        sstp::EndedBy::Peer | sstp::EndedBy::PeerAbort => (reached, Fault::PeerIncompatible),
+        sstp::EndedBy::Us => (reached, Fault::Internal),
+        sstp::EndedBy::Violation => (reached, Fault::PeerMisbehaved),
+        sstp::EndedBy::Binding => (Stage::CryptoBinding, Fault::Refused),
+        sstp::EndedBy::NegotiationTimeout | sstp::EndedBy::Silence => (reached, Fault::Silence),
+    };
+    Failure { stage, fault, notify: None, cause: ended.cause.clone() }
+}

@@ -1,0 +1,242 @@
+//! One connection from its first byte to its HTTP request.
+use super::{Connection, Counters, Shared, proxy};
+use crate::gateway::Turned;
+use crate::outcome::{Failure, Fault, Stage};
+use ike::Path;
+use sstp::http::{self, Head};
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tls::{Status, TlsError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Bytes read at once.
+const READ: usize = 16 * 1024;
+
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// A client that asks for SSTP.
+pub(super) struct Asked {
+    pub(super) path: Path,
+    pub(super) connection: Connection,
+    /// DER of the certificate it was shown.
+    pub(super) leaf: Vec<u8>,
+    pub(super) tls: String,
+    pub(super) correlation_id: Option<String>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Why a connection came to nothing: always counted, and on record where a client that means SSTP would want an explanation.
+pub(super) struct TurnedAway {
+    pub(super) counter: fn(&Counters) -> &AtomicU64,
+    pub(super) record: Option<Box<Turned>>,
+}
+
+impl TurnedAway {
+    fn unrecorded(counter: fn(&Counters) -> &AtomicU64) -> Self {
+        Self { counter, record: None }
+    }
+}
+
+pub(super) async fn run(mut socket: TcpStream, remote: SocketAddr, shared: &Shared) -> Result<Asked, TurnedAway> {
+    let gone = |_| TurnedAway::unrecorded(|counters| &counters.tls_failed);
+    let local = socket.local_addr().map_err(gone)?;
+    socket.set_nodelay(true).map_err(gone)?;
+    let mut path = Path { local: canonical(local), remote: canonical(remote) };
+    let mut notes = Vec::new();
+    if shared.proxies.iter().any(|range| range.contains(path.remote.ip())) {
+        let real = timeout(shared.bounds.handshake, proxy::read(&mut socket)).await;
+        match real {
+            Ok(Ok(Some((client, dialled)))) => {
+                notes.push(format!("through the balancer {}", path.remote));
+                path = Path { local: dialled, remote: client };
+            }
+            // The balancer's own health check.
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(balancer = %path.remote, %error, "no valid PROXY header; is the balancer configured to send one?");
+                return Err(TurnedAway::unrecorded(|counters| &counters.bad_proxy_header));
+            }
+            Err(_) => return Err(TurnedAway::unrecorded(|counters| &counters.too_slow)),
+        }
+    }
+    let settings = shared.tls.borrow().clone();
+    let tls = Some(Box::new(tls::Connection::new(settings)));
+    let mut visit = Visit { socket, tls, plain: Vec::new(), path, notes, workers: &shared.workers };
+    match timeout(shared.bounds.handshake, visit.shake_hands()).await {
+        Ok(outcome) => outcome?,
+        Err(_) => return Err(visit.too_slow(Stage::Tls, "the TLS handshake took too long")),
+    }
+    match timeout(shared.bounds.request, visit.request()).await {
+        Ok(outcome) => visit.asked(outcome?),
+        Err(_) => Err(visit.too_slow(Stage::Http, "no HTTP request came after the TLS handshake")),
+    }
+}
+
+/// A connection that is being received.
+struct Visit<'a> {
+    socket: TcpStream,
+    /// Away only while a worker has it.
+    tls: Option<Box<tls::Connection>>,
+    plain: Vec<u8>,
+    path: Path,
+    notes: Vec<String>,
+    workers: &'a Semaphore,
+}
+
+/// How receiving ended.
+enum Lost {
+    /// Closed without close_notify, or reset.
+    Io,
+    Tls(TlsError),
+}
+
+impl Visit<'_> {
+    async fn shake_hands(&mut self) -> Result<(), TurnedAway> {
+        let mut silent = true;
+        while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+            match self.receive().await {
+                Ok(Status::PeerClosed) | Err(Lost::Io) if silent => return Err(TurnedAway::unrecorded(|counters| &counters.tls_failed)),
+                Ok(Status::PeerClosed) | Err(Lost::Io) => {
+                    return Err(self.turned(Stage::Tls, Fault::Silence, None, "the client left in the TLS handshake".into()));
+                }
+                Ok(_) => silent = false,
+                Err(Lost::Tls(error)) => return Err(self.tls_failed(&error)),
+            }
+        }
+        if let Some(name) = self.tls.as_ref().and_then(|tls| tls.report().server_name) {
+            self.notes.push(format!("client asks for the server name {name}"));
+        }
+        Ok(())
+    }
+
+    async fn request(&mut self) -> Result<http::SstpRequest, TurnedAway> {
+        loop {
+            match http::parse(&self.plain) {
+                Head::Request(request) => return Ok(request),
+                Head::Refused(refusal) => return Err(self.refuse(&refusal).await),
+                Head::Incomplete => {}
+            }
+            match self.receive().await {
+                Ok(Status::PeerClosed) | Err(Lost::Io) => {
+                    let cause = "the client left after the TLS handshake, before SSTP_DUPLEX_POST";
+                    return Err(self.turned(Stage::Tls, Fault::Silence, None, cause.into()));
+                }
+                Ok(_) => {}
+                Err(Lost::Tls(error)) => return Err(self.tls_failed(&error)),
+            }
+        }
+    }
+
+    fn asked(mut self, request: http::SstpRequest) -> Result<Asked, TurnedAway> {
+        let gone = || TurnedAway::unrecorded(|counters| &counters.tls_failed);
+        let tls = self.tls.take().ok_or_else(gone)?;
+        let report = tls.report();
+        let leaf = tls.leaf().unwrap_or_default().to_vec();
+        let early = self.plain.split_off(request.consumed.min(self.plain.len()));
+        if let Some(host) = request.host {
+            self.notes.push(format!("HTTP Host {host}"));
+        }
+        Ok(Asked {
+            path: self.path,
+            connection: Connection { socket: self.socket.into_std().map_err(|_| gone())?, tls: *tls, early },
+            leaf,
+            tls: format!("{} {}", report.version, report.cipher_suite),
+            correlation_id: request.correlation_id,
+            notes: self.notes,
+        })
+    }
+
+    /// Reads once, answers what TLS has to answer.
+    async fn receive(&mut self) -> Result<Status, Lost> {
+        let mut input = vec![0; READ];
+        let length = self.socket.read(&mut input).await.map_err(|_| Lost::Io)?;
+        if length == 0 {
+            return Err(Lost::Io);
+        }
+        input.truncate(length);
+        let (outcome, mut plain, out) = self.advance(input).await?;
+        self.plain.append(&mut plain);
+        // An alert that does not get through changes nothing.
+        let written = self.socket.write_all(&out).await;
+        let status = outcome.map_err(Lost::Tls)?;
+        written.map_err(|_| Lost::Io)?;
+        Ok(status)
+    }
+
+    /// Signatures and key exchanges take their time, so they leave the control thread; no more at once than there are cores.
+    async fn advance(&mut self, input: Vec<u8>) -> Result<(Result<Status, TlsError>, Vec<u8>, Vec<u8>), Lost> {
+        let mut tls = self.tls.take().ok_or(Lost::Io)?;
+        let _permit = self.workers.acquire().await.map_err(|_| Lost::Io)?;
+        let work = move || {
+            let (mut plain, mut out) = (Vec::new(), Vec::new());
+            let outcome = tls.receive(&input, &mut plain, &mut out);
+            (tls, outcome, plain, out)
+        };
+        let (tls, outcome, plain, out) = tokio::task::spawn_blocking(work).await.map_err(|_| Lost::Io)?;
+        self.tls = Some(tls);
+        Ok((outcome, plain, out))
+    }
+
+    /// Answers a request that is not for SSTP, and says goodbye.
+    async fn refuse(&mut self, refusal: &http::Refusal) -> TurnedAway {
+        let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let response = refusal.response(&date);
+        if let Some(tls) = &mut self.tls {
+            let mut out = vec![0; tls::Connection::sealed_len(response.len())];
+            let length = tls.seal(&response, &mut out).unwrap_or(0);
+            out.truncate(length);
+            tls.close(&mut out);
+            let goodbye = async {
+                self.socket.write_all(&out).await?;
+                self.socket.shutdown().await
+            };
+            drop(timeout(GOODBYE, goodbye).await);
+        }
+        tracing::debug!(client = %self.path.remote, status = refusal.status, reason = %refusal.reason, "HTTP request refused");
+        if !self.plain.starts_with(b"SSTP_") {
+            // Health checks and scanners.
+            return TurnedAway::unrecorded(|counters| &counters.http_refused);
+        }
+        let cause = format!("HTTP {}: {}", refusal.status, refusal.reason);
+        TurnedAway { counter: |counters| &counters.http_refused, ..self.turned(Stage::Http, Fault::PeerMisbehaved, None, cause) }
+    }
+
+    fn tls_failed(&mut self, error: &TlsError) -> TurnedAway {
+        let cause = error.to_string();
+        match error {
+            TlsError::NotTls { .. } => TurnedAway::unrecorded(|counters| &counters.not_tls),
+            TlsError::AlertReceived { name, .. } => self.turned(Stage::Tls, Fault::PeerIncompatible, Some(name), cause),
+            TlsError::Incompatible(_) => self.turned(Stage::Tls, Fault::PeerIncompatible, None, cause),
+            TlsError::Internal(_) => {
+                tracing::error!(client = %self.path.remote, %error, "TLS");
+                self.turned(Stage::Tls, Fault::Internal, None, cause)
+            }
+            TlsError::Misbehaved(_) | TlsError::BadRecord | TlsError::TooLong | TlsError::KeysExhausted => {
+                TurnedAway::unrecorded(|counters| &counters.tls_failed)
+            }
+        }
+    }
+
+    fn too_slow(&mut self, stage: Stage, cause: &str) -> TurnedAway {
+        TurnedAway { counter: |counters| &counters.too_slow, ..self.turned(stage, Fault::Silence, None, cause.into()) }
+    }
+
+    fn turned(&mut self, stage: Stage, fault: Fault, notify: Option<&'static str>, cause: String) -> TurnedAway {
+        let failure = Failure { stage, fault, notify, cause };
+        let mut notes = std::mem::take(&mut self.notes);
+        if let Some(leaf) = self.tls.as_ref().and_then(|tls| pki::Certificate::from_der(tls.leaf()?).ok()) {
+            notes.push(format!("gateway presents {}", leaf.subject));
+        }
+        TurnedAway { counter: |counters| &counters.tls_failed, record: Some(Box::new(Turned { path: self.path, failure, notes })) }
+    }
+}
+
+/// IPv4 clients of an IPv6 socket as what they are.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
