@@ -6,6 +6,8 @@ mod autoconf_packet;
 mod ike_machine;
 mod ike_message;
 mod ike_protected;
+mod ppp_frame;
+mod ppp_link;
 mod radius;
 mod sstp_call;
 mod sstp_head;
@@ -15,6 +17,8 @@ pub use autoconf_packet::autoconf_packet;
 pub use ike_machine::ike_machine;
 pub use ike_message::ike_message;
 pub use ike_protected::ike_protected;
+pub use ppp_frame::ppp_frame;
+pub use ppp_link::ppp_link;
 pub use radius::radius_packet;
 pub use sstp_call::sstp_call;
 pub use sstp_head::sstp_head;
@@ -24,13 +28,15 @@ pub use sstp_stream::sstp_stream;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; a target's corpus is the folder of its name.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("autoconf_packet", autoconf_packet),
     ("certificate", certificate),
     ("eap_packet", eap_packet),
     ("ike_machine", ike_machine),
     ("ike_message", ike_message),
     ("ike_protected", ike_protected),
+    ("ppp_frame", ppp_frame),
+    ("ppp_link", ppp_link),
     ("radius_packet", radius_packet),
     ("sstp_call", sstp_call),
     ("sstp_head", sstp_head),
