@@ -39,7 +39,7 @@ pub struct Answers {
     pub identity: String,
     /// For key exchange and signatures.
     pub crypto_delay: Duration,
-    /// For the authenticator.
+    /// For the authenticator, of EAP and of certificates, and for the EAP peer.
     pub eap_delay: Duration,
     /// What the grant says besides user and addresses.
     pub grant: Grant,
@@ -107,9 +107,9 @@ impl Answers {
                     Some(denial) => Err(denial.clone()),
                     None => Ok(Box::new(self.lease(certificate.common_name.as_deref().unwrap_or("?")))),
                 };
-                (Duration::ZERO, Answer::Certificate(result))
+                (self.eap_delay, Answer::Certificate(result))
             }
-            Question::EapPeer { packet } => (Duration::ZERO, self.eap_peer(&packet)),
+            Question::EapPeer { packet } => (self.eap_delay, self.eap_peer(&packet)),
         })
     }
 

@@ -10,6 +10,7 @@ use ike::wire::{
     unprotect,
 };
 use ike::{CipherPolicy, Identity, Path, TrafficSelector, auth, wire};
+use pki::Credential;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -161,6 +162,11 @@ impl Script {
         offer_esp(&self.ciphers, spi, groups)
     }
 
+    /// The IKE_SA_INIT request that was answered.
+    pub fn init_request(&self) -> &[u8] {
+        &self.init_request
+    }
+
     fn idi(&self) -> Identification {
         Identification::new(Identity::Ipv4([10, 10, 1, 52].into()))
     }
@@ -170,6 +176,19 @@ impl Script {
         let keys = self.keys.as_ref().expect("keys");
         let octets = auth::signed_octets(keys.prf(), &self.init_request, &self.nonce_r, &keys.pi, &self.idi().body);
         Payload::Auth(auth::eap_auth(keys.prf(), &MSK, &keys.pi, &octets))
+    }
+
+    /// CERT and AUTH of a client certificate.
+    ///
+    /// # Panics
+    /// When its key cannot sign.
+    pub fn certificate(&self, credential: &Credential) -> [Payload; 2] {
+        let keys = self.keys.as_ref().expect("keys");
+        let octets = auth::signed_octets(keys.prf(), &self.init_request, &self.nonce_r, &keys.pi, &self.idi().body);
+        let choice = auth::choose_scheme(credential.key.kind(), None).expect("a scheme");
+        let signature = credential.key.sign(choice.scheme, &octets).expect("a signature");
+        let (encoding, data) = (wire::cert_encoding::X509_SIGNATURE, credential.leaf().der.clone());
+        [Payload::Certificate(wire::CertificatePayload { encoding, data }), Payload::Auth(choice.payload(&signature))]
     }
 
     /// IKE_AUTH with these payloads in the first request; the last answer.

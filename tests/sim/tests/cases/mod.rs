@@ -7,6 +7,7 @@ mod loss;
 mod rekeys;
 mod sessions;
 mod suites;
+mod table;
 mod windows;
 
 use sim::{HostId, Sim, initiator, responder};
