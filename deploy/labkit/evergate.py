@@ -55,11 +55,17 @@ class Gateway:
                     "certificates": list(certificates),
                     "auth": ["eap", "certificate"],
                     "client_ca": [str(self.pki.cert("ca"))],
-                }
+                },
+                {
+                    "name": "sstp",
+                    "protocol": "sstp",
+                    "certificates": list(certificates),
+                    "auth": ["eap", "mschapv2"],
+                },
             ],
             "radius": [{"name": "freeradius", "address": RADIUS_IPV4, "secret_file": str(self.secret_file)}],
             "pool": [{"name": "users", "ipv4": ["10.98.0.10-10.98.0.250"], "ipv6": ["fd98::10-fd98::fff"]}],
-            "policy": [{"name": "everyone", "tunnel": ["ikev2"], "pool": "users", "dns": [LAN_DNS]}],
+            "policy": [{"name": "everyone", "tunnel": ["ikev2", "sstp"], "pool": "users", "dns": [LAN_DNS]}],
         }
 
     def write_config(self, config=None):

@@ -70,6 +70,8 @@ client gateway {{
 modules {{
   pap {{
   }}
+  chap {{
+  }}
   mschap {{
     use_mppe = yes
     require_encryption = yes
@@ -118,6 +120,12 @@ modules {{
   }}
 }}
 policy {{
+  # By itself this server signs only answers that carry EAP.
+  sign_reply {{
+    update reply {{
+      &Message-Authenticator := 0x00
+    }}
+  }}
   strip_nt_domain {{
     if (&User-Name =~ /^([^\\\\]+)\\\\(.+)$/) {{
       update request {{
@@ -139,6 +147,7 @@ server outer {{
   }}
   authorize {{
     strip_nt_domain
+    chap
     mschap
     eap {{
       ok = return
@@ -149,6 +158,9 @@ server outer {{
   authenticate {{
     Auth-Type PAP {{
       pap
+    }}
+    Auth-Type CHAP {{
+      chap
     }}
     Auth-Type MS-CHAP {{
       mschap
@@ -164,8 +176,10 @@ server outer {{
   # The rounds of EAP leave `authorize` early: the user's reply attributes are added to the final Access-Accept here.
   post-auth {{
     files.authorize
+    sign_reply
     Post-Auth-Type REJECT {{
       eap
+      sign_reply
     }}
   }}
 }}
