@@ -42,6 +42,8 @@ class Profile:
     liveness: str = "0s"
     # Announces INITIAL_CONTACT; strongSwan does so only where it sends IDr as well.
     initial_contact: bool = False
+    # More settings of the Child SA, in strongSwan's words: pairs.
+    child: tuple = ()
     seconds: float = 20
 
     def but(self, **changes):
@@ -181,6 +183,7 @@ class Client:
             "esp_proposals": list(profile.esp),
             "rekey_time": "0",
             "rand_time": "0",
+            **dict(profile.child),
         }
         return {
             "version": "2",

@@ -198,3 +198,52 @@ def moves_between_plain_and_udp(world):
     check(client.disconnect(), "no answer to DELETE", client.log())
     # Its routes went with the cards.
     kernel.machine.stop()
+
+
+@case("kernel")
+def padding_against_traffic_analysis(world):
+    """The client fills every packet up (RFC 4303 section 2.7); what is inside says how long it is."""
+    kernel = Kernel(world)
+    profile = PATHS["plain"][0].but(addresses=DUAL, esp=("aes256gcm16-esn",), child=(("tfc_padding", "1200"),))
+    client = world.login(profile, role="machine", ping=False)
+    check("ESP_TFC_PAD_N" not in world.last.notifies, f"{sorted(world.last.notifies)}", world.last.log)
+    wan = world.lab.network.exec("gateway", ["cat", "/sys/class/net/wan2/statistics/rx_bytes"])
+    for size in (0, 100, 1000):
+        world.ping("machine", size=size, count=10, interval=0.01)
+    more = world.lab.network.exec("gateway", ["cat", "/sys/class/net/wan2/statistics/rx_bytes"])
+    check(int(more.stdout) - int(wan.stdout) > 30 * 1200, f"the client does not pad: {wan.stdout} {more.stdout}")
+    world.ping("machine", network.LAN_IPV6)
+    world.transfer(2, "up", "machine")
+    check(client.rekey_child(), "the Child SA was not rekeyed", client.log())
+    world.ping("machine")
+    kernel.check_calm()
+
+
+LINKS = {"plain": (("machine", "eth0"), ("gateway", "wan2")), "nat": (("nat", "out0"), ("gateway", "wan1"))}
+
+
+def _narrow(world, path, mtu):
+    """A link on the way takes less than an ESP packet of full size: the client's own, or one behind a router."""
+    kernel = Kernel(world)
+
+    def set_mtu(value):
+        for role, device in LINKS[path]:
+            world.lab.network.exec(role, ["ip", "link", "set", device, "mtu", value])
+
+    set_mtu(mtu)
+    try:
+        world.login(PATHS[path][0].but(addresses=DUAL, esp=("aes256gcm16-esn",)), role="machine")
+        # What is too long for a router behind gets lost, and tells the client.
+        world.lab.network.ping("machine", network.LAN_IPV4, size=1372, count=2)
+        for size in (1172, 1372, 1400, 3000):
+            world.ping("machine", size=size, count=3)
+        for host in (network.LAN_IPV4, network.LAN_IPV6):
+            for direction in ("down", "up"):
+                world.transfer(3, direction, "machine", host)
+        kernel.check_calm()
+    finally:
+        set_mtu(1500)
+
+
+for path in LINKS:
+    case("kernel", f"narrow_link_{path}")(lambda world, p=path: _narrow(world, p, 1300))

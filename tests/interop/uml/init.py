@@ -14,12 +14,13 @@ CONSOLE = "/dev/console"
 def main(folder):
     _standard_files()
     os.environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", HOME="/root", LANG="C.UTF-8", PYTHONDONTWRITEBYTECODE="1")
+    sys.dont_write_bytecode = True
     settings = json.loads((Path(folder) / "machine.json").read_text())
     _run("mount", "-t", "proc", "proc", "/proc")
     _root(settings)
     _network(settings)
     sys.path[:0] = settings["path"]
-    import inside  # noqa: PLC0415
+    from uml import inside  # noqa: PLC0415
 
     inside.serve("/dev/ttyS0", settings)
 

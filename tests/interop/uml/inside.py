@@ -1,4 +1,5 @@
-"""What the laboratory can call inside the machine: `client` (strongSwan on kernel ESP), `shell` (commands) and `xfrm` (SAs)."""
+"""What the laboratory can call inside the machine: `client` (strongSwan on kernel ESP), `sstp` (sstpc and pppd), `xfrm` (SAs) and
+`shell` (commands)."""
 
 import base64
 import os
@@ -14,7 +15,9 @@ from pathlib import Path
 from labkit.client import KERNEL, Client
 from labkit.pki import Pki
 from labkit.shell import LabError, run
-from xfrm import Xfrm
+
+from .sstp import Sstp
+from .xfrm import Xfrm
 
 
 class Shell:
@@ -51,9 +54,11 @@ class Shell:
 def serve(line, settings):
     """Answers calls on a serial line for ever, a line of base64 each: pickled (object, method, arguments, options), then (well, value)."""
     state = Path(settings["state"])
+    pki = Pki(settings["pki"])
     objects = {
-        "client": Client(state / "client", None, Pki(settings["pki"]), esp=KERNEL, tries=5, install_virtual_ip_on="lo"),
+        "client": Client(state / "client", None, pki, esp=KERNEL, tries=5, install_virtual_ip_on="lo"),
         "shell": Shell(),
+        "sstp": Sstp(state / "sstp", pki),
         "xfrm": Xfrm(),
     }
     port = os.open(line, os.O_RDWR | os.O_NOCTTY)

@@ -99,7 +99,7 @@ class Machine:
     def _settings(self):
         return {
             "modules": str(max(MODULES.glob("*.*"), default=MODULES)),
-            "path": [str(HERE), str(HERE.parents[2] / "deploy")],
+            "path": [str(HERE.parent), str(HERE.parents[2] / "deploy")],
             "pki": str(self.pki.folder),
             "state": "/var/tmp/machine",
             "mtu": CARRIER_MTU,
@@ -120,7 +120,8 @@ class Machine:
         """A process-id namespace of its own: the end of its first process, or of us, is the end of everything in it."""
         ours, theirs = socket.socketpair()
         cards = [f"vec{n}:transport=tap,ifname=tap{n},depth=128,gro=1" for n in range(len(CARDS))]
-        fence = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child=KILL", "env", f"LD_PRELOAD={self.folder}/ptrace.so"]
+        fence = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child=KILL"]
+        fence += ["env", f"LD_PRELOAD={self.folder}/ptrace.so"]
         root = ["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"]
         kernel = [PROGRAM, f"mem={MEMORY}", *root, "noreboot", "panic=-1", f"uml_dir={self.folder}/uml", "umid=machine"]
         lines = ["con=null", "con0=null,fd:1", "ssl=null", f"ssl0=fd:{theirs.fileno()}"]
