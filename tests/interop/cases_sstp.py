@@ -5,10 +5,9 @@ import time
 
 from harness import case, check, setup
 from labkit import network
-from sstp import Sstp
+from sstp_client import Sstp
 
 POLICY_DNS = network.LAN_DNS
-# Whatever PPP data flows goes through this gateway's device.
 LAN_NETWORK = "10.99.10.0/24"
 
 
@@ -17,7 +16,6 @@ def listen(config, **more):
     listener = {"name": "sstp", "protocol": "sstp", "certificates": ["gateway-rsa", "gateway-ecdsa"], "auth": ["eap", "mschapv2"]}
     config["listener"].append(listener | more)
     config["policy"][0]["tunnel"] = ["ikev2", "sstp"]
-    return config["listener"][-1]
 
 
 def client(world, role="client", **more):
