@@ -276,7 +276,10 @@ impl Link {
     fn auth_packet(&mut self, now: Instant, protocol: u16, information: &[u8]) {
         let auth = match &mut self.stage {
             Stage::Authenticate(auth) => auth,
-            Stage::Network(networks) => &mut networks.auth,
+            Stage::Network(networks) => match &mut networks.auth {
+                Some(auth) => auth,
+                None => return,
+            },
             _ => return,
         };
         if auth.protocol() == protocol {
@@ -334,7 +337,7 @@ impl Link {
         self.event(Event::Authenticated);
         let peer_mru = self.lcp.options.peer_mru;
         let mut env = Env { now, timers: &self.config.timers, peer_mru, out: &mut self.outputs };
-        let networks = Networks::new(&mut env, *auth, network, &self.config.seed);
+        let networks = Networks::new(&mut env, auth, network, &self.config.seed);
         if network.ipv6.is_some() && !networks.has(Family::V6) {
             self.note("the leased IPv6 address has the interface identifier zero: no IPv6 for this client".into());
         }
@@ -343,12 +346,12 @@ impl Link {
     }
 
     /// Ends a link on which no network protocol is left.
-    fn hopeless(&mut self, now: Instant, cause: &str) {
-        if let Stage::Network(networks) = &self.stage
-            && networks.is_hopeless()
-        {
+    fn hopeless(&mut self, now: Instant, cause: &str) -> bool {
+        let hopeless = matches!(&self.stage, Stage::Network(networks) if networks.is_hopeless());
+        if hopeless {
             self.end(now, Fault::new(EndedBy::Incompatible, cause));
         }
+        hopeless
     }
 
     /// Before the client is let in, network protocols are dropped (RFC 1661 section 3.5).
@@ -360,9 +363,10 @@ impl Link {
         let Some(packet) = Packet::parse(information) else { return };
         if let Some(Err(fault)) = self.networks(now, |networks, env| networks.receive(env, family, &packet)) {
             self.networks(now, |networks, env| networks.give_up(env, family));
-            self.protocol_reject(protocol, information);
             self.note(format!("{} is given up: {}", protocol::name(protocol), fault.cause));
-            self.hopeless(now, &fault.cause);
+            if !self.hopeless(now, &fault.cause) {
+                self.protocol_reject(protocol, information);
+            }
         }
     }
 

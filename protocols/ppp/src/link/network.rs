@@ -10,8 +10,9 @@ use std::time::Instant;
 
 #[derive(Debug)]
 pub(super) struct Networks {
-    /// Answers what the client repeats because our last word was lost.
-    pub(super) auth: Authenticator,
+    /// Answers what the client repeats because our last word was lost; with the network up that has come, and what was kept for it, a
+    /// password perhaps, is forgotten.
+    pub(super) auth: Option<Box<Authenticator>>,
     /// `None`: off, or given up.
     ipcp: Option<Negotiation<Ipcp>>,
     ipv6cp: Option<Negotiation<Ipv6cp>>,
@@ -29,7 +30,7 @@ pub(super) enum Family {
 
 impl Networks {
     /// Both wait for the client's first packet, as LCP did: Windows begins when its own stack is ready.
-    pub(super) fn new(env: &mut Env<'_>, auth: Authenticator, network: &Network, seed: &[u8; 64]) -> Self {
+    pub(super) fn new(env: &mut Env<'_>, auth: Box<Authenticator>, network: &Network, seed: &[u8; 64]) -> Self {
         let mut ipcp = Ipcp::new(network).map(Negotiation::new);
         let mut ipv6cp = Ipv6cp::new(network, seed).map(Negotiation::new);
         if let Some(ipcp) = &mut ipcp {
@@ -38,7 +39,7 @@ impl Networks {
         if let Some(ipv6cp) = &mut ipv6cp {
             ipv6cp.open(env);
         }
-        Self { auth, ipcp, ipv6cp, passive: Some(env.now + env.timers.passive), up: false }
+        Self { auth: Some(auth), ipcp, ipv6cp, passive: Some(env.now + env.timers.passive), up: false }
     }
 
     /// Nothing left that could open.
@@ -78,6 +79,7 @@ impl Networks {
                 _ => return,
             };
             env.out.push_back(Output::Event(event));
+            self.auth = None;
         }
         self.up = self.ipcp.as_ref().is_some_and(Negotiation::is_opened) || self.ipv6cp.as_ref().is_some_and(Negotiation::is_opened);
     }
