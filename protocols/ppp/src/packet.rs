@@ -43,8 +43,8 @@ pub(crate) mod code {
     pub(crate) const TIME_REMAINING: u8 = 13;
 }
 
-/// Longest frame over SSTP, the only size that the client is known to take before and beside its MRU.
-const MAX_INFORMATION: usize = 4087;
+/// What a frame holds behind address, control and protocol field: SSTP carries 4091 octets.
+pub(crate) const MAX_INFORMATION: usize = 4087;
 
 /// One packet: code, identifier, length, data.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 use super::{Effect, MAX_NAME, misfit, too_long};
 use crate::api::{Answer, EndedBy, Question};
 use crate::negotiation::Fault;
-use crate::packet::{Packet, protocol, wrap};
+use crate::packet::{MAX_INFORMATION, Packet, protocol, wrap};
 use eap::Code;
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl Eap {
         self.state = State::Finished;
         match answer {
             Answer::EapContinue { packet } => match eap::Packet::parse(&packet) {
-                Ok(request) if request.code() == Code::Request => {
+                Ok(request) if request.code() == Code::Request && packet.len() <= MAX_INFORMATION => {
                     self.last = packet;
                     self.start(now)
                 }

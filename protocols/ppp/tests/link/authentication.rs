@@ -86,7 +86,8 @@ fn eap_verdicts_of_radius_go_on_with_the_right_identifier() {
 
 #[test]
 fn an_eap_answer_that_is_no_request_lets_nobody_in() {
-    for packet in ["", "0301 0004", "0201 0006 0D20", "0101 0009 0D20"] {
+    let long = format!("0101 1000 {}", "0D".repeat(4092));
+    for packet in ["", "0301 0004", "0201 0006 0D20", "0101 0009 0D20", &long] {
         let mut bench = eap();
         bench.send(EAP, 2, 0, b"\x01alice");
         let frames = bench.answer(Answer::EapContinue { packet: hex(packet) });

@@ -185,6 +185,10 @@ fn unknown_codes_are_rejected_within_the_clients_mru() {
     assert_eq!(sent.len(), 1);
     assert_eq!((sent[0][4], sent[0].len()), (7, 4 + 128));
     assert_eq!(sent[0][8..], strange[4..4 + 124]);
+    let sent = bench.send(0x80FD, 1, 5, &[7; 500]);
+    assert_eq!((sent[0][4], sent[0].len()), (8, 4 + 128), "and protocols");
+    let sent = bench.send(LCP, 9, 5, &[7; 500]);
+    assert_eq!((sent[0][4], sent[0].len()), (10, 4 + 128), "and echoes fit");
 }
 
 #[test]
