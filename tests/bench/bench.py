@@ -5,9 +5,14 @@
   tests/bench/run --seconds 5 --rounds 5 --only tcp
 
 Throughput: one TCP stream through the tunnel (AES-256-GCM, ESP in UDP), Evergate with its own client, strongSwan (kernel-libipsec)
-with its own. Logins: EAP-MSCHAPv2 over RADIUS, the same client against both gateways. Values are medians over the rounds; the ratio
-is Evergate's value over strongSwan's. Processor time is that of the gateway process. Needs root; everything happens in network
-namespaces of its own, which are removed at the end.
+with its own. Logins: EAP-MSCHAPv2 over RADIUS, the same client against both gateways.
+
+SSTP stands beside the limit of this machine, measured in the same run: the packets of a TUN device through a bare TLS connection with the
+same library and cipher (AES-256-GCM), as many packets a record as are there (`tls-many`), or one a record, as Windows sends (`tls-one`).
+Its logins stand beside the IKEv2 logins of the same gateway, the time of one call (RADIUS included) beside that of TCP and TLS in it.
+
+Values are medians over the rounds; the ratio is Evergate's value over the peer's. Processor time is that of the gateway process. Needs
+root; everything happens in network namespaces of its own, which are removed at the end.
 """
 
 import argparse
@@ -22,6 +27,7 @@ from labkit.lab import Lab
 from labkit.shell import LabError, say
 
 import sides
+import sstp
 from measure import IperfServer, storm, throughput
 
 HIGHER, LOWER = "higher is better", "lower is better"
@@ -33,6 +39,19 @@ METRICS = {
     "tcp-down-cpu": ("s/GB", LOWER),
     "logins": ("1/s", HIGHER),
     "login-cpu": ("ms", LOWER),
+}
+SSTP_METRICS = {
+    "sstp-up": ("Gbit/s", HIGHER),
+    "sstp-up-cpu": ("s/GB", LOWER),
+    "sstp-down": ("Gbit/s", HIGHER),
+    "sstp-down-cpu": ("s/GB", LOWER),
+    "sstp-up-single": ("Gbit/s", HIGHER),
+    "sstp-up-single-cpu": ("s/GB", LOWER),
+    "sstp-down-single": ("Gbit/s", HIGHER),
+    "sstp-down-single-cpu": ("s/GB", LOWER),
+    "sstp-logins": ("1/s", HIGHER),
+    "sstp-login-cpu": ("ms", LOWER),
+    "sstp-setup": ("ms", LOWER),
 }
 
 
@@ -61,8 +80,8 @@ def _arguments():
     parser.add_argument("--seconds", type=int, default=4, help="length of each TCP run")
     parser.add_argument("--logins", type=int, default=400, help="logins per round")
     parser.add_argument("--parallel", type=int, default=16, help="logins at a time")
-    parser.add_argument("--only", choices=("tcp", "logins"), help="one part alone")
-    parser.add_argument("--bin", help="folder with the programs `evergate` and `evergate-load`, instead of building them")
+    parser.add_argument("--only", choices=("tcp", "logins", "sstp"), help="one part alone")
+    parser.add_argument("--bin", help="folder with the programs `evergate`, `evergate-load` and `sstp-client`, instead of building them")
     arguments = parser.parse_args()
     for name in ("rounds", "seconds", "logins", "parallel"):
         if getattr(arguments, name) < 1:
@@ -71,24 +90,46 @@ def _arguments():
 
 
 def bench(arguments):
-    """metric -> side -> values, one a round."""
+    """metric -> side -> values, one a round; our side comes first."""
     packages.ensure(packages.BENCH, packages.BUILD)
     programs = sides.programs(arguments.bin)
     lab = Lab(f"bench-{os.getpid()}")
-    results = {metric: {side.name: [] for side in sides.ALL} for metric in METRICS}
+    results = {}
     try:
         lab.prepare()
         lab.radius().start()
         with IperfServer(lab):
             for number in range(arguments.rounds):
-                # Turns alternate, so that neither side always has the warmer machine.
-                for side in sides.ALL[:: 1 if number % 2 == 0 else -1]:
-                    say(f"round {number + 1} of {arguments.rounds}: {side.name}")
-                    for metric, value in one_round(lab, side(lab, programs), arguments).items():
-                        results[metric][side.name].append(value)
+                say(f"round {number + 1} of {arguments.rounds}")
+                if arguments.only != "sstp":
+                    beside_strongswan(lab, programs, arguments, number, results)
+                if arguments.only in (None, "sstp"):
+                    beside_the_limit(lab, programs, arguments, number, results)
     finally:
         lab.down()
     return results
+
+
+def add(results, metric, side, value):
+    results.setdefault(metric, {}).setdefault(side, []).append(value)
+
+
+def beside_strongswan(lab, programs, arguments, number, results):
+    # Turns alternate, so that neither side always has the warmer machine.
+    values = {}
+    for side in sides.ALL[:: 1 if number % 2 == 0 else -1]:
+        say(f" {side.name}")
+        values[side.name] = one_round(lab, side(lab, programs), arguments)
+    for side in sides.ALL:
+        for metric, value in values[side.name].items():
+            add(results, metric, side.name, value)
+
+
+def beside_the_limit(lab, programs, arguments, number, results):
+    for metric, value, peer, peer_value in sstp.measure(lab, programs, arguments, number):
+        say(f"  {metric} {value:.3g}, {peer} {peer_value:.3g} {SSTP_METRICS[metric][0]}")
+        add(results, metric, sides.Evergate.name, value)
+        add(results, metric, peer, peer_value)
 
 
 def one_round(lab, side, arguments):
@@ -106,18 +147,18 @@ def one_round(lab, side, arguments):
 
 
 def medians(results):
-    ours, peer = (side.name for side in sides.ALL)
-    for metric, values in results.items():
-        if values[ours] and values[peer]:
-            yield metric, statistics.median(values[ours]), peer, statistics.median(values[peer]), values[ours], values[peer]
+    for metric, ((_, ours), (peer, theirs)) in ((metric, values.items()) for metric, values in results.items()):
+        unit, direction = (METRICS | SSTP_METRICS)[metric]
+        yield metric, unit, direction, ours, peer, theirs
 
 
 def report_json(results):
-    for metric, value, peer, peer_value, *_ in medians(results):
+    for metric, unit, _, ours, peer, theirs in medians(results):
+        value, peer_value = statistics.median(ours), statistics.median(theirs)
         line = {
             "name": metric,
             "value": round(value, 4),
-            "unit": METRICS[metric][0],
+            "unit": unit,
             "peer": peer,
             "peer_value": round(peer_value, 4),
             "ratio": round(value / peer_value, 3),
@@ -126,11 +167,11 @@ def report_json(results):
 
 
 def report(results):
-    print(f"{'':14}{'evergate':>26}{'strongswan':>26}{'ratio':>9}")
-    for metric, value, _, peer_value, ours, theirs in medians(results):
-        unit, direction = METRICS[metric]
-        columns = (f"{middle:.3g} [{min(all_):.3g}-{max(all_):.3g}]" for middle, all_ in ((value, ours), (peer_value, theirs)))
-        print(f"{metric:14}" + "".join(f"{column:>26}" for column in columns) + f"{value / peer_value:>8.2f}x  {unit}, {direction}")
+    print(f"{'':22}{'evergate':>26}{'peer':>26}{'ratio':>9}")
+    for metric, unit, direction, ours, peer, theirs in medians(results):
+        columns = [f"{statistics.median(all_):.3g} [{min(all_):.3g}-{max(all_):.3g}]" for all_ in (ours, theirs)]
+        ratio = statistics.median(ours) / statistics.median(theirs)
+        print(f"{metric:22}" + "".join(f"{column:>26}" for column in columns) + f"{ratio:>8.2f}x  {unit}, {direction}; peer: {peer}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from labkit.client import Profile
 from labkit.pki import GATEWAY_NAME
 from labkit.shell import Daemon, LabError, say
 
-Programs = namedtuple("Programs", "gateway load")
+Programs = namedtuple("Programs", "gateway load sstp")
 # One RSA certificate on both sides: RSA and ECDSA signatures cost differently.
 CERTIFICATE = "gateway-rsa"
 IKE, ESP = "aes256gcm16-prfsha384-ecp384", "aes256gcm16"
@@ -24,11 +24,11 @@ def programs(folder):
     if folder is None:
         folder = evergate.program().parent
         cargo = shutil.which("cargo") or os.path.expanduser("~/.cargo/bin/cargo")
-        say("building: cargo build --release -p evergate -p load")
-        command = [cargo, "build", "--release", "--locked", "-p", "evergate", "-p", "load"]
+        say("building: cargo build --release -p evergate -p load -p sstp-client")
+        command = [cargo, "build", "--release", "--locked", "-p", "evergate", "-p", "load", "-p", "sstp-client"]
         if subprocess.run(command, cwd=evergate.ROOT, stdin=subprocess.DEVNULL, stdout=2).returncode != 0:
             raise LabError("the programs do not build: see cargo's output above")
-    found = Programs(*(Path(folder).resolve() / name for name in ("evergate", "evergate-load")))
+    found = Programs(*(Path(folder).resolve() / name for name in ("evergate", "evergate-load", "sstp-client")))
     for program in found:
         if not program.exists():
             raise LabError(f"{program} does not exist: leave --bin out to build it")
@@ -43,10 +43,11 @@ class Evergate:
         self.client = Daemon(lab.namespace("client"), lab.folder / "load.pid", lab.folder / "load.log")
 
     @contextlib.contextmanager
-    def gateway(self):
+    def gateway(self, change=lambda config: None):
         gateway = self.lab.gateway(self.programs.gateway)
         config = gateway.default_config(certificates=(CERTIFICATE,))
         config["pool"][0]["ipv4"] = ["10.98.0.10-10.98.15.250"]
+        change(config)
         gateway.start(config)
         try:
             yield gateway.pid()

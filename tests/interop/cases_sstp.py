@@ -12,10 +12,9 @@ LAN_NETWORK = "10.99.10.0/24"
 
 
 def listen(config, **more):
-    """A second listener beside IKEv2's."""
-    listener = {"name": "sstp", "protocol": "sstp", "certificates": ["gateway-rsa", "gateway-ecdsa"], "auth": ["eap", "mschapv2"]}
-    config["listener"].append(listener | more)
-    config["policy"][0]["tunnel"] = ["ikev2", "sstp"]
+    """Changes the laboratory's SSTP listener."""
+    listener = next(listener for listener in config["listener"] if listener["protocol"] == "sstp")
+    listener.update(more)
 
 
 def client(world, role="client", **more):
@@ -76,6 +75,14 @@ def eap_mschapv2(world):
 @case("sstp")
 def mschapv2_whole_call(world):
     up = came_up(client(world).call("--ping", network.LAN_IPV4, auth="mschapv2"))
+    check(up["ping"] == {network.LAN_IPV4: 3}, f"echo replies {up['ping']}")
+
+
+@case("sstp")
+def eap_tls_whole_call(world):
+    """Keys of 32 octets in the crypto binding."""
+    pki = world.lab.pki
+    up = came_up(client(world).call("--ping", network.LAN_IPV4, auth="eap-tls", user="alice@example.test", cert=pki.cert("alice"), key=pki.key("alice")))
     check(up["ping"] == {network.LAN_IPV4: 3}, f"echo replies {up['ping']}")
 
 

@@ -1,5 +1,8 @@
 //! The client's side of PAP, CHAP, MS-CHAPv2 and EAP-MSCHAPv2 inside PPP.
 
+use std::path::PathBuf;
+
+use crate::eap_tls::{self, EapTls};
 use crate::error::{Error, Result, Stage};
 use crate::mschap::{self, Exchange};
 use crate::ncp::{ControlPacket, frame};
@@ -33,6 +36,8 @@ pub enum Method {
     /// EAP with MSCHAPv2 inside (type 26).
     #[default]
     Eap,
+    /// EAP with a client certificate (type 13).
+    EapTls,
 }
 
 impl Method {
@@ -42,7 +47,7 @@ impl Method {
             Self::Pap => &[0xc0, 0x23],
             Self::Chap => &[0xc2, 0x23, 5],
             Self::Mschapv2 => &[0xc2, 0x23, 0x81],
-            Self::Eap => &[0xc2, 0x27],
+            Self::Eap | Self::EapTls => &[0xc2, 0x27],
         }
     }
 }
@@ -56,6 +61,8 @@ pub struct Credentials {
     pub passwords: Vec<String>,
     /// Set when the server says that the password has expired (E=648).
     pub new_password: Option<String>,
+    /// Client certificate with its chain, and its private key (PEM), for EAP-TLS.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     /// Every authentication response is sent twice, as by a client that repeats while RADIUS is asked.
     pub repeat: bool,
 }
@@ -95,13 +102,24 @@ pub struct Auth {
     proved: bool,
     /// The E= number that an EAP-Failure will end with.
     failure: Option<(u32, String)>,
+    tls: Option<EapTls>,
     name: String,
 }
 
 impl Auth {
     /// Nothing sent yet.
     pub fn new(method: Method, credentials: Credentials) -> Self {
-        Self { method, credentials, try_number: 0, exchange: None, last_id: 0, proved: false, failure: None, name: String::new() }
+        Self {
+            method,
+            credentials,
+            try_number: 0,
+            exchange: None,
+            last_id: 0,
+            proved: false,
+            failure: None,
+            tls: None,
+            name: String::new(),
+        }
     }
 
     /// What the client sends first: PAP only.
@@ -134,7 +152,7 @@ impl Auth {
             (Method::Pap, PAP) => self.pap(&packet),
             (Method::Chap, CHAP) => self.chap(&packet),
             (Method::Mschapv2, CHAP) => self.mschapv2(&packet),
-            (Method::Eap, EAP) => self.eap(&packet),
+            (Method::Eap | Method::EapTls, EAP) => self.eap(&packet),
             _ => Err(wrong(format!("protocol {protocol:04x} though {:?} was agreed", self.method))),
         }?;
         if self.credentials.repeat {
@@ -218,7 +236,11 @@ impl Auth {
                 if !self.proved {
                     return Err(wrong("EAP-Success before the method succeeded"));
                 }
-                Ok(Step { hlak: Some(self.hlak()), ..Step::default() })
+                let hlak = match &self.tls {
+                    Some(tls) => tls.hlak()?,
+                    None => self.hlak(),
+                };
+                Ok(Step { hlak: Some(hlak), ..Step::default() })
             }
             4 => {
                 self.check_id(packet)?;
@@ -236,8 +258,9 @@ impl Auth {
         let answer = match *kind {
             EAP_IDENTITY => [&[EAP_IDENTITY], self.credentials.user.as_bytes()].concat(),
             EAP_NOTIFICATION => vec![EAP_NOTIFICATION],
-            EAP_MSCHAPV2 => self.eap_mschapv2(data)?,
-            _ => vec![EAP_NAK, EAP_MSCHAPV2],
+            EAP_MSCHAPV2 if self.method == Method::Eap => self.eap_mschapv2(data)?,
+            eap_tls::TYPE if self.method == Method::EapTls => self.eap_tls(data)?,
+            _ => vec![EAP_NAK, if self.method == Method::Eap { EAP_MSCHAPV2 } else { eap_tls::TYPE }],
         };
         Step::send(frame(EAP, 2, id, &answer))
     }
@@ -266,6 +289,20 @@ impl Auth {
             }
             code => Err(wrong(format!("EAP-MSCHAPv2 operation {code}"))),
         }
+    }
+
+    fn eap_tls(&mut self, data: &[u8]) -> Result<Vec<u8>> {
+        let tls = match &mut self.tls {
+            Some(tls) => tls,
+            none => {
+                let files = self.credentials.certificate.as_ref();
+                let (certificate, key) = files.ok_or_else(|| Error::Setup("EAP-TLS needs a certificate and its key".into()))?;
+                none.insert(EapTls::new(certificate, key)?)
+            }
+        };
+        let response = tls.handle(data)?;
+        self.proved = tls.finished();
+        Ok(response)
     }
 
     /// Value and name of a Challenge.

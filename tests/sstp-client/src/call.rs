@@ -584,3 +584,55 @@ impl Framing for Link<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Credentials, Method};
+
+    fn ppp() -> Ppp {
+        Ppp::new(Settings {
+            method: Method::Pap,
+            credentials: Credentials::default(),
+            computer: "PC".into(),
+            correlation: [1; 16],
+            mru: 4091,
+            ipv6: false,
+            ipv4: true,
+            address: Ipv4Addr::UNSPECIFIED,
+        })
+    }
+
+    #[test]
+    fn frames_of_the_data_path() {
+        let mut ppp = ppp();
+        let link = Link::new(&mut ppp, true);
+        let mut bytes = [0; 40];
+        assert_eq!(link.header(false, 20, &mut bytes), 8);
+        assert_eq!(bytes[..8], [0x10, 0, 0, 28, 0xff, 3, 0, 0x21]);
+        assert_eq!(link.peek(&bytes).unwrap(), Some(Piece { len: 28, body: Body::Packet(8) }));
+        for short in 0..8 {
+            assert_eq!(link.peek(&bytes[..short]).unwrap(), None, "{short} bytes");
+        }
+        link.header(true, 40, &mut bytes);
+        assert_eq!(link.peek(&bytes).unwrap(), Some(Piece { len: 48, body: Body::Packet(8) }));
+        let echo = sstp::control(message::ECHO_REQUEST, &[]);
+        assert_eq!(link.peek(&echo).unwrap(), Some(Piece { len: 8, body: Body::Control }));
+        // A PPP frame of three bytes: shorter than any header of data.
+        assert_eq!(link.peek(&[0x10, 0, 0, 7, 0xc0, 0x21, 9]).unwrap(), Some(Piece { len: 7, body: Body::Control }));
+        assert!(link.peek(&[0x11, 0, 0, 8, 0, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn control_on_the_data_path() {
+        let (mut ppp, mut out) = (ppp(), Vec::new());
+        let mut link = Link::new(&mut ppp, true);
+        link.control(&sstp::control(message::ECHO_REQUEST, &[]), &mut out).unwrap();
+        assert_eq!(out, [sstp::control(message::ECHO_RESPONSE, &[])]);
+        let error = link.control(&sstp::farewell(message::CALL_DISCONNECT, 0, 0), &mut out).unwrap_err();
+        assert_eq!((error.kind(), error.code()), ("refused", Some(0)));
+        let (mut ppp, mut out) = (self::ppp(), Vec::new());
+        Link::new(&mut ppp, false).control(&sstp::control(message::ECHO_REQUEST, &[]), &mut out).unwrap();
+        assert!(out.is_empty(), "silent on request");
+    }
+}

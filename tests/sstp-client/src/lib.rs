@@ -9,6 +9,7 @@ pub mod auth;
 pub mod bare;
 pub mod call;
 pub mod data;
+pub mod eap_tls;
 pub mod error;
 pub mod http;
 pub mod inner;

@@ -396,7 +396,7 @@ pub fn proxy_header(kind: ProxyHeader, source: SocketAddr, destination: SocketAd
 
 /// Takes any certificate; signatures of the handshake are checked all the same.
 #[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
+pub(crate) struct Unchecked(pub(crate) Arc<CryptoProvider>);
 
 impl ServerCertVerifier for Unchecked {
     fn verify_server_cert(

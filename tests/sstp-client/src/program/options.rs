@@ -102,6 +102,12 @@ pub(crate) struct Login {
     /// Set this password when the server says that the old one has expired.
     #[arg(long)]
     pub(crate) new_password: Option<String>,
+    /// Client certificate with its chain (PEM), for EAP-TLS.
+    #[arg(long, requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
     /// Send every authentication response twice.
     #[arg(long)]
     pub(crate) repeat_auth: bool,
@@ -160,6 +166,7 @@ impl Login {
                     user: self.user.replace("{}", &number.to_string()),
                     passwords: self.password.clone(),
                     new_password: self.new_password.clone(),
+                    certificate: self.cert.clone().zip(self.key.clone()),
                     repeat: self.repeat_auth,
                 },
                 computer: self.computer.clone(),

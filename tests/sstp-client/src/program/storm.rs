@@ -21,8 +21,9 @@ struct Report {
     calls_per_second: f64,
     median_ms: f64,
     p99_ms: f64,
-    /// Medians: from the start to authentication, and the part of authentication.
+    /// Medians of authentication alone, and of TCP and TLS together.
     median_auth_ms: f64,
+    median_tls_ms: f64,
     /// Cause -> how many.
     failures: BTreeMap<String, u32>,
 }
@@ -31,6 +32,7 @@ struct Report {
 struct Tally {
     totals: Vec<f64>,
     auths: Vec<f64>,
+    handshakes: Vec<f64>,
     failures: BTreeMap<String, u32>,
     kept: Vec<Call>,
 }
@@ -75,6 +77,7 @@ fn work(options: &Storm, next: &AtomicU32, started: Instant, tally: &Mutex<Tally
             Ok((call, kept)) => {
                 tally.totals.push(call.timings.total);
                 tally.auths.push(call.timings.auth);
+                tally.handshakes.push(call.timings.tcp + call.timings.tls);
                 tally.kept.extend(kept.then_some(call));
             }
             Err(error) => *tally.failures.entry(error.to_string()).or_default() += 1,
@@ -91,8 +94,9 @@ fn one(options: &Storm, number: u32) -> Result<(Call, bool)> {
 }
 
 fn report(count: u32, seconds: f64, mut tally: Tally) -> Report {
-    tally.totals.sort_by(f64::total_cmp);
-    tally.auths.sort_by(f64::total_cmp);
+    for times in [&mut tally.totals, &mut tally.auths, &mut tally.handshakes] {
+        times.sort_by(f64::total_cmp);
+    }
     let established = tally.totals.len() as u32;
     Report {
         count,
@@ -102,6 +106,7 @@ fn report(count: u32, seconds: f64, mut tally: Tally) -> Report {
         median_ms: quantile(&tally.totals, 0.5),
         p99_ms: quantile(&tally.totals, 0.99),
         median_auth_ms: quantile(&tally.auths, 0.5),
+        median_tls_ms: quantile(&tally.handshakes, 0.5),
         failures: tally.failures,
     }
 }
