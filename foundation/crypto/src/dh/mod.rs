@@ -1,8 +1,10 @@
-//! Diffie-Hellman groups of IKEv2. Slow: pure machines ask for it, they do not call it.
+//! Key exchange methods of IKEv2: Diffie-Hellman groups, and ML-KEM. Slow: pure machines ask for it, they do not call it.
+mod kem;
 mod modp;
 
 use crate::Random;
 use aws_lc_rs::agreement::{self, ECDH_P256, ECDH_P384, ECDH_P521, UnparsedPublicKey, X25519};
+use aws_lc_rs::kem::{AlgorithmId, DecapsulationKey};
 use modp::Exponent;
 use zeroize::Zeroizing;
 
@@ -18,11 +20,24 @@ pub enum Group {
     EcpP384 = 20,
     EcpP521 = 21,
     Curve25519 = 31,
+    /// As an additional key exchange (RFC 9370), never the first one.
+    MlKem768 = 36,
+    MlKem1024 = 37,
 }
 
 impl Group {
-    const ALL: [Self; 8] =
-        [Self::Modp1024, Self::Modp2048, Self::Modp3072, Self::Modp4096, Self::EcpP256, Self::EcpP384, Self::EcpP521, Self::Curve25519];
+    const ALL: [Self; 10] = [
+        Self::Modp1024,
+        Self::Modp2048,
+        Self::Modp3072,
+        Self::Modp4096,
+        Self::EcpP256,
+        Self::EcpP384,
+        Self::EcpP521,
+        Self::Curve25519,
+        Self::MlKem768,
+        Self::MlKem1024,
+    ];
 
     /// The group with this IANA number; `None` for one that Evergate does not have.
     pub fn from_id(id: u16) -> Option<Self> {
@@ -31,7 +46,11 @@ impl Group {
     pub fn id(self) -> u16 {
         self as u16
     }
-    /// Length in bytes of a public value on the wire (MODP: the modulus; ECP: x and y, RFC 5903; 25519: 32).
+    /// A key encapsulation mechanism: only [`respond`] can answer it.
+    pub fn is_kem(self) -> bool {
+        kem::algorithm(self).is_some()
+    }
+    /// Length in bytes of a public value on the wire (MODP: the modulus; ECP: x and y, RFC 5903; 25519: 32; ML-KEM: the initiator's).
     pub fn public_len(self) -> usize {
         match self {
             Self::Modp1024 => 128,
@@ -42,12 +61,14 @@ impl Group {
             Self::EcpP384 => 96,
             Self::EcpP521 => 132,
             Self::Curve25519 => 32,
+            Self::MlKem768 => 1184,
+            Self::MlKem1024 => 1568,
         }
     }
 
     fn curve(self) -> Option<&'static agreement::Algorithm> {
         match self {
-            Self::Modp1024 | Self::Modp2048 | Self::Modp3072 | Self::Modp4096 => None,
+            Self::Modp1024 | Self::Modp2048 | Self::Modp3072 | Self::Modp4096 | Self::MlKem768 | Self::MlKem1024 => None,
             Self::EcpP256 => Some(&ECDH_P256),
             Self::EcpP384 => Some(&ECDH_P384),
             Self::EcpP521 => Some(&ECDH_P521),
@@ -66,6 +87,20 @@ impl Group {
 #[error("public value is no usable element of group {0:?}")]
 pub struct BadPublicValue(pub Group);
 
+/// The responder's whole part: a fresh public value, and the secret shared with the owner of `peer`.
+///
+/// # Errors
+/// [`BadPublicValue`] when `peer` is none of this group.
+pub fn respond(group: Group, peer: &[u8], random: &mut dyn Random) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), BadPublicValue> {
+    match kem::algorithm(group) {
+        Some(algorithm) => kem::encapsulate(algorithm, peer).ok_or(BadPublicValue(group)),
+        None => {
+            let (private, public) = PrivateKey::generate(group, random);
+            private.agree(peer).map(|secret| (public, secret))
+        }
+    }
+}
+
 /// A fresh private exponent; used once.
 pub struct PrivateKey {
     pub(crate) group: Group,
@@ -75,6 +110,7 @@ pub struct PrivateKey {
 enum Secret {
     Modp(Exponent),
     Curve(agreement::PrivateKey),
+    Kem(DecapsulationKey<AlgorithmId>),
 }
 
 impl std::fmt::Debug for PrivateKey {
@@ -85,8 +121,12 @@ impl std::fmt::Debug for PrivateKey {
 
 impl PrivateKey {
     /// A key pair: the private half and the public value as it goes into the KE payload. All of it follows from `random`, so a
-    /// seeded generator gives the same pair again.
+    /// seeded generator gives the same pair again; but ML-KEM has a generator of its own in the library.
     pub fn generate(group: Group, random: &mut dyn Random) -> (Self, Vec<u8>) {
+        if let Some(algorithm) = kem::algorithm(group) {
+            let (key, public) = kem::generate(algorithm);
+            return (Self { group, secret: Secret::Kem(key) }, public);
+        }
         match group.curve() {
             None => {
                 let exponent = Exponent::generate(group, random);
@@ -99,14 +139,16 @@ impl PrivateKey {
     pub fn group(&self) -> Group {
         self.group
     }
-    /// The shared secret g^ir: fixed length, x coordinate alone for the ECP groups (RFC 5903 section 9).
+    /// The shared secret g^ir: fixed length, x coordinate alone for the ECP groups (RFC 5903 section 9). For ML-KEM `peer` is the ciphertext.
     pub fn agree(self, peer: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadPublicValue> {
         let refused = BadPublicValue(self.group);
-        if peer.len() != self.group.public_len() {
+        let length = if self.group.is_kem() { kem::ciphertext_len(self.group) } else { self.group.public_len() };
+        if peer.len() != length {
             return Err(refused);
         }
         match self.secret {
             Secret::Modp(exponent) => exponent.raise(peer).ok_or(refused),
+            Secret::Kem(key) => kem::decapsulate(&key, peer).ok_or(refused),
             Secret::Curve(key) => {
                 let point = [self.group.point_prefix(), peer].concat();
                 let peer = UnparsedPublicKey::new(key.algorithm(), point);

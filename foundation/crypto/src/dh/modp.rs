@@ -52,7 +52,7 @@ impl Exponent {
             Group::Modp2048 => power(&MODP_2048, peer, &self.value, bits),
             Group::Modp3072 => power(&MODP_3072, peer, &self.value, bits),
             Group::Modp4096 => power(&MODP_4096, peer, &self.value, bits),
-            Group::EcpP256 | Group::EcpP384 | Group::EcpP521 | Group::Curve25519 => None,
+            Group::EcpP256 | Group::EcpP384 | Group::EcpP521 | Group::Curve25519 | Group::MlKem768 | Group::MlKem1024 => None,
         }
     }
 }
