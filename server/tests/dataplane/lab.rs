@@ -142,6 +142,13 @@ impl Lab {
         (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
     }
 
+    /// KiB of memory that the engine holds.
+    pub(crate) fn memory(&self, side: Side) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.engines[side as usize].process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     fn namespace(&self, side: Side) -> &Namespace {
         &self.namespaces[side as usize]
     }

@@ -256,6 +256,36 @@ fn a_stream_that_takes_no_more_is_closed_within_a_second() {
     assert_eq!(lab.order(Gateway, "event"), "1 closed closed by the gateway");
 }
 
+#[test]
+fn every_thread_sends_for_every_stream() {
+    let lab = &mut up("192.0.2", "1.3");
+    let before = lab.totals(Gateway)["packets_out"];
+    // Flows of one direction: the kernel spreads them over both queues, the stream is in the hands of one thread.
+    (0..32).for_each(|_| drop(lab.order(Gateway, &format!("flood {CLIENT4} 10"))));
+    lab.await_total(Gateway, "packets_out", before + 320);
+    let totals = lab.totals(Gateway);
+    assert_eq!((totals["stream_full"], totals["stream_handover_full"], totals["stream_not_open"]), (0, 0, 0));
+}
+
+#[test]
+fn an_idle_stream_costs_little_memory() {
+    let mut lab = Lab::start_streams("192.0.2");
+    let connect = |lab: &mut Lab, from: u64, to: u64| {
+        for session in from..=to {
+            lab.order(Client, "connect 1.3");
+            open(lab, session, "1400 10.9.0.50");
+            lab.order(Client, &format!("send {session} {ECHO}"));
+            assert_eq!(lab.order(Gateway, "event"), format!("{session} packet {ECHO}"));
+            lab.order(Gateway, &format!("send {session} {ECHO}"));
+        }
+        lab.memory(Gateway)
+    };
+    let before = connect(&mut lab, 1, 20);
+    let after = connect(&mut lab, 21, 120);
+    let each = (after - before) / 100.0;
+    assert!(each < 24.0, "{each} KiB");
+}
+
 /// `cargo test --release --test dataplane -- --ignored --nocapture stream_throughput`
 #[test]
 #[ignore = "a measurement"]

@@ -3,6 +3,7 @@ use super::FRAME_HEADER;
 use super::streams::{End, Stream};
 use sstp::frame;
 use std::io::{ErrorKind, Write as _};
+use std::net::TcpStream;
 use tls::{Connection, MAX_PLAINTEXT};
 
 /// Frames that are sealed at once: four full records.
@@ -11,9 +12,18 @@ const SEAL: usize = 4 * MAX_PLAINTEXT;
 /// Room for frames: what is sealed at once, and the packet that goes beyond it.
 const FRAMES: usize = SEAL + sstp::MAX_PACKET;
 
-/// Sealed bytes that may wait for a client that does not read. At 100 Mbit/s it is 20 ms; a slower line should rather lose packets, so
-/// that the senders inside slow down, than collect delay.
-pub(super) const OUTBOX: usize = 256 << 10;
+/// Bytes that may wait for a client at once: a burst.
+pub(super) const OUTBOX: usize = 1 << 20;
+
+/// Bytes that may wait at any rate.
+const STANDING: usize = 64 << 10;
+
+/// A backlog older than this, in milliseconds, is no burst: the line or the client is slower than what is sent to it.
+const BURST: u64 = 20;
+
+/// What may wait then is what the client takes in this many milliseconds. More would be delay and nothing else: the senders inside slow
+/// down when packets are lost, not when they wait.
+const DELAY: u64 = 50;
 
 /// Beyond this even packets of control find no room.
 const OUTBOX_LIMIT: usize = 2 * OUTBOX;
@@ -58,6 +68,43 @@ pub(super) struct Outbox {
     sent: usize,
 }
 
+/// How much may wait for this client.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    /// Bytes that the socket has taken in all.
+    sent: u64,
+    /// Since when something waits (milliseconds), and what was sent by then.
+    since: Option<(u64, u64)>,
+    limit: usize,
+}
+
+impl Default for Backlog {
+    fn default() -> Self {
+        Self { sent: 0, since: None, limit: OUTBOX }
+    }
+}
+
+impl Backlog {
+    /// Looks whether anything waits, and for how long.
+    pub(super) fn measure(&mut self, now: u64, waits: bool) {
+        if !waits {
+            self.since = None;
+            self.limit = OUTBOX;
+            return;
+        }
+        let (since, sent) = *self.since.get_or_insert((now, self.sent));
+        let elapsed = now.saturating_sub(since);
+        if elapsed >= BURST {
+            let taken = (self.sent - sent) * DELAY / elapsed;
+            self.limit = usize::try_from(taken).unwrap_or(OUTBOX).clamp(STANDING, OUTBOX);
+        }
+        // The rate of the last second, not of all time.
+        if elapsed >= 1000 {
+            self.since = Some((now - BURST, self.sent - (self.sent - sent) * BURST / elapsed));
+        }
+    }
+}
+
 impl Outbox {
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.sent
@@ -93,7 +140,7 @@ impl Stream {
         write: impl FnOnce(&mut [u8]),
     ) -> Result<bool, End> {
         let length = FRAME_HEADER + inner;
-        if self.outbox.len() + self.frames.filled + length > OUTBOX {
+        if self.outbox.len() + self.frames.filled + length > self.backlog.limit {
             return Ok(false);
         }
         let place = self.place(workspace, length)?;
@@ -152,7 +199,8 @@ impl Stream {
 
     /// Sends bytes behind those that wait.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), End> {
-        let sent = if self.outbox.is_empty() { self.write(bytes)? } else { 0 };
+        let sent = if self.outbox.is_empty() { write(&self.socket, bytes)? } else { 0 };
+        self.backlog.sent += sent as u64;
         if sent < bytes.len() {
             self.outbox.push(&bytes[sent..]);
         }
@@ -162,24 +210,26 @@ impl Stream {
     /// Sends what waits.
     pub(super) fn flush(&mut self) -> Result<(), End> {
         if !self.outbox.is_empty() {
-            let sent = self.write(&self.outbox.bytes[self.outbox.sent..])?;
+            let sent = write(&self.socket, &self.outbox.bytes[self.outbox.sent..])?;
+            self.backlog.sent += sent as u64;
             self.outbox.advance(sent);
         }
         Ok(())
     }
+}
 
-    fn write(&self, bytes: &[u8]) -> Result<usize, End> {
-        let mut sent = 0;
-        while sent < bytes.len() {
-            match (&self.socket).write(&bytes[sent..]) {
-                Ok(length) => sent += length,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(End::io(&error)),
-            }
+/// As much as the socket takes.
+fn write(mut socket: &TcpStream, bytes: &[u8]) -> Result<usize, End> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match socket.write(&bytes[sent..]) {
+            Ok(length) => sent += length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => return Err(End::io(&error)),
         }
-        Ok(sent)
     }
+    Ok(sent)
 }
 
 #[cfg(test)]
@@ -196,5 +246,26 @@ mod tests {
         assert_eq!((outbox.bytes.len(), outbox.sent, &outbox.bytes[9..]), (14, 0, &[2; 5][..]));
         outbox.advance(14);
         assert_eq!((outbox.bytes.capacity(), outbox.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn a_burst_may_wait_a_standing_queue_may_not() {
+        let mut backlog = Backlog::default();
+        backlog.measure(1000, true);
+        backlog.measure(1000 + BURST - 1, true);
+        assert_eq!(backlog.limit, OUTBOX);
+        // 2 MB a second: 100 kB in 50 ms.
+        for step in 1..200 {
+            backlog.sent += 40_000;
+            backlog.measure(1000 + step * 20, true);
+        }
+        assert_eq!(backlog.limit, 100_000);
+        // Nothing more is taken: the limit follows within seconds.
+        for step in 0..200 {
+            backlog.measure(5000 + step * 20, true);
+        }
+        assert_eq!(backlog.limit, STANDING);
+        backlog.measure(9001, false);
+        assert_eq!(backlog.limit, OUTBOX);
     }
 }

@@ -4,7 +4,7 @@ use super::super::tables::Index;
 use super::super::thread::{Coalescing, Context};
 use super::closing::Closing;
 use super::inbound::{Bucket, Scratch};
-use super::outbound::{Frames, Outbox, Workspace};
+use super::outbound::{Backlog, Frames, Outbox, Workspace};
 use super::{Adopted, StreamEvent, StreamRoute};
 use net::poll::{Epoll, Event, Interest};
 use std::io;
@@ -29,6 +29,7 @@ pub(super) struct Stream {
     pub(super) rest: Vec<u8>,
     pub(super) frames: Frames,
     pub(super) outbox: Outbox,
+    pub(super) backlog: Backlog,
     pub(super) bucket: Bucket,
     pub(super) closing: Option<Closing>,
     interest: Interest,
@@ -109,6 +110,7 @@ impl Streams {
             rest: Vec::new(),
             frames: Frames::default(),
             outbox: Outbox::default(),
+            backlog: Backlog::default(),
             bucket: Bucket::default(),
             closing: None,
             interest: Interest::READ,
@@ -235,7 +237,10 @@ impl Streams {
     /// After each step of a stream: its end, or what it waits for.
     fn settle(&mut self, context: Context<'_>, session: u64, outcome: Result<(), End>) {
         let outcome = outcome.and_then(|()| match self.by_session.get_mut(&session) {
-            Some(stream) => stream.watch(context.epoll).map_err(|error| End::io(&error)),
+            Some(stream) => {
+                stream.backlog.measure(context.now.millis(), !stream.outbox.is_empty());
+                stream.watch(context.epoll).map_err(|error| End::io(&error))
+            }
             None => Ok(()),
         });
         if let Err(end) = outcome {
