@@ -200,7 +200,7 @@ impl Link {
         if protocol == protocol::LCP {
             return self.lcp_packet(now, information);
         }
-        if !self.lcp.is_opened() || matches!(self.stage, Stage::Terminate(_)) {
+        if !self.lcp.is_opened() {
             return;
         }
         match protocol {
@@ -481,8 +481,7 @@ impl Link {
     }
 
     fn echo_due(&self) -> Option<Instant> {
-        let listening = self.lcp.is_opened() && !matches!(self.stage, Stage::Terminate(_));
-        self.echo.due(self.config.timers.echo_interval).filter(|_| listening)
+        self.echo.due(self.config.timers.echo_interval).filter(|_| self.lcp.is_opened())
     }
 
     fn echo_now(&mut self, now: Instant) {

@@ -40,6 +40,10 @@ fn repeated_eap_responses_are_answered_from_memory() {
     assert!(bench.give(&identity).is_empty());
     let request = bench.answer(Answer::EapContinue { packet: hex("0107 0006 0D20") });
     assert_eq!(bench.give(&identity), request);
+    for code in [1, 3, 4] {
+        assert!(bench.send(EAP, code, 7, b"\x0d\x00").is_empty(), "a request or a verdict of the client");
+    }
+    assert_eq!(bench.questions.len(), 1);
     let tls = frame(EAP, 2, 7, b"\x0d\x00");
     bench.give(&tls);
     assert!(bench.give(&identity).is_empty());

@@ -245,6 +245,8 @@ fn whatever_is_heard_postpones_the_echo() {
     assert!(bench.pass(19 * SECOND).is_empty());
     bench.input(Input::Heard(bench.start));
     assert_eq!(bench.pass(SECOND).len(), 1, "what was heard long ago does not count");
+    bench.input(Input::Heard(bench.now + 3600 * SECOND));
+    assert_eq!(bench.pass(20 * SECOND).len(), 1, "nor does the future");
     assert!(bench.down.is_none());
 }
 
@@ -349,4 +351,42 @@ fn reopening_while_a_question_is_open_cancels_it() {
     bench.input(Input::Answer(first, Answer::Accept { eap: vec![], message: String::new(), network: Box::new(network()) }));
     assert_eq!(bench.link.phase(), Phase::Authentication, "an answer to a question of before lets nobody in");
     assert!(!bench.events.contains(&Event::Authenticated));
+}
+
+#[test]
+fn reopening_begins_with_nothing_agreed() {
+    let mut bench = Bench::new(&[AuthProtocol::Eap]);
+    let opened = [Event::LcpOpened { auth: AuthProtocol::Eap, peer_mru: 4091 }];
+    bench.send(LCP, 1, 5, &hex("0104 0FFB"));
+    bench.acknowledge();
+    assert_eq!(bench.take_events(), opened);
+    bench.send(LCP, 1, 6, &hex("0104 0FFB 0702"));
+    assert_eq!(bench.send(LCP, 99, 7, &[0; 3000])[0].len(), 4 + 1500, "the default MRU until another is agreed");
+    bench.send(LCP, 1, 5, &hex("0104 0FFB"));
+    bench.acknowledge();
+    bench.send(LCP, 1, 5, &hex("0104 0FFB"));
+    bench.acknowledge();
+    bench.events.retain(|event| !matches!(event, Event::Note(_)));
+    assert_eq!(bench.take_events(), [opened.clone(), opened].concat(), "the very same request counts anew");
+}
+
+#[test]
+fn the_time_for_negotiation_runs_again_when_the_network_goes_down() {
+    let mut bench = Bench::new(&[AuthProtocol::Pap]);
+    bench.open();
+    bench.send(PAP, 1, 1, &[1, b'a', 1, b'b']);
+    bench.answer(accept(""));
+    bench.send(IPCP, 1, 1, &hex("0306 0A000005"));
+    bench.give(&hex("FF03 8021 0201 000A 0306 0A000001"));
+    assert_eq!(bench.link.phase(), Phase::Up);
+    bench.pass(30 * SECOND);
+    bench.send(LCP, 1, 9, &[]);
+    bench.acknowledge();
+    for _ in 0..6 {
+        bench.give(&hex("0021 45"));
+        bench.pass(9 * SECOND);
+    }
+    assert!(bench.down.is_none());
+    bench.pass(12 * SECOND);
+    assert_eq!((bench.ended().by, bench.ended().phase), (EndedBy::Timeout, Phase::Authentication));
 }

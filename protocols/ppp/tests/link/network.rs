@@ -160,7 +160,17 @@ fn a_collision_seen_by_the_client_gives_us_another_identifier() {
     let mut bench = admitted(network());
     bench.send(IPV6CP, 1, 6, &hex("010A 0001000200030004"));
     assert_eq!(bench.send(IPV6CP, 3, 1, &hex("010A 1111111111111111")), [frame(IPV6CP, 1, 2, &hex("010A 1111111111111111"))]);
-    bench.send(IPV6CP, 2, 2, &hex("010A 1111111111111111"));
+    let mut id = 1;
+    let mut next = || {
+        id += 1;
+        id
+    };
+    for useless in ["010A 0001000200030004", "010A 0000000000000000", "0105 010203"] {
+        let (before, id) = (hex("010A 1111111111111111"), next());
+        assert_eq!(bench.send(IPV6CP, 3, id, &hex(useless))[0][8..], before);
+    }
+    let id = next();
+    bench.send(IPV6CP, 2, id, &hex("010A 1111111111111111"));
     assert_eq!(bench.take_events(), [Event::Ipv6Up { ours: [0x11; 8], theirs: [0, 1, 0, 2, 0, 3, 0, 4] }]);
 }
 
@@ -185,4 +195,28 @@ fn compressed_headers_are_read_and_never_sent() {
     let packet = hex("0107 000A 0306 0A000005");
     let sent = bench.give(&[hex("8021"), packet].concat());
     assert!(sent.len() == 2 && sent.iter().all(|frame| frame.starts_with(&hex("FF03 8021"))));
+}
+
+#[test]
+fn beginning_again_is_no_insistence() {
+    let mut bench = admitted(network());
+    for id in 0..40 {
+        let sent = bench.send(IPCP, 1, 2 * id, &hex("0306 00000000"));
+        assert_eq!(sent.iter().filter(|frame| frame[4] == 3).count(), 1, "{id}");
+        bench.send(IPCP, 1, 2 * id + 1, &hex("0306 0A000005"));
+        if let Some(ours) = sent.iter().find(|frame| frame[4] == 1) {
+            bench.send(IPCP, 2, ours[5], &ours[8..]);
+        }
+        assert_eq!(bench.link.phase(), Phase::Up);
+    }
+}
+
+#[test]
+fn credentials_are_forgotten_once_the_network_is_up() {
+    let mut bench = admitted(network());
+    let login = [1, b'a', 1, b'b'];
+    assert_eq!(bench.send(PAP, 1, 2, &login), [frame(PAP, 2, 2, &[0])]);
+    bench.send(IPCP, 1, 7, &hex("0306 0A000005"));
+    bench.send(IPCP, 2, 1, &hex("0306 0A000001"));
+    assert!(bench.send(PAP, 1, 3, &login).is_empty());
 }
