@@ -64,8 +64,10 @@ impl Options for Ipv6cp {
             review.nak(INTERFACE, &self.theirs);
         }
         let verdict = review.verdict();
-        if matches!(verdict, Verdict::Nak(_)) {
-            self.naks += 1;
+        match verdict {
+            Verdict::Ack => self.naks = 0,
+            Verdict::Nak(_) => self.naks += 1,
+            Verdict::Reject(_) => {}
         }
         if self.naks > MAX_NAKS {
             return Err(Fault::new(EndedBy::Incompatible, "the client insists on an interface identifier that is not its lease's"));

@@ -251,9 +251,10 @@ impl<P: Options> Negotiation<P> {
             Verdict::Nak(options) => (Event::BadRequest, code::CONFIGURE_NAK, options),
             Verdict::Reject(options) => (Event::BadRequest, code::CONFIGURE_REJECT, options),
         };
-        if event == Event::BadRequest {
-            self.corrections_sent = corrected::<P>(self.corrections_sent, "insists on options that are refused")?;
-        }
+        self.corrections_sent = match event {
+            Event::BadRequest => corrected::<P>(self.corrections_sent, "insists on options that are refused")?,
+            _ => 0,
+        };
         Ok((packet.bytes.to_vec(), event, Reply::Configure { code, id: packet.id, options }))
     }
 
@@ -323,7 +324,7 @@ impl<P: Options> Negotiation<P> {
             self.timer = None;
         }
         if matches!(change, Change::Up | Change::Down) {
-            (self.corrections_sent, self.corrections_received) = (0, 0);
+            self.corrections_received = 0;
         }
     }
 
