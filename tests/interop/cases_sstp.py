@@ -61,10 +61,10 @@ def eap_mschapv2(world):
         check(session["tunnel"] == "sstp" and address in str(session), f"{session}")
         started = world.accounting(session["attempt"] if "attempt" in session else session["id"], "Start")
         check(started.get("Framed-IP-Address") == address, f"accounting says {started}")
-        check(started.get("MS-RAS-Client-Version", "").startswith("MSRASV5.20"), f"accounting says {started}")
-        end = call.hang_up()
-        check(end["event"] == "end" and end["acknowledged"], f"the gateway did not acknowledge CALL_DISCONNECT: {end}")
-        world.accounting(started["Acct-Session-Id"], "Stop")
+        check(started.get("Tunnel-Type:0") == str(0x013701), f"accounting says {started}")
+        check(call.hang_up()["event"] == "end", "the call did not end well")
+        stopped = world.accounting(started["Acct-Session-Id"], "Stop")
+        check(stopped["Acct-Terminate-Cause"] == "User-Request", f"accounting says {stopped}")
     world.no_sessions()
     fresh = ids(world) - before
     check(len(fresh) == 1, f"{len(fresh)} attempt records")
@@ -93,6 +93,25 @@ def no_three_seconds_are_lost(world):
         up = came_up(client(world).call(port_delay=delay))
         check(up["dropped_early"] == 0, f"{up['dropped_early']} PPP frames came before the port was up")
         check(up["timings"]["lcp"] < 1000, f"LCP took {up['timings']['lcp']} ms")
+
+
+@case("sstp")
+def a_hang_up_is_acknowledged_at_once(world):
+    """Windows sends Terminate-Request, and after its Ack CALL_DISCONNECT: that is to be acknowledged, not crossed."""
+    with client(world).held("--no-configure") as call:
+        started = time.monotonic()
+        end = call.hang_up()
+        check(end["acknowledged"], f"the gateway did not acknowledge CALL_DISCONNECT: {end}")
+        world.no_sessions(1)
+        check(time.monotonic() - started < 2, f"the end took {time.monotonic() - started:.1f} s")
+
+
+@case("sstp")
+def no_packet_overtakes_the_configure_ack(world):
+    """What comes before the client has IPCP's or IPv6CP's Configure-Ack is lost there: a router advertisement, for one."""
+    for _ in range(5):
+        up = came_up(client(world).call("--no-configure"))
+        check(up["packets_early"] == 0, f"{up['packets_early']} IP packets came before the Configure-Ack of their protocol")
 
 
 @case("sstp")
@@ -188,13 +207,18 @@ def _bindings(world, auth):
         "binding-missing": [2, 9],
         "binding-short": [2, 9],
     }
+    problems = []
     for name, abort in faults.items():
         before = ids(world)
         saw = client(world).misbehave(name, auth=auth)
-        check(saw["abort"] == abort, f"{name}: ABORT {saw['abort']} instead of {abort}: {saw}")
-        check(saw["closed"] and saw["closed_ms"] < 5000, f"{name}: not closed: {saw}")
         check(not world.sessions(), f"{name}: a session came of it: {world.sessions()}")
-        world.record(before, "crypto_binding", ".")
+        if saw["abort"] != abort or not saw["closed"] or saw["closed_ms"] > 5000:
+            problems.append(f"{name}: not ABORT {abort} and a close: {saw}")
+        try:
+            world.record(before, "crypto_binding", ".")
+        except AssertionError as problem:
+            problems.append(f"{name}: {problem}")
+    check(not problems, "; ".join(problems))
 
 
 @case("sstp")
@@ -304,7 +328,7 @@ def wrong_password(world):
     for auth in ("eap", "mschapv2"):
         before = ids(world)
         refused(client(world).call(auth=auth, password="wrong"), stage="auth", code=691)
-        record = world.record(before, "auth", "alice|password|reject")
+        record = world.record(before, "radius", "rejects.*alice")
         check("691" in (world.attempt(record["id"])["windows_code"] or ""), f"no Windows code 691: {record}")
     came_up(client(world).call())
 

@@ -74,7 +74,7 @@ impl std::fmt::Debug for Credentials {
 }
 
 /// What a packet of the server leads to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Step {
     /// To be sent.
     pub frames: Vec<Vec<u8>>,
@@ -104,6 +104,8 @@ pub struct Auth {
     failure: Option<(u32, String)>,
     tls: Option<EapTls>,
     name: String,
+    /// The last request and what we answered: a request that comes again gets the same answer (RFC 3748 section 4.1).
+    answered: Option<(Vec<u8>, Step)>,
 }
 
 impl Auth {
@@ -119,6 +121,7 @@ impl Auth {
             failure: None,
             tls: None,
             name: String::new(),
+            answered: None,
         }
     }
 
@@ -148,6 +151,9 @@ impl Auth {
     /// Takes a packet of an authentication protocol.
     pub fn handle(&mut self, protocol: u16, bytes: &[u8]) -> Result<Step> {
         let packet = ControlPacket::parse(bytes).ok_or_else(|| wrong(format!("packet {bytes:02x?} of {protocol:04x} is cut off")))?;
+        if let Some((_, step)) = self.answered.as_ref().filter(|(request, step)| request == bytes && step.hlak.is_none()) {
+            return Ok(Step { frames: step.frames[..1].to_vec(), hlak: None });
+        }
         let mut step = match (self.method, protocol) {
             (Method::Pap, PAP) => self.pap(&packet),
             (Method::Chap, CHAP) => self.chap(&packet),
@@ -158,6 +164,7 @@ impl Auth {
         if self.credentials.repeat {
             step.frames = step.frames.iter().flat_map(|frame| [frame.clone(), frame.clone()]).collect();
         }
+        self.answered = (!step.frames.is_empty()).then(|| (bytes.to_vec(), step.clone()));
         Ok(step)
     }
 
@@ -490,6 +497,14 @@ mod tests {
         assert_eq!(client.handle(EAP, &packet(1, 3, &success)).unwrap().frames[0][8..], [EAP_MSCHAPV2, SUCCESS]);
         assert!(client.handle(EAP, &packet(3, 3, &[])).unwrap().hlak.is_some());
         assert!(client.handle(EAP, &packet(3, 2, &[])).is_err(), "another identifier");
+    }
+
+    #[test]
+    fn a_request_that_comes_again_gets_the_same_answer() {
+        let mut client = auth(Method::Mschapv2);
+        let first = client.handle(CHAP, &packet(CHALLENGE, 7, &challenge())).unwrap().frames;
+        assert_eq!(client.handle(CHAP, &packet(CHALLENGE, 7, &challenge())).unwrap().frames, first);
+        assert_ne!(client.handle(CHAP, &packet(CHALLENGE, 8, &challenge())).unwrap().frames, first);
     }
 
     #[test]

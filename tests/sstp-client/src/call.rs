@@ -1,5 +1,6 @@
 //! One call, stage by stage: TCP and TLS, HTTP, CALL_CONNECT, PPP, crypto binding, network, and what a client asks inside the tunnel.
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub struct Options {
     pub port_delay: Duration,
     /// Longest wait of each stage.
     pub patience: Duration,
+    /// Every packet to standard error, up to the end of the negotiation and of what the client asks in the tunnel.
+    pub trace: bool,
 }
 
 /// How bytes are cut into TLS records.
@@ -381,25 +384,38 @@ impl Call {
         self.write(&sstp::data(&frame))
     }
 
-    /// LCP Terminate-Request and CALL_DISCONNECT; `true` when the server acknowledged the latter.
+    /// As Windows: LCP Terminate-Request, its Ack, CALL_DISCONNECT, its Ack. `true` when the server acknowledged the latter; a server that
+    /// sends a CALL_DISCONNECT of its own instead gets an Ack, too.
     pub fn disconnect(&mut self) -> Result<bool> {
         self.ppp.terminate();
         self.send_frames()?;
+        self.await_farewell(Duration::from_secs(3), |event| *event == Event::Ppp(ppp::Event::TerminateAck))?;
         self.write(&sstp::farewell(message::CALL_DISCONNECT, 0, 0))?;
-        let deadline = Instant::now() + Duration::from_secs(5);
-        let acknowledged = loop {
-            match self.next_event(deadline)? {
-                Event::Control(control) if control.kind == message::CALL_DISCONNECT_ACK => break true,
-                Event::Closed(_) | Event::Timeout => break false,
-                _ => {}
-            }
-        };
+        let is_ack = |event: &Event| matches!(event, Event::Control(control) if control.kind == message::CALL_DISCONNECT_ACK);
+        let acknowledged = self.await_farewell(Duration::from_secs(5), is_ack)?;
         self.transport.close();
         Ok(acknowledged)
     }
 
+    /// `false`: the server ended the call in another way, or nothing came.
+    fn await_farewell(&mut self, patience: Duration, wanted: impl Fn(&Event) -> bool) -> Result<bool> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.next_event(deadline)? {
+                event if wanted(&event) => return Ok(true),
+                Event::Control(control) if control.kind == message::CALL_DISCONNECT => {
+                    self.write(&sstp::control(message::CALL_DISCONNECT_ACK, &[]))?;
+                    return Ok(false);
+                }
+                Event::Closed(_) | Event::Timeout => return Ok(false),
+                _ => {}
+            }
+        }
+    }
+
     /// Writes in the way that is set, up to the end of the negotiation.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.trace("C>", bytes);
         let size = match self.options.writes {
             _ if self.whole_writes => bytes.len(),
             Writes::Whole => bytes.len(),
@@ -486,11 +502,21 @@ impl Call {
         loop {
             let incoming = &mut self.transport.incoming;
             if let Some(length) = sstp::packet_len(incoming)?.filter(|length| *length <= incoming.len()) {
-                return Ok(Some(incoming.drain(..length).collect()));
+                let packet: Vec<u8> = incoming.drain(..length).collect();
+                self.trace("S>", &packet);
+                return Ok(Some(packet));
             }
             if self.transport.receive(deadline)? != Received::Bytes {
                 return Ok(None);
             }
+        }
+    }
+
+    fn trace(&self, direction: &str, bytes: &[u8]) {
+        if self.options.trace {
+            let line = format!("{:9.3} {direction} {}\n", ms(self.started.elapsed()), crate::mschap::hex(bytes));
+            // Nobody reads when it fails.
+            drop(std::io::stderr().write_all(line.as_bytes()));
         }
     }
 

@@ -124,6 +124,8 @@ pub struct Ppp {
     events: VecDeque<Event>,
     /// Frames dropped because the port was not up.
     pub dropped_early: u32,
+    /// IP packets dropped because their protocol was not open on our side, though its negotiation was under way.
+    pub packets_early: u32,
 }
 
 impl Ppp {
@@ -161,6 +163,7 @@ impl Ppp {
             out: VecDeque::new(),
             events: VecDeque::new(),
             dropped_early: 0,
+            packets_early: 0,
             settings,
         }
     }
@@ -262,12 +265,20 @@ impl Ppp {
             protocol::IPV6CP => self.network_control(protocol::IPV6CP, body),
             protocol::IPV4 if self.ipcp_open() => self.packet(body),
             protocol::IPV6 if self.ipv6cp_open() => self.packet(body),
+            protocol::IPV4 if self.phase == Phase::Network && self.ipcp.requests > 0 => self.early_packet(),
+            protocol::IPV6 if self.phase == Phase::Network && self.ipv6cp.requests > 0 => self.early_packet(),
             other => Err(Error::protocol(self.stage(), format!("a frame of protocol {other:04x}, which is not open: {bytes:02x?}"))),
         }
     }
 
     fn packet(&mut self, body: &[u8]) -> Result<()> {
         self.events.push_back(Event::Packet(body.to_vec()));
+        Ok(())
+    }
+
+    /// As a client does whose stack does not know the protocol yet: the packet is lost.
+    fn early_packet(&mut self) -> Result<()> {
+        self.packets_early += 1;
         Ok(())
     }
 

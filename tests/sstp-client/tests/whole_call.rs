@@ -180,7 +180,8 @@ impl Server {
         self.expect(&[0xff, 3, 0x80, 0x21, 1, 8, 0, 10, 3, 6, 10, 0, 0, 5])?;
         self.ppp(IPCP, 2, 8, &[3, 6, 10, 0, 0, 5])?;
         self.echo()?;
-        self.expect(&[0xff, 3, 0xc0, 0x21, 5])?;
+        let goodbye = self.expect(&[0xff, 3, 0xc0, 0x21, 5])?;
+        self.ppp(LCP, 6, goodbye[5], &[])?;
         if self.packet()?[4..6] != [0, 6] {
             return Err("no CALL_DISCONNECT".into());
         }
@@ -228,6 +229,7 @@ fn options(server: SocketAddr, method: Method) -> Options {
         writes: Writes::Whole,
         port_delay: Duration::from_millis(5),
         patience: Duration::from_secs(10),
+        trace: false,
     }
 }
 

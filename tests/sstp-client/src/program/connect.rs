@@ -44,6 +44,8 @@ pub(crate) struct Up {
     ipcp_requests: u32,
     /// PPP frames that came before the port was up, and were lost.
     dropped_early: u32,
+    /// IP packets that came before their protocol was open on our side, and were lost.
+    packets_early: u32,
     device: Option<String>,
     /// Address -> echo replies.
     ping: BTreeMap<IpAddr, u16>,
@@ -109,6 +111,7 @@ fn configure(call: &mut Call, options: &Connect) -> Result<Up> {
         lcp_requests,
         ipcp_requests,
         dropped_early: call.ppp.dropped_early,
+        packets_early: call.ppp.packets_early,
         device: None,
         ping: BTreeMap::new(),
         sent_pings: options.count,

@@ -132,6 +132,9 @@ pub(crate) struct Login {
     /// Milliseconds from CALL_CONNECT_ACK until the PPP port is up; PPP frames that come earlier are lost.
     #[arg(long, default_value_t = 5)]
     pub(crate) port_delay: u64,
+    /// Print every packet to standard error, hexadecimal.
+    #[arg(long)]
+    pub(crate) trace: bool,
     /// Longest wait for each stage, in seconds.
     #[arg(long, default_value_t = 15.0)]
     pub(crate) timeout: f64,
@@ -180,6 +183,7 @@ impl Login {
             writes: self.writes,
             port_delay: Duration::from_millis(self.port_delay),
             patience,
+            trace: self.trace,
         }
     }
 }
