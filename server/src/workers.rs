@@ -125,10 +125,7 @@ fn refuse(question: &Question) -> Option<Answer> {
 pub fn answer(question: Question) -> Option<Answer> {
     let mut random = SystemRandom;
     Some(match question {
-        Question::KeyExchange { group, peer_public } => {
-            let (private, public) = PrivateKey::generate(group, &mut random);
-            Answer::KeyExchange(private.agree(&peer_public).map(|shared| (public, shared)))
-        }
+        Question::KeyExchange { group, peer_public } => Answer::KeyExchange(crypto::dh::respond(group, &peer_public, &mut random)),
         Question::GenerateKeyPair { group } => {
             let (private, public) = PrivateKey::generate(group, &mut random);
             Answer::KeyPair { private, public }

@@ -41,7 +41,7 @@ pub struct EspSuite {
 }
 
 /// Which transforms are allowed, in order of preference. Every combination of the lists is acceptable.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct CipherPolicy {
     /// Protections of the IKE SA (AEAD, or cipher with integrity).
     pub ike: Vec<Suite>,
@@ -52,6 +52,9 @@ pub struct CipherPolicy {
     pub pfs_groups: Vec<Group>,
     /// `Some(true)` prefers ESN where the peer offers both, `Some(false)` prefers none.
     pub prefer_esn: bool,
+    /// Methods of one additional key exchange (RFC 9370), such as ML-KEM, in IKE_SA_INIT and in rekeys that a peer begins: with a peer that can
+    /// do one of them it is done, any other comes in without.
+    pub additional: Vec<Group>,
 }
 
 /// How clients may authenticate.

@@ -39,7 +39,12 @@ impl IkeKeys {
 
     /// Keys of the IKE SA that replaces this one (section 2.18): SKEYSEED from the old PRF and SK_d, everything else from the new.
     pub fn rekey(&self, suite: IkeSuite, seed: Seed<'_>) -> Self {
-        let skeyseed = self.suite.prf.compute(&self.d, &[seed.shared_secret, seed.nonce_i, seed.nonce_r]);
+        self.rekey_more(suite, seed, &[])
+    }
+
+    /// As [`IkeKeys::rekey`], with the shared secret of an additional key exchange (RFC 9370 section 2.2.4).
+    pub fn rekey_more(&self, suite: IkeSuite, seed: Seed<'_>, additional: &[u8]) -> Self {
+        let skeyseed = self.suite.prf.compute(&self.d, &[seed.shared_secret, seed.nonce_i, seed.nonce_r, additional]);
         Self::expand(suite, &skeyseed, seed)
     }
 
@@ -74,8 +79,20 @@ impl IkeKeys {
 
     /// Keys of a Child SA (section 2.17); `shared_secret` with PFS.
     pub fn child(&self, suite: Suite, shared_secret: Option<&[u8]>, nonce_i: &[u8], nonce_r: &[u8]) -> ChildKeyPair {
+        self.child_more(suite, shared_secret, nonce_i, nonce_r, &[])
+    }
+
+    /// As [`IkeKeys::child`], with the shared secret of an additional key exchange (RFC 9370 section 2.2.4).
+    pub fn child_more(
+        &self,
+        suite: Suite,
+        shared_secret: Option<&[u8]>,
+        nonce_i: &[u8],
+        nonce_r: &[u8],
+        additional: &[u8],
+    ) -> ChildKeyPair {
         let (e_len, a_len) = (suite.encryption_key_len(), suite.integrity_key_len());
-        let parts = [shared_secret.unwrap_or_default(), nonce_i, nonce_r];
+        let parts = [shared_secret.unwrap_or_default(), nonce_i, nonce_r, additional];
         let mut material = Material::new(self.suite.prf.plus(&self.d, &parts, 2 * (e_len + a_len)));
         let mut direction = || ChildKeys { encryption: material.take(e_len), integrity: material.take(a_len) };
         let initiator = direction();

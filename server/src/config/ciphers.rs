@@ -67,6 +67,7 @@ fn baseline() -> CipherPolicy {
         esp: protections,
         pfs_groups: groups,
         prefer_esn: true,
+        ..CipherPolicy::default()
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn policy() -> CipherPolicy {
         esp: suites,
         pfs_groups: groups,
         prefer_esn: true,
+        ..CipherPolicy::default()
     }
 }
 

@@ -89,8 +89,7 @@ impl Answers {
         self.key_exchanges += usize::from(matches!(question, Question::KeyExchange { .. } | Question::Agree { .. }));
         Some(match question {
             Question::KeyExchange { group, peer_public } => {
-                let (private, public) = PrivateKey::generate(group, &mut self.random);
-                (self.crypto_delay, Answer::KeyExchange(private.agree(&peer_public).map(|secret| (public, secret))))
+                (self.crypto_delay, Answer::KeyExchange(crypto::dh::respond(group, &peer_public, &mut self.random)))
             }
             Question::GenerateKeyPair { group } => {
                 let (private, public) = PrivateKey::generate(group, &mut self.random);

@@ -17,6 +17,7 @@ pub fn ciphers() -> CipherPolicy {
         esp: vec![gcm],
         pfs_groups: vec![Group::Curve25519],
         prefer_esn: true,
+        ..CipherPolicy::default()
     }
 }
 

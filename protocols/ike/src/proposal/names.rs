@@ -7,7 +7,7 @@ use std::fmt;
 
 pub(super) const NONE: u16 = 0;
 /// RFC 9370: additional key exchanges 1 to 7.
-const ADDKE: std::ops::RangeInclusive<u8> = 6..=12;
+pub(super) const ADDKE: std::ops::RangeInclusive<u8> = 6..=12;
 
 const ENCRYPTIONS: [Encryption; 5] =
     [Encryption::AesCbc128, Encryption::AesCbc256, Encryption::AesGcm128, Encryption::AesGcm256, Encryption::ChaCha20Poly1305];
@@ -38,6 +38,10 @@ impl Transform {
     }
     pub fn group(group: Group) -> Self {
         Self::new(transform::DH, group.id())
+    }
+    /// The first additional key exchange.
+    pub fn additional(group: Group) -> Self {
+        Self::new(*ADDKE.start(), group.id())
     }
     pub fn esn(esn: bool) -> Self {
         Self::new(transform::ESN, esn.into())

@@ -1,4 +1,5 @@
 //! What an initiator offers.
+use super::names::{ADDKE, NONE};
 use super::{Proposal, SaPayload, Transform};
 use crate::api::CipherPolicy;
 use crate::wire::{Spi, protocol};
@@ -6,12 +7,14 @@ use crypto::cipher::{Encryption, Integrity, Suite};
 use crypto::dh::Group;
 
 /// SAi of IKE_SA_INIT (`spi` is `None`) or of an IKE SA rekey: AEADs in one proposal, ciphers with integrity in another; the
-/// policy's order is kept. The KE payload's group should be the first of `policy.groups`.
+/// policy's order is kept. An additional key exchange is offered, not demanded. The KE payload's group should be the first of `policy.groups`.
 pub fn offer_ike(policy: &CipherPolicy, spi: Option<Spi>) -> SaPayload {
     let spi = spi.map(|spi| spi.0.to_be_bytes().to_vec()).unwrap_or_default();
     let prfs = policy.prfs.iter().copied().map(Transform::prf);
     let groups = policy.groups.iter().copied().map(Transform::group);
-    offer(protocol::IKE, &spi, &policy.ike, &prfs.chain(groups).collect::<Vec<_>>())
+    let none = (!policy.additional.is_empty()).then(|| Transform::new(*ADDKE.start(), NONE));
+    let additional = policy.additional.iter().copied().map(Transform::additional).chain(none);
+    offer(protocol::IKE, &spi, &policy.ike, &prfs.chain(groups).chain(additional).collect::<Vec<_>>())
 }
 
 /// SAi of a Child SA; `groups` are the PFS groups, empty for IKE_AUTH or without PFS.

@@ -1,6 +1,6 @@
 //! Which of the offered combinations we take.
 use super::mismatch;
-use super::names::NONE;
+use super::names::{ADDKE, NONE};
 use super::{Mismatch, Proposal, SaPayload, Transform, transform};
 use crate::api::{CipherPolicy, EspSuite, IkeSuite};
 use crate::wire::{Spi, protocol};
@@ -15,6 +15,8 @@ pub struct ChosenIke {
     /// The peer's new SPI, in a rekey of the IKE SA.
     pub spi: Option<Spi>,
     pub suite: IkeSuite,
+    /// One more key exchange has to follow (RFC 9370).
+    pub additional: Option<Group>,
     transforms: Vec<Transform>,
 }
 
@@ -41,6 +43,8 @@ pub struct ChosenEsp {
     pub suite: EspSuite,
     /// Group of the key exchange in a rekey; `None` without PFS.
     pub group: Option<Group>,
+    /// One more key exchange has to follow (RFC 9370); never without `group`.
+    pub additional: Option<Group>,
     transforms: Vec<Transform>,
 }
 
@@ -62,13 +66,23 @@ fn reply(number: u8, protocol: u8, spi: Vec<u8>, transforms: &[Transform]) -> Sa
 }
 
 /// Responder: our best combination among the offered ones, by the policy's order of protection, PRF, group; those whose group is that of
-/// the KE payload (`ke_group`, its number on the wire) come first. When `suite.group` of the result differs from the KE payload's,
+/// the KE payload (`ke_group`, its number on the wire) come first, and among them those with an additional key exchange. When `suite.group` of the result differs from the KE payload's,
 /// answer INVALID_KE_PAYLOAD with it.
 pub fn select_ike(policy: &CipherPolicy, offered: &SaPayload, ke_group: u16) -> Result<ChosenIke, Mismatch> {
-    let mut suites = ike_suites(policy);
-    suites.sort_by_key(|suite| suite.group.id() != ke_group);
-    let choice = suites.iter().find_map(|suite| offered.proposals.iter().find_map(|proposal| match_ike(proposal, *suite)));
+    let suites = ike_suites(policy);
+    let (fitting, others): (Vec<_>, Vec<_>) = suites.into_iter().partition(|suite| suite.group.id() == ke_group);
+    let choice = [fitting, others].iter().find_map(|suites| {
+        additional(policy).find_map(|additional| {
+            let of = |suite: &IkeSuite| offered.proposals.iter().find_map(|proposal| match_ike(proposal, *suite, additional));
+            suites.iter().find_map(of)
+        })
+    });
     choice.ok_or_else(|| mismatch::ike(policy, offered))
+}
+
+/// Additional key exchanges, most wanted first, and none.
+fn additional(policy: &CipherPolicy) -> impl Iterator<Item = Option<Group>> {
+    policy.additional.iter().copied().map(Some).chain([None])
 }
 
 /// Every combination, most wanted first.
@@ -90,9 +104,12 @@ pub fn select_esp(policy: &CipherPolicy, offered: &SaPayload, ke_group: Option<u
     let suites: Vec<EspSuite> =
         policy.esp.iter().flat_map(|&protection| [policy.prefer_esn, !policy.prefer_esn].map(|esn| EspSuite { protection, esn })).collect();
     for exchange in key_exchanges(policy, ke_group, rekey) {
-        for suite in &suites {
-            if let Some(choice) = offered.proposals.iter().find_map(|proposal| match_esp(proposal, *suite, exchange)) {
-                return Ok(choice);
+        let more = additional(policy).filter(|it| it.is_none() || matches!(exchange, KeyExchange::Exactly(Some(_))));
+        for additional in more {
+            for suite in &suites {
+                if let Some(choice) = offered.proposals.iter().find_map(|proposal| match_esp(proposal, *suite, exchange, additional)) {
+                    return Ok(choice);
+                }
             }
         }
     }
@@ -125,8 +142,9 @@ pub fn accept_ike(offered: &SaPayload, answer: &SaPayload) -> Result<ChosenIke, 
             prf: answer.one(transform::PRF)?.as_prf()?,
             group: answer.one(transform::DH)?.as_group()?,
         };
-        match_ike(offered.numbered(answer)?, suite)?;
-        match_ike(answer, suite)
+        let additional = answer.additional()?;
+        match_ike(offered.numbered(answer)?, suite, additional)?;
+        match_ike(answer, suite, additional)
     });
     accepted.ok_or_else(|| mismatch::answer(offered, answer))
 }
@@ -140,8 +158,9 @@ pub fn accept_esp(offered: &SaPayload, answer: &SaPayload) -> Result<ChosenEsp, 
             Some(group) if group.id != NONE => Some(group.as_group()?),
             _ => None,
         };
-        match_esp(offered.numbered(answer)?, suite, KeyExchange::Exactly(group))?;
-        match_esp(answer, suite, KeyExchange::Exactly(group))
+        let (exchange, additional) = (KeyExchange::Exactly(group), answer.additional()?);
+        match_esp(offered.numbered(answer)?, suite, exchange, additional)?;
+        match_esp(answer, suite, exchange, additional)
     });
     accepted.ok_or_else(|| mismatch::answer(offered, answer))
 }
@@ -185,7 +204,7 @@ impl Proposal {
     }
     /// A proposal with a transform type that we do not understand must not be chosen (RFC 7296 section 3.3.6).
     fn has_only(&self, kinds: &[u8]) -> bool {
-        self.transforms.iter().all(|transform| kinds.contains(&transform.kind))
+        self.transforms.iter().all(|transform| kinds.contains(&transform.kind) || ADDKE.contains(&transform.kind))
     }
     /// An explicit NONE, which the answer has to repeat, or `Some(None)` when the type is absent altogether.
     fn none_of(&self, kind: u8) -> Option<Option<Transform>> {
@@ -213,6 +232,27 @@ impl Proposal {
         }
     }
 
+    /// `wanted` in one of the types for additional key exchanges, an explicit NONE in all the others that there are.
+    fn find_additional(&self, wanted: Option<Group>) -> Option<Vec<Transform>> {
+        let (mut found, mut left) = (Vec::new(), wanted);
+        for kind in ADDKE.filter(|kind| self.one(*kind).is_some()) {
+            let fits = left.and_then(|group| self.find(Transform::new(kind, group.id())));
+            left = left.filter(|_| fits.is_none());
+            found.push(fits.or_else(|| self.find(Transform::new(kind, NONE)))?);
+        }
+        left.is_none().then_some(found)
+    }
+
+    /// The additional key exchange of an answer; `None` when there are several, or unknown ones.
+    fn additional(&self) -> Option<Option<Group>> {
+        let mut others = self.transforms.iter().filter(|transform| ADDKE.contains(&transform.kind) && transform.id != NONE);
+        match (others.next(), others.next()) {
+            (None, _) => Some(None),
+            (Some(one), None) => Group::from_id(one.id).map(Some),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
     /// A proposal without an ESN transform means "none", though it must have one.
     fn find_esn(&self, esn: bool) -> Option<Option<Transform>> {
         if self.one(transform::ESN).is_none() {
@@ -223,37 +263,43 @@ impl Proposal {
 
     /// The proposal is of this protocol, speaks only of transform types that belong there, and has a usable SPI.
     pub(super) fn is_eligible(&self, protocol: u8) -> bool {
-        let kinds: &[u8] = match protocol {
-            protocol::IKE => &[transform::ENCR, transform::PRF, transform::INTEG, transform::DH],
-            _ => &[transform::ENCR, transform::INTEG, transform::DH, transform::ESN],
+        let kinds: [u8; 4] = match protocol {
+            protocol::IKE => [transform::ENCR, transform::PRF, transform::INTEG, transform::DH],
+            _ => [transform::ENCR, transform::INTEG, transform::DH, transform::ESN],
         };
         let spi_ok = self.spi.is_empty() || self.spi.iter().any(|byte| *byte != 0);
-        self.protocol == protocol && self.has_only(kinds) && spi_ok
+        self.protocol == protocol && self.has_only(&kinds) && spi_ok
     }
 }
 
-fn match_ike(proposal: &Proposal, suite: IkeSuite) -> Option<ChosenIke> {
+fn match_ike(proposal: &Proposal, suite: IkeSuite, additional: Option<Group>) -> Option<ChosenIke> {
     if !proposal.is_eligible(protocol::IKE) {
         return None;
     }
     let mut transforms = proposal.find_protection(suite.protection)?;
     transforms.push(proposal.find(Transform::prf(suite.prf))?);
     transforms.push(proposal.find(Transform::group(suite.group))?);
+    transforms.extend(proposal.find_additional(additional)?);
     let spi = proposal.spi.as_slice().try_into().ok().map(|spi| Spi(u64::from_be_bytes(spi)));
-    Some(ChosenIke { number: proposal.number, spi, suite, transforms })
+    Some(ChosenIke { number: proposal.number, spi, suite, additional, transforms })
 }
 
-fn match_esp(proposal: &Proposal, suite: EspSuite, exchange: KeyExchange) -> Option<ChosenEsp> {
+fn match_esp(proposal: &Proposal, suite: EspSuite, exchange: KeyExchange, additional: Option<Group>) -> Option<ChosenEsp> {
     if !proposal.is_eligible(protocol::ESP) {
         return None;
     }
     let mut transforms = proposal.find_protection(suite.protection)?;
     transforms.extend(proposal.find_key_exchange(exchange)?);
     transforms.extend(proposal.find_esn(suite.esn)?);
+    match exchange {
+        // Nothing of that kind is negotiated in IKE_AUTH.
+        KeyExchange::Absent => transforms.extend(ADDKE.filter_map(|kind| proposal.find(Transform::new(kind, NONE)))),
+        KeyExchange::Exactly(_) => transforms.extend(proposal.find_additional(additional)?),
+    }
     let spi = u32::from_be_bytes(proposal.spi.as_slice().try_into().ok()?);
     let group = match exchange {
         KeyExchange::Absent => None,
         KeyExchange::Exactly(group) => group,
     };
-    Some(ChosenEsp { number: proposal.number, spi, suite, group, transforms })
+    Some(ChosenEsp { number: proposal.number, spi, suite, group, additional, transforms })
 }

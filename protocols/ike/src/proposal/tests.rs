@@ -29,6 +29,7 @@ fn baseline() -> CipherPolicy {
         esp: vec![gcm256(), gcm128(), cbc256(Integrity::HmacSha256_128)],
         pfs_groups: vec![Group::EcpP384, Group::EcpP256, Group::Modp2048],
         prefer_esn: false,
+        additional: Vec::new(),
     }
 }
 
@@ -397,4 +398,45 @@ fn the_group_that_is_there_decides_first() {
     }
     let chosen = select_ike(&baseline(), &many, Group::Curve25519.id()).unwrap();
     assert_eq!(chosen.suite.group, Group::EcpP384, "INVALID_KE_PAYLOAD with our first, where there is no other way");
+}
+
+/// RFC 9370 section 2.2.1: one method of each type that a proposal has, NONE where that is offered and nothing else fits.
+#[test]
+fn additional_key_exchanges() {
+    let mut policy = baseline();
+    policy.additional = vec![Group::MlKem1024, Group::MlKem768];
+    let none = |kind| Transform::new(kind, 0);
+    let kem = |kind, group: Group| Transform::new(kind, group.id());
+    let offered = |more: &[Transform]| {
+        let suite = [Transform::encryption(Encryption::AesGcm256), Transform::prf(Prf::HmacSha384), Transform::group(Group::EcpP384)];
+        SaPayload { proposals: vec![proposal(1, protocol::IKE, &[], &[&suite[..], more].concat())] }
+    };
+    let (small, large) = (Group::MlKem768, Group::MlKem1024);
+    let cases: [(&[Transform], Option<Option<Group>>); 9] = [
+        (&[], Some(None)),
+        (&[kem(6, small)], Some(Some(small))),
+        (&[kem(6, small), kem(6, large)], Some(Some(large))),
+        (&[Transform::new(6, 35)], None),
+        (&[Transform::new(6, 35), none(6)], Some(None)),
+        (&[Transform::new(6, 35), none(6), kem(7, small)], Some(Some(small))),
+        (&[kem(6, small), kem(7, large)], None),
+        (&[kem(6, small), kem(7, large), none(7)], Some(Some(small))),
+        (&[Transform::new(13, 36)], None),
+    ];
+    for (more, expected) in cases {
+        let offer = offered(more);
+        let chosen = select_ike(&policy, &offer, 20).ok();
+        assert_eq!(chosen.as_ref().map(|chosen| chosen.additional), expected, "{more:?}");
+        let Some(chosen) = chosen else { continue };
+        let answer = chosen.reply(None);
+        assert_eq!(accept_ike(&offer, &answer).unwrap(), chosen, "and the initiator reads it so");
+        let kinds: Vec<u8> = answer.proposals[0].transforms.iter().map(|it| it.kind).filter(|kind| (6..=12).contains(kind)).collect();
+        let mut wanted: Vec<u8> = more.iter().map(|it| it.kind).collect();
+        wanted.dedup();
+        assert_eq!(kinds, wanted, "one of each type");
+    }
+    assert!(
+        select_ike(&baseline(), &offered(&[kem(6, small)]), 20).unwrap_err().nearest.contains("ADDKE1"),
+        "named where it is not allowed"
+    );
 }

@@ -73,7 +73,7 @@ fn dh_group(group: Group) -> Option<&'static str> {
         Group::Modp2048 => "Group14",
         Group::EcpP256 => "ECP256",
         Group::EcpP384 => "ECP384",
-        Group::Modp3072 | Group::Modp4096 | Group::EcpP521 | Group::Curve25519 => return None,
+        Group::Modp3072 | Group::Modp4096 | Group::EcpP521 | Group::Curve25519 | Group::MlKem768 | Group::MlKem1024 => return None,
     })
 }
 

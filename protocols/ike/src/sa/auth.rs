@@ -25,12 +25,14 @@ pub(crate) struct Login {
 impl Login {
     /// What the client's AUTH covers.
     pub(super) fn peer_octets(&self, idi: &Identification) -> Vec<u8> {
-        signed_octets(self.sa.keys.prf(), &self.init_request, &self.nonce_r, self.sa.peer_sk_p(), &idi.body)
+        let octets = signed_octets(self.sa.keys.prf(), &self.init_request, &self.nonce_r, self.sa.peer_sk_p(), &idi.body);
+        [octets, self.sa.int_auth()].concat()
     }
 
     /// What our AUTH covers.
     pub(super) fn own_octets(&self, core: &Core, idr: &Identification) -> Vec<u8> {
-        signed_octets(self.sa.keys.prf(), &core.init_response, &self.nonce_i, self.sa.own_sk_p(), &idr.body)
+        let octets = signed_octets(self.sa.keys.prf(), &core.init_response, &self.nonce_i, self.sa.own_sk_p(), &idr.body);
+        [octets, self.sa.int_auth()].concat()
     }
 
     pub(super) fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {

@@ -1,4 +1,6 @@
 //! CREATE_CHILD_SA from the peer (RFC 7296 sections 1.3, 2.8, 2.25).
+pub(super) mod followup;
+
 use super::child::{Child, ChildPhase, Narrowed, directions, install};
 use super::collision::{Rival, lowest};
 use super::established::Established;
@@ -10,6 +12,9 @@ use crate::keys::Seed;
 use crate::proposal::{ChosenEsp, ChosenIke, SaPayload, select_esp, select_ike};
 use crate::wire::{KeyExchange, Notify, Payload, Payloads, Spi, notify, protocol};
 use crypto::Zeroizing;
+use crypto::dh::Group;
+
+pub(super) use followup::Followup;
 
 /// A peer that rekeys and never deletes holds no more than these.
 const MAX_CHILDREN: usize = 16;
@@ -24,7 +29,17 @@ pub(super) struct PeerExchange {
 #[derive(Debug)]
 enum Plan {
     Child(ChildPlan),
-    Ike { chosen: ChosenIke, spi_i: Spi, nonce_i: Vec<u8> },
+    Ike(IkePlan),
+    /// The additional key exchange of one of them.
+    Followup(Box<Followup>),
+}
+
+/// An IKE SA that the peer may have in the place of this one.
+#[derive(Debug)]
+struct IkePlan {
+    chosen: ChosenIke,
+    spi_i: Spi,
+    nonce_i: Vec<u8>,
 }
 
 /// A Child SA that the peer may have.
@@ -52,6 +67,7 @@ impl Refusal {
 
 /// Answers the request, or has the key exchange computed first.
 pub(super) fn request(state: &mut Established, core: &mut Core, cx: &mut Shared, payloads: &Payloads) {
+    followup::drop(state, core, cx);
     let result = begin(state, core, cx, payloads);
     if let Err(Refusal(notify, cause)) = result {
         if let Some(cause) = cause {
@@ -92,10 +108,13 @@ fn begin_ike(
     if chosen.suite.group.id() != key_exchange.group {
         return Err(other_group(chosen.suite.group.id()));
     }
+    if chosen.additional.is_some() && state.own.rekeys_ike() {
+        return Err(Refusal::quiet(notify::TEMPORARY_FAILURE));
+    }
     let spi_i = chosen.spi.ok_or_else(|| Refusal::because(notify::INVALID_SYNTAX, "rekey of the IKE SA without SPI"))?;
     let question = Question::KeyExchange { group: chosen.suite.group, peer_public: key_exchange.public.clone() };
     let ask = core.ask(cx, question);
-    state.peer_exchange = Some(PeerExchange { ask, plan: Plan::Ike { chosen, spi_i, nonce_i } });
+    state.peer_exchange = Some(PeerExchange { ask, plan: Plan::Ike(IkePlan { chosen, spi_i, nonce_i }) });
     Ok(())
 }
 
@@ -126,10 +145,13 @@ fn begin_child(
     let group = key_exchange.map(|it| it.group);
     let chosen = select_esp(core.ciphers(), sa, group, true)
         .map_err(|mismatch| Refusal::because(notify::NO_PROPOSAL_CHOSEN, core.explain(&mismatch)))?;
+    if chosen.additional.is_some() && rekeys.is_some_and(|spi_in| state.own.touches(spi_in)) {
+        return Err(Refusal::quiet(notify::TEMPORARY_FAILURE));
+    }
     let plan = ChildPlan { nonce_i, narrowed, rekeys, chosen };
     match (plan.chosen.group, key_exchange) {
         (None, _) => {
-            finish_child(state, core, cx, plan, None);
+            answer_child(state, core, cx, plan, None);
             Ok(())
         }
         (Some(group), Some(key_exchange)) if group.id() == key_exchange.group => {
@@ -190,44 +212,78 @@ pub(super) fn answer(state: &mut Established, core: &mut Core, cx: &mut Shared, 
 }
 
 fn finish(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan, answer: Answer) {
-    let (public, secret) = match answer {
-        Answer::KeyExchange(Ok(result)) => result,
+    let exchanged = match answer {
+        Answer::KeyExchange(Ok((public, secret))) => Exchanged { public, secret },
         Answer::KeyExchange(Err(error)) => {
             core.note(cx, format!("rekey refused: KE payload: {error}"));
-            return core.respond(cx, &mut state.sa, &[Payload::Notify(Notify::new(notify::INVALID_SYNTAX, []))]);
+            return refuse(state, core, cx, plan, notify::INVALID_SYNTAX);
         }
-        _ => return core.respond(cx, &mut state.sa, &[Payload::Notify(Notify::new(notify::TEMPORARY_FAILURE, []))]),
+        _ => return refuse(state, core, cx, plan, notify::TEMPORARY_FAILURE),
     };
     match plan {
-        Plan::Child(plan) => finish_child(state, core, cx, plan, Some((public, secret))),
-        Plan::Ike { chosen, spi_i, nonce_i } => finish_ike(state, core, cx, &chosen, Half { spi_i, nonce_i, public, secret }),
+        Plan::Child(plan) => answer_child(state, core, cx, plan, Some(exchanged)),
+        Plan::Ike(plan) => answer_ike(state, core, cx, plan, exchanged),
+        Plan::Followup(followup) => followup::finish(state, core, cx, *followup, exchanged),
     }
 }
 
-fn finish_child(
-    state: &mut Established,
-    core: &mut Core,
-    cx: &mut Shared,
-    plan: ChildPlan,
-    exchanged: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
-) {
+fn refuse(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan, kind: u16) {
+    if let Plan::Followup(followup) = plan {
+        followup.release(core, cx);
+    }
+    core.respond(cx, &mut state.sa, &[Payload::Notify(Notify::new(kind, []))]);
+}
+
+/// What a key exchange brought.
+struct Exchanged {
+    public: Vec<u8>,
+    secret: Zeroizing<Vec<u8>>,
+}
+
+impl Exchanged {
+    fn payload(&self, group: Group) -> Payload {
+        Payload::KeyExchange(KeyExchange { group: group.id(), public: self.public.clone() })
+    }
+}
+
+impl std::fmt::Debug for Half {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Half(..)")
+    }
+}
+
+/// Our half of what is made, and all shared secrets.
+struct Half {
+    nonce_r: Vec<u8>,
+    secret: Zeroizing<Vec<u8>>,
+    additional: Zeroizing<Vec<u8>>,
+}
+
+fn answer_child(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: ChildPlan, exchanged: Option<Exchanged>) {
+    let (spi_in, nonce_r) = (cx.take_esp_spi(), cx.nonce());
+    let mut payloads = vec![Payload::Sa(plan.chosen.reply(spi_in)), Payload::Nonce(nonce_r.clone())];
+    payloads.extend(exchanged.as_ref().zip(plan.chosen.group).map(|(exchanged, group)| exchanged.payload(group)));
+    let (local, remote) = &plan.narrowed;
+    payloads.extend([Payload::TsInitiator(remote.clone()), Payload::TsResponder(local.clone())]);
+    let secret = exchanged.map(|exchanged| exchanged.secret).unwrap_or_default();
+    let half = Half { nonce_r, secret, additional: Zeroizing::default() };
+    if let Some(group) = plan.chosen.additional {
+        return followup::expect(state, core, cx, group, followup::Part::Child { plan, spi_in }, half, payloads);
+    }
+    core.respond(cx, &mut state.sa, &payloads);
+    make_child(state, core, cx, plan, spi_in, &half);
+}
+
+/// The Child SA begins.
+fn make_child(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: ChildPlan, spi_in: u32, half: &Half) {
     let ChildPlan { chosen, nonce_i, narrowed: (local, remote), rekeys } = plan;
     // The child may have gone while the key exchange was computed.
     let rekeys = rekeys.filter(|spi_in| state.children.contains_key(spi_in));
-    let nonce_r = cx.nonce();
-    let (public, secret) = exchanged.unzip();
-    let secret = secret.as_ref().map(|secret| secret.as_slice());
-    let keys = directions(state.sa.keys.child(chosen.suite.protection, secret, &nonce_i, &nonce_r), false);
-    let spi_in = cx.take_esp_spi();
+    let secret = chosen.group.map(|_| half.secret.as_slice());
+    let keys = state.sa.keys.child_more(chosen.suite.protection, secret, &nonce_i, &half.nonce_r, &half.additional);
     let (phase, pfs) = (ChildPhase::Live, chosen.group.into());
     let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, pfs, local, remote, phase, rekey_at: None };
-    install(core, cx, &child, keys, &state.scope.inner, rekeys, rekeys.is_none());
-    let mut payloads = vec![Payload::Sa(chosen.reply(spi_in)), Payload::Nonce(nonce_r.clone())];
-    if let (Some(public), Some(group)) = (public, chosen.group) {
-        payloads.push(Payload::KeyExchange(KeyExchange { group: group.id(), public }));
-    }
-    payloads.extend([Payload::TsInitiator(child.remote.clone()), Payload::TsResponder(child.local.clone())]);
-    core.respond(cx, &mut state.sa, &payloads);
+    install(core, cx, &child, directions(keys, false), &state.scope.inner, rekeys, rekeys.is_none());
     state.children.insert(spi_in, child);
     state.start_child_age(core, cx, spi_in);
     let Some(old) = rekeys.and_then(|spi_in| state.children.get_mut(&spi_in)) else {
@@ -236,33 +292,31 @@ fn finish_child(
     let replaced = old.spi_in;
     old.phase = ChildPhase::Replaced(spi_in);
     if state.own.touches(replaced) {
-        state.rival = Some(Rival::Child { replaced, made: spi_in, lowest: lowest(&nonce_i, &nonce_r).to_vec() });
+        state.rival = Some(Rival::Child { replaced, made: spi_in, lowest: lowest(&nonce_i, &half.nonce_r).to_vec() });
     }
     core.event(cx, Event::Rekeyed { ike: false });
 }
 
-/// The peer's half of a rekey of the IKE SA, and the key exchange.
-struct Half {
-    spi_i: Spi,
-    nonce_i: Vec<u8>,
-    public: Vec<u8>,
-    secret: Zeroizing<Vec<u8>>,
+fn answer_ike(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: IkePlan, exchanged: Exchanged) {
+    let (spi_r, nonce_r) = (core.take_spi(cx), cx.nonce());
+    let payloads =
+        vec![Payload::Sa(plan.chosen.reply(Some(spi_r))), Payload::Nonce(nonce_r.clone()), exchanged.payload(plan.chosen.suite.group)];
+    let half = Half { nonce_r, secret: exchanged.secret, additional: Zeroizing::default() };
+    if let Some(group) = plan.chosen.additional {
+        return followup::expect(state, core, cx, group, followup::Part::Ike { plan, spi_r }, half, payloads);
+    }
+    core.respond(cx, &mut state.sa, &payloads);
+    make_ike(state, core, cx, &plan, spi_r, &half);
 }
 
-fn finish_ike(state: &mut Established, core: &mut Core, cx: &mut Shared, chosen: &ChosenIke, half: Half) {
-    let (spi_r, nonce_r) = (core.take_spi(cx), cx.nonce());
-    let seed = Seed { shared_secret: &half.secret, nonce_i: &half.nonce_i, nonce_r: &nonce_r, spi_i: half.spi_i, spi_r };
-    let keys = state.sa.keys.rekey(chosen.suite, seed);
-    let sa = IkeSa::new(keys, half.spi_i, spi_r, false, state.sa.fragments(), 0);
-    let nonce = nonce_r.clone();
-    let payloads = [
-        Payload::Sa(chosen.reply(Some(spi_r))),
-        Payload::Nonce(nonce_r),
-        Payload::KeyExchange(KeyExchange { group: chosen.suite.group.id(), public: half.public }),
-    ];
-    core.respond(cx, &mut state.sa, &payloads);
+/// The IKE SA begins.
+fn make_ike(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: &IkePlan, spi_r: Spi, half: &Half) {
+    let IkePlan { chosen, spi_i, nonce_i } = plan;
+    let seed = Seed { shared_secret: &half.secret, nonce_i, nonce_r: &half.nonce_r, spi_i: *spi_i, spi_r };
+    let keys = state.sa.keys.rekey_more(chosen.suite, seed, &half.additional);
+    let sa = IkeSa::new(keys, *spi_i, spi_r, false, state.sa.fragments(), 0);
     if state.own.rekeys_ike() {
-        state.rival = Some(Rival::Sa { sa: Box::new(sa), lowest: lowest(&half.nonce_i, &nonce).to_vec() });
+        state.rival = Some(Rival::Sa { sa: Box::new(sa), lowest: lowest(nonce_i, &half.nonce_r).to_vec() });
         return;
     }
     state.replace_sa(core, cx, sa);

@@ -2,7 +2,7 @@
 use super::child::{Child, ChildPhase, Scope, remove};
 use super::closing::Closing;
 use super::collision::Rival;
-use super::create_child::PeerExchange;
+use super::create_child::{Followup, PeerExchange};
 use super::rekey::Own;
 use super::{Core, IkeSa, Phase, Request, Signal, State, Step, create_child, informational, parse_notify, rekey};
 use crate::api::{CloseReason, Command, Event, Fault, Stage, TimeoutReason};
@@ -33,6 +33,8 @@ pub(crate) struct Established {
     pub(super) later: Vec<(Instant, Todo)>,
     /// The peer's CREATE_CHILD_SA whose key exchange is being computed.
     pub(super) peer_exchange: Option<PeerExchange>,
+    /// The peer's CREATE_CHILD_SA that waits for its additional key exchange.
+    pub(super) followup: Option<Box<Followup>>,
     /// The peer made the current IKE SA by its rekey, and may not know yet that it succeeded: until it shows that it does, or until then, we
     /// ask nothing on it.
     pub(super) unconfirmed: Option<Instant>,
@@ -81,6 +83,7 @@ impl Established {
             todo: VecDeque::new(),
             later: Vec::new(),
             peer_exchange: None,
+            followup: None,
             unconfirmed: None,
             rival: None,
             rekey_at: None,
@@ -104,8 +107,13 @@ impl Established {
     /// Nothing of ours is on its way or being made. A key exchange of the peer's may be about to replace the IKE SA: what were asked now would be
     /// lost with the old one.
     pub(super) fn may_ask(&self) -> bool {
-        let idle = matches!(self.own, Own::Idle) && self.peer_exchange.is_none() && !self.sa.is_waiting();
+        let idle = matches!(self.own, Own::Idle) && !self.is_exchanging() && !self.sa.is_waiting();
         idle && self.unconfirmed.is_none() && !self.is_closing()
+    }
+
+    /// A CREATE_CHILD_SA of the peer's has begun and is not done.
+    pub(super) fn is_exchanging(&self) -> bool {
+        self.peer_exchange.is_some() || self.followup.is_some()
     }
 
     /// A new IKE SA takes over; the old one is kept until it is deleted.
@@ -133,7 +141,8 @@ impl Established {
     }
 
     /// The session ends: no packet passes any more.
-    fn remove_children(&mut self, core: &Core, cx: &mut Shared) {
+    fn remove_children(&mut self, core: &mut Core, cx: &mut Shared) {
+        create_child::followup::drop(self, core, cx);
         for spi_in in std::mem::take(&mut self.children).into_keys() {
             remove(core, cx, spi_in);
         }
@@ -166,6 +175,7 @@ impl Established {
         match request.exchange {
             Exchange::Informational => return self.informational(core, cx, payloads),
             Exchange::CreateChildSa => create_child::request(&mut self, core, cx, payloads),
+            Exchange::IkeFollowupKe if !self.is_closing() => create_child::followup::request(&mut self, core, cx, payloads),
             _ => core.respond(cx, &mut self.sa, &[Payload::Notify(Notify::new(notify::INVALID_SYNTAX, []))]),
         }
         self.into()
@@ -291,6 +301,9 @@ impl Established {
         due.into_iter().for_each(|(_, todo)| self.plan(todo));
         self.plan_by_age(cx);
         self.unconfirmed.take_if(|at| *at <= cx.now);
+        if self.followup.as_ref().is_some_and(|followup| followup.until <= cx.now) {
+            create_child::followup::drop(&mut self, core, cx);
+        }
         if self.liveness_due(core).is_some_and(|at| at <= cx.now) {
             self.plan(Todo::Liveness);
         }
@@ -321,10 +334,10 @@ impl Established {
         }
     }
 
-    /// When silence calls for a sign of life; not while a request of ours waits, which is one.
+    /// When silence calls for a sign of life; not while a request of ours waits, which is one, or none can be made.
     fn liveness_due(&self, core: &Core) -> Option<Instant> {
         let interval = core.timers().liveness_interval;
-        (!interval.is_zero() && !self.sa.is_waiting() && self.unconfirmed.is_none()).then(|| core.heard + interval)
+        (!interval.is_zero() && self.may_ask()).then(|| core.heard + interval)
     }
 
     /// The peer deleted `spi_in`: its successor sends now, its own last packets are still taken.
@@ -415,6 +428,7 @@ impl Step for Established {
             _ => None,
         }));
         deadlines.extend(self.ages().map(Some));
+        deadlines.push(self.followup.as_ref().map(|followup| (followup.until, TimeoutReason::Retransmit)));
         deadlines.push(self.unconfirmed.map(|at| (at, TimeoutReason::Retransmit)));
         deadlines.into_iter().flatten().min_by_key(|(at, _)| *at)
     }

@@ -1,7 +1,8 @@
 //! The responder's half of IKE_SA_INIT (RFC 7296 section 1.2).
 use super::auth::{ExpectAuth, Login};
+use super::intermediate::ExpectIntermediate;
 use super::{Core, IkeSa, Role, Signal, State, Step, Traits};
-use crate::api::{Answer, AskId, CloseReason, Event, Fault, Path, Question, ResponderConfig};
+use crate::api::{Answer, AskId, CipherPolicy, CloseReason, Event, Fault, Path, Question, ResponderConfig};
 use crate::auth;
 use crate::endpoint::{InitKey, Shared};
 use crate::keys::{IkeKeys, Seed};
@@ -9,6 +10,7 @@ use crate::nat::{detect, detection_notifies};
 use crate::proposal::{ChosenIke, SaPayload, select_ike};
 use crate::wire::{CertificateRequest, Exchange, Flags, Header, KeyExchange, Notify, Payload, Payloads, Spi, encode, notify, vendor};
 use crypto::Zeroizing;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// An IKE_SA_INIT answer longer than this would be fragmented by IP, which many networks drop.
@@ -65,7 +67,7 @@ pub(super) fn begin(core: &mut Core, cx: &mut Shared, request: InitRequest) -> S
     core.init_keys.push(request.key.clone());
     let group = request.key_exchange.group;
     core.traits = read_traits(&request.payloads);
-    let chosen = match select_ike(&config.ciphers, &request.sa, group) {
+    let chosen = match select_ike(&usable(&config.ciphers, &request.payloads), &request.sa, group) {
         Ok(chosen) => chosen,
         Err(mismatch) => {
             core.event(cx, Event::IkeProposals { offered: mismatch.offered.clone(), accepted: None });
@@ -84,6 +86,14 @@ pub(super) fn begin(core: &mut Core, cx: &mut Shared, request: InitRequest) -> S
     let question = Question::KeyExchange { group: chosen.suite.group, peer_public: request.key_exchange.public.clone() };
     let ask = core.ask(cx, question);
     AwaitKeyExchange { request, chosen, ask }.into()
+}
+
+/// An additional key exchange takes place in IKE_INTERMEDIATE, which both sides must know.
+fn usable<'a>(ciphers: &'a CipherPolicy, payloads: &Payloads) -> Cow<'a, CipherPolicy> {
+    if ciphers.additional.is_empty() || payloads.notify(notify::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some() {
+        return Cow::Borrowed(ciphers);
+    }
+    Cow::Owned(CipherPolicy { additional: Vec::new(), ..ciphers.clone() })
 }
 
 fn refuse(core: &mut Core, cx: &mut Shared, request: &InitRequest, notify: Notify, fault: Fault, cause: String) -> State {
@@ -172,6 +182,9 @@ impl AwaitKeyExchange {
         if core.traits.hashes.is_some() {
             payloads.push(Payload::Notify(auth::signature_hashes_notify()));
         }
+        if self.chosen.additional.is_some() {
+            payloads.push(Payload::Notify(Notify::new(notify::INTERMEDIATE_EXCHANGE_SUPPORTED, [])));
+        }
         let request_authorities = certificate_request(&config, &self.request, spi_r, &payloads);
         payloads.extend(request_authorities.map(Payload::CertificateRequest));
         core.init_response = self.request.answer(spi_r, &payloads);
@@ -183,7 +196,10 @@ impl AwaitKeyExchange {
         let keys = IkeKeys::derive(self.chosen.suite, seed);
         let sa = IkeSa::new(keys, spi_i, spi_r, false, core.traits.fragmentation, 1);
         let login = Login { sa, init_request: self.request.bytes, nonce_i: self.request.nonce, nonce_r };
-        ExpectAuth { login }.into()
+        match self.chosen.additional {
+            Some(group) => ExpectIntermediate { login, group }.into(),
+            None => ExpectAuth { login }.into(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The initiator's half of IKE_SA_INIT.
 use super::init::read_traits;
 use super::initiate_auth::AwaitProof;
+use super::intermediate::AwaitAdditionalPair;
 use super::window::{Expiry, Retransmit};
 use super::{Core, IkeSa, Role, Signal, State, Step, notify_text};
 use crate::api::{Answer, AskId, CloseReason, Event, Fault, InitiatorConfig, Path, Question, Stage, TimeoutReason};
@@ -176,6 +177,9 @@ fn first_message(core: &Core, opening: &Opening, group: Group, public: &[u8]) ->
     payloads.extend(detection_notifies(opening.spi_i, Spi(0), core.path, force).map(Payload::Notify));
     payloads.push(Payload::Notify(Notify::new(notify::IKEV2_FRAGMENTATION_SUPPORTED, [])));
     payloads.push(Payload::Notify(signature_hashes_notify()));
+    if !opening.config.ciphers.additional.is_empty() {
+        payloads.push(Payload::Notify(Notify::new(notify::INTERMEDIATE_EXCHANGE_SUPPORTED, [])));
+    }
     encode(&header, &payloads)
 }
 
@@ -241,6 +245,9 @@ impl Step for AwaitAgreement {
         core.reach(cx, Stage::IkeAuth);
         let Opening { config, nonce_i, .. } = opening;
         let proof = super::initiate_auth::Proof { config, sa, init_request, init_response, nonce_i, nonce_r: answer.nonce_r };
-        AwaitProof::begin(core, cx, proof)
+        match answer.chosen.additional {
+            Some(group) => AwaitAdditionalPair::begin(core, cx, proof, group),
+            None => AwaitProof::begin(core, cx, proof),
+        }
     }
 }

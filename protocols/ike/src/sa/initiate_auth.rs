@@ -33,14 +33,16 @@ impl Proof {
     }
 
     fn own_octets(&self) -> Vec<u8> {
-        signed_octets(self.sa.keys.prf(), &self.init_request, &self.nonce_r, self.sa.own_sk_p(), &self.idi().body)
+        let octets = signed_octets(self.sa.keys.prf(), &self.init_request, &self.nonce_r, self.sa.own_sk_p(), &self.idi().body);
+        [octets, self.sa.int_auth()].concat()
     }
 
     fn peer_octets(&self, idr: &Identification) -> Vec<u8> {
-        signed_octets(self.sa.keys.prf(), &self.init_response, &self.nonce_i, self.sa.peer_sk_p(), &idr.body)
+        let octets = signed_octets(self.sa.keys.prf(), &self.init_response, &self.nonce_i, self.sa.peer_sk_p(), &idr.body);
+        [octets, self.sa.int_auth()].concat()
     }
 
-    fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
+    pub(super) fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
         (self.sa.own_spi() == own).then_some(&mut self.sa)
     }
 }
@@ -176,17 +178,17 @@ impl Step for ExpectAuthReply {
     }
 }
 
-fn retransmit(core: &Core, cx: &mut Shared, sa: &mut IkeSa) -> Result<(), Failure> {
+pub(super) fn retransmit(core: &Core, cx: &mut Shared, sa: &mut IkeSa) -> Result<(), Failure> {
     match sa.retransmit(cx.now) {
         Ok(datagrams) => {
             cx.transmit_all(core.path, &datagrams);
             Ok(())
         }
-        Err(_) => Err(core.failure(Fault::Silence, None, "the gateway does not answer IKE_AUTH")),
+        Err(_) => Err(core.failure(Fault::Silence, None, "the gateway does not answer any more")),
     }
 }
 
-fn lost(core: &mut Core, cx: &mut Shared, failure: Failure) -> State {
+pub(super) fn lost(core: &mut Core, cx: &mut Shared, failure: Failure) -> State {
     core.end(cx, CloseReason::Failed, Some(failure));
     State::Gone
 }

@@ -1,9 +1,9 @@
 //! One session: an IKE SA from its first message to its end, as a state machine.
 //!
 //! ```text
-//! responder:  ExpectRetry -> AwaitKeyExchange -> ExpectAuth -> AwaitEapStart -> ExpectEap <-> AwaitEap -> ExpectEapAuth -> Established
+//! responder:  ExpectRetry -> AwaitKeyExchange (-> ExpectIntermediate -> AwaitIntermediate) -> ExpectAuth -> AwaitEapStart -> ExpectEap <-> AwaitEap -> ExpectEapAuth -> Established
 //!                                                          \-> AwaitGrant -> AwaitSignature ----------------------------/
-//! initiator:  AwaitKeyPair <-> ExpectInit -> AwaitAgreement -> AwaitProof -> ExpectAuthReply <-> AwaitEapPeer -> ExpectFinal -> Established
+//! initiator:  AwaitKeyPair <-> ExpectInit -> AwaitAgreement (-> AwaitAdditionalPair -> ExpectIntermediateReply -> AwaitAdditional) -> AwaitProof -> ExpectAuthReply <-> AwaitEapPeer -> ExpectFinal -> Established
 //! both:       Established -> Closing -> Draining -> Gone;  a refused login goes straight to Draining
 //! ```
 mod age;
@@ -21,6 +21,7 @@ mod informational;
 mod init;
 mod initiate;
 mod initiate_auth;
+mod intermediate;
 mod rekey;
 mod window;
 
@@ -302,6 +303,11 @@ pub(crate) trait Step {
         Phase::HalfOpen
     }
 
+    /// The exchange that the peer's next request of the login belongs to.
+    fn exchange(&self) -> Exchange {
+        Exchange::IkeAuth
+    }
+
     /// The responder waits for the peer's next message, not for an answer.
     fn expects_peer(&self) -> bool {
         true
@@ -385,6 +391,8 @@ macro_rules! states {
 states! {
     ExpectRetry(init),
     AwaitKeyExchange(init),
+    ExpectIntermediate(intermediate),
+    AwaitIntermediate(intermediate),
     ExpectAuth(auth),
     AwaitGrant(auth),
     AwaitSignature(auth),
@@ -395,6 +403,9 @@ states! {
     AwaitKeyPair(initiate),
     ExpectInit(initiate),
     AwaitAgreement(initiate),
+    AwaitAdditionalPair(intermediate),
+    ExpectIntermediateReply(intermediate),
+    AwaitAdditional(intermediate),
     AwaitProof(initiate_auth),
     ExpectAuthReply(initiate_auth),
     AwaitEapPeer(initiate_auth),
@@ -537,7 +548,7 @@ fn login(state: State, core: &mut Core, cx: &mut Shared, signal: Signal) -> Stat
         Signal::Request(Request { spi, exchange: Exchange::Informational, payloads: Ok(payloads) }) => {
             informational_in_login(state, core, cx, spi, &payloads)
         }
-        Signal::Request(request) if request.exchange != Exchange::IkeAuth => match state.into_sa() {
+        Signal::Request(request) if Some(request.exchange) != state.step().map(Step::exchange) => match state.into_sa() {
             Some(sa) => {
                 let cause = format!("the peer sent exchange type {} before it was authenticated", request.exchange.id());
                 core.refuse(cx, sa, notify::INVALID_SYNTAX, Fault::PeerMisbehaved, cause)

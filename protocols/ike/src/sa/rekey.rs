@@ -229,6 +229,7 @@ fn policy(ike: Option<IkeSuite>, esp: Option<EspSuite>, pfs: Option<Group>) -> C
         esp: esp.iter().map(|suite| suite.protection).collect(),
         pfs_groups: pfs.into_iter().collect(),
         prefer_esn: esp.is_some_and(|suite| suite.esn),
+        additional: Vec::new(),
     }
 }
 
@@ -284,7 +285,7 @@ pub(super) fn answer(state: &mut Established, core: &mut Core, cx: &mut Shared, 
 /// Goes on with what waited for a key exchange of the peer's, once there is none.
 fn resume(state: &mut Established, core: &mut Core, cx: &mut Shared) {
     let unsent = matches!(state.own, Own::Paired { .. });
-    if state.peer_exchange.is_some() || (unsent && (state.unconfirmed.is_some() || state.is_closing())) {
+    if state.is_exchanging() || (unsent && (state.unconfirmed.is_some() || state.is_closing())) {
         return;
     }
     match std::mem::replace(&mut state.own, Own::Idle) {

@@ -1,8 +1,8 @@
 //! One IKE SA: its SPIs, keys, and both windows of message IDs (RFC 7296 sections 2.1 to 2.3), of size 1.
 use crate::api::{Counters, Timers};
-use crate::keys::IkeKeys;
-use crate::wire::{Exchange, Flags, FragmentError, Header, OpenError, Opened, ParseError, Payload, Payloads, Reassembly, Spi};
-use crate::wire::{Fragment, protect, protect_fragments, unprotect};
+use crate::keys::{IkeKeys, Seed};
+use crate::wire::{Exchange, Flags, Header, OpenError, Opened, ParseError, Payload, Payloads, Raw, Reassembly, Spi};
+use crate::wire::{Fragment, encode_chain, int_auth_octets, protect, protect_fragments, unprotect, unprotect_raw};
 use crypto::cipher::{Opener, Sealer};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -110,6 +110,9 @@ pub(crate) enum Inbound {
     Response(Result<Payloads, ParseError>),
 }
 
+/// Type of the first payload of a message, and all its payloads.
+type Content = (u8, Vec<u8>);
+
 pub(crate) struct IkeSa {
     pub spi_i: Spi,
     pub spi_r: Spi,
@@ -118,6 +121,10 @@ pub(crate) struct IkeSa {
     pub keys: IkeKeys,
     sealer: Sealer,
     opener: Opener,
+    /// Of the keys before IKE_INTERMEDIATE, for repetitions of that request.
+    before: Option<Opener>,
+    /// IKE_INTERMEDIATE only: IntAuth of the initiator and the responder, as far as they are (RFC 9242 section 3.3.2).
+    int_auth: (Vec<u8>, Vec<u8>),
     /// Makes the IVs; every sealed datagram takes one.
     counter: u64,
     fragment: bool,
@@ -153,6 +160,8 @@ impl IkeSa {
             keys,
             sealer,
             opener,
+            before: None,
+            int_auth: (Vec::new(), Vec::new()),
             counter: 1,
             fragment,
             expected,
@@ -167,6 +176,36 @@ impl IkeSa {
 
     pub(crate) fn own_spi(&self) -> Spi {
         if self.initiator { self.spi_i } else { self.spi_r }
+    }
+
+    /// Other keys from the next message on (RFC 9370 section 2.2.2): those of this IKE SA with one more shared secret.
+    pub(crate) fn mix(&mut self, shared_secret: &[u8], nonce_i: &[u8], nonce_r: &[u8]) {
+        let seed = Seed { shared_secret, nonce_i, nonce_r, spi_i: self.spi_i, spi_r: self.spi_r };
+        self.keys = self.keys.rekey(self.keys.suite, seed);
+        let (sealer, opener) = self.keys.ciphers(self.initiator);
+        self.sealer = sealer;
+        self.before = Some(std::mem::replace(&mut self.opener, opener));
+    }
+
+    /// What AUTH covers besides the first messages: of all IKE_INTERMEDIATE exchanges, and the message ID of the first IKE_AUTH request, which is
+    /// the next or the one in progress. Empty without such exchanges.
+    pub(crate) fn int_auth(&self) -> Vec<u8> {
+        if self.int_auth.0.is_empty() {
+            return Vec::new();
+        }
+        // One IKE_INTERMEDIATE exchange, with message ID 1.
+        [&self.int_auth.0[..], &self.int_auth.1, &2u32.to_be_bytes()].concat()
+    }
+
+    fn cover(&mut self, header: &Header, content: &Content) {
+        if header.exchange != Exchange::IkeIntermediate {
+            return;
+        }
+        let octets = int_auth_octets(header, content.0, &content.1);
+        let (sk_p, sum) =
+            if header.flags.initiator { (&self.keys.pi, &mut self.int_auth.0) } else { (&self.keys.pr, &mut self.int_auth.1) };
+        let next = self.keys.prf().compute(sk_p, &[sum, &octets]).to_vec();
+        *sum = next;
     }
 
     pub(crate) fn fragments(&self) -> bool {
@@ -264,6 +303,9 @@ impl IkeSa {
     fn seal(&mut self, exchange: Exchange, response: bool, id: u32, payloads: &[Payload]) -> Vec<Vec<u8>> {
         let flags = Flags { initiator: self.initiator, response, version: false };
         let header = Header::new(self.spi_i, self.spi_r, exchange, flags, id);
+        if exchange == Exchange::IkeIntermediate {
+            self.cover(&header, &encode_chain(payloads));
+        }
         if self.fragment {
             return protect_fragments(&header, payloads, &self.sealer, &mut self.counter, MAX_MESSAGE);
         }
@@ -286,7 +328,9 @@ impl IkeSa {
             return Inbound::Nothing;
         }
         match open(&self.opener, datagram, &mut self.requests, counters) {
-            Some(payloads) => {
+            Some((content, payloads)) => {
+                self.cover(header, &content);
+                self.before = None;
                 self.busy = Some((header.exchange, remote));
                 self.requests = Reassembly::default();
                 Inbound::Request(header.exchange, payloads)
@@ -298,7 +342,7 @@ impl IkeSa {
     /// A request that was answered: the same answer goes out, whatever the request says this time. Of a fragmented one only the first
     /// fragment is answered (RFC 7383 section 2.6.1).
     fn receive_repeated(&mut self, datagram: &[u8], remote: IpAddr, counters: &mut Counters) -> Inbound {
-        match unprotect(datagram, &self.opener) {
+        match unprotect(datagram, self.before.as_ref().unwrap_or(&self.opener)) {
             Ok(Opened::Fragment(Fragment { number, .. })) if number != 1 => Inbound::Nothing,
             Ok(_) | Err(OpenError::Authentic(_)) => {
                 let Some(answered) = self.answered.as_mut().filter(|it| it.may_go_to(remote)) else {
@@ -326,7 +370,8 @@ impl IkeSa {
             return Inbound::Nothing;
         }
         match open(&self.opener, datagram, &mut self.responses, counters) {
-            Some(payloads) => {
+            Some((content, payloads)) => {
+                self.cover(header, &content);
                 self.pending = None;
                 Inbound::Response(payloads)
             }
@@ -339,30 +384,34 @@ impl IkeSa {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PeerSilent;
 
-/// The payloads, once whole and verified.
-fn open(opener: &Opener, datagram: &[u8], assembly: &mut Reassembly, counters: &mut Counters) -> Option<Result<Payloads, ParseError>> {
-    match unprotect(datagram, opener) {
-        Ok(Opened::Message(payloads)) => Some(Ok(payloads)),
-        Ok(Opened::Fragment(fragment)) => match assembly.insert(fragment) {
-            Ok(payloads) => payloads.map(Ok),
-            Err(FragmentError::Authentic(error)) => {
+/// The payloads, once whole and verified, with their bytes.
+fn open(
+    opener: &Opener,
+    datagram: &[u8],
+    assembly: &mut Reassembly,
+    counters: &mut Counters,
+) -> Option<(Content, Result<Payloads, ParseError>)> {
+    let (first, content) = match unprotect_raw(datagram, opener) {
+        Ok(Raw::Message(first, content)) => (first, content),
+        Ok(Raw::Fragment(fragment)) => match assembly.insert_raw(fragment) {
+            Ok(whole) => whole?,
+            Err(_) => {
                 counters.malformed += 1;
-                Some(Err(error))
-            }
-            Err(FragmentError::Unfit { .. } | FragmentError::TooLarge) => {
-                counters.malformed += 1;
-                None
+                return None;
             }
         },
         Err(OpenError::Authentic(error)) => {
             counters.malformed += 1;
-            Some(Err(error))
+            return Some(((0, Vec::new()), Err(error)));
         }
         Err(error) => {
             count(error, counters);
-            None
+            return None;
         }
-    }
+    };
+    let payloads = Payloads::parse(first, &content);
+    counters.malformed += u64::from(payloads.is_err());
+    Some(((first, content), payloads))
 }
 
 fn count(error: OpenError, counters: &mut Counters) {
@@ -495,6 +544,49 @@ mod tests {
         gateway.respond(&[]);
         assert!(matches!(give_from(elsewhere, &mut gateway, &next).0, Inbound::Repeat(_)), "each request is counted by itself");
         assert!(matches!(give(&mut gateway, &next).0, Inbound::Repeat(_)), "a client that moved meanwhile is answered where it is");
+    }
+
+    /// RFC 9242 section 3.3.2, put together by hand: prf(SK_p, header and SK header as if nothing were encrypted | inner payloads), with the keys
+    /// of before the exchange, whether the messages were fragmented or not.
+    #[test]
+    fn int_auth_covers_both_messages() {
+        let int_auth = |fragment, bytes: usize| {
+            let (mut client, mut gateway) = pair(fragment);
+            let ask = [Payload::Notify(Notify::new(40_000, vec![7; bytes]))];
+            for datagram in ask_in(Exchange::IkeIntermediate, &mut client, &ask) {
+                give(&mut gateway, &datagram);
+            }
+            let keys = gateway.keys.clone();
+            for datagram in gateway.respond(&[]) {
+                give(&mut client, &datagram);
+            }
+            client.mix(&[9; 32], &[2; 32], &[3; 32]);
+            gateway.mix(&[9; 32], &[2; 32], &[3; 32]);
+            assert_eq!(client.int_auth(), gateway.int_auth());
+            assert_eq!((client.keys.d == gateway.keys.d, client.keys.d == keys.d), (true, false));
+            let request = super::tests::ask(&mut client, &[]);
+            assert!(matches!(give(&mut gateway, &request[0]).0, Inbound::Request(..)), "under the new keys");
+            (client.int_auth(), keys)
+        };
+        let header = |flags: u8, next: u8, payload: usize| {
+            let mut octets = vec![0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 5, 46, 0x20, 43, flags, 0, 0, 0, 1];
+            octets.extend((28 + 4 + payload as u32).to_be_bytes());
+            octets.extend([next, 0]);
+            octets.extend((4 + payload as u16).to_be_bytes());
+            octets
+        };
+        for (fragment, bytes) in [(false, 40), (true, 40), (true, 3000)] {
+            let (sum, keys) = int_auth(fragment, bytes);
+            let mut request = header(0x08, 41, 8 + bytes);
+            request.extend([0, 0]);
+            request.extend((8 + bytes as u16).to_be_bytes());
+            request.extend([0, 0, 0x9c, 0x40]);
+            request.extend(vec![7; bytes]);
+            let i = keys.prf().compute(&keys.pi, &[&request]);
+            let r = keys.prf().compute(&keys.pr, &[&header(0x20, 0, 0)]);
+            assert_eq!(sum, [&i[..], &r[..], &[0, 0, 0, 2]].concat(), "{fragment} {bytes}");
+        }
+        assert_eq!(pair(false).0.int_auth(), Vec::<u8>::new());
     }
 
     #[test]

@@ -49,6 +49,12 @@ impl Reassembly {
     /// Takes a fragment in any order, duplicates included; gives the payloads once all are there, and is empty again then. A larger
     /// total starts anew (RFC 7383 section 2.6: the peer fragments smaller after path MTU trouble).
     pub fn insert(&mut self, fragment: Fragment) -> Result<Option<Payloads>, FragmentError> {
+        let Some((first, content)) = self.insert_raw(fragment)? else { return Ok(None) };
+        Payloads::parse(first, &content).map(Some).map_err(FragmentError::Authentic)
+    }
+
+    /// As [`Reassembly::insert`], without the parsing.
+    pub(crate) fn insert_raw(&mut self, fragment: Fragment) -> Result<Option<(u8, Vec<u8>)>, FragmentError> {
         let Fragment { number, total, first, data } = fragment;
         if number == 0 || number > total || total < self.total {
             return Err(FragmentError::Unfit { number, total });
@@ -73,7 +79,7 @@ impl Reassembly {
         }
         let whole = std::mem::take(self);
         let content: Vec<u8> = whole.parts.into_values().flatten().collect();
-        Payloads::parse(whole.first, &content).map(Some).map_err(FragmentError::Authentic)
+        Ok(Some((whole.first, content)))
     }
 }
 

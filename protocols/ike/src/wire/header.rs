@@ -21,6 +21,10 @@ pub enum Exchange {
     IkeAuth,
     CreateChildSa,
     Informational,
+    /// RFC 9242.
+    IkeIntermediate,
+    /// RFC 9370 section 2.2.4.
+    IkeFollowupKe,
     Other(u8),
 }
 
@@ -31,6 +35,8 @@ impl Exchange {
             Self::IkeAuth => 35,
             Self::CreateChildSa => 36,
             Self::Informational => 37,
+            Self::IkeIntermediate => 43,
+            Self::IkeFollowupKe => 44,
             Self::Other(id) => id,
         }
     }
@@ -40,6 +46,8 @@ impl Exchange {
             35 => Self::IkeAuth,
             36 => Self::CreateChildSa,
             37 => Self::Informational,
+            43 => Self::IkeIntermediate,
+            44 => Self::IkeFollowupKe,
             other => Self::Other(other),
         }
     }

@@ -21,7 +21,9 @@ pub use identity::{Identification, identity_text};
 pub use payload::{
     Auth, CertificatePayload, CertificateRequest, Delete, KeyExchange, Notify, Payload, auth_method, cert_encoding, kind, protocol,
 };
+pub(crate) use payloads::encode_chain;
 pub use payloads::{Message, Payloads, encode};
 pub use protect::{OpenError, Opened, open_envelope, protect, unprotect};
+pub(crate) use protect::{Raw, int_auth_octets, unprotect_raw};
 pub(crate) use reader::Reader;
 pub use reader::{Malformed, ParseError};

@@ -85,11 +85,37 @@ pub(crate) fn seal(header: &Header, envelope: Envelope, content: &[u8], sealer: 
 /// Verifies and decrypts a datagram (non-ESP marker stripped), then parses what is inside. Unencrypted payloads before SK are
 /// ignored: they are covered by the integrity check, but none has a meaning there.
 pub fn unprotect(datagram: &[u8], opener: &Opener) -> Result<Opened, OpenError> {
+    match unprotect_raw(datagram, opener)? {
+        Raw::Message(first, content) => Payloads::parse(first, &content).map(Opened::Message).map_err(OpenError::Authentic),
+        Raw::Fragment(fragment) => Ok(Opened::Fragment(fragment)),
+    }
+}
+
+/// What a protected message holds, not parsed.
+pub(crate) enum Raw {
+    /// Type of the first payload, and all of them.
+    Message(u8, Vec<u8>),
+    Fragment(Fragment),
+}
+
+/// As [`unprotect`], without the parsing.
+pub(crate) fn unprotect_raw(datagram: &[u8], opener: &Opener) -> Result<Raw, OpenError> {
     let (envelope, content) = open(datagram, opener)?;
-    let Some((number, total)) = envelope.fragment else {
-        return Payloads::parse(envelope.first, &content).map(Opened::Message).map_err(OpenError::Authentic);
-    };
-    Ok(Opened::Fragment(Fragment { number, total, first: envelope.first, data: content }))
+    Ok(match envelope.fragment {
+        None => Raw::Message(envelope.first, content),
+        Some((number, total)) => Raw::Fragment(Fragment { number, total, first: envelope.first, data: content }),
+    })
+}
+
+/// What IntAuth covers of an IKE_INTERMEDIATE message (RFC 9242 section 3.3.2): header and SK header as if there were neither IV, padding nor
+/// integrity check value nor fragments, and the inner payloads.
+pub(crate) fn int_auth_octets(header: &Header, first: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER_LEN + GENERIC_LEN + content.len());
+    header.write(&mut out, kind::SK, HEADER_LEN + GENERIC_LEN + content.len());
+    out.extend_from_slice(&[first, 0]);
+    out.extend_from_slice(&((GENERIC_LEN + content.len()) as u16).to_be_bytes());
+    out.extend_from_slice(content);
+    out
 }
 
 /// As [`unprotect`], but gives the inner bytes and the type of the first inner payload: for tests and fuzzing.

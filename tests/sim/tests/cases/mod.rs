@@ -1,3 +1,4 @@
+mod additional;
 mod collisions;
 mod configuration;
 mod hostile;

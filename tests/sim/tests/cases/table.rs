@@ -1,7 +1,8 @@
 //! Every state against every kind of message, as one table: what goes out, and which state follows. `SNAPSHOT=write` writes it anew; read the
 //! difference before it is committed.
 use super::{CLIENT, GATEWAY, Pair};
-use crypto::dh::Group;
+use crypto::SeededRandom;
+use crypto::dh::{Group, PrivateKey};
 use ike::proposal::offer_ike;
 use ike::wire::{
     Delete, Exchange, Flags, Header, KeyExchange, Message, Notify, Opened, Payload, Spi, encode, kind, notify, unprotect, vendor,
@@ -45,6 +46,18 @@ impl Stand {
 
     fn init() -> Self {
         let mut stand = Self::new(responder());
+        stand.script.init(&mut stand.sim);
+        stand.first = stand.script.init_request().to_vec();
+        stand
+    }
+
+    /// An additional key exchange is agreed.
+    fn hybrid() -> Self {
+        let mut config = responder();
+        config.ciphers.additional = vec![Group::MlKem768];
+        let mut stand = Self::new(config);
+        stand.script.ciphers.additional = vec![Group::MlKem768];
+        stand.script.extra.push(Payload::Notify(Notify::new(notify::INTERMEDIATE_EXCHANGE_SUPPORTED, [])));
         stand.script.init(&mut stand.sim);
         stand.first = stand.script.init_request().to_vec();
         stand
@@ -108,7 +121,7 @@ impl Stand {
 type State = (&'static str, fn() -> Stand);
 
 /// The responder's states; those of [`ike`] that mean several things come several times.
-const STATES: [State; 17] = [
+const STATES: [State; 19] = [
     ("ExpectRetry", || {
         let mut stand = Stand::new(responder());
         stand.first = stand.script.init_message(14, vec![9; 256]);
@@ -120,6 +133,14 @@ const STATES: [State; 17] = [
         stand.slow_keys();
         stand.first = stand.script.init_message(31, public());
         stand.sim.inject(stand.script.path, stand.first.clone());
+        stand
+    }),
+    ("ExpectIntermediate", Stand::hybrid),
+    ("AwaitIntermediate", || {
+        let mut stand = Stand::hybrid();
+        stand.slow_keys();
+        let (_, public) = PrivateKey::generate(Group::MlKem768, &mut SeededRandom::new(1));
+        stand.send(Exchange::IkeIntermediate, &[Payload::KeyExchange(KeyExchange { group: 36, public })]);
         stand
     }),
     ("ExpectAuth", Stand::init),
@@ -234,7 +255,7 @@ const OPEN: [(&str, Act); 5] = [
 ];
 
 /// What comes from a peer that holds the keys, and orders that mean something from then on.
-const KEYED: [(&str, Act); 23] = [
+const KEYED: [(&str, Act); 26] = [
     ("IKE_AUTH: IDi CP SA TSi TSr", |stand| {
         let wishes = stand.script.wishes();
         stand.send(Exchange::IkeAuth, &wishes);
@@ -275,7 +296,19 @@ const KEYED: [(&str, Act); 23] = [
     ("INFORMATIONAL: critical payload 200", |stand| {
         stand.send(Exchange::Informational, &[Payload::Unknown { kind: 200, critical: true, data: Vec::new() }]);
     }),
-    ("exchange type 43", |stand| stand.send(Exchange::Other(43), &[])),
+    ("IKE_INTERMEDIATE: KE", |stand| {
+        let (_, public) = PrivateKey::generate(Group::MlKem768, &mut SeededRandom::new(1));
+        stand.send(Exchange::IkeIntermediate, &[Payload::KeyExchange(KeyExchange { group: 36, public })]);
+    }),
+    ("IKE_INTERMEDIATE: bad KE", |stand| {
+        let ke = KeyExchange { group: 36, public: public() };
+        stand.send(Exchange::IkeIntermediate, &[Payload::KeyExchange(ke)]);
+    }),
+    ("IKE_FOLLOWUP_KE: KE N(ADDITIONAL_KEY_EXCHANGE)", |stand| {
+        let ke = Payload::KeyExchange(KeyExchange { group: 36, public: public() });
+        stand.send(Exchange::IkeFollowupKe, &[ke, Payload::Notify(Notify::new(notify::ADDITIONAL_KEY_EXCHANGE, [1; 8]))]);
+    }),
+    ("exchange type 99", |stand| stand.send(Exchange::Other(99), &[])),
     ("a response that nobody waits for", |stand| {
         let message = stand.script.seal_as(Exchange::Informational, true, 77, &[]);
         stand.sim.inject(stand.script.path, message);
@@ -313,6 +346,8 @@ fn exchange_name(exchange: Exchange) -> &'static str {
         Exchange::IkeAuth => "IKE_AUTH",
         Exchange::CreateChildSa => "CREATE_CHILD_SA",
         Exchange::Informational => "INFORMATIONAL",
+        Exchange::IkeIntermediate => "IKE_INTERMEDIATE",
+        Exchange::IkeFollowupKe => "IKE_FOLLOWUP_KE",
         Exchange::Other(_) => "other",
     }
 }
