@@ -163,7 +163,8 @@ pub struct Network {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// LCP is Opened with this authentication protocol; the longest information field that the peer takes. A second time: the client
-    /// reopened LCP and must authenticate again; what held before holds no longer ([`crate::Link::phase`]).
+    /// reopened LCP and must authenticate again; what held before holds no longer ([`crate::Link::phase`]). Who cannot take a second
+    /// login (SSTP: the crypto binding vouches for the first alone) ends the link then with [`Input::Terminate`].
     LcpOpened {
         auth: AuthProtocol,
         peer_mru: u16,
