@@ -59,7 +59,7 @@ pub enum Input<'a> {
     Heard(std::time::Instant),
     /// Terminate the link, with a reason for the client's log.
     Terminate(&'a str),
-    /// [`Link::poll_timeout`] has passed.
+    /// [`crate::Link::poll_timeout`] has passed.
     Timeout,
 }
 
