@@ -11,7 +11,10 @@ use admission::Admission;
 use crypto::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// When a session is called again that had nothing to do when it wanted to be called.
+const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// All IKE SAs of a gateway (or of a test client).
 pub struct Endpoint {
@@ -171,12 +174,12 @@ impl Endpoint {
             && at <= now
         {
             self.signal(id, Signal::Timeout);
-            // A deadline that has not moved would be called for ever.
-            if self.sessions.get(&id).is_some_and(|session| session.timer == Some(at)) {
-                self.timers.remove(&(at, id));
-                if let Some(session) = self.sessions.get_mut(&id) {
-                    session.timer = None;
-                }
+            // A deadline that has not moved would be called for ever; later ones of the session must not be lost with it.
+            if let Some(session) = self.sessions.get_mut(&id).filter(|session| session.timer == Some(at)) {
+                let reason = self.timers.remove(&(at, id));
+                let again = now + STANDSTILL;
+                session.timer = Some(again);
+                self.timers.insert((again, id), reason.unwrap_or(TimeoutReason::Retransmit));
             }
         }
     }
