@@ -18,6 +18,8 @@ class User:
     name: str
     password: str = "password"
     reply: dict = field(default_factory=dict)
+    # The EAP method that is proposed first, where it is not the server's: for clients that cannot ask for another.
+    eap: str | None = None
 
 
 USERS = (
@@ -149,7 +151,7 @@ server outer {{
     strip_nt_domain
     chap
     mschap
-    eap {{
+{proposals}    eap {{
       ok = return
     }}
     files
@@ -215,6 +217,7 @@ class Radius:
         (self.folder / "dictionary").touch()
         (self.folder / "users").write_text("".join(map(_entry, self.users)) + LOAD_USERS)
         values = {"folder": self.folder, "pki": self.pki.folder, "secret": self.secret, "method": self.method}
+        values["proposals"] = "".join(_proposal(user) for user in self.users if user.eap)
         (self.folder / "radiusd.conf").write_text(CONFIG.format(**values, auth_port=AUTH_PORT, acct_port=ACCT_PORT))
         self.daemon.start(["freeradius", "-f", "-d", self.folder], ready=self._listens, what="FreeRADIUS")
         return self
@@ -257,3 +260,9 @@ LOAD_USERS = 'DEFAULT\tUser-Name =~ "^load[0-9]+$", Cleartext-Password := "passw
 def _entry(user):
     reply = ",\n".join(f"\t{name} = {value}" for name, value in user.reply.items())
     return f'"{user.name}"\tCleartext-Password := "{user.password}"\n{reply}\n'
+
+
+def _proposal(user):
+    """Before `eap` takes the user's first message, which is before the users' file is read."""
+    condition = f'if (&User-Name == "{user.name}")'
+    return f"    {condition} {{\n      update control {{\n        &EAP-Type := {user.eap}\n      }}\n    }}\n"

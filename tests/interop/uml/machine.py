@@ -44,7 +44,7 @@ class Machine:
         """Boots if it does not run, which takes a few seconds."""
         if self.running():
             return self
-        packages.ensure(packages.USER_MODE_LINUX, packages.BUILD)
+        packages.ensure(packages.USER_MODE_LINUX, packages.SSTP, packages.BUILD)
         self.stop()
         self.folder.mkdir(mode=0o700)
         shutil.copy(HERE / "init.py", self.folder)

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from labkit.pki import GATEWAY_NAME
+from labkit.pki import GATEWAY_NAME, RADIUS_NAME
 from labkit.shell import LabError, run, wait_until
 
 # What pppd refuses for a method: everything but its own. EAP stands for all its types.
@@ -185,13 +185,17 @@ class Sstp:
     def _options(self, call):
         carrier = ["env", f"OPENSSL_CONF={self.folder / 'openssl.cnf'}"] if call.tls else []
         carrier += ["sstpc", "--nolaunchpppd", "--ipparam", "lab", "--log-stderr", "--log-level", "4"]
+        port = "" if call.port == 443 else f":{call.port}"
         carrier += ["--ca-cert", str(self.pki.cert(call.authority)), *(["--tls-ext"] if call.sni else [])]
-        yield f'pty "{" ".join(carrier)} {call.server_name}:{call.port} 2>>{self._log}"'
+        yield f'pty "{" ".join(carrier)} {call.server_name}{port} 2>>{self._log}"'
         yield from ("plugin sstp-pppd-plugin.so", "sstp-sock /run/sstpc/sstpc-lab", "ipparam lab")
-        yield from (f"name {_quoted(call.user)}", "remotename lab", f"password {_quoted(call.password)}")
+        # With EAP-TLS the other side is whoever shows the certificate: the RADIUS server.
+        yield from (f"name {_quoted(call.user)}", f"remotename {RADIUS_NAME}")
         yield from (f"refuse-{word}" for word in ("pap", "chap", "mschap", "mschap-v2", "eap") if word != METHODS[call.method])
         if call.method == "eap-tls":
             yield f"ca {self.pki.cert(call.authority)}\ncert {self.pki.cert(call.certificate)}\nkey {self.pki.key(call.certificate)}"
+        else:
+            yield f"password {_quoted(call.password)}"
         yield "+ipv6\nipv6cp-accept-local" if call.ipv6 else "noipv6"
         yield from ("noauth", "nodefaultroute", "usepeerdns", "ipcp-accept-local", "ipcp-accept-remote", "nodeflate", "nobsdcomp")
         yield from ("nodetach", "maxfail 1", "debug", f"logfile {self._log}", *call.options)
