@@ -196,6 +196,10 @@ impl Established {
             if self.has_rival_sa() {
                 // Only the old one: the peer did not notice that we rekey too, or its half has won (section 2.8.2).
                 core.respond(cx, &mut self.sa, &[]);
+                if self.own.is_answered() {
+                    // Ours exists on both sides and is ours to delete, as soon as we have its keys.
+                    return self.into();
+                }
                 rekey::forget(&mut self, core, cx);
                 self.adopt_rival_sa(core, cx);
                 self.unconfirmed = None;

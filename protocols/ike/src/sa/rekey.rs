@@ -127,6 +127,11 @@ impl Own {
         self.asked() == Some(Plan::Ike)
     }
 
+    /// The peer has agreed to our rekey.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self, Self::Agreeing { .. } | Self::Agreed { .. })
+    }
+
     /// A request of ours about Child SAs is with the peer: it would be lost with the IKE SA.
     pub(super) fn changes_children(&self) -> bool {
         matches!(self, Self::DeleteChildren(_)) || matches!(self.asked(), Some(Plan::Child(_)))

@@ -343,6 +343,35 @@ fn collide_ike(world: &mut World, ours_is_lowest: bool) -> Halves {
     Halves { client, gateway, sent }
 }
 
+/// The client's half has won and it deletes the old IKE SA, before the gateway has the keys of its own half, which is the gateway's to delete.
+#[test]
+fn the_old_ike_sa_goes_before_the_halves_are_complete() {
+    let mut world = World::up();
+    let (header, request) = world.command(Command::RekeyIke);
+    let old = (world.script.spi_i, world.script.spi_r, world.script.keys.clone().unwrap());
+    let payloads = |spi, lowest, public| {
+        [Payload::Sa(offer_ike(&ciphers(), Some(spi))), nonce(lowest), Payload::KeyExchange(KeyExchange { group: 31, public })]
+    };
+    let (_, public) = PrivateKey::generate(Group::Curve25519, &mut SeededRandom::new(5));
+    let first = payloads(Spi(0x99), false, public);
+    world.script.exchange(&mut world.sim, Exchange::CreateChildSa, &first);
+    world.sim.host_mut(world.gateway).answers.crypto_delay = Duration::from_secs(2);
+    let (private, public) = PrivateKey::generate(Group::Curve25519, &mut SeededRandom::new(6));
+    world.answer(&header, &payloads(Spi(0x77), true, public));
+    world.script.exchange(&mut world.sim, Exchange::Informational, &[Payload::Delete(Delete::Ike)]);
+    assert_eq!(world.host().endpoint.sessions(), (0, 1));
+    let sent = world.host().sent.len();
+    world.sim.run_for(Duration::from_secs(2));
+    let secret = private.agree(&request.key_exchange().unwrap().public).unwrap();
+    let spi_i = Spi(u64::from_be_bytes(request.sa().unwrap().proposals[0].spi.clone().try_into().unwrap()));
+    let nonce_i = request.nonce().unwrap();
+    let seed = Seed { shared_secret: &secret, nonce_i, nonce_r: &[0; 32], spi_i, spi_r: Spi(0x77) };
+    let message = world.host().sent[sent].1.clone();
+    take(&mut world.script, &(spi_i, Spi(0x77), old.2.rekey(old.2.suite, seed)), false);
+    assert_eq!(world.script.open(&message).deletes().cloned().collect::<Vec<_>>(), [Delete::Ike]);
+    assert_eq!((world.host().rekeyed(true), world.host().endpoint.sessions()), (1, (0, 1)));
+}
+
 fn take(script: &mut Script, half: &(Spi, Spi, IkeKeys), initiator: bool) {
     (script.spi_i, script.spi_r, script.next_id) = (half.0, half.1, 0);
     script.take_keys(half.2.clone(), initiator);
