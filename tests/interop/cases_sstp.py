@@ -1,10 +1,12 @@
 """SSTP with the client of our own, which behaves on the wire as Windows does, and misbehaves on request."""
 
 import concurrent.futures
+import re
 import time
 
 from harness import case, check, setup
 from labkit import network
+from labkit.shell import wait_until
 from sstp_client import Sstp
 
 POLICY_DNS = network.LAN_DNS
@@ -36,6 +38,17 @@ def refused(found, *, kinds=("refused",), stage=None, code=None):
 
 def ids(world):
     return {attempt["id"] for attempt in world.attempts()}
+
+
+def failed_record(world, before):
+    """The one attempt record since `before`, once it has failed."""
+
+    def fresh():
+        return [attempt for attempt in world.attempts() if attempt["id"] not in before and attempt["outcome"] == "failed"]
+
+    found = wait_until(fresh, 5)
+    check(len(found) == 1, f"{len(found)} failed attempts: {found}")
+    return found[0]
 
 
 @setup("sstp")
@@ -298,6 +311,8 @@ def echoes_are_answered(world):
 def unknown_ppp_is_rejected_and_the_link_stays(world):
     saw = client(world).misbehave("unknown-protocols")
     check(sorted(saw["protocols_rejected"]) == [0x802B, 0x8053, 0x80FD, 0xC029, 0xC02B] and saw["up"], f"{saw}")
+    saw = client(world).misbehave("unknown-lcp-code")
+    check("PPP: CodeRejected(42)" in saw["messages"] and saw["up"], f"{saw}")
 
 
 @case("sstp")
@@ -325,11 +340,20 @@ def strangers_get_short_answers(world):
 
 @case("sstp")
 def wrong_password(world):
+    """The record names the refusal, also when the client then just leaves, as Windows may."""
+    problems = []
     for auth in ("eap", "mschapv2"):
         before = ids(world)
         refused(client(world).call(auth=auth, password="wrong"), stage="auth", code=691)
-        record = world.record(before, "radius", "rejects.*alice")
-        check("691" in (world.attempt(record["id"])["windows_code"] or ""), f"no Windows code 691: {record}")
+        found = failed_record(world, before)
+        attempt = world.attempt(found["id"])
+        said = " ".join([attempt["cause"], *(entry["text"] for entry in attempt["timeline"])])
+        if not re.search("reject|E=691", said):
+            problems.append(f"{auth}: nothing in the record says that the password was refused: {said}")
+        if not re.search("reject|refuse|password|691", attempt["cause"]):
+            problems.append(f"{auth}: the cause is {attempt['cause']!r}")
+        check("691" in (attempt["windows_code"] or ""), f"{auth}: no Windows code 691: {attempt}")
+    check(not problems, "; ".join(problems))
     came_up(client(world).call())
 
 
@@ -340,8 +364,16 @@ def second_password_in_the_same_call(world):
 
 @case("sstp")
 def repeated_responses_ask_radius_once(world):
+    def asked():
+        return sum(server["counters"]["sent"] for server in world.gateway.json("status")["radius"])
+
     for auth in ("eap", "mschapv2"):
-        came_up(client(world).call("--repeat-auth", auth=auth))
+        counts = []
+        for options in ((), ("--repeat-auth",)):
+            before = asked()
+            came_up(client(world).call(*options, auth=auth))
+            counts.append(asked() - before)
+        check(counts[0] == counts[1] > 0, f"{auth}: {counts[0]} requests to RADIUS, {counts[1]} with every response twice")
 
 
 @case("sstp")
@@ -558,7 +590,7 @@ def radius_silent_while_a_call_lives(world):
         before = ids(world)
         with world.pinging():
             refused(client(world, "client2", server=network.GATEWAY_IPV4_BEHIND_NAT).call(user="dave", timeout="40", seconds=60), kinds=("refused", "closed"))
-        world.record(before, "auth", "radius")
+        world.record(before, "radius", "freeradius")
         world.radius.thaw()
         check(call.ended(0.1) is None, "the call ended")
     came_up(client(world).call())

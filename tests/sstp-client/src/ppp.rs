@@ -73,6 +73,8 @@ pub enum Event {
     TerminateAck,
     /// Echo-Reply to our request.
     EchoReply,
+    /// The server does not know this code of LCP.
+    CodeRejected(u8),
 }
 
 /// What IPCP agreed on.
@@ -113,6 +115,8 @@ pub struct Ppp {
     /// Longest frame body that the server takes.
     pub peer_mru: u16,
     auth: Auth,
+    /// The packet that ended authentication.
+    last_word: Vec<u8>,
     ipcp: Wish,
     ipcp_agreed: bool,
     ipv6cp: Wish,
@@ -154,6 +158,7 @@ impl Ppp {
             peer_magic: [0; 4],
             peer_mru: 1500,
             auth: Auth::new(settings.method, settings.credentials.clone()),
+            last_word: Vec::new(),
             ipcp: Wish::new(protocol::IPCP, Stage::Network, [vec![address], servers.into()].concat()),
             ipcp_agreed: false,
             ipv6cp: Wish::new(protocol::IPV6CP, Stage::Network, vec![Opt::new(INTERFACE_ID, interface)]),
@@ -328,6 +333,10 @@ impl Ppp {
                 Ok(())
             }
             code::DISCARD_REQUEST | code::IDENTIFICATION => Ok(()),
+            code::CODE_REJECT if packet.body.first().is_some_and(|rejected| *rejected > code::IDENTIFICATION) => {
+                self.events.push_back(Event::CodeRejected(packet.body[0]));
+                Ok(())
+            }
             other => Err(Error::protocol(self.stage(), format!("LCP code {other}: {bytes:02x?}"))),
         }
     }
@@ -418,6 +427,10 @@ impl Ppp {
     }
 
     fn authenticate(&mut self, number: u16, body: &[u8]) -> Result<()> {
+        if self.phase > Phase::Auth && self.last_word == body {
+            // Again, because our last response came again.
+            return Ok(());
+        }
         if self.phase != Phase::Auth {
             return Err(Error::protocol(self.stage(), format!("authentication {number:04x} out of its phase: {body:02x?}")));
         }
@@ -425,6 +438,7 @@ impl Ppp {
         self.out.extend(step.frames);
         if let Some(hlak) = step.hlak {
             self.phase = Phase::Authenticated;
+            self.last_word = body.to_vec();
             self.events.push_back(Event::Authenticated { hlak });
         }
         Ok(())
@@ -432,8 +446,12 @@ impl Ppp {
 
     fn network_control(&mut self, number: u16, body: &[u8]) -> Result<()> {
         let wrong = |what: String| Error::protocol(Stage::Network, format!("protocol {number:04x}: {what}"));
+        if self.phase == Phase::Authenticated {
+            // Ours is not started: the server will repeat it.
+            return Ok(());
+        }
         if self.phase != Phase::Network {
-            return Err(wrong(format!("before CALL_CONNECTED: {body:02x?}")));
+            return Err(wrong(format!("before authentication: {body:02x?}")));
         }
         let packet = ControlPacket::parse(body).ok_or_else(|| wrong(format!("packet {body:02x?} is cut off")))?;
         match packet.code {

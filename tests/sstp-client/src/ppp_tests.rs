@@ -60,6 +60,9 @@ fn the_whole_trace() {
     let mut ppp = opened();
     ppp.handle(&frame(PAP, 2, 0, &[0])).unwrap();
     assert_eq!(events(&mut ppp), [Event::Authenticated { hlak: [0; 32] }]);
+    ppp.handle(&frame(PAP, 2, 0, &[0])).unwrap();
+    assert_eq!(events(&mut ppp), [], "the same word again");
+    assert!(ppp.handle(&frame(PAP, 3, 0, &[0])).is_err(), "another word");
     ppp.start_network();
     let sent = frames(&mut ppp);
     assert_eq!(sent[0][..10], [0xff, 3, 0x80, 0x57, 1, 6, 0, 14, 1, 10]);
@@ -123,7 +126,7 @@ fn a_servers_faults_are_errors() {
     let cases: [(&str, Vec<u8>); 9] = [
         ("Code-Reject of an Identification", frame(protocol::LCP, 7, 1, &[12, 3, 0, 4])),
         ("Configure-Request while open", frame(protocol::LCP, 1, 57, SERVER_REQUEST)),
-        ("IPCP before CALL_CONNECTED", frame(protocol::IPCP, 1, 1, &[3, 6, 10, 0, 0, 1])),
+        ("IPCP before authentication", frame(protocol::IPCP, 1, 1, &[3, 6, 10, 0, 0, 1])),
         ("CHAP where PAP was agreed", frame(CHAP, 1, 1, &[1, 1])),
         ("data before IPCP", vec![0xff, 3, 0, 0x21, 0x45]),
         ("compressed address and control", vec![0xc0, 0x21, 11, 0, 0, 4]),

@@ -1,8 +1,8 @@
 //! Many connections that stop half-way.
 
 use serde::Serialize;
-use sstp_client::call::{Call, Event};
-use sstp_client::error::{Closed, Error, Result};
+use sstp_client::call::Call;
+use sstp_client::error::{Error, Result};
 use sstp_client::transport::{Received, Transport, client_hello};
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -29,11 +29,6 @@ struct Report {
     open: u32,
 }
 
-enum Stopped {
-    Raw(Box<Transport>),
-    Call(Box<Call>),
-}
-
 pub(crate) fn run(options: &Flood, json: bool) -> Result<()> {
     let mut report = Report { event: "flood", count: options.count, ..Report::default() };
     let mut stopped = Vec::new();
@@ -48,12 +43,12 @@ pub(crate) fn run(options: &Flood, json: bool) -> Result<()> {
     print(json, &report, || format!("{report:#?}"))
 }
 
-fn reach(options: &Flood, number: u32) -> Result<Stopped> {
+fn reach(options: &Flood, number: u32) -> Result<Transport> {
     let login = options.login.options(number);
     let raw = |bytes: &[u8]| {
         let mut transport = Transport::connect_tcp(&login.transport)?;
         transport.socket.write_all(bytes).map_err(|error| Error::Setup(error.to_string()))?;
-        Ok(Stopped::Raw(Box::new(transport)))
+        Ok(transport)
     };
     match options.stop_at {
         StopAt::Tcp => return raw(&[]),
@@ -71,10 +66,10 @@ fn reach(options: &Flood, number: u32) -> Result<Stopped> {
     if options.stop_at == StopAt::Auth {
         call.authenticate()?;
     }
-    Ok(Stopped::Call(Box::new(call)))
+    Ok(call.transport)
 }
 
-fn watch(mut stopped: Vec<Stopped>, time: Duration, report: &mut Report) {
+fn watch(mut stopped: Vec<Transport>, time: Duration, report: &mut Report) {
     let started = Instant::now();
     while started.elapsed() < time && !stopped.is_empty() {
         std::thread::sleep(Duration::from_millis(20));
@@ -92,10 +87,8 @@ fn watch(mut stopped: Vec<Stopped>, time: Duration, report: &mut Report) {
     report.open = stopped.len() as u32;
 }
 
-fn ended(one: &mut Stopped) -> bool {
+/// Looks at the connection without answering what came.
+fn ended(one: &mut Transport) -> bool {
     let soon = Instant::now() + Duration::from_micros(100);
-    match one {
-        Stopped::Raw(transport) => matches!(transport.receive(soon), Ok(Received::Closed(Closed::Fin | Closed::Reset)) | Err(_)),
-        Stopped::Call(call) => matches!(call.next_event(soon), Ok(Event::Closed(_)) | Err(_)),
-    }
+    matches!(one.receive(soon), Ok(Received::Closed(_)) | Err(_))
 }

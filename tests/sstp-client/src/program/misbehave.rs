@@ -152,7 +152,8 @@ impl Run<'_> {
             Case::UnknownProtocols => self.unknown_protocols(),
             Case::UnknownLcpCode => {
                 let mut call = self.up()?;
-                self.send(&mut call, &sstp::data(&frame(protocol::LCP, 42, 99, b"?")))?;
+                call.write(&sstp::data(&frame(protocol::LCP, 42, 99, b"?")))?;
+                self.collect(&mut call, |saw| saw.messages.iter().any(|message| message.contains("CodeRejected(42)")))?;
                 self.still_up(&mut call)
             }
             Case::SpoofedSource => self.spoofed_source(),
@@ -365,15 +366,22 @@ impl Run<'_> {
         for (index, number) in [0x80fd, 0x8053, 0xc02b, 0xc029, 0x802b].into_iter().enumerate() {
             call.write(&sstp::data(&frame(number, 1, 0x80 + index as u8, &[])))?;
         }
+        self.collect(&mut call, |saw| saw.protocols_rejected.len() == 5)?;
+        self.still_up(&mut call)
+    }
+
+    /// Writes down what comes until there is enough, or for the time of an echo.
+    fn collect(&mut self, call: &mut Call, enough: impl Fn(&Saw) -> bool) -> Result<()> {
         let deadline = Instant::now() + ECHO;
-        while self.saw.protocols_rejected.len() < 5 {
+        while !enough(&self.saw) {
             match call.next_event(deadline)? {
                 Event::Timeout | Event::Closed(_) => break,
+                Event::Ppp(ppp::Event::Packet(_)) => {}
                 Event::Ppp(event) => self.note_ppp(&event),
-                Event::Control(control) => self.note_control(&mut call, &control)?,
+                Event::Control(control) => self.note_control(call, &control)?,
             }
         }
-        self.still_up(&mut call)
+        Ok(())
     }
 
     fn spoofed_source(&mut self) -> Result<()> {
