@@ -1,6 +1,7 @@
 """SSTP with the client of our own, which behaves on the wire as Windows does, and misbehaves on request."""
 
 import concurrent.futures
+import json
 import re
 import time
 
@@ -453,6 +454,24 @@ def many_calls(world):
     report = client(world).run("storm", "--count", "120", "--parallel", "12", user="load{}", seconds=90)[0]
     check(report["established"] == 120, f"{report}")
     world.no_sessions()
+
+
+@case("sstp")
+def many_calls_at_once(world):
+    """All held until the last is up: each with its own address."""
+    storm = client(world).start("storm", "--count", "200", "--parallel", "16", "--keep", user="load{}", timeout="30")
+    most = []
+
+    def all_there():
+        most[:] = max(most, [session["user"] for session in world.sessions()], key=len)
+        return len(most) >= 190 or storm.poll() is not None
+
+    wait_until(all_there, 60)
+    output = storm.communicate(timeout=120)[0]
+    report = next((json.loads(line) for line in output.splitlines() if line.startswith("{")), None)
+    check(report and report["established"] == 200, f"{output[-600:]}")
+    check(len(set(most)) >= 100, f"at most {len(most)} sessions were seen at a time")
+    world.no_sessions(10)
 
 
 @setup("sstp_impatient")
