@@ -22,8 +22,11 @@ pub enum TlsError {
     /// More than a handshake can be.
     #[error("a TLS message of the client is too long")]
     TooLong,
-    /// The keys have protected as many records as they may, and TLS 1.2 has no way to change them.
-    #[error("the keys of the TLS connection are used up")]
+    /// The keys have protected as many records as they may (2^24 with AES-GCM, RFC 9325 section 4.4), and TLS 1.2 has no way to change
+    /// them.
+    #[error(
+        "the keys of the TLS 1.2 connection have protected all records that they safely can: the client must connect again (TLS 1.3 changes them on its way)"
+    )]
     KeysExhausted,
     /// Used out of order, or after its end, or a fault of the library.
     #[error("internal TLS error: {0}")]
