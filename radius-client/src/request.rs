@@ -142,6 +142,7 @@ pub(crate) fn accounting(record: &AccountingRecord, delay: u32, identifier: u8, 
     packet.put(number::USER_NAME, &record.user_name);
     put_nas(&mut packet, &record.nas)?;
     put_session(&mut packet, &record.nas);
+    put_remote_access(&mut packet, &record.nas);
     packet.put_u32(number::ACCT_AUTHENTIC, ACCT_AUTHENTIC_RADIUS);
     packet.put_u32(number::EVENT_TIMESTAMP, record.event_timestamp);
     if delay > 0 {

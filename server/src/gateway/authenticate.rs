@@ -275,7 +275,7 @@ impl<P: Plane> Gateway<P> {
     pub(super) fn nas_context(&self, session: SessionId) -> NasContext {
         let Some(live) = self.live.get(&session) else { return NasContext::default() };
         let (gateway, client) = (live.path.local.ip(), live.path.remote.ip());
-        let mut nas = NasContext {
+        NasContext {
             nas_ip: Some(self.settings.nas_ip.unwrap_or(gateway)),
             nas_identifier: self.settings.nas_identifier.clone(),
             nas_port: nas_port(session),
@@ -288,12 +288,10 @@ impl<P: Plane> Gateway<P> {
             },
             tunnel_medium_type: if client.is_ipv4() { 1 } else { 2 },
             framed_mtu: FRAMED_MTU,
-            ..NasContext::default()
-        };
-        if let Some(call) = self.calls.get(&session) {
-            call.describe(&mut nas);
+            ras_client_name: live.computer.name.clone(),
+            ras_client_version: live.computer.version.clone(),
+            ras_correlation_id: live.computer.correlation_id.clone(),
         }
-        nas
     }
 
     fn acct_session_id(&self, live: &Live) -> String {

@@ -113,10 +113,20 @@ struct Live {
     esp_suite: Option<String>,
     /// TLS version and cipher suite.
     tls: Option<String>,
+    /// What an SSTP client says of its computer.
+    computer: Computer,
     /// The login in progress or done.
     login: Option<authenticate::Progress>,
     /// Set once the session is up.
     session: Option<Session>,
+}
+
+/// LCP Identifications and correlation id, as RADIUS servers want them ([MS-RNAP] 2.2.1).
+#[derive(Debug, Clone, Default)]
+struct Computer {
+    name: Option<String>,
+    version: Option<String>,
+    correlation_id: Option<String>,
 }
 
 impl Live {
@@ -130,6 +140,7 @@ impl Live {
             presented: None,
             esp_suite: None,
             tls: None,
+            computer: Computer::default(),
             login: None,
             session: None,
         }

@@ -2,13 +2,13 @@
 mod answers;
 mod ending;
 
-use super::{Asker, Gateway, Now, Plane};
+use super::{Asker, Computer, Gateway, Now, Plane};
 use crate::outcome::{CloseReason, Failure, Fault, Stage};
 use answers::PendingRefusal;
 use ike::{Path, SessionId};
 use policy::network::{Method, Tunnel};
 use ppp::{AuthProtocol, Question};
-use radius_client::{Credentials, NasContext};
+use radius_client::Credentials;
 use sstp::{BindingHash, CertificateHashes, InnerKeys};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// What PPP may carry in a frame over SSTP ([MS-SSTP] 3.1.5.2).
 const MRU: u16 = 4091;
+
+/// From IPv6CP to the first Router Advertisement, so that our last Configure-Ack is there before it.
+const FIRST_ADVERTISEMENT: Duration = Duration::from_millis(100);
 
 /// What a listener wants of its calls.
 #[derive(Debug, Clone)]
@@ -68,8 +71,6 @@ pub(super) struct Call {
     settings: Arc<CallSettings>,
     /// What the machines have for each other; a machine is drained before it gets the next.
     feeds: VecDeque<Feed>,
-    identifications: Vec<Vec<u8>>,
-    correlation_id: Option<String>,
     /// Our address on the link, once IPv6CP is up.
     pub(super) link_local: Option<Ipv6Addr>,
     /// When the client is told again that we are its router.
@@ -113,6 +114,7 @@ impl<P: Plane> Gateway<P> {
         if let Some(live) = self.live.get_mut(&session) {
             live.tls = Some(tls);
             live.presented = Some(presented);
+            live.computer.correlation_id = correlation_id;
         }
         if let Err(error) = self.plane.adopt(session, connection) {
             let cause = format!("the data plane does not take the connection: {error}");
@@ -125,7 +127,7 @@ impl<P: Plane> Gateway<P> {
             return self.closed(now, session, CloseReason::Failed, Some(failure));
         }
         self.plane.stream_send(session, sstp::http::accept_response(&http_date(now)));
-        let call = Call::new(now.instant, &settings, certificate, correlation_id, nonce, seed);
+        let call = Call::new(now.instant, &settings, certificate, nonce, seed);
         self.calls.insert(session, Box::new(call));
         self.run(now, session);
     }
@@ -212,7 +214,6 @@ impl<P: Plane> Gateway<P> {
                 self.reach(now, session, Stage::CryptoBinding);
                 self.note(now, session, format!("crypto binding verified ({})", hash_name(hash)));
                 self.open_when_ready(now, session);
-                self.advertise_from(now, session);
             }
             sstp::Output::Note(text) => self.note(now, session, text),
             sstp::Output::Hangup(ended) => self.hung_up(now, session, ended),
@@ -252,6 +253,10 @@ impl<P: Plane> Gateway<P> {
 
     fn ppp_event(&mut self, now: Now, session: SessionId, event: ppp::Event) {
         match event {
+            ppp::Event::LcpOpened { .. } if self.is_granted(session) => {
+                let cause = "the client opened LCP anew after its login; a second login would not be bound to the connection".to_owned();
+                self.hang_up_later(session, CloseReason::Failed, Stage::Lcp, Fault::PeerMisbehaved, cause);
+            }
             ppp::Event::LcpOpened { auth, peer_mru } => {
                 self.reach(now, session, Stage::Lcp);
                 self.note(now, session, format!("LCP is up: {}, the client takes {peer_mru} bytes a frame", auth_name(auth)));
@@ -269,11 +274,16 @@ impl<P: Plane> Gateway<P> {
             ppp::Event::Ipv6Up { ours, .. } => {
                 if let Some(call) = self.calls.get_mut(&session) {
                     call.link_local = Some(link_local(ours));
+                    call.advertise_at = now.instant.checked_add(FIRST_ADVERTISEMENT);
                 }
                 self.network_up(now, session, "IPv6CP is up".into());
             }
             ppp::Event::Note(text) => self.note(now, session, text),
         }
+    }
+
+    fn is_granted(&self, session: SessionId) -> bool {
+        self.live.get(&session).and_then(|live| live.login.as_ref()).is_some_and(|login| login.granted.is_some())
     }
 
     fn identification(&mut self, now: Now, session: SessionId, message: Vec<u8>) {
@@ -282,8 +292,8 @@ impl<P: Plane> Gateway<P> {
             _ => format!("{} raw bytes", message.len()),
         };
         self.note(now, session, format!("client identifies itself: {shown}"));
-        if let Some(call) = self.calls.get_mut(&session) {
-            call.identifications.push(message);
+        if let Some(live) = self.live.get_mut(&session) {
+            live.computer.learn(&message);
         }
     }
 
@@ -294,7 +304,6 @@ impl<P: Plane> Gateway<P> {
         self.reach(now, session, Stage::Ipcp);
         self.note(now, session, note);
         self.open_when_ready(now, session);
-        self.advertise_from(now, session);
     }
 
     /// Data flows once the binding is verified and a network protocol is up.
@@ -336,9 +345,12 @@ impl<P: Plane> Gateway<P> {
 
     /// Advertises the router now and from time to time.
     fn advertise_from(&mut self, now: Now, session: SessionId) {
-        let Some(call) = self.calls.get_mut(&session).filter(|call| call.open && call.link_local.is_some()) else { return };
-        call.advertise_at = now.instant.checked_add(::autoconf::ADVERTISEMENT_INTERVAL);
-        self.advertise(session);
+        let Some(call) = self.calls.get_mut(&session) else { return };
+        let interval = if call.open { ::autoconf::ADVERTISEMENT_INTERVAL } else { FIRST_ADVERTISEMENT };
+        call.advertise_at = now.instant.checked_add(interval);
+        if call.open {
+            self.advertise(session);
+        }
     }
 
     fn reach(&mut self, now: Now, session: SessionId, stage: Stage) {
@@ -349,14 +361,7 @@ impl<P: Plane> Gateway<P> {
 }
 
 impl Call {
-    fn new(
-        now: Instant,
-        settings: &Arc<CallSettings>,
-        certificate: CertificateHashes,
-        correlation_id: Option<String>,
-        nonce: [u8; 32],
-        seed: [u8; 64],
-    ) -> Self {
+    fn new(now: Instant, settings: &Arc<CallSettings>, certificate: CertificateHashes, nonce: [u8; 32], seed: [u8; 64]) -> Self {
         let timers = sstp::Timers { negotiation: Duration::from_secs(60), hello: Duration::from_secs(60) };
         let machine = sstp::CallConfig { nonce, offer_sha1: settings.offer_sha1, certificates: vec![certificate], timers };
         let link = ppp::LinkConfig { auth: settings.auth.clone(), mru: MRU, name: settings.name.clone(), seed, timers: link_timers() };
@@ -365,8 +370,6 @@ impl Call {
             link: ppp::Link::new(now, link),
             settings: settings.clone(),
             feeds: VecDeque::new(),
-            identifications: Vec::new(),
-            correlation_id,
             link_local: None,
             advertise_at: None,
             bound: false,
@@ -381,19 +384,6 @@ impl Call {
 
     pub(super) fn inner_ipv4(&self) -> Ipv4Addr {
         self.settings.inner_ipv4
-    }
-
-    /// What RADIUS is told of an SSTP client besides: who its computer says it is ([MS-RNAP] 2.2.1).
-    pub(super) fn describe(&self, nas: &mut NasContext) {
-        let text = |prefix| self.identification(prefix).map(|text| String::from_utf8_lossy(text).into_owned());
-        let guid = || self.identifications.iter().find_map(|raw| Some(radius_client::correlation_id(raw.as_slice().try_into().ok()?)));
-        nas.ras_client_name = text(b"MSRAS-");
-        nas.ras_client_version = text(b"MSRASV");
-        nas.ras_correlation_id = self.correlation_id.clone().or_else(guid);
-    }
-
-    fn identification(&self, prefix: &[u8]) -> Option<&[u8]> {
-        self.identifications.iter().map(Vec::as_slice).find(|text| text.starts_with(prefix))
     }
 
     fn poll(&mut self) -> Option<Produced> {
@@ -433,6 +423,20 @@ impl Call {
         }
         if self.link.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.link.handle(now, ppp::Input::Timeout);
+        }
+    }
+}
+
+impl Computer {
+    /// Windows sends three Identifications: version, name, and, since Windows 7, the correlation id as 16 raw bytes.
+    fn learn(&mut self, identification: &[u8]) {
+        let text = || Some(String::from_utf8_lossy(identification).into_owned());
+        if identification.starts_with(b"MSRASV") {
+            self.version = text();
+        } else if identification.starts_with(b"MSRAS-") {
+            self.name = text();
+        } else if let Ok(guid) = identification.try_into() {
+            self.correlation_id.get_or_insert_with(|| radius_client::correlation_id(guid));
         }
     }
 }

@@ -54,9 +54,9 @@ impl<P: Plane> Gateway<P> {
     /// Calls of the same user from the same computer, older than this one: what is left of a connection that broke.
     pub(super) fn stale_calls(&self, session: SessionId) -> Vec<SessionId> {
         let computer = |id: &SessionId| {
-            let call = self.calls.get(id)?;
-            let user = &self.live.get(id)?.login.as_ref()?.granted.as_ref()?.user;
-            Some((user.to_lowercase(), call.identification(b"MSRAS-")?))
+            let live = self.live.get(id)?;
+            let user = &live.login.as_ref()?.granted.as_ref()?.user;
+            Some((user.to_lowercase(), live.computer.name.as_deref()?))
         };
         let Some(this) = computer(&session) else { return Vec::new() };
         self.calls.keys().filter(|id| **id != session && computer(id).as_ref() == Some(&this)).copied().collect()

@@ -17,16 +17,10 @@ impl<P: Plane> Gateway<P> {
 
     /// The PPP link is down; the call follows.
     pub(super) fn link_down(&mut self, _now: Now, session: SessionId, ended: ppp::Ended) {
-        let radius_failed = self.live.get(&session).and_then(|live| live.login.as_ref()).is_some_and(|login| login.radius_failed);
+        let refused = self.refusal(session);
         let Some(call) = self.calls.get_mut(&session) else { return };
-        let failure = match call.refusal.take() {
-            Some(denied) if ended.by == ppp::EndedBy::Refused => {
-                let fault = if radius_failed { Fault::Dependency } else { Fault::Refused };
-                Failure { stage: denied.stage, fault, notify: None, cause: denied.cause }
-            }
-            _ => link_failure(&ended),
-        };
-        call.failure.get_or_insert(failure);
+        let by_whom = matches!(ended.by, ppp::EndedBy::Refused | ppp::EndedBy::Peer | ppp::EndedBy::Timeout);
+        call.failure.get_or_insert(refused.filter(|_| by_whom).unwrap_or_else(|| link_failure(&ended)));
         call.closing.get_or_insert(match ended.by {
             ppp::EndedBy::Peer => CloseReason::PeerDeleted,
             ppp::EndedBy::Silence | ppp::EndedBy::Timeout => CloseReason::PeerLost,
@@ -37,14 +31,17 @@ impl<P: Plane> Gateway<P> {
 
     /// The call is over: the connection closes once everything has been said.
     pub(super) fn hung_up(&mut self, now: Now, session: SessionId, ended: sstp::Ended) {
+        let (refused, granted) = (self.refusal(session), self.is_granted(session));
         let Some(call) = self.calls.get_mut(&session) else { return };
         let reason = call.closing.unwrap_or(match ended.by {
             sstp::EndedBy::Peer => CloseReason::PeerDeleted,
             sstp::EndedBy::Silence | sstp::EndedBy::NegotiationTimeout => CloseReason::PeerLost,
             _ => CloseReason::Failed,
         });
-        let reached = self.live.get(&session).and_then(|live| self.attempts.get(live.attempt)).map(|attempt| attempt.stage);
-        call.failure.get_or_insert_with(|| call_failure(&ended, reached.unwrap_or(Stage::Sstp)));
+        let live = self.live.get(&session);
+        let reached = live.and_then(|live| self.attempts.get(live.attempt)).map_or(Stage::Sstp, |attempt| attempt.stage);
+        let failure = refused.unwrap_or_else(|| call_failure(&ended, reached, granted && !call.bound));
+        call.failure.get_or_insert(failure);
         self.plane.stream_close(session);
         self.call_over(now, session, reason);
     }
@@ -61,6 +58,14 @@ impl<P: Plane> Gateway<P> {
         let failure = if up || is_ours(call.closing) { None } else { call.failure };
         self.forget_questions(session);
         self.closed(now, session, reason, failure);
+    }
+
+    /// A refusal that the client did not mend: whatever it did next, this is why it is not in.
+    fn refusal(&mut self, session: SessionId) -> Option<Failure> {
+        let radius_failed = self.live.get(&session).and_then(|live| live.login.as_ref()).is_some_and(|login| login.radius_failed);
+        let denied = self.calls.get_mut(&session)?.refusal.take()?;
+        let fault = if radius_failed { Fault::Dependency } else { Fault::Refused };
+        Some(Failure { stage: denied.stage, fault, notify: None, cause: denied.cause })
     }
 
     fn forget_questions(&mut self, session: SessionId) {
@@ -93,10 +98,12 @@ fn link_failure(ended: &ppp::Ended) -> Failure {
     Failure { stage, fault, notify: None, cause: ended.cause.clone() }
 }
 
-fn call_failure(ended: &sstp::Ended, reached: Stage) -> Failure {
+/// `binding`: the login is granted, and what is missing is a good CALL_CONNECTED.
+fn call_failure(ended: &sstp::Ended, reached: Stage, binding: bool) -> Failure {
     let (stage, fault) = match ended.by {
         sstp::EndedBy::Peer | sstp::EndedBy::PeerAbort => (reached, Fault::PeerIncompatible),
         sstp::EndedBy::Us => (reached, Fault::Internal),
+        sstp::EndedBy::Violation if binding => (Stage::CryptoBinding, Fault::PeerMisbehaved),
         sstp::EndedBy::Violation => (reached, Fault::PeerMisbehaved),
         sstp::EndedBy::Binding => (Stage::CryptoBinding, Fault::Refused),
         sstp::EndedBy::NegotiationTimeout | sstp::EndedBy::Silence => (reached, Fault::Silence),
