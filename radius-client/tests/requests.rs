@@ -120,10 +120,6 @@ fn accounting_request(status: AccountingStatus) -> Sent {
     only_sent(&drain(&mut client))
 }
 
-fn microsoft(number: u8, value: &[u8]) -> Vec<u8> {
-    [&[0, 0, 1, 55, number, value.len() as u8 + 2], value].concat()
-}
-
 fn session_part() -> Vec<(u8, Vec<u8>)> {
     vec![
         (1, b"alice".to_vec()),
@@ -140,9 +136,9 @@ fn session_part() -> Vec<(u8, Vec<u8>)> {
         (65, u32(1)),
         (66, b"203.0.113.9".to_vec()),
         (67, b"198.51.100.1".to_vec()),
-        (26, microsoft(9, &u32(311))),
-        (26, microsoft(18, b"MSRASV5.20")),
-        (26, microsoft(47, &u32(2))),
+        microsoft(9, &u32(311)),
+        microsoft(18, b"MSRASV5.20"),
+        microsoft(47, &u32(2)),
         (45, u32(1)),
         (55, u32(1_700_000_000)),
         (8, vec![10, 0, 0, 7]),
