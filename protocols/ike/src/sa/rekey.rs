@@ -226,13 +226,13 @@ fn or_without(mut offer: SaPayload) -> SaPayload {
 }
 
 /// One combination and nothing else: what is in use now.
-fn policy(ike: Option<IkeSuite>, esp: Option<EspSuite>, pfs: Option<Group>) -> CipherPolicy {
+fn policy(ike: Option<IkeSuite>, esp: Option<EspSuite>) -> CipherPolicy {
     CipherPolicy {
         ike: ike.iter().map(|suite| suite.protection).collect(),
         prfs: ike.iter().map(|suite| suite.prf).collect(),
         groups: ike.iter().map(|suite| suite.group).collect(),
         esp: esp.iter().map(|suite| suite.protection).collect(),
-        pfs_groups: pfs.into_iter().collect(),
+        pfs_groups: Vec::new(),
         prefer_esn: esp.is_some_and(|suite| suite.esn),
         additional: Vec::new(),
     }
@@ -243,8 +243,15 @@ fn offer_child(state: &mut Established, core: &mut Core, cx: &mut Shared, spi_in
     let (new_spi, nonce_i) = (cx.take_esp_spi(), cx.nonce());
     core.esp_wish = Some(new_spi);
     let group = pair.as_ref().map(|(private, _)| private.group());
-    let offer = offer_esp(&policy(None, Some(child.suite), group), new_spi, group.as_slice());
-    let offer = if group.is_some() && child.pfs == Pfs::Undecided { or_without(offer) } else { offer };
+    let offer = match (group, child.pfs) {
+        // A peer that wants another of our groups says so with INVALID_KE_PAYLOAD, but only when it is offered.
+        (Some(first), Pfs::Undecided) => {
+            let others = core.ciphers().pfs_groups.iter().copied().filter(|group| *group != first);
+            let groups: Vec<_> = std::iter::once(first).chain(others).collect();
+            or_without(offer_esp(&policy(None, Some(child.suite)), new_spi, &groups))
+        }
+        _ => offer_esp(&policy(None, Some(child.suite)), new_spi, group.as_slice()),
+    };
     let mut payloads =
         vec![Payload::Notify(Notify::esp(notify::REKEY_SA, spi_in)), Payload::Sa(offer.clone()), Payload::Nonce(nonce_i.clone())];
     let (private, public) = pair.unzip();
@@ -259,7 +266,7 @@ fn offer_child(state: &mut Established, core: &mut Core, cx: &mut Shared, spi_in
 
 fn offer_sa(state: &mut Established, core: &mut Core, cx: &mut Shared, private: PrivateKey, public: Vec<u8>) {
     let (spi, nonce_i) = (core.take_spi(cx), cx.nonce());
-    let offer = offer_ike(&policy(Some(state.sa.keys.suite), None, None), Some(spi));
+    let offer = offer_ike(&policy(Some(state.sa.keys.suite), None), Some(spi));
     let payloads = [
         Payload::Sa(offer.clone()),
         Payload::Nonce(nonce_i.clone()),

@@ -159,7 +159,9 @@ fn another_group_for_a_child_is_tried_once() {
     let mut config = responder();
     config.ciphers.pfs_groups = vec![Group::Curve25519, Group::EcpP256];
     let mut world = World::up(config, false);
-    let (header, _) = world.rekey_child();
+    let (header, request) = world.rekey_child();
+    let offered = request.sa().unwrap().texts();
+    assert_eq!(offered, ["AES_GCM_16_256/CURVE_25519|ECP_256/ESN|NO_ESN", "AES_GCM_16_256/ESN|NO_ESN"]);
     world.refuse(&header, notify::INVALID_KE_PAYLOAD, &[0, 19]);
     let message = &world.host().sent.last().unwrap().1;
     let (header, request) = (Header::parse(message).unwrap(), world.script.open(message));
