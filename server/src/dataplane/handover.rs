@@ -1,10 +1,15 @@
 //! Packets that one thread reads from its TUN queue and another must send, because the stream is its own. The kernel steers a flow to the
 //! queue that its other direction was written to, so this is the exception: first packets, and flows with one direction.
 use net::poll::Waker;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-/// Batches that may wait for one thread.
-const BATCHES: usize = 16;
+/// Batches that may wait for one thread: many, because a thread with little to do hands over single packets.
+const BATCHES: usize = 1024;
+
+/// Bytes that may wait for one thread.
+const WAITING: usize = 4 << 20;
 
 /// A batch leaves when it has this many bytes; one packet more may be in it.
 const BATCH: usize = 256 << 10;
@@ -29,13 +34,53 @@ pub(super) struct Handover {
 #[derive(Debug, Clone)]
 pub(super) struct Other {
     batches: SyncSender<Batch>,
+    waiting: Arc<AtomicUsize>,
     waker: Waker,
 }
 
+/// A thread's own end.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    batches: Receiver<Batch>,
+    waiting: Arc<AtomicUsize>,
+}
+
 /// The two ends of a thread's queue.
-pub(super) fn queue(waker: Waker) -> (Other, Receiver<Batch>) {
-    let (batches, inbox) = sync_channel(BATCHES);
-    (Other { batches, waker }, inbox)
+pub(super) fn queue(waker: Waker) -> (Other, Inbox) {
+    let (sender, batches) = sync_channel(BATCHES);
+    let waiting = Arc::<AtomicUsize>::default();
+    (Other { batches: sender, waiting: waiting.clone(), waker }, Inbox { batches, waiting })
+}
+
+impl Inbox {
+    /// The next batch, if there is one.
+    pub(super) fn take(&self) -> Option<Batch> {
+        let batch = self.batches.try_recv().ok()?;
+        self.waiting.fetch_sub(batch.0.len(), Ordering::Relaxed);
+        Some(batch)
+    }
+}
+
+impl Other {
+    /// Returns how many packets were lost.
+    fn send(&self, batch: Batch) -> usize {
+        let length = batch.0.len();
+        if self.waiting.fetch_add(length, Ordering::Relaxed) < WAITING {
+            match self.batches.try_send(batch) {
+                Ok(()) => {
+                    self.waker.wake();
+                    return 0;
+                }
+                Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => return self.lose(&back),
+            }
+        }
+        self.lose(&batch)
+    }
+
+    fn lose(&self, batch: &Batch) -> usize {
+        self.waiting.fetch_sub(batch.0.len(), Ordering::Relaxed);
+        batch.packets().count()
+    }
 }
 
 impl Handover {
@@ -61,16 +106,7 @@ impl Handover {
         if batch.0.is_empty() {
             return 0;
         }
-        let other = &self.others[owner];
-        let lost = other.batches.try_send(batch).map_or_else(|error| packets_of(error).count(), |()| 0);
-        other.waker.wake();
-        lost
-    }
-}
-
-fn packets_of(error: std::sync::mpsc::TrySendError<Batch>) -> Batch {
-    match error {
-        std::sync::mpsc::TrySendError::Full(batch) | std::sync::mpsc::TrySendError::Disconnected(batch) => batch,
+        self.others[owner].send(batch)
     }
 }
 
@@ -91,10 +127,6 @@ impl Batch {
             Some(packet)
         })
     }
-
-    fn count(&self) -> usize {
-        self.packets().count()
-    }
 }
 
 #[cfg(test)]
@@ -110,14 +142,20 @@ mod tests {
             assert_eq!(handover.add(0, packet), 0);
         }
         assert_eq!(handover.flush(), 0);
-        let batch = inbox.try_recv().unwrap();
+        let batch = inbox.take().unwrap();
         assert_eq!(batch.packets().collect::<Vec<_>>(), [&b"one"[..], b"", b"three"]);
         let big = vec![7; BATCH];
-        let lost: usize = (0..BATCHES + 2).map(|_| handover.add(0, &big)).sum();
+        let fit = WAITING.div_ceil(BATCH + LENGTH);
+        let lost: usize = (0..fit + 2).map(|_| handover.add(0, &big)).sum();
         assert_eq!(lost, 2);
         handover.add(0, b"a");
         handover.add(0, b"b");
         assert_eq!(handover.flush(), 2);
-        assert_eq!(inbox.try_iter().count(), BATCHES);
+        assert_eq!(std::iter::from_fn(|| inbox.take()).count(), fit);
+        // Empty again, there is room for single packets.
+        let lost = |_| handover.add(0, b"c") + handover.flush();
+        assert_eq!((0..BATCHES + 3).map(lost).sum::<usize>(), 3);
+        assert_eq!(std::iter::from_fn(|| inbox.take()).count(), BATCHES);
+        assert_eq!(inbox.waiting.load(Ordering::Relaxed), 0);
     }
 }

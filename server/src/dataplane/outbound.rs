@@ -92,7 +92,7 @@ impl Outbound {
         self.finish(context, streams);
     }
 
-    /// Moves what another thread read for the streams of this one.
+    /// Moves what another thread read for the streams of this one; [`Self::finish`] sends it.
     pub(super) fn run_batch(&mut self, context: Context<'_>, streams: &mut Streams, batch: &Batch) {
         for packet in batch.packets() {
             if self.sealer.packet(context, streams, packet).is_some() {
@@ -100,7 +100,6 @@ impl Outbound {
                 count(&context.shared.drops.stream_not_open);
             }
         }
-        self.finish(context, streams);
     }
 
     /// Sends an IP packet of the gateway's own to the client of a session: selectors are for what it forwards.
@@ -113,7 +112,8 @@ impl Outbound {
         self.finish(context, streams);
     }
 
-    fn finish(&mut self, context: Context<'_>, streams: &mut Streams) {
+    /// Sends what has been collected.
+    pub(super) fn finish(&mut self, context: Context<'_>, streams: &mut Streams) {
         self.sealer.depart(context);
         streams.depart(context);
         let total = std::mem::take(&mut self.sealer.total);

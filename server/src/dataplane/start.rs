@@ -1,7 +1,7 @@
 //! Opening devices and sockets, starting and stopping the threads.
 use super::IkeSink;
 use super::handle::{Bound, Control, DataplaneHandle};
-use super::handover::{self, Batch, Handover, Other};
+use super::handover::{self, Handover, Other};
 use super::stats::{Drops, TrafficCounters};
 use super::stream::{NoStreams, StreamSink};
 use super::tables::Command;
@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
 /// Socket buffers of raw ESP sockets, bytes.
@@ -174,7 +174,7 @@ fn number_of(count: usize) -> u32 {
 }
 
 /// What wakes a thread, and what the others hand to it.
-type Inbox = (Waker, Receiver<Batch>);
+type Inbox = (Waker, handover::Inbox);
 
 /// The queues by which threads hand each other packets.
 fn queues(count: usize) -> io::Result<(Vec<Other>, Vec<Inbox>)> {

@@ -1,6 +1,6 @@
 //! One packet thread: waits, takes orders, moves batches.
 use super::IkeSink;
-use super::handover::{Batch, Handover};
+use super::handover::{self, Handover};
 use super::inbound;
 use super::outbound::Outbound;
 use super::stats::{Drops, TrafficCounters, Uptime};
@@ -24,7 +24,7 @@ const RECV_BATCH: usize = 16;
 const EVENTS: usize = 64;
 
 /// Batches of other threads that are moved before the sockets get their turn.
-const BATCHES: usize = 8;
+const BATCHES: usize = 32;
 
 const WAKE: u64 = 0;
 const TUN: u64 = 1;
@@ -60,7 +60,7 @@ pub(super) struct Shared {
     pub(super) totals: Arc<TrafficCounters>,
     pub(super) drops: Arc<Drops>,
     /// From the other threads.
-    pub(super) batches: Receiver<Batch>,
+    pub(super) batches: handover::Inbox,
     pub(super) sink: Box<dyn IkeSink>,
     pub(super) events: Box<dyn StreamSink>,
 }
@@ -166,13 +166,22 @@ impl Thread {
     }
 
     fn take_batches(&mut self, now: Uptime) {
-        for _ in 0..BATCHES {
-            let Ok(batch) = self.shared.batches.try_recv() else { return };
+        let mut taken = 0;
+        while taken < BATCHES
+            && let Some(batch) = self.shared.batches.take()
+        {
+            taken += 1;
             let (context, out, streams, _) = self.parts(now);
             out.run_batch(context, streams, &batch);
         }
-        // There may be more.
-        self.shared.waker.wake();
+        if taken > 0 {
+            let (context, out, streams, _) = self.parts(now);
+            out.finish(context, streams);
+        }
+        if taken == BATCHES {
+            // There may be more.
+            self.shared.waker.wake();
+        }
     }
 
     fn serve(&mut self, event: Event, now: Uptime) {

@@ -228,6 +228,18 @@ fn every_end_has_its_cause() {
     assert_eq!(lab.order(Gateway, "event"), format!("6 packet {ECHO}"), "the others live on");
 }
 
+/// Datagrams to 10.9.0.50 until no more find room. The device's own queue is short, so they come in portions.
+fn flood(lab: &mut Lab) {
+    for _ in 0..200 {
+        lab.order(Gateway, "flood 10.9.0.50 400");
+        if lab.totals(Gateway)["stream_full"] > 100 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("there is always room: {:?}", lab.totals(Gateway));
+}
+
 #[test]
 fn a_client_that_does_not_read_harms_nobody_else() {
     let mut lab = Lab::start_streams("192.0.2");
@@ -235,8 +247,7 @@ fn a_client_that_does_not_read_harms_nobody_else() {
     open(&mut lab, 1, "1400 10.9.0.50");
     open(&mut lab, 2, &format!("1400 {CLIENT4} {CLIENT6}"));
     lab.order(Client, "run 2 many");
-    lab.order(Gateway, "flood 10.9.0.50 20000");
-    assert!(lab.await_total(Gateway, "stream_full", 1000) < 20_000);
+    flood(&mut lab);
     lab.run(Gateway, &["ping", "-q", "-c", "20", "-i", "0.02", "-W", "1", CLIENT4]);
     // It is still the client's connection, and packets of control still find room.
     lab.order(Client, &format!("send 1 {ECHO}"));
@@ -250,8 +261,7 @@ fn a_stream_that_takes_no_more_is_closed_within_a_second() {
     let mut lab = Lab::start_streams("192.0.2");
     lab.order(Client, "connect 1.3");
     open(&mut lab, 1, "1400 10.9.0.50");
-    lab.order(Gateway, "flood 10.9.0.50 20000");
-    lab.await_total(Gateway, "stream_full", 1000);
+    flood(&mut lab);
     lab.order(Gateway, "close 1");
     assert_eq!(lab.order(Gateway, "event"), "1 closed closed by the gateway");
 }
