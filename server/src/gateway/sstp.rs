@@ -21,6 +21,9 @@ const MRU: u16 = 4091;
 /// From IPv6CP to the first Router Advertisement, so that our last Configure-Ack is there before it.
 const FIRST_ADVERTISEMENT: Duration = Duration::from_millis(100);
 
+/// From the client's Terminate-Request to its CALL_DISCONNECT.
+const FAREWELL: Duration = Duration::from_secs(3);
+
 /// What a listener wants of its calls.
 #[derive(Debug, Clone)]
 pub struct CallSettings {
@@ -80,6 +83,8 @@ pub(super) struct Call {
     open: bool,
     refusal: Option<PendingRefusal>,
     failure: Option<Failure>,
+    /// The client ended PPP and owes us CALL_DISCONNECT: when we stop waiting for it.
+    close_at: Option<Instant>,
     /// Why we end it.
     closing: Option<CloseReason>,
     due: Option<Instant>,
@@ -377,6 +382,7 @@ impl Call {
             open: false,
             refusal: None,
             failure: None,
+            close_at: None,
             closing: None,
             due: None,
         }
@@ -410,13 +416,17 @@ impl Call {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let (machine, link) = (self.machine.poll_timeout(), self.link.poll_timeout());
-        [machine.map(|(at, _)| at), link.map(|(at, _)| at), self.advertise_at].into_iter().flatten().min()
+        [machine.map(|(at, _)| at), link.map(|(at, _)| at), self.advertise_at, self.close_at].into_iter().flatten().min()
     }
 
     fn wake(&mut self, now: Instant, heard: Option<Instant>) {
         if let Some(heard) = heard {
             self.machine.handle(now, sstp::Input::Heard(heard));
             self.link.handle(now, ppp::Input::Heard(heard));
+        }
+        if self.close_at.is_some_and(|at| at <= now) {
+            self.close_at = None;
+            self.feeds.push_back(Feed::Close);
         }
         if self.machine.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.machine.handle(now, sstp::Input::Timeout);

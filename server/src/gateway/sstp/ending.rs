@@ -1,5 +1,5 @@
 //! How SSTP sessions end: by the link, by the call, by the connection.
-use super::{Feed, Gateway, Now, Plane};
+use super::{FAREWELL, Feed, Gateway, Now, Plane};
 use crate::outcome::{CloseReason, Failure, Fault, Stage};
 use ike::SessionId;
 
@@ -16,7 +16,7 @@ impl<P: Plane> Gateway<P> {
     }
 
     /// The PPP link is down; the call follows.
-    pub(super) fn link_down(&mut self, _now: Now, session: SessionId, ended: ppp::Ended) {
+    pub(super) fn link_down(&mut self, now: Now, session: SessionId, ended: ppp::Ended) {
         let refused = self.refusal(session);
         let Some(call) = self.calls.get_mut(&session) else { return };
         let by_whom = matches!(ended.by, ppp::EndedBy::Refused | ppp::EndedBy::Peer | ppp::EndedBy::Timeout);
@@ -26,7 +26,12 @@ impl<P: Plane> Gateway<P> {
             ppp::EndedBy::Silence | ppp::EndedBy::Timeout => CloseReason::PeerLost,
             _ => CloseReason::Failed,
         });
-        call.feeds.push_back(Feed::Close);
+        if ended.by == ppp::EndedBy::Peer {
+            // Its CALL_DISCONNECT comes after our Terminate-Ack; one of ours would cross it.
+            call.close_at = now.instant.checked_add(FAREWELL);
+        } else {
+            call.feeds.push_back(Feed::Close);
+        }
     }
 
     /// The call is over: the connection closes once everything has been said.
