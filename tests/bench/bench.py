@@ -169,7 +169,7 @@ def report_json(results):
 def report(results):
     print(f"{'':22}{'evergate':>26}{'peer':>26}{'ratio':>9}")
     for metric, unit, direction, ours, peer, theirs in medians(results):
-        columns = [f"{statistics.median(all_):.3g} [{min(all_):.3g}-{max(all_):.3g}]" for all_ in (ours, theirs)]
+        columns = [f"{statistics.median(all_):.4g} [{min(all_):.4g}-{max(all_):.4g}]" for all_ in (ours, theirs)]
         ratio = statistics.median(ours) / statistics.median(theirs)
         print(f"{metric:22}" + "".join(f"{column:>26}" for column in columns) + f"{ratio:>8.2f}x  {unit}, {direction}; peer: {peer}")
 

@@ -43,11 +43,10 @@ class Evergate:
         self.client = Daemon(lab.namespace("client"), lab.folder / "load.pid", lab.folder / "load.log")
 
     @contextlib.contextmanager
-    def gateway(self, change=lambda config: None):
+    def gateway(self):
         gateway = self.lab.gateway(self.programs.gateway)
         config = gateway.default_config(certificates=(CERTIFICATE,))
         config["pool"][0]["ipv4"] = ["10.98.0.10-10.98.15.250"]
-        change(config)
         gateway.start(config)
         try:
             yield gateway.pid()

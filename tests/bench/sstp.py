@@ -75,21 +75,8 @@ def measure(lab, programs, arguments, number):
 
 
 @contextlib.contextmanager
-def gateway(lab, programs):
-    """The gateway with both listeners; its process id."""
-    side = Evergate(lab, programs)
-    with side.gateway(_with_sstp) as pid:
-        yield pid
-
-
-def _with_sstp(config):
-    config["listener"].append({"name": "sstp", "protocol": "sstp", "certificates": [CERTIFICATE], "auth": ["eap", "mschapv2"]})
-    config["policy"][0]["tunnel"] = ["ikev2", "sstp"]
-
-
-@contextlib.contextmanager
 def sstp(lab, programs, fill):
-    with gateway(lab, programs) as pid:
+    with Evergate(lab, programs).gateway() as pid:
         options = ["--user", "alice", "--tun", "sstp0", "--route", LAN, "--fill", fill]
         options += ["--cipher", CIPHER, "--no-configure", "--no-ipv6", "--json"]
         with running(lab, "client", [programs.sstp, "connect", *login(lab), *options]) as client:
@@ -116,7 +103,7 @@ def bare(lab, programs, fill):
 
 def logins(lab, programs, arguments):
     """Calls beside IKEv2 logins of the same gateway, and the time of one call beside that of TCP and TLS in it."""
-    with gateway(lab, programs) as pid:
+    with Evergate(lab, programs).gateway() as pid:
         calls, call_cpu = _storm(lab, pid, programs.sstp, ["--cipher", CIPHER, "--port-delay", "0"], arguments.logins, arguments.parallel)
         ike, ike_cpu = _storm(lab, pid, programs.load, ["--suite", "aes256gcm"], arguments.logins, arguments.parallel)
         alone, _ = _storm(lab, pid, programs.sstp, ["--cipher", CIPHER, "--port-delay", "0"], max(20, arguments.logins // 8), 1)
