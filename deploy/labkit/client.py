@@ -95,8 +95,11 @@ class Client:
     def stop(self, hard=False):
         self.charon.stop(hard)
 
+    def pid(self):
+        return self.charon.daemon.pid()
+
     def running(self):
-        return self.charon.daemon.pid() is not None
+        return self.pid() is not None
 
     def log(self):
         """What the daemon wrote, line by line."""

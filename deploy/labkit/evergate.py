@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from . import toml
+from . import packages, toml
 from .network import LAN_DNS, RADIUS_IPV4
 from .pki import GATEWAY_NAME
 from .shell import Daemon, LabError, run, say
@@ -14,16 +14,18 @@ from .shell import Daemon, LabError, run, say
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def build():
-    """Builds the release program, showing cargo's progress, and returns its path."""
+def build(*names):
+    """Builds release programs in one call, showing cargo's progress, and returns their folder."""
+    packages.ensure(packages.BUILD)
     cargo = shutil.which("cargo") or os.path.expanduser("~/.cargo/bin/cargo")
     if not os.path.exists(cargo):
         raise LabError("cargo is missing: install the Rust toolchain (https://rustup.rs), then run this again")
-    say("building the gateway: cargo build --release -p evergate")
-    done = subprocess.run([cargo, "build", "--release", "--locked", "-p", "evergate"], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=2)
+    what = [part for name in names for part in ("-p", name)]
+    say(f"building: cargo build --release {' '.join(what)}")
+    done = subprocess.run([cargo, "build", "--release", "--locked", *what], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=2)
     if done.returncode != 0:
-        raise LabError("the gateway does not build: see cargo's output above")
-    return program()
+        raise LabError(f"{' and '.join(names)} cannot be built: see cargo's output above")
+    return program().parent
 
 
 def program():

@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from . import network, packages, peap
+from . import network, packages, peap, sstp
 from .client import Client
 from .evergate import Gateway
 from .network import Network
@@ -47,6 +47,11 @@ class Lab:
     def client(self, role="client", **options):
         return Client(self.folder / role, self.namespace(role), self.pki, extra_plugins=peap.installed(), **options)
 
+    def sstp(self, program=None):
+        """The SSTP client; its program is beside the gateway's unless told otherwise."""
+        program = program or self.gateway().binary.with_name(sstp.PROGRAM)
+        return sstp.SstpClient(self.folder / "sstp", self.namespace("sstp"), self.pki, program)
+
     def prepare(self, *more_packages):
         """Packages, certificates, namespaces, web server; not RADIUS, gateway and clients. What an interrupted run left goes first."""
         packages.ensure(packages.BASE, packages.STRONGSWAN, *more_packages)
@@ -76,6 +81,7 @@ class Lab:
         """Ends what this instance started and removes its namespaces and files; clients first, so that they say goodbye."""
         for role in ("client", "client2"):
             self.client(role).stop()
+        self.sstp().stop()
         self.gateway().stop()
         self.reference().stop()
         self.radius().stop()
@@ -93,6 +99,21 @@ class Lab:
         except FileNotFoundError:
             return None
 
+    def live(self):
+        """What `up` recorded and what runs now, or None when the instance is not up."""
+        state = self.state()
+        if state is None:
+            return None
+        gateway = self.gateway() if state["gateway"] == "evergate" else self.reference()
+        ikev2, caller = self.client(), self.sstp()
+        return state | {
+            "gateway_pid": gateway.pid(),
+            "client_pid": ikev2.pid(),
+            "client_addresses": ikev2.addresses() if ikev2.running() else [],
+            "sstp_client_pid": caller.pid(),
+            "sstp_client_addresses": caller.addresses(),
+        }
+
     def describe(self):
         """Where everything is, for people and for other programs."""
         gateway, radius = self.gateway(), self.radius()
@@ -101,6 +122,7 @@ class Lab:
             "state_folder": str(self.folder),
             "client_netns": self.namespace("client"),
             "client2_netns": self.namespace("client2"),
+            "sstp_client_netns": self.namespace("sstp"),
             "nat_netns": self.namespace("nat"),
             "gateway_netns": self.namespace("gateway"),
             "lan_netns": self.namespace("lan"),
@@ -109,6 +131,7 @@ class Lab:
             "gateway_ipv6": network.GATEWAY_IPV6,
             "gateway_ipv4_behind_nat": network.GATEWAY_IPV4_BEHIND_NAT,
             "server_name": GATEWAY_NAME,
+            "sstp_port": sstp.PORT,
             "lan_host_ipv4": network.LAN_IPV4,
             "lan_host_ipv6": network.LAN_IPV6,
             "lan_http_port": WEB_PORT,
@@ -127,6 +150,8 @@ class Lab:
             "config_file": str(gateway.config_file),
             "gateway_log_file": str(gateway.daemon.log_file),
             "evergate": str(gateway.binary),
+            "sstp_client": str(self.sstp().program),
+            "sstp_client_log_file": str(self.sstp().daemon.log_file),
         }
 
     def _web_answers(self):

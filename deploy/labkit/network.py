@@ -5,14 +5,15 @@
     client2 nat0 10.99.3.3 --+ out0 10.99.2.2 (masquerade) - wan1 10.99.2.1 gateway
     machine nat0 ------------+
     machine wan0 -------------------------------- wan2 10.99.4.1 fd99:4::1  gateway
+    sstp    wan0 10.99.5.2  fd99:5::2 ----------- wan3 10.99.5.1 fd99:5::1  gateway
 
-The namespace `machine` is for a client with a kernel of its own, whose network devices it carries.
+None of the clients has a route to the LAN outside of a tunnel. The namespace `machine` is for a client with a kernel of its own, whose network devices it carries.
 The addresses are the same in every instance; only the namespaces' names differ.
 """
 
 from .shell import LabError, NAMESPACES, in_namespace, run, wait_until
 
-ROLES = ("client", "client2", "machine", "nat", "gateway", "lan", "radius")
+ROLES = ("client", "client2", "sstp", "machine", "nat", "gateway", "lan", "radius")
 
 GATEWAY_IPV4 = "10.99.1.1"
 GATEWAY_IPV6 = "fd99:1::1"
@@ -31,6 +32,7 @@ LINKS = (
     ("nat", "out0", "gateway", "wan1"),
     ("client", "nat0", "nat", "port1"),
     ("client2", "nat0", "nat", "port2"),
+    ("sstp", "wan0", "gateway", "wan3"),
     ("machine", "wan0", "gateway", "wan2"),
     ("machine", "nat0", "nat", "port3"),
     ("lan", "lan0", "gateway", "lan0"),
@@ -42,6 +44,8 @@ ADDRESSES = (
     ("nat", "out0", f"{NAT_OUTSIDE}/24"),
     ("gateway", "wan1", f"{GATEWAY_IPV4_BEHIND_NAT}/24"),
     ("gateway", "wan2", f"{GATEWAY_IPV4_MACHINE}/24", f"{GATEWAY_IPV6_MACHINE}/64"),
+    ("sstp", "wan0", "10.99.5.2/24", "fd99:5::2/64"),
+    ("gateway", "wan3", "10.99.5.1/24", "fd99:5::1/64"),
     ("nat", "br0", "10.99.3.1/24"),
     ("client", "nat0", "10.99.3.2/24"),
     ("client2", "nat0", "10.99.3.3/24"),
@@ -54,6 +58,8 @@ ROUTES = (
     ("client", "10.99.2.0/24", "10.99.3.1"),
     ("client", "default", "10.99.3.1"),
     ("client2", "default", "10.99.3.1"),
+    ("sstp", "10.99.1.0/24", "10.99.5.1"),
+    ("sstp", "fd99:1::/64", "fd99:5::1"),
     ("nat", "10.99.1.0/24", GATEWAY_IPV4_BEHIND_NAT),
     ("nat", "10.99.4.0/24", GATEWAY_IPV4_BEHIND_NAT),
     ("lan", "default", "10.99.10.1"),
@@ -141,6 +147,8 @@ class Network:
 
     def _settings(self, role):
         values = ["net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0", "net.ipv4.conf.all.promote_secondaries=1"]
+        # A tunnel's router advertisements are for the client program: the kernel would add an address that the gateway did not assign.
+        values += ["net.ipv6.conf.default.accept_ra=0"]
         if role in ("gateway", "nat"):
             values += ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]
         self.exec(role, ["sysctl", "-q", "-w", *values])
@@ -151,6 +159,8 @@ class Network:
             ("client", GATEWAY_IPV6),
             ("client", GATEWAY_IPV4_BEHIND_NAT),
             ("client2", GATEWAY_IPV4),
+        ("sstp", GATEWAY_IPV4),
+        ("sstp", GATEWAY_IPV6),
             ("gateway", LAN_IPV6),
             ("gateway", RADIUS_IPV4),
         )

@@ -83,13 +83,13 @@ class Daemon:
             return None
         return pid if alive(pid) and lives_in(pid, self.namespace) else None
 
-    def start(self, argv, *, ready, seconds=10, env=None, what=None):
+    def start(self, argv, *, ready, seconds=10, env=None, what=None, stdin=subprocess.DEVNULL):
         """Starts `argv` and waits until `ready()`; the error shows the end of the log."""
         what = what or Path(argv[0]).name
         self.pid_file.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log_file, "ab") as log:
             self._child = subprocess.Popen(
-                in_namespace(self.namespace, argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=env
+                in_namespace(self.namespace, argv), stdin=stdin, stdout=log, stderr=log, start_new_session=True, env=env
             )
         self.pid_file.write_text(f"{self._child.pid}\n")
         wait_until(lambda: self._child.poll() is not None or ready(), seconds)
