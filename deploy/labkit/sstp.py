@@ -9,6 +9,7 @@ from .pki import GATEWAY_NAME
 from .shell import Daemon, LabError, wait_until
 
 PROGRAM = "sstp-client"
+# Where the program calls an address without a port, and where the gateway listens.
 PORT = 443
 DEVICE = "sstp0"
 # How a login is called here -> how the program calls it.
@@ -34,9 +35,9 @@ class SstpClient:
         login = ["--user", user, "--password", password, "--auth", METHODS[method], "--tls", tls]
         if method == "eap-tls":
             login += ["--cert", self.pki.cert("alice"), "--key", self.pki.key("alice")]
-        trust = ["--server", f"[{server}]:{PORT}" if ":" in server else f"{server}:{PORT}", "--server-name", GATEWAY_NAME, "--ca", self.pki.cert("ca")]
+        whom = ["--server", server, "--server-name", GATEWAY_NAME, "--ca", self.pki.cert("ca")]
         inside = ["--tun", DEVICE, "--route", "0.0.0.0/0", "--route", "::/0", "--json"]
-        self._start([self.program, "connect", *trust, *login, *inside])
+        self._start([self.program, "connect", *whom, *login, *inside])
         return self._event("up")
 
     def _start(self, argv):
