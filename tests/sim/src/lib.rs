@@ -1,4 +1,5 @@
-//! Simulation: IKEv2 machines of both sides on virtual time, with a seeded network that loses, repeats, reorders and delays.
+//! Simulation: IKEv2 machines of both sides on virtual time, with a seeded network that loses, repeats, reorders and delays; and SSTP
+//! calls against the control half of the gateway ([`sstp`]).
 //!
 //! Everything follows from the seed but certificate keys, which are made once a process.
 mod answers;
@@ -6,6 +7,7 @@ mod certificates;
 mod fixture;
 mod net;
 mod script;
+pub mod sstp;
 
 pub use answers::{Answers, Eap, Peer};
 pub use certificates::{KeyKind, authority, client_credential, server_credential};

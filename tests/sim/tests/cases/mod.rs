@@ -7,6 +7,7 @@ mod login;
 mod loss;
 mod rekeys;
 mod sessions;
+mod sstp;
 mod suites;
 mod table;
 mod windows;
