@@ -462,7 +462,7 @@ def many_calls_at_once(world):
         return len(most) >= 190 or storm.poll() is not None
 
     wait_until(all_there, 60)
-    output = storm.communicate(timeout=120)[0]
+    output = storm.communicate(timeout=120)[0].decode()
     report = next((json.loads(line) for line in output.splitlines() if line.startswith("{")), None)
     check(report and report["established"] == 200, f"{output[-600:]}")
     check(len(set(most)) >= 100, f"at most {len(most)} sessions were seen at a time")
@@ -480,14 +480,17 @@ def unfinished_handshakes_stop_nobody(world):
     with client(world).held("--tun", "sstp0", "--route", LAN_NETWORK):
         for stop in ("tcp", "half-hello", "hello", "tls", "http", "request"):
             flood = client(world, "client2", server=network.GATEWAY_IPV4_BEHIND_NAT).start(
-                "flood", "--count", "200", "--stop-at", stop, "--watch", "3"
+                "flood", "--count", "200", "--stop-at", stop, "--watch", "5"
             )
             try:
                 time.sleep(1)
                 came_up(client(world, "client2", server=network.GATEWAY_IPV4_BEHIND_NAT).call(user="dave"))
                 world.ping()
             finally:
-                flood.communicate(timeout=60)
+                output = flood.communicate(timeout=60)[0].decode()
+            report = json.loads(output.strip().splitlines()[-1])
+            if stop in ("tcp", "half-hello", "hello"):
+                check(report["closed"] == report["reached"], f"{stop}: connections stay open: {report}")
         world.session_of("alice")
 
 
@@ -607,18 +610,21 @@ def radius_silent_while_a_call_lives(world):
 
 @case("sstp_timers")
 def negotiation_and_hello_timers(world):
-    """60 s without CALL_CONNECT_REQUEST or CALL_CONNECTED: ABORT with status 8. 120 s without an echo: an end without a word."""
+    """60 s without CALL_CONNECT_REQUEST or CALL_CONNECTED: ABORT with status 8. 120 s without an echo: an end without a word. Who only answers
+    echoes stays."""
     cases = {"request-never": ("alice", 75), "connected-never": ("bob", 75), "silence": ("erin", 140)}
-    with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+    with client(world).held("--no-configure", user="dave") as idle, concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
         runs = {
             name: pool.submit(client(world).misbehave, name, "--watch", str(watch), user=user, seconds=watch + 40)
             for name, (user, watch) in cases.items()
         }
         saw = {name: run.result() for name, run in runs.items()}
+        end = idle.hang_up()
     for name in ("request-never", "connected-never"):
         check(saw[name]["abort"] and saw[name]["abort"][1] == 8, f"{name}: {saw[name]}")
         check(55_000 < saw[name]["first_ms"] < 65_000, f"{name}: after {saw[name]['first_ms']} ms: {saw[name]}")
     silence = saw["silence"]
     check(silence["closed"] and silence["abort"] is None, f"silence: {silence}")
     check(100_000 < silence["closed_ms"] < 130_000, f"silence: closed after {silence['closed_ms']} ms")
+    check(end["event"] == "end" and end["echoes"] >= 1, f"the idle call: {end}")
     world.no_sessions()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import select
 import subprocess
 import time
@@ -47,7 +48,7 @@ class Sstp:
 
     def start(self, command, *options, **more):
         argv = in_namespace(self.lab.namespace(self.role), self.argv(command, *options, **more))
-        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     @contextlib.contextmanager
     def held(self, *options, **more):
@@ -64,6 +65,7 @@ class Held:
 
     def __init__(self, process):
         self.process = process
+        self.read = b""
         self.up = self.line(20)
         if self.up is None or self.up.get("event") != "up":
             self.close()
@@ -72,13 +74,19 @@ class Held:
     def line(self, seconds):
         """The next JSON line, or None."""
         deadline = time.monotonic() + seconds
-        while select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
-            text = self.process.stdout.readline()
-            if not text:
+        while True:
+            text, newline, rest = self.read.partition(b"\n")
+            if newline:
+                self.read = rest
+                if text.startswith(b"{"):
+                    return json.loads(text)
+                continue
+            if not select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
                 return None
-            if text.startswith("{"):
-                return json.loads(text)
-        return None
+            more = os.read(self.process.stdout.fileno(), 65536)
+            if not more:
+                return None
+            self.read += more
 
     def ended(self, seconds):
         """The line that tells why the call ended without our doing, or None while it lives."""
