@@ -164,6 +164,8 @@ impl Shell {
         match event {
             StreamEvent::Packet { session, packet } => self.gateway.packet(now, SessionId(session), &packet),
             StreamEvent::Inner { session, packet } => self.gateway.inner(now, SessionId(session), &packet),
+            StreamEvent::Worn { session, spi_in } => self.gateway.worn(now, SessionId(session), spi_in),
+            StreamEvent::Moved { session, path } => self.gateway.moved(now, SessionId(session), path),
             StreamEvent::Closed { session, cause } => self.gateway.connection_closed(now, SessionId(session), &cause),
         }
     }

@@ -152,6 +152,68 @@ fn packets_for_the_link_go_to_control() {
     lab.await_total(Side::Client, "packets_in", before + 1);
 }
 
+/// From the client, where nobody answers.
+fn name_question() -> String {
+    format!("inner {}", engine::hex(&packets::udp(CLIENT4, "255.255.255.255", 137, 137, b"names")))
+}
+
+#[test]
+fn a_child_sa_that_wears_is_reported_once_by_both_ends() {
+    let mut lab = Lab::start("192.0.2", true, "gcm");
+    let send = |lab: &mut Lab, count: u64| {
+        let before = lab.totals(Side::Gateway)["not_forwarded"];
+        (0..count).for_each(|_| drop(lab.order(Side::Client, &name_question())));
+        lab.await_total(Side::Gateway, "not_forwarded", before + count);
+    };
+    // The first has extended sequence numbers.
+    send(&mut lab, engine::WORN_AT + 5);
+    for side in [Side::Gateway, Side::Client] {
+        lab.order(side, "install 2");
+        lab.order(side, "outbound 2");
+    }
+    send(&mut lab, engine::WORN_AT - 1);
+    for side in [Side::Gateway, Side::Client] {
+        assert_eq!(lab.order(side, "quiet"), "quiet");
+    }
+    send(&mut lab, 5);
+    for (side, event) in [(Side::Gateway, "7 worn a0000202"), (Side::Client, "7 worn b0000202")] {
+        assert_eq!(lab.order(side, "event"), event);
+        assert_eq!(lab.order(side, "quiet"), "quiet");
+    }
+}
+
+#[test]
+fn a_peer_that_moves_is_reported_by_its_newest_packet() {
+    let mut lab = Lab::start("192.0.2", true, "gcm");
+    let step = |lab: &mut Lab, packet: &str, counter: &str| {
+        let before = lab.totals(Side::Gateway)[counter];
+        lab.order(Side::Client, packet);
+        lab.await_total(Side::Gateway, counter, before + 1);
+        lab.order(Side::Gateway, "quiet")
+    };
+    assert_eq!(step(&mut lab, &name_question(), "not_forwarded"), "quiet", "from where it is");
+    assert_eq!(step(&mut lab, "esp 50 5000 forged", "forged"), "quiet");
+    assert_eq!(step(&mut lab, "esp 50 4501 good", "not_forwarded"), "7 moved 192.0.2.2:4501 -> 192.0.2.1:4500");
+    assert_eq!(step(&mut lab, "esp 51 4501 good", "not_forwarded"), "quiet", "control knows");
+    // Control follows; a moment later nothing is too soon after that.
+    lab.order(Side::Gateway, "repath 192.0.2.1 192.0.2.9");
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(step(&mut lab, "esp 50 4502 good", "replayed"), "quiet");
+    assert_eq!(step(&mut lab, "esp 49 4502 good", "not_forwarded"), "quiet", "it was on its way for long");
+    assert_eq!(step(&mut lab, "esp 60 4502 forged", "forged"), "quiet");
+    assert_eq!(step(&mut lab, "esp 60 4502 good", "not_forwarded"), "7 moved 192.0.2.2:4502 -> 192.0.2.1:4500");
+    assert_eq!(step(&mut lab, "esp 61 4503 good", "not_forwarded"), "quiet", "two moves in a second");
+}
+
+#[test]
+fn plain_esp_does_not_follow() {
+    let mut lab = Lab::start("192.0.2", false, "gcm");
+    let before = lab.totals(Side::Gateway)["not_forwarded"];
+    lab.order(Side::Client, "esp 50 4501 good");
+    lab.await_total(Side::Gateway, "not_forwarded", before + 1);
+    assert_eq!(lab.order(Side::Gateway, "quiet"), "quiet");
+}
+
 /// `cargo test --release --test dataplane -- --ignored --nocapture throughput`
 #[test]
 #[ignore = "a measurement"]

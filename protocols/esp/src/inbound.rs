@@ -71,6 +71,11 @@ pub struct Receiver<'a> {
 }
 
 impl Receiver<'_> {
+    /// The highest sequence number of a packet that verified; 0 before the first.
+    pub fn highest(&self) -> u64 {
+        self.window.top()
+    }
+
     /// Checks the sequence number, opens the packet in place, marks the number as seen, takes the padding off. `packet` starts with the
     /// SPI, which the caller has used to find the SA. On an error its content is unspecified.
     pub fn open(&mut self, packet: &mut [u8]) -> Result<Opened, OpenError> {

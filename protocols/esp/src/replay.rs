@@ -75,8 +75,8 @@ impl ReplayWindow {
         (sequence / 64) as usize & (self.words.len() - 1)
     }
 
-    #[cfg(test)]
-    pub(crate) fn top(&self) -> u64 {
+    /// The highest number seen; 0 before the first.
+    pub fn top(&self) -> u64 {
         self.top
     }
 }

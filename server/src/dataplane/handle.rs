@@ -2,7 +2,7 @@
 use super::stats::{Drops, SessionCounters, Totals, TrafficCounters};
 use super::stream::{Adopted, StreamRoute, StreamSpec, StreamTunnel};
 use super::tables::{Command, Order};
-use super::tunnel::{Tunnel, TunnelSpec};
+use super::tunnel::{Limits, Tunnel, TunnelSpec};
 use super::{NON_ESP_MARKER, Path, serves};
 use crypto::cipher::BadKeyLength;
 use net::poll::Waker;
@@ -58,7 +58,7 @@ struct Inner {
     threads: Vec<Control>,
     sockets: Vec<Bound>,
     drops: Arc<Drops>,
-    replay_window: u32,
+    limits: Limits,
     /// Locked while an order goes out, so that all threads see one order of orders.
     sessions: Mutex<Sessions>,
 }
@@ -96,8 +96,8 @@ struct Session {
 }
 
 impl DataplaneHandle {
-    pub(super) fn new(threads: Vec<Control>, sockets: Vec<Bound>, drops: Arc<Drops>, replay_window: u32) -> Self {
-        Self(Arc::new(Inner { threads, sockets, drops, replay_window, sessions: Mutex::default() }))
+    pub(super) fn new(threads: Vec<Control>, sockets: Vec<Bound>, drops: Arc<Drops>, limits: Limits) -> Self {
+        Self(Arc::new(Inner { threads, sockets, drops, limits, sessions: Mutex::default() }))
     }
 
     /// Starts a Child SA on all threads. A session's first makes its counters.
@@ -108,7 +108,7 @@ impl DataplaneHandle {
             return Err(InstallError::DuplicateSpi(spi_in));
         }
         let traffic = sessions.by_number.get(&session).map(|session| session.traffic.clone()).unwrap_or_default();
-        let tunnel = Arc::new(Tunnel::new(spec, self.0.replay_window, traffic.clone())?);
+        let tunnel = Arc::new(Tunnel::new(spec, self.0.limits, traffic.clone())?);
         if let Err(stalled) = self.broadcast(&Order::Install(tunnel.clone())) {
             // Those that took it give it back; the one that stalls has not got it.
             self.broadcast(&Order::Remove { session, spi_in }).ok();

@@ -3,6 +3,7 @@ use super::divert::{self, Verdict};
 use super::gate::Gate;
 use super::stats::{Amount, Drops, count};
 use super::stream::StreamEvent;
+use super::tables::Peer;
 use super::thread::{Coalescing, Context, RawPort, UdpPort};
 use super::tunnel::Tunnel;
 use super::{NON_ESP_MARKER, Path};
@@ -12,7 +13,7 @@ use net::{IoError, Received, RecvBatch};
 use packet::virtio::GSO_UDP_L4;
 use packet::{Coalescer, IpHeader, SuperPacket, VirtioNetHeader, ecn, mss};
 use std::io::IoSlice;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 
 /// A keepalive of the peer's NAT (RFC 3948 section 2.3).
@@ -22,18 +23,20 @@ const NAT_KEEPALIVE: [u8; 1] = [0xff];
 const ROUNDS: usize = 4;
 
 pub(super) fn from_udp(context: Context<'_>, coalescing: &mut Coalescing, batch: &mut RecvBatch, port: &UdpPort) {
+    let path = |local: Option<IpAddr>, remote| Some(Path { local: SocketAddr::new(local?, port.address.port()), remote });
     for _ in 0..ROUNDS {
         let Ok(messages) = port.socket.recv_batch(batch) else { return };
         let mut received = 0;
         let mut sink = Sink::new(context, coalescing);
         for Received { bytes, segment_size, source, local, traffic_class, .. } in batch.messages() {
+            let path = path(local, source);
+            sink.turn_to(path);
             for datagram in bytes.chunks_mut(segment_size.max(1)) {
                 received += 1;
                 match datagram.split_at_checked(NON_ESP_MARKER.len()) {
                     _ if *datagram == NAT_KEEPALIVE => {}
                     Some((marker, message)) if marker == NON_ESP_MARKER => {
-                        let Some(local) = local else { continue };
-                        let path = Path { local: SocketAddr::new(local, port.address.port()), remote: source };
+                        let Some(path) = path else { continue };
                         if !context.shared.sink.offer(path, message) {
                             count(&context.shared.drops.ike_queue_full);
                         }
@@ -66,21 +69,34 @@ pub(super) fn from_raw(context: Context<'_>, coalescing: &mut Coalescing, batch:
 struct Sink<'t, 'p> {
     context: Context<'t>,
     tail: Tail<'t, 'p>,
+    /// Of the datagram at hand; `None` for plain ESP.
+    path: Option<Path>,
     /// The tunnel of the last packet: packets come in runs.
     run: Option<Run<'t>>,
 }
 
+/// Packets of one tunnel that came on one path.
 struct Run<'t> {
     tunnel: &'t Tunnel,
+    peer: &'t Peer,
     /// The tunnel's replay window, locked.
     receiver: Receiver<'t>,
-    mtu: usize,
+    /// The highest sequence number before it.
+    before: u64,
     amount: Amount,
 }
 
 impl<'t, 'p> Sink<'t, 'p> {
     fn new(context: Context<'t>, coalescing: &'t mut Coalescing) -> Self {
-        Self { context, tail: Tail::new(context, coalescing), run: None }
+        Self { context, tail: Tail::new(context, coalescing), path: None, run: None }
+    }
+
+    /// The next packets came on this path.
+    fn turn_to(&mut self, path: Option<Path>) {
+        if self.path != path {
+            self.end_run();
+            self.path = path;
+        }
     }
 
     fn packet(&mut self, bytes: &'p mut [u8], traffic_class: u8) {
@@ -95,7 +111,7 @@ impl<'t, 'p> Sink<'t, 'p> {
             Ok(opened) => opened,
             Err(error) => return count_error(drops, error),
         };
-        let whence = Whence { session: run.tunnel.session, gate: &run.tunnel.gate, mtu: run.mtu };
+        let whence = Whence { session: run.tunnel.session, gate: &run.tunnel.gate, mtu: run.peer.mtu };
         let is_v4 = opened.next_header == packet::protocol::IPV4;
         if let Some(length) = self.tail.packet(&whence, &mut bytes[opened.payload], is_v4, traffic_class)
             && let Some(run) = &mut self.run
@@ -108,21 +124,45 @@ impl<'t, 'p> Sink<'t, 'p> {
     fn select(&mut self, spi: u32) -> Option<&mut Run<'t>> {
         if self.run.as_ref().is_none_or(|run| run.tunnel.spi_in != spi) {
             self.end_run();
-            let (tunnel, mtu) = self.context.tables.receiver(spi)?;
-            self.run = Some(Run { tunnel, receiver: tunnel.inbound.receive(), mtu, amount: Amount::default() });
+            let (tunnel, peer) = self.context.tables.receiver(spi)?;
+            let receiver = tunnel.inbound.receive();
+            let before = receiver.highest();
+            self.run = Some(Run { tunnel, peer, receiver, before, amount: Amount::default() });
         }
         self.run.as_mut()
     }
 
     fn end_run(&mut self) {
-        if let Some(run) = self.run.take().filter(|run| run.amount.packets > 0) {
+        let Some(run) = self.run.take() else { return };
+        if run.amount.packets > 0 {
             run.tunnel.traffic.count_in(run.amount, self.context.now);
         }
+        run.tell(self.context, self.path);
     }
 
     fn finish(mut self) {
         self.end_run();
         self.tail.finish();
+    }
+}
+
+impl Run<'_> {
+    /// Tells control what the run's newest packet, which verified, says of the tunnel.
+    fn tell(&self, context: Context<'_>, path: Option<Path>) {
+        let highest = self.receiver.highest();
+        if highest == self.before {
+            return;
+        }
+        let Tunnel { session, spi_in, wear, movement, .. } = self.tunnel;
+        let events = &context.shared.events;
+        wear.reached(highest, || events.offer(StreamEvent::Worn { session: *session, spi_in: *spi_in }));
+        let to = &self.peer.to;
+        if let Some(path) = path
+            && to.encapsulate
+            && path.remote != to.path.remote
+        {
+            movement.seen(path.remote, context.now, || events.offer(StreamEvent::Moved { session: *session, path }));
+        }
     }
 }
 

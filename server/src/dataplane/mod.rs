@@ -21,6 +21,7 @@ mod stream;
 mod tables;
 mod thread;
 mod tunnel;
+mod watch;
 
 pub use gate::{Role, Selector};
 pub use handle::{DataplaneHandle, InstallError, Stalled};

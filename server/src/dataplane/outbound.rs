@@ -2,9 +2,10 @@
 use super::handover::{Batch, Handover};
 use super::serves;
 use super::stats::{Amount, count, count_many};
-use super::stream::Streams;
+use super::stream::{StreamEvent, Streams};
 use super::tables::{Carrier, Destination, Peer};
 use super::thread::{Context, Ports};
+use super::tunnel::Tunnel;
 use net::poll::{Epoll, Events, Interest};
 use net::{Datagram, IoError};
 use packet::{IpHeader, Ipv4Fragments, SuperPacket, VirtioNetHeader, icmp, mss, protocol};
@@ -203,6 +204,8 @@ impl Sealing {
         let Ok(first) = sa.reserve(packets as u32) else {
             return count(&context.shared.drops.sequence_exhausted);
         };
+        let Tunnel { wear, session, spi_in, .. } = &*peer.outbound;
+        wear.reached(first, || context.shared.events.offer(StreamEvent::Worn { session: *session, spi_in: *spi_in }));
         let overhead = sa.overhead();
         let next_header = if is_v4 { protocol::IPV4 } else { protocol::IPV6 };
         let mut amount = Amount::default();

@@ -6,6 +6,7 @@ use super::stats::{Drops, TrafficCounters};
 use super::stream::{NoStreams, StreamSink};
 use super::tables::Command;
 use super::thread::{Ports, RawPort, Shared, Thread, UdpPort};
+use super::tunnel::Limits;
 use net::poll::Waker;
 use net::raw::RawSocket;
 use net::udp::{UdpOptions, UdpSocket};
@@ -19,6 +20,9 @@ use std::thread::JoinHandle;
 
 /// Socket buffers of raw ESP sockets, bytes.
 const RAW_BUFFER: usize = 8 << 20;
+
+/// Three quarters of the sequence numbers without ESN: at ten million packets a second the rest lasts more than a minute and a half.
+const WORN_AT: u64 = 3 << 30;
 
 /// What the engine needs to start.
 #[derive(Debug, Clone)]
@@ -35,6 +39,8 @@ pub struct DataplaneConfig {
     pub pin: bool,
     /// Packets that the anti-replay window looks back.
     pub replay_window: u32,
+    /// Sequence number at which control is told that a Child SA without ESN needs a rekey.
+    pub worn_at: u64,
     /// Commands that may wait for one thread.
     pub commands: usize,
 }
@@ -48,6 +54,7 @@ impl Default for DataplaneConfig {
             threads: 0,
             pin: false,
             replay_window: esp::DEFAULT_WINDOW,
+            worn_at: WORN_AT,
             commands: 4096,
         }
     }
@@ -105,8 +112,9 @@ impl Dataplane {
             let cpu = config.pin.then(|| cpus.get(number % cpus.len().max(1)).copied()).flatten();
             joins.push(start_thread(number, cpu, worker)?);
         }
+        let limits = Limits { replay_window: config.replay_window, worn_at: config.worn_at };
         let bound = groups.into_iter().filter_map(Group::bound).collect();
-        let handle = DataplaneHandle::new(controls, bound, drops, config.replay_window);
+        let handle = DataplaneHandle::new(controls, bound, drops, limits);
         Ok(Self { handle, interface: Interface { name: tun.name, index: tun.index }, joins })
     }
 

@@ -119,6 +119,11 @@ impl Uptime {
         self.0
     }
 
+    #[cfg(test)]
+    pub(crate) fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
     fn instant(stored: u64) -> Option<Instant> {
         stored.checked_sub(1).map(|millis| epoch() + Duration::from_millis(millis))
     }

@@ -1,6 +1,7 @@
 //! What a packet thread knows: tunnels by SPI, sessions by inner address. Indexes, not searches.
 use super::Path;
 use super::gate::{Gate, Role};
+use super::stats::Uptime;
 use super::stream::{Adopted, StreamRoute};
 use super::tunnel::Tunnel;
 use std::collections::HashMap;
@@ -145,10 +146,10 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// The tunnel that receives on `spi`, and the longest packet that its session can send.
-    pub(crate) fn receiver(&self, spi: u32) -> Option<(&Tunnel, usize)> {
+    /// The tunnel that receives on `spi`, and its session.
+    pub(crate) fn receiver(&self, spi: u32) -> Option<(&Tunnel, &Peer)> {
         let tunnel = self.by_spi.get(&spi)?;
-        self.peers.get(&tunnel.session).map(|peer| (&**tunnel, peer.mtu))
+        self.peers.get(&tunnel.session).map(|peer| (&**tunnel, peer))
     }
 
     /// The tunnel of the session that a packet of ours belongs to.
@@ -220,6 +221,8 @@ impl Tables {
         let Some(peer) = self.peers.get_mut(&session) else { return };
         peer.to = to;
         peer.measure();
+        let now = Uptime::now();
+        peer.tunnels.iter().for_each(|tunnel| tunnel.movement.settle(to.path.remote, now));
     }
 
     fn remove(&mut self, session: u64, spi_in: u32) {

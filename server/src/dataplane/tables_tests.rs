@@ -1,7 +1,7 @@
 use super::super::gate::Selector;
 use super::super::stats::TrafficCounters;
 use super::super::stream::StreamTunnel;
-use super::super::tunnel::{Keys, TunnelSpec};
+use super::super::tunnel::{Keys, Limits, TunnelSpec};
 use super::*;
 use crypto::Zeroizing;
 use crypto::cipher::{Encryption, Suite};
@@ -40,7 +40,7 @@ fn tunnel(session: u64, spi_in: u32, role: Role, outbound_ready: bool) -> Arc<Tu
         role,
         outbound_ready,
     };
-    Arc::new(Tunnel::new(spec, 64, Arc::<TrafficCounters>::default()).unwrap())
+    Arc::new(Tunnel::new(spec, Limits { replay_window: 64, worn_at: u64::MAX }, Arc::<TrafficCounters>::default()).unwrap())
 }
 
 fn sends_on(tables: &Tables) -> Option<u32> {
@@ -99,11 +99,11 @@ fn a_client_sends_by_its_own_address() {
 fn a_new_path_changes_the_mtu() {
     let mut tables = Tables::default();
     tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, true)));
-    assert_eq!(tables.receiver(10).unwrap().1, 1438);
+    assert_eq!(tables.receiver(10).unwrap().1.mtu, 1438);
     tables.apply(Order::Repath { session: 1, path: path(1), encapsulate: false });
     let Some(Carrier::Esp(peer)) = tables.sender(elsewhere(), lease()) else { panic!("no peer") };
     assert_eq!((peer.mtu, peer.to), (1446, Destination { path: path(1), encapsulate: false }));
-    assert_eq!(tables.receiver(10).unwrap().1, 1446);
+    assert_eq!(tables.receiver(10).unwrap().1.mtu, 1446);
 }
 
 fn route(session: u64, inner: &[IpAddr]) -> Arc<StreamRoute> {

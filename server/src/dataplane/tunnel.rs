@@ -1,6 +1,7 @@
 //! A Child SA as the packet threads use it.
 use super::gate::{Gate, Role, Selector};
 use super::stats::TrafficCounters;
+use super::watch::{Movement, Wear};
 use super::{InstallError, Path};
 use crypto::Zeroizing;
 use crypto::cipher::{Opener, Sealer, Suite};
@@ -51,6 +52,15 @@ pub struct TunnelSpec {
     pub outbound_ready: bool,
 }
 
+/// What all tunnels of an engine have alike.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Packets that the anti-replay window looks back.
+    pub(crate) replay_window: u32,
+    /// See [`super::DataplaneConfig`].
+    pub(crate) worn_at: u64,
+}
+
 /// An installed tunnel, shared by the packet threads.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
@@ -66,16 +76,18 @@ pub(crate) struct Tunnel {
     path_mtu: u16,
     pub(crate) outbound_ready: bool,
     pub(crate) traffic: Arc<TrafficCounters>,
+    pub(crate) wear: Wear,
+    pub(crate) movement: Movement,
 }
 
 impl Tunnel {
-    pub(crate) fn new(spec: TunnelSpec, replay_window: u32, traffic: Arc<TrafficCounters>) -> Result<Self, InstallError> {
+    pub(crate) fn new(spec: TunnelSpec, limits: Limits, traffic: Arc<TrafficCounters>) -> Result<Self, InstallError> {
         let opener = Opener::new(spec.suite, &spec.key_in.encryption, &spec.key_in.integrity)?;
         let sealer = Sealer::new(spec.suite, &spec.key_out.encryption, &spec.key_out.integrity)?;
         let tunnel = Self {
             session: spec.session,
             spi_in: spec.spi_in,
-            inbound: InboundSa::new(spec.spi_in, opener, spec.esn, replay_window),
+            inbound: InboundSa::new(spec.spi_in, opener, spec.esn, limits.replay_window),
             outbound: OutboundSa::new(spec.spi_out, sealer, spec.esn),
             path: spec.path,
             encapsulate: spec.encapsulate,
@@ -84,6 +96,8 @@ impl Tunnel {
             path_mtu: spec.path_mtu,
             outbound_ready: spec.outbound_ready,
             traffic,
+            wear: Wear::new(limits.worn_at, spec.esn),
+            movement: Movement::default(),
         };
         match tunnel.mtu_on(tunnel.path, tunnel.encapsulate) {
             mtu if mtu < MIN_MTU => Err(InstallError::Mtu { mtu, path_mtu: tunnel.path_mtu }),

@@ -3,7 +3,10 @@ use super::authenticate::{Progress, Verdict};
 use super::{Asker, Effect, Gateway, Now, Plane};
 use crate::login::{Authenticated, Denied, Granted};
 use crate::outcome::CloseReason;
-use ike::{AddressRequest, Answer, AskId, Command, Denial, EapAnswer, EapQuestion, Grant, Output, Question, SessionId, TrafficSelector};
+use ike::{
+    AddressRequest, Answer, AskId, Command, Denial, EapAnswer, EapQuestion, Grant, Input, Output, Path, Question, SessionId,
+    TrafficSelector,
+};
 use policy::network::{AddressRange, Method};
 use policy::pool::Wanted;
 
@@ -27,6 +30,17 @@ impl<P: Plane> Gateway<P> {
             Output::Repath { session, path, encapsulate } => self.plane.repath(session, path, encapsulate),
             Output::Event(session, event) => self.observe(now, session, event),
         }
+    }
+
+    /// Most sequence numbers of a Child SA are used up.
+    pub fn worn(&mut self, now: Now, session: SessionId, spi_in: u32) {
+        self.note(now, session, format!("most sequence numbers of SPI {spi_in:08x} are used up"));
+        self.feed(now, Input::Worn { session, spi_in });
+    }
+
+    /// A verified packet of the client came on another path.
+    pub fn moved(&mut self, now: Now, session: SessionId, path: Path) {
+        self.feed(now, Input::PeerMoved { session, path });
     }
 
     fn install(&mut self, now: Now, child: ike::ChildSa) {

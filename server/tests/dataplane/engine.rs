@@ -1,13 +1,14 @@
 //! The engine process: one side of the tunnel with fixed keys, driven by lines on its standard input, one line of answer for each.
 use crypto::Zeroizing;
-use crypto::cipher::{Encryption, Integrity, Suite};
+use crypto::cipher::{Encryption, Integrity, Sealer, Suite};
+use esp::OutboundSa;
 use evergate::dataplane::{
     Dataplane, DataplaneConfig, DataplaneHandle, IkeDatagram, Keys, Path, Role, Selector, SessionCounters, StreamEvent, Totals, TunnelSpec,
 };
 use net::link::{Netlink, Prefix, Route};
 use std::fmt::Write as _;
 use std::io::BufRead as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use tokio::sync::mpsc::{Receiver, channel};
 
 /// `role local remote udp|esp suite`, or what [`crate::streams`] takes.
@@ -15,6 +16,9 @@ pub(crate) const ENGINE: &str = "EVERGATE_TEST_ENGINE";
 
 /// What the parent looks for among the lines of the test harness.
 pub(crate) const ANSWER: &str = "answer:";
+
+/// Sequence number without ESN from which a Child SA is reported.
+pub(crate) const WORN_AT: u64 = 100;
 
 struct Engine {
     role: Role,
@@ -37,6 +41,7 @@ pub(crate) fn run(settings: &str) {
         listen: vec![SocketAddr::new(any, 4500)],
         raw: vec![any],
         threads: 2,
+        worn_at: WORN_AT,
         ..DataplaneConfig::default()
     };
     let (ike_tx, ike) = channel(16);
@@ -72,6 +77,8 @@ pub(crate) fn show(event: &StreamEvent) -> String {
     match event {
         StreamEvent::Packet { session, packet } => format!("{session} packet {}", hex(packet)),
         StreamEvent::Inner { session, packet } => format!("{session} inner {}", hex(packet)),
+        StreamEvent::Worn { session, spi_in } => format!("{session} worn {spi_in:08x}"),
+        StreamEvent::Moved { session, path } => format!("{session} moved {} -> {}", path.remote, path.local),
         StreamEvent::Closed { session, cause } => format!("{session} closed {cause}"),
     }
 }
@@ -127,6 +134,8 @@ impl Engine {
                 return format!("{} -> {} {text}", datagram.path.remote, datagram.path.local);
             }
             ["inner", packet] => self.handle.send_inner(7, unhex(packet)).unwrap(),
+            ["esp", sequence, port, content] => self.esp(sequence.parse().unwrap(), port.parse().unwrap(), content),
+            ["quiet"] => return self.events.try_recv().map_or_else(|_| "quiet".to_owned(), |event| show(&event)),
             ["event"] => return show(&self.events.blocking_recv().unwrap()),
             ["totals"] => return self.totals(),
             _ => panic!("order {line:?}"),
@@ -154,12 +163,35 @@ impl Engine {
         Self::spi(self.role, number)
     }
 
-    fn install(&self, number: u8, outbound_ready: bool) {
-        let peer = if self.role == Role::Gateway { Role::Client } else { Role::Gateway };
-        let keys = |receiver: Role| Keys {
+    /// Sends an ESP packet of Child SA 1 past the engine, with this sequence number and from this port. It is for a link, which is nowhere.
+    fn esp(&self, sequence: u64, port: u16, content: &str) {
+        let keys = self.keys(self.peer(), 1);
+        let sealer = Sealer::new(self.suite, &keys.encryption, &keys.integrity).unwrap();
+        let sa = OutboundSa::new(Self::spi(self.peer(), 1), sealer, true);
+        let inner = crate::packets::udp("10.9.0.2", "255.255.255.255", 137, 137, b"names");
+        let mut packet = vec![0; sa.overhead().sealed_len(inner.len())];
+        packet[sa.overhead().header_len()..][..inner.len()].copy_from_slice(&inner);
+        sa.seal(sequence, &mut packet, inner.len(), 4);
+        if content == "forged" {
+            *packet.last_mut().unwrap() ^= 1;
+        }
+        let socket = UdpSocket::bind(SocketAddr::new(self.path.local.ip(), port)).unwrap();
+        socket.send_to(&packet, self.path.remote).unwrap();
+    }
+
+    fn peer(&self) -> Role {
+        if self.role == Role::Gateway { Role::Client } else { Role::Gateway }
+    }
+
+    fn keys(&self, receiver: Role, number: u8) -> Keys {
+        Keys {
             encryption: Zeroizing::new(vec![Self::spi(receiver, number) as u8 ^ receiver as u8; self.suite.encryption_key_len()]),
             integrity: Zeroizing::new(vec![receiver as u8; self.suite.integrity_key_len()]),
-        };
+        }
+    }
+
+    fn install(&self, number: u8, outbound_ready: bool) {
+        let peer = self.peer();
         let any = || {
             let whole = |start: IpAddr, end: IpAddr| Selector { protocol: 0, start_port: 0, end_port: u16::MAX, start, end };
             vec![whole([0; 4].into(), [255; 4].into()), whole([0u16; 8].into(), [u16::MAX; 8].into())]
@@ -175,8 +207,8 @@ impl Engine {
             spi_out: Self::spi(peer, number),
             suite: self.suite,
             esn: number == 1,
-            key_in: keys(self.role),
-            key_out: keys(peer),
+            key_in: self.keys(self.role, number),
+            key_out: self.keys(peer, number),
             path: self.path,
             encapsulate: self.encapsulate,
             inner,

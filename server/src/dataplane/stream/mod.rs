@@ -10,6 +10,7 @@ mod streams;
 
 pub(super) use streams::{Streams, TOKEN};
 
+use super::Path;
 use super::gate::{Gate, Role, Selector};
 use super::stats::TrafficCounters;
 use super::tunnel::MIN_MTU;
@@ -52,6 +53,12 @@ pub enum StreamEvent {
     Packet { session: u64, packet: Vec<u8> },
     /// An IP packet that is meant for the link and not forwarded: DHCP, Router Solicitation, DHCPv6. Out of any kind of tunnel.
     Inner { session: u64, packet: Vec<u8> },
+    /// Most sequence numbers of a Child SA without ESN are used up, in one direction at least: it needs a rekey. Told again when it gets
+    /// none.
+    Worn { session: u64, spi_in: u32 },
+    /// The newest packet of an ESP session, verified, came in UDP from another address or port than the session is sent to. Told at most
+    /// once a second.
+    Moved { session: u64, path: Path },
     /// The connection is gone. Exactly once for each stream that was adopted, and last.
     Closed { session: u64, cause: String },
 }
