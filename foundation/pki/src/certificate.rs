@@ -1,5 +1,5 @@
 //! Reading certificates: DER and PEM into [`Certificate`].
-use crate::{Certificate, CertificateError, name};
+use crate::{Certificate, CertificateError, KeyUsage, crl, name};
 use crypto::hash::{HashAlgorithm, hash};
 use crypto::sign::spki_kind;
 use rustls_pki_types::CertificateDer;
@@ -7,7 +7,7 @@ use rustls_pki_types::pem::{self, PemObject};
 use std::net::IpAddr;
 use x509_parser::asn1_rs::{Any, FromDer};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension};
+use x509_parser::extensions::{DistributionPointName, ExtendedKeyUsage, GeneralName, ParsedExtension};
 
 /// szOID_NT_PRINCIPAL_NAME
 const UPN: &str = "1.3.6.1.4.1.311.20.2.3";
@@ -58,18 +58,24 @@ fn read(der: &[u8]) -> Result<Certificate, String> {
     check_extensions(&x509)?;
     let eku = x509.extended_key_usage().map_err(|_| twice("extended key usage"))?;
     let constraints = x509.basic_constraints().map_err(|_| twice("basic constraints"))?;
+    let usage = x509.key_usage().map_err(|_| twice("key usage"))?;
     let mut certificate = Certificate {
         der: der.to_vec(),
         subject: name::text(x509.subject()),
         subject_der: x509.subject().as_raw().to_vec(),
         issuer: name::text(x509.issuer()),
+        issuer_der: x509.issuer().as_raw().to_vec(),
         serial: name::hex(x509.raw_serial(), ""),
+        serial_der: x509.raw_serial().to_vec(),
         common_name: name::common_name(x509.subject()),
         dns_names: Vec::new(),
         ip_addresses: Vec::new(),
         emails: Vec::new(),
         upns: Vec::new(),
         eku: eku.map(|extension| eku_oids(extension.value)),
+        key_usage: usage
+            .map(|extension| KeyUsage { digital_signature: extension.value.digital_signature(), crl_sign: extension.value.crl_sign() }),
+        crl_urls: crl_urls(&x509),
         is_ca: constraints.is_some_and(|extension| extension.value.ca),
         not_before: x509.validity().not_before.timestamp(),
         not_after: x509.validity().not_after.timestamp(),
@@ -108,6 +114,20 @@ fn eku_oids(eku: &ExtendedKeyUsage<'_>) -> Vec<String> {
     ];
     let known = known.into_iter().filter(|(present, _)| *present).map(|(_, oid)| oid.to_owned());
     known.chain(eku.other.iter().map(|oid| oid.to_id_string())).collect()
+}
+
+/// A damaged extension names no place: it decides nothing about the certificate.
+fn crl_urls(x509: &X509Certificate<'_>) -> Vec<String> {
+    let points = x509.extensions().iter().filter_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::CRLDistributionPoints(points) => Some(points),
+        _ => None,
+    });
+    let names = points.flat_map(|points| points.iter()).filter_map(|point| match &point.distribution_point {
+        // Lists by another issuer, or for some reasons only, are of no use here.
+        Some(DistributionPointName::FullName(names)) if point.crl_issuer.is_none() && point.reasons.is_none() => Some(names),
+        _ => None,
+    });
+    names.flat_map(|names| crl::uris(names)).collect()
 }
 
 /// Names with control characters match nobody and are left out.

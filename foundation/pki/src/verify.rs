@@ -1,26 +1,21 @@
 //! Path building and validation, and why a chain is refused.
+use crate::purpose::Wanted;
 use crate::{Certificate, Purpose, Refused, TrustAnchors, UnixTime};
 use crypto::sign::KeyKind;
 use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime as PkiTime};
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::time::Duration;
-use webpki::{
-    ALL_VERIFICATION_ALGS, EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
-    RequiredEkuNotFoundContext, anchor_from_trusted_cert,
-};
+use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, Error, VerifiedPath, anchor_from_trusted_cert};
 use x509_parser::asn1_rs::FromDer;
 use x509_parser::certificate::X509Certificate;
 
 /// More intermediates than any real chain has; bounds the search that a stranger's certificates can cause.
 const MAX_INTERMEDIATES: usize = 8;
 
-const ANY_EKU: &str = "2.5.29.37.0";
-/// 2.5.29.37.0
-const ANY_EKU_DER: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
-
 impl TrustAnchors {
-    /// Builds a path from `leaf` over `intermediates` (any order, at most 8) to one of the roots and checks validity, purpose and
-    /// `name`, when one is given. The validity of the root counts too.
+    /// Builds a path from `leaf` over `intermediates` (any order, at most 8) to one of the roots and checks validity, purpose, revocation
+    /// and `name`, when one is given. The validity of the root counts too.
     pub fn verify(
         &self,
         leaf: &Certificate,
@@ -29,8 +24,21 @@ impl TrustAnchors {
         name: Option<&str>,
         now: UnixTime,
     ) -> Result<(), Refused> {
+        self.verify_with_notes(leaf, intermediates, purpose, name, now).map(|_| ())
+    }
+
+    /// [`Self::verify`]; what [`Revocation::Soft`](crate::Revocation::Soft) let pass unchecked is noted, one sentence a certificate.
+    pub fn verify_with_notes(
+        &self,
+        leaf: &Certificate,
+        intermediates: &[Certificate],
+        purpose: Purpose,
+        name: Option<&str>,
+        now: UnixTime,
+    ) -> Result<Vec<String>, Refused> {
+        let wanted = Wanted::new(purpose, &self.client_purposes);
         check_time(leaf, now)?;
-        check_purpose(leaf, purpose)?;
+        wanted.check_leaf(leaf)?;
         if let Some(name) = name.filter(|name| !is_made_out_to(leaf, name)) {
             return Err(Refused::WrongName { subject: leaf.subject.clone(), name: name.to_owned() });
         }
@@ -38,40 +46,89 @@ impl TrustAnchors {
             let reason = format!("comes with {} intermediates, more than {MAX_INTERMEDIATES}", intermediates.len());
             return Err(Refused::Other { subject: leaf.subject.clone(), reason });
         }
-        let (current, lapsed): (Vec<_>, Vec<_>) = self.roots.iter().partition(|root| check_time(root, now).is_ok());
-        let chain = Chain { leaf, intermediates, purpose, now };
-        let Err(error) = chain.build(&current) else {
-            return Ok(());
+        let intermediates: Vec<_> = intermediates.iter().chain(self.subordinates()).collect();
+        let (current, lapsed): (Vec<_>, Vec<_>) = self.anchors().partition(|root| check_time(root, now).is_ok());
+        let chain = Chain { trust: self, leaf, intermediates: &intermediates, wanted, now };
+        let error = match chain.build(&current) {
+            Ok(notes) => return Ok(notes),
+            Err(Failure::Refused(refused)) => return Err(*refused),
+            Err(Failure::Webpki(error)) => error,
         };
         let lapsed = lapsed.into_iter().find(|root| chain.build(&[root]).is_ok());
         lapsed.map_or(Ok(()), |root| check_time(root, now))?;
         Err(chain.explain(&error, &self.roots))
     }
+
+    fn anchors(&self) -> impl Iterator<Item = &Certificate> {
+        self.roots.iter().zip(&self.subordinate).filter(|(_, subordinate)| !**subordinate).map(|(root, _)| root)
+    }
+
+    fn subordinates(&self) -> impl Iterator<Item = &Certificate> {
+        self.roots.iter().zip(&self.subordinate).filter(|(_, subordinate)| **subordinate).map(|(root, _)| root)
+    }
 }
 
 struct Chain<'a> {
+    trust: &'a TrustAnchors,
     leaf: &'a Certificate,
-    intermediates: &'a [Certificate],
-    purpose: Purpose,
+    intermediates: &'a [&'a Certificate],
+    wanted: Wanted<'a>,
     now: UnixTime,
 }
 
+/// Why no path could be built.
+enum Failure {
+    Webpki(Error),
+    /// There are paths, but each is revoked, or may be; the first one's reason.
+    Refused(Box<Refused>),
+}
+
 impl<'a> Chain<'a> {
-    fn build(&self, roots: &[&Certificate]) -> Result<(), Error> {
-        let roots: Vec<_> = roots.iter().map(|root| CertificateDer::from(root.der.as_slice())).collect();
+    /// A path to one of `roots` that is not revoked; yields the notes about it.
+    fn build(&self, roots: &[&'a Certificate]) -> Result<Vec<String>, Failure> {
+        let ders: Vec<_> = roots.iter().map(|root| CertificateDer::from(root.der.as_slice())).collect();
         // A root that cannot serve as an anchor is named when its absence shows, in `explain_unknown_issuer`.
-        let anchors: Vec<TrustAnchor<'_>> = roots.iter().filter_map(|root| anchor_from_trusted_cert(root).ok()).collect();
+        let anchors: Vec<TrustAnchor<'_>> = ders.iter().filter_map(|root| anchor_from_trusted_cert(root).ok()).collect();
         let intermediates: Vec<_> = self.intermediates.iter().map(|der| CertificateDer::from(der.der.as_slice())).collect();
         let leaf = CertificateDer::from(self.leaf.der.as_slice());
-        let leaf = EndEntityCert::try_from(&leaf)?;
+        let leaf = EndEntityCert::try_from(&leaf).map_err(Failure::Webpki)?;
         let now = PkiTime::since_unix_epoch(Duration::from_secs(u64::try_from(self.now).unwrap_or(0)));
-        leaf.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &intermediates, now, self.purpose, None, None).map(|_| ())
+        let (notes, refused) = (RefCell::new(Vec::new()), RefCell::new(None));
+        let check = |path: &VerifiedPath<'_>| match self.trust.check_revocation(&self.certificates(path, roots), self.now) {
+            Ok(noted) => {
+                notes.replace(noted);
+                Ok(())
+            }
+            Err(cause) => {
+                refused.borrow_mut().get_or_insert(cause);
+                Err(Error::CertRevoked)
+            }
+        };
+        let built =
+            leaf.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &intermediates, now, &self.wanted, None, Some(&check)).map(|_| ());
+        match (built, refused.take()) {
+            (Ok(()), _) => Ok(notes.take()),
+            (Err(_), Some(cause)) => Err(Failure::Refused(Box::new(cause))),
+            (Err(error), None) => Err(Failure::Webpki(error)),
+        }
+    }
+
+    /// The path from the leaf to its root.
+    fn certificates(&self, path: &VerifiedPath<'_>, roots: &[&'a Certificate]) -> Vec<&'a Certificate> {
+        let intermediate = |der: &CertificateDer<'_>| self.intermediates.iter().find(|candidate| candidate.der == der.as_ref()).copied();
+        let middle = path.intermediate_certificates().filter_map(|certificate| intermediate(&certificate.der()));
+        let anchor = path.anchor();
+        let is_anchor = |root: &&&Certificate| {
+            anchor_from_trusted_cert(&CertificateDer::from(root.der.as_slice()))
+                .is_ok_and(|known| known.subject == anchor.subject && known.subject_public_key_info == anchor.subject_public_key_info)
+        };
+        std::iter::once(self.leaf).chain(middle).chain(roots.iter().find(is_anchor).copied()).collect()
     }
 
     /// Which certificate is to blame, and for what. The leaf's own validity, purpose and name have been checked before.
     fn explain(&self, error: &Error, roots: &[Certificate]) -> Refused {
         let other = |certificate: &Certificate, reason: String| Refused::Other { subject: certificate.subject.clone(), reason };
-        let mut chain = std::iter::once(self.leaf).chain(self.intermediates);
+        let mut chain = std::iter::once(self.leaf).chain(self.intermediates.iter().copied());
         match error {
             Error::UnknownIssuer => self.explain_unknown_issuer(roots),
             Error::CertExpired { .. } | Error::CertNotValidYet { .. } => {
@@ -79,12 +136,12 @@ impl<'a> Chain<'a> {
                 refused.unwrap_or_else(|| other(self.leaf, error.to_string()))
             }
             Error::RequiredEkuNotFoundContext(_) => {
-                let refused = chain.find_map(|certificate| check_purpose(certificate, self.purpose).err());
+                let refused = chain.find_map(|certificate| self.wanted.check(certificate).err());
                 refused.unwrap_or_else(|| other(self.leaf, error.to_string()))
             }
             Error::CaUsedAsEndEntity => other(self.leaf, "is an authority's certificate and cannot identify a peer".into()),
             Error::EndEntityUsedAsCa => {
-                let culprit = self.intermediates.iter().find(|certificate| !certificate.is_ca).unwrap_or(self.leaf);
+                let culprit = self.intermediates.iter().copied().find(|certificate| !certificate.is_ca).unwrap_or(self.leaf);
                 other(culprit, "has issued certificates although it is no authority (basic constraints lack CA)".into())
             }
             Error::PathLenConstraintViolated => other(self.leaf, "an authority above it allows fewer intermediates".into()),
@@ -113,7 +170,7 @@ impl<'a> Chain<'a> {
     }
 
     fn explain_algorithm(&self) -> Refused {
-        let weak = std::iter::once(self.leaf).chain(self.intermediates).find_map(|certificate| {
+        let weak = std::iter::once(self.leaf).chain(self.intermediates.iter().copied()).find_map(|certificate| {
             let algorithm = weak_signature(&certificate.der)?;
             Some((certificate, format!("is signed with {algorithm}, which is no longer accepted; have it issued anew with SHA-256")))
         });
@@ -123,8 +180,8 @@ impl<'a> Chain<'a> {
     }
 
     fn explain_signature(&self, roots: &[Certificate]) -> Refused {
-        let mut issuers = self.intermediates.iter().chain(roots);
-        let chain = || std::iter::once(self.leaf).chain(self.intermediates);
+        let mut issuers = self.intermediates.iter().copied().chain(roots);
+        let chain = || std::iter::once(self.leaf).chain(self.intermediates.iter().copied());
         let short = issuers.find_map(|issuer| match issuer.key_kind {
             Some(KeyKind::Rsa { bits }) if bits < 2048 && chain().any(|issued| issued.issuer == issuer.subject) => Some((issuer, bits)),
             _ => None,
@@ -148,7 +205,7 @@ impl<'a> Chain<'a> {
     fn top(&self) -> &'a Certificate {
         let mut top = self.leaf;
         for _ in 0..self.intermediates.len() {
-            let issuer = self.intermediates.iter().find(|candidate| candidate.subject == top.issuer && candidate.der != top.der);
+            let issuer = self.intermediates.iter().copied().find(|candidate| candidate.subject == top.issuer && candidate.der != top.der);
             match issuer {
                 Some(issuer) if !top.is_self_issued() => top = issuer,
                 _ => break,
@@ -167,11 +224,6 @@ fn check_time(certificate: &Certificate, now: UnixTime) -> Result<(), Refused> {
         return Err(Refused::Expired { subject: subject(), not_after: certificate.not_after });
     }
     Ok(())
-}
-
-fn check_purpose(certificate: &Certificate, purpose: Purpose) -> Result<(), Refused> {
-    let allowed = certificate.eku.as_ref().is_none_or(|eku| eku.iter().any(|oid| oid == purpose.oid() || oid == ANY_EKU));
-    if allowed { Ok(()) } else { Err(Refused::WrongPurpose { subject: certificate.subject.clone(), wanted: purpose.text() }) }
 }
 
 /// By SAN alone. An IP address may be an iPAddress or, as Windows wants it, a dNSName.
@@ -198,44 +250,5 @@ fn weak_signature(der: &[u8]) -> Option<&'static str> {
         "1.2.840.113549.1.1.4" => Some("RSA and MD5"),
         "1.2.840.10040.4.3" | "2.16.840.1.101.3.4.3.2" => Some("DSA"),
         _ => None,
-    }
-}
-
-impl Purpose {
-    pub(crate) fn oid(self) -> &'static str {
-        match self {
-            Self::Client => "1.3.6.1.5.5.7.3.2",
-            Self::Server => "1.3.6.1.5.5.7.3.1",
-        }
-    }
-    fn oid_der(self) -> &'static [u8] {
-        match self {
-            Self::Client => &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02],
-            Self::Server => &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01],
-        }
-    }
-    fn text(self) -> &'static str {
-        match self {
-            Self::Client => "clientAuth (1.3.6.1.5.5.7.3.2)",
-            Self::Server => "serverAuth (1.3.6.1.5.5.7.3.1)",
-        }
-    }
-}
-
-/// For every certificate of the path: no EKU extension at all, the wanted purpose, or any purpose.
-impl ExtendedKeyUsageValidator for Purpose {
-    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
-        let mut present = Vec::new();
-        for purpose in purposes {
-            let purpose = purpose?;
-            if purpose == KeyPurposeId::new(self.oid_der()) || purpose == KeyPurposeId::new(ANY_EKU_DER) {
-                return Ok(());
-            }
-            present.push(purpose.to_decoded_oid());
-        }
-        if present.is_empty() {
-            return Ok(());
-        }
-        Err(Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext { required: KeyUsage::required(self.oid_der()), present }))
     }
 }

@@ -1,4 +1,5 @@
 mod fixture;
 mod lint;
 mod reading;
+mod revocation;
 mod verify;

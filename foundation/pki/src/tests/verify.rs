@@ -1,6 +1,6 @@
 use super::fixture::*;
 use crate::{Certificate, Purpose, Refused, TrustAnchors};
-use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, NameConstraints, SanType};
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints, SanType};
 
 struct World {
     root: Authority,
@@ -152,7 +152,8 @@ fn purposes() {
     ] {
         assert_eq!((world.client(&good), world.server(&good, name)), (Ok(()), Ok(())));
     }
-    let wrong = |wanted| Err(Refused::WrongPurpose { subject: "CN=pc1.example.test, O=Example".into(), wanted });
+    let wrong =
+        |wanted: &'static str| Err(Refused::WrongPurpose { subject: "CN=pc1.example.test, O=Example".into(), wanted: wanted.into() });
     let client_only = with(&[ExtendedKeyUsagePurpose::ClientAuth]);
     assert_eq!(world.server(&client_only, name), wrong("serverAuth (1.3.6.1.5.5.7.3.1)"));
     let server_only = with(&[ExtendedKeyUsagePurpose::ServerAuth]);
@@ -168,7 +169,10 @@ fn purposes_of_the_intermediate_bind() {
     let issuing = subordinate(params, &root);
     let leaf = issue(&client_params(), &issuing);
     let result = TrustAnchors::new(vec![read(root.der())]).verify(&leaf, &[read(issuing.der())], Purpose::Client, None, NOW);
-    assert_eq!(result, Err(Refused::WrongPurpose { subject: "CN=Mail, O=Example".into(), wanted: "clientAuth (1.3.6.1.5.5.7.3.2)" }));
+    assert_eq!(
+        result,
+        Err(Refused::WrongPurpose { subject: "CN=Mail, O=Example".into(), wanted: "clientAuth (1.3.6.1.5.5.7.3.2)".into() })
+    );
 }
 
 #[test]
@@ -274,4 +278,50 @@ fn a_forged_byte_anywhere_is_refused() {
             assert!(world.anchors.verify(&forged, &[], Purpose::Client, None, NOW).is_err(), "byte {at}");
         }
     }
+}
+
+#[test]
+fn client_purposes_can_be_chosen() {
+    let world = world();
+    let custom = "1.3.6.1.4.1.32473.1";
+    let verify = |accepted: &[&str], purposes: &[ExtendedKeyUsagePurpose]| {
+        let mut params = client_params();
+        params.extended_key_usages = purposes.to_vec();
+        let leaf = issue(&params, &world.issuing);
+        let anchors = world.anchors.clone().with_client_purposes(accepted.iter().map(|oid| (*oid).to_owned()).collect());
+        anchors.verify(&leaf, &world.intermediates(), Purpose::Client, None, NOW)
+    };
+    let ours = ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, 4, 1, 32473, 1]);
+    let wrong =
+        |wanted: &'static str| Err(Refused::WrongPurpose { subject: "CN=pc1.example.test, O=Example".into(), wanted: wanted.into() });
+    assert_eq!(verify(&[custom], &[ExtendedKeyUsagePurpose::ClientAuth, ours.clone()]), Ok(()));
+    assert_eq!(verify(&[custom, "1.3.6.1.5.5.7.3.2"], &[ExtendedKeyUsagePurpose::ClientAuth]), Ok(()));
+    // One that says nothing in particular is no certificate for the purpose that somebody has chosen.
+    for purposes in [&[][..], &[ExtendedKeyUsagePurpose::Any], &[ExtendedKeyUsagePurpose::ClientAuth]] {
+        assert_eq!(verify(&[custom], purposes), wrong(custom), "{purposes:?}");
+    }
+    let both = wrong("1.3.6.1.4.1.32473.1 or smartcardLogon (1.3.6.1.4.1.311.20.2.2)");
+    assert_eq!(verify(&[custom, "1.3.6.1.4.1.311.20.2.2"], &[ExtendedKeyUsagePurpose::ServerAuth]), both);
+    assert_eq!(verify(&["1.3.6.1.5.5.7.3.2"], &[ours]), wrong("clientAuth (1.3.6.1.5.5.7.3.2)"));
+}
+
+#[test]
+fn key_usage_must_allow_signatures() {
+    let world = world();
+    let with = |usages: &[KeyUsagePurpose]| {
+        let mut params = client_params();
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        params.key_usages = usages.to_vec();
+        issue(&params, &world.issuing)
+    };
+    assert_eq!(world.client(&with(&[])), Ok(()));
+    assert_eq!(world.client(&with(&[KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::DigitalSignature])), Ok(()));
+    let encipherment = with(&[KeyUsagePurpose::KeyEncipherment]);
+    let refused = world.client(&encipherment).unwrap_err();
+    assert_eq!(refused, Refused::WrongKeyUsage { subject: "CN=pc1.example.test, O=Example".into() });
+    assert_eq!(
+        refused.to_string(),
+        "certificate CN=pc1.example.test, O=Example may not be used for signatures (key usage lacks digitalSignature)"
+    );
+    assert_eq!(world.server(&encipherment, "pc1.example.test"), Ok(()));
 }
