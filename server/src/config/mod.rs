@@ -175,7 +175,7 @@ impl Config {
         let policies = access::policies(&root, &pools, &mut warnings)?;
         let ciphers = ciphers::ciphers(&root, &mut warnings)?;
         let limits = server::limits(&root, server.max_sessions)?;
-        let timers = server::timers(&root)?;
+        let timers = server::timers(&root, &mut warnings)?;
         let path = path.to_owned();
         Ok(Self { path, server, certificates, ikev2, sstp, radius, pools, policies, ciphers, limits, timers, warnings })
     }

@@ -10,7 +10,8 @@ use std::time::Duration;
 const SERVER: &[&str] =
     &["name", "control_socket", "log", "log_format", "threads", "tun", "mtu", "time_zone", "max_sessions", "attempts_kept"];
 const LIMITS: &[&str] = &["half_open_max", "half_open_per_source", "cookie_threshold", "half_open_timeout", "auth_timeout"];
-const TIMERS: &[&str] = &["liveness_interval", "retransmit_initial", "retransmit_tries", "delete_rekeyed_delay"];
+const TIMERS: &[&str] =
+    &["liveness_interval", "retransmit_initial", "retransmit_tries", "delete_rekeyed_delay", "ike_rekey", "child_rekey"];
 
 /// `sun_path` of a Unix socket address holds this many bytes and a zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -19,6 +20,15 @@ const MAX_INTERFACE_NAME: usize = 15;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Ages at which the gateway rekeys. Below the first it would do little else; below the second it costs more than it protects.
+const MIN_REKEY: Duration = Duration::from_secs(10);
+const SANE_IKE_REKEY: Duration = Duration::from_secs(30 * 60);
+const SANE_CHILD_REKEY: Duration = Duration::from_secs(5 * 60);
+const MAX_REKEY: Duration = Duration::from_secs(7 * 86_400);
+
+/// When Windows rekeys its IKE SA (95 % of 8 h), perhaps with a weaker group than before.
+const WINDOWS_IKE_REKEY: Duration = Duration::from_secs(27_360);
 
 pub(super) fn server(root: &Root<'_>) -> Result<Server, ConfigError> {
     let section = root.section("server", SERVER)?.ok_or_else(|| {
@@ -99,14 +109,8 @@ pub(super) fn limits(root: &Root<'_>, sessions_max: usize) -> Result<Limits, Con
     Ok(limits)
 }
 
-pub(super) fn timers(root: &Root<'_>) -> Result<Timers, ConfigError> {
-    let mut timers = Timers {
-        liveness_interval: Duration::from_secs(30),
-        retransmit_initial: Duration::from_secs(2),
-        retransmit_tries: 5,
-        delete_rekeyed_delay: Duration::from_secs(5),
-        ..Timers::default()
-    };
+pub(super) fn timers(root: &Root<'_>, warnings: &mut Vec<String>) -> Result<Timers, ConfigError> {
+    let mut timers = Timers::default();
     if let Some(section) = root.section("timers", TIMERS)? {
         timers.liveness_interval = section.duration("liveness_interval", Duration::ZERO..=HOUR)?.unwrap_or(timers.liveness_interval);
         let initial = Duration::from_millis(100)..=Duration::from_secs(60);
@@ -114,6 +118,25 @@ pub(super) fn timers(root: &Root<'_>) -> Result<Timers, ConfigError> {
         timers.retransmit_tries = section.number("retransmit_tries", 1..=12, timers.retransmit_tries)?;
         let delay = Duration::ZERO..=Duration::from_secs(60);
         timers.delete_rekeyed_delay = section.duration("delete_rekeyed_delay", delay)?.unwrap_or(timers.delete_rekeyed_delay);
+        timers.ike_rekey = rekey(&section, "ike_rekey", SANE_IKE_REKEY, warnings)?.unwrap_or(timers.ike_rekey);
+        timers.child_rekey = rekey(&section, "child_rekey", SANE_CHILD_REKEY, warnings)?.unwrap_or(timers.child_rekey);
+        if timers.ike_rekey > WINDOWS_IKE_REKEY {
+            let age = values::duration_text(timers.ike_rekey);
+            warnings.push(format!("timers: ike_rekey = {age:?} lets Windows rekey first, at 7 h 36 min, perhaps with a weaker group"));
+        }
     }
     Ok(timers)
+}
+
+/// An age at which the gateway rekeys, or zero. `sane`: shorter than this deserves a look.
+fn rekey(section: &Section<'_>, key: &str, sane: Duration, warnings: &mut Vec<String>) -> Result<Option<Duration>, ConfigError> {
+    let (least, most) = (values::duration_text(MIN_REKEY), values::duration_text(MAX_REKEY));
+    let expected = format!("a duration from {least:?} to {most:?}, or \"0s\" to leave it to the clients");
+    let fits = |age: &Duration| age.is_zero() || (MIN_REKEY..=MAX_REKEY).contains(age);
+    let age = section.optional(key, &expected, |value| values::duration(text(value)?).filter(fits).ok_or_else(String::new))?;
+    if let Some(age) = age.filter(|age| !age.is_zero() && *age < sane) {
+        let (age, sane) = (values::duration_text(age), values::duration_text(sane));
+        warnings.push(format!("timers: {key} = {age:?} rekeys more often than anything needs; at least {sane:?} is recommended"));
+    }
+    Ok(age)
 }

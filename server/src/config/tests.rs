@@ -366,6 +366,22 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "[limits]\nhalf_open_max = 10\n[[policy]]",
         "evergate.toml:24: limits: cookie_threshold: is above half_open_max = 10, so that no cookie would ever be asked for",
     ),
+    (
+        "[[policy]]",
+        "[timers]\nchild_rekey = \"9s\"\n[[policy]]",
+        "evergate.toml:25: timers: child_rekey = \"9s\": expected a duration from \"10s\" to \"7d\", or \"0s\" to leave it to the clients",
+    ),
+    (
+        "[[policy]]",
+        "[timers]\nike_rekey = \"8d\"\n[[policy]]",
+        "evergate.toml:25: timers: ike_rekey = \"8d\": expected a duration from \"10s\" to \"7d\", or \"0s\" to leave it to the clients",
+    ),
+    (
+        "[[policy]]",
+        "[timers]\nike_rekey = 0\n[[policy]]",
+        "evergate.toml:25: timers: ike_rekey = 0: is no string (put it in quotes); expected a duration from \"10s\" to \"7d\", or \"0s\" to \
+             leave it to the clients",
+    ),
     ("[[policy]]", "[policy]", "evergate.toml:24: policy: expected tables with double brackets, written [[policy]]"),
     ("[server]", "[[server]]", "evergate.toml:1: server: expected one table, written [server]"),
 ];
@@ -480,6 +496,31 @@ fn cipher_lists_replace_the_baseline_and_weak_ones_warn() {
     assert_eq!(config.ciphers.pfs_groups, config.ciphers.groups);
     assert!(!config.ciphers.prefer_esn && config.ciphers.esp.len() == 9);
     assert_eq!(config.warnings, ["ciphers: aes256-sha1 named: too weak for anything but old peers"]);
+}
+
+#[test]
+fn rekeys_by_age_are_configured_and_odd_ones_warned_of() {
+    let timers = |lines: &str| {
+        let config = with_policy(&format!("[timers]\n{lines}")).load().unwrap();
+        (config.timers.ike_rekey, config.timers.child_rekey, config.warnings)
+    };
+    let (seconds, none) = (Duration::from_secs, Vec::<String>::new());
+    let defaults = ike::Timers::default();
+    assert_eq!(timers(""), (defaults.ike_rekey, defaults.child_rekey, none.clone()));
+    assert_eq!(timers("ike_rekey = \"30m\"\nchild_rekey = \"5m\""), (seconds(1_800), seconds(300), none.clone()));
+    assert_eq!(timers("ike_rekey = \"0s\"\nchild_rekey = \"0s\""), (Duration::ZERO, Duration::ZERO, none));
+    let (ike, child, warnings) = timers("ike_rekey = \"10s\"\nchild_rekey = \"299s\"");
+    assert_eq!((ike, child), (seconds(10), seconds(299)));
+    assert_eq!(
+        warnings,
+        [
+            "timers: ike_rekey = \"10s\" rekeys more often than anything needs; at least \"30m\" is recommended",
+            "timers: child_rekey = \"299s\" rekeys more often than anything needs; at least \"5m\" is recommended",
+        ]
+    );
+    let (.., warnings) = timers("ike_rekey = \"8h\"");
+    assert_eq!(warnings, ["timers: ike_rekey = \"8h\" lets Windows rekey first, at 7 h 36 min, perhaps with a weaker group"]);
+    assert_eq!(timers("ike_rekey = \"456m\"").2.len(), 0);
 }
 
 #[test]
