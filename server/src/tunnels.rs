@@ -185,8 +185,8 @@ impl Plane for Tunnels {
     }
 
     fn adopt(&mut self, session: SessionId, connection: Connection) -> Result<(), String> {
-        let Connection { socket, tls, early } = connection;
-        let spec = StreamSpec { session: session.0, socket, tls, early };
+        let Connection { socket, tls, early, one_packet_a_record } = connection;
+        let spec = StreamSpec { session: session.0, socket, tls, early, one_packet_a_record };
         self.handle.adopt(spec).map_err(|error| error.to_string())
     }
 

@@ -41,6 +41,9 @@ pub struct SstpRequest {
     pub host: Option<String>,
     /// The URI had a query, which says nothing to us (`?tenantid=`).
     pub has_query: bool,
+    /// The correlation id is no GUID in braces, as sstp-client for Linux writes it (`{9A5E1F-3C-7-B2D4}`). That program takes one SSTP
+    /// packet out of a TLS record and leaves the rest until the next record comes.
+    pub one_packet_a_record: bool,
 }
 
 /// A request that gets an error and nothing else.
@@ -141,7 +144,9 @@ fn sstp_request(request: &httparse::Request<'_, '_>, consumed: usize, has_query:
     }
     let text = |name| fields(request, name).next().map(|value| printable(&String::from_utf8_lossy(value)));
     let correlation_id = fields(request, "SSTPCORRELATIONID").next().and_then(guid);
-    Head::Request(SstpRequest { consumed, correlation_id, host: text("Host"), has_query })
+    let odd = |value: &[u8]| !value.starts_with(b"{") || guid(value).is_none();
+    let one_packet_a_record = fields(request, "SSTPCORRELATIONID").next().is_some_and(odd);
+    Head::Request(SstpRequest { consumed, correlation_id, host: text("Host"), has_query, one_packet_a_record })
 }
 
 /// The values of all fields of this name.

@@ -143,7 +143,12 @@ impl Visit<'_> {
         }
         Ok(Asked {
             path: self.path,
-            connection: Connection { socket: self.socket.into_std().map_err(|_| gone())?, tls: *tls, early },
+            connection: Connection {
+                socket: self.socket.into_std().map_err(|_| gone())?,
+                tls: *tls,
+                early,
+                one_packet_a_record: request.one_packet_a_record,
+            },
             leaf,
             tls: format!("{} {}", report.version, report.cipher_suite),
             correlation_id: request.correlation_id,
@@ -217,7 +222,7 @@ impl Visit<'_> {
                 self.turned(Stage::Tls, Fault::Internal, None, cause)
             }
             TlsError::Misbehaved(_) | TlsError::BadRecord | TlsError::TooLong | TlsError::KeysExhausted => {
-                TurnedAway::unrecorded(|counters| &counters.tls_failed)
+                self.turned(Stage::Tls, Fault::PeerMisbehaved, None, cause)
             }
         }
     }

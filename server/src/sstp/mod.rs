@@ -23,6 +23,8 @@ pub struct Connection {
     pub tls: tls::Connection,
     /// What came behind the HTTP head.
     pub early: Vec<u8>,
+    /// See [`sstp::http::SstpRequest::one_packet_a_record`].
+    pub one_packet_a_record: bool,
 }
 
 /// What the front has for the gateway.

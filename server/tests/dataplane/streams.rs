@@ -95,7 +95,7 @@ fn handshake(session: u64, mut socket: TcpStream, settings: Arc<ServerSettings>)
         let status = tls.receive(&buffer[..length], &mut early, &mut out).ok()?;
         socket.write_all(&out).ok()?;
         if status == Status::Open {
-            return Some(StreamSpec { session, socket, tls, early });
+            return Some(StreamSpec { session, socket, tls, early, one_packet_a_record: false });
         }
     }
 }

@@ -127,7 +127,15 @@ impl SuiteName {
         };
         // The pairs above fit: an AEAD has no integrity algorithm, CBC has one.
         let suite = Suite::new(encryption, integrity).into_iter().collect::<Vec<_>>();
-        CipherPolicy { ike: suite.clone(), prfs: vec![prf], groups: vec![group], esp: suite, pfs_groups: vec![], prefer_esn: false, additional: vec![] }
+        CipherPolicy {
+            ike: suite.clone(),
+            prfs: vec![prf],
+            groups: vec![group],
+            esp: suite,
+            pfs_groups: vec![],
+            prefer_esn: false,
+            additional: vec![],
+        }
     }
 }
 

@@ -29,6 +29,16 @@ fn refused(head: &str) -> u16 {
 }
 
 #[test]
+fn who_writes_no_guid_in_braces_reads_one_packet_a_record() {
+    let head =
+        |id: &str| format!("SSTP_DUPLEX_POST {PATH} HTTP/1.1\r\nSSTPCORRELATIONID: {id}\r\nContent-Length: 18446744073709551615\r\n\r\n");
+    assert!(accepted(&head("48b82435-099a-4158-a987-052e7570cfaa")).one_packet_a_record);
+    assert!(!accepted(&head("{48B82435-099A-4158-A987-052E7570CFAA}")).one_packet_a_record);
+    assert!(accepted(&head("{9A5E1F-3C-07-B2D4}")).one_packet_a_record);
+    assert!(!accepted(&windows()).one_packet_a_record);
+}
+
+#[test]
 fn windows_head() {
     let head = windows();
     let request = accepted(&head);

@@ -32,6 +32,8 @@ pub struct StreamSpec {
     pub tls: tls::Connection,
     /// Plaintext that came behind the HTTP head.
     pub early: Vec<u8>,
+    /// For clients that look at the first SSTP packet of a TLS record alone. Costs a record and a system call for each packet.
+    pub one_packet_a_record: bool,
 }
 
 /// What a client may do once its network is up.

@@ -166,6 +166,8 @@ impl Stream {
     fn place(&mut self, workspace: &mut Workspace, length: usize) -> Result<&mut [u8], End> {
         if self.frames.filled >= SEAL {
             self.seal(workspace, SEAL)?;
+        } else if self.one_packet_a_record && self.frames.filled > 0 {
+            self.seal(workspace, self.frames.filled)?;
         }
         let Frames { buffer, filled } = &mut self.frames;
         if buffer.is_empty() {

@@ -28,6 +28,7 @@ pub(super) struct Stream {
     /// The beginning of a packet whose end has not come.
     pub(super) rest: Vec<u8>,
     pub(super) frames: Frames,
+    pub(super) one_packet_a_record: bool,
     pub(super) outbox: Outbox,
     pub(super) backlog: Backlog,
     pub(super) bucket: Bucket,
@@ -109,6 +110,7 @@ impl Streams {
             traffic,
             rest: Vec::new(),
             frames: Frames::default(),
+            one_packet_a_record: spec.one_packet_a_record,
             outbox: Outbox::default(),
             backlog: Backlog::default(),
             bucket: Bucket::default(),
