@@ -1,6 +1,6 @@
 //! Both sides rekey the same SA at once (RFC 7296 sections 2.8.1, 2.8.2, 2.25): each answers as usual, both get two new SAs, and the one that
 //! the lowest of the four nonces made is deleted by the side that asked for it.
-use super::child::{Child, ChildPhase};
+use super::child::ChildPhase;
 use super::established::{Established, OLD_SA, Todo};
 use super::{Core, IkeSa};
 use crate::api::{Event, Output};
@@ -76,12 +76,19 @@ impl Established {
         }
     }
 
-    /// The Child SA that the peer made in the place of `replaced` while we did the same, with its lowest nonce; `None` when there is none any more.
+    /// The peer deletes what it made in a collision: ours will be the one that stays.
+    pub(super) fn drop_rival_child(&mut self, spi_in: u32) {
+        self.rival.take_if(|rival| matches!(rival, Rival::Child { made, .. } if *made == spi_in));
+    }
+
+    /// The Child SA that the peer made in the place of `replaced` while we did the same, with its lowest nonce. By now it may have been replaced
+    /// itself.
     pub(super) fn take_rival_child(&mut self, replaced: u32) -> Option<(u32, Vec<u8>)> {
         let of = |rival: &mut Rival| matches!(rival, Rival::Child { replaced: old, .. } if *old == replaced);
-        let Some(Rival::Child { made, lowest, .. }) = self.rival.take_if(of) else { return None };
-        let sends = |child: &Child| matches!(child.phase, ChildPhase::Live | ChildPhase::Replaced(_));
-        self.children.get(&made).is_some_and(sends).then_some((made, lowest))
+        match self.rival.take_if(of) {
+            Some(Rival::Child { made, lowest, .. }) => Some((made, lowest)),
+            _ => None,
+        }
     }
 
     /// Our new Child SA survives: the peer will delete its own.

@@ -47,8 +47,8 @@ pub(crate) struct Established {
     closing: Option<CloseReason>,
 }
 
-/// How long a peer may take to learn that its rekey of the IKE SA succeeded: as long as it repeats the request.
-const UNCONFIRMED: Duration = Duration::from_secs(180);
+/// How long a peer may take to learn that its rekey of the IKE SA succeeded; then we ask all the same, and go on as long as we repeat requests.
+const UNCONFIRMED: Duration = Duration::from_secs(60);
 
 /// What the answer to AUTH_LIFETIME may take longer than the time it names.
 const LIFETIME_GRACE: Duration = Duration::from_secs(60);
@@ -351,6 +351,7 @@ impl Established {
         child.phase = ChildPhase::Ending(cx.now + core.timers().delete_rekeyed_delay);
         match phase {
             ChildPhase::Live => {
+                self.drop_rival_child(spi_in);
                 self.children.remove(&spi_in);
                 remove(core, cx, spi_in);
             }

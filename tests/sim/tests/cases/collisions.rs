@@ -264,6 +264,40 @@ fn the_lowest_nonce_loses_children() {
     }
 }
 
+/// The answer to our half comes late: the peer's half, which stays, has been rekeyed again meanwhile, and its predecessors are gone.
+#[test]
+fn a_late_answer_to_a_lost_collision() {
+    let mut world = World::up();
+    let (header, request) = world.command(Command::RekeyChild);
+    world.rekey_child(false);
+    world.script.exchange(&mut world.sim, Exchange::Informational, &[Script::delete(&[0x1000_0001])]);
+    let again = [
+        Payload::Notify(Notify::esp(notify::REKEY_SA, 0x1000_0002)),
+        Payload::Sa(world.script.esp(0x1000_0004, &[])),
+        nonce(false),
+        Payload::TsInitiator(any()),
+        Payload::TsResponder(any()),
+    ];
+    assert!(world.script.exchange(&mut world.sim, Exchange::CreateChildSa, &again).sa().is_some());
+    world.script.exchange(&mut world.sim, Exchange::Informational, &[Script::delete(&[0x1000_0002])]);
+    world.sim.run_for(Duration::from_secs(6));
+    assert_eq!(world.sends_to(), 0x1000_0004);
+    let answer = [
+        Payload::Sa(chosen(world.script.esp(0x1000_0003, &[]))),
+        nonce(true),
+        Payload::TsInitiator(request.ts_initiator().unwrap().to_vec()),
+        Payload::TsResponder(request.ts_responder().unwrap().to_vec()),
+    ];
+    let sent = world.answer(&header, &answer);
+    let ours = world.child(0x1000_0003);
+    assert_eq!(world.script.open(&sent[0]).deletes().cloned().collect::<Vec<_>>(), [Delete::Esp(vec![ours])]);
+    assert_eq!(world.sends_to(), 0x1000_0004, "the youngest of the peer's");
+    let delete = world.last();
+    world.answer(&delete, &[Script::delete(&[0x1000_0003])]);
+    world.sim.run_for(Duration::from_secs(6));
+    assert_eq!(world.host().children.values().map(|child| child.spi_out).collect::<Vec<_>>(), [0x1000_0004]);
+}
+
 /// A peer that did not notice refuses our half, and its own stands (section 2.8.1).
 #[test]
 fn a_peer_that_does_not_notice() {
