@@ -89,6 +89,18 @@ impl<P: Plane> Gateway<P> {
         self.effects.push_back(Effect::Radius(Input::Login { ticket, conversation, user_name, credentials, nas }));
     }
 
+    /// The client opened its link again before anybody let it in: who it said it was, and what RADIUS made of that, is void.
+    pub(super) fn begin_login_anew(&mut self, session: SessionId) {
+        let Some(live) = self.live.get_mut(&session) else { return };
+        if live.login.take().is_none() {
+            return;
+        }
+        if let Some(attempt) = self.attempts.get_mut(live.attempt) {
+            attempt.user = None;
+        }
+        self.effects.push_back(Effect::Radius(Input::Forget(conversation(session))));
+    }
+
     /// RADIUS answered a round of EAP, or will not.
     pub fn authenticated(&mut self, now: Now, ticket: Ticket, outcome: EapOutcome) {
         let Some((session, asker)) = self.answered(ticket) else { return };
@@ -185,8 +197,12 @@ impl<P: Plane> Gateway<P> {
         }
     }
 
-    fn accept_login(&mut self, now: Now, session: SessionId, server: &str, accept: Box<Accept>, success: Option<String>) -> Verdict {
+    fn accept_login(&mut self, now: Now, session: SessionId, server: &str, mut accept: Box<Accept>, success: Option<String>) -> Verdict {
         let method = self.live.get(&session).and_then(|live| live.login.as_ref()).map(|progress| progress.method);
+        if method != Some(Method::MsChapV2) {
+            // PAP and CHAP make no keys: what a server sends besides, the client does not have.
+            accept.msk = Default::default();
+        }
         let outcome = if method == Some(Method::MsChapV2) && accept.msk.is_empty() {
             Err(keyless(server, "MS-CHAPv2"))
         } else {

@@ -87,6 +87,8 @@ pub(super) struct Call {
     close_at: Option<Instant>,
     /// Why we end it.
     closing: Option<CloseReason>,
+    /// How the connection broke under a call that nobody had ended.
+    broken: Option<String>,
     due: Option<Instant>,
 }
 
@@ -263,6 +265,7 @@ impl<P: Plane> Gateway<P> {
                 self.hang_up_later(session, CloseReason::Failed, Stage::Lcp, Fault::PeerMisbehaved, cause);
             }
             ppp::Event::LcpOpened { auth, peer_mru } => {
+                self.begin_login_anew(session);
                 self.reach(now, session, Stage::Lcp);
                 self.note(now, session, format!("LCP is up: {}, the client takes {peer_mru} bytes a frame", auth_name(auth)));
             }
@@ -314,7 +317,7 @@ impl<P: Plane> Gateway<P> {
     /// Data flows once the binding is verified and a network protocol is up.
     fn open_when_ready(&mut self, now: Now, session: SessionId) {
         let mtu = self.settings.mtu;
-        let Some(call) = self.calls.get_mut(&session).filter(|call| call.bound && call.network_up && !call.open) else { return };
+        let Some(call) = self.calls.get_mut(&session).filter(|call| call.may_open()) else { return };
         call.open = true;
         let Some(granted) = self.live.get(&session).and_then(|live| live.login.as_ref()?.granted.clone()) else { return };
         let inner: Vec<IpAddr> = granted.ipv4.map(IpAddr::V4).into_iter().chain(granted.ipv6.map(IpAddr::V6)).collect();
@@ -340,7 +343,11 @@ impl<P: Plane> Gateway<P> {
         }
         // The new one is among the living already.
         if self.live.len() > self.settings.sessions_max {
-            return refuse(format!("server.max_sessions = {} are up: HTTP 503", self.settings.sessions_max));
+            let up = self.endpoint.sessions().1 + self.calls_up;
+            return refuse(format!(
+                "server.max_sessions = {} are taken: {up} are up, the others in their login: HTTP 503",
+                self.settings.sessions_max
+            ));
         }
         if self.calls.len() - self.calls_up >= self.settings.half_open_max {
             return refuse(format!("limits.half_open_max = {} calls are in their login: HTTP 503", self.settings.half_open_max));
@@ -384,8 +391,14 @@ impl Call {
             failure: None,
             close_at: None,
             closing: None,
+            broken: None,
             due: None,
         }
+    }
+
+    /// A call that is on its way out stays out, whatever comes true meanwhile.
+    fn may_open(&self) -> bool {
+        self.bound && self.network_up && !self.open && self.closing.is_none()
     }
 
     pub(super) fn inner_ipv4(&self) -> Ipv4Addr {
@@ -487,6 +500,9 @@ fn auth_name(auth: AuthProtocol) -> &'static str {
 fn http_date(now: Now) -> String {
     now.wall.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
+
+#[cfg(test)]
+mod scenarios;
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,14 @@
 //! How SSTP sessions end: by the link, by the call, by the connection.
-use super::{FAREWELL, Feed, Gateway, Now, Plane};
+use super::{Call, FAREWELL, Feed, Gateway, Now, Plane};
 use crate::outcome::{CloseReason, Failure, Fault, Stage};
 use ike::SessionId;
+use sstp::CallState;
 
 impl<P: Plane> Gateway<P> {
     /// The TLS connection is gone.
     pub fn connection_closed(&mut self, now: Now, session: SessionId, cause: &str) {
         let Some(call) = self.calls.get_mut(&session) else { return };
+        call.broken = Some(cause.to_owned()).filter(|_| call.is_running());
         call.machine.handle(now.instant, sstp::Input::Closed);
         self.note(now, session, format!("the connection ended: {cause}"));
         self.run(now, session);
@@ -35,9 +37,12 @@ impl<P: Plane> Gateway<P> {
     }
 
     /// The call is over: the connection closes once everything has been said.
-    pub(super) fn hung_up(&mut self, now: Now, session: SessionId, ended: sstp::Ended) {
+    pub(super) fn hung_up(&mut self, now: Now, session: SessionId, mut ended: sstp::Ended) {
         let (refused, granted) = (self.refusal(session), self.is_granted(session));
         let Some(call) = self.calls.get_mut(&session) else { return };
+        if let Some(how) = &call.broken {
+            ended.cause = format!("{}: {how}", ended.cause);
+        }
         let reason = call.closing.unwrap_or(match ended.by {
             sstp::EndedBy::Peer => CloseReason::PeerDeleted,
             sstp::EndedBy::Silence | sstp::EndedBy::NegotiationTimeout => CloseReason::PeerLost,
@@ -78,6 +83,14 @@ impl<P: Plane> Gateway<P> {
         for asker in open {
             self.cancel(asker);
         }
+    }
+}
+
+impl Call {
+    /// Nobody has ended it.
+    fn is_running(&self) -> bool {
+        use CallState::{CallConnected, CallConnectedPending, ConnectRequestPending};
+        matches!(self.machine.state(), ConnectRequestPending | CallConnectedPending | CallConnected)
     }
 }
 

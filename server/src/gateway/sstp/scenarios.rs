@@ -1,0 +1,251 @@
+//! Clients that do things in an order of their own, frame by frame, against the whole control half.
+use super::*;
+use crate::attempts::{Attempts, Outcome};
+use crate::gateway::{Effect, Settings, Traffic};
+use crate::login::Authority;
+use crypto::hash::{HashAlgorithm, hash};
+use crypto::{SeededRandom, Zeroizing};
+use policy::network::{AddressRange, Conditions, Policy};
+use policy::pool::{PoolConfig, Pools};
+use radius_client::{Accept, EapOutcome, Input, LoginOutcome, Ticket};
+use sstp::message::{CallConnected, Message};
+
+const MSK: [u8; 64] = [7; 64];
+const NONCE: [u8; 32] = [3; 32];
+const CERTIFICATE: &[u8] = b"a certificate";
+
+/// Writes down what the data plane is told.
+#[derive(Debug, Default)]
+struct Notes {
+    sent: Vec<Vec<u8>>,
+    opened: Vec<Vec<IpAddr>>,
+}
+
+impl Plane for Notes {
+    type Connection = ();
+
+    fn install(&mut self, _: ike::ChildSa) -> Result<(), String> {
+        Ok(())
+    }
+    fn use_outbound(&mut self, _: SessionId, _: u32) {}
+    fn remove(&mut self, _: SessionId, _: u32) {}
+    fn repath(&mut self, _: SessionId, _: Path, _: bool) {}
+    fn traffic(&self, _: SessionId) -> Traffic {
+        Traffic::default()
+    }
+    fn forget(&mut self, _: SessionId) {}
+    fn adopt(&mut self, _: SessionId, (): ()) -> Result<(), String> {
+        Ok(())
+    }
+    fn stream_send(&mut self, _: SessionId, packet: Vec<u8>) {
+        self.sent.push(packet);
+    }
+    fn stream_open(&mut self, _: SessionId, inner: &[IpAddr], _: &[AddressRange], _: u16) -> Result<(), String> {
+        self.opened.push(inner.to_vec());
+        Ok(())
+    }
+    fn stream_close(&mut self, _: SessionId) {}
+    fn last_heard(&self, _: SessionId) -> Option<Instant> {
+        None
+    }
+    fn send_inner(&mut self, _: SessionId, _: Vec<u8>) {}
+}
+
+struct World {
+    gateway: Gateway<Notes>,
+    now: Now,
+    session: SessionId,
+}
+
+impl World {
+    /// A gateway whose policies are these (name, user, granted), and a call for which CALL_CONNECT_ACK was sent.
+    fn new(auth: &[AuthProtocol], policies: &[(&str, &str, bool)]) -> Self {
+        let mut world = Self::empty(10, policies);
+        world.dial(auth);
+        world.packet(&Message::CallConnectRequest.encode());
+        world
+    }
+
+    fn empty(sessions_max: usize, policies: &[(&str, &str, bool)]) -> Self {
+        let now = Now { instant: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH };
+        let policy = |&(name, user, grant): &(&str, &str, bool)| Policy {
+            name: name.into(),
+            grant,
+            conditions: Conditions { user: vec![user.into()], ..Conditions::default() },
+            settings: policy::network::Settings { pool: Some("users".into()), ..Default::default() },
+        };
+        let ipv4 = vec![(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9))];
+        let pools = Pools::new(vec![PoolConfig { name: "users".into(), ipv4, ipv6: Vec::new() }]).unwrap();
+        let authority = Authority { policies: policies.iter().map(policy).collect(), pools, zone: jiff::tz::TimeZone::UTC };
+        let settings =
+            Settings { nas_identifier: "vpn".into(), nas_ip: None, accounting: true, mtu: 1400, sessions_max, half_open_max: 10 };
+        let endpoint = ike::Endpoint::new(None, Box::new(SeededRandom::new(1)), now.instant);
+        let gateway = Gateway::new(endpoint, Attempts::new(1, 10), authority, settings, Notes::default());
+        Self { gateway, now, session: SessionId(0) }
+    }
+
+    fn dial(&mut self, auth: &[AuthProtocol]) {
+        let settings = CallSettings { auth: auth.to_vec(), offer_sha1: false, inner_ipv4: Ipv4Addr::new(10, 9, 9, 9), name: "vpn".into() };
+        let mut certificate = CertificateHashes { sha1: [0; 20], sha256: [0; 32] };
+        certificate.sha256.copy_from_slice(&hash(HashAlgorithm::Sha256, &[CERTIFICATE]));
+        let address = "192.0.2.1:443".parse().unwrap();
+        self.gateway.incoming(
+            self.now,
+            Incoming {
+                path: Path { local: address, remote: address },
+                connection: (),
+                settings: Arc::new(settings),
+                certificate,
+                presented: "CN=vpn".into(),
+                tls: "TLS 1.3".into(),
+                correlation_id: None,
+                notes: Vec::new(),
+                nonce: NONCE,
+                seed: [9; 64],
+            },
+        );
+        self.session = self.gateway.live.keys().next_back().copied().unwrap_or(SessionId(0));
+    }
+
+    fn packet(&mut self, packet: &[u8]) {
+        self.gateway.packet(self.now, self.session, packet);
+    }
+
+    /// A PPP packet of code, identifier and data.
+    fn ppp(&mut self, protocol: u16, code: u8, id: u8, data: &[u8]) {
+        let length = (data.len() + 4) as u16;
+        let frame = [&[0xff, 3], &protocol.to_be_bytes()[..], &[code, id], &length.to_be_bytes(), data].concat();
+        let length = (frame.len() + 4) as u16;
+        self.packet(&[&[0x10, 0], &length.to_be_bytes()[..], &frame].concat());
+    }
+
+    /// Acknowledges our latest Configure-Request of the protocol.
+    fn acknowledge(&mut self, protocol: u16) {
+        let ours = |packet: &&Vec<u8>| packet[1] == 0 && packet[6..8] == protocol.to_be_bytes() && packet[8] == 1;
+        let request = self.gateway.plane.sent.iter().rfind(|packet| packet.len() > 12 && ours(packet)).unwrap().clone();
+        self.ppp(protocol, 2, request[9], &request[12..]);
+    }
+
+    fn lcp(&mut self) {
+        self.ppp(0xc021, 1, 77, &[]);
+        self.acknowledge(0xc021);
+    }
+
+    fn ipcp(&mut self, address: [u8; 4]) {
+        self.ppp(0x8021, 1, 78, &[&[3, 6], &address[..]].concat());
+        self.acknowledge(0x8021);
+    }
+
+    /// What RADIUS is asked: ticket and user name; and how many conversations it may forget.
+    fn asked(&mut self) -> (Vec<(Ticket, String)>, usize) {
+        let (mut asked, mut forgotten) = (Vec::new(), 0);
+        while let Some(effect) = self.gateway.poll_effect() {
+            match effect {
+                Effect::Radius(Input::Eap { ticket, user_name, .. } | Input::Login { ticket, user_name, .. }) => {
+                    asked.push((ticket, String::from_utf8(user_name).unwrap()));
+                }
+                Effect::Radius(Input::Forget(_)) => forgotten += 1,
+                _ => {}
+            }
+        }
+        (asked, forgotten)
+    }
+
+    fn accept_eap(&mut self, ticket: Ticket) {
+        let accept = Box::new(Accept { msk: Zeroizing::new(MSK.to_vec()), ..Accept::default() });
+        self.gateway.authenticated(self.now, ticket, EapOutcome::Accept { server: "nps".into(), eap: None, accept });
+    }
+
+    fn call_connected(&mut self, hlak: &[u8; 32]) {
+        let unsigned = CallConnected::unsigned(BindingHash::Sha256, &NONCE, &hash(HashAlgorithm::Sha256, &[CERTIFICATE]));
+        let mac = sstp::binding::compound_mac(hlak, &unsigned);
+        let packet = *unsigned.signed(&mac).as_bytes();
+        self.packet(&packet);
+    }
+
+    fn failure(&self) -> Failure {
+        match &self.gateway.attempts.iter().next().unwrap().outcome {
+            Outcome::Failed(failure) => failure.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn hlak() -> [u8; 32] {
+    [7; 32]
+}
+
+#[test]
+fn policy_judges_the_user_of_the_login_that_radius_accepted() {
+    let policies = [("bob stays out", "bob", false), ("alice", "alice", true)];
+    let mut world = World::new(&[AuthProtocol::Eap, AuthProtocol::MsChapV2], &policies);
+    world.lcp();
+    world.ppp(0xc227, 2, 0, b"\x01alice");
+    assert_eq!(world.asked().0[0].1, "alice");
+    // The client has its name noted, and begins anew as somebody else.
+    world.lcp();
+    world.ppp(0xc227, 2, 0, b"\x01bob");
+    let (asked, forgotten) = world.asked();
+    assert_eq!((asked[0].1.as_str(), forgotten > 0), ("bob", true));
+    world.accept_eap(asked[0].0);
+    assert!(!world.gateway.is_granted(world.session), "bob came in by alice's policy");
+    let attempt = world.gateway.attempts.iter().next().unwrap();
+    assert_eq!(attempt.user.as_deref(), Some("bob"));
+}
+
+#[test]
+fn a_login_begun_anew_leaves_nothing_of_the_first_with_radius() {
+    let mut world = World::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
+    world.lcp();
+    world.ppp(0xc227, 2, 0, b"\x01alice");
+    let ticket = world.asked().0[0].0;
+    let request = eap::build(eap::Code::Request, 1, eap::method::MD5, &[0]);
+    world.gateway.authenticated(world.now, ticket, EapOutcome::Challenge { server: "nps".into(), eap: request });
+    // The challenge is open, nothing is asked: State and server would be kept for the next round.
+    world.lcp();
+    assert_eq!(world.asked().1, 1, "the conversation goes on with the old State");
+}
+
+#[test]
+fn a_call_that_is_on_its_way_out_does_not_come_up() {
+    let mut world = World::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
+    world.lcp();
+    world.ppp(0xc227, 2, 0, b"\x01alice");
+    let ticket = world.asked().0[0].0;
+    world.accept_eap(ticket);
+    world.ipcp([10, 0, 0, 1]);
+    // LCP anew after the login: the gateway ends the call.
+    world.lcp();
+    world.call_connected(&hlak());
+    assert!(world.gateway.plane.opened.is_empty());
+}
+
+#[test]
+fn the_cause_of_a_broken_connection_is_on_record() {
+    let mut world = World::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
+    world.gateway.connection_closed(world.now, world.session, "the client sent a packet with version 0x20");
+    assert!(world.failure().cause.contains("version 0x20"), "{:?}", world.failure());
+}
+
+#[test]
+fn a_refusal_for_want_of_room_tells_who_takes_it() {
+    let mut world = World::empty(2, &[("all", "*", true)]);
+    for _ in 0..3 {
+        world.dial(&[AuthProtocol::Eap]);
+    }
+    assert_eq!(world.gateway.calls.len(), 2);
+    assert!(world.failure().cause.contains("max_sessions = 2 are taken: 0 are up"), "{:?}", world.failure());
+}
+
+#[test]
+fn a_method_without_keys_is_bound_with_zeroes_whatever_radius_sends() {
+    let mut world = World::new(&[AuthProtocol::Pap], &[("all", "*", true)]);
+    world.lcp();
+    world.ppp(0xc023, 1, 1, b"\x05alice\x06secret");
+    let ticket = world.asked().0[0].0;
+    let accept = Box::new(Accept { msk: Zeroizing::new(MSK.to_vec()), ..Accept::default() });
+    world.gateway.logged_in(world.now, ticket, LoginOutcome::Accept { server: "nps".into(), accept, ms_chap_success: None });
+    world.ipcp([10, 0, 0, 1]);
+    world.call_connected(&[0; 32]);
+    assert_eq!(world.gateway.plane.opened.len(), 1);
+}
