@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import contextmanager
 
 from harness import case, check, setup
 from labkit import network
@@ -87,6 +88,31 @@ def client_moves_to_another_network(world):
         world.lab.network.exec("client", back)
         world.lab.network.exec("client", ["ip", "addr", "add", *outer6, "nodad"])
     check(client.addresses() and (not world.evergate or world.session_of("alice")), "the session was lost")
+
+
+@case("sessions")
+def nat_router_changes_its_address(world):
+    """Without MOBIKE the gateway follows the newest verified packet to where it comes from now (RFC 7296 section 2.23)."""
+    client = world.login(Profile(server=network.GATEWAY_IPV4_BEHIND_NAT, mobike="no"))
+    with _nat_router_at(world, "10.99.2.3"):
+        _rebound(world, client, r"10\.99\.2\.3:\d+")
+    _rebound(world, client, rf"{re.escape(network.NAT_OUTSIDE)}:\d+")
+
+
+@case("sessions")
+def nat_router_forgets_its_mapping(world):
+    """As above; the address stays, the port is another."""
+    client = world.login(Profile(server=network.GATEWAY_IPV4_BEHIND_NAT, mobike="no"))
+    rule = ["insert", "rule", "ip", "nat", "postrouting", "oifname", "out0", "udp", "dport", "4500", "masquerade", "to", ":40000-40100"]
+    world.lab.network.exec("nat", ["nft", *rule])
+    try:
+        # A mapping goes with the address.
+        with _nat_router_at(world, "10.99.2.3"):
+            pass
+        _rebound(world, client, rf"{re.escape(network.NAT_OUTSIDE)}:40\d\d\d")
+    finally:
+        world.lab.network.exec("nat", ["nft", "flush", "ruleset"])
+        world.lab.network.exec("nat", ["nft", "-f", "-"], input=network.MASQUERADE)
 
 
 @case("sessions")
@@ -191,6 +217,31 @@ def only_the_leased_address_may_send(world):
     check(world.session_of("alice")["octets_out"] == before["octets_out"], "the gateway answered it")
 
 
+@setup("rekeys")
+def short_lives(config):
+    config["timers"] = {"ike_rekey": "14s", "child_rekey": "10s"}
+
+
+@case("rekeys")
+def gateway_rekeys_by_age(world):
+    """One client leaves it to the gateway; the other, behind NAT, rekeys of its own accord as well, so that both may begin together."""
+    eager = Profile(server=network.GATEWAY_IPV4_BEHIND_NAT, user="dave", child=(("rekey_time", "9s"), ("rand_time", "1s")))
+    quiet = world.login()
+    other = world.login(eager, role="client2")
+    sessions, addresses = world.sessions(), (quiet.addresses(), other.addresses())
+    before = {child["spi-in"] for child in quiet.children()}
+    mark = quiet.session()["initiator-spi"]
+    with world.pinging(), world.pinging(role="client2"):
+        found = wait_until(lambda: all(_rekeys(world, session, "Child SA") >= 3 and _rekeys(world, session, "IKE SA") >= 2 for session in sessions), 60)
+        check(found, f"timelines: {[_timeline(world, session) for session in sessions]}")
+    check(not before & {child["spi-in"] for child in quiet.children()}, "the first Child SA is still there")
+    check(quiet.session()["initiator-spi"] != mark, "the first IKE SA is still there")
+    check((quiet.addresses(), other.addresses()) == addresses, "an address changed")
+    check({session["id"] for session in sessions} == {session["id"] for session in world.sessions()}, f"{world.sessions()}")
+    for client in (quiet, other):
+        check(wait_until(lambda: len(client.children()) == 1, 10), f"old Child SAs remain: {client.children()}")
+
+
 @setup("idle")
 def idle_limit(config):
     config["policy"][0]["idle_timeout"] = "2s"
@@ -267,6 +318,40 @@ def _moved(world, client, address):
     found = wait_until(lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=1), 10)
     check(found, f"no traffic after the move to {address}", client.charon.log.read_text().splitlines())
     world.ping(count=5)
+
+
+@contextmanager
+def _nat_router_at(world, address):
+    """The NAT router has this address outside instead of its own; mappings of the address that goes are gone."""
+
+    def change(new, old):
+        world.lab.network.exec("nat", ["ip", "addr", "add", f"{new}/24", "dev", "out0"])
+        world.lab.network.exec("nat", ["ip", "addr", "del", f"{old}/24", "dev", "out0"])
+
+    change(address, network.NAT_OUTSIDE)
+    try:
+        yield
+    finally:
+        change(network.NAT_OUTSIDE, address)
+
+
+def _rebound(world, client, outside):
+    """Traffic passes both ways within two seconds, and the gateway sends to `outside`."""
+    started = time.monotonic()
+    found = wait_until(lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=0.3), 5)
+    seconds = time.monotonic() - started
+    check(found and seconds < 2, f"no traffic after {seconds:.1f} s" if not found else f"traffic only after {seconds:.1f} s")
+    world.ping(role="lan", target=client.addresses()[0], count=5)
+    session = world.session_of("alice")
+    check(re.fullmatch(outside, session["client"]), f"the gateway sends to {session['client']}")
+
+
+def _timeline(world, session):
+    return [line["text"] for line in world.attempt(session["attempt"])["timeline"]]
+
+
+def _rekeys(world, session, what):
+    return _timeline(world, session).count(f"{what} rekeyed")
 
 
 def _stopped(world, session, cause):
