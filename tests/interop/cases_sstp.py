@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import re
+import signal
 import time
 
 from harness import case, check, setup
@@ -432,6 +433,33 @@ def traffic_in_both_directions(world):
             check(end["counters"]["dropped"] == 0, f"packets were malformed: {end}")
 
 
+@case("sstp_renewed")
+def certificates_are_renewed_without_ending_a_call(world):
+    """SIGHUP: who is connected stays, who comes sees the new certificate, and its binding is to that one."""
+    whole = world.gateway.config_file.read_text()
+    ours = '["gateway-rsa", "gateway-ecdsa"]'
+    check(whole.count(ours) == 2, f"the listeners name their certificates otherwise:\n{whole}")
+    with client(world).held("--tun", "sstp0", "--route", LAN_NETWORK) as call:
+        world.ping()
+        first = call.up["tls"]["certificate_sha256"]
+        try:
+            world.gateway.config_file.write_text(whole.replace(ours, '["gateway-ecdsa", "gateway-rsa"]'))
+            world.gateway.daemon.signal(signal.SIGHUP)
+            wait_until(lambda: came_up(client(world, "client2").call(user="dave"))["tls"]["certificate_sha256"] != first, 5)
+            renewed = came_up(client(world, "client2").call("--ping", network.LAN_IPV4, user="dave"))
+            check(renewed["tls"]["certificate_sha256"] != first, "new calls see the old certificate")
+            check(renewed["ping"] == {network.LAN_IPV4: 3}, f"echo replies {renewed['ping']}")
+            world.ping()
+            world.gateway.config_file.write_text("nonsense")
+            world.gateway.daemon.signal(signal.SIGHUP)
+            check(came_up(client(world, "client2").call(user="dave"))["tls"]["certificate_sha256"] != first, "a wrong file changes something")
+            world.ping()
+            check(call.ended(0) is None, "the call ended")
+        finally:
+            world.gateway.config_file.write_text(whole)
+            world.gateway.daemon.signal(signal.SIGHUP)
+
+
 @case("sstp")
 def beside_an_ikev2_session(world):
     ike = world.login()
@@ -532,6 +560,11 @@ def proxy_headers_tell_the_client(world):
 @case("sstp_proxied")
 def who_comes_directly_sends_no_header(world):
     came_up(client(world, "client2", server=network.GATEWAY_IPV4_BEHIND_NAT).call(user="dave"))
+
+
+@setup("sstp_renewed")
+def _renewed(config):
+    listen(config)
 
 
 @setup("sstp_settings")
