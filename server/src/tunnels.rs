@@ -7,7 +7,7 @@ use crate::dataplane::{
 };
 use crate::gateway::{Plane, Traffic};
 use crate::sockets::Datagram;
-use crate::sstp::Connection;
+use crate::sstp::{Connection, Place};
 use anyhow::Context as _;
 use ike::{ChildKeys, ChildSa, Path, SessionId, TrafficSelector};
 use net::link::{Netlink, Prefix, Route};
@@ -33,6 +33,8 @@ pub struct Tunnels {
     pools: Vec<Prefix>,
     /// Host routes of leases outside every pool (RADIUS gave the address).
     host_routes: BTreeMap<SessionId, Vec<Prefix>>,
+    /// Of connections that are not logged in.
+    places: BTreeMap<SessionId, Place>,
 }
 
 impl Tunnels {
@@ -57,7 +59,7 @@ impl Tunnels {
         let device = engine.interface().index;
         configure_device(device, mtu, &pools).with_context(|| format!("cannot configure {}", engine.interface().name))?;
         let handle = engine.handle();
-        Ok(Self { _engine: engine, handle, mtu, device, pools, host_routes: BTreeMap::new() })
+        Ok(Self { _engine: engine, handle, mtu, device, pools, host_routes: BTreeMap::new(), places: BTreeMap::new() })
     }
 
     pub fn send_ike(&self, path: Path, message: &[u8]) {
@@ -177,6 +179,7 @@ impl Plane for Tunnels {
 
     fn forget(&mut self, session: SessionId) {
         self.handle.forget(session.0);
+        self.places.remove(&session);
         for destination in self.host_routes.remove(&session).unwrap_or_default() {
             if let Err(error) = Netlink::open().and_then(|mut netlink| netlink.delete_route(&route(destination, self.device))) {
                 tracing::warn!(%destination, %error, "a host route is left behind");
@@ -185,7 +188,11 @@ impl Plane for Tunnels {
     }
 
     fn adopt(&mut self, session: SessionId, connection: Connection) -> Result<(), String> {
-        let Connection { socket, tls, early, one_packet_a_record } = connection;
+        let Connection { socket, tls, early, one_packet_a_record, place } = connection;
+        if let Some(mut place) = place {
+            place.end_handshake();
+            self.places.insert(session, place);
+        }
         let spec = StreamSpec { session: session.0, socket, tls, early, one_packet_a_record };
         self.handle.adopt(spec).map_err(|error| error.to_string())
     }
@@ -198,6 +205,7 @@ impl Plane for Tunnels {
         self.route_leases(session, inner).map_err(|error| format!("no route to the client's address: {error}"))?;
         let allowed = allowed.iter().map(whole).collect();
         let tunnel = StreamTunnel { session: session.0, inner: inner.to_vec(), allowed, mtu };
+        self.places.remove(&session);
         self.handle.stream_open(tunnel).map_err(|error| error.to_string())
     }
 

@@ -48,7 +48,7 @@ pub(super) async fn run(mut socket: TcpStream, remote: SocketAddr, shared: &Shar
     socket.set_nodelay(true).map_err(gone)?;
     let mut path = Path { local: canonical(local), remote: canonical(remote) };
     let mut notes = Vec::new();
-    if shared.proxies.iter().any(|range| range.contains(path.remote.ip())) {
+    if shared.places.is_proxy(path.remote.ip()) {
         let real = timeout(shared.bounds.handshake, proxy::read(&mut socket)).await;
         match real {
             Ok(Ok(Some((client, dialled)))) => {
@@ -147,6 +147,7 @@ impl Visit<'_> {
                 socket: self.socket.into_std().map_err(|_| gone())?,
                 tls: *tls,
                 early,
+                place: None,
                 one_packet_a_record: request.one_packet_a_record,
             },
             leaf,

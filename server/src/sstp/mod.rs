@@ -1,17 +1,20 @@
 //! The front of SSTP: TCP connections from the accept to the HTTP request, on the control runtime. What asks properly goes to the gateway,
 //! which answers; the rest is turned away here.
 mod handshake;
+mod places;
 mod proxy;
+
+pub use places::Place;
 
 use crate::config::SstpListener;
 use crate::gateway::{CallSettings, Incoming, Turned};
 use anyhow::Context as _;
 use handshake::{Asked, TurnedAway};
-use policy::network::AddressRange;
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use places::Places;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -25,6 +28,8 @@ pub struct Connection {
     pub early: Vec<u8>,
     /// See [`sstp::http::SstpRequest::one_packet_a_record`].
     pub one_packet_a_record: bool,
+    /// To be kept until the login is through.
+    pub place: Option<Place>,
 }
 
 /// What the front has for the gateway.
@@ -67,8 +72,9 @@ impl Counters {
 /// What a stranger's connection may cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Connections in their handshake at once, in all and of one source (an IPv4 address or an IPv6 /64).
+    /// Connections in their handshake at once.
     pub connections: usize,
+    /// Connections of one source (an IPv4 address or an IPv6 /64) at once that are not logged in.
     pub per_source: usize,
     /// For the TLS handshake.
     pub handshake: Duration,
@@ -91,12 +97,10 @@ pub struct Front {
 struct Shared {
     tls: watch::Receiver<Arc<tls::ServerSettings>>,
     settings: Arc<CallSettings>,
-    proxies: Vec<AddressRange>,
     bounds: Bounds,
-    room: Arc<Semaphore>,
+    places: Arc<Places>,
     /// How many handshakes may compute at once.
     workers: Semaphore,
-    sources: Mutex<HashMap<u128, usize>>,
     counters: Arc<Counters>,
     arrivals: mpsc::Sender<Arrival>,
 }
@@ -120,11 +124,9 @@ impl Front {
         let shared = Arc::new(Shared {
             tls: receiver,
             settings: Arc::new(settings),
-            proxies: listener.proxies.clone(),
             bounds,
-            room: Arc::new(Semaphore::new(bounds.connections)),
+            places: Arc::new(Places::new(bounds.connections, bounds.per_source, listener.proxies.clone())),
             workers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
-            sources: Mutex::default(),
             counters,
             arrivals,
         });
@@ -168,65 +170,22 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, accepted: Arc<Atomic
         };
         accepted.fetch_add(1, Ordering::Relaxed);
         shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
-        let Some(place) = Place::take(&shared, remote.ip()) else {
+        let Some(place) = shared.places.take(remote.ip()) else {
             shared.counters.over_limit.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        tokio::spawn(serve(socket, remote, place));
+        tokio::spawn(serve(socket, remote, shared.clone(), place));
     }
 }
 
-/// The right to be one of the unauthenticated connections.
-struct Place {
-    shared: Arc<Shared>,
-    source: u128,
-    _permit: tokio::sync::OwnedSemaphorePermit,
-}
-
-impl Place {
-    fn take(shared: &Arc<Shared>, address: IpAddr) -> Option<Self> {
-        let permit = shared.room.clone().try_acquire_owned().ok()?;
-        let source = source(address);
-        let balanced = shared.proxies.iter().any(|range| range.contains(address));
-        let mut sources = shared.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = sources.entry(source).or_default();
-        if *taken >= shared.bounds.per_source && !balanced {
-            return None;
-        }
-        *taken += 1;
-        drop(sources);
-        Some(Self { shared: shared.clone(), source, _permit: permit })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut sources = self.shared.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = sources.get_mut(&self.source) {
-            *taken -= 1;
-            if *taken == 0 {
-                sources.remove(&self.source);
-            }
-        }
-    }
-}
-
-/// One client's addresses: an IPv4 address, or an IPv6 /64.
-fn source(address: IpAddr) -> u128 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u128::from(u32::from(address)),
-        IpAddr::V6(address) => u128::from(address) >> 64 | 1 << 127,
-    }
-}
-
-async fn serve(socket: TcpStream, remote: SocketAddr, place: Place) {
-    let shared = &place.shared;
-    match handshake::run(socket, remote, shared).await {
-        Ok(asked) => {
-            let arrival = arrival(asked, shared);
+async fn serve(socket: TcpStream, remote: SocketAddr, shared: Arc<Shared>, mut place: Place) {
+    match handshake::run(socket, remote, &shared).await {
+        Ok(asked) if place.is_for(asked.path.remote.ip()) => {
+            let arrival = arrival(asked, place, &shared);
             // Waits while the gateway is busy; the place is kept so long.
             drop(shared.arrivals.send(Arrival::Asks(Box::new(arrival))).await);
         }
+        Ok(_) => drop(shared.counters.over_limit.fetch_add(1, Ordering::Relaxed)),
         Err(TurnedAway { counter, record }) => {
             counter(&shared.counters).fetch_add(1, Ordering::Relaxed);
             if let Some(turned) = record {
@@ -236,7 +195,7 @@ async fn serve(socket: TcpStream, remote: SocketAddr, place: Place) {
     }
 }
 
-fn arrival(asked: Asked, shared: &Shared) -> Incoming<Connection> {
+fn arrival(asked: Asked, place: Place, shared: &Shared) -> Incoming<Connection> {
     use crypto::hash::{HashAlgorithm, hash};
     use crypto::{Random as _, SystemRandom};
     let digest = |algorithm| hash(algorithm, &[&asked.leaf]);
@@ -250,7 +209,7 @@ fn arrival(asked: Asked, shared: &Shared) -> Incoming<Connection> {
     let presented = pki::Certificate::from_der(&asked.leaf).map_or_else(|_| "a certificate".into(), |leaf| leaf.subject);
     Incoming {
         path: asked.path,
-        connection: asked.connection,
+        connection: Connection { place: Some(place), ..asked.connection },
         settings: shared.settings.clone(),
         certificate,
         presented,
@@ -259,20 +218,5 @@ fn arrival(asked: Asked, shared: &Shared) -> Incoming<Connection> {
         notes: asked.notes,
         nonce,
         seed,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
-        let of = |text: &str| source(text.parse().unwrap());
-        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_ne!(of("0.0.0.1"), of("::1:0:0:0:1"));
     }
 }
