@@ -186,6 +186,8 @@ drops! {
     tun_write_failed,
     /// IKE messages that control had no room for.
     ike_queue_full,
+    /// SSTP control packets of sessions that control had no room for.
+    control_queue_full,
     /// Data of a stream before control opened it, or after it closed it.
     stream_not_open,
     /// For a client that does not read as fast as it is sent to.

@@ -267,6 +267,34 @@ fn a_stream_that_takes_no_more_is_closed_within_a_second() {
 }
 
 #[test]
+fn little_waits_for_a_stranger_who_does_not_read() {
+    let mut lab = Lab::start_streams("192.0.2");
+    lab.order(Client, "connect 1.3");
+    lab.order(Client, &format!("send 1 {ECHO}"));
+    assert_eq!(lab.order(Gateway, "event"), format!("1 packet {ECHO}"));
+    let packet = "00".repeat(4095);
+    (0..300).for_each(|_| drop(lab.order(Gateway, &format!("send 1 {packet}"))));
+    assert_eq!(lab.order(Gateway, "event"), "1 closed the client reads nothing of what it is sent");
+}
+
+#[test]
+fn strangers_who_fill_the_queue_of_control_end_no_session() {
+    let mut lab = Lab::start_streams("192.0.2");
+    (0..5).for_each(|_| drop(lab.order(Client, "connect 1.3")));
+    open(&mut lab, 1, "1400 10.9.0.50");
+    for stranger in 2..=5 {
+        lab.order(Client, &format!("send {stranger} {}", ECHO.repeat(64)));
+    }
+    // A session's packet finds no room behind the 256 of the strangers.
+    std::thread::sleep(Duration::from_millis(200));
+    lab.order(Client, &format!("send 1 {ECHO}"));
+    assert_eq!(lab.await_total(Gateway, "control_queue_full", 1), 1);
+    (0..256).for_each(|_| assert!(lab.order(Gateway, "event").ends_with(&format!("packet {ECHO}"))));
+    lab.order(Client, &format!("send 1 {ECHO}"));
+    assert_eq!(lab.order(Gateway, "event"), format!("1 packet {ECHO}"));
+}
+
+#[test]
 fn every_thread_sends_for_every_stream() {
     let lab = &mut up("192.0.2", "1.3");
     let before = lab.totals(Gateway)["packets_out"];

@@ -138,7 +138,15 @@ impl Stream {
             return Err(End::Fault(format!("the client sent more than {CONTROL_BURST} control packets in a second")));
         }
         let event = StreamEvent::Packet { session: self.session, packet: packet.to_vec() };
-        if context.shared.events.offer(event) { Ok(()) } else { Err(End::Fault("the gateway is too busy for control packets".into())) }
+        match context.tables.route(self.session) {
+            _ if context.shared.events.offer(event) => Ok(()),
+            // What strangers send too much of must not end sessions: PPP and SSTP repeat what matters.
+            Some(_) => {
+                count(&context.shared.drops.control_queue_full);
+                Ok(())
+            }
+            None => Err(End::Fault("the gateway is too busy for control packets".into())),
+        }
     }
 }
 

@@ -28,6 +28,9 @@ const DELAY: u64 = 50;
 /// Beyond this even packets of control find no room.
 const OUTBOX_LIMIT: usize = 2 * OUTBOX;
 
+/// What may wait for a client that is not logged in: a login asks and waits in turn, its longest message is an EAP packet.
+const STRANGER: usize = 64 << 10;
+
 /// Buffers that a thread keeps for the next streams.
 const SPARE: usize = 64;
 
@@ -151,9 +154,10 @@ impl Stream {
         Ok(true)
     }
 
-    /// Appends a whole SSTP packet of control.
-    pub(super) fn packet(&mut self, workspace: &mut Workspace, packet: &[u8]) -> Result<(), End> {
-        if self.outbox.len() + self.frames.filled > OUTBOX_LIMIT {
+    /// Appends a whole SSTP packet of control. `is_open`: the client is logged in.
+    pub(super) fn packet(&mut self, workspace: &mut Workspace, packet: &[u8], is_open: bool) -> Result<(), End> {
+        let limit = if is_open { OUTBOX_LIMIT } else { STRANGER };
+        if self.outbox.len() + self.frames.filled > limit {
             return Err(End::Fault("the client reads nothing of what it is sent".into()));
         }
         for part in packet.chunks(sstp::MAX_PACKET) {
