@@ -48,7 +48,7 @@ class Gateway:
     def default_config(self, certificates=("gateway-rsa", "gateway-ecdsa")):
         """The laboratory's configuration as a dict; tests change it before `start`."""
         return {
-            "server": {"name": GATEWAY_NAME, "control_socket": str(self.control_socket)},
+            "server": {"name": GATEWAY_NAME, "control_socket": str(self.control_socket), "state_dir": str(self.folder / "state")},
             "certificate": [{"name": name, "chain": str(self.pki.cert(name)), "key": str(self.pki.key(name))} for name in certificates],
             "listener": [
                 {
@@ -57,6 +57,7 @@ class Gateway:
                     "certificates": list(certificates),
                     "auth": ["eap", "certificate"],
                     "client_ca": [str(self.pki.cert("ca"))],
+                    "crl": [str(self.pki.crl("ca"))],
                 },
                 {
                     "name": "sstp",

@@ -16,11 +16,15 @@ default_ca = lab
 database = {database}
 new_certs_dir = {folder}
 rand_serial = yes
+crlnumber = {folder}/{name}.crlnumber
+crl_extensions = list
 default_md = sha256
 policy = anything
 copy_extensions = copy
 unique_subject = no
 x509_extensions = leaf
+[list]
+authorityKeyIdentifier = keyid
 [anything]
 countryName = optional
 organizationName = optional
@@ -43,10 +47,15 @@ LEAVES = {
     "machine-p521": ("ca", "p521", "pc5.example.test", "DNS:pc5.example.test", "clientAuth", -1, 730),
     "machine-ed25519": ("ca", "ed25519", "pc4.example.test", "DNS:pc4.example.test", "clientAuth", -1, 730),
     "machine-expired": ("ca", "rsa", "pc9.example.test", "DNS:pc9.example.test", "clientAuth", -400, -30),
+    "machine-no-signatures": ("ca", "rsa", "pc7.example.test", "DNS:pc7.example.test", "clientAuth", -1, 730),
+    "machine-revoked": ("ca", "rsa", "pc6.example.test", "DNS:pc6.example.test", "clientAuth", -1, 730),
     "machine-no-purpose": ("ca", "p256", "pc8.example.test", "DNS:pc8.example.test", "serverAuth", -1, 730),
     "other-gateway": ("other-ca", "rsa", GATEWAY_NAME, f"DNS:{GATEWAY_NAME}", "serverAuth", -1, 730),
     "other-machine": ("other-ca", "rsa", "pc1.example.test", "DNS:pc1.example.test", "clientAuth", -1, 730),
 }
+# Leaves that may do something else than sign.
+USES = {"machine-no-signatures": "keyEncipherment"}
+REVOKED = ("machine-revoked",)
 KEYS = {
     "rsa": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
     "p256": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
@@ -57,7 +66,7 @@ KEYS = {
 
 
 class Pki:
-    """Certificates (NAME.pem) and PKCS#8 keys (NAME.key) in one folder."""
+    """Certificates (NAME.pem), PKCS#8 keys (NAME.key) and revocation lists (NAME.crl) in one folder."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -68,6 +77,9 @@ class Pki:
     def key(self, name):
         return self.folder / f"{name}.key"
 
+    def crl(self, name="ca"):
+        return self.folder / f"{name}.crl"
+
     def make(self):
         """Makes everything once; a folder that is complete stays as it is."""
         if (self.folder / "complete").exists():
@@ -77,8 +89,27 @@ class Pki:
         self._authority("other-ca", "Another Root CA")
         for name in LEAVES:
             self._leaf(name)
+        for name in REVOKED:
+            self.revoke(name)
+        self.list_revoked()
         (self.folder / "complete").touch()
         return self
+
+    def revoke(self, name):
+        """Takes a leaf back; its authority's next list says so."""
+        run(["openssl", "ca", *self._signer(LEAVES[name][0]), "-revoke", self.cert(name), "-crl_reason", "keyCompromise"])
+
+    def list_revoked(self, name="ca", start=-1, end=30):
+        """Makes the revocation list of an authority, valid from and to so many days from now; gives it in DER, as authorities publish it."""
+        fresh = self.folder / f"{name}.crl.new"
+        moments = ["-crl_lastupdate", _moment(start), "-crl_nextupdate", _moment(end)]
+        run(["openssl", "ca", "-gencrl", *self._signer(name), *moments, "-out", fresh])
+        run(["openssl", "crl", "-in", fresh, "-outform", "DER", "-out", fresh])
+        # In one step: the gateway may be reading it.
+        return fresh.replace(self.crl(name))
+
+    def _signer(self, name):
+        return ["-config", self.folder / f"{name}.cnf", "-cert", self.cert(name), "-keyfile", self.key(name)]
 
     def _new_key(self, name, kind):
         run(["openssl", "genpkey", *KEYS[kind], "-out", self.key(name)])
@@ -109,7 +140,8 @@ class Pki:
         )
         database = self.folder / f"{name}.index"
         database.touch()
-        (self.folder / f"{name}.cnf").write_text(CA_CONFIG.format(database=database, folder=self.folder))
+        (self.folder / f"{name}.crlnumber").write_text("01\n")
+        (self.folder / f"{name}.cnf").write_text(CA_CONFIG.format(database=database, folder=self.folder, name=name))
 
     def _leaf(self, name):
         issuer, kind, common_name, alternative, purpose, start, end = LEAVES[name]
@@ -121,12 +153,11 @@ class Pki:
             "-addext",
             f"extendedKeyUsage={purpose}",
             "-addext",
-            "keyUsage=digitalSignature",
+            f"keyUsage={USES.get(name, 'digitalSignature')}",
         ]
         run(["openssl", "req", "-new", "-key", self.key(name), "-subj", f"{ORGANISATION}/CN={common_name}", *added, "-out", request])
         days = ["-startdate", _moment(start), "-enddate", _moment(end)]
-        signer = ["-config", self.folder / f"{issuer}.cnf", "-cert", self.cert(issuer), "-keyfile", self.key(issuer)]
-        run(["openssl", "ca", "-batch", "-notext", *signer, *days, "-in", request, "-out", self.cert(name)])
+        run(["openssl", "ca", "-batch", "-notext", *self._signer(issuer), *days, "-in", request, "-out", self.cert(name)])
         request.unlink()
 
 

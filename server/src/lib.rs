@@ -6,6 +6,7 @@ pub mod explain;
 pub mod gateway;
 pub mod login;
 pub mod radius_shell;
+pub mod revocation;
 pub mod run;
 pub mod sockets;
 pub mod sstp;

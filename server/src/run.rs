@@ -5,6 +5,7 @@ use crate::dataplane::StreamEvent;
 use crate::gateway::{Effect, Gateway, Now, Settings};
 use crate::login::Authority;
 use crate::radius_shell::{self, sleep_until};
+use crate::revocation;
 use crate::sockets::{Datagram, Sockets};
 use crate::sstp::{self, Arrival, Front};
 use crate::tunnels::Tunnels;
@@ -83,6 +84,7 @@ struct Shell {
     fronts: Vec<Front>,
     sstp_counters: Arc<sstp::Counters>,
     workers: Workers,
+    revocation: revocation::Watcher,
     radius: mpsc::Sender<radius_client::Input>,
     radius_counters: watch::Receiver<radius_shell::Counters>,
     /// Outcomes of requests that never reached the RADIUS task.
@@ -118,12 +120,25 @@ impl Shell {
         let (radius, radius_outcomes, radius_counters) = start_radius(&config);
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
         tokio::spawn(control::serve(commands, commands_tx));
-        let endpoint = ike::Endpoint::new(ikev2.map(|listener| config.responder(listener)), Box::new(SystemRandom), now.instant);
+        let responder = ikev2.map(|listener| (listener, config.responder(listener)));
+        let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
+        let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
         let attempts = Attempts::new(started.unix_time, config.server.attempts_kept);
         let gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
         let queues = Queues { clients: Clients { datagrams, streams, arrivals }, computed, radius: radius_outcomes, commands: commands_rx };
-        let shell =
-            Self { config, started, gateway, sockets, fronts, sstp_counters, workers, radius, radius_counters, refused: Vec::new() };
+        let shell = Self {
+            config,
+            started,
+            gateway,
+            sockets,
+            fronts,
+            sstp_counters,
+            workers,
+            revocation,
+            radius,
+            radius_counters,
+            refused: Vec::new(),
+        };
         Ok((shell, queues))
     }
 
@@ -136,6 +151,7 @@ impl Shell {
             Some((id, answer)) = queues.computed.recv() => self.gateway.computed(now(), id, answer),
             Some(outcome) = queues.radius.recv() => self.radius_outcome(outcome),
             () = sleep_until(deadline) => self.gateway.timeout(now()),
+            () = self.revocation.changed() => self.renew_responder(),
             message = queues.clients.next() => match message {
                 Message::Ike(datagram) => self.datagrams(datagram, queues),
                 Message::Stream(event) => self.streams(event, queues),
@@ -176,9 +192,9 @@ impl Shell {
             Ok(config) => config,
             Err(error) => return tracing::error!(%error, "certificates not renewed: the configuration is wrong"),
         };
-        if let Some(listener) = &config.ikev2 {
-            self.gateway.configure(now(), config.responder(listener));
-        }
+        let listener = config.ikev2.as_ref().map(|listener| (listener, config.responder(listener)));
+        self.revocation.restart(listener, &config.server.state_dir);
+        self.renew_responder();
         for front in &self.fronts {
             let Some(listener) = config.sstp.iter().find(|listener| listener.name == front.name) else { continue };
             if let Err(error) = front.renew(listener) {
@@ -187,6 +203,13 @@ impl Shell {
         }
         self.config.certificates = config.certificates;
         tracing::info!("certificates renewed");
+    }
+
+    /// IKE with its certificates and revocation lists as they are now.
+    fn renew_responder(&mut self) {
+        if let Some(responder) = self.revocation.responder() {
+            self.gateway.configure(now(), responder);
+        }
     }
 
     fn datagrams(&mut self, first: Datagram, queues: &mut Queues) {

@@ -2,7 +2,7 @@
 use super::error::ConfigError;
 use super::files;
 use super::reader::{Root, Section};
-use super::{Ikev2Listener, NamedCredential, SstpListener, values};
+use super::{Ikev2Listener, NamedCredential, SstpListener, revocation, values};
 use ike::ClientAuth;
 use pki::{Certificate, Credential, TrustAnchors, UnixTime};
 use ppp::AuthProtocol;
@@ -17,6 +17,9 @@ const LISTENER: &[&str] = &[
     "certificates",
     "auth",
     "client_ca",
+    "client_eku",
+    "revocation",
+    "crl",
     "ike_port",
     "nat_port",
     "port",
@@ -24,7 +27,7 @@ const LISTENER: &[&str] = &[
     "inner_ipv4",
     "proxies",
 ];
-const IKEV2_ONLY: &[&str] = &["client_ca", "ike_port", "nat_port"];
+const IKEV2_ONLY: &[&str] = &["client_ca", "client_eku", "revocation", "crl", "ike_port", "nat_port"];
 const SSTP_ONLY: &[&str] = &["port", "sha1_binding", "inner_ipv4", "proxies"];
 
 pub(super) fn certificates(
@@ -108,6 +111,7 @@ fn ikev2_listener(
     let (names, credentials) = presented(section, certificates)?;
     let auth = client_auth(section, has_radius)?;
     let client_roots = client_roots(section, auth, warnings)?;
+    let (client_roots, revocation) = revocation::of_clients(section, auth, client_roots, warnings)?;
     let ike_port = section.number("ike_port", 1..=65_535, 500)?;
     let nat_port = section.number("nat_port", 1..=65_535, 4_500)?;
     if ike_port == nat_port {
@@ -120,6 +124,7 @@ fn ikev2_listener(
         credentials,
         auth,
         client_roots: Arc::new(client_roots),
+        revocation,
         ike_port,
         nat_port,
     })

@@ -6,6 +6,7 @@ mod files;
 mod listen;
 mod radius;
 mod reader;
+mod revocation;
 mod server;
 mod source;
 #[cfg(test)]
@@ -28,6 +29,8 @@ use std::sync::Arc;
 pub const DEFAULT_PATH: &str = "/etc/evergate/evergate.toml";
 /// The control socket unless told otherwise.
 pub const DEFAULT_CONTROL_SOCKET: &str = "/run/evergate/control.sock";
+/// What outlives a restart is here unless told otherwise.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/evergate";
 
 /// A checked configuration: every file read, every name resolved, every reference found.
 #[derive(Debug, Clone)]
@@ -57,6 +60,8 @@ pub struct Server {
     /// The gateway's identity: the DNS name that clients dial, and the default NAS-Identifier.
     pub name: String,
     pub control_socket: PathBuf,
+    /// What must outlive a restart, such as revocation lists.
+    pub state_dir: PathBuf,
     /// A `tracing` filter such as `info` or `info,evergate=debug`.
     pub log: String,
     pub log_format: LogFormat,
@@ -101,6 +106,8 @@ pub struct Ikev2Listener {
     pub auth: ClientAuth,
     /// Authorities of client certificates; empty unless `auth` has `certificate`.
     pub client_roots: Arc<TrustAnchors>,
+    /// How, and with which lists, revoked client certificates are found.
+    pub revocation: crate::revocation::Settings,
     /// UDP ports; 500 and 4500 everywhere but in tests.
     pub ike_port: u16,
     pub nat_port: u16,

@@ -1,14 +1,14 @@
 //! `[server]`, `[limits]`, `[timers]`.
 use super::error::ConfigError;
 use super::reader::{Root, Section, text};
-use super::{DEFAULT_CONTROL_SOCKET, LogFormat, Server, values};
+use super::{DEFAULT_CONTROL_SOCKET, DEFAULT_STATE_DIR, LogFormat, Server, values};
 use ike::{Limits, Timers};
 use jiff::tz::TimeZone;
 use std::path::PathBuf;
 use std::time::Duration;
 
 const SERVER: &[&str] =
-    &["name", "control_socket", "log", "log_format", "threads", "tun", "mtu", "time_zone", "max_sessions", "attempts_kept"];
+    &["name", "control_socket", "state_dir", "log", "log_format", "threads", "tun", "mtu", "time_zone", "max_sessions", "attempts_kept"];
 const LIMITS: &[&str] = &["half_open_max", "half_open_per_source", "cookie_threshold", "half_open_timeout", "auth_timeout"];
 const TIMERS: &[&str] =
     &["liveness_interval", "retransmit_initial", "retransmit_tries", "delete_rekeyed_delay", "ike_rekey", "child_rekey"];
@@ -39,6 +39,7 @@ pub(super) fn server(root: &Root<'_>) -> Result<Server, ConfigError> {
     Ok(Server {
         name,
         control_socket: control_socket(&section)?,
+        state_dir: section.path("state_dir")?.unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
         log: section.optional("log", "a log filter such as \"info\" or \"info,ike=debug\"", log_filter)?.unwrap_or_else(|| "info".into()),
         log_format: section.choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?.unwrap_or_default(),
         threads: section.number("threads", 0..=1_024, 0)?,

@@ -657,3 +657,49 @@ fn damaged_files_give_one_line() {
     }
     assert!(refused > 100, "{refused}");
 }
+
+const WITH_CERTIFICATES: &str = "auth = [\"eap\", \"certificate\"]\nclient_ca = \"ca.pem\"\n";
+
+fn with_certificates(lines: &str) -> Fixture {
+    with("auth = [\"eap\"]", &format!("{WITH_CERTIFICATES}{lines}"))
+}
+
+#[test]
+fn revocation_of_client_certificates() {
+    use crate::revocation::Source;
+    use pki::Revocation;
+    let settings = |lines: &str| {
+        let config = with_certificates(lines).load().unwrap();
+        let listener = config.ikev2.unwrap();
+        (listener.revocation.policy, listener.revocation.sources, listener.client_roots.client_purposes().to_vec(), config.warnings)
+    };
+    let url = "crl = \"http://pki.example.test/ca.crl\"";
+    let (policy, sources, purposes, warnings) = settings(url);
+    assert_eq!((policy, purposes, warnings), (Revocation::Soft, vec!["1.3.6.1.5.5.7.3.2".to_owned()], vec![]));
+    assert!(matches!(sources.as_slice(), [Source::Url(url)] if url.as_str() == "http://pki.example.test/ca.crl"), "{sources:?}");
+    let (policy, _, purposes, _) = settings(&format!("{url}\nrevocation = \"hard\"\nclient_eku = [\"ipsecIKE\", \"1.3.6.1.4.1.32473.7\"]"));
+    assert_eq!((policy, purposes), (Revocation::Hard, vec!["1.3.6.1.5.5.7.3.17".to_owned(), "1.3.6.1.4.1.32473.7".to_owned()]));
+    assert_eq!(settings("revocation = \"off\"").3, Vec::<String>::new());
+    assert!(settings("").3[0].contains("nobody checks whether client certificates are revoked"), "{:?}", settings("").3);
+    assert!(settings(&format!("{url}\nrevocation = \"off\"")).3[0].ends_with("crl has no effect with revocation = \"off\""));
+    let idle = with("auth = [\"eap\"]", &format!("auth = [\"eap\"]\n{url}")).load().unwrap();
+    assert_eq!(idle.warnings, ["listener \"ikev2\": crl has no effect without auth = \"certificate\""]);
+    assert!(idle.ikev2.unwrap().revocation.sources.is_empty());
+}
+
+#[test]
+fn mistakes_about_revocation() {
+    for (lines, expected) in [
+        ("revocation = \"hard\"", "crl: is missing; with revocation = \"hard\" every client would be refused: name the authorities' lists"),
+        ("revocation = \"strict\"", "revocation = \"strict\": expected one of \"off\", \"soft\", \"hard\""),
+        ("crl = \"gone.crl\"", "crl = \"gone.crl\": gone.crl cannot be read: No such file or directory"),
+        ("crl = [\"ca.pem\"]", "crl = [\"ca.pem\"]: ca.pem holds no revocation list (neither PEM with X509 CRL, nor DER)"),
+        ("crl = \"https://pki.example.test/ca.crl\"", "crl = \"https://pki.example.test/ca.crl\": is no http:// URL"),
+        ("crl = \"http://pki.example.test:x/\"", "crl = \"http://pki.example.test:x/\": has no port \"x\"; expected paths of files"),
+        ("client_eku = []", "client_eku = []: is empty; expected some of \"clientAuth\""),
+        ("client_eku = \"clientauthentication\"", "client_eku = \"clientauthentication\": expected \"clientAuth\", \"ipsecIKE\""),
+    ] {
+        let error = with_certificates(lines).error();
+        assert!(error.contains(&format!("listener \"ikev2\": {expected}")), "{error}");
+    }
+}

@@ -1,0 +1,119 @@
+//! Revocation lists of client certificates: read from files, fetched from URLs, kept on disk, handed to the IKE machine when they change.
+mod fetch;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use fetch::{HttpUrl, MAX_LIST};
+pub use source::{Source, read_file};
+
+use crate::config::Ikev2Listener;
+use ike::ResponderConfig;
+use jiff::Timestamp;
+use pki::{Certificate, Crl, Revocation};
+use source::Tracked;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What a listener asks of client certificates for want of revocation.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub policy: Revocation,
+    pub sources: Vec<Source>,
+}
+
+/// The newest list of each source that has one.
+type Lists = Vec<(Source, Arc<Crl>)>;
+
+/// Keeps the lists of one listener current, in a task of its own that ends with it.
+#[derive(Debug)]
+pub struct Watcher {
+    /// The settings of the listener, without lists.
+    responder: Option<ResponderConfig>,
+    policy: Revocation,
+    lists: watch::Receiver<Lists>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    /// Reads files and what is kept under `state_dir` at once; the task then fetches what URLs have. `responder`: the settings behind
+    /// `listener`.
+    pub fn start(listener: Option<(&Ikev2Listener, ResponderConfig)>, state_dir: &Path) -> Self {
+        Self::start_with(listener, state_dir, &Vec::new())
+    }
+
+    /// [`Self::start`] with other settings; lists at hand stay, whatever has become of the disk.
+    pub fn restart(&mut self, listener: Option<(&Ikev2Listener, ResponderConfig)>, state_dir: &Path) {
+        let known = self.lists.borrow().clone();
+        *self = Self::start_with(listener, state_dir, &known);
+    }
+
+    fn start_with(listener: Option<(&Ikev2Listener, ResponderConfig)>, state_dir: &Path, known: &Lists) -> Self {
+        let (tell, lists) = watch::channel(Vec::new());
+        let Some((listener, responder)) = listener else {
+            return Self { responder: None, policy: Revocation::Off, lists, task: None };
+        };
+        let settings = &listener.revocation;
+        let mut watcher = Self { responder: Some(responder), policy: settings.policy, lists, task: None };
+        if settings.policy != Revocation::Off && !settings.sources.is_empty() {
+            let authorities: Arc<[Certificate]> = listener.client_roots.roots().into();
+            let folder = state_dir.join("crl");
+            let mut sources: Vec<_> = settings.sources.iter().map(|source| Tracked::new(source.clone(), &authorities, &folder)).collect();
+            sources.iter_mut().for_each(|source| source.load(Timestamp::now(), known));
+            tell.send_replace(current(&sources));
+            watcher.task = Some(tokio::spawn(run(sources, settings.policy, tell)));
+        }
+        watcher
+    }
+
+    /// The listener's settings with the lists as they are now.
+    pub fn responder(&mut self) -> Option<ResponderConfig> {
+        let mut responder = self.responder.clone()?;
+        let lists = self.lists.borrow_and_update();
+        let lists: Vec<_> = lists.iter().map(|(_, list)| Arc::clone(list)).collect();
+        responder.client_roots = Arc::new((*responder.client_roots).clone().with_revocation(self.policy, &lists));
+        Some(responder)
+    }
+
+    /// Waits until [`Self::responder`] has something new to say. May be dropped and called again.
+    pub async fn changed(&mut self) {
+        if self.lists.changed().await.is_err() {
+            // No task, no news.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.task.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn current(sources: &[Tracked]) -> Lists {
+    sources.iter().filter_map(Tracked::list).collect()
+}
+
+/// Renews each source when it is due and tells when one has a new list.
+async fn run(mut sources: Vec<Tracked>, policy: Revocation, tell: watch::Sender<Lists>) {
+    loop {
+        let now = Timestamp::now();
+        let mut changed = false;
+        for source in &mut sources {
+            if source.is_due(now) {
+                changed |= source.renew().await;
+            }
+            source.warn_of_expiry(Timestamp::now(), policy);
+        }
+        if changed {
+            tell.send_replace(current(&sources));
+        }
+        let now = Timestamp::now();
+        let next = sources.iter().map(Tracked::due).min().unwrap_or(now);
+        let wait = Duration::try_from(next.duration_since(now)).unwrap_or(Duration::ZERO);
+        tokio::time::sleep(wait.max(Duration::from_millis(100))).await;
+    }
+}
