@@ -89,6 +89,8 @@ pub(super) struct Call {
     closing: Option<CloseReason>,
     /// How the connection broke under a call that nobody had ended.
     broken: Option<String>,
+    /// It is on its way out, and whether RADIUS owed an answer when that began.
+    unanswered: Option<bool>,
     due: Option<Instant>,
 }
 
@@ -192,6 +194,7 @@ impl<P: Plane> Gateway<P> {
                 None => break,
             }
         }
+        self.note_unanswered(session);
         self.watch(session);
     }
 
@@ -392,6 +395,7 @@ impl Call {
             close_at: None,
             closing: None,
             broken: None,
+            unanswered: None,
             due: None,
         }
     }

@@ -38,19 +38,25 @@ impl<P: Plane> Gateway<P> {
 
     /// The call is over: the connection closes once everything has been said.
     pub(super) fn hung_up(&mut self, now: Now, session: SessionId, mut ended: sstp::Ended) {
-        let (refused, granted) = (self.refusal(session), self.is_granted(session));
+        let (refused, granted, waits) = (self.refusal(session), self.is_granted(session), self.waits_for_radius(session));
         let Some(call) = self.calls.get_mut(&session) else { return };
         if let Some(how) = &call.broken {
             ended.cause = format!("{}: {how}", ended.cause);
         }
         let reason = call.closing.unwrap_or(match ended.by {
-            sstp::EndedBy::Peer => CloseReason::PeerDeleted,
+            sstp::EndedBy::Peer if call.broken.is_some() => CloseReason::PeerLost,
+            sstp::EndedBy::Peer | sstp::EndedBy::PeerAbort => CloseReason::PeerDeleted,
             sstp::EndedBy::Silence | sstp::EndedBy::NegotiationTimeout => CloseReason::PeerLost,
             _ => CloseReason::Failed,
         });
         let live = self.live.get(&session);
         let reached = live.and_then(|live| self.attempts.get(live.attempt)).map_or(Stage::Sstp, |attempt| attempt.stage);
-        let failure = refused.unwrap_or_else(|| call_failure(&ended, reached, granted && !call.bound));
+        let lacks = match (call.unanswered.unwrap_or(waits), granted && !call.bound) {
+            (true, _) => Some(Lack::Radius),
+            (false, true) => Some(Lack::Binding),
+            (false, false) => None,
+        };
+        let failure = refused.unwrap_or_else(|| call_failure(&ended, reached, lacks));
         call.failure.get_or_insert(failure);
         self.plane.stream_close(session);
         self.call_over(now, session, reason);
@@ -72,10 +78,31 @@ impl<P: Plane> Gateway<P> {
 
     /// A refusal that the client did not mend: whatever it did next, this is why it is not in.
     fn refusal(&mut self, session: SessionId) -> Option<Failure> {
-        let radius_failed = self.live.get(&session).and_then(|live| live.login.as_ref()).is_some_and(|login| login.radius_failed);
-        let denied = self.calls.get_mut(&session)?.refusal.take()?;
-        let fault = if radius_failed { Fault::Dependency } else { Fault::Refused };
-        Some(Failure { stage: denied.stage, fault, notify: None, cause: denied.cause })
+        let login = self.live.get(&session)?.login.as_ref()?;
+        let fault = if login.radius_failed { Fault::Dependency } else { Fault::Refused };
+        let refused = |stage, cause| Failure { stage, fault, notify: None, cause };
+        if let Some(denied) = self.calls.get_mut(&session)?.refusal.take() {
+            return Some(refused(denied.stage, denied.cause));
+        }
+        // Some clients leave at once when RADIUS calls their password wrong inside EAP.
+        let inside = login.granted.is_none().then(|| login.refusal_inside_eap()).flatten()?;
+        Some(refused(Stage::Radius, inside))
+    }
+
+    /// Takes note, as soon as a call is on its way out, of whether it ends in the middle of a question to RADIUS: the answer may still come
+    /// while the connection lingers.
+    pub(super) fn note_unanswered(&mut self, session: SessionId) {
+        if !self.calls.get(&session).is_some_and(|call| call.unanswered.is_none() && !call.is_running()) {
+            return;
+        }
+        let waits = self.waits_for_radius(session);
+        if let Some(call) = self.calls.get_mut(&session) {
+            call.unanswered = Some(waits);
+        }
+    }
+
+    fn waits_for_radius(&self, session: SessionId) -> bool {
+        self.tickets.values().any(|(of, _)| *of == session)
     }
 
     fn forget_questions(&mut self, session: SessionId) {
@@ -116,15 +143,28 @@ fn link_failure(ended: &ppp::Ended) -> Failure {
     Failure { stage, fault, notify: None, cause: ended.cause.clone() }
 }
 
-/// `binding`: the login is granted, and what is missing is a good CALL_CONNECTED.
-fn call_failure(ended: &sstp::Ended, reached: Stage, binding: bool) -> Failure {
+/// What a call that ended was waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    /// The answer of RADIUS.
+    Radius,
+    /// The login is granted: a good CALL_CONNECTED.
+    Binding,
+}
+
+fn call_failure(ended: &sstp::Ended, reached: Stage, lacks: Option<Lack>) -> Failure {
+    let stage = if lacks == Some(Lack::Binding) { reached.max(Stage::CryptoBinding) } else { reached };
     let (stage, fault) = match ended.by {
-        sstp::EndedBy::Peer | sstp::EndedBy::PeerAbort => (reached, Fault::PeerIncompatible),
-        sstp::EndedBy::Us => (reached, Fault::Internal),
-        sstp::EndedBy::Violation if binding => (Stage::CryptoBinding, Fault::PeerMisbehaved),
-        sstp::EndedBy::Violation => (reached, Fault::PeerMisbehaved),
+        sstp::EndedBy::NegotiationTimeout if lacks == Some(Lack::Radius) => (Stage::Radius, Fault::Dependency),
+        sstp::EndedBy::Peer | sstp::EndedBy::PeerAbort => (stage, Fault::PeerIncompatible),
+        sstp::EndedBy::Us => (stage, Fault::Internal),
+        sstp::EndedBy::Violation => (stage, Fault::PeerMisbehaved),
         sstp::EndedBy::Binding => (Stage::CryptoBinding, Fault::Refused),
-        sstp::EndedBy::NegotiationTimeout | sstp::EndedBy::Silence => (reached, Fault::Silence),
+        sstp::EndedBy::NegotiationTimeout | sstp::EndedBy::Silence => (stage, Fault::Silence),
     };
-    Failure { stage, fault, notify: None, cause: ended.cause.clone() }
+    let cause = match lacks {
+        Some(Lack::Radius) => format!("RADIUS had not answered when the call ended: {}", ended.cause),
+        _ => ended.cause.clone(),
+    };
+    Failure { stage, fault, notify: None, cause }
 }
