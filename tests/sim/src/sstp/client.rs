@@ -77,6 +77,8 @@ impl Step {
 pub enum Act {
     /// Says nothing any more, whatever comes.
     Mute,
+    /// Does nothing more for its login, but answers as SSTP wants it.
+    Stall,
     /// Closes the TCP connection.
     Close,
     /// CALL_ABORT.
@@ -164,6 +166,7 @@ pub struct Client {
     /// Neither says nor hears anything of PPP any more.
     ending: bool,
     muted: bool,
+    stalled: bool,
     /// It has closed the connection, or seen it closed.
     pub gone: bool,
     out: VecDeque<ClientOutput>,
@@ -181,6 +184,7 @@ impl Client {
             steps: Vec::new(),
             ending: false,
             muted: false,
+            stalled: false,
             gone: false,
             out: VecDeque::new(),
         }
@@ -226,7 +230,7 @@ impl Client {
         if packet[1] & 1 == 1 {
             return self.control(packet);
         }
-        if !self.ending {
+        if !self.ending && !self.stalled {
             self.ppp.receive(&packet[4..]);
             self.drain_ppp();
         }
@@ -236,6 +240,7 @@ impl Client {
     pub(crate) fn act(&mut self, act: Act) {
         match act {
             Act::Mute => self.muted = true,
+            Act::Stall => self.stalled = true,
             Act::Close => {
                 self.gone = true;
                 self.out.push_back(ClientOutput::Close);
@@ -260,8 +265,10 @@ impl Client {
             return;
         }
         self.reach(Step::Dialled);
-        self.send(CONNECT_REQUEST.to_vec());
-        self.reach(Step::Requested);
+        if !self.stalled {
+            self.send(CONNECT_REQUEST.to_vec());
+            self.reach(Step::Requested);
+        }
     }
 
     fn control(&mut self, packet: &[u8]) {
@@ -279,12 +286,14 @@ impl Client {
         self.offers_sha256 = packet[15] & 2 == 2;
         self.nonce.copy_from_slice(&packet[16..48]);
         self.reach(Step::Acked);
-        self.ppp.start();
-        self.drain_ppp();
+        if !self.stalled {
+            self.ppp.start();
+            self.drain_ppp();
+        }
     }
 
     fn drain_ppp(&mut self) {
-        while let Some(output) = self.ppp.poll() {
+        while let Some(output) = self.ppp.poll().filter(|_| !self.stalled) {
             match output {
                 PppOutput::Send(packet) => self.send(packet),
                 PppOutput::Reached(step) => {
@@ -295,7 +304,7 @@ impl Client {
                 }
                 PppOutput::Authenticated => {
                     self.reach(Step::AuthDone);
-                    if self.conduct.binding != Binding::Early {
+                    if self.conduct.binding != Binding::Early && !self.stalled {
                         self.bind();
                     }
                 }

@@ -1,5 +1,7 @@
 //! Whole SSTP calls against the control half of the gateway.
+mod endings;
 mod logins;
+mod timers;
 
 use evergate::attempts::Outcome;
 use evergate::control::types::AttemptDetail;
