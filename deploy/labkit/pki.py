@@ -49,6 +49,7 @@ LEAVES = {
     "machine-expired": ("ca", "rsa", "pc9.example.test", "DNS:pc9.example.test", "clientAuth", -400, -30),
     "machine-no-signatures": ("ca", "rsa", "pc7.example.test", "DNS:pc7.example.test", "clientAuth", -1, 730),
     "machine-revoked": ("ca", "rsa", "pc6.example.test", "DNS:pc6.example.test", "clientAuth", -1, 730),
+    "machine-to-be-revoked": ("ca", "p256", "pc10.example.test", "DNS:pc10.example.test", "clientAuth", -1, 730),
     "machine-no-purpose": ("ca", "p256", "pc8.example.test", "DNS:pc8.example.test", "serverAuth", -1, 730),
     "other-gateway": ("other-ca", "rsa", GATEWAY_NAME, f"DNS:{GATEWAY_NAME}", "serverAuth", -1, 730),
     "other-machine": ("other-ca", "rsa", "pc1.example.test", "DNS:pc1.example.test", "clientAuth", -1, 730),

@@ -12,6 +12,7 @@ use ike::ResponderConfig;
 use jiff::Timestamp;
 use pki::{Certificate, Crl, Revocation};
 use source::Tracked;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +65,7 @@ impl Watcher {
             let mut sources: Vec<_> = settings.sources.iter().map(|source| Tracked::new(source.clone(), &authorities, &folder)).collect();
             sources.iter_mut().for_each(|source| source.load(Timestamp::now(), known));
             tell.send_replace(current(&sources));
-            watcher.task = Some(tokio::spawn(run(sources, settings.policy, tell)));
+            watcher.task = Some(tokio::spawn(run(sources, authorities, settings.policy, tell)));
         }
         watcher
     }
@@ -97,23 +98,35 @@ fn current(sources: &[Tracked]) -> Lists {
     sources.iter().filter_map(Tracked::list).collect()
 }
 
-/// Renews each source when it is due and tells when one has a new list.
-async fn run(mut sources: Vec<Tracked>, policy: Revocation, tell: watch::Sender<Lists>) {
+/// Renews each source when it is due and tells at once when one has a new list.
+async fn run(mut sources: Vec<Tracked>, authorities: Arc<[Certificate]>, policy: Revocation, tell: watch::Sender<Lists>) {
+    let mut silent = BTreeSet::new();
     loop {
-        let now = Timestamp::now();
-        let mut changed = false;
-        for source in &mut sources {
-            if source.is_due(now) {
-                changed |= source.renew().await;
+        for at in 0..sources.len() {
+            if sources[at].is_due(Timestamp::now()) && sources[at].renew().await {
+                tell.send_replace(current(&sources));
             }
-            source.warn_of_expiry(Timestamp::now(), policy);
+            sources[at].warn_of_expiry(Timestamp::now(), policy);
         }
-        if changed {
-            tell.send_replace(current(&sources));
-        }
+        warn_of_silence(&authorities, &current(&sources), policy, &mut silent);
         let now = Timestamp::now();
         let next = sources.iter().map(Tracked::due).min().unwrap_or(now);
         let wait = Duration::try_from(next.duration_since(now)).unwrap_or(Duration::ZERO);
         tokio::time::sleep(wait.max(Duration::from_millis(100))).await;
+    }
+}
+
+/// Says of each authority without a list, once until it has one, what that means. `silent`: those of which it has been said.
+fn warn_of_silence(authorities: &[Certificate], lists: &Lists, policy: Revocation, silent: &mut BTreeSet<String>) {
+    for authority in authorities {
+        if lists.iter().any(|(_, list)| list.issuer() == authority.subject) {
+            silent.remove(&authority.subject);
+        } else if silent.insert(authority.subject.clone()) {
+            let means = match policy {
+                Revocation::Hard => "certificates that it has issued are refused",
+                Revocation::Soft | Revocation::Off => "certificates that it has issued pass unchecked",
+            };
+            tracing::warn!(authority = %authority.subject, "there is no revocation list of this authority: {means}");
+        }
     }
 }

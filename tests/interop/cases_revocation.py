@@ -73,11 +73,11 @@ def a_list_that_has_run_out_is_soft(world):
 @case("revocation")
 def a_certificate_revoked_meanwhile(world):
     """The file is read again without a word to the gateway."""
-    second = Profile(method="certificate", certificate="machine-p521")
+    second = Profile(method="certificate", certificate="machine-to-be-revoked")
     world.login(second)
     check(world.client().disconnect(), "no answer to DELETE")
     before = world.gateway.daemon.log_file.read_text().count("revocation list (new)")
-    world.lab.pki.revoke("machine-p521")
+    world.lab.pki.revoke("machine-to-be-revoked")
     world.lab.pki.list_revoked()
     read = wait_until(lambda: world.gateway.daemon.log_file.read_text().count("revocation list (new)") > before, 15)
     check(read, "the new list was not read", [world.gateway.daemon.tail()])

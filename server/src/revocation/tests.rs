@@ -212,3 +212,15 @@ async fn only_what_the_authorities_have_signed_is_taken() {
     let pause = source.due().duration_since(Timestamp::now()).as_secs();
     assert!((3_230..=3_600).contains(&pause), "{pause}");
 }
+
+#[test]
+fn an_authority_without_a_list_is_told_of_once() {
+    let authority = authority();
+    let (authorities, mut silent) = (known(&authority), BTreeSet::new());
+    warn_of_silence(&authorities, &Vec::new(), Revocation::Soft, &mut silent);
+    assert_eq!(silent.iter().collect::<Vec<_>>(), ["CN=Root"]);
+    let list = pki::UnverifiedCrl::from_der(&list(&authority, 2, 0)).unwrap().verify(&authorities).unwrap();
+    let lists = vec![(Source::File(PathBuf::from("ca.crl")), Arc::new(list))];
+    warn_of_silence(&authorities, &lists, Revocation::Soft, &mut silent);
+    assert!(silent.is_empty());
+}
