@@ -15,7 +15,7 @@ pub struct PoolConfig {
 }
 
 /// Who holds a lease; the same owner may hold several at once (two devices), each under its own key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseKey(pub u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +27,9 @@ pub struct Wanted {
     pub ipv6_fixed: Option<Ipv6Addr>,
     pub ipv4_hint: Option<Ipv4Addr>,
     pub ipv6_hint: Option<Ipv6Addr>,
+    /// A lease of the very same client that still runs (it authenticates anew before it leaves): of its addresses those that are asked for
+    /// are shared. An address of another owner, or a hint outside the pool, is not.
+    pub succeeds: Option<LeaseKey>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +73,14 @@ pub struct Pools {
     pools: Vec<Pool>,
     leases: BTreeMap<LeaseKey, Lease>,
     /// Every leased address, also those outside all ranges.
-    holders: BTreeMap<IpAddr, Arc<str>>,
+    holders: BTreeMap<IpAddr, Holder>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    owner: Arc<str>,
+    /// Oldest first, never empty.
+    keys: Vec<LeaseKey>,
 }
 
 #[derive(Debug)]
@@ -133,7 +143,9 @@ fn number(address: IpAddr) -> u128 {
 struct Ask<'a> {
     pool: usize,
     family: Family,
+    key: LeaseKey,
     owner: &'a Arc<str>,
+    succeeds: Option<LeaseKey>,
     fixed: Option<IpAddr>,
     hint: Option<IpAddr>,
     /// Position in the pool of the address of the other family.
@@ -157,7 +169,7 @@ impl Pools {
         }
         let index = self.pools.iter().position(|known| known.name == pool).ok_or_else(|| LeaseError::NoPool(pool.to_owned()))?;
         let owner: Arc<str> = owner.into();
-        let (ipv4, ipv6) = self.lease_families(index, &owner, wanted)?;
+        let (ipv4, ipv6) = self.lease_families(index, key, &owner, wanted)?;
         let lease = Lease { ipv4, ipv6 };
         if ipv4.is_some() || ipv6.is_some() {
             self.leases.insert(key, lease);
@@ -169,8 +181,13 @@ impl Pools {
     pub fn release(&mut self, key: &LeaseKey) {
         let Some(lease) = self.leases.remove(key) else { return };
         for address in addresses(lease) {
-            self.let_go(address);
+            self.let_go(address, *key);
         }
+    }
+
+    /// The newest lease that holds this address.
+    pub fn holder(&self, address: IpAddr) -> Option<LeaseKey> {
+        self.holders.get(&address)?.keys.last().copied()
     }
 
     /// A row for each family of each pool, in configuration order.
@@ -202,6 +219,7 @@ impl Pools {
     fn lease_families(
         &mut self,
         pool: usize,
+        key: LeaseKey,
         owner: &Arc<str>,
         wanted: Wanted,
     ) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), LeaseError> {
@@ -209,7 +227,7 @@ impl Pools {
         let mut ipv4 = None;
         if wanted.ipv4 {
             let (fixed, hint) = (wanted.ipv4_fixed.map(IpAddr::V4), wanted.ipv4_hint.map(IpAddr::V4));
-            match self.choose(&Ask { pool, family: Family::Ipv4, owner, fixed, hint, pair: None }) {
+            match self.choose(&Ask { pool, family: Family::Ipv4, key, owner, succeeds: wanted.succeeds, fixed, hint, pair: None }) {
                 Ok(address) => ipv4 = Some(address),
                 Err(error) if fixed.is_some() => return Err(error),
                 Err(error) => refused.push(error),
@@ -219,10 +237,10 @@ impl Pools {
         if wanted.ipv6 {
             let (fixed, hint) = (wanted.ipv6_fixed.map(IpAddr::V6), wanted.ipv6_hint.map(IpAddr::V6));
             let pair = ipv4.and_then(|address| self.pools[pool].ipv4.index_of(number(address)));
-            match self.choose(&Ask { pool, family: Family::Ipv6, owner, fixed, hint, pair }) {
+            match self.choose(&Ask { pool, family: Family::Ipv6, key, owner, succeeds: wanted.succeeds, fixed, hint, pair }) {
                 Ok(address) => ipv6 = Some(address),
                 Err(error) if fixed.is_some() => {
-                    ipv4.into_iter().for_each(|address| self.let_go(address));
+                    ipv4.into_iter().for_each(|address| self.let_go(address, key));
                     return Err(error);
                 }
                 Err(error) => refused.push(error),
@@ -240,13 +258,28 @@ impl Pools {
 
     /// Finds, takes and notes one address.
     fn choose(&mut self, ask: &Ask<'_>) -> Result<IpAddr, LeaseError> {
+        if let Some(address) = self.share(ask) {
+            return Ok(address);
+        }
         let address = match ask.fixed {
             Some(address) => self.take_fixed(address)?,
             None => self.take_from_pool(ask)?,
         };
-        self.holders.insert(address, Arc::clone(ask.owner));
+        self.holders.insert(address, Holder { owner: Arc::clone(ask.owner), keys: vec![ask.key] });
         self.pools[ask.pool].space(ask.family).remember(ask.owner, number(address));
         Ok(address)
+    }
+
+    /// The address of the lease that this one succeeds, if it is asked for.
+    fn share(&mut self, ask: &Ask<'_>) -> Option<IpAddr> {
+        let hint = ask.hint.filter(|hint| self.pools[ask.pool].space(ask.family).contains(number(*hint)));
+        let address = ask.fixed.or(hint)?;
+        let holder = self.holders.get_mut(&address)?;
+        if holder.owner != *ask.owner || !holder.keys.contains(&ask.succeeds?) {
+            return None;
+        }
+        holder.keys.push(ask.key);
+        Some(address)
     }
 
     /// Takes an address that must be had, in whatever pool it lies or in none.
@@ -255,7 +288,7 @@ impl Pools {
             return Err(LeaseError::NotUnicast { address: address.to_string() });
         }
         if let Some(holder) = self.holders.get(&address) {
-            return Err(LeaseError::InUse { address: address.to_string(), holder: holder.to_string() });
+            return Err(LeaseError::InUse { address: address.to_string(), holder: holder.owner.to_string() });
         }
         for pool in &mut self.pools {
             pool.space(Family::of(address)).take(number(address));
@@ -279,10 +312,14 @@ impl Pools {
         taken.map(|taken| ask.family.address(taken)).ok_or(LeaseError::Exhausted { pool: name, family: ask.family.name(), used, size })
     }
 
-    fn let_go(&mut self, address: IpAddr) {
-        if self.holders.remove(&address).is_none() {
+    /// Gives an address back with the last lease that holds it.
+    fn let_go(&mut self, address: IpAddr, key: LeaseKey) {
+        let Some(holder) = self.holders.get_mut(&address) else { return };
+        holder.keys.retain(|held| *held != key);
+        if !holder.keys.is_empty() {
             return;
         }
+        self.holders.remove(&address);
         for pool in &mut self.pools {
             pool.space(Family::of(address)).give_back(number(address));
         }

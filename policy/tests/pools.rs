@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-const BOTH: Wanted = Wanted { ipv4: true, ipv6: true, ipv4_fixed: None, ipv6_fixed: None, ipv4_hint: None, ipv6_hint: None };
+const BOTH: Wanted =
+    Wanted { ipv4: true, ipv6: true, ipv4_fixed: None, ipv6_fixed: None, ipv4_hint: None, ipv6_hint: None, succeeds: None };
 const V4: Wanted = Wanted { ipv6: false, ..BOTH };
 const V6: Wanted = Wanted { ipv4: false, ..BOTH };
 
@@ -166,6 +167,44 @@ fn fixed_addresses_may_lie_outside_or_in_another_pool() {
     pools.lease("b", LeaseKey(5), "bob", outside).unwrap();
     let nonsense = Wanted { ipv4_fixed: Some(Ipv4Addr::UNSPECIFIED), ..V4 };
     assert!(matches!(pools.lease("a", LeaseKey(6), "bob", nonsense), Err(LeaseError::NotUnicast { .. })));
+}
+
+/// A client that authenticates anew before it leaves keeps its addresses, and the last of its leases gives them back.
+#[test]
+fn a_successor_shares_what_it_asks_for() {
+    let mut pools = Pools::new(vec![dual("a", ("10.0.0.1", "10.0.0.3"), ("fd00::1", "fd00::3"))]).unwrap();
+    let first = pools.lease("a", LeaseKey(1), "ann", BOTH).unwrap();
+    let again = Wanted { ipv4_hint: first.ipv4, ipv6_hint: first.ipv6, succeeds: Some(LeaseKey(1)), ..BOTH };
+    assert_eq!(pools.lease("a", LeaseKey(2), "ann", again).unwrap(), first);
+    assert_eq!(pools.usage()[0].used, 1);
+    assert_eq!(pools.holder(first.ipv4.unwrap().into()), Some(LeaseKey(2)));
+    pools.release(&LeaseKey(1));
+    assert_eq!(pools.usage()[0].used, 1, "the second still holds it");
+    let other = pools.lease("a", LeaseKey(3), "bob", Wanted { succeeds: None, ..again }).unwrap();
+    assert_ne!(other.ipv4, first.ipv4);
+    pools.release(&LeaseKey(2));
+    assert_eq!((pools.usage()[0].used, pools.holder(first.ipv4.unwrap().into())), (1, None));
+    assert_eq!(pools.lease("a", LeaseKey(4), "bob", again).unwrap(), first, "free again: a hint suffices");
+}
+
+#[test]
+fn nobody_else_shares() {
+    let mut pools = Pools::new(vec![pool("a", &[(1, 3)]), pool("b", &[(4, 6)])]).unwrap();
+    let first = pools.lease("a", LeaseKey(1), "ann", V4).unwrap();
+    let asks = |succeeds| Wanted { ipv4_hint: first.ipv4, succeeds, ..V4 };
+    for (pool, key, owner, wanted) in [
+        ("a", 2, "ann", asks(None)),
+        ("a", 3, "bob", asks(Some(LeaseKey(1)))),
+        ("b", 4, "ann", asks(Some(LeaseKey(1)))),
+        ("b", 5, "ann", Wanted { ipv4_hint: None, ..asks(Some(LeaseKey(1))) }),
+        ("b", 6, "ann", asks(Some(LeaseKey(2)))),
+    ] {
+        assert_ne!(pools.lease(pool, LeaseKey(key), owner, wanted).unwrap().ipv4, first.ipv4, "{owner} {key}");
+    }
+    // What RADIUS demands need not lie in the pool.
+    let fixed = Wanted { ipv4_fixed: first.ipv4, succeeds: Some(LeaseKey(1)), ..V4 };
+    assert_eq!(pools.lease("b", LeaseKey(7), "ann", fixed).unwrap(), first);
+    assert!(matches!(pools.lease("b", LeaseKey(8), "ann", Wanted { succeeds: None, ..fixed }), Err(LeaseError::InUse { .. })));
 }
 
 #[test]

@@ -73,7 +73,14 @@ pub struct Authority {
 
 impl Authority {
     /// Decides by policy and leases addresses. A failed lease is part of the grant: the tunnel protocol has its own words for it.
-    pub fn authorize(&mut self, login: &Login, who: &Authenticated<'_>, now: jiff::Timestamp) -> Result<Granted, Denied> {
+    /// `same_client`: whether a lease is held by an older session of this very client.
+    pub fn authorize(
+        &mut self,
+        login: &Login,
+        who: &Authenticated<'_>,
+        same_client: &dyn Fn(LeaseKey) -> bool,
+        now: jiff::Timestamp,
+    ) -> Result<Granted, Denied> {
         let facts = self.facts(login, who, now);
         if !who.confirmed
             && let Some(policy) = self.hinges_on_the_user(&facts)
@@ -86,7 +93,7 @@ impl Authority {
             return Err(Denied { stage: Stage::Policy, cause: refusal(&decision), trace });
         };
         let settings = &decision.settings;
-        let (lease, address_failure) = match self.lease(login, who, settings.pool.as_deref()) {
+        let (lease, address_failure) = match self.lease(login, who, same_client, settings.pool.as_deref()) {
             Ok(lease) => (lease, None),
             Err(failure) => (policy::pool::Lease { ipv4: None, ipv6: None }, Some(format!("policy {policy:?}: {failure}"))),
         };
@@ -136,7 +143,13 @@ impl Authority {
         }
     }
 
-    fn lease(&mut self, login: &Login, who: &Authenticated<'_>, pool: Option<&str>) -> Result<policy::pool::Lease, String> {
+    fn lease(
+        &mut self,
+        login: &Login,
+        who: &Authenticated<'_>,
+        same_client: &dyn Fn(LeaseKey) -> bool,
+        pool: Option<&str>,
+    ) -> Result<policy::pool::Lease, String> {
         let accept = who.accept;
         let pool = accept.and_then(|accept| accept.framed_pool.as_deref()).or(pool);
         let Some(pool) = pool else {
@@ -149,7 +162,9 @@ impl Authority {
             Some(FramedIp::ClientChooses) | None => {}
         }
         wanted.ipv6_fixed = accept.and_then(|accept| accept.framed_ipv6);
-        self.pools.lease(pool, login.key.clone(), who.user, wanted).map_err(|error| error.to_string())
+        // A name that nobody has checked is no proof of being the same client.
+        wanted.succeeds = asked(wanted).filter_map(|address| self.pools.holder(address)).find(|key| who.confirmed && same_client(*key));
+        self.pools.lease(pool, login.key, who.user, wanted).map_err(|error| error.to_string())
     }
 }
 
@@ -159,6 +174,13 @@ fn unconfirmed(user: &str, policy: &str) -> Denied {
         "policy {policy:?} has a condition on the user, but {user:?} is only the outer identity of a tunnelled EAP method: let the RADIUS server return User-Name in its Access-Accept (FreeRADIUS: use_tunneled_reply), or use Class or Filter-Id conditions"
     );
     Denied { stage: Stage::Policy, cause, trace: Vec::new() }
+}
+
+/// The addresses that a login asks for by number.
+fn asked(wanted: Wanted) -> impl Iterator<Item = IpAddr> {
+    let ipv4 = wanted.ipv4_fixed.or(wanted.ipv4_hint).filter(|_| wanted.ipv4).map(IpAddr::V4);
+    let ipv6 = wanted.ipv6_fixed.or(wanted.ipv6_hint).filter(|_| wanted.ipv6).map(IpAddr::V6);
+    ipv4.into_iter().chain(ipv6)
 }
 
 fn dns(settings: &[IpAddr], accept: Option<&Accept>) -> Vec<IpAddr> {
@@ -240,14 +262,38 @@ mod tests {
         let wanted = Wanted { ipv4: true, ..Wanted::default() };
         let login = Login { key: LeaseKey(1), tunnel: Tunnel::Ikev2, client: Ipv4Addr::LOCALHOST.into(), wanted };
         let who = |confirmed| Authenticated { user: "anonymous", confirmed, method: Method::Eap, accept: None };
-        let denied = authority.authorize(&login, &who(false), jiff::Timestamp::UNIX_EPOCH).unwrap_err();
+        let denied = authority.authorize(&login, &who(false), &|_| false, jiff::Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!(denied.stage, Stage::Policy);
         assert!(denied.cause.contains("User-Name"), "{}", denied.cause);
-        let granted = authority.authorize(&login, &who(true), jiff::Timestamp::UNIX_EPOCH).unwrap();
+        let granted = authority.authorize(&login, &who(true), &|_| false, jiff::Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!((granted.policy.as_str(), granted.ipv4), ("everyone", Some(Ipv4Addr::new(10, 0, 0, 1))));
         // A policy that another condition rules out does not matter.
         authority.policies[0].conditions.method = vec![Method::Certificate];
-        assert!(authority.authorize(&login, &who(false), jiff::Timestamp::UNIX_EPOCH).is_ok());
+        assert!(authority.authorize(&login, &who(false), &|_| false, jiff::Timestamp::UNIX_EPOCH).is_ok());
+    }
+
+    #[test]
+    fn only_a_confirmed_name_of_the_same_client_shares_an_address() {
+        let pool = policy::pool::PoolConfig {
+            name: "users".into(),
+            ipv4: vec![(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9))],
+            ipv6: Vec::new(),
+        };
+        let settings = policy::network::Settings { pool: Some("users".into()), ..Default::default() };
+        let everyone = Policy { name: "everyone".into(), grant: true, conditions: policy::network::Conditions::default(), settings };
+        let pools = Pools::new(vec![pool]).unwrap();
+        let mut authority = Authority { policies: vec![everyone], pools, zone: jiff::tz::TimeZone::UTC };
+        let mut address = |key: u64, confirmed: bool, same: bool| {
+            let wanted = Wanted { ipv4: true, ipv4_hint: Some(Ipv4Addr::new(10, 0, 0, 5)), ..Wanted::default() };
+            let login = Login { key: LeaseKey(key), tunnel: Tunnel::Ikev2, client: Ipv4Addr::LOCALHOST.into(), wanted };
+            let who = Authenticated { user: "ann", confirmed, method: Method::Eap, accept: None };
+            let same_client = |holder: LeaseKey| same && holder == LeaseKey(1);
+            authority.authorize(&login, &who, &same_client, jiff::Timestamp::UNIX_EPOCH).unwrap().ipv4.unwrap().octets()[3]
+        };
+        assert_eq!(address(1, true, true), 5);
+        assert_ne!(address(2, false, true), 5);
+        assert_ne!(address(3, true, false), 5);
+        assert_eq!(address(4, true, true), 5);
     }
 
     #[test]

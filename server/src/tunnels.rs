@@ -181,6 +181,9 @@ impl Plane for Tunnels {
         self.handle.forget(session.0);
         self.places.remove(&session);
         for destination in self.host_routes.remove(&session).unwrap_or_default() {
+            if self.host_routes.values().any(|of_others| of_others.contains(&destination)) {
+                continue;
+            }
             if let Err(error) = Netlink::open().and_then(|mut netlink| netlink.delete_route(&route(destination, self.device))) {
                 tracing::warn!(%destination, %error, "a host route is left behind");
             }

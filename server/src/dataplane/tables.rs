@@ -141,6 +141,8 @@ pub(crate) struct Tables {
     routes: Index<u64, Arc<StreamRoute>>,
     /// Gateway role: by the inner destination of what we send.
     leases: Index<IpAddr, u64>,
+    /// Older sessions that have an address as well, oldest first: a client that authenticates anew has two for a moment.
+    older: Index<IpAddr, Vec<u64>>,
     /// Client role: by its inner source.
     own: Index<IpAddr, u64>,
 }
@@ -189,17 +191,18 @@ impl Tables {
         if let Some(old) = self.routes.get(&route.session).cloned() {
             self.end(route.session, &old.gate.inner);
         }
-        self.leases.extend(route.gate.inner.iter().map(|&address| (address, route.session)));
+        self.lease(route.session, &route.gate.inner);
         self.routes.insert(route.session, route);
     }
 
     fn install(&mut self, tunnel: Arc<Tunnel>) {
         self.by_spi.insert(tunnel.spi_in, tunnel.clone());
-        let index = match tunnel.gate.role {
-            Role::Gateway => &mut self.leases,
-            Role::Client => &mut self.own,
-        };
-        index.extend(tunnel.gate.inner.iter().map(|&address| (address, tunnel.session)));
+        match tunnel.gate.role {
+            // A rekey brings no newer session: the address stays where it is.
+            Role::Gateway if self.peers.contains_key(&tunnel.session) => {}
+            Role::Gateway => self.lease(tunnel.session, &tunnel.gate.inner),
+            Role::Client => self.own.extend(tunnel.gate.inner.iter().map(|&address| (address, tunnel.session))),
+        }
         let to = Destination { path: tunnel.path, encapsulate: tunnel.encapsulate };
         let peer = self.peers.entry(tunnel.session).or_insert_with(|| Peer { tunnels: Vec::new(), outbound: tunnel.clone(), to, mtu: 0 });
         if tunnel.outbound_ready {
@@ -240,14 +243,32 @@ impl Tables {
         }
     }
 
-    /// A lease may have passed to another session in the meantime: that one keeps it.
+    /// A new session gets what is sent to these addresses.
+    fn lease(&mut self, session: u64, inner: &[IpAddr]) {
+        for &address in inner {
+            if let Some(before) = self.leases.insert(address, session).filter(|before| *before != session) {
+                self.older.entry(address).or_default().push(before);
+            }
+        }
+    }
+
+    /// A lease may have passed to a newer session in the meantime: that one keeps it. Or there is an older one that has it still.
     fn end(&mut self, session: u64, inner: &[IpAddr]) {
         self.peers.remove(&session);
-        for index in [&mut self.leases, &mut self.own] {
-            for address in inner {
-                if index.get(address) == Some(&session) {
-                    index.remove(address);
-                }
+        for address in inner {
+            if self.own.get(address) == Some(&session) {
+                self.own.remove(address);
+            }
+            let mut older = self.older.remove(address).unwrap_or_default();
+            older.retain(|before| *before != session);
+            if self.leases.get(address) == Some(&session) {
+                match older.pop() {
+                    Some(before) => self.leases.insert(*address, before),
+                    None => self.leases.remove(address),
+                };
+            }
+            if !older.is_empty() {
+                self.older.insert(*address, older);
             }
         }
     }

@@ -88,6 +88,22 @@ fn a_lease_that_passed_on_stays_with_its_new_session() {
 }
 
 #[test]
+fn two_sessions_of_one_address_take_turns() {
+    let mut tables = Tables::default();
+    tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, true)));
+    tables.apply(Order::Install(tunnel(2, 20, Role::Gateway, true)));
+    tables.apply(Order::Install(tunnel(1, 11, Role::Gateway, true)));
+    assert_eq!(sends_on(&tables), Some(20), "the older session's rekey takes nothing back");
+    tables.apply(Order::Remove { session: 1, spi_in: 10 });
+    tables.apply(Order::Remove { session: 2, spi_in: 20 });
+    assert_eq!(sends_on(&tables), Some(11), "the older session is still there");
+    tables.apply(Order::Install(tunnel(3, 30, Role::Gateway, true)));
+    tables.apply(Order::Remove { session: 1, spi_in: 11 });
+    tables.apply(Order::Remove { session: 3, spi_in: 30 });
+    assert!(sends_on(&tables).is_none() && tables.leases.is_empty() && tables.older.is_empty());
+}
+
+#[test]
 fn a_client_sends_by_its_own_address() {
     let mut tables = Tables::default();
     tables.apply(Order::Install(tunnel(1, 10, Role::Client, true)));

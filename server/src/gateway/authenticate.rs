@@ -257,10 +257,12 @@ impl<P: Plane> Gateway<P> {
     }
 
     pub(super) fn authorize(&mut self, now: Now, session: SessionId, who: &Authenticated<'_>) -> Result<Granted, Denied> {
-        let Some(live) = self.live.get_mut(&session) else { return Err(ended_meanwhile(Stage::Policy)) };
+        let Some(live) = self.live.get(&session) else { return Err(ended_meanwhile(Stage::Policy)) };
         let wanted = live.login.as_ref().map(|progress| progress.wanted).unwrap_or_default();
         let login = Login { key: LeaseKey(session.0), tunnel: live.tunnel, client: live.path.remote.ip(), wanted };
-        let result = self.authority.authorize(&login, who, now.wall);
+        let same_client = |key: LeaseKey| self.live.get(&SessionId(key.0)).is_some_and(|older| succeeds(live, older, who.user));
+        let result = self.authority.authorize(&login, who, &same_client, now.wall);
+        let Some(live) = self.live.get_mut(&session) else { return Err(ended_meanwhile(Stage::Policy)) };
         let attempt = self.attempts.get_mut(live.attempt);
         match &result {
             Ok(granted) => {
@@ -369,6 +371,16 @@ fn success_packet(packet: Option<Vec<u8>>, identifier: u8) -> Vec<u8> {
     packet
         .filter(|packet| eap::Packet::parse(packet).is_ok_and(|view| view.code() == eap::Code::Success))
         .unwrap_or_else(|| eap::success(identifier))
+}
+
+/// Whether this login is of a client that is up already and authenticates anew, to leave its older session then (RFC 4478). Two devices of
+/// one user behind one NAT call themselves by different names, and only such a device may have the address of another session.
+fn succeeds(live: &Live, older: &Live, user: &str) -> bool {
+    older.session.as_ref().is_some_and(|session| session.granted.user == user)
+        && (live.tunnel, older.tunnel) == (Tunnel::Ikev2, Tunnel::Ikev2)
+        && live.idi.is_some()
+        && live.idi == older.idi
+        && live.path.remote.ip() == older.path.remote.ip()
 }
 
 fn refuse(identifier: u8, packet: Option<Vec<u8>>, denied: Denied) -> Verdict {

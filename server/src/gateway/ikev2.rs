@@ -9,6 +9,13 @@ use ike::{
 };
 use policy::network::{AddressRange, Method};
 use policy::pool::Wanted;
+use std::time::Duration;
+
+/// From AUTH_LIFETIME to the end of the session: the IKE machine's own grace.
+const REAUTHENTICATION: Duration = Duration::from_secs(60);
+
+/// Sessions of less than this are not renewed.
+const SHORTEST_RENEWED: Duration = Duration::from_secs(300);
 
 impl<P: Plane> Gateway<P> {
     pub(super) fn output(&mut self, now: Now, output: Output) {
@@ -104,8 +111,7 @@ fn wanted(request: AddressRequest) -> Wanted {
         ipv6: request.ipv6,
         ipv4_hint: request.ipv4_hint,
         ipv6_hint: request.ipv6_hint,
-        ipv4_fixed: None,
-        ipv6_fixed: None,
+        ..Wanted::default()
     }
 }
 
@@ -120,10 +126,33 @@ fn grant(granted: &Granted) -> Grant {
         nbns: granted.nbns.clone(),
         subnets: granted.routes.iter().flat_map(AddressRange::prefixes).collect(),
         dns_domains: granted.dns_suffix.iter().cloned().collect(),
+        auth_lifetime: auth_lifetime(granted.session_timeout),
         ..Grant::default()
     }
 }
 
+/// What a client may be told of its Session-Timeout: to authenticate anew this long before.
+///
+/// The machine closes a session [`REAUTHENTICATION`] after the lifetime it told, so that a client that does nothing loses it when its
+/// Session-Timeout is over, not sooner or later. A client that authenticates anew gets what RADIUS and policy give it then. Short sessions are
+/// meant to end: nothing is said of theirs.
+fn auth_lifetime(session_timeout: Option<Duration>) -> Option<Duration> {
+    let timeout = session_timeout.filter(|timeout| *timeout >= SHORTEST_RENEWED)?;
+    timeout.checked_sub(REAUTHENTICATION)
+}
+
 fn selector(range: &AddressRange) -> TrafficSelector {
     TrafficSelector { protocol: 0, start_port: 0, end_port: u16::MAX, start: range.start, end: range.end }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_a_minute_before_the_end() {
+        let told = |seconds| auth_lifetime(Some(Duration::from_secs(seconds))).map(|lifetime| lifetime.as_secs());
+        assert_eq!((told(0), told(299), told(300), told(28_800)), (None, None, Some(240), Some(28_740)));
+        assert_eq!(auth_lifetime(None), None);
+    }
 }

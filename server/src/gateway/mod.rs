@@ -108,6 +108,8 @@ struct Live {
     /// Where NAT was detected: `none`, `client`, `gateway`, `both`.
     nat: &'static str,
     ike_suite: Option<String>,
+    /// What an IKE client calls itself, as text.
+    idi: Option<String>,
     /// Subject of the certificate that the client was shown.
     presented: Option<String>,
     esp_suite: Option<String>,
@@ -145,6 +147,7 @@ impl Live {
             session: None,
         }
     }
+            idi: None,
 }
 
 /// Who waits for RADIUS.

@@ -36,7 +36,10 @@ impl<P: Plane> Gateway<P> {
                 live.nat = nat_word(ours, theirs);
                 attempt.note(now.instant, format!("NAT on the way: {}", live.nat));
             }
-            Event::Identified { idi } => attempt.note(now.instant, format!("client calls itself {idi}")),
+            Event::Identified { idi } => {
+                attempt.note(now.instant, format!("client calls itself {idi}"));
+                live.idi = Some(idi);
+            }
             Event::Presented { certificate, auth_method } => {
                 attempt.note(now.instant, format!("gateway presents {certificate}, signed with {auth_method}"));
                 live.presented = Some(certificate);
