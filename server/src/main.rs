@@ -6,6 +6,9 @@ use evergate::cli::{self, Cli, Command, Question};
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+/// Sockets, configuration, and connections that are not logged in.
+const FILES_BESIDES: u64 = 2048;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
@@ -34,6 +37,20 @@ fn answer(cli: &Cli, question: &Question) -> anyhow::Result<u8> {
 fn run(cli: &Cli) -> anyhow::Result<()> {
     let config = cli::load(cli)?;
     evergate::logging::init(&config.server.log, config.server.log_format)?;
+    open_files(config.sstp.is_empty(), config.server.max_sessions);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(evergate::run::run(config))
+}
+
+/// Each SSTP connection is an open file.
+fn open_files(only_datagrams: bool, max_sessions: usize) {
+    match net::process::raise_open_files() {
+        Ok(limit) if !only_datagrams && limit < max_sessions as u64 + FILES_BESIDES => tracing::warn!(
+            limit,
+            max_sessions,
+            "fewer files may be open than sessions are allowed: raise LimitNOFILE= (systemd) or ulimit -Hn, or lower server.max_sessions"
+        ),
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
 }

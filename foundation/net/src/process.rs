@@ -14,6 +14,18 @@ pub fn set_non_dumpable() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
 }
 
+/// Lets this process open as many files and sockets as the administrator allows at most: the limit that is in force by default, often
+/// 1024, is for programs that use `select`. Returns the limit from now on.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: limit is written by the call.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: limit is read by the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
+    Ok(limit.rlim_cur)
+}
+
 /// The process at the other end of a Unix socket, as it was when it connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerCredentials {
@@ -39,6 +51,21 @@ pub fn peer_credentials(socket: &impl AsFd) -> io::Result<PeerCredentials> {
 mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn files_may_be_opened_up_to_the_hard_limit() {
+        let mut low = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the calls write and read this one struct.
+        unsafe {
+            assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut low), 0);
+            low.rlim_cur = low.rlim_max - 1;
+            assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const low), 0);
+        }
+        assert_eq!(raise_open_files().unwrap(), low.rlim_max);
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut low) }, 0);
+        assert_eq!(low.rlim_cur, low.rlim_max);
+    }
 
     #[test]
     fn the_peer_of_our_own_pair_is_this_process() {
