@@ -54,7 +54,7 @@ impl<P: Plane> Gateway<P> {
             nbns: granted.nbns.clone(),
             suffix: granted.dns_suffix.clone(),
             routes: granted.routes.iter().flat_map(AddressRange::prefixes).filter_map(|(address, len)| Route::new(address, len)).collect(),
-            mtu: self.settings.mtu,
+            mtu: call.map_or(self.settings.mtu, |call| call.mtu(self.settings.mtu)),
             advertise_prefix: live.tunnel == Tunnel::Sstp,
             default_route: ipv6 && granted.routes.is_empty(),
         })

@@ -74,6 +74,8 @@ pub(super) struct Call {
     settings: Arc<CallSettings>,
     /// What the machines have for each other; a machine is drained before it gets the next.
     feeds: VecDeque<Feed>,
+    /// What the client takes in a frame, once LCP is up.
+    peer_mru: u16,
     /// Our address on the link, once IPv6CP is up.
     pub(super) link_local: Option<Ipv6Addr>,
     /// When the client is told again that we are its router.
@@ -268,6 +270,9 @@ impl<P: Plane> Gateway<P> {
                 self.hang_up_later(session, CloseReason::Failed, Stage::Lcp, Fault::PeerMisbehaved, cause);
             }
             ppp::Event::LcpOpened { auth, peer_mru } => {
+                if let Some(call) = self.calls.get_mut(&session) {
+                    call.peer_mru = peer_mru;
+                }
                 self.begin_login_anew(session);
                 self.reach(now, session, Stage::Lcp);
                 self.note(now, session, format!("LCP is up: {}, the client takes {peer_mru} bytes a frame", auth_name(auth)));
@@ -322,6 +327,7 @@ impl<P: Plane> Gateway<P> {
         let mtu = self.settings.mtu;
         let Some(call) = self.calls.get_mut(&session).filter(|call| call.may_open()) else { return };
         call.open = true;
+        let mtu = call.mtu(mtu);
         let Some(granted) = self.live.get(&session).and_then(|live| live.login.as_ref()?.granted.clone()) else { return };
         let inner: Vec<IpAddr> = granted.ipv4.map(IpAddr::V4).into_iter().chain(granted.ipv6.map(IpAddr::V6)).collect();
         if let Err(error) = self.plane.stream_open(session, &inner, &granted.selectors, mtu) {
@@ -385,6 +391,7 @@ impl Call {
             link: ppp::Link::new(now, link),
             settings: settings.clone(),
             feeds: VecDeque::new(),
+            peer_mru: MRU,
             link_local: None,
             advertise_at: None,
             bound: false,
@@ -403,6 +410,11 @@ impl Call {
     /// A call that is on its way out stays out, whatever comes true meanwhile.
     fn may_open(&self) -> bool {
         self.bound && self.network_up && !self.open && self.closing.is_none()
+    }
+
+    /// `ours`: that of the TUN device. No packet is longer than the client takes in a frame (RFC 1661 section 6.1).
+    pub(super) fn mtu(&self, ours: u16) -> u16 {
+        ours.min(self.peer_mru)
     }
 
     pub(super) fn inner_ipv4(&self) -> Ipv4Addr {

@@ -53,7 +53,8 @@ pub(super) async fn run(mut socket: TcpStream, remote: SocketAddr, shared: &Shar
         match real {
             Ok(Ok(Some((client, dialled)))) => {
                 notes.push(format!("through the balancer {}", path.remote));
-                path = Path { local: dialled, remote: client };
+                // Balancers on sockets for both families write IPv4 clients as ::ffff:192.0.2.1.
+                path = Path { local: canonical(dialled), remote: canonical(client) };
             }
             // The balancer's own health check.
             Ok(Ok(None)) => {}

@@ -19,6 +19,7 @@ const CERTIFICATE: &[u8] = b"a certificate";
 struct Notes {
     sent: Vec<Vec<u8>>,
     opened: Vec<Vec<IpAddr>>,
+    mtu: u16,
 }
 
 impl Plane for Notes {
@@ -40,7 +41,8 @@ impl Plane for Notes {
     fn stream_send(&mut self, _: SessionId, packet: Vec<u8>) {
         self.sent.push(packet);
     }
-    fn stream_open(&mut self, _: SessionId, inner: &[IpAddr], _: &[AddressRange], _: u16) -> Result<(), String> {
+    fn stream_open(&mut self, _: SessionId, inner: &[IpAddr], _: &[AddressRange], mtu: u16) -> Result<(), String> {
+        self.mtu = mtu;
         self.opened.push(inner.to_vec());
         Ok(())
     }
@@ -248,4 +250,19 @@ fn a_method_without_keys_is_bound_with_zeroes_whatever_radius_sends() {
     world.ipcp([10, 0, 0, 1]);
     world.call_connected(&[0; 32]);
     assert_eq!(world.gateway.plane.opened.len(), 1);
+}
+
+#[test]
+fn no_packet_is_longer_than_the_client_takes() {
+    for (mru, mtu) in [(4091u16, 1400), (1300, 1300)] {
+        let mut world = World::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
+        world.ppp(0xc021, 1, 77, &[&[1, 4], &mru.to_be_bytes()[..]].concat());
+        world.acknowledge(0xc021);
+        world.ppp(0xc227, 2, 0, b"\x01alice");
+        let ticket = world.asked().0[0].0;
+        world.accept_eap(ticket);
+        world.ipcp([10, 0, 0, 1]);
+        world.call_connected(&hlak());
+        assert_eq!((world.gateway.plane.opened.len(), world.gateway.plane.mtu), (1, mtu));
+    }
 }
