@@ -1,6 +1,10 @@
 //! From a failure to words: the number that Windows shows its user, and what to change.
 use crate::outcome::{CloseReason, Failure, Fault, Stage};
+use crypto::dh::Group;
+use ike::CipherPolicy;
+use ike::proposal::windows_line;
 use policy::network::Tunnel;
+use std::borrow::Cow;
 
 /// The stage's word in records, logs and commands.
 pub fn stage_name(stage: Stage) -> &'static str {
@@ -103,15 +107,30 @@ fn code_of_notify(notify: &str) -> Option<&'static str> {
     })
 }
 
-/// What to change, on which side.
-pub fn fix(failure: &Failure, tunnel: Tunnel) -> Option<&'static str> {
-    if let Some(fix) = failure.notify.and_then(fix_of_notify) {
-        return Some(fix);
+/// What to change, on which side. `ciphers`: what IKE accepts at this gateway.
+pub fn fix(failure: &Failure, tunnel: Tunnel, ciphers: Option<&CipherPolicy>) -> Option<Cow<'static, str>> {
+    if let (Some("NO_PROPOSAL_CHOSEN"), Some(ciphers)) = (failure.notify, ciphers) {
+        return Some(fix_of_proposal(ciphers).into());
     }
-    fix_of_login(failure).or_else(|| match tunnel {
-        Tunnel::Ikev2 => fix_over_ikev2(failure),
-        Tunnel::Sstp => fix_over_sstp(failure),
-    })
+    let general = || {
+        fix_of_login(failure).or_else(|| match tunnel {
+            Tunnel::Ikev2 => fix_over_ikev2(failure),
+            Tunnel::Sstp => fix_over_sstp(failure),
+        })
+    };
+    failure.notify.and_then(fix_of_notify).or_else(general).map(Cow::Borrowed)
+}
+
+fn fix_of_proposal(ciphers: &CipherPolicy) -> String {
+    let Some(line) = windows_line(ciphers) else {
+        return "[ciphers] holds nothing that Windows can do: name aes256-gcm in ike and in esp, sha256 in prfs, ecp256 in groups; other clients must offer what the cause lists as accepted".into();
+    };
+    let unmanaged = if ciphers.groups.contains(&Group::Modp1024) {
+        ""
+    } else {
+        "; or, for unmanaged Windows profiles, ciphers.compat = \"windows-default\" on the gateway"
+    };
+    format!("{line}{unmanaged}; other clients must offer what the cause lists as accepted")
 }
 
 fn fix_of_login(failure: &Failure) -> Option<&'static str> {
@@ -169,9 +188,6 @@ fn fix_over_sstp(failure: &Failure) -> Option<&'static str> {
 
 fn fix_of_notify(notify: &str) -> Option<&'static str> {
     Some(match notify {
-        "NO_PROPOSAL_CHOSEN" => {
-            "Set-VpnConnectionIPsecConfiguration -ConnectionName \"Evergate\" -AuthenticationTransformConstants GCMAES128 -CipherTransformConstants GCMAES128 -EncryptionMethod GCMAES128 -IntegrityCheckMethod SHA256 -DHGroup Group14 -PfsGroup ECP256 -PassThru -Force; or, for unmanaged Windows profiles, ciphers.compat = \"windows-default\" on the gateway"
-        }
         "INTERNAL_ADDRESS_FAILURE" => "enlarge the pool, or end stale sessions (`evergate sessions disconnect`)",
         "FAILED_CP_REQUIRED" => "the client must ask for an inner address: use a remote-access profile, not site-to-site",
         "unknown_ca" => {
@@ -190,6 +206,8 @@ fn fix_of_notify(notify: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crypto::cipher::{Encryption, Suite};
+    use crypto::prf::Prf;
 
     fn failure(stage: Stage, fault: Fault, notify: Option<&'static str>) -> Failure {
         Failure { stage, fault, notify, cause: String::new() }
@@ -223,7 +241,28 @@ mod tests {
             (Stage::Radius, Fault::Refused),
             (Stage::Policy, Fault::Refused),
         ] {
-            assert!(fix(&failure(stage, fault, None), Tunnel::Ikev2).is_some(), "{stage:?} {fault:?}");
+            assert!(fix(&failure(stage, fault, None), Tunnel::Ikev2, None).is_some(), "{stage:?} {fault:?}");
         }
+    }
+
+    #[test]
+    fn the_fix_of_a_proposal_is_made_of_this_gateways_ciphers() {
+        let refused = failure(Stage::SaInit, Fault::PeerIncompatible, Some("NO_PROPOSAL_CHOSEN"));
+        let gcm = Suite::new(Encryption::AesGcm128, None).unwrap();
+        let mut ciphers = CipherPolicy {
+            ike: vec![gcm],
+            prfs: vec![Prf::HmacSha384],
+            groups: vec![Group::Modp2048],
+            esp: vec![gcm],
+            pfs_groups: vec![Group::EcpP384],
+            ..CipherPolicy::default()
+        };
+        let text = |ciphers: &CipherPolicy| fix(&refused, Tunnel::Ikev2, Some(ciphers)).unwrap().into_owned();
+        let line = "-EncryptionMethod GCMAES128 -IntegrityCheckMethod SHA384 -DHGroup Group14 -PfsGroup ECP384";
+        assert!(text(&ciphers).contains(line) && text(&ciphers).contains("windows-default"), "{}", text(&ciphers));
+        ciphers.groups.push(Group::Modp1024);
+        assert!(!text(&ciphers).contains("windows-default"), "it is on already");
+        ciphers.ike = vec![Suite::new(Encryption::ChaCha20Poly1305, None).unwrap()];
+        assert!(text(&ciphers).contains("nothing that Windows can do"), "{}", text(&ciphers));
     }
 }

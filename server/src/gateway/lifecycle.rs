@@ -96,7 +96,7 @@ impl<P: Plane> Gateway<P> {
             notify = failure.notify.unwrap_or("-"),
             windows = explain::windows_code(failure, live.tunnel).unwrap_or("-"),
             cause = %failure.cause,
-            fix = explain::fix(failure, live.tunnel).unwrap_or("-"),
+            fix = explain::fix(failure, live.tunnel, self.endpoint.ciphers()).as_deref().unwrap_or("-"),
             "login failed"
         );
     }

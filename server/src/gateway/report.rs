@@ -4,7 +4,8 @@ use crate::attempts::{Attempt, Outcome};
 use crate::control::types::{self, AttemptDetail, AttemptSummary, PoolStatus, Request, Response, TimelineLine};
 use crate::explain;
 use crate::outcome::CloseReason;
-use ike::SessionId;
+use ike::{CipherPolicy, SessionId};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Attempts listed at most, whatever is asked for.
@@ -32,7 +33,7 @@ impl<P: Plane> Gateway<P> {
             Request::Disconnect { id, user } => self.disconnect(now, *id, user.as_deref()),
             Request::Attempts { limit, user, failed } => Response::Attempts { attempts: self.list(*limit, user.as_deref(), *failed) },
             Request::Attempt { id } => match self.attempts.find(id) {
-                Some(attempt) => Response::Attempt(Box::new(detail(attempt))),
+                Some(attempt) => Response::Attempt(Box::new(detail(attempt, self.endpoint.ciphers()))),
                 None => Response::error(format!("no attempt {id:?} is kept; `evergate attempts` lists the newest")),
             },
         })
@@ -160,7 +161,7 @@ fn summary(attempt: &Attempt) -> AttemptSummary {
     }
 }
 
-fn detail(attempt: &Attempt) -> AttemptDetail {
+fn detail(attempt: &Attempt, ciphers: Option<&CipherPolicy>) -> AttemptDetail {
     let failure = match &attempt.outcome {
         Outcome::Failed(failure) => Some(failure),
         _ => None,
@@ -179,6 +180,6 @@ fn detail(attempt: &Attempt) -> AttemptDetail {
         accepted: attempt.accepted.clone(),
         decision: attempt.decision.clone(),
         windows_code: failure.and_then(|failure| explain::windows_code(failure, attempt.tunnel)).map(str::to_owned),
-        fix: failure.and_then(|failure| explain::fix(failure, attempt.tunnel)).map(str::to_owned),
+        fix: failure.and_then(|failure| explain::fix(failure, attempt.tunnel, ciphers)).map(Cow::into_owned),
     }
 }

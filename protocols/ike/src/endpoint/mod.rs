@@ -4,7 +4,7 @@ mod shared;
 
 pub(crate) use shared::{InitKey, Replace, Shared};
 
-use crate::api::{CloseReason, Command, Counters, Input, Output, Path, ResponderConfig, SessionId, TimeoutReason};
+use crate::api::{CipherPolicy, CloseReason, Command, Counters, Input, Output, Path, ResponderConfig, SessionId, TimeoutReason};
 use crate::sa::{Core, Phase, Role, Session, Signal};
 use crate::wire::{Exchange, Header, Message, ParseError, Spi};
 use admission::Admission;
@@ -88,6 +88,11 @@ impl Endpoint {
 
     pub fn counters(&self) -> Counters {
         self.shared.counters
+    }
+
+    /// What a responder accepts now.
+    pub fn ciphers(&self) -> Option<&CipherPolicy> {
+        self.shared.responder.as_ref().map(|responder| &responder.ciphers)
     }
 
     /// (half-open, established)
