@@ -93,6 +93,8 @@ struct Ciphers {
     groups: Vec<&'static str>,
     esp: Vec<&'static str>,
     pfs: Vec<&'static str>,
+    /// Of an additional key exchange; empty: off.
+    additional: Vec<&'static str>,
 }
 
 pub(super) fn check(path: &Path, json: bool, style: Style, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
@@ -135,6 +137,7 @@ fn found(config: &Config, now: i64) -> Found {
             groups: ciphers.groups.iter().map(|group| config::group_name(*group)).collect(),
             esp: ciphers.esp.iter().map(|suite| config::suite_name(*suite)).collect(),
             pfs: ciphers.pfs_groups.iter().map(|group| config::group_name(*group)).collect(),
+            additional: ciphers.additional.iter().map(|group| config::group_name(*group)).collect(),
         },
         warnings: config.warnings.clone(),
     }
@@ -293,8 +296,16 @@ fn print(found: &Found, style: Style, out: &mut dyn Write) -> Result<()> {
     table(out, style, &["NAME", "FAMILY", "SIZE", "RANGES"], &rows.collect::<Vec<_>>())?;
     heading(out, style, "Ciphers")?;
     let ciphers = &found.ciphers;
-    let lists = [("IKE", &ciphers.ike), ("PRF", &ciphers.prfs), ("Groups", &ciphers.groups), ("ESP", &ciphers.esp), ("PFS", &ciphers.pfs)];
-    pairs(out, style, &lists.map(|(name, words)| (name, words.join(" "))))?;
+    let lists = [
+        ("IKE", &ciphers.ike),
+        ("PRF", &ciphers.prfs),
+        ("Groups", &ciphers.groups),
+        ("ESP", &ciphers.esp),
+        ("PFS", &ciphers.pfs),
+        ("Additional", &ciphers.additional),
+    ];
+    let words = |words: &[&str]| if words.is_empty() { "none".to_owned() } else { words.join(" ") };
+    pairs(out, style, &lists.map(|(name, list)| (name, words(list))))?;
     if !found.warnings.is_empty() {
         heading(out, style, "Warnings")?;
         let mark = style.mark(Mark::Attention, "warning");

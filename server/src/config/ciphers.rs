@@ -8,7 +8,7 @@ use crypto::dh::Group;
 use crypto::prf::Prf;
 use ike::CipherPolicy;
 
-const CIPHERS: &[&str] = &["compat", "ike", "esp", "prfs", "groups", "pfs", "esn"];
+const CIPHERS: &[&str] = &["compat", "ike", "esp", "prfs", "groups", "pfs", "additional", "esn"];
 
 /// Protections in order of preference; those with SHA-1 are for old peers only.
 const PROTECTIONS: [(&str, Encryption, Option<Integrity>); 11] = [
@@ -39,6 +39,9 @@ const GROUPS: [(&str, &str, Group); 8] = [
     ("modp4096", "16", Group::Modp4096),
     ("modp1024", "2", Group::Modp1024),
 ];
+
+/// Methods of an additional key exchange (RFC 9370), by name and by IANA number.
+const ADDITIONAL: [(&str, &str, Group); 2] = [("mlkem768", "36", Group::MlKem768), ("mlkem1024", "37", Group::MlKem1024)];
 
 pub(super) fn ciphers(root: &Root<'_>, warnings: &mut Vec<String>) -> Result<CipherPolicy, ConfigError> {
     let Some(section) = root.section("ciphers", CIPHERS)? else { return Ok(baseline()) };
@@ -72,15 +75,22 @@ fn baseline() -> CipherPolicy {
 }
 
 fn read_lists(section: &Section<'_>, policy: &mut CipherPolicy) -> Result<(), ConfigError> {
-    let groups: Vec<_> = GROUPS.iter().flat_map(|(name, number, group)| [(*name, *group), (*number, *group)]).collect();
+    let groups = by_name_and_number(&GROUPS);
     read_list(section, "ike", &suites(), &mut policy.ike)?;
     read_list(section, "esp", &suites(), &mut policy.esp)?;
     read_list(section, "prfs", &PRFS, &mut policy.prfs)?;
     read_list(section, "groups", &groups, &mut policy.groups)?;
     policy.pfs_groups.clone_from(&policy.groups);
     read_list(section, "pfs", &groups, &mut policy.pfs_groups)?;
+    for group in section.choices("additional", &by_name_and_number(&ADDITIONAL))?.unwrap_or_default() {
+        add(&mut policy.additional, group);
+    }
     policy.prefer_esn = section.boolean("esn", policy.prefer_esn)?;
     Ok(())
+}
+
+fn by_name_and_number(groups: &[(&'static str, &'static str, Group)]) -> Vec<(&'static str, Group)> {
+    groups.iter().flat_map(|(name, number, group)| [(*name, *group), (*number, *group)]).collect()
 }
 
 fn read_list<T: Copy + PartialEq>(section: &Section<'_>, key: &str, words: &[(&str, T)], into: &mut Vec<T>) -> Result<(), ConfigError> {
@@ -149,5 +159,5 @@ pub fn prf_name(prf: Prf) -> &'static str {
 
 /// The configuration's word for a group.
 pub fn group_name(group: Group) -> &'static str {
-    GROUPS.iter().find(|(_, _, known)| *known == group).map_or("?", |(name, _, _)| name)
+    GROUPS.iter().chain(&ADDITIONAL).find(|(_, _, known)| *known == group).map_or("?", |(name, _, _)| name)
 }

@@ -496,6 +496,22 @@ fn cipher_lists_replace_the_baseline_and_weak_ones_warn() {
     assert_eq!(config.ciphers.pfs_groups, config.ciphers.groups);
     assert!(!config.ciphers.prefer_esn && config.ciphers.esp.len() == 9);
     assert_eq!(config.warnings, ["ciphers: aes256-sha1 named: too weak for anything but old peers"]);
+    assert!(config.ciphers.additional.is_empty());
+}
+
+#[test]
+fn an_additional_key_exchange_is_off_until_named() {
+    let additional = |list: &str| with("[[policy]]", &format!("[ciphers]\nadditional = {list}\n\n[[policy]]"));
+    let config = additional("[\"mlkem1024\", \"36\", \"mlkem768\"]").load().unwrap();
+    assert_eq!(config.ciphers.additional, [Group::MlKem1024, Group::MlKem768]);
+    assert_eq!(group_name(config.ciphers.additional[0]), "mlkem1024");
+    assert!(!config.ciphers.groups.contains(&Group::MlKem1024) && config.warnings.is_empty());
+    assert!(additional("[]").load().unwrap().ciphers.additional.is_empty());
+    let fixture = additional("[\"modp2048\"]");
+    let error = fixture.load().unwrap_err().to_string();
+    assert!(error.contains("additional = \"modp2048\"") && error.contains("\"mlkem768\""), "{error}");
+    let fixture = with("[[policy]]", "[ciphers]\ngroups = [\"mlkem768\"]\n\n[[policy]]");
+    assert!(fixture.load().is_err(), "ML-KEM cannot stand alone");
 }
 
 #[test]
