@@ -94,7 +94,7 @@ impl<'a> Chain<'a> {
         let leaf = EndEntityCert::try_from(&leaf).map_err(Failure::Webpki)?;
         let now = PkiTime::since_unix_epoch(Duration::from_secs(u64::try_from(self.now).unwrap_or(0)));
         let (notes, refused) = (RefCell::new(Vec::new()), RefCell::new(None));
-        let check = |path: &VerifiedPath<'_>| match self.trust.check_revocation(&self.certificates(path, roots), self.now) {
+        let check = |path: &VerifiedPath<'_>| match self.check_revocation(path, roots) {
             Ok(noted) => {
                 notes.replace(noted);
                 Ok(())
@@ -111,6 +111,15 @@ impl<'a> Chain<'a> {
             (Err(_), Some(cause)) => Err(Failure::Refused(Box::new(cause))),
             (Err(error), None) => Err(Failure::Webpki(error)),
         }
+    }
+
+    fn check_revocation(&self, path: &VerifiedPath<'_>, roots: &[&Certificate]) -> Result<Vec<String>, Refused> {
+        let certificates = self.certificates(path, roots);
+        // A gap would pair a certificate with another's issuer, about which no list has anything to say.
+        if certificates.len() != path.intermediate_certificates().count() + 2 {
+            return Err(Refused::Other { subject: self.leaf.subject.clone(), reason: "its path cannot be followed".into() });
+        }
+        self.trust.check_revocation(&certificates, self.now)
     }
 
     /// The path from the leaf to its root.
