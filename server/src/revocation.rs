@@ -15,7 +15,7 @@ use source::Tracked;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -63,7 +63,7 @@ impl Watcher {
             let authorities: Arc<[Certificate]> = listener.client_roots.roots().into();
             let folder = state_dir.join("crl");
             let mut sources: Vec<_> = settings.sources.iter().map(|source| Tracked::new(source.clone(), &authorities, &folder)).collect();
-            sources.iter_mut().for_each(|source| source.load(Timestamp::now(), known));
+            sources.iter_mut().for_each(|source| source.load(known));
             tell.send_replace(current(&sources));
             watcher.task = Some(tokio::spawn(run(sources, authorities, settings.policy, tell)));
         }
@@ -103,16 +103,14 @@ async fn run(mut sources: Vec<Tracked>, authorities: Arc<[Certificate]>, policy:
     let mut silent = BTreeSet::new();
     loop {
         for at in 0..sources.len() {
-            if sources[at].is_due(Timestamp::now()) && sources[at].renew().await {
+            if sources[at].is_due(Instant::now()) && sources[at].renew().await {
                 tell.send_replace(current(&sources));
             }
             sources[at].warn_of_expiry(Timestamp::now(), policy);
         }
         warn_of_silence(&authorities, &current(&sources), policy, &mut silent);
-        let now = Timestamp::now();
-        let next = sources.iter().map(Tracked::due).min().unwrap_or(now);
-        let wait = Duration::try_from(next.duration_since(now)).unwrap_or(Duration::ZERO);
-        tokio::time::sleep(wait.max(Duration::from_millis(100))).await;
+        let next = sources.iter().map(Tracked::due).min().unwrap_or_else(Instant::now);
+        tokio::time::sleep_until(next.into()).await;
     }
 }
 

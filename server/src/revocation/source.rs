@@ -2,24 +2,24 @@
 use super::fetch::{HttpUrl, MAX_LIST};
 use crypto::hash::{HashAlgorithm, hash};
 use crypto::{Random as _, SystemRandom};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use pki::{Certificate, Crl, Revocation, UnverifiedCrl};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 /// How often a file is looked at.
-const FILE_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
+const FILE_INTERVAL: Duration = Duration::from_secs(10);
 /// A list is fetched again at this age, or when half of the time to its next update has passed: authorities publish early after a
 /// revocation.
-const FETCH_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
+const FETCH_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Tries after a failure: the first pause, which doubles, and the longest.
-const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(15);
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 /// No list is fetched more often.
-const SHORTEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+const SHORTEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Where a list comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,8 @@ pub(super) struct Tracked {
     kept: PathBuf,
     list: Option<Arc<Crl>>,
     stamp: Stamp,
-    due: Timestamp,
+    /// By a clock that nobody sets: a wrong date at the start must not put off what is due.
+    due: Instant,
     /// Failures in a row.
     failures: u32,
     warned_of_expiry: bool,
@@ -82,7 +83,7 @@ impl Tracked {
             kept: folder.join(name).with_extension("crl"),
             list: None,
             stamp: None,
-            due: Timestamp::UNIX_EPOCH,
+            due: Instant::now(),
             failures: 0,
             warned_of_expiry: false,
             warned_of_disk: false,
@@ -93,22 +94,22 @@ impl Tracked {
         self.list.clone().map(|list| (self.source.clone(), list))
     }
 
-    pub(super) fn due(&self) -> Timestamp {
+    pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+    pub(super) fn is_due(&self, now: Instant) -> bool {
         self.due <= now
     }
 
     /// The file, or what was kept of the URL or is `known` of it; the URL itself stays due.
-    pub(super) fn load(&mut self, now: Timestamp, known: &[(Source, Arc<Crl>)]) {
+    pub(super) fn load(&mut self, known: &[(Source, Arc<Crl>)]) {
         self.list = known.iter().find(|(source, _)| *source == self.source).map(|(_, list)| Arc::clone(list));
         match &self.source {
             Source::File(path) => {
                 self.stamp = stamp(path);
                 let read = read_file(path, &self.authorities);
-                self.took(read, now);
+                self.took(read);
             }
             Source::Url(_) => match read_file(&self.kept, &self.authorities) {
                 Ok(list) if self.is_newest(&list) => {
@@ -134,7 +135,7 @@ impl Tracked {
                     Err(reason) => Err(reason),
                 };
                 let disk = got.as_ref().ok().and_then(|(_, disk)| disk.clone());
-                let changed = self.took(got.map(|(list, _)| list), Timestamp::now());
+                let changed = self.took(got.map(|(list, _)| list));
                 self.report_disk(disk);
                 changed
             }
@@ -145,13 +146,13 @@ impl Tracked {
         let now_stamp = stamp(&path);
         let same = now_stamp.is_some() && now_stamp == self.stamp;
         if same {
-            self.due = Timestamp::now().saturating_add(FILE_INTERVAL).unwrap_or(Timestamp::MAX);
+            self.due = Instant::now() + FILE_INTERVAL;
             return false;
         }
         self.stamp = now_stamp;
         let authorities = Arc::clone(&self.authorities);
         let read = blocking(move || read_file(&path, &authorities)).await;
-        self.took(read, Timestamp::now())
+        self.took(read)
     }
 
     /// Reads a list and keeps it on disk, away from the control thread. The second value: why it could not be kept.
@@ -169,11 +170,11 @@ impl Tracked {
     }
 
     /// Takes in a list, or the reason why there is none; true if the list is new.
-    fn took(&mut self, read: Result<Crl, String>, now: Timestamp) -> bool {
+    fn took(&mut self, read: Result<Crl, String>) -> bool {
         let list = match read {
             Ok(list) => list,
             Err(reason) => {
-                self.failed(&reason, now);
+                self.failed(&reason);
                 return false;
             }
         };
@@ -188,7 +189,7 @@ impl Tracked {
             self.list = Some(Arc::new(list));
             self.warned_of_expiry = false;
         }
-        self.due = now.saturating_add(self.interval(now)).unwrap_or(Timestamp::MAX);
+        self.due = Instant::now() + self.interval();
         newer
     }
 
@@ -197,17 +198,18 @@ impl Tracked {
     }
 
     /// How long the list is good for.
-    fn interval(&self, now: Timestamp) -> SignedDuration {
+    fn interval(&self) -> Duration {
         if matches!(self.source, Source::File(_)) {
             return FILE_INTERVAL;
         }
         let next_update = self.list.as_ref().map_or(0, |list| list.next_update());
-        let half = SignedDuration::from_secs(next_update.saturating_sub(now.as_second()) / 2);
+        let left = next_update.saturating_sub(Timestamp::now().as_second());
+        let half = Duration::from_secs(u64::try_from(left).unwrap_or(0) / 2);
         shortened(half.clamp(SHORTEST_PAUSE, FETCH_INTERVAL))
     }
 
     /// One warning an outage.
-    fn failed(&mut self, reason: &str, now: Timestamp) {
+    fn failed(&mut self, reason: &str) {
         if self.failures == 0 {
             let until = self
                 .list
@@ -219,10 +221,10 @@ impl Tracked {
         }
         let pause = match self.source {
             Source::File(_) => FILE_INTERVAL,
-            Source::Url(_) => shortened((FIRST_PAUSE * 2_i32.saturating_pow(self.failures.min(10))).min(LONGEST_PAUSE)),
+            Source::Url(_) => shortened((FIRST_PAUSE * 2_u32.saturating_pow(self.failures.min(10))).min(LONGEST_PAUSE)),
         };
         self.failures = self.failures.saturating_add(1);
-        self.due = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        self.due = Instant::now() + pause;
     }
 
     fn report_disk(&mut self, problem: Option<String>) {
@@ -253,10 +255,10 @@ impl Tracked {
 }
 
 /// By up to a tenth, so that not all gateways fetch at once.
-fn shortened(duration: SignedDuration) -> SignedDuration {
+fn shortened(duration: Duration) -> Duration {
     let mut random = [0];
     SystemRandom.fill(&mut random);
-    duration - duration * i32::from(random[0]) / 2_560
+    duration - duration * u32::from(random[0]) / 2_560
 }
 
 fn moment(unix_time: i64) -> String {

@@ -5,12 +5,10 @@ use rcgen::{
     RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use std::path::PathBuf;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-
-/// 2026-07-01 00:00:00 UTC: within the validity of the lists, which are issued in June and due far away.
-const NOW: i64 = 1_782_864_000;
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -22,7 +20,7 @@ fn authority() -> Authority {
     Authority::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A list issued on that day of June 2026 that revokes as many certificates.
+/// A list issued on that day of June 2026, good for a long time, that revokes as many certificates.
 fn list(authority: &Authority, day: u8, entries: u64) -> Vec<u8> {
     let revoked = |serial| RevokedCertParams {
         serial_number: SerialNumber::from(serial),
@@ -43,10 +41,6 @@ fn list(authority: &Authority, day: u8, entries: u64) -> Vec<u8> {
 
 fn known(authority: &Authority) -> Arc<[Certificate]> {
     [Certificate::from_der(authority.der()).unwrap()].into()
-}
-
-fn at(unix_time: i64) -> Timestamp {
-    Timestamp::from_second(unix_time).unwrap()
 }
 
 fn entries(source: &Tracked) -> Option<usize> {
@@ -134,9 +128,9 @@ async fn a_file_is_read_again_when_it_changes() {
     let path: PathBuf = folder.path().join("ca.crl");
     std::fs::write(&path, list(&authority, 2, 2)).unwrap();
     let mut source = Tracked::new(Source::File(path.clone()), &known(&authority), folder.path());
-    source.load(at(NOW), &[]);
+    source.load(&[]);
     assert_eq!(entries(&source), Some(2));
-    assert!(!source.is_due(at(NOW + 9)) && source.is_due(at(NOW + 10)));
+    assert!(!source.is_due(Instant::now()) && source.is_due(Instant::now() + Duration::from_secs(10)));
     assert!(!source.renew().await, "nothing has changed");
     // Broken, gone, of another authority: the list at hand stays.
     let breakages: [Box<dyn Fn()>; 3] = [
@@ -162,41 +156,41 @@ async fn what_was_fetched_outlives_a_restart() {
     let (url, _serve) = server(vec![ok(&list(&authority, 5, 5)), ok(&list(&authority, 4, 4)), ok(&list(&authority, 6, 6))]).await;
     let tracked = |authority: &Authority| Tracked::new(Source::Url(url.clone()), &known(authority), &state);
     let mut source = tracked(&authority);
-    source.load(at(NOW), &[]);
-    assert!(source.list().is_none() && source.is_due(at(NOW)));
+    source.load(&[]);
+    assert!(source.list().is_none() && source.is_due(Instant::now()));
     assert!(source.renew().await);
     assert_eq!(entries(&source), Some(5));
     // An older one, validly signed though it is, undoes nothing; neither here nor on disk.
     assert!(!source.renew().await);
     assert_eq!(entries(&source), Some(5));
     let mut restarted = tracked(&authority);
-    restarted.load(at(NOW), &[]);
+    restarted.load(&[]);
     assert_eq!(entries(&restarted), Some(5));
     assert!(restarted.renew().await);
     assert_eq!(entries(&restarted), Some(6));
     // The server is gone now.
     let mut restarted = tracked(&authority);
-    restarted.load(at(NOW), &[]);
+    restarted.load(&[]);
     assert_eq!(entries(&restarted), Some(6));
-    let before = Timestamp::now();
+    let before = Instant::now();
     assert!(!restarted.renew().await);
     let pause = restarted.due().duration_since(before).as_secs();
     assert!((26..=31).contains(&pause), "{pause}");
     for _ in 0..8 {
         restarted.renew().await;
     }
-    let pause = restarted.due().duration_since(Timestamp::now()).as_secs();
+    let pause = restarted.due().duration_since(Instant::now()).as_secs();
     assert!((800..=900).contains(&pause), "{pause}");
     assert_eq!(entries(&restarted), Some(6));
     // Kept for one authority, of no use for another of the same name.
     let mut other = tracked(&self::authority());
-    other.load(at(NOW), &[]);
+    other.load(&[]);
     assert!(other.list().is_none());
     // With no disk at all, a reload still knows what is known.
     let known = [restarted.list().unwrap()];
     std::fs::remove_dir_all(&state).unwrap();
     let mut reloaded = tracked(&authority);
-    reloaded.load(at(NOW), &known);
+    reloaded.load(&known);
     assert_eq!(entries(&reloaded), Some(6));
 }
 
@@ -209,7 +203,7 @@ async fn only_what_the_authorities_have_signed_is_taken() {
     assert!(!source.renew().await && source.list().is_none());
     assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is kept");
     assert!(source.renew().await);
-    let pause = source.due().duration_since(Timestamp::now()).as_secs();
+    let pause = source.due().duration_since(Instant::now()).as_secs();
     assert!((3_230..=3_600).contains(&pause), "{pause}");
 }
 
