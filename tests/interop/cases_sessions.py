@@ -237,6 +237,7 @@ def gateway_rekeys_by_age(world):
     check(not before & {child["spi-in"] for child in quiet.children()}, "the first Child SA is still there")
     check(quiet.session()["initiator-spi"] != mark, "the first IKE SA is still there")
     check((quiet.addresses(), other.addresses()) == addresses, "an address changed")
+    check({"ike_rekeyed_at", "child_rekeyed_at"} <= world.session_of("alice").keys(), f"{world.sessions()}")
     check({session["id"] for session in sessions} == {session["id"] for session in world.sessions()}, f"{world.sessions()}")
     for client in (quiet, other):
         check(wait_until(lambda: len(client.children()) == 1, 10), f"old Child SAs remain: {client.children()}")

@@ -130,30 +130,37 @@ fn protection(session: &Session) -> String {
     }
 }
 
+/// When its SAs got new keys; `None` for a tunnel without.
+fn rekeyed(session: &Session) -> Option<String> {
+    let when = |at: Option<u64>| at.map_or_else(|| "never".into(), time);
+    let (ike, child) = (session.ike_rekeyed_at, session.child_rekeyed_at);
+    session.tls.is_none().then(|| format!("IKE SA {}, Child SA {}", when(ike), when(child)))
+}
+
 fn inner(session: &Session) -> String {
     session.inner.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
     let traffic = |packets: u64, volume: u64| format!("{} in {packets} packets", octets(volume));
-    pairs(
-        out,
-        style,
-        &[
-            ("Session", session.id.to_string()),
-            ("User", session.user.clone()),
-            ("Connected", format!("{} (for {})", time(session.connected_at), duration(session.since_secs))),
-            ("Client", format!("{} (NAT: {})", session.client, session.nat)),
-            ("Addresses", inner(session)),
-            ("Policy", session.policy.clone()),
-            ("Authenticated by", session.radius.as_ref().map_or_else(|| "certificate".into(), |server| format!("RADIUS {server}"))),
-            ("Tunnel", session.tunnel.clone()),
-            ("Protected by", protection(session)),
-            ("From client", traffic(session.packets_in, session.octets_in)),
-            ("To client", traffic(session.packets_out, session.octets_out)),
-            ("Attempt", format!("{} (evergate attempts show {0})", session.attempt)),
-        ],
-    )
+    let rekeyed = rekeyed(session).map(|when| ("Last rekeyed", when));
+    let rows = [
+        ("Session", session.id.to_string()),
+        ("User", session.user.clone()),
+        ("Connected", format!("{} (for {})", time(session.connected_at), duration(session.since_secs))),
+        ("Client", format!("{} (NAT: {})", session.client, session.nat)),
+        ("Addresses", inner(session)),
+        ("Policy", session.policy.clone()),
+        ("Authenticated by", session.radius.as_ref().map_or_else(|| "certificate".into(), |server| format!("RADIUS {server}"))),
+        ("Tunnel", session.tunnel.clone()),
+        ("Protected by", protection(session)),
+    ];
+    let rest = [
+        ("From client", traffic(session.packets_in, session.octets_in)),
+        ("To client", traffic(session.packets_out, session.octets_out)),
+        ("Attempt", format!("{} (evergate attempts show {0})", session.attempt)),
+    ];
+    pairs(out, style, &rows.into_iter().chain(rekeyed).chain(rest).collect::<Vec<_>>())
 }
 
 fn disconnected(ids: &[u64], out: &mut dyn Write) -> Result<()> {

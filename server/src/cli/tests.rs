@@ -46,6 +46,8 @@ fn session() -> Session {
         esp_suite: "AES_GCM_16_256".into(),
         nat: "client".into(),
         tls: None,
+        ike_rekeyed_at: None,
+        child_rekeyed_at: Some(1_700_003_420),
         octets_in: 1_536,
         octets_out: 5 << 30,
         packets_in: 12,
@@ -156,6 +158,7 @@ fn sessions_are_listed_shown_and_ended() {
             assert_eq!(lines[1], "17  bob   10.98.0.10, fd98::10  203.0.113.9:4500  staff   1h 2m  1.5 KiB  5.0 GiB");
         }
         let (_, out, _) = evergate(&["sessions", "show", "17"]);
+        assert!(out.contains("IKE SA never, Child SA 2023-11-1"), "{out}");
         assert!(out.contains("Authenticated by  RADIUS nps1\n") && out.contains("Child SA AES_GCM_16_256\n"), "{out}");
         assert_eq!(evergate(&["sessions", "show", "9"]), (FAILED, String::new(), "error: no session has the number 9\n".into()));
         assert_eq!(evergate(&["sessions", "disconnect", "17"]).1, "session 17 is being ended\n");

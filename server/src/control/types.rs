@@ -101,6 +101,12 @@ pub struct Session {
     /// SSTP: `TLSv1_3 TLS_AES_256_GCM_SHA384`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
+    /// IKEv2: when the IKE SA was last rekeyed, by either side. Unix time, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ike_rekeyed_at: Option<u64>,
+    /// The same of the Child SA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child_rekeyed_at: Option<u64>,
     pub octets_in: u64,
     pub octets_out: u64,
     pub packets_in: u64,

@@ -115,12 +115,20 @@ struct Live {
     esp_suite: Option<String>,
     /// TLS version and cipher suite.
     tls: Option<String>,
+    rekeyed: Rekeyed,
     /// What an SSTP client says of its computer.
     computer: Computer,
     /// The login in progress or done.
     login: Option<authenticate::Progress>,
     /// Set once the session is up.
     session: Option<Session>,
+}
+
+/// When its SAs were last rekeyed. Unix time, seconds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rekeyed {
+    ike: Option<u64>,
+    child: Option<u64>,
 }
 
 /// LCP Identifications and correlation id, as RADIUS servers want them ([MS-RNAP] 2.2.1).
@@ -142,6 +150,7 @@ impl Live {
             presented: None,
             esp_suite: None,
             tls: None,
+            rekeyed: Rekeyed::default(),
             computer: Computer::default(),
             login: None,
             session: None,

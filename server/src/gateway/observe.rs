@@ -50,7 +50,14 @@ impl<P: Plane> Gateway<P> {
                 attempt.gateway = path.local;
                 attempt.note(now.instant, format!("path {} -> {}", path.remote, path.local));
             }
-            Event::Rekeyed { ike } => attempt.note(now.instant, if ike { "IKE SA rekeyed" } else { "Child SA rekeyed" }),
+            Event::Rekeyed { ike } => {
+                let (place, text) = match ike {
+                    true => (&mut live.rekeyed.ike, "IKE SA rekeyed"),
+                    false => (&mut live.rekeyed.child, "Child SA rekeyed"),
+                };
+                *place = Some(now.wall.as_second().unsigned_abs());
+                attempt.note(now.instant, text);
+            }
             Event::Note(text) => attempt.note(now.instant, text),
             Event::Started { .. } | Event::Established { .. } | Event::Closed(..) => {}
         }
