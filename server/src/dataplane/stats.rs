@@ -235,6 +235,6 @@ mod tests {
         let drops = Drops::default();
         count(&drops.forged);
         assert_eq!(drops.named().iter().filter(|(_, number)| **number > 0).collect::<Vec<_>>(), [(&"forged", &1)]);
-        assert_eq!(drops.named().len(), 22);
+        assert_eq!(drops.named().len(), 23);
     }
 }
