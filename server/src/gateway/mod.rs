@@ -147,6 +147,7 @@ impl Live {
             path,
             nat: "none",
             ike_suite: None,
+            idi: None,
             presented: None,
             esp_suite: None,
             tls: None,
@@ -156,7 +157,6 @@ impl Live {
             session: None,
         }
     }
-            idi: None,
 }
 
 /// Who waits for RADIUS.

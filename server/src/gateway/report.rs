@@ -83,6 +83,8 @@ impl<P: Plane> Gateway<P> {
             esp_suite: live.esp_suite.clone().unwrap_or_default(),
             nat: live.nat.into(),
             tls: live.tls.clone(),
+            ike_rekeyed_at: live.rekeyed.ike,
+            child_rekeyed_at: live.rekeyed.child,
             octets_in: traffic.octets_in,
             octets_out: traffic.octets_out,
             packets_in: traffic.packets_in,
