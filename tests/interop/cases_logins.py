@@ -196,7 +196,8 @@ def reconnects_quickly(world):
 def _one_certificate(name):
     def change(config):
         config["certificate"] = [entry for entry in config["certificate"] if entry["name"] == name]
-        config["listener"][0]["certificates"] = [name]
+        for listener in config["listener"]:
+            listener["certificates"] = [name]
 
     return change
 
