@@ -59,7 +59,7 @@ impl<P: Plane> Gateway<P> {
             Some((user.to_lowercase(), live.computer.name.as_deref()?))
         };
         let Some(this) = computer(&session) else { return Vec::new() };
-        self.calls.keys().filter(|id| **id != session && computer(id).as_ref() == Some(&this)).copied().collect()
+        self.calls.range(..session).map(|(id, _)| *id).filter(|id| computer(id).as_ref() == Some(&this)).collect()
     }
 }
 
