@@ -365,9 +365,9 @@ impl World {
     fn happen(&mut self, event: Event) {
         let now = self.moment();
         match event {
-            Event::ToClient(call, packet) => self.to_client(call, |client, now| client.receive(now, &packet)),
-            Event::ClosedByGateway(call) => self.to_client(call, Client::closed),
-            Event::ToGateway(call, packet) => self.to_gateway(call, &packet),
+            Event::ToClient(call, packet) => self.client_hears(call, |client, now| client.receive(now, &packet)),
+            Event::ClosedByGateway(call) => self.client_hears(call, Client::closed),
+            Event::ToGateway(call, packet) => self.gateway_hears(call, &packet),
             Event::ClosedByClient(call) => {
                 let session = self.session(call);
                 self.gateway.connection_closed(now, session, "closed by the client");
@@ -381,7 +381,7 @@ impl World {
         }
     }
 
-    fn to_client(&mut self, call: CallId, hear: impl FnOnce(&mut Client, Duration)) {
+    fn client_hears(&mut self, call: CallId, hear: impl FnOnce(&mut Client, Duration)) {
         let now = self.now;
         let client = &mut self.calls[call.0].client;
         if !client.gone {
@@ -390,7 +390,7 @@ impl World {
         self.collect(call);
     }
 
-    fn to_gateway(&mut self, call: CallId, packet: &[u8]) {
+    fn gateway_hears(&mut self, call: CallId, packet: &[u8]) {
         let (session, now) = (self.session(call), self.moment());
         if let Some(stream) = self.gateway.plane.streams.get_mut(&session) {
             stream.heard = Some(now.instant);
@@ -457,14 +457,16 @@ impl World {
     }
 }
 
-/// The keys of an Accept that a client may be bound by: none where the method makes none, but then only there.
+/// The keys of an Accept that a client may be bound by: none at all where the method makes some and none came, an empty key where it makes
+/// none, whatever came.
 fn binding_keys(output: &Output) -> Option<&[u8]> {
-    let (accept, makes_keys) = match output {
-        Output::Eap { outcome: EapOutcome::Accept { accept, .. }, .. } => (accept, true),
-        Output::Login { outcome: LoginOutcome::Accept { accept, ms_chap_success, .. }, .. } => (accept, ms_chap_success.is_some()),
+    let accept = match output {
+        Output::Eap { outcome: EapOutcome::Accept { accept, .. }, .. } => accept,
+        Output::Login { outcome: LoginOutcome::Accept { accept, ms_chap_success: Some(_), .. }, .. } => accept,
+        Output::Login { outcome: LoginOutcome::Accept { ms_chap_success: None, .. }, .. } => return Some(&[]),
         _ => return None,
     };
-    (!makes_keys || !accept.msk.is_empty()).then_some(&accept.msk)
+    (!accept.msk.is_empty()).then_some(&accept.msk)
 }
 
 fn certificate_hashes() -> CertificateHashes {

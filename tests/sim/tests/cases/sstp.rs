@@ -1,6 +1,10 @@
 //! Whole SSTP calls against the control half of the gateway.
+mod collisions;
 mod endings;
+mod inner;
+mod limits;
 mod logins;
+mod random;
 mod timers;
 
 use evergate::attempts::Outcome;
