@@ -40,6 +40,8 @@ class Profile:
     # ESP in UDP although no NAT is on the way.
     encapsulation: str = "no"
     liveness: str = "0s"
+    # Time until the client authenticates anew, with a second IKE SA before it deletes the first.
+    reauthentication: str = "0"
     # Announces INITIAL_CONTACT; strongSwan does so only where it sends IDr as well.
     initial_contact: bool = False
     # More settings of the Child SA, in strongSwan's words: pairs.
@@ -198,7 +200,9 @@ class Client:
             "encap": profile.encapsulation,
             "dpd_delay": profile.liveness,
             "rekey_time": "0",
-            "reauth_time": "0",
+            "reauth_time": profile.reauthentication,
+            # How long it may take.
+            "over_time": "20s",
             "unique": "replace" if profile.initial_contact else "never",
             "keyingtries": "1",
             "send_certreq": "yes",

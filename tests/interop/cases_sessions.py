@@ -128,6 +128,39 @@ def session_timeout_ends_the_session(world):
 
 
 @case("sessions")
+def reauthentication_keeps_the_addresses(world):
+    """The client brings up its next session before it leaves the last (make before break); both have the addresses meanwhile."""
+    _reauthenticates(world, Profile(addresses=("0.0.0.0", "::"), reauthentication="3s"))
+
+
+@case("sessions")
+def reauthentication_with_a_certificate(world):
+    _reauthenticates(world, Profile(method="certificate", certificate="machine-rsa", reauthentication="3s"))
+
+
+@case("sessions")
+def reauthentication_keeps_framed_ip_address(world):
+    """erin's address comes from RADIUS and lies in no pool: its route stays too."""
+    _reauthenticates(world, Profile(user="erin", reauthentication="3s"))
+
+
+@setup("lifetime")
+def long_sessions(config):
+    config["policy"][0]["session_timeout"] = "2h"
+
+
+@case("lifetime")
+def clients_are_told_when_to_authenticate_anew(world):
+    """A minute before the Session-Timeout; of a short one (carol's, 3 s) nothing is said, it just ends."""
+    world.login()
+    check(world.last.saw("received AUTH_LIFETIME of 7140s, scheduling reauthentication"), "no AUTH_LIFETIME", world.last.log)
+    world.client().forget()
+    client = world.login(Profile(user="carol"))
+    check(not world.last.saw("AUTH_LIFETIME"), "AUTH_LIFETIME of a short session", world.last.log)
+    check(wait_until(lambda: client.session() is None, 10), "the session outlives its Session-Timeout")
+
+
+@case("sessions")
 def accounting_counts_what_passed(world):
     client = world.login(ping=False)
     session = world.session_of("alice")
@@ -311,6 +344,36 @@ def sigterm_closes_the_books_of_a_client_that_sleeps(world):
     _stopped(world, session, "Admin-Reboot")
     world.gateway.restart()
     world.login()
+
+
+def _reauthenticates(world, profile, times=2):
+    """Passes through sessions under ping: no echo is lost, the addresses stay, and each session has its own Start and Stop."""
+    client = world.login(profile)
+    addresses = client.addresses()
+    number = int(client.session()["uniqueid"])
+    seen = [session["attempt"] for session in world.sessions()]
+
+    def renewed():
+        sessions = world.sessions()
+        for session in sessions:
+            check(sorted(session["inner"]) == sorted(addresses), f"{session} instead of {addresses}")
+            if session["attempt"] not in seen:
+                seen.append(session["attempt"])
+        return len(seen) > times and len(sessions) == 1
+
+    with world.pinging(), world.pinging(role="lan", target=addresses[0]):
+        check(wait_until(renewed, 20), f"sessions so far: {seen}; now {world.sessions()}", client.log())
+    check(client.addresses() == addresses, f"the addresses changed from {addresses} to {client.addresses()}")
+    log = client.log()
+    made, broken = (next(i for i, line in enumerate(log) if text in line) for text in (f"vpn[{number + 1}] established", f"deleting IKE_SA vpn[{number}]"))
+    check(made < broken, "the client left its session before it had the next", log)
+    world.ping()
+    pools = world.gateway.json("status")["pools"]
+    check(all(pool["used"] <= 1 for pool in pools), f"{pools}")
+    for attempt in seen:
+        world.accounting(attempt, "Start")
+    for attempt in seen[:times]:
+        world.accounting(attempt, "Stop")
 
 
 def _moved(world, client, address):

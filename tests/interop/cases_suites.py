@@ -1,5 +1,7 @@
 """Every suite of the list, each with traffic; INVALID_KE_PAYLOAD; perfect forward secrecy at rekeys."""
 
+import re
+
 from harness import case, check, setup
 from labkit.client import Profile
 
@@ -92,6 +94,24 @@ def windows_recommended_suite(world):
     client = world.login(Profile(ike=("aes128gcm16-prfsha256-modp2048",), esp=("aes128gcm16-ecp256",)))
     check(client.rekey_child(), "the Child SA cannot be rekeyed")
     world.ping()
+
+
+@case("baseline")
+def the_record_of_a_mismatch_leads_to_its_fix(world):
+    """What was offered, what is accepted, what came nearest, and what to type on the client so that it fits."""
+    offered = ("aes256-sha1-modp1024", "aes256-sha256-modp1024")
+    attempt = world.refused(Profile(ike=offered), notify="NO_PROP", stage="sa_init", cause="propos")
+    detail = world.attempt(attempt["id"])
+    check(len(detail["offered"]) == 2 and all("MODP_1024" in line for line in detail["offered"]), f"{detail['offered']}")
+    cause = detail["cause"]
+    check(re.search(r"accepted \[[^]]*AES_GCM_16_256[^]]*ECP_256[^]]*\]", cause), f"what is accepted is missing: {cause}")
+    check(re.search(r"nearest: #2 differs in DH: MODP_1024 offered, accepted: [^;]*ECP_256", cause), f"the nearest is missing: {cause}")
+    line = (
+        'Set-VpnConnectionIPsecConfiguration -ConnectionName "Evergate" -AuthenticationTransformConstants GCMAES256 '
+        "-CipherTransformConstants GCMAES256 -EncryptionMethod GCMAES256 -IntegrityCheckMethod SHA256 -DHGroup ECP256 -PfsGroup ECP256 "
+        "-PassThru -Force"
+    )
+    check(line in (detail["fix"] or ""), f"the fix is {detail['fix']!r}")
 
 
 @case("baseline")

@@ -434,6 +434,54 @@ mod tests {
     }
 
     #[test]
+    fn only_the_same_client_succeeds_itself() {
+        let address = |text: &str| ike::Path { local: "192.0.2.1:4500".parse().unwrap(), remote: text.parse().unwrap() };
+        let now = Now { instant: std::time::Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH };
+        let mut attempts = crate::attempts::Attempts::new(1, 1);
+        let mut live = |tunnel, from: &str, idi: &str| {
+            let path = address(from);
+            let start = crate::attempts::Start {
+                tunnel,
+                stage: Stage::SaInit,
+                client: path.remote,
+                gateway: path.local,
+                now: now.instant,
+                unix_time: 0,
+            };
+            Live { idi: Some(idi.into()), ..Live::new(attempts.start(start), tunnel, path) }
+        };
+        let granted = Granted {
+            user: "ann".into(),
+            policy: String::new(),
+            ipv4: None,
+            ipv6: None,
+            address_failure: None,
+            dns: Vec::new(),
+            nbns: Vec::new(),
+            dns_suffix: None,
+            routes: Vec::new(),
+            selectors: Vec::new(),
+            session_timeout: None,
+            idle_timeout: None,
+            class: Vec::new(),
+            trace: Vec::new(),
+        };
+        let mut older = live(Tunnel::Ikev2, "192.0.2.2:4500", "10.0.0.7");
+        let newer = live(Tunnel::Ikev2, "192.0.2.2:61000", "10.0.0.7");
+        assert!(!succeeds(&newer, &older, "ann"), "it is not up");
+        older.session = Some(super::super::Session::new(now, granted, Vec::new(), None));
+        assert!(succeeds(&newer, &older, "ann"));
+        assert!(!succeeds(&newer, &older, "bob"));
+        for (other, why) in [
+            (live(Tunnel::Ikev2, "192.0.2.2:4500", "10.0.0.8"), "another device behind the same NAT"),
+            (live(Tunnel::Ikev2, "192.0.2.3:4500", "10.0.0.7"), "the same private address elsewhere"),
+            (live(Tunnel::Sstp, "192.0.2.2:4500", "10.0.0.7"), "another tunnel"),
+        ] {
+            assert!(!succeeds(&other, &older, "ann"), "{why}");
+        }
+    }
+
+    #[test]
     fn the_radius_code_decides_over_the_eap_packet_inside() {
         let failure_inside = eap::failure(5);
         assert_eq!(success_packet(Some(failure_inside), 7), eap::success(7));

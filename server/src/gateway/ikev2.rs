@@ -14,8 +14,9 @@ use std::time::Duration;
 /// From AUTH_LIFETIME to the end of the session: the IKE machine's own grace.
 const REAUTHENTICATION: Duration = Duration::from_secs(60);
 
-/// Sessions of less than this are not renewed.
-const SHORTEST_RENEWED: Duration = Duration::from_secs(300);
+/// Sessions of less than this are not renewed. strongSwan begins so long before the lifetime is over as it would allow a rekey to take, 24 min
+/// by default; of a shorter lifetime it begins at once, again and again.
+const SHORTEST_RENEWED: Duration = Duration::from_secs(3600);
 
 impl<P: Plane> Gateway<P> {
     pub(super) fn output(&mut self, now: Now, output: Output) {
@@ -106,13 +107,7 @@ fn certificate_user(certificate: &pki::Certificate) -> String {
 }
 
 fn wanted(request: AddressRequest) -> Wanted {
-    Wanted {
-        ipv4: request.ipv4,
-        ipv6: request.ipv6,
-        ipv4_hint: request.ipv4_hint,
-        ipv6_hint: request.ipv6_hint,
-        ..Wanted::default()
-    }
+    Wanted { ipv4: request.ipv4, ipv6: request.ipv6, ipv4_hint: request.ipv4_hint, ipv6_hint: request.ipv6_hint, ..Wanted::default() }
 }
 
 fn grant(granted: &Granted) -> Grant {
@@ -152,7 +147,7 @@ mod tests {
     #[test]
     fn clients_are_told_a_minute_before_the_end() {
         let told = |seconds| auth_lifetime(Some(Duration::from_secs(seconds))).map(|lifetime| lifetime.as_secs());
-        assert_eq!((told(0), told(299), told(300), told(28_800)), (None, None, Some(240), Some(28_740)));
+        assert_eq!((told(0), told(3599), told(3600), told(28_800)), (None, None, Some(3540), Some(28_740)));
         assert_eq!(auth_lifetime(None), None);
     }
 }
