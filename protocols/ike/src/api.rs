@@ -65,7 +65,7 @@ pub struct ClientAuth {
 }
 
 /// A responder's settings; a gateway has one, replaced by [`Input::Configure`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ResponderConfig {
     pub ciphers: CipherPolicy,
     pub credentials: Vec<Credential>,
@@ -76,6 +76,21 @@ pub struct ResponderConfig {
     pub client_auth: ClientAuth,
     pub limits: Limits,
     pub timers: Timers,
+    /// Makes the tokens of quick crash detection (RFC 6290); the same after a restart, at least 32 random bytes. `None`: peers get no tokens.
+    pub qcd_secret: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl std::fmt::Debug for ResponderConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponderConfig")
+            .field("ciphers", &self.ciphers)
+            .field("server_name", &self.server_name)
+            .field("client_auth", &self.client_auth)
+            .field("limits", &self.limits)
+            .field("timers", &self.timers)
+            .field("qcd_secret", &self.qcd_secret.as_ref().map(|_| ".."))
+            .finish_non_exhaustive()
+    }
 }
 
 /// What an unauthenticated peer may make us hold.
@@ -535,6 +550,8 @@ pub struct Counters {
     pub replayed: u64,
     pub retransmits_answered: u64,
     pub unknown_spi: u64,
+    /// Requests among these that got INVALID_IKE_SPI.
+    pub unknown_spi_answered: u64,
     pub cookies_sent: u64,
     pub cookies_wrong: u64,
     pub half_open_refused: u64,

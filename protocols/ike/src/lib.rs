@@ -12,6 +12,7 @@ mod endpoint;
 pub mod keys;
 pub mod nat;
 pub mod proposal;
+pub mod qcd;
 mod sa;
 pub mod selector;
 pub mod wire;

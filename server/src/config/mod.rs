@@ -197,6 +197,7 @@ impl Config {
             client_auth: listener.auth,
             limits: self.limits,
             timers: self.timers,
+            qcd_secret: None,
         }
     }
 

@@ -307,6 +307,7 @@ fn config() -> ResponderConfig {
             delete_rekeyed_delay: Duration::from_secs(5),
             ..Timers::default()
         },
+        qcd_secret: Some(vec![7; 32].into()),
     }
 }
 

@@ -49,6 +49,7 @@ pub fn responder() -> ResponderConfig {
             sessions_max: 10_000,
         },
         timers: timers(),
+        qcd_secret: None,
     }
 }
 

@@ -159,7 +159,7 @@ impl Admission {
 }
 
 /// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits, all of whose addresses are one host's for the taking.
-fn source_of(address: IpAddr) -> IpAddr {
+pub(super) fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
         address @ IpAddr::V4(_) => address,

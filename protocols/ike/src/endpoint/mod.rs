@@ -1,6 +1,7 @@
 //! All sessions of one process: which session a datagram belongs to, who may begin one, when each is called.
 mod admission;
 mod shared;
+mod strangers;
 
 pub(crate) use shared::{InitKey, Replace, Shared};
 
@@ -12,6 +13,7 @@ use crypto::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use strangers::Strangers;
 
 /// When a session is called again that had nothing to do when it wanted to be called.
 const STANDSTILL: Duration = Duration::from_secs(1);
@@ -23,6 +25,7 @@ pub struct Endpoint {
     /// One entry for each session that wants to be called.
     timers: BTreeMap<(Instant, SessionId), TimeoutReason>,
     admission: Admission,
+    strangers: Strangers,
     last_session: u64,
     established: usize,
 }
@@ -42,7 +45,15 @@ impl Endpoint {
     pub fn new(responder: Option<ResponderConfig>, random: Box<dyn Random>, now: Instant) -> Self {
         let mut shared = Shared::new(responder, random, now);
         let admission = Admission::new(&mut shared);
-        Self { shared, sessions: BTreeMap::new(), timers: BTreeMap::new(), admission, last_session: 0, established: 0 }
+        Self {
+            shared,
+            sessions: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            admission,
+            strangers: Strangers::new(now),
+            last_session: 0,
+            established: 0,
+        }
     }
 
     /// Takes one input. Poll outputs until `None` before the next.
@@ -129,8 +140,7 @@ impl Endpoint {
         }
         let own = if header.flags.initiator { header.responder_spi } else { header.initiator_spi };
         let Some(id) = self.shared.owner(own) else {
-            self.shared.counters.unknown_spi += 1;
-            return;
+            return self.strangers.answer(&mut self.shared, path, &header, &message);
         };
         self.with(id, |session, shared| session.datagram(shared, path, own, &header, &message));
     }

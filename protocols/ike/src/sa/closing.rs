@@ -51,7 +51,7 @@ impl Step for Closing {
     fn handle(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
         match signal {
             Signal::Request(request) => self.request(core, cx, &request),
-            Signal::Response(..) => self.finish(core, cx),
+            Signal::Response(..) | Signal::Forgotten(_) => self.finish(core, cx),
             Signal::Timeout => match self.sa.retransmit(cx.now) {
                 Ok(datagrams) => {
                     cx.transmit_all(core.path, &datagrams);

@@ -299,8 +299,9 @@ fn make_child(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: C
 
 fn answer_ike(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: IkePlan, exchanged: Exchanged) {
     let (spi_r, nonce_r) = (core.take_spi(cx), cx.nonce());
-    let payloads =
+    let mut payloads =
         vec![Payload::Sa(plan.chosen.reply(Some(spi_r))), Payload::Nonce(nonce_r.clone()), exchanged.payload(plan.chosen.suite.group)];
+    payloads.extend(core.qcd_token(plan.spi_i, spi_r));
     let half = Half { nonce_r, secret: exchanged.secret, additional: Zeroizing::default() };
     if let Some(group) = plan.chosen.additional {
         return followup::expect(state, core, cx, group, followup::Part::Ike { plan, spi_r }, half, payloads);

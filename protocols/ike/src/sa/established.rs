@@ -7,6 +7,7 @@ use super::rekey::Own;
 use super::{Core, IkeSa, Phase, Request, Signal, State, Step, create_child, informational, parse_notify, rekey};
 use crate::api::{CloseReason, Command, Event, Fault, Stage, TimeoutReason};
 use crate::endpoint::Shared;
+use crate::qcd;
 use crate::wire::{Delete, Exchange, Notify, Payload, Payloads, Spi, notify};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -64,6 +65,8 @@ pub(super) struct OldSa {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Todo {
     Liveness,
+    /// The token of an IKE SA that we made by a rekey (RFC 6290 section 4.3).
+    Token,
     /// By our inbound SPIs.
     DeleteChildren(Vec<u32>),
     RekeyChild(u32),
@@ -122,6 +125,9 @@ impl Established {
         old.abandon();
         self.keep_old(core, cx, old, OLD_SA);
         self.unconfirmed = (!self.sa.initiator).then(|| cx.now + UNCONFIRMED);
+        if self.sa.initiator && core.qcd_token(self.sa.spi_i, self.sa.spi_r).is_some() {
+            self.plan(Todo::Token);
+        }
         self.start_ike_age(core, cx);
     }
 
@@ -212,6 +218,9 @@ impl Established {
         }
         if payloads.notify(notify::AUTHENTICATION_FAILED).is_some() {
             return self.rejected(core, cx);
+        }
+        if let Some(token) = qcd::received(payloads) {
+            self.sa.peer_token = Some(token);
         }
         let mut answer = informational::delete_children(&mut self, core, cx, payloads);
         answer.extend(informational::mobility(&self.sa, core, cx, payloads));
@@ -389,11 +398,15 @@ impl Step for Established {
             }
             Signal::Command(command) => self.command(core, cx, command),
             Signal::Timeout => self.timeout(core, cx),
+            Signal::Forgotten(spi) if spi == self.sa.own_spi() => {
+                core.note(cx, "the peer proves by its QCD token that it has lost the IKE SA");
+                self.lost(core, cx)
+            }
             Signal::Worn(spi_in) => {
                 self.wear(spi_in);
                 self.into()
             }
-            Signal::Retry(_) | Signal::Plain(_) | Signal::PeerMoved(_) => self.into(),
+            Signal::Retry(_) | Signal::Plain(_) | Signal::Forgotten(_) | Signal::PeerMoved(_) => self.into(),
         };
         match next {
             State::Established(mut state) => {

@@ -52,6 +52,7 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
         let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
         head.push(Payload::Notify(Notify::new(notify::AUTH_LIFETIME, seconds.to_be_bytes())));
     }
+    head.extend(core.qcd_token(sa.spi_i, sa.spi_r));
     core.respond(cx, &mut sa, &head);
     core.init_response = Vec::new();
     core.stage = Stage::Up;

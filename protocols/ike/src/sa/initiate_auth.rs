@@ -10,6 +10,7 @@ use crate::api::{
 use crate::auth::{AuthChoice, choose_scheme, eap_auth, signed_octets, verify_auth, verify_eap_auth};
 use crate::endpoint::Shared;
 use crate::proposal::{SaPayload, accept_esp, offer_esp};
+use crate::qcd;
 use crate::wire::{CertificateRequest, Configuration, Exchange, Identification, Notify, Payload, Payloads, Spi, notify};
 use crypto::Zeroizing;
 use pki::{Certificate, Credential, Purpose};
@@ -246,7 +247,8 @@ impl Conversation {
         if let Some(error) = payloads.error() {
             return give_up(core, cx, Fault::Refused, format!("the gateway answers {}", notify_text(error)));
         }
-        let Self { proof, wish, .. } = self;
+        let Self { mut proof, wish, .. } = self;
+        proof.sa.peer_token = qcd::received(payloads);
         let (child, scope) = match read_child(&proof.config, &wish, payloads) {
             Ok(result) => result,
             Err(cause) => return give_up(core, cx, Fault::PeerMisbehaved, cause),

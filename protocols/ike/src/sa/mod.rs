@@ -35,11 +35,18 @@ use crate::api::{
 use crate::endpoint::{InitKey, Shared};
 use crate::nat::Detected;
 use crate::proposal::{Mismatch, windows_fix};
+use crate::qcd;
 use crate::wire::{Delete, Exchange, Header, Message, Notify, ParseError, Payload, Payloads, Spi, notify};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use window::{Inbound, MAX_REPEATS};
+
+/// Longest unprotected answer that is looked at, in bytes: room for the longest tokens of RFC 6290, four of them.
+const MAX_PLAIN: usize = 1024;
+
+/// Time between two looks whether the peer is there, for strangers' saying so.
+const DOUBT: Duration = Duration::from_secs(30);
 
 /// What befalls a session.
 #[derive(Debug)]
@@ -57,6 +64,8 @@ pub(crate) enum Signal {
     Worn(u32),
     /// The data plane saw the peer elsewhere.
     PeerMoved(Path),
+    /// The peer has proved that it lost the IKE SA with this SPI of ours.
+    Forgotten(Spi),
     /// An unprotected answer to our IKE_SA_INIT.
     Plain(Box<(Message, Vec<u8>, Path)>),
 }
@@ -114,6 +123,8 @@ pub(crate) struct Core {
     pub owner: Option<(String, Vec<u8>)>,
     /// An inbound ESP SPI that no Child SA has yet.
     pub esp_wish: Option<u32>,
+    /// When we last looked whether somebody's word is true that the peer has lost the IKE SA.
+    pub doubted: Option<Instant>,
     spis: Vec<Spi>,
     questions: BTreeSet<AskId>,
     ended: bool,
@@ -137,6 +148,7 @@ impl Core {
             init_keys: Vec::new(),
             owner: None,
             esp_wish: None,
+            doubted: None,
             spis: Vec::new(),
             questions: BTreeSet::new(),
             ended: false,
@@ -164,6 +176,13 @@ impl Core {
             Role::Responder(config) => &config.ciphers,
             Role::Initiator(config) => &config.ciphers,
         }
+    }
+
+    /// The token of an IKE SA, for a peer that can make something of it. Windows knows no tokens.
+    pub(crate) fn qcd_token(&self, spi_i: Spi, spi_r: Spi) -> Option<Payload> {
+        let Role::Responder(config) = &self.role else { return None };
+        let secret = config.qcd_secret.as_ref().filter(|_| !self.traits.windows)?;
+        Some(qcd::payload(secret, spi_i, spi_r))
     }
 
     /// Why nothing fits, with what to do about it on a Windows client.
@@ -472,6 +491,10 @@ impl Session {
             cx.counters.unknown_spi += 1;
             return;
         };
+        if let Some(payloads) = disowned(sa, header, message) {
+            let proved = sa.peer_token.as_ref().is_some_and(|token| qcd::proves(&payloads, token));
+            return self.disowned(cx, spi, proved);
+        }
         let signal = match sa.receive(header, message, path.remote.ip(), &mut cx.counters) {
             Inbound::Nothing => return,
             // No sign of life: anyone who has seen the request can send it again.
@@ -485,6 +508,19 @@ impl Session {
         self.core.heard = cx.now;
         self.core.follow(cx, path, established);
         self.handle(cx, signal);
+    }
+
+    /// Somebody says that the peer does not know our IKE SA. Without proof that is a hint and no more: now and then we ask (RFC 7296 section 2.21.4).
+    fn disowned(&mut self, cx: &mut Shared, spi: Spi, proved: bool) {
+        if proved {
+            return self.handle(cx, Signal::Forgotten(spi));
+        }
+        cx.counters.forged += 1;
+        let lately = self.core.doubted.is_some_and(|at| cx.now.saturating_duration_since(at) < DOUBT);
+        if self.phase() == Phase::Established && !lately {
+            self.core.doubted = Some(cx.now);
+            self.handle(cx, Signal::Command(Command::Liveness));
+        }
     }
 
     /// IKE_SA_INIT, the same again: the same answer, once there is one, a limited number of times.
@@ -522,6 +558,17 @@ impl Session {
         let login = (step.phase() == Phase::HalfOpen).then(|| login_deadline(&self.core, step)).flatten();
         [own, login.map(|at| (at, TimeoutReason::HalfOpen))].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
+}
+
+/// INVALID_IKE_SPI, unprotected, in answer to a message of this IKE SA.
+fn disowned(sa: &IkeSa, header: &Header, message: &[u8]) -> Option<Payloads> {
+    let ours = (header.initiator_spi, header.responder_spi) == (sa.spi_i, sa.spi_r) && header.flags.initiator != sa.initiator;
+    if !ours || !header.flags.response || message.len() > MAX_PLAIN {
+        return None;
+    }
+    let parsed = Message::parse(message).ok().filter(|message| !message.protected)?;
+    parsed.payloads.notify(notify::INVALID_IKE_SPI)?;
+    Some(parsed.payloads)
 }
 
 fn login_deadline(core: &Core, step: &dyn Step) -> Option<Instant> {

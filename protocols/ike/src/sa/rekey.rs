@@ -7,6 +7,7 @@ use crate::api::{Answer, AskId, CipherPolicy, EspSuite, Event, IkeSuite, Questio
 use crate::endpoint::Shared;
 use crate::keys::Seed;
 use crate::proposal::{ChosenEsp, ChosenIke, Proposal, SaPayload, accept_esp, accept_ike, offer_esp, offer_ike, transform};
+use crate::qcd;
 use crate::wire::{Delete, Exchange, KeyExchange, Notify, ParseError, Payload, Payloads, Spi, notify};
 use crypto::Zeroizing;
 use crypto::dh::{Group, PrivateKey};
@@ -74,6 +75,8 @@ enum NewSpi {
 pub(super) struct Accepted {
     nonce_i: Vec<u8>,
     nonce_r: Vec<u8>,
+    /// Of the peer, for a new IKE SA.
+    peer_token: Option<Vec<u8>>,
     what: What,
 }
 
@@ -156,6 +159,11 @@ pub(super) fn next(state: &mut Established, core: &mut Core, cx: &mut Shared) {
         match todo {
             Todo::Liveness => {
                 core.request(cx, &mut state.sa, Exchange::Informational, &[]);
+                state.own = Own::Liveness;
+            }
+            Todo::Token => {
+                let token = core.qcd_token(state.sa.spi_i, state.sa.spi_r);
+                core.request(cx, &mut state.sa, Exchange::Informational, token.as_slice());
                 state.own = Own::Liveness;
             }
             Todo::DeleteChildren(spis) => delete(state, core, cx, spis),
@@ -463,17 +471,18 @@ fn read_answer(state: &Established, offered: &Offered, payloads: &Payloads) -> R
         }
         (Plan::Ike, NewSpi::Esp(_)) | (Plan::Child(_), NewSpi::Ike(_)) => return Err("a rekey with an SPI of the other kind".into()),
     };
-    Ok(Accepted { nonce_i: offered.nonce_i.clone(), nonce_r, what })
+    Ok(Accepted { nonce_i: offered.nonce_i.clone(), nonce_r, peer_token: qcd::received(payloads), what })
 }
 
 fn complete(state: &mut Established, core: &mut Core, cx: &mut Shared, accepted: Accepted, secret: Option<&Zeroizing<Vec<u8>>>) {
-    let Accepted { nonce_i, nonce_r, what } = accepted;
+    let Accepted { nonce_i, nonce_r, peer_token, what } = accepted;
     let secret = secret.map(|secret| secret.as_slice());
     match what {
         What::Ike { chosen, spi_i, spi_r } => {
             let seed = Seed { shared_secret: secret.unwrap_or_default(), nonce_i: &nonce_i, nonce_r: &nonce_r, spi_i, spi_r };
             let keys = state.sa.keys.rekey(chosen.suite, seed);
-            let sa = IkeSa::new(keys, spi_i, spi_r, true, state.sa.fragments(), 0);
+            let mut sa = IkeSa::new(keys, spi_i, spi_r, true, state.sa.fragments(), 0);
+            sa.peer_token = peer_token;
             let over = state.settle_sas(core, cx, sa, lowest(&nonce_i, &nonce_r));
             state.delete_old(core, cx, over);
             core.event(cx, Event::Rekeyed { ike: true });

@@ -139,6 +139,8 @@ pub(crate) struct IkeSa {
     next: u32,
     pending: Option<Pending>,
     responses: Reassembly,
+    /// What the peer would show if it lost this IKE SA (RFC 6290).
+    pub peer_token: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for IkeSa {
@@ -171,6 +173,7 @@ impl IkeSa {
             next,
             pending: None,
             responses: Reassembly::default(),
+            peer_token: None,
         }
     }
 

@@ -5,6 +5,7 @@ mod hostile;
 mod limits;
 mod login;
 mod loss;
+mod recovery;
 mod rekeys;
 mod sessions;
 mod sstp;

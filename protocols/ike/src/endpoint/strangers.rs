@@ -1,0 +1,80 @@
+//! Messages of IKE SAs that do not exist, perhaps not any more (RFC 7296 section 2.21.4, RFC 6290 section 4.5).
+use super::admission::source_of;
+use super::shared::Shared;
+use crate::api::Path;
+use crate::qcd;
+use crate::wire::{Exchange, Flags, Header, Notify, Payload, encode, kind, notify};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// Answers to all the world. A gateway that has restarted tells its clients at this rate; each asks several times.
+const ANSWERS_PER_SECOND: u32 = 500;
+
+/// Answers to one source (an IPv4 address or an IPv6 /64), behind which there may be a few clients.
+const ANSWERS_PER_SOURCE: u32 = 10;
+
+/// Bytes of the shortest protected message there is: an empty one in an AEAD with 8 bytes of IV and 16 of integrity check value. An answer with a token
+/// is 3 bytes longer, and a twentieth of that with the headers below it; to anything shorter there is no answer.
+const SHORTEST_PROTECTED: usize = 57;
+
+/// Where a message says who is next behind the IKE header.
+const NEXT_PAYLOAD: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Strangers {
+    /// The running second.
+    since: Instant,
+    answers: u32,
+    /// Answers of the running second by source; no more entries than answers.
+    sources: HashMap<IpAddr, u32>,
+}
+
+impl Strangers {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { since: now, answers: 0, sources: HashMap::new() }
+    }
+
+    /// A gateway answers a request, which looks protected and belongs to no IKE SA: with INVALID_IKE_SPI, and with the token of that IKE SA
+    /// when it has a secret. What belongs to a living IKE SA by either of its SPIs has no answer: its token would end it for whoever asks.
+    pub(super) fn answer(&mut self, shared: &mut Shared, path: Path, header: &Header, message: &[u8]) {
+        shared.counters.unknown_spi += 1;
+        let Some(config) = shared.responder.clone() else { return };
+        let known = [header.initiator_spi, header.responder_spi].into_iter().any(|spi| shared.owner(spi).is_some());
+        if known || header.flags.response || !looks_protected(header, message) || !self.may_answer(shared.now, path.remote.ip()) {
+            return;
+        }
+        let mut payloads = vec![Payload::Notify(Notify::new(notify::INVALID_IKE_SPI, []))];
+        if let Some(secret) = &config.qcd_secret {
+            payloads.push(qcd::payload(secret, header.initiator_spi, header.responder_spi));
+        }
+        shared.counters.unknown_spi_answered += 1;
+        let flags = Flags { initiator: !header.flags.initiator, response: true, version: false };
+        shared.transmit(path, encode(&Header { flags, ..*header }, &payloads));
+    }
+
+    fn may_answer(&mut self, now: Instant, source: IpAddr) -> bool {
+        if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
+            (self.since, self.answers) = (now, 0);
+            self.sources.clear();
+        }
+        if self.answers >= ANSWERS_PER_SECOND {
+            return false;
+        }
+        let of_source = self.sources.entry(source_of(source)).or_default();
+        if *of_source >= ANSWERS_PER_SOURCE {
+            return false;
+        }
+        *of_source += 1;
+        self.answers += 1;
+        true
+    }
+}
+
+fn looks_protected(header: &Header, message: &[u8]) -> bool {
+    let next = message.get(NEXT_PAYLOAD);
+    header.exchange != Exchange::IkeSaInit
+        && header.responder_spi.0 != 0
+        && message.len() >= SHORTEST_PROTECTED
+        && next.is_some_and(|next| [kind::SK, kind::SKF].contains(next))
+}
