@@ -373,14 +373,17 @@ fn success_packet(packet: Option<Vec<u8>>, identifier: u8) -> Vec<u8> {
         .unwrap_or_else(|| eap::success(identifier))
 }
 
-/// Whether this login is of a client that is up already and authenticates anew, to leave its older session then (RFC 4478). Two devices of
-/// one user behind one NAT call themselves by different names, and only such a device may have the address of another session.
+/// Whether this login is of a client that is up already, and its older session goes when this one comes up: over IKEv2 it authenticates
+/// anew (RFC 4478), over SSTP it lost its connection unnoticed. Two devices of one user behind one NAT call themselves by different names,
+/// and only such a device may have the address of another session.
 fn succeeds(live: &Live, older: &Live, user: &str) -> bool {
-    older.session.as_ref().is_some_and(|session| session.granted.user == user)
-        && (live.tunnel, older.tunnel) == (Tunnel::Ikev2, Tunnel::Ikev2)
-        && live.idi.is_some()
-        && live.idi == older.idi
-        && live.path.remote.ip() == older.path.remote.ip()
+    let same_device = match (live.tunnel, older.tunnel) {
+        (Tunnel::Ikev2, Tunnel::Ikev2) => live.idi.is_some() && live.idi == older.idi && live.path.remote.ip() == older.path.remote.ip(),
+        // From wherever: a laptop that changes networks is why its connection broke.
+        (Tunnel::Sstp, Tunnel::Sstp) => live.computer.name.is_some() && live.computer.name == older.computer.name,
+        _ => false,
+    };
+    same_device && older.session.as_ref().is_some_and(|session| session.granted.user == user)
 }
 
 fn refuse(identifier: u8, packet: Option<Vec<u8>>, denied: Denied) -> Verdict {

@@ -155,6 +155,32 @@ fn the_same_computer_replaces_its_old_call() {
 }
 
 #[test]
+fn a_computer_with_a_static_address_comes_back_before_its_old_call_is_missed() {
+    let accept = Accept { framed_ip: Some(radius_client::FramedIp::Fixed("10.9.0.7".parse().unwrap())), ..Accept::default() };
+    let mut world = world_of(User { accept, ..user("secret") });
+    let laptop = || Conduct { computer: Some("LAPTOP".into()), ..alice(Auth::MsChapV2) };
+    let old = up(&mut world, laptop().at(Step::Up, Act::Mute));
+    world.run(secs(10));
+    let new = up(&mut world, laptop());
+    assert_eq!(world.client(new).ipv4(), Some("10.9.0.7".parse().unwrap()));
+    // The old one is told, in vain, and takes no address with it.
+    world.run(secs(20));
+    assert_eq!(world.attempt(old).outcome, Outcome::Ended(CloseReason::Replaced));
+    world.run(secs(200));
+    assert!(is_up(&world, new));
+    assert_eq!(world.leased(), 1);
+    // Another computer of the user, and one without a name, have no claim to it.
+    for computer in [Some("DESKTOP".into()), None] {
+        let other = world.dial(Conduct { computer, ..alice(Auth::MsChapV2) });
+        world.run(secs(5));
+        assert_failed(&mut world, other, "address", Some("720 or 738"), "address 10.9.0.7 is in use by alice");
+    }
+    world.act(new, Act::HangUp);
+    world.finish();
+    world.assert_empty();
+}
+
+#[test]
 fn a_connection_that_breaks_is_a_lost_carrier() {
     let mut world = world();
     let call = up(&mut world, alice(Auth::MsChapV2));
