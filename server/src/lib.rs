@@ -1,6 +1,7 @@
 //! The gateway.
 #![forbid(unsafe_code)]
 pub mod attempts;
+pub mod crash_secret;
 pub mod dataplane;
 pub mod explain;
 pub mod gateway;

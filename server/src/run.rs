@@ -1,6 +1,7 @@
 //! The running gateway: sockets, threads, timers and signals around the control half.
-use crate::config::{Config, SstpListener};
+use crate::config::{Config, Ikev2Listener, SstpListener};
 use crate::control::{self, Request, Response};
+use crate::crash_secret;
 use crate::dataplane::StreamEvent;
 use crate::gateway::{Effect, Gateway, Now, Settings};
 use crate::login::Authority;
@@ -12,7 +13,7 @@ use crate::tunnels::Tunnels;
 use crate::workers::Workers;
 use crate::{attempts::Attempts, status};
 use crypto::SystemRandom;
-use ike::{Answer, AskId, SessionId};
+use ike::{Answer, AskId, ResponderConfig, SessionId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -98,6 +99,11 @@ pub struct Started {
     pub unix_time: u64,
 }
 
+/// Settings of the IKE machine, with the secret that outlives this process.
+fn responder(config: &Config, listener: &Ikev2Listener) -> ResponderConfig {
+    ResponderConfig { qcd_secret: crash_secret::load(&config.server.state_dir), ..config.responder(listener) }
+}
+
 fn now() -> Now {
     Now { instant: Instant::now(), wall: jiff::Timestamp::now() }
 }
@@ -120,7 +126,7 @@ impl Shell {
         let (radius, radius_outcomes, radius_counters) = start_radius(&config);
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
         tokio::spawn(control::serve(commands, commands_tx));
-        let responder = ikev2.map(|listener| (listener, config.responder(listener)));
+        let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
         let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
         let attempts = Attempts::new(started.unix_time, config.server.attempts_kept);
@@ -192,7 +198,7 @@ impl Shell {
             Ok(config) => config,
             Err(error) => return tracing::error!(%error, "certificates not renewed: the configuration is wrong"),
         };
-        let listener = config.ikev2.as_ref().map(|listener| (listener, config.responder(listener)));
+        let listener = config.ikev2.as_ref().map(|listener| (listener, responder(&config, listener)));
         self.revocation.restart(listener, &config.server.state_dir);
         self.renew_responder();
         for front in &self.fronts {
