@@ -78,7 +78,7 @@ fn code_over_ikev2(failure: &Failure) -> Option<&'static str> {
 
 fn code_over_sstp(failure: &Failure) -> Option<&'static str> {
     Some(match (failure.stage, failure.fault) {
-        (Stage::Tls, Fault::Silence) => "0x80072746",
+        (Stage::Tls, Fault::Silence) => "0x80092013 or 0x80072746",
         (Stage::Tls, _) => "0x80090326",
         (Stage::Http, Fault::Refused) => "0x800704C9",
         (Stage::Http | Stage::Sstp | Stage::CryptoBinding, _) => "0x800704D4",

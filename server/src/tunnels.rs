@@ -212,6 +212,12 @@ impl Plane for Tunnels {
         self.handle.stream_open(tunnel).map_err(|error| error.to_string())
     }
 
+    fn stream_hold(&mut self, session: SessionId) {
+        // Without leases no packet belongs to it.
+        let tunnel = StreamTunnel { session: session.0, inner: Vec::new(), allowed: Vec::new(), mtu: self.mtu };
+        report(session, self.handle.stream_open(tunnel));
+    }
+
     fn stream_close(&mut self, session: SessionId) {
         report(session, self.handle.stream_close(session.0));
     }

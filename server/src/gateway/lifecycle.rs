@@ -33,7 +33,7 @@ impl<P: Plane> Gateway<P> {
             attempt.outcome = Outcome::Up;
             tracing::info!(
                 attempt = %attempt.id,
-                user = %up.granted.user,
+                user = up.granted.user.as_str(),
                 client = %live.path.remote,
                 policy = %up.granted.policy,
                 inner = %join(&up.inner),
@@ -106,7 +106,7 @@ impl<P: Plane> Gateway<P> {
         let traffic = self.plane.traffic(session);
         tracing::info!(
             attempt = %attempt.id,
-            user = %up.granted.user,
+            user = up.granted.user.as_str(),
             client = %attempt.client,
             reason = explain::close_reason_name(reason),
             seconds = up.age(now.instant).as_secs(),

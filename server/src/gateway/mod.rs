@@ -75,6 +75,8 @@ pub trait Plane {
     fn stream_send(&mut self, session: SessionId, packet: Vec<u8>);
     /// Lets IP packets of these addresses flow.
     fn stream_open(&mut self, session: SessionId, inner: &[IpAddr], allowed: &[AddressRange], mtu: u16) -> Result<(), String>;
+    /// Stops IP packets both ways while the call says goodbye.
+    fn stream_hold(&mut self, session: SessionId);
     /// Closes the connection, after what was sent has left.
     fn stream_close(&mut self, session: SessionId);
     /// The latest packet of a TLS connection.

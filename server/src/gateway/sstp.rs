@@ -183,7 +183,15 @@ impl<P: Plane> Gateway<P> {
         let Some(call) = self.calls.get_mut(&session) else { return };
         call.closing.get_or_insert(reason);
         call.feeds.push_back(Feed::Terminate(crate::explain::close_reason_name(reason).into()));
+        self.hold(session);
         self.run(now, session);
+    }
+
+    /// From its end on a session carries no data, however long the goodbyes take.
+    fn hold(&mut self, session: SessionId) {
+        if self.calls.get(&session).is_some_and(|call| call.open) {
+            self.plane.stream_hold(session);
+        }
     }
 
     /// Lets the machines of a session work until neither has anything more to say.

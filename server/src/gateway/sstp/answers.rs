@@ -33,10 +33,11 @@ impl<P: Plane> Gateway<P> {
             Verdict::Refused { eap, message, denied } => {
                 let reason = denied.cause.clone();
                 call.refusal = Some(denied);
-                call.feeds.push_back(Feed::Answer(id, Answer::Reject { eap, message }));
                 if failed_radius {
-                    // No word of PPP says "come back later", but a wrong password it was not.
+                    // No word of PPP's authentication says "come back later", and a wrong password it was not.
                     self.hang_up_later(session, CloseReason::Failed, Stage::Radius, Fault::Dependency, reason);
+                } else {
+                    call.feeds.push_back(Feed::Answer(id, Answer::Reject { eap, message }));
                 }
             }
         }
@@ -49,6 +50,7 @@ impl<P: Plane> Gateway<P> {
         call.closing.get_or_insert(reason);
         call.feeds.push_back(Feed::Terminate(cause.clone()));
         call.failure.get_or_insert(Failure { stage, fault, notify: None, cause });
+        self.hold(session);
     }
 
     /// Calls of the same user from the same computer, older than this one: what is left of a connection that broke.

@@ -34,6 +34,7 @@ impl<P: Plane> Gateway<P> {
         } else {
             call.feeds.push_back(Feed::Close);
         }
+        self.hold(session);
     }
 
     /// The call is over: the connection closes once everything has been said.

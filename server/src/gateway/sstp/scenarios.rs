@@ -19,6 +19,7 @@ const CERTIFICATE: &[u8] = b"a certificate";
 struct Notes {
     sent: Vec<Vec<u8>>,
     opened: Vec<Vec<IpAddr>>,
+    held: usize,
     mtu: u16,
 }
 
@@ -45,6 +46,9 @@ impl Plane for Notes {
         self.mtu = mtu;
         self.opened.push(inner.to_vec());
         Ok(())
+    }
+    fn stream_hold(&mut self, _: SessionId) {
+        self.held += 1;
     }
     fn stream_close(&mut self, _: SessionId) {}
     fn last_heard(&self, _: SessionId) -> Option<Instant> {
@@ -265,4 +269,33 @@ fn no_packet_is_longer_than_the_client_takes() {
         world.call_connected(&hlak());
         assert_eq!((world.gateway.plane.opened.len(), world.gateway.plane.mtu), (1, mtu));
     }
+}
+
+#[test]
+fn a_session_that_is_ended_carries_no_data_while_it_says_goodbye() {
+    let mut world = World::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
+    world.lcp();
+    world.ppp(0xc227, 2, 0, b"\x01alice");
+    let ticket = world.asked().0[0].0;
+    world.accept_eap(ticket);
+    world.ipcp([10, 0, 0, 1]);
+    world.call_connected(&hlak());
+    assert_eq!((world.gateway.plane.opened.len(), world.gateway.plane.held), (1, 0));
+    world.gateway.close(world.now, world.session, crate::outcome::CloseReason::Operator);
+    assert!(world.gateway.plane.held > 0 && world.gateway.calls.len() == 1, "held at once, and the goodbye goes on");
+}
+
+#[test]
+fn silence_of_radius_is_no_wrong_password() {
+    let mut world = World::new(&[AuthProtocol::Pap], &[("all", "*", true)]);
+    world.lcp();
+    world.ppp(0xc023, 1, 1, b"\x05alice\x06secret");
+    let ticket = world.asked().0[0].0;
+    let before = world.gateway.plane.sent.len();
+    let failed = radius_client::RequestFailure::NoServer;
+    world.gateway.logged_in(world.now, ticket, LoginOutcome::Failed(failed));
+    let said = &world.gateway.plane.sent[before..];
+    let pap = |packet: &Vec<u8>| packet.windows(2).any(|two| two == [0xc0, 0x23]);
+    assert!(!said.iter().any(pap), "{said:02x?}");
+    assert!(said.iter().any(|packet| packet.windows(3).any(|three| three == [0xc0, 0x21, 5])), "Terminate-Request: {said:02x?}");
 }

@@ -18,6 +18,8 @@ pub struct Stream {
     pub mtu: u16,
     /// IP packets of the gateway's own.
     pub inner: Vec<Vec<u8>>,
+    /// IP packets flow no more: the session says goodbye.
+    pub held: bool,
     /// The gateway has closed it.
     pub closed: bool,
     pub forgotten: u32,
@@ -130,6 +132,12 @@ impl Plane for FakePlane {
             self.wrong.push(format!("adopt for session {} again", session.0));
         }
         Ok(())
+    }
+
+    fn stream_hold(&mut self, session: SessionId) {
+        if let Some(stream) = self.stream(session, "stream_hold") {
+            stream.held = true;
+        }
     }
 
     fn stream_send(&mut self, session: SessionId, packet: Vec<u8>) {

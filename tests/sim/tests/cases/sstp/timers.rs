@@ -191,7 +191,8 @@ fn a_silent_radius_server_is_named_and_no_password_blamed() {
         let call = world.dial(alice(auth));
         world.finish();
         world.assert_empty();
-        assert!(world.client(call).heard_at(answer).is_some_and(|at| at > secs(30) && at < secs(31)));
+        assert_eq!(world.client(call).heard_at(answer), None, "a wrong password it was not");
+        assert!(world.client(call).heard_at("LCP Terminate-Request").is_some_and(|at| at > secs(30) && at < secs(31)));
         let detail = assert_failed(&mut world, call, "radius", Some("619 or 718"), "radius radius1: no valid reply after 3 tries");
         assert!(detail.fix.unwrap().contains("RADIUS server runs"));
     }
