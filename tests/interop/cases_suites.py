@@ -1,9 +1,13 @@
 """Every suite of the list, each with traffic; INVALID_KE_PAYLOAD; perfect forward secrecy at rekeys."""
 
 import re
+from pathlib import Path
 
-from harness import case, check, setup
+from harness import Skip, case, check, setup
+from labkit import network
 from labkit.client import Profile
+from labkit.pki import GATEWAY_NAME
+from labkit.shell import Daemon
 
 # strongSwan's spelling -> what its status shows.
 AEADS = {"aes128gcm16": "AES_GCM_16-128", "aes256gcm16": "AES_GCM_16-256", "chacha20poly1305": "CHACHA20_POLY1305"}
@@ -86,6 +90,36 @@ def offered_groups_but_not_the_first(world):
     """The client guesses a group that the gateway does not take, and is told a better one."""
     world.login(Profile(ike=("aes256gcm16-prfsha384-modp1024-ecp384",)))
     check("INVAL_KE" in world.last.notifies, f"{world.last.notifies}", world.last.log)
+
+
+@setup("additional")
+def post_quantum(config):
+    config["ciphers"] = {"additional": ["mlkem1024", "mlkem768"]}
+
+
+@case("additional")
+def a_client_with_ml_kem(world):
+    """Our own client, for strongSwan has no ML-KEM before version 6."""
+    program = Path(world.gateway.binary).with_name("evergate-load")
+    if not program.exists():
+        raise Skip(f"{program} does not exist: build it with `cargo build --release -p load`")
+    daemon = Daemon(world.lab.namespace("client"), world.lab.folder / "load.pid", world.lab.folder / "load.log")
+    login = ["--server", network.GATEWAY_IPV4, "--server-name", GATEWAY_NAME, "--ca", world.lab.pki.cert("ca")]
+    user = ["--user", "alice", "--password", "password"]
+    argv = [program, "connect", *login, *user, "--suite", "aes256gcmmlkem768", "--json"]
+    daemon.start(argv, ready=lambda: '"device"' in daemon.log_file.read_text(), what="evergate-load")
+    try:
+        world.ping()
+        suite = world.session_of("alice")["ike_suite"]
+    finally:
+        daemon.stop()
+    check(suite == "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384/ADDKE1=ML_KEM_768", suite)
+
+
+@case("additional")
+def a_client_without_ml_kem(world):
+    world.login()
+    check("ADDKE" not in world.session_of("alice")["ike_suite"], f"{world.sessions()}")
 
 
 @case("baseline")

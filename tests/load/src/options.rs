@@ -106,6 +106,8 @@ pub(crate) struct Storm {
 pub(crate) enum SuiteName {
     /// AES-256-GCM, PRF SHA-384, ECP-384
     Aes256gcm,
+    /// AES-256-GCM, PRF SHA-384, ECP-384, and ML-KEM-768 beside it where the gateway can
+    Aes256gcmmlkem768,
     /// AES-128-GCM, PRF SHA-256, ECP-256
     Aes128gcm,
     /// ChaCha20-Poly1305, PRF SHA-256, Curve25519
@@ -119,7 +121,7 @@ pub(crate) enum SuiteName {
 impl SuiteName {
     fn policy(self) -> CipherPolicy {
         let (encryption, integrity, prf, group) = match self {
-            Self::Aes256gcm => (Encryption::AesGcm256, None, Prf::HmacSha384, Group::EcpP384),
+            Self::Aes256gcm | Self::Aes256gcmmlkem768 => (Encryption::AesGcm256, None, Prf::HmacSha384, Group::EcpP384),
             Self::Aes128gcm => (Encryption::AesGcm128, None, Prf::HmacSha256, Group::EcpP256),
             Self::Chacha20poly1305 => (Encryption::ChaCha20Poly1305, None, Prf::HmacSha256, Group::Curve25519),
             Self::Aes256sha256 => (Encryption::AesCbc256, Some(Integrity::HmacSha256_128), Prf::HmacSha256, Group::EcpP256),
@@ -134,7 +136,7 @@ impl SuiteName {
             esp: suite,
             pfs_groups: vec![],
             prefer_esn: false,
-            additional: vec![],
+            additional: if self == Self::Aes256gcmmlkem768 { vec![Group::MlKem768] } else { vec![] },
         }
     }
 }
