@@ -123,6 +123,9 @@ impl Answers {
             let challenge = eap::build(eap::Code::Request, next, eap::method::MD5, b"\x10challenge-of-16b");
             return Some(EapAnswer::Continue { packet: challenge });
         }
+        if let Some(&wanted) = packet.nak().and_then(<[u8]>::first) {
+            return Some(EapAnswer::Continue { packet: eap::build(eap::Code::Request, next, wanted, b"\x10challenge-of-16b") });
+        }
         let user = String::from_utf8_lossy(&question.identity).into_owned();
         Some(match self.eap {
             Eap::WrongPassword => fail(packet.identifier(), Stage::Radius, "wrong password"),

@@ -4,6 +4,7 @@
 //! Everything follows from the seed but certificate keys, which are made once a process.
 mod answers;
 mod certificates;
+pub mod clients;
 mod fixture;
 mod net;
 mod script;

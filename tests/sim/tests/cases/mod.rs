@@ -1,4 +1,5 @@
 mod additional;
+mod clients;
 mod collisions;
 mod configuration;
 mod hostile;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const MESSAGES: &str = include_str!("../../../../protocols/ike/src/wire/testdata/windows-sa-init.txt");
 
-fn message(name: &str) -> Vec<u8> {
+pub(super) fn message(name: &str) -> Vec<u8> {
     let line = MESSAGES.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     let hex = line.unwrap_or_else(|| panic!("no message {name}"));
     (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
