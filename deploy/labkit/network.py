@@ -11,8 +11,12 @@ None of the clients has a route to the LAN outside of a tunnel. The namespace `m
 The addresses are the same in every instance; only the namespaces' names differ.
 """
 
+import sys
+from pathlib import Path
+
 from .shell import LabError, NAMESPACES, in_namespace, run, wait_until
 
+ECHO = Path(__file__).with_name("echo.py")
 ROLES = ("client", "client2", "sstp", "machine", "nat", "gateway", "lan", "radius")
 
 GATEWAY_IPV4 = "10.99.1.1"
@@ -138,9 +142,9 @@ class Network:
 
     def ping(self, role, target, *, count=2, size=56, interval=0.2, deadline=3):
         """Whether every echo came back."""
-        argv = ["ping", "-n", "-q", "-c", count, "-i", interval, "-s", size, "-W", deadline, target]
-        # ping's exit status is satisfied with one echo of many.
-        return f" {count} received" in self.exec(role, argv, check=False, timeout=60 + count * interval).stdout
+        argv = [sys.executable, ECHO, target, count, size, interval, deadline]
+        found = self.exec(role, argv, check=False, timeout=60 + count * interval)
+        return found.stdout.strip() == str(count)
 
     def _ip(self, role, *arguments):
         run(["ip", "-n", self.namespace(role), *arguments])
