@@ -47,6 +47,8 @@ class Charon:
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         self.socket.unlink(missing_ok=True)
         self.log.unlink(missing_ok=True)
+        # Of a daemon that was killed: as long as a process, even a dead one, has that number, charon would not start.
+        (self.folder / "run" / "charon.pid").unlink(missing_ok=True)
         (self.folder / "strongswan.conf").write_text(settings(self._tree()) + "\n")
         environment = {"STRONGSWAN_CONF": str(self.folder / "strongswan.conf"), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         argv = ["sh", "-c", LAUNCH, "charon", self.folder / "run", self.extra_plugins or ""]
