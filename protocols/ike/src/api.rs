@@ -78,6 +78,8 @@ pub struct ResponderConfig {
     pub timers: Timers,
     /// Makes the tokens of quick crash detection (RFC 6290); the same after a restart, at least 32 random bytes. `None`: peers get no tokens.
     pub qcd_secret: Option<Zeroizing<Vec<u8>>>,
+    /// New clients that can follow (RFC 5685) are sent to this gateway, as before maintenance; others come in.
+    pub redirect: Option<GatewayIdentity>,
 }
 
 impl std::fmt::Debug for ResponderConfig {
@@ -88,6 +90,7 @@ impl std::fmt::Debug for ResponderConfig {
             .field("client_auth", &self.client_auth)
             .field("limits", &self.limits)
             .field("timers", &self.timers)
+            .field("redirect", &self.redirect)
             .field("qcd_secret", &self.qcd_secret.as_ref().map(|_| ".."))
             .finish_non_exhaustive()
     }
@@ -159,6 +162,9 @@ pub struct InitiatorConfig {
     pub initial_contact: bool,
     /// Do NAT detection honestly, or force UDP encapsulation.
     pub force_encapsulation: bool,
+    /// Go where the gateway sends us (RFC 5685), by address and within our address family: in a new session, while the old one ends with
+    /// [`CloseReason::Replaced`]. The new gateway must show the same `server_name`.
+    pub follow_redirects: bool,
     pub timers: Timers,
 }
 
@@ -179,6 +185,14 @@ pub enum Identity {
     /// DER of a Name.
     DistinguishedName(Vec<u8>),
     KeyId(Vec<u8>),
+}
+
+/// Where a REDIRECT leads (RFC 5685 section 9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GatewayIdentity {
+    Address(IpAddr),
+    /// A DNS name of 1 to 255 bytes.
+    Fqdn(String),
 }
 
 /// A traffic selector (RFC 7296 section 3.13).
@@ -207,6 +221,12 @@ pub enum Input {
     Connect(Box<InitiatorConfig>),
     Command(SessionId, Command),
     Configure(Box<ResponderConfig>),
+    /// Sends the client of an established session to another gateway (RFC 5685 section 5): it ends the session itself. One that cannot follow stays,
+    /// with a note.
+    Redirect {
+        session: SessionId,
+        to: GatewayIdentity,
+    },
     /// The data plane has used up most sequence numbers of the Child SA that receives on `spi_in`: it is rekeyed (deleted, for Windows). To say it
     /// again is harmless.
     Worn {
@@ -533,7 +553,7 @@ pub enum CloseReason {
     Operator,
     IdleTimeout,
     SessionTimeout,
-    /// INITIAL_CONTACT of the same client.
+    /// INITIAL_CONTACT of the same client; of an initiator, that it followed a REDIRECT.
     Replaced,
     Failed,
     /// The gateway stops.
@@ -552,6 +572,8 @@ pub struct Counters {
     pub unknown_spi: u64,
     /// Requests among these that got INVALID_IKE_SPI.
     pub unknown_spi_answered: u64,
+    /// IKE_SA_INIT requests that were sent to another gateway.
+    pub redirected: u64,
     pub cookies_sent: u64,
     pub cookies_wrong: u64,
     pub half_open_refused: u64,

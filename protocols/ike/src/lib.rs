@@ -13,6 +13,7 @@ pub mod keys;
 pub mod nat;
 pub mod proposal;
 pub mod qcd;
+mod redirect;
 mod sa;
 pub mod selector;
 pub mod wire;

@@ -198,6 +198,7 @@ impl Config {
             limits: self.limits,
             timers: self.timers,
             qcd_secret: None,
+            redirect: None,
         }
     }
 

@@ -16,10 +16,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-const SHARED_SECRET: [u8; 32] = [3; 32];
-const MSK: [u8; 64] = [5; 64];
-const NONCE: [u8; 32] = [7; 32];
-const SPI_I: Spi = Spi(0x1122_3344_5566_7788);
+pub(crate) const SHARED_SECRET: [u8; 32] = [3; 32];
+pub(crate) const MSK: [u8; 64] = [5; 64];
+pub(crate) const NONCE: [u8; 32] = [7; 32];
+pub(crate) const SPI_I: Spi = Spi(0x1122_3344_5566_7788);
 /// More steps add nothing but time.
 const MAX_STEPS: usize = 24;
 const MAX_OUTPUTS: usize = 200;
@@ -241,12 +241,12 @@ impl Client {
     }
 }
 
-fn leased() -> IpAddr {
+pub(crate) fn leased() -> IpAddr {
     Ipv4Addr::new(10, 0, 0, 7).into()
 }
 
 /// A chain of payloads that parses, or one payload of arbitrary type and content.
-fn chain(bytes: &[u8]) -> Vec<Payload> {
+pub(crate) fn chain(bytes: &[u8]) -> Vec<Payload> {
     let Some((&kind, data)) = bytes.split_first() else { return Vec::new() };
     match Payloads::parse(kind, data) {
         Ok(payloads) => payloads.iter().cloned().collect(),
@@ -254,11 +254,11 @@ fn chain(bytes: &[u8]) -> Vec<Payload> {
     }
 }
 
-fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity::Ipv4(Ipv4Addr::new(192, 168, 1, 10))
 }
 
-fn first_ike_auth() -> Vec<Payload> {
+pub(crate) fn first_ike_auth() -> Vec<Payload> {
     let any = vec![TrafficSelector::any_ipv4(), TrafficSelector::any_ipv6()];
     vec![
         Payload::IdInitiator(Identification::new(identity())),
@@ -269,7 +269,7 @@ fn first_ike_auth() -> Vec<Payload> {
     ]
 }
 
-fn one_suite() -> CipherPolicy {
+pub(crate) fn one_suite() -> CipherPolicy {
     let mut ciphers = policy();
     ciphers.ike.truncate(1);
     ciphers.prfs.truncate(1);
@@ -278,7 +278,7 @@ fn one_suite() -> CipherPolicy {
     ciphers
 }
 
-fn config() -> ResponderConfig {
+pub(crate) fn config() -> ResponderConfig {
     static CONFIG: OnceLock<(Credential, Arc<TrustAnchors>)> = OnceLock::new();
     let (credential, client_roots) = CONFIG.get_or_init(|| {
         let credential = Credential::from_pem(include_bytes!("testdata/gateway.pem"), include_bytes!("testdata/gateway.key.pem"));
@@ -308,11 +308,12 @@ fn config() -> ResponderConfig {
             ..Timers::default()
         },
         qcd_secret: Some(vec![7; 32].into()),
+        redirect: None,
     }
 }
 
 /// One instant for all runs.
-fn start() -> Instant {
+pub(crate) fn start() -> Instant {
     static START: OnceLock<Instant> = OnceLock::new();
     *START.get_or_init(Instant::now)
 }

@@ -201,6 +201,7 @@ impl Profile {
             remote_selectors: any(),
             initial_contact: false,
             force_encapsulation: self.force_encapsulation,
+            follow_redirects: false,
             timers: Timers {
                 liveness_interval: Duration::ZERO,
                 retransmit_initial: Duration::from_secs(1),

@@ -50,6 +50,7 @@ pub fn responder() -> ResponderConfig {
         },
         timers: timers(),
         qcd_secret: None,
+        redirect: None,
     }
 }
 
@@ -68,6 +69,7 @@ pub fn initiator(local: IpAddr, gateway: IpAddr) -> InitiatorConfig {
         remote_selectors: vec![TrafficSelector::any_ipv4(), TrafficSelector::any_ipv6()],
         initial_contact: false,
         force_encapsulation: false,
+        follow_redirects: false,
         timers: timers(),
     }
 }

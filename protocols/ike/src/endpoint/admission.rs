@@ -2,6 +2,7 @@
 use super::shared::{InitKey, Shared};
 use crate::api::{Limits, Path, ResponderConfig, SessionId};
 use crate::cookie::CookieSecrets;
+use crate::redirect;
 use crate::sa::{InitRequest, parse_notify, plain_notify};
 use crate::wire::{Header, Message, Notify, notify};
 use crypto::hash::{HashAlgorithm, hash};
@@ -123,6 +124,9 @@ impl Admission {
         if let Some(session) = shared.retries.remove(&(header.initiator_spi, path.remote)) {
             return Verdict::Retry(session, Box::new(request));
         }
+        if send_elsewhere(shared, &config, &request) {
+            return Verdict::Refused;
+        }
         let of_source = self.sources.get(&source_of(path.remote.ip())).copied().unwrap_or(0);
         if of_source >= most_of_source(&config.limits) {
             shared.counters.half_open_refused += 1;
@@ -156,6 +160,19 @@ impl Admission {
         shared.transmit(request.path, plain_notify(&request.header, Notify::new(notify::COOKIE, cookie)));
         false
     }
+}
+
+/// Answers with REDIRECT and keeps nothing (RFC 5685 section 3), when the client can follow and the answer is no longer than its request.
+fn send_elsewhere(shared: &mut Shared, config: &ResponderConfig, request: &InitRequest) -> bool {
+    let Some(gateway) = config.redirect.as_ref().filter(|_| redirect::is_supported(&request.payloads)) else { return false };
+    let Some(notify) = redirect::redirect_notify(notify::REDIRECT, gateway, &request.nonce) else { return false };
+    let answer = plain_notify(&request.header, notify);
+    if answer.len() > request.bytes.len() {
+        return false;
+    }
+    shared.counters.redirected += 1;
+    shared.transmit(request.path, answer);
+    true
 }
 
 /// What counts as one source: an IPv4 address, or an IPv6 network of 64 bits, all of whose addresses are one host's for the taking.

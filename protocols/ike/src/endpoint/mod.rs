@@ -3,9 +3,10 @@ mod admission;
 mod shared;
 mod strangers;
 
-pub(crate) use shared::{InitKey, Replace, Shared};
+pub(crate) use shared::{Dial, InitKey, Replace, Shared};
 
 use crate::api::{CipherPolicy, CloseReason, Command, Counters, Input, Output, Path, ResponderConfig, SessionId, TimeoutReason};
+use crate::redirect::Trail;
 use crate::sa::{Core, Phase, Role, Session, Signal};
 use crate::wire::{Exchange, Header, Message, ParseError, Spi};
 use admission::Admission;
@@ -72,18 +73,18 @@ impl Endpoint {
             }
             Input::Timeout => self.timeout(now),
             Input::Connect(config) => {
-                let id = self.reserve_session();
-                let path = config.path;
-                let core = Core::new(id, Role::Initiator(Arc::from(config)), path, now);
-                let session = Session::initiate(core, &mut self.shared);
-                self.insert(id, session);
+                self.dial(Dial { config: *config, trail: Trail::default() });
             }
             Input::Command(session, command) => self.signal(session, Signal::Command(command)),
+            Input::Redirect { session, to } => self.signal(session, Signal::Redirect(to)),
             Input::Worn { session, spi_in } => self.signal(session, Signal::Worn(spi_in)),
             Input::PeerMoved { session, path } => self.signal(session, Signal::PeerMoved(path)),
             Input::Configure(config) => self.shared.responder = Some(Arc::from(config)),
         }
         self.replace();
+        for dial in std::mem::take(&mut self.shared.dials) {
+            self.dial(dial);
+        }
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -124,6 +125,15 @@ impl Endpoint {
     pub fn reserve_session(&mut self) -> SessionId {
         self.last_session += 1;
         SessionId(self.last_session)
+    }
+
+    fn dial(&mut self, dial: Dial) {
+        let id = self.reserve_session();
+        let path = dial.config.path;
+        let mut core = Core::new(id, Role::Initiator(Arc::new(dial.config)), path, self.shared.now);
+        core.trail = dial.trail;
+        let session = Session::initiate(core, &mut self.shared);
+        self.insert(id, session);
     }
 
     fn datagram(&mut self, path: Path, message: Vec<u8>) {

@@ -1,5 +1,6 @@
 //! What every session shares: time, randomness, outputs, counters, and the registers of SPIs and questions.
-use crate::api::{AskId, Counters, Event, Output, Path, Question, ResponderConfig, SessionId};
+use crate::api::{AskId, Counters, Event, InitiatorConfig, Output, Path, Question, ResponderConfig, SessionId};
+use crate::redirect::Trail;
 use crate::wire::Spi;
 use crypto::Random;
 use pki::UnixTime;
@@ -29,6 +30,13 @@ pub(crate) struct Replace {
     pub remote: Option<std::net::IpAddr>,
 }
 
+/// A session that an initiator begins because a gateway sent it elsewhere.
+#[derive(Debug)]
+pub(crate) struct Dial {
+    pub config: InitiatorConfig,
+    pub trail: Trail,
+}
+
 pub(crate) struct Shared {
     pub now: Instant,
     /// As the last datagram had it.
@@ -38,6 +46,7 @@ pub(crate) struct Shared {
     pub out: VecDeque<Output>,
     pub counters: Counters,
     pub replaces: Vec<Replace>,
+    pub dials: Vec<Dial>,
     /// Sessions that have ended and only answer retransmissions.
     pub draining: usize,
     /// IKE_SA_INIT requests that belong to a session.
@@ -60,6 +69,7 @@ impl Shared {
             out: VecDeque::new(),
             counters: Counters::default(),
             replaces: Vec::new(),
+            dials: Vec::new(),
             draining: 0,
             inits: HashMap::new(),
             retries: HashMap::new(),

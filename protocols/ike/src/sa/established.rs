@@ -5,9 +5,10 @@ use super::collision::Rival;
 use super::create_child::{Followup, PeerExchange};
 use super::rekey::Own;
 use super::{Core, IkeSa, Phase, Request, Signal, State, Step, create_child, informational, parse_notify, rekey};
-use crate::api::{CloseReason, Command, Event, Fault, Stage, TimeoutReason};
+use crate::api::{CloseReason, Command, Event, Fault, GatewayIdentity, Stage, TimeoutReason};
 use crate::endpoint::Shared;
 use crate::qcd;
+use crate::redirect::redirect_notify;
 use crate::wire::{Delete, Exchange, Notify, Payload, Payloads, Spi, notify};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -67,6 +68,8 @@ pub(super) enum Todo {
     Liveness,
     /// The token of an IKE SA that we made by a rekey (RFC 6290 section 4.3).
     Token,
+    /// RFC 5685 section 5.
+    Redirect(Notify),
     /// By our inbound SPIs.
     DeleteChildren(Vec<u32>),
     RekeyChild(u32),
@@ -219,6 +222,16 @@ impl Established {
         if payloads.notify(notify::AUTHENTICATION_FAILED).is_some() {
             return self.rejected(core, cx);
         }
+        if let Some((to, _)) = core.redirected(payloads).filter(|_| !self.is_closing()) {
+            core.respond(cx, &mut self.sa, &[]);
+            return match core.follow_redirect(cx, &to) {
+                Ok(()) => self.leave(core, cx, CloseReason::Replaced),
+                Err(cause) => {
+                    core.note(cx, cause);
+                    self.into()
+                }
+            };
+        }
         if let Some(token) = qcd::received(payloads) {
             self.sa.peer_token = Some(token);
         }
@@ -262,6 +275,16 @@ impl Established {
         self.into()
     }
 
+    fn redirect(&mut self, core: &Core, cx: &mut Shared, gateway: &GatewayIdentity) {
+        match redirect_notify(notify::REDIRECT, gateway, &[]).filter(|_| core.traits.redirect) {
+            Some(notify) => {
+                core.note(cx, format!("the client is sent to {gateway}"));
+                self.plan(Todo::Redirect(notify));
+            }
+            None => core.note(cx, format!("the client cannot be sent to {gateway}: it does not follow redirects, or the name is too long")),
+        }
+    }
+
     /// Sequence numbers run out: said again while the rekey goes on, it asks for nothing new.
     fn wear(&mut self, spi_in: u32) {
         let live = self.children.get(&spi_in).is_some_and(|child| child.phase == ChildPhase::Live);
@@ -279,13 +302,18 @@ impl Established {
 
     /// Traffic stops at once; the DELETE waits for its turn in the window. A client that was replaced is not there to answer one.
     fn close(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, reason: CloseReason) -> State {
-        self.remove_children(core, cx);
-        self.todo.clear();
-        self.later.clear();
         if reason == CloseReason::Replaced {
+            self.remove_children(core, cx);
             core.end(cx, reason, None);
             return State::Gone;
         }
+        self.leave(core, cx, reason)
+    }
+
+    fn leave(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, reason: CloseReason) -> State {
+        self.remove_children(core, cx);
+        self.todo.clear();
+        self.later.clear();
         if self.sa.is_waiting() || self.own.rekeys_ike() {
             self.closing.get_or_insert(reason);
             return self.into();
@@ -397,6 +425,10 @@ impl Step for Established {
                 self.into()
             }
             Signal::Command(command) => self.command(core, cx, command),
+            Signal::Redirect(gateway) => {
+                self.redirect(core, cx, &gateway);
+                self.into()
+            }
             Signal::Timeout => self.timeout(core, cx),
             Signal::Forgotten(spi) if spi == self.sa.own_spi() => {
                 core.note(cx, "the peer proves by its QCD token that it has lost the IKE SA");

@@ -3,9 +3,10 @@ use super::auth::{Login, Offer};
 use super::child::{Child, ChildPhase, Pfs, Scope, directions, install};
 use super::established::Established;
 use super::{Core, State, configuration};
-use crate::api::{AddressRequest, CloseReason, Event, Fault, Grant, Stage, TrafficSelector};
+use crate::api::{AddressRequest, CloseReason, Event, Failure, Fault, Grant, Stage, TrafficSelector};
 use crate::endpoint::{Replace, Shared};
 use crate::proposal::{ChosenEsp, select_esp};
+use crate::redirect::redirect_notify;
 use crate::selector::narrow_to_allowed;
 use crate::wire::{Configuration, Notify, Payload, notify};
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,6 +21,12 @@ struct Obstacle {
 
 /// The client is authenticated; `head` proves that we are too.
 pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Offer, mut head: Vec<Payload>, grant: Grant) -> State {
+    if let Some(redirect) = elsewhere(core, cx) {
+        let cause = "the client is sent to the gateway that takes the place of this one";
+        let failure = core.failure(Fault::Refused, Some(notify::REDIRECT), cause);
+        head.push(Payload::Notify(redirect));
+        return refuse(core, cx, login, &head, failure);
+    }
     core.reach(cx, Stage::Address);
     let granted = match Granted::new(core, cx, offer, &grant) {
         Ok(granted) => granted,
@@ -27,10 +34,7 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
             core.stage = obstacle.stage;
             head.push(Payload::Notify(Notify::new(obstacle.kind, [])));
             let failure = core.failure(obstacle.fault, Some(obstacle.kind), obstacle.cause);
-            let mut sa = login.sa;
-            core.respond(cx, &mut sa, &head);
-            core.end(cx, CloseReason::Failed, Some(failure));
-            return State::drain_deleting(cx, sa);
+            return refuse(core, cx, login, &head, failure);
         }
     };
     core.owner = Some((grant.user.clone(), offer.idi.body.clone()));
@@ -58,6 +62,20 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
     core.stage = Stage::Up;
     core.event(cx, Event::Established { user: grant.user, inner: granted.scope.inner.clone() });
     Established::begin(core, cx, sa, child, granted.scope, grant.auth_lifetime)
+}
+
+/// The client is authenticated, but gets no Child SA.
+fn refuse(core: &mut Core, cx: &mut Shared, login: Login, answer: &[Payload], failure: Failure) -> State {
+    let mut sa = login.sa;
+    core.respond(cx, &mut sa, answer);
+    core.end(cx, CloseReason::Failed, Some(failure));
+    State::drain_deleting(cx, sa)
+}
+
+/// REDIRECT (RFC 5685 section 6), for a client that began its login before the gateway was told to send clients elsewhere.
+fn elsewhere(core: &Core, cx: &Shared) -> Option<Notify> {
+    let gateway = cx.responder.as_ref()?.redirect.as_ref().filter(|_| core.traits.redirect)?;
+    redirect_notify(notify::REDIRECT, gateway, &[])
 }
 
 /// Everything the response will say.

@@ -8,6 +8,7 @@ use crate::endpoint::{InitKey, Shared};
 use crate::keys::{IkeKeys, Seed};
 use crate::nat::{detect, detection_notifies};
 use crate::proposal::{ChosenIke, SaPayload, select_ike};
+use crate::redirect;
 use crate::wire::{CertificateRequest, Exchange, Flags, Header, KeyExchange, Notify, Payload, Payloads, Spi, encode, notify, vendor};
 use crypto::Zeroizing;
 use std::borrow::Cow;
@@ -217,6 +218,7 @@ pub(super) fn read_traits(payloads: &Payloads) -> Traits {
         initial_contact: payloads.vendor_ids().any(|id| id == vendor::MS_INITIAL_CONTACT),
         hashes: payloads.notify(notify::SIGNATURE_HASH_ALGORITHMS).map(auth::signature_hashes),
         fragmentation: payloads.notify(notify::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
+        redirect: redirect::is_supported(payloads),
         mobike: false,
     }
 }

@@ -10,6 +10,7 @@ use crate::endpoint::Shared;
 use crate::keys::{IkeKeys, Seed};
 use crate::nat::{detect, detection_notifies};
 use crate::proposal::{ChosenIke, SaPayload, accept_ike, offer_ike};
+use crate::redirect::redirect_notify;
 use crate::wire::{Exchange, Flags, Header, KeyExchange, Message, Notify, Payload, Payloads, Spi, encode, notify};
 use crypto::dh::{Group, PrivateKey};
 use std::net::SocketAddr;
@@ -100,6 +101,19 @@ impl ExpectInit {
             self.opening.cookie = Some(cookie.clone());
             return Self::send(core, cx, self.opening, self.private, self.public);
         }
+        if let Some((to, nonce)) = core.redirected(payloads) {
+            // Anyone can say so who has not seen our request (RFC 5685 section 3).
+            if nonce != self.opening.nonce_i {
+                return self.into();
+            }
+            return match core.follow_redirect(cx, &to) {
+                Ok(()) => {
+                    core.end(cx, CloseReason::Replaced, None);
+                    State::Gone
+                }
+                Err(cause) => give_up(core, cx, Fault::Refused, cause),
+            };
+        }
         if let Some(wanted) = payloads.notify(notify::INVALID_KE_PAYLOAD) {
             return self.other_group(core, cx, wanted);
         }
@@ -173,6 +187,10 @@ fn first_message(core: &Core, opening: &Opening, group: Group, public: &[u8]) ->
         Payload::KeyExchange(KeyExchange { group: group.id(), public: public.to_vec() }),
         Payload::Nonce(opening.nonce_i.clone()),
     ]);
+    if opening.config.follow_redirects {
+        let from = core.trail.from.as_ref().and_then(|from| redirect_notify(notify::REDIRECTED_FROM, from, &[]));
+        payloads.push(Payload::Notify(from.unwrap_or_else(|| Notify::new(notify::REDIRECT_SUPPORTED, []))));
+    }
     let force = opening.config.force_encapsulation;
     payloads.extend(detection_notifies(opening.spi_i, Spi(0), core.path, force).map(Payload::Notify));
     payloads.push(Payload::Notify(Notify::new(notify::IKEV2_FRAGMENTATION_SUPPORTED, [])));

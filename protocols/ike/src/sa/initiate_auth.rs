@@ -1,5 +1,6 @@
 //! The initiator's half of IKE_AUTH, with a certificate or EAP.
 use super::child::{Child, ChildPhase, Pfs, Scope, directions, install};
+use super::closing::Closing;
 use super::credential::certificates;
 use super::established::Established;
 use super::initiate::give_up;
@@ -248,6 +249,12 @@ impl Conversation {
             return give_up(core, cx, Fault::Refused, format!("the gateway answers {}", notify_text(error)));
         }
         let Self { mut proof, wish, .. } = self;
+        if let Some((to, _)) = core.redirected(payloads) {
+            return match core.follow_redirect(cx, &to) {
+                Ok(()) => Closing::begin(core, cx, proof.sa, CloseReason::Replaced),
+                Err(cause) => give_up(core, cx, Fault::Refused, cause),
+            };
+        }
         proof.sa.peer_token = qcd::received(payloads);
         let (child, scope) = match read_child(&proof.config, &wish, payloads) {
             Ok(result) => result,

@@ -29,13 +29,14 @@ pub(crate) use init::{InitRequest, plain_notify};
 pub(crate) use window::IkeSa;
 
 use crate::api::{
-    Answer, AskId, CipherPolicy, CloseReason, Command, Event, Failure, Fault, InitiatorConfig, Path, Question, ResponderConfig, SessionId,
-    Stage, TimeoutReason, Timers,
+    Answer, AskId, CipherPolicy, CloseReason, Command, Event, Failure, Fault, GatewayIdentity, InitiatorConfig, Path, Question,
+    ResponderConfig, SessionId, Stage, TimeoutReason, Timers,
 };
-use crate::endpoint::{InitKey, Shared};
+use crate::endpoint::{Dial, InitKey, Shared};
 use crate::nat::Detected;
 use crate::proposal::{Mismatch, windows_fix};
 use crate::qcd;
+use crate::redirect::{self, Trail};
 use crate::wire::{Delete, Exchange, Header, Message, Notify, ParseError, Payload, Payloads, Spi, notify};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub(crate) enum Signal {
     Timeout,
     /// IKE_SA_INIT came again with another group.
     Retry(Box<InitRequest>),
+    /// The client shall go to another gateway.
+    Redirect(GatewayIdentity),
     /// The Child SA with this inbound SPI has used up most of its sequence numbers.
     Worn(u32),
     /// The data plane saw the peer elsewhere.
@@ -94,6 +97,8 @@ pub(crate) struct Traits {
     /// SIGNATURE_HASH_ALGORITHMS.
     pub hashes: Option<Vec<u16>>,
     pub fragmentation: bool,
+    /// The client follows redirects.
+    pub redirect: bool,
     /// Both sides speak MOBIKE.
     pub mobike: bool,
 }
@@ -125,6 +130,8 @@ pub(crate) struct Core {
     pub esp_wish: Option<u32>,
     /// When we last looked whether somebody's word is true that the peer has lost the IKE SA.
     pub doubted: Option<Instant>,
+    /// Initiator: by whom it was sent here.
+    pub trail: Trail,
     spis: Vec<Spi>,
     questions: BTreeSet<AskId>,
     ended: bool,
@@ -149,6 +156,7 @@ impl Core {
             owner: None,
             esp_wish: None,
             doubted: None,
+            trail: Trail::default(),
             spis: Vec::new(),
             questions: BTreeSet::new(),
             ended: false,
@@ -176,6 +184,29 @@ impl Core {
             Role::Responder(config) => &config.ciphers,
             Role::Initiator(config) => &config.ciphers,
         }
+    }
+
+    /// Where the gateway sends us, if we follow and it says so in a way that can be understood; with what stands behind it.
+    pub(crate) fn redirected<'a>(&self, payloads: &'a Payloads) -> Option<(GatewayIdentity, &'a [u8])> {
+        let Role::Initiator(config) = &self.role else { return None };
+        redirect::read(payloads.notify(notify::REDIRECT).filter(|_| config.follow_redirects)?)
+    }
+
+    /// Dials the gateway that we were sent to; `Err` says why not.
+    pub(crate) fn follow_redirect(&self, cx: &mut Shared, to: &GatewayIdentity) -> Result<(), String> {
+        let Role::Initiator(config) = &self.role else { return Err("only clients are redirected".into()) };
+        let GatewayIdentity::Address(address) = to else {
+            return Err(format!("the gateway sends us to {to}; its address is needed, not its name"));
+        };
+        let mut config = InitiatorConfig::clone(config);
+        if address.is_ipv4() != config.path.local.is_ipv4() || address.is_unspecified() || address.is_multicast() {
+            return Err(format!("the gateway sends us to {to}, which cannot be reached from {}", config.path.local.ip()));
+        }
+        let trail = self.trail.follow(self.path.remote.ip(), cx.now)?;
+        config.path.remote.set_ip(*address);
+        self.note(cx, format!("the gateway sends us to {to}"));
+        cx.dials.push(Dial { config, trail });
+        Ok(())
     }
 
     /// The token of an IKE SA, for a peer that can make something of it. Windows knows no tokens.

@@ -166,6 +166,10 @@ pub(super) fn next(state: &mut Established, core: &mut Core, cx: &mut Shared) {
                 core.request(cx, &mut state.sa, Exchange::Informational, token.as_slice());
                 state.own = Own::Liveness;
             }
+            Todo::Redirect(notify) => {
+                core.request(cx, &mut state.sa, Exchange::Informational, &[Payload::Notify(notify)]);
+                state.own = Own::Liveness;
+            }
             Todo::DeleteChildren(spis) => delete(state, core, cx, spis),
             Todo::RekeyChild(spi_in) => rekey_child(state, core, cx, spi_in),
             Todo::RekeyIke => {

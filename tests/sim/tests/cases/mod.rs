@@ -7,6 +7,7 @@ mod limits;
 mod login;
 mod loss;
 mod recovery;
+mod redirects;
 mod rekeys;
 mod sessions;
 mod sstp;
