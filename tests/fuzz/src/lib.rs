@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod autoconf_packet;
+mod ike_established;
+mod ike_fragments;
 mod ike_machine;
 mod ike_message;
 mod ike_protected;
@@ -14,6 +16,8 @@ mod sstp_head;
 mod sstp_stream;
 
 pub use autoconf_packet::autoconf_packet;
+pub use ike_established::ike_established;
+pub use ike_fragments::ike_fragments;
 pub use ike_machine::ike_machine;
 pub use ike_message::ike_message;
 pub use ike_protected::ike_protected;
@@ -28,10 +32,12 @@ pub use sstp_stream::sstp_stream;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; a target's corpus is the folder of its name.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     ("autoconf_packet", autoconf_packet),
     ("certificate", certificate),
     ("eap_packet", eap_packet),
+    ("ike_established", ike_established),
+    ("ike_fragments", ike_fragments),
     ("ike_machine", ike_machine),
     ("ike_message", ike_message),
     ("ike_protected", ike_protected),
