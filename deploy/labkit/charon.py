@@ -1,5 +1,7 @@
 """strongSwan's daemon with a private configuration, ESP in user space (kernel-libipsec: the host needs no IPsec in its kernel) or in the kernel."""
 
+import contextlib
+import socket
 from pathlib import Path
 
 from .shell import Daemon
@@ -52,8 +54,15 @@ class Charon:
         (self.folder / "strongswan.conf").write_text(settings(self._tree()) + "\n")
         environment = {"STRONGSWAN_CONF": str(self.folder / "strongswan.conf"), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         argv = ["sh", "-c", LAUNCH, "charon", self.folder / "run", self.extra_plugins or ""]
-        self.daemon.start(argv, ready=self.socket.exists, env=environment, what="charon")
+        self.daemon.start(argv, ready=self._answers, env=environment, what="charon")
         return self
+
+    def _answers(self):
+        """The file of the socket is there before anybody listens on it."""
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.connect(str(self.socket))
+            return True
+        return False
 
     def stop(self, hard=False):
         """`hard`: vanishes without a word to its peers."""
