@@ -283,3 +283,21 @@ fn the_secret_is_not_shown() {
     let text = format!("{:?}", ResponderConfig { qcd_secret: Some(vec![251; 32].into()), ..responder() });
     assert!(text.contains("qcd_secret") && !text.contains("251"), "{text}");
 }
+
+/// The gateway forgets a replaced IKE SA, and would give its token to anyone: the session lives on in its successor.
+#[test]
+fn the_token_of_a_replaced_ike_sa_ends_nothing() {
+    let mut pair = up();
+    ask(&mut pair);
+    let header = last_header(&pair);
+    let token = qcd::token(&SECRET, header.initiator_spi, header.responder_spi);
+    let session = pair.session(pair.client);
+    pair.sim.command(pair.client, session, Command::RekeyIke);
+    pair.sim.run_for(SECOND);
+    assert_eq!(pair.client().rekeyed(true), 1);
+    let unknown = pair.client().endpoint.counters().unknown_spi;
+    pair.sim.inject(to_client(), invalid_spi(&header, &[&token]));
+    assert_eq!(pair.client().endpoint.counters().unknown_spi, unknown, "the client still has the old one");
+    pair.sim.run_for(SECOND);
+    pair.assert_up();
+}
