@@ -47,6 +47,8 @@ struct User {
     spi_in: u32,
     session: SessionId,
     closed: bool,
+    /// An operator has ended it, or its IKE SA was replaced under keys that came too late for us: it says little from then on.
+    dumb: bool,
     /// The machine's Child SAs: its inbound SPI, and ours.
     children: BTreeMap<u32, u32>,
     outbound: Option<u32>,
@@ -74,6 +76,7 @@ impl User {
             spi_in: 0x1000_0001,
             session: SessionId(0),
             closed: false,
+            dumb: false,
             children: BTreeMap::new(),
             outbound: None,
             open: BTreeSet::new(),
@@ -180,7 +183,7 @@ impl User {
                 Ok(Opened::Message(payloads)) => Some(payloads),
                 Ok(Opened::Fragment(fragment)) => reassembly.insert(fragment).expect("fragments that fit"),
                 // INVALID_IKE_SPI: the machine has forgotten this IKE SA.
-                Err(OpenError::NotProtected) if self.closed => None,
+                Err(OpenError::NotProtected) if self.closed || self.dumb => None,
                 Err(error) => panic!("an answer to be opened with the keys of its IKE SA: {error}"),
             };
             if let Some(whole) = whole {
@@ -227,7 +230,10 @@ impl User {
             Payload::KeyExchange(KeyExchange { group: Group::EcpP256.id(), public: vec![1; 64] }),
         ];
         let children = self.children.clone();
-        let Some(answer) = self.ask(Exchange::CreateChildSa, &payloads, 2000) else { return };
+        let Some(answer) = self.ask(Exchange::CreateChildSa, &payloads, 2000) else {
+            self.dumb = true;
+            return;
+        };
         let Some(sa) = answer.sa() else { return };
         assert_eq!(self.children, children, "Child SAs are inherited");
         let chosen = accept_ike(&offer, sa).expect("a proposal of ours");
@@ -283,6 +289,7 @@ impl User {
 
     fn command(&mut self, choice: u8) {
         let command = [Command::RekeyIke, Command::RekeyChild, Command::Liveness, Command::Close(CloseReason::Operator)];
+        self.dumb |= choice % 4 == 3;
         self.endpoint.handle(self.now, Input::Command(self.session, command[usize::from(choice) % 4]));
         self.drain();
     }
@@ -332,6 +339,7 @@ impl User {
         payloads.extend((form & 1 != 0).then(|| cookie.clone()));
         if let Some(answer) = self.ask(Exchange::Informational, &payloads, 2000)
             && !self.closed
+            && !self.dumb
         {
             assert_eq!(form & 1 != 0, answer.iter().any(|payload| *payload == cookie), "COOKIE2 goes back as it came");
         }
