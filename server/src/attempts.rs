@@ -123,7 +123,7 @@ pub struct Attempts {
 pub struct AttemptKey(u64);
 
 impl Attempts {
-    /// `boot`: unix time of this start, so that ids stay unique over restarts; `keep`: finished records kept at most.
+    /// `boot`: unix time of this start in milliseconds, so that ids stay unique over restarts, quick ones too; `keep`: finished records kept at most.
     pub fn new(boot: u64, keep: usize) -> Self {
         Self { boot, next: 1, keep, records: BTreeMap::new(), done: VecDeque::new() }
     }
@@ -132,7 +132,7 @@ impl Attempts {
         let key = self.next;
         self.next += 1;
         let attempt = Attempt {
-            id: AttemptId(format!("{:08x}-{key}", self.boot)),
+            id: AttemptId(format!("{:x}-{key}", self.boot)),
             tunnel: start.tunnel,
             started: start.now,
             started_at: start.unix_time,
@@ -162,7 +162,7 @@ impl Attempts {
 
     pub fn find(&self, id: &str) -> Option<&Attempt> {
         let (boot, key) = id.split_once('-')?;
-        if boot != format!("{:08x}", self.boot) {
+        if boot != format!("{:x}", self.boot) {
             return None;
         }
         self.records.get(&key.parse().ok()?)
@@ -219,9 +219,9 @@ mod tests {
         }
         assert_eq!(attempts.iter().count(), 3);
         assert!(attempts.get(running).is_some());
-        assert_eq!(attempts.iter().next().unwrap().id.as_str(), "00001234-6");
-        assert!(attempts.find("00001234-6").is_some());
-        assert!(attempts.find("00001235-6").is_none());
+        assert_eq!(attempts.iter().next().unwrap().id.as_str(), "1234-6");
+        assert!(attempts.find("1234-6").is_some());
+        assert!(attempts.find("1235-6").is_none());
         assert!(attempts.find("nonsense").is_none());
     }
 

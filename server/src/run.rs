@@ -129,7 +129,7 @@ impl Shell {
         let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
         let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
-        let attempts = Attempts::new(started.unix_time, config.server.attempts_kept);
+        let attempts = Attempts::new(now.wall.as_millisecond().unsigned_abs(), config.server.attempts_kept);
         let gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
         let queues = Queues { clients: Clients { datagrams, streams, arrivals }, computed, radius: radius_outcomes, commands: commands_rx };
         let shell = Self {

@@ -16,7 +16,7 @@ const EXAMPLES: &str = "Examples:
   evergate status                      listeners, RADIUS servers, pools, drops
   evergate sessions                    who is connected
   evergate attempts --failed           who could not connect, and why
-  evergate attempts show 65a1b2c3-17   the whole story of one login
+  evergate attempts show 19ab5c3d2e1-17 the whole story of one login
 
 Exit codes:
   0  done
@@ -76,7 +76,7 @@ Examples:
   evergate attempts                             the newest 20
   evergate attempts --failed --limit 100
   evergate attempts --user ann@example.com
-  evergate attempts show 65a1b2c3-17            one, with its timeline";
+  evergate attempts show 19ab5c3d2e1-17         one, with its timeline";
 
 /// The command line.
 #[derive(Debug, Parser)]
