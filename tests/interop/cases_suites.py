@@ -124,7 +124,7 @@ def a_client_without_ml_kem(world):
 
 @case("baseline")
 def windows_recommended_suite(world):
-    """What `Set-VpnConnectionIPsecConfiguration` of the guide makes a Windows client offer."""
+    """What `Set-VpnConnectionIPsecConfiguration` of a managed profile makes a Windows client offer."""
     client = world.login(Profile(ike=("aes128gcm16-prfsha256-modp2048",), esp=("aes128gcm16-ecp256",)))
     check(client.rekey_child(), "the Child SA cannot be rekeyed")
     world.ping()
