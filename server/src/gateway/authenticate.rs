@@ -77,8 +77,7 @@ impl<P: Plane> Gateway<P> {
         credentials: Credentials,
     ) {
         let Some(live) = self.live.get_mut(&session) else { return };
-        let wanted = Wanted { ipv4: true, ipv6: true, ..Wanted::default() };
-        live.login = Some(Progress::new(user_name.clone(), wanted, method));
+        live.login = Some(Progress::new(user_name.clone(), both_families(), method));
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
             attempt.set_user(String::from_utf8_lossy(&user_name).into_owned());
             attempt.reach(now.instant, Stage::Auth);
@@ -337,6 +336,11 @@ impl Progress {
         let error = self.ms_chap_error.as_deref()?;
         Some(format!("RADIUS rejects user {:?}: {}", String::from_utf8_lossy(&self.identity), words_of_ms_chap_error(error)))
     }
+}
+
+/// PPP asks for neither address family before the login: both are leased where the pool has both.
+pub(super) fn both_families() -> Wanted {
+    Wanted { ipv4: true, ipv6: true, ..Wanted::default() }
 }
 
 /// What MS-CHAPv2 tells a client whose password is right but whom no policy lets in: 649, no dial-in permission (RFC 2759 section 6).

@@ -2,9 +2,10 @@
 mod answers;
 mod ending;
 
+use super::authenticate::both_families;
 use super::{Asker, Computer, Gateway, Now, Plane};
+use crate::login::Denied;
 use crate::outcome::{CloseReason, Failure, Fault, Stage};
-use answers::PendingRefusal;
 use ike::{Path, SessionId};
 use policy::network::{Method, Tunnel};
 use ppp::{AuthProtocol, Question};
@@ -83,7 +84,8 @@ pub(super) struct Call {
     bound: bool,
     network_up: bool,
     open: bool,
-    refusal: Option<PendingRefusal>,
+    /// A refusal that the client may still mend by another password.
+    refusal: Option<Denied>,
     failure: Option<Failure>,
     /// The client ended PPP and owes us CALL_DISCONNECT: when we stop waiting for it.
     close_at: Option<Instant>,
@@ -255,7 +257,7 @@ impl<P: Plane> Gateway<P> {
         let asker = Asker::Ppp(session, id);
         let (method, name, credentials) = match question {
             Question::Eap { identity, packet } => {
-                return self.relay_eap(now, session, asker, identity, packet, answers::wanted());
+                return self.relay_eap(now, session, asker, identity, packet, both_families());
             }
             Question::MsChapV2 { name, identifier, challenge, response } => {
                 (Method::MsChapV2, name, Credentials::MsChapV2 { identifier, challenge, response })

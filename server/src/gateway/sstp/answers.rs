@@ -1,11 +1,10 @@
 //! What a login came to, in PPP's and SSTP's words.
 use super::super::authenticate::Verdict;
 use super::{Call, Feed, Gateway, Now, Plane};
-use crate::login::{Denied, Granted};
+use crate::login::Granted;
 use crate::outcome::{CloseReason, Failure, Fault, Stage};
 use crypto::Zeroizing;
 use ike::SessionId;
-use policy::pool::Wanted;
 use ppp::{Answer, AskId, ChangePassword, Network};
 use radius_client::{Accept, Credentials};
 use sstp::InnerKeys;
@@ -13,9 +12,6 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// Octets of the higher-layer authentication key ([MS-SSTP] 3.2.5.2.2).
 const HLAK_LEN: usize = 32;
-
-/// A refusal that the client may still mend by another password.
-pub(super) type PendingRefusal = Denied;
 
 impl<P: Plane> Gateway<P> {
     /// What RADIUS and policy said, for the link.
@@ -72,11 +68,6 @@ impl Call {
         let network = Box::new(network(granted, self.settings.inner_ipv4));
         self.feeds.push_back(Feed::Answer(id, Answer::Accept { eap, message, network }));
     }
-}
-
-/// PPP asks for neither address family before the login: both are leased where the pool has both.
-pub(super) fn wanted() -> Wanted {
-    Wanted { ipv4: true, ipv6: true, ..Wanted::default() }
 }
 
 pub(super) fn change(identifier: u8, challenge: [u8; 16], change: ChangePassword) -> Credentials {
