@@ -88,7 +88,7 @@ async fn read(watched: UdpSocket, socket: Arc<IkeSocket>, datagrams: Sender<Data
         match watched.async_io(Interest::READABLE, || socket.recv(&mut buffer)).await {
             Ok((length, remote, local)) => {
                 received.fetch_add(1, Ordering::Relaxed);
-                let datagram = Datagram { path: Path { local, remote }, message: buffer[..length].to_vec() };
+                let datagram = Datagram { path: Path::between(local, remote), message: buffer[..length].to_vec() };
                 // A full queue means overload: the peer repeats what matters.
                 if matches!(datagrams.try_send(datagram), Err(tokio::sync::mpsc::error::TrySendError::Closed(_))) {
                     return;

@@ -17,11 +17,24 @@ pub struct SessionId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
-/// The two ends of a datagram. IKE on local port 4500 carries the non-ESP marker on the wire; the shell adds and strips it.
+/// One TCP connection that carries IKE and ESP (RFC 9329). Never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// The two ends of a message. IKE in TCP and on local UDP port 4500 carries the non-ESP marker on the wire; the shell adds and strips it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path {
     pub local: SocketAddr,
     pub remote: SocketAddr,
+    /// The TCP connection that encapsulates messages and packets; `None`: datagrams.
+    pub connection: Option<ConnectionId>,
+}
+
+impl Path {
+    /// A path of datagrams.
+    pub const fn between(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self { local, remote, connection: None }
+    }
 }
 
 /// A transform combination for the IKE SA, most wanted first in a list.

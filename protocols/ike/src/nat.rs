@@ -58,7 +58,7 @@ mod tests {
     use crate::wire::{Payload, kind};
 
     fn path() -> Path {
-        Path { local: "192.0.2.1:500".parse().unwrap(), remote: "198.51.100.7:500".parse().unwrap() }
+        Path::between("192.0.2.1:500".parse().unwrap(), "198.51.100.7:500".parse().unwrap())
     }
 
     fn payloads(notifies: Vec<Notify>) -> Payloads {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn nats_on_either_side() {
-        let honest = Path { local: path().remote, remote: path().local };
+        let honest = Path::between(path().remote, path().local);
         let inner = "10.0.0.5:500".parse().unwrap();
         assert_eq!(seen(honest, false), Some(Detected { ours: false, theirs: false }));
         assert_eq!(seen(honest, true), Some(Detected { ours: false, theirs: true }));
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn one_fitting_source_of_several_is_enough() {
-        let honest = Path { local: path().remote, remote: path().local };
+        let honest = Path::between(path().remote, path().local);
         let [source, destination] = detection_notifies(Spi(1), Spi(2), honest, false);
         let other = Notify::new(notify::NAT_DETECTION_SOURCE_IP, vec![7; 20]);
         let detected = detect(&payloads(vec![other, source, destination]), Spi(1), Spi(2), path());

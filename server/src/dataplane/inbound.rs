@@ -23,7 +23,7 @@ const NAT_KEEPALIVE: [u8; 1] = [0xff];
 const ROUNDS: usize = 4;
 
 pub(super) fn from_udp(context: Context<'_>, coalescing: &mut Coalescing, batch: &mut RecvBatch, port: &UdpPort) {
-    let path = |local: Option<IpAddr>, remote| Some(Path { local: SocketAddr::new(local?, port.address.port()), remote });
+    let path = |local: Option<IpAddr>, remote| Some(Path::between(SocketAddr::new(local?, port.address.port()), remote));
     for _ in 0..ROUNDS {
         let Ok(messages) = port.socket.recv_batch(batch) else { return };
         let mut received = 0;

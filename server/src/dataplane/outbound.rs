@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn a_train_has_one_length_and_one_destination() {
         let to = |port: u16| Destination {
-            path: super::super::Path { local: ([192, 0, 2, 1], 4500).into(), remote: ([192, 0, 2, 2], port).into() },
+            path: super::super::Path::between(([192, 0, 2, 1], 4500).into(), ([192, 0, 2, 2], port).into()),
             encapsulate: true,
         };
         let mut train = Train::default();

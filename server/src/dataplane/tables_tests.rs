@@ -7,7 +7,7 @@ use crypto::Zeroizing;
 use crypto::cipher::{Encryption, Suite};
 
 fn path(port: u16) -> Path {
-    Path { local: ([192, 0, 2, 1], 4500).into(), remote: ([192, 0, 2, 2], port).into() }
+    Path::between(([192, 0, 2, 1], 4500).into(), ([192, 0, 2, 2], port).into())
 }
 
 fn lease() -> IpAddr {

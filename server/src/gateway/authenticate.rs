@@ -442,7 +442,7 @@ mod tests {
 
     #[test]
     fn only_the_same_client_succeeds_itself() {
-        let address = |text: &str| ike::Path { local: "192.0.2.1:4500".parse().unwrap(), remote: text.parse().unwrap() };
+        let address = |text: &str| ike::Path::between("192.0.2.1:4500".parse().unwrap(), text.parse().unwrap());
         let now = Now { instant: std::time::Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH };
         let mut attempts = crate::attempts::Attempts::new(1, 1);
         let mut live = |tunnel, from: &str, idi: &str| {

@@ -46,7 +46,7 @@ pub(super) async fn run(mut socket: TcpStream, remote: SocketAddr, shared: &Shar
     let gone = |_| TurnedAway::unrecorded(|counters| &counters.tls_failed);
     let local = socket.local_addr().map_err(gone)?;
     socket.set_nodelay(true).map_err(gone)?;
-    let mut path = Path { local: canonical(local), remote: canonical(remote) };
+    let mut path = Path::between(canonical(local), canonical(remote));
     let mut notes = Vec::new();
     if shared.places.is_proxy(path.remote.ip()) {
         let real = timeout(shared.bounds.handshake, proxy::read(&mut socket)).await;
@@ -54,7 +54,7 @@ pub(super) async fn run(mut socket: TcpStream, remote: SocketAddr, shared: &Shar
             Ok(Ok(Some((client, dialled)))) => {
                 notes.push(format!("through the balancer {}", path.remote));
                 // Balancers on sockets for both families write IPv4 clients as ::ffff:192.0.2.1.
-                path = Path { local: canonical(dialled), remote: canonical(client) };
+                path = Path::between(canonical(dialled), canonical(client));
             }
             // The balancer's own health check.
             Ok(Ok(None)) => {}

@@ -33,7 +33,7 @@ struct Engine {
 pub(crate) fn run(settings: &str) {
     let words: Vec<&str> = settings.split(' ').collect();
     let address = |word: &str| SocketAddr::new(word.parse().unwrap(), 4500);
-    let path = Path { local: address(words[1]), remote: address(words[2]) };
+    let path = Path::between(address(words[1]), address(words[2]));
     let role = if words[0] == "gateway" { Role::Gateway } else { Role::Client };
     let any: IpAddr = if path.local.is_ipv4() { [0, 0, 0, 0].into() } else { [0u16; 8].into() };
     let config = DataplaneConfig {
@@ -125,7 +125,7 @@ impl Engine {
             ["remove", number] => self.handle.remove(7, self.spi_in(number.parse().unwrap())).unwrap(),
             ["repath", local, remote] => {
                 let address = |word: &str| SocketAddr::new(word.parse().unwrap(), 4500);
-                self.handle.repath(7, Path { local: address(local), remote: address(remote) }, self.encapsulate).unwrap();
+                self.handle.repath(7, Path::between(address(local), address(remote)), self.encapsulate).unwrap();
             }
             ["ike", message] => self.handle.send_ike(self.path, message.as_bytes()).unwrap(),
             ["heard"] => {

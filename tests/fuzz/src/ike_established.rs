@@ -68,7 +68,7 @@ impl User {
         Self {
             endpoint: Endpoint::new(Some(config()), Box::new(SeededRandom::new(1)), now),
             now,
-            path: Path { local: ([192, 0, 2, 1], 4500).into(), remote: ([198, 51, 100, 7], 4500).into() },
+            path: Path::between(([192, 0, 2, 1], 4500).into(), ([198, 51, 100, 7], 4500).into()),
             spis: (SPI_I, Spi(0)),
             keys: None,
             next_id: 0,

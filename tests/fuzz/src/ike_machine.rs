@@ -56,7 +56,7 @@ impl Client {
     fn new() -> Self {
         let now = start();
         let endpoint = Endpoint::new(Some(config()), Box::new(SeededRandom::new(1)), now);
-        let path = Path { local: ([192, 0, 2, 1], 500).into(), remote: ([198, 51, 100, 7], 500).into() };
+        let path = Path::between(([192, 0, 2, 1], 500).into(), ([198, 51, 100, 7], 500).into());
         Self {
             endpoint,
             now,

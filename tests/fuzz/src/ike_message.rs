@@ -101,7 +101,7 @@ fn others(message: &Message) {
         let narrowed = selector::narrow_to_allowed(offered, &allowed);
         assert!(narrowed.iter().all(|selector| allowed.iter().any(|allowed| allowed.contains(selector))));
     }
-    let path = Path { local: (leased, 500).into(), remote: (leased, 501).into() };
+    let path = Path::between((leased, 500).into(), (leased, 501).into());
     let _ = nat::detect(payloads, header.initiator_spi, header.responder_spi, path);
     for id in [payloads.id_initiator(), payloads.id_responder()].into_iter().flatten() {
         assert!(!identity_text(&id.identity, None).chars().any(char::is_control), "control characters in a text that is logged");

@@ -189,7 +189,7 @@ impl Profile {
             None => (address_identity(self.local), InitiatorAuth::Eap),
         };
         InitiatorConfig {
-            path: Path { local: SocketAddr::new(self.local, IKE_PORT), remote: SocketAddr::new(self.login.server, IKE_PORT) },
+            path: Path::between(SocketAddr::new(self.local, IKE_PORT), SocketAddr::new(self.login.server, IKE_PORT)),
             ciphers: self.login.suite.policy(),
             server_roots: self.roots.clone(),
             server_name: self.login.server_name.clone(),

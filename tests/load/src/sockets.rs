@@ -49,7 +49,7 @@ impl Port {
             let bytes = &self.buffer[..len];
             let message = if self.marked { bytes.strip_prefix(&MARKER) } else { Some(bytes) };
             if let Some(message) = message {
-                return Ok((Path { local, remote }, message.to_vec()));
+                return Ok((Path::between(local, remote), message.to_vec()));
             }
         }
     }
@@ -76,7 +76,7 @@ mod tests {
         marked.marked = true;
         let address = marked.socket.local_addr().unwrap();
         let other = std::net::UdpSocket::bind((localhost, 0)).unwrap();
-        let path = Path { local: address, remote: other.local_addr().unwrap() };
+        let path = Path::between(address, other.local_addr().unwrap());
         marked.send(path, b"message");
         let mut buffer = [0; 32];
         let len = other.recv(&mut buffer).unwrap();

@@ -75,7 +75,7 @@ impl Client {
             gateway,
             profile,
             inside: Ipv4Addr::new(192, 168, 1, 10).into(),
-            path: Path { local: SocketAddr::new(outside.into(), 20_000 + number), remote: SocketAddr::new(to, 500) },
+            path: Path::between(SocketAddr::new(outside.into(), 20_000 + number), SocketAddr::new(to, 500)),
             user: format!("user{number}"),
             certificate: None,
             first_contact: true,

@@ -57,7 +57,7 @@ pub fn responder() -> ResponderConfig {
 /// An EAP client that dials from `local` to `gateway`, both on port 500.
 pub fn initiator(local: IpAddr, gateway: IpAddr) -> InitiatorConfig {
     InitiatorConfig {
-        path: Path { local: SocketAddr::new(local, 500), remote: SocketAddr::new(gateway, 500) },
+        path: Path::between(SocketAddr::new(local, 500), SocketAddr::new(gateway, 500)),
         ciphers: ciphers(),
         server_roots: authority(),
         server_name: "vpn.example.test".into(),

@@ -356,7 +356,7 @@ impl Sim {
             }
         }
         let Some(index) = self.hosts.iter().position(|host| host.addresses.contains(&destination.ip())) else { return };
-        let path = Path { local: destination, remote: source };
+        let path = Path::between(destination, source);
         self.input(HostId(index), Input::Datagram { path, message, unix_time: UNIX_TIME });
     }
 

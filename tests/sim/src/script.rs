@@ -45,7 +45,7 @@ impl Script {
     pub fn new(gateway: HostId, local: SocketAddr, remote: SocketAddr, ciphers: CipherPolicy) -> Self {
         Self {
             gateway,
-            path: Path { local, remote },
+            path: Path::between(local, remote),
             spi_i: Spi(0x1122_3344_5566_7788),
             spi_r: Spi(0),
             nonce_i: vec![7; 32],

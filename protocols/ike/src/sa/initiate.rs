@@ -227,8 +227,8 @@ fn read_answer(opening: &Opening, group: Group, header: &Header, payloads: &Payl
 /// Moves to the NAT traversal port (RFC 7296 section 2.23). Other ports than 500 are somebody's deliberate choice and stay.
 fn float(core: &mut Core, cx: &mut Shared) {
     let port = |address: SocketAddr| SocketAddr::new(address.ip(), if address.port() == IKE_PORT { NAT_PORT } else { address.port() });
-    let path = Path { local: port(core.path.local), remote: port(core.path.remote) };
-    if path != core.path {
+    let path = Path { local: port(core.path.local), remote: port(core.path.remote), ..core.path };
+    if path != core.path && path.connection.is_none() {
         core.path = path;
         core.reply_path = path;
         core.event(cx, Event::Moved(path));

@@ -98,7 +98,7 @@ impl World {
         self.gateway.incoming(
             self.now,
             Incoming {
-                path: Path { local: address, remote: address },
+                path: Path::between(address, address),
                 connection: (),
                 settings: Arc::new(settings),
                 certificate,

@@ -167,7 +167,7 @@ impl World {
         self.random.fill(&mut seed);
         let remote = SocketAddr::from(([198, 51, 100, 7], 40_000 + (id.0 % 20_000) as u16));
         let incoming = Incoming {
-            path: ike::Path { local: SocketAddr::from(([192, 0, 2, 1], 443)), remote },
+            path: ike::Path::between(SocketAddr::from(([192, 0, 2, 1], 443)), remote),
             connection: (),
             settings: self.settings.clone(),
             certificate: certificate_hashes(),

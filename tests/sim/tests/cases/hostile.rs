@@ -296,8 +296,7 @@ fn repeats_are_answered_ten_times() {
 fn a_stranger_cannot_move_a_session() {
     let mut pair = Pair::up();
     let message = pair.client().sent.last().unwrap().1.clone();
-    let elsewhere =
-        ike::Path { local: SocketAddr::new(Ipv4Addr::new(203, 0, 113, 66).into(), 4500), remote: SocketAddr::new(GATEWAY, 500) };
+    let elsewhere = ike::Path::between(SocketAddr::new(Ipv4Addr::new(203, 0, 113, 66).into(), 4500), SocketAddr::new(GATEWAY, 500));
     pair.sim.inject(elsewhere, message);
     pair.sim.run_for(Duration::from_secs(100));
     pair.assert_up();
@@ -542,7 +541,7 @@ fn mobike() {
     update.extend(ike::nat::detection_notifies(spi_i, spi_r, world.script.path, true).map(Payload::Notify));
     let answer = world.exchange(Exchange::Informational, &update);
     assert_eq!(answer.notify(notify::COOKIE2).unwrap().data, [6; 16]);
-    let here = ike::Path { local: world.script.path.remote, remote: world.script.path.local };
+    let here = ike::Path::between(world.script.path.remote, world.script.path.local);
     assert_eq!(world.host().repaths.iter().map(|(_, path, encapsulate)| (*path, *encapsulate)).collect::<Vec<_>>(), [(here, true)]);
     let detected = ike::nat::detect(&answer, spi_i, spi_r, world.script.path).unwrap();
     assert!(!detected.ours && !detected.theirs, "the gateway's view of the new path is told");

@@ -50,7 +50,7 @@ fn invalid_spi(request: &Header, tokens: &[&[u8]]) -> Vec<u8> {
 }
 
 fn to_client() -> Path {
-    Path { local: SocketAddr::new(GATEWAY, 500), remote: SocketAddr::new(CLIENT, 500) }
+    Path::between(SocketAddr::new(GATEWAY, 500), SocketAddr::new(CLIENT, 500))
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn floods_get_few_answers() {
     let flood = |world: &mut Stranger, sources: u16, each: u16| {
         for source in 0..sources {
             for _ in 0..each {
-                let path = Path { local: from(source), remote: SocketAddr::new(GATEWAY, 500) };
+                let path = Path::between(from(source), SocketAddr::new(GATEWAY, 500));
                 world.sim.inject(path, protected(unknown(REQUEST), 80));
             }
         }

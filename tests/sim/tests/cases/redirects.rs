@@ -171,7 +171,7 @@ fn a_forged_redirect_is_ignored() {
     let (_, request) = trio.sim.host(trio.client).sent[0].clone();
     let mut header = Message::parse(&request).unwrap().header;
     header.flags = ike::wire::Flags { initiator: false, response: true, version: false };
-    let path = Path { local: SocketAddr::new(GATEWAY, 500), remote: SocketAddr::new(CLIENT, 500) };
+    let path = Path::between(SocketAddr::new(GATEWAY, 500), SocketAddr::new(CLIENT, 500));
     for nonce in [&[][..], &[0; 32]] {
         let data = [&[1, 4, 192, 0, 2, 2], nonce].concat();
         trio.sim.inject(path, encode(&header, &[Payload::Notify(Notify::new(notify::REDIRECT, data))]));

@@ -235,7 +235,7 @@ fn nobody_else_moves_a_session_behind_nat() {
     let client = session(&pair.sim, pair.client);
     pair.sim.command(pair.client, client, Command::Liveness);
     pair.sim.run_for(Duration::from_secs(1));
-    let elsewhere = ike::Path { local: "203.0.113.200:4500".parse().unwrap(), remote: std::net::SocketAddr::new(GATEWAY, 4500) };
+    let elsewhere = ike::Path::between("203.0.113.200:4500".parse().unwrap(), std::net::SocketAddr::new(GATEWAY, 4500));
     let recorded: Vec<_> = [pair.client(), pair.gateway()].iter().flat_map(|host| host.sent.clone()).collect();
     for (_, message) in recorded {
         let mut forged = message.clone();

@@ -249,7 +249,7 @@ const OPEN: [(&str, Act); 5] = [
     }),
     ("command: close", |stand| stand.command(Command::Close(CloseReason::Operator))),
     ("the data plane saw the peer elsewhere", |stand| {
-        let path = Path { local: stand.script.path.remote, remote: "203.0.113.9:9".parse().unwrap() };
+        let path = Path::between(stand.script.path.remote, "203.0.113.9:9".parse().unwrap());
         stand.sim.input(stand.gateway, Input::PeerMoved { session: SESSION, path });
     }),
 ];
@@ -470,7 +470,7 @@ fn plain(pair: &mut Pair, kind: u16, data: &[u8]) {
     let flags = Flags { initiator: false, response: true, version: false };
     let header = Header::new(header.initiator_spi, Spi(0), Exchange::IkeSaInit, flags, 0);
     let message = encode(&header, &[Payload::Notify(Notify::new(kind, data.to_vec()))]);
-    pair.sim.inject(Path { local: path.remote, remote: path.local }, message);
+    pair.sim.inject(Path::between(path.remote, path.local), message);
 }
 
 type InitiatorAct = fn(&mut Pair);

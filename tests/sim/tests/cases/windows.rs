@@ -37,7 +37,7 @@ fn baseline() -> ResponderConfig {
 fn answer(config: ResponderConfig, name: &str) -> (Pair, Message) {
     let mut pair = Pair::new(1, config);
     let local = SocketAddr::new(Ipv4Addr::new(203, 0, 113, 4).into(), 500);
-    pair.sim.inject(Path { local, remote: SocketAddr::new(GATEWAY, 500) }, message(name));
+    pair.sim.inject(Path::between(local, SocketAddr::new(GATEWAY, 500)), message(name));
     pair.sim.run_for(Duration::from_secs(1));
     assert_eq!(pair.gateway().sent.len(), 1);
     let bytes = &pair.gateway().sent[0].1;

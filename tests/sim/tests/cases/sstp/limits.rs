@@ -118,7 +118,7 @@ fn connections_that_never_became_sstp_have_a_record() {
     let mut world = world();
     let address: SocketAddr = "192.0.2.1:443".parse().unwrap();
     let failure = Failure { stage: Stage::Tls, fault: Fault::PeerIncompatible, notify: Some("unknown_ca"), cause: "alert".into() };
-    let turned = Turned { path: ike::Path { local: address, remote: address }, failure: failure.clone(), notes: vec!["SNI".into()] };
+    let turned = Turned { path: ike::Path::between(address, address), failure: failure.clone(), notes: vec!["SNI".into()] };
     world.with_gateway(|gateway, now| gateway.turned_away(now, turned));
     world.finish();
     world.assert_empty();
