@@ -1,7 +1,8 @@
 //! Accounting: each record goes to one server after the other until one confirms it.
-use crate::api::{AccountingRecord, Output, RequestFailure, Ticket};
+use crate::api::{Output, RequestFailure, Ticket};
 use crate::client::{Client, Work};
 use crate::failure;
+use crate::record::AccountingRecord;
 use crate::request::{self, BadRequest};
 use crate::table::PeerKey;
 use crate::validate::Purpose;
@@ -24,7 +25,8 @@ pub(crate) struct AccountingWork {
 impl AccountingWork {
     /// Identical bytes while one server is tried; the next server, or the next round, gets a fresh packet that says how late it is.
     pub(crate) fn write(&self, now: Instant, identifier: u8, secret: &[u8]) -> Result<Vec<u8>, BadRequest> {
-        let delay = u32::try_from(now.saturating_duration_since(self.began).as_secs()).unwrap_or(u32::MAX);
+        let delay = self.record.delay.saturating_add(now.saturating_duration_since(self.began));
+        let delay = u32::try_from(delay.as_secs()).unwrap_or(u32::MAX);
         request::accounting(&self.record, delay, identifier, secret)
     }
 }

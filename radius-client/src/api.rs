@@ -1,5 +1,7 @@
 //! What goes into the client and what comes out.
+use crate::record::AccountingRecord;
 use crypto::Zeroizing;
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -45,7 +47,8 @@ pub struct ConversationId(pub u64);
 pub struct SocketId(pub u32);
 
 /// Session facts that go into requests (guide: what RRAS sends).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NasContext {
     pub nas_ip: Option<IpAddr>,
     pub nas_identifier: String,
@@ -284,50 +287,6 @@ pub enum RequestFailure {
     /// The request cannot be written: a name, a password or an EAP packet too long, or neither NAS-IP-Address nor NAS-Identifier is known.
     #[error("radius {server}: request not sent: {reason}")]
     Unsendable { server: String, reason: String },
-}
-
-/// Acct-Status-Type (RFC 2866 section 5.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AccountingStatus {
-    Start,
-    Stop,
-    Interim,
-}
-
-/// RFC 2866 section 5.10.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TerminateCause {
-    UserRequest = 1,
-    LostCarrier = 2,
-    LostService = 3,
-    IdleTimeout = 4,
-    SessionTimeout = 5,
-    AdminReset = 6,
-    AdminReboot = 7,
-    NasError = 9,
-    NasRequest = 10,
-}
-
-/// One Accounting-Request.
-#[derive(Debug, Clone)]
-pub struct AccountingRecord {
-    pub status: AccountingStatus,
-    pub user_name: Vec<u8>,
-    pub nas: NasContext,
-    pub framed_ip: Option<Ipv4Addr>,
-    pub framed_ipv6: Option<Ipv6Addr>,
-    pub class: Vec<Vec<u8>>,
-    pub session_time: Duration,
-    /// From the client.
-    pub input_octets: u64,
-    pub output_octets: u64,
-    pub input_packets: u64,
-    pub output_packets: u64,
-    pub terminate_cause: Option<TerminateCause>,
-    /// Unix time of the event.
-    pub event_timestamp: u32,
-    /// Server that authenticated; accounting goes there first.
-    pub server: Option<String>,
 }
 
 /// What happened with one server since the start.

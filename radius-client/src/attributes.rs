@@ -37,6 +37,7 @@ pub mod number {
     pub const ACCT_INPUT_PACKETS: u8 = 47;
     pub const ACCT_OUTPUT_PACKETS: u8 = 48;
     pub const ACCT_TERMINATE_CAUSE: u8 = 49;
+    pub const ACCT_MULTI_SESSION_ID: u8 = 50;
     pub const ACCT_INPUT_GIGAWORDS: u8 = 52;
     pub const ACCT_OUTPUT_GIGAWORDS: u8 = 53;
     pub const EVENT_TIMESTAMP: u8 = 55;
@@ -46,6 +47,7 @@ pub mod number {
     pub const TUNNEL_MEDIUM_TYPE: u8 = 65;
     pub const TUNNEL_CLIENT_ENDPOINT: u8 = 66;
     pub const TUNNEL_SERVER_ENDPOINT: u8 = 67;
+    pub const ACCT_TUNNEL_CONNECTION: u8 = 68;
     pub const EAP_MESSAGE: u8 = 79;
     pub const MESSAGE_AUTHENTICATOR: u8 = 80;
     pub const ACCT_INTERIM_INTERVAL: u8 = 85;
@@ -64,6 +66,8 @@ pub mod microsoft {
     pub const MPPE_SEND_KEY: u8 = 16;
     pub const MPPE_RECV_KEY: u8 = 17;
     pub const RAS_VERSION: u8 = 18;
+    pub const ACCT_AUTH_TYPE: u8 = 23;
+    pub const ACCT_EAP_TYPE: u8 = 24;
     pub const CHAP2_RESPONSE: u8 = 25;
     pub const CHAP2_SUCCESS: u8 = 26;
     pub const CHAP2_CPW: u8 = 27;

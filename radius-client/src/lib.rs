@@ -58,6 +58,7 @@ mod client;
 mod credentials;
 mod failure;
 mod peer;
+mod record;
 mod reply;
 mod request;
 mod retry;
@@ -68,3 +69,4 @@ mod vectors;
 
 pub use api::*;
 pub use client::Client;
+pub use record::{AccountingRecord, AccountingStatus, Authentic, TerminateCause, auth_type};

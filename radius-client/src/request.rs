@@ -1,15 +1,15 @@
 //! The requests of a VPN server: what RRAS sends, so that network policies written for it match.
-use crate::api::{AccountingRecord, AccountingStatus, NasContext};
+use crate::api::NasContext;
 use crate::attributes::{VENDOR_MICROSOFT, microsoft, number};
 use crate::authentication::Proof;
 use crate::codec::{Builder, TooLong};
 use crate::credentials::PasswordTooLong;
+use crate::record::{AccountingRecord, AccountingStatus, Authentic};
 use std::net::IpAddr;
 
 const SERVICE_TYPE_FRAMED: u32 = 2;
 const FRAMED_PROTOCOL_PPP: u32 = 1;
 const NAS_PORT_TYPE_VIRTUAL: u32 = 5;
-const ACCT_AUTHENTIC_RADIUS: u32 = 1;
 /// MS-Network-Access-Server-Type of a remote access server (MS-RNAP section 2.2.1.8).
 const NAS_TYPE_REMOTE_ACCESS: u32 = 2;
 /// MS-RAS-Version of every RRAS since Windows 2000.
@@ -138,12 +138,17 @@ fn is_guid(text: &str) -> bool {
 /// An Accounting-Request (RFC 2866). `delay` in seconds since the event; zero is left out.
 pub(crate) fn accounting(record: &AccountingRecord, delay: u32, identifier: u8, secret: &[u8]) -> Result<Vec<u8>, BadRequest> {
     let mut packet = Builder::accounting_request(identifier);
-    packet.put_u32(number::ACCT_STATUS_TYPE, status(record.status));
+    packet.put_u32(number::ACCT_STATUS_TYPE, record.status as u32);
     packet.put(number::USER_NAME, &record.user_name);
     put_nas(&mut packet, &record.nas)?;
-    put_session(&mut packet, &record.nas);
-    put_remote_access(&mut packet, &record.nas);
-    packet.put_u32(number::ACCT_AUTHENTIC, ACCT_AUTHENTIC_RADIUS);
+    if record.status.is_of_a_session() {
+        put_session(&mut packet, &record.nas);
+        put_remote_access(&mut packet, &record.nas);
+        put_login(&mut packet, record);
+    } else {
+        packet.put(number::NAS_IDENTIFIER, record.nas.nas_identifier.as_bytes());
+        packet.put(number::ACCT_SESSION_ID, record.nas.acct_session_id.as_bytes());
+    }
     packet.put_u32(number::EVENT_TIMESTAMP, record.event_timestamp);
     if delay > 0 {
         packet.put_u32(number::ACCT_DELAY_TIME, delay);
@@ -157,7 +162,7 @@ pub(crate) fn accounting(record: &AccountingRecord, delay: u32, identifier: u8, 
     for class in &record.class {
         packet.put(number::CLASS, class);
     }
-    if record.status != AccountingStatus::Start {
+    if matches!(record.status, AccountingStatus::Stop | AccountingStatus::Interim) {
         put_usage(&mut packet, record);
     }
     if let (AccountingStatus::Stop, Some(cause)) = (record.status, record.terminate_cause) {
@@ -166,11 +171,21 @@ pub(crate) fn accounting(record: &AccountingRecord, delay: u32, identifier: u8, 
     Ok(packet.sign(secret)?)
 }
 
-fn status(status: AccountingStatus) -> u32 {
-    match status {
-        AccountingStatus::Start => 1,
-        AccountingStatus::Stop => 2,
-        AccountingStatus::Interim => 3,
+/// How the client logged in, and which other sessions this one belongs to.
+fn put_login(packet: &mut Builder, record: &AccountingRecord) {
+    let authentic = match record.authentic {
+        Authentic::Radius => 1,
+        Authentic::Local => 2,
+    };
+    packet
+        .put_u32(number::ACCT_AUTHENTIC, authentic)
+        .put(number::ACCT_MULTI_SESSION_ID, record.multi_session_id.as_bytes())
+        .put(number::ACCT_TUNNEL_CONNECTION, record.tunnel_connection.as_bytes());
+    if let Some(kind) = record.auth_type {
+        packet.put_microsoft(microsoft::ACCT_AUTH_TYPE, &kind.to_be_bytes());
+    }
+    if let Some(method) = record.eap_type {
+        packet.put_microsoft(microsoft::ACCT_EAP_TYPE, &u32::from(method).to_be_bytes());
     }
 }
 

@@ -315,6 +315,7 @@ fn account(client: &mut Client, now: Instant, server: Option<&str>) {
         terminate_cause: Some(TerminateCause::UserRequest),
         event_timestamp: 1,
         server: server.map(Into::into),
+        ..AccountingRecord::default()
     };
     client.handle(now, Input::Accounting { ticket: Ticket(9), record: Box::new(record) });
 }

@@ -100,6 +100,11 @@ fn record(status: AccountingStatus) -> AccountingRecord {
         status,
         user_name: b"alice".to_vec(),
         nas: nas(),
+        multi_session_id: "00c0ffee-3".into(),
+        tunnel_connection: "42".into(),
+        authentic: Authentic::Radius,
+        auth_type: Some(auth_type::EAP),
+        eap_type: Some(26),
         framed_ip: Some([10, 0, 0, 7].into()),
         framed_ipv6: Some("2001:db8::7".parse().unwrap()),
         class: vec![vec![0, 1, 0], vec![0xff]],
@@ -110,14 +115,26 @@ fn record(status: AccountingStatus) -> AccountingRecord {
         output_packets: 8,
         terminate_cause: Some(TerminateCause::IdleTimeout),
         event_timestamp: 1_700_000_000,
+        delay: Duration::ZERO,
         server: None,
     }
 }
 
 fn accounting_request(status: AccountingStatus) -> Sent {
+    sent(record(status))
+}
+
+fn sent(record: AccountingRecord) -> Sent {
     let mut client = client(vec![server("nps1", 1)]);
-    client.handle(start(), Input::Accounting { ticket: Ticket(1), record: Box::new(record(status)) });
+    client.handle(start(), Input::Accounting { ticket: Ticket(1), record: Box::new(record) });
     only_sent(&drain(&mut client))
+}
+
+#[test]
+fn a_record_that_is_late_says_so() {
+    let late = sent(AccountingRecord { delay: Duration::from_millis(7_900), ..record(AccountingStatus::Stop) });
+    assert!(late.attributes().contains(&(41, u32(7))));
+    assert!(late.attributes().contains(&(55, u32(1_700_000_000))), "the event's own time stays");
 }
 
 fn session_part() -> Vec<(u8, Vec<u8>)> {
@@ -140,6 +157,10 @@ fn session_part() -> Vec<(u8, Vec<u8>)> {
         microsoft(18, b"MSRASV5.20"),
         microsoft(47, &u32(2)),
         (45, u32(1)),
+        (50, b"00c0ffee-3".to_vec()),
+        (68, b"42".to_vec()),
+        microsoft(23, &u32(5)),
+        microsoft(24, &u32(26)),
         (55, u32(1_700_000_000)),
         (8, vec![10, 0, 0, 7]),
         (168, "2001:db8::7".parse::<std::net::Ipv6Addr>().unwrap().octets().to_vec()),
@@ -158,6 +179,13 @@ fn accounting_requests() {
     assert_eq!(stop.attributes(), [vec![(40, u32(2))], session_part(), usage.clone(), vec![(49, u32(4))]].concat());
     let interim = accounting_request(AccountingStatus::Interim);
     assert_eq!(interim.attributes(), [vec![(40, u32(3))], session_part(), usage].concat());
+    for (status, number) in [(AccountingStatus::On, 7), (AccountingStatus::Off, 8)] {
+        let gateway =
+            AccountingRecord { status, user_name: Vec::new(), class: Vec::new(), framed_ip: None, framed_ipv6: None, ..record(status) };
+        let whole = vec![(40, u32(number)), (4, vec![198, 51, 100, 1]), (32, b"vpn.example.test".to_vec())];
+        let whole = [whole, vec![(44, b"00c0ffee-17".to_vec()), (55, u32(1_700_000_000))]].concat();
+        assert_eq!(sent(gateway).attributes(), whole);
+    }
     // RFC 2866 section 3.
     let mut zeroed = stop.bytes.clone();
     zeroed[4..20].fill(0);

@@ -61,6 +61,7 @@ fn it_reads_our_accounting_request_and_we_its_response() {
         terminate_cause: Some(TerminateCause::LostCarrier),
         event_timestamp: 1,
         server: None,
+        ..AccountingRecord::default()
     };
     let mut client = client(vec![server("nps1", 1)]);
     client.handle(start(), Input::Accounting { ticket: Ticket(1), record: Box::new(record) });

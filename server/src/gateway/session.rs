@@ -133,6 +133,7 @@ impl<P: Plane> Gateway<P> {
             terminate_cause: cause,
             event_timestamp: u32::try_from(now.wall.as_second()).unwrap_or(u32::MAX),
             server: session.server.clone(),
+            ..AccountingRecord::default()
         };
         let ticket = self.ticket();
         self.accounting_open += 1;

@@ -177,6 +177,7 @@ fn accounting_arrives_in_full() {
             terminate_cause: Some(TerminateCause::IdleTimeout),
             event_timestamp: 1_700_000_000,
             server: Some("freeradius".into()),
+            ..AccountingRecord::default()
         };
         let outcome = shell.run(Input::Accounting { ticket: Ticket(5), record: Box::new(record) });
         let Output::Accounting { ticket: Ticket(5), outcome } = outcome else { panic!("{outcome:?}") };
