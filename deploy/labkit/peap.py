@@ -5,13 +5,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from . import packages
+from . import packages, trixie
 from .charon import PLUGINS
 from .shell import LabError, run, say
 
 CACHE = Path("/var/cache/evergate-lab")
 PLUGIN = "libstrongswan-eap-peap.so"
-SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 NEEDED = {
     "/usr/bin/cc": "gcc",
     "/usr/include/stdlib.h": "libc6-dev",
@@ -69,29 +68,10 @@ def _build():
 
 def _source(work):
     """Downloads and unpacks the upstream tarball of the installed version."""
-    (work / "parts").mkdir()
-    (work / "lists/partial").mkdir(parents=True)
-    (work / "parts/source.list").write_text(
-        f"deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {_mirror()} bookworm main\n"
-    )
-    options = [
-        "Dir::Etc::sourcelist=/dev/null",
-        f"Dir::Etc::sourceparts={work}/parts",
-        f"Dir::State::lists={work}/lists",
-        "APT::Sandbox::User=root",
-    ]
-    apt = ["apt-get", "-qq", *[part for option in options for part in ("-o", option)]]
-    run([*apt, "update"], timeout=300)
+    apt = trixie.apt(work, f"deb-src [signed-by={trixie.KEYRING}] {trixie.mirror()} bookworm main")
     run([*apt, "source", "--download-only", "--tar-only", "strongswan"], cwd=work, timeout=300)
     run(["tar", "xf", next(work.glob("strongswan_*.orig.tar.*"))], cwd=work)
     return next(path for path in work.glob("strongswan-*") if path.is_dir())
-
-
-def _mirror():
-    """The mirror this machine already uses."""
-    listed = [line.split() for file in SOURCES if file.exists() for line in file.read_text().splitlines() if line.strip()]
-    found = [word for words in listed for word in words if words[0] in ("URIs:", "deb") and word.startswith("http")]
-    return found[0] if found else "http://deb.debian.org/debian"
 
 
 def _step(argv, cwd, log, work):

@@ -3,7 +3,7 @@
 import time
 
 from harness import case, check, setup
-from labkit import network
+from labkit import network, trixie
 from labkit.shell import wait_until
 from uml.sstp import Call
 
@@ -66,8 +66,9 @@ SIGNS = {
     "pap": r"rcvd \[PAP AuthAck",
     "chap": r"rcvd \[CHAP Success",
     "eap-mschapv2": r"rcvd \[EAP Request .*MSCHAPv2",
+    "eap-tls": r"rcvd \[EAP Request .*TLS",
 }
-for method in SIGNS:
+for method in ("mschapv2", "pap", "chap", "eap-mschapv2"):
     case("pppd", f"auth_{method.replace('-', '_')}")(lambda world, m=method: _method(world, m))
 
 # pppd 2.4.9 answers another proposal than EAP-TLS with a Nak that asks for SRP: RADIUS proposes it to this user first.
@@ -83,6 +84,35 @@ def half_keys_of_eap_tls_bind_nothing(world):
     check(link.saw("ABORT") and link.saw("Value of attribute is incorrect"), "no ABORT for the binding", link.log)
     world.no_sessions()
     world.record(before, "crypto_binding", ".")
+
+
+def _newer(world, method, user, keys=""):
+    """Debian 13's pppd 2.5 and sstpc 1.0.20: the answer to the binding shows that they derived the keys of the login."""
+    trixie.ensure()
+    before = {attempt["id"] for attempt in world.attempts()}
+    sstp = _call(world, CALL.but(method=method, user=user, newer=True))
+    link = world.link
+    version = world.machine().exec(trixie.command(["pppd", "--version"])).stdout
+    check(" 2.5." in version, f"not the newer pppd: {version}")
+    for sign in (SIGNS[method], r"SEND SSTP CRTL PKT\(112\)", keys):
+        check(link.saw(sign), f"no /{sign}/ with {method}", link.log)
+    for direction in ("down", "up"):
+        world.transfer(2, direction, "machine")
+    check(world.lab.network.ping("lan", link.address), f"no answer from {link.address} to the LAN", link.log)
+    (attempt,) = [attempt for attempt in world.attempts() if attempt["id"] not in before]
+    check(attempt["outcome"] == "up", f"{attempt}")
+    _hang_up(sstp)
+    world.no_sessions()
+
+
+@case("pppd")
+def newer_eap_tls(world):
+    """Whole keys, unlike those of 2.4.9."""
+    _newer(world, "eap-tls", "tina", r"mppe send key \(32\)")
+
+
+for method in ("mschapv2", "eap-mschapv2"):
+    case("pppd", f"newer_{method.replace('-', '_')}")(lambda world, m=method: _newer(world, m, "alice"))
 
 
 @case("pppd")

@@ -1,4 +1,4 @@
-"""An SSTP client as Debian has it: sstpc below pppd, PPP in the machine's kernel."""
+"""An SSTP client as Debian 12 has it, or Debian 13: sstpc below pppd, PPP in the machine's kernel."""
 
 import ipaddress
 import os
@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from labkit import trixie
 from labkit.pki import GATEWAY_NAME, RADIUS_NAME
 from labkit.shell import LabError, run, wait_until
 
@@ -54,6 +55,8 @@ class Call:
     routes: tuple = ("10.99.10.0/24", "fd99:10::/64")
     # More options of pppd.
     options: tuple = ()
+    # pppd and sstpc of Debian 13, which the laboratory must have fetched.
+    newer: bool = False
     seconds: float = 30
 
     def but(self, **changes):
@@ -106,6 +109,7 @@ class Sstp:
         started = time.monotonic()
         with open(self._log, "ab") as log:
             argv = ["pppd", "file", str(self.folder / "options")]
+            argv = trixie.command(argv) if call.newer else argv
             self._pppd = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         wait_until(lambda: self._up.exists() or not self.running(), call.seconds)
         seconds = time.monotonic() - started
