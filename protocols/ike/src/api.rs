@@ -134,6 +134,9 @@ pub struct Timers {
     /// First retransmission of our own requests; doubles each time.
     pub retransmit_initial: Duration,
     pub retransmit_tries: u32,
+    /// How long a MOBIKE client may be silent (RFC 4555): a request that went unanswered through all tries does not end its session before. Zero,
+    /// and without MOBIKE: it does.
+    pub network_outage: Duration,
     /// How long an inbound Child SA that was replaced still receives.
     pub delete_rekeyed_delay: Duration,
     /// Age at which we rekey an IKE SA, less up to a twelfth of it at random; zero leaves it to the peer. It should end before 7 h 36 min, when
@@ -150,6 +153,7 @@ impl Default for Timers {
             liveness_interval: Duration::from_secs(30),
             retransmit_initial: Duration::from_secs(2),
             retransmit_tries: 5,
+            network_outage: Duration::from_secs(30 * 60),
             delete_rekeyed_delay: Duration::from_secs(5),
             ike_rekey: Duration::from_secs(6 * 3600 + 1800),
             child_rekey: Duration::from_secs(3600),
@@ -523,6 +527,8 @@ pub enum Event {
     Rekeyed {
         ike: bool,
     },
+    /// The client answers nothing any more, but has [`Timers::network_outage`] to come back; false: it is back.
+    Silent(bool),
     /// The last event of a session.
     Closed(CloseReason, Option<Failure>),
     /// A free line for the timeline.

@@ -112,15 +112,21 @@ fn sessions(sessions: &[Session], style: Style, out: &mut dyn Write) -> Result<(
                 cell(session.id.to_string()),
                 cell(&session.user),
                 cell(inner(session)),
-                cell(session.client.to_string()),
+                cell(session.client.to_string()).marked(if session.silent_since.is_some() { Mark::Attention } else { Mark::Plain }),
                 cell(&session.policy),
                 count(duration(session.since_secs)),
                 count(octets(session.octets_in)),
                 count(octets(session.octets_out)),
+                cell(state(session)),
             ]
         })
         .collect();
-    table(out, style, &["ID", "USER", "ADDRESS", "CLIENT", "POLICY", "SINCE", "IN", "OUT"], &rows)
+    table(out, style, &["ID", "USER", "ADDRESS", "CLIENT", "POLICY", "SINCE", "IN", "OUT", ""], &rows)
+}
+
+/// What is not as usual, in a word.
+fn state(session: &Session) -> &'static str {
+    if session.silent_since.is_some() { "silent" } else { "" }
 }
 
 fn protection(session: &Session) -> String {
@@ -144,6 +150,7 @@ fn inner(session: &Session) -> String {
 fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
     let traffic = |packets: u64, volume: u64| format!("{} in {packets} packets", octets(volume));
     let rekeyed = rekeyed(session).map(|when| ("Last rekeyed", when));
+    let silent = session.silent_since.map(|since| ("Silent", format!("since {}; the client may still come back", time(since))));
     let rows = [
         ("Session", session.id.to_string()),
         ("User", session.user.clone()),
@@ -160,7 +167,7 @@ fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
         ("To client", traffic(session.packets_out, session.octets_out)),
         ("Attempt", format!("{} (evergate attempts show {0})", session.attempt)),
     ];
-    pairs(out, style, &rows.into_iter().chain(rekeyed).chain(rest).collect::<Vec<_>>())
+    pairs(out, style, &rows.into_iter().chain(rekeyed).chain(silent).chain(rest).collect::<Vec<_>>())
 }
 
 fn disconnected(ids: &[u64], out: &mut dyn Write) -> Result<()> {

@@ -48,6 +48,7 @@ fn session() -> Session {
         tls: None,
         ike_rekeyed_at: None,
         child_rekeyed_at: Some(1_700_003_420),
+        silent_since: None,
         octets_in: 1_536,
         octets_out: 5 << 30,
         packets_in: 12,
@@ -125,6 +126,20 @@ fn with_gateway(check: impl FnOnce(&dyn Fn(&[&str]) -> (u8, String, String)) + S
         let config = config.to_str().unwrap().to_owned();
         tokio::task::spawn_blocking(move || check(&|words| evergate(&[words, &["--config", &config]].concat()))).await.unwrap();
     });
+}
+
+#[test]
+fn a_silent_session_is_shown_as_one() {
+    let shown = |silent_since| {
+        let session = Session { silent_since, ..session() };
+        let mut out = Vec::new();
+        show::response(&Response::Sessions { sessions: vec![session.clone()] }, Style { colours: false }, &mut out).unwrap();
+        show::response(&Response::Session(Box::new(session)), Style { colours: false }, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    assert!(!shown(None).contains("ilent"));
+    let text = shown(Some(1_700_000_300));
+    assert!(text.contains("5.0 GiB  silent\n") && text.contains("since 2023-11-14 22:18:20"), "{text}");
 }
 
 #[test]

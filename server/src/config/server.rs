@@ -11,7 +11,7 @@ const SERVER: &[&str] =
     &["name", "control_socket", "state_dir", "log", "log_format", "threads", "tun", "mtu", "time_zone", "max_sessions", "attempts_kept"];
 const LIMITS: &[&str] = &["half_open_max", "half_open_per_source", "cookie_threshold", "half_open_timeout", "auth_timeout"];
 const TIMERS: &[&str] =
-    &["liveness_interval", "retransmit_initial", "retransmit_tries", "delete_rekeyed_delay", "ike_rekey", "child_rekey"];
+    &["liveness_interval", "retransmit_initial", "retransmit_tries", "network_outage", "delete_rekeyed_delay", "ike_rekey", "child_rekey"];
 
 /// `sun_path` of a Unix socket address holds this many bytes and a zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -20,6 +20,9 @@ const MAX_INTERFACE_NAME: usize = 15;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
+
+/// The longest that RRAS knows, too.
+const MAX_OUTAGE: Duration = Duration::from_secs(8 * 3_600);
 
 /// Ages at which the gateway rekeys. Below the first it would do little else; below the second it costs more than it protects.
 const MIN_REKEY: Duration = Duration::from_secs(10);
@@ -117,6 +120,7 @@ pub(super) fn timers(root: &Root<'_>, warnings: &mut Vec<String>) -> Result<Time
         let initial = Duration::from_millis(100)..=Duration::from_secs(60);
         timers.retransmit_initial = section.duration("retransmit_initial", initial)?.unwrap_or(timers.retransmit_initial);
         timers.retransmit_tries = section.number("retransmit_tries", 1..=12, timers.retransmit_tries)?;
+        timers.network_outage = section.duration("network_outage", Duration::ZERO..=MAX_OUTAGE)?.unwrap_or(timers.network_outage);
         let delay = Duration::ZERO..=Duration::from_secs(60);
         timers.delete_rekeyed_delay = section.duration("delete_rekeyed_delay", delay)?.unwrap_or(timers.delete_rekeyed_delay);
         timers.ike_rekey = rekey(&section, "ike_rekey", SANE_IKE_REKEY, warnings)?.unwrap_or(timers.ike_rekey);

@@ -540,6 +540,16 @@ fn rekeys_by_age_are_configured_and_odd_ones_warned_of() {
 }
 
 #[test]
+fn the_network_outage_time_is_half_an_hour_and_no_more_than_eight() {
+    let outage = |line: &str| with_policy(&format!("[timers]\n{line}")).load().map(|config| config.timers.network_outage);
+    assert_eq!(outage("").unwrap(), Duration::from_secs(1_800));
+    assert_eq!(outage("network_outage = \"8h\"").unwrap(), Duration::from_secs(28_800));
+    assert_eq!(outage("network_outage = \"0s\"").unwrap(), Duration::ZERO);
+    let error = outage("network_outage = \"481m\"").unwrap_err().to_string();
+    assert!(error.contains("network_outage = \"481m\": expected a duration from \"0s\" to \"8h\""), "{error}");
+}
+
+#[test]
 fn drop_ins_merge_append_and_override_in_order() {
     let fixture = Fixture::new(MINIMAL);
     fixture.file("evergate.d/20-last.toml", "[server]\nmtu = 1380\n[timers]\nliveness_interval = \"0s\"", 0o644);

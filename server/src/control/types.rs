@@ -107,6 +107,9 @@ pub struct Session {
     /// The same of the Child SA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child_rekeyed_at: Option<u64>,
+    /// IKEv2 with MOBIKE: since when the client has answered nothing; it may still come back. Unix time, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<u64>,
     pub octets_in: u64,
     pub octets_out: u64,
     pub packets_in: u64,

@@ -118,6 +118,8 @@ struct Live {
     /// TLS version and cipher suite.
     tls: Option<String>,
     rekeyed: Rekeyed,
+    /// Since when an IKE client answers nothing but may still come back. Unix time, seconds.
+    silent_since: Option<u64>,
     /// What an SSTP client says of its computer.
     computer: Computer,
     /// The login in progress or done.
@@ -154,6 +156,7 @@ impl Live {
             esp_suite: None,
             tls: None,
             rekeyed: Rekeyed::default(),
+            silent_since: None,
             computer: Computer::default(),
             login: None,
             session: None,

@@ -58,6 +58,12 @@ impl<P: Plane> Gateway<P> {
                 *place = Some(now.wall.as_second().unsigned_abs());
                 attempt.note(now.instant, text);
             }
+            Event::Silent(silent) => {
+                live.silent_since = silent.then(|| now.wall.as_second().unsigned_abs());
+                let user = live.session.as_ref().map_or("-", |session| session.granted.user.as_str());
+                let what = if silent { "client is silent" } else { "client is back" };
+                tracing::info!(attempt = %attempt.id, user, client = %live.path.remote, "{what}");
+            }
             Event::Note(text) => attempt.note(now.instant, text),
             Event::Started { .. } | Event::Established { .. } | Event::Closed(..) => {}
         }

@@ -85,6 +85,7 @@ impl<P: Plane> Gateway<P> {
             tls: live.tls.clone(),
             ike_rekeyed_at: live.rekeyed.ike,
             child_rekeyed_at: live.rekeyed.child,
+            silent_since: live.silent_since,
             octets_in: traffic.octets_in,
             octets_out: traffic.octets_out,
             packets_in: traffic.packets_in,

@@ -32,6 +32,8 @@ pub struct Client {
     /// As the gateway sees it: the outside of a NAT, where there is one.
     pub path: Path,
     pub user: String,
+    /// It says that it speaks MOBIKE.
+    pub mobike: bool,
     /// Instead of EAP.
     pub certificate: Option<Credential>,
     /// No other SA to this gateway is active.
@@ -77,6 +79,7 @@ impl Client {
             inside: Ipv4Addr::new(192, 168, 1, 10).into(),
             path: Path::between(SocketAddr::new(outside.into(), 20_000 + number), SocketAddr::new(to, 500)),
             user: format!("user{number}"),
+            mobike: true,
             certificate: None,
             first_contact: true,
             method: None,
@@ -273,7 +276,9 @@ impl Client {
         let esp = Payload::Sa(self.profile.esp_offer(self.spi_in, &[]));
         let tail = [esp, Payload::TsInitiator(everything()), Payload::TsResponder(everything())];
         let proof = self.certificate.as_ref().map(|credential| self.proof(credential));
-        self.profile.ike_auth(Payload::IdInitiator(self.idi()), Payload::IdResponder(idr), proof, tail)
+        let mut payloads = self.profile.ike_auth(Payload::IdInitiator(self.idi()), Payload::IdResponder(idr), proof, tail);
+        payloads.retain(|payload| self.mobike || !matches!(payload, Payload::Notify(it) if it.kind == notify::MOBIKE_SUPPORTED));
+        payloads
     }
 
     /// Checks the gateway's signature as the client does.

@@ -27,6 +27,7 @@ pub fn timers() -> Timers {
         liveness_interval: Duration::from_secs(30),
         retransmit_initial: Duration::from_millis(500),
         retransmit_tries: 6,
+        network_outage: Duration::from_secs(1800),
         delete_rekeyed_delay: Duration::from_secs(5),
         ike_rekey: Duration::ZERO,
         child_rekey: Duration::ZERO,

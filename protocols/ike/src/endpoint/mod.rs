@@ -267,13 +267,14 @@ impl Endpoint {
         }
     }
 
-    /// INITIAL_CONTACT: older sessions of the same user and IDi end.
+    /// INITIAL_CONTACT: older sessions of the same client end.
     fn replace(&mut self) {
         for replace in std::mem::take(&mut self.shared.replaces) {
             let same = |session: &Session| {
-                let owner = session.core.owner.as_ref();
-                owner.is_some_and(|(user, idi)| *user == replace.user && *idi == replace.idi)
-                    && replace.remote.is_none_or(|remote| session.core.path.remote.ip() == remote)
+                let Some((user, idi)) = &session.core.owner else { return false };
+                let at_remote = replace.remote.is_none_or(|remote| session.core.path.remote.ip() == remote);
+                *user == replace.user
+                    && ((*idi == replace.idi && at_remote) || session.core.silent)
                     && session.phase() == Phase::Established
             };
             let stale: Vec<_> =

@@ -20,13 +20,13 @@ pub(crate) struct InitKey {
     pub hash: Vec<u8>,
 }
 
-/// Sessions that a new one takes the place of (INITIAL_CONTACT).
+/// Sessions that a new one takes the place of (INITIAL_CONTACT): those with the same user and IDi, and those of the same user that are silent.
 #[derive(Debug)]
 pub(crate) struct Replace {
     pub by: SessionId,
     pub user: String,
     pub idi: Vec<u8>,
-    /// Only those from this address.
+    /// Of the first kind, only those from this address.
     pub remote: Option<std::net::IpAddr>,
 }
 

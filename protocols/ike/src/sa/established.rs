@@ -4,7 +4,7 @@ use super::closing::Closing;
 use super::collision::Rival;
 use super::create_child::{Followup, PeerExchange};
 use super::rekey::Own;
-use super::{Core, IkeSa, Phase, Request, Signal, State, Step, create_child, informational, parse_notify, rekey};
+use super::{Core, IkeSa, Phase, Request, Signal, State, Step, create_child, informational, parse_notify, rekey, silence};
 use crate::api::{CloseReason, Command, Event, Fault, GatewayIdentity, Stage, TimeoutReason};
 use crate::endpoint::Shared;
 use crate::qcd;
@@ -334,6 +334,7 @@ impl Established {
         }
         match self.sa.retransmit_heard(cx.now, core.heard) {
             Ok(datagrams) => cx.transmit_all(core.path, &datagrams),
+            Err(_) if self.wait_for_return(core, cx) => {}
             Err(_) => return self.lost(core, cx),
         }
         self.expire_old(core, cx);
@@ -405,6 +406,7 @@ impl Established {
 
 impl Step for Established {
     fn handle(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
+        let back = core.silent && silence::is_sign_of_life(&signal);
         let next = match signal {
             Signal::Request(request) => self.request(core, cx, request),
             // The end is near: nothing that was begun is finished any more, but a new IKE SA, which the peer may have already.
@@ -442,6 +444,9 @@ impl Step for Established {
         };
         match next {
             State::Established(mut state) => {
+                if back {
+                    state.welcome_back(core, cx);
+                }
                 rekey::next(&mut state, core, cx);
                 match state.closing.filter(|_| !state.sa.is_waiting() && !state.own.rekeys_ike()) {
                     Some(reason) => Closing::begin(core, cx, state.sa, reason),

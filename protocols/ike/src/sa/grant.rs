@@ -162,7 +162,8 @@ fn join(selectors: &[TrafficSelector]) -> String {
 }
 
 /// Older sessions of the same client end. Windows' vendor ID stands for the notify, but two machines of one user may have the same
-/// private address as IDi, so with it the outer address must be the same too.
+/// private address as IDi, so with it the outer address must be the same too. Of a silent session nobody can tell whose device it is: a client
+/// that has moved has another private address and another outer one, so the user alone decides.
 fn announce_contact(core: &Core, cx: &mut Shared, offer: &Offer, grant: &Grant) {
     if !offer.initial_contact && !core.traits.initial_contact {
         return;

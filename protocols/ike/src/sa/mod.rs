@@ -23,6 +23,7 @@ mod initiate;
 mod initiate_auth;
 mod intermediate;
 mod rekey;
+mod silence;
 mod window;
 
 pub(crate) use init::{InitRequest, plain_notify};
@@ -130,6 +131,8 @@ pub(crate) struct Core {
     pub esp_wish: Option<u32>,
     /// When we last looked whether somebody's word is true that the peer has lost the IKE SA.
     pub doubted: Option<Instant>,
+    /// A client that answers nothing and may still come back.
+    pub silent: bool,
     /// Initiator: by whom it was sent here.
     pub trail: Trail,
     spis: Vec<Spi>,
@@ -156,6 +159,7 @@ impl Core {
             owner: None,
             esp_wish: None,
             doubted: None,
+            silent: false,
             trail: Trail::default(),
             spis: Vec::new(),
             questions: BTreeSet::new(),

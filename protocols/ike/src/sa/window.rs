@@ -59,6 +59,11 @@ impl Retransmit {
         }
     }
 
+    /// The tries are over, and the peer goes on sending without an answer to this.
+    fn is_ignored(&self, heard: Instant) -> bool {
+        self.left == 0 && self.renewals == 0 && heard > self.sent
+    }
+
     pub(crate) fn due(&self) -> Instant {
         self.due
     }
@@ -261,6 +266,27 @@ impl IkeSa {
         self.retransmit(now)
     }
 
+    /// The peer sends, but never answers our request.
+    pub(crate) fn is_ignored(&self, heard: Instant) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.retransmit.is_ignored(heard))
+    }
+
+    /// All tries went unanswered, but the peer may come back until `end`: our request once more, and not again for a while.
+    pub(crate) fn insist(&mut self, now: Instant, end: Instant) -> Vec<Vec<u8>> {
+        let Some(pending) = &mut self.pending else { return Vec::new() };
+        pending.retransmit.due = (now + MAX_WAIT).min(end);
+        pending.retransmit.sent = now;
+        pending.retransmit.datagrams.clone()
+    }
+
+    /// The peer is back: our request at once, with all its tries.
+    pub(crate) fn ask_again(&mut self, now: Instant, timers: &Timers) -> Vec<Vec<u8>> {
+        let Some(pending) = &mut self.pending else { return Vec::new() };
+        let datagrams = std::mem::take(&mut pending.retransmit.datagrams);
+        pending.retransmit = Retransmit::limited(datagrams, now, timers, pending.retransmit.tries);
+        pending.retransmit.datagrams.clone()
+    }
+
     /// `remote` is the address that the datagram came from.
     pub(crate) fn receive(&mut self, header: &Header, datagram: &[u8], remote: IpAddr, counters: &mut Counters) -> Inbound {
         if (header.initiator_spi, header.responder_spi) != (self.spi_i, self.spi_r) {
@@ -440,6 +466,7 @@ mod tests {
         liveness_interval: Duration::ZERO,
         retransmit_initial: Duration::from_secs(1),
         retransmit_tries: 3,
+        network_outage: Duration::ZERO,
         delete_rekeyed_delay: Duration::ZERO,
         ike_rekey: Duration::ZERO,
         child_rekey: Duration::ZERO,

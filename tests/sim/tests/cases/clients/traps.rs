@@ -282,6 +282,7 @@ fn stale_sessions() {
     for (hint, expected) in [(true, CloseReason::Replaced), (false, CloseReason::PeerLost)] {
         let mut config = lenient();
         config.timers.liveness_interval = Duration::from_secs(30);
+        config.timers.network_outage = Duration::ZERO;
         let mut world = World::new(config);
         let first = world.up(Profile::windows_custom(), 1);
         let mut again = world.client(Profile::windows_custom(), 2);
