@@ -206,6 +206,7 @@ impl Profile {
                 liveness_interval: Duration::ZERO,
                 retransmit_initial: Duration::from_secs(1),
                 retransmit_tries: 4,
+                network_outage: Duration::ZERO,
                 delete_rekeyed_delay: Duration::from_secs(2),
                 ike_rekey: Duration::ZERO,
                 child_rekey: Duration::ZERO,
