@@ -1,5 +1,5 @@
 //! Accounting: each record goes to one server after the other until one confirms it.
-use crate::api::{Output, RequestFailure, Ticket};
+use crate::api::{Output, RequestFailure, Server, Ticket};
 use crate::client::{Client, Work};
 use crate::failure;
 use crate::record::AccountingRecord;
@@ -24,16 +24,19 @@ pub(crate) struct AccountingWork {
 
 impl AccountingWork {
     /// Identical bytes while one server is tried; the next server, or the next round, gets a fresh packet that says how late it is.
-    pub(crate) fn write(&self, now: Instant, identifier: u8, secret: &[u8]) -> Result<Vec<u8>, BadRequest> {
+    pub(crate) fn write(&self, now: Instant, identifier: u8, server: &Server) -> Result<Vec<u8>, BadRequest> {
         let delay = self.record.delay.saturating_add(now.saturating_duration_since(self.began));
         let delay = u32::try_from(delay.as_secs()).unwrap_or(u32::MAX);
-        request::accounting(&self.record, delay, identifier, secret)
+        request::accounting(&self.record, delay, identifier, server)
     }
 }
 
 impl Client {
-    pub(crate) fn account(&mut self, now: Instant, ticket: Ticket, record: Box<AccountingRecord>) {
-        let mut order = self.peers.preferred(now, Purpose::Accounting);
+    pub(crate) fn account(&mut self, now: Instant, ticket: Ticket, group: Option<&str>, record: Box<AccountingRecord>) {
+        let mut order = match self.peers.preferred(now, group, Purpose::Accounting, &mut *self.random) {
+            Ok(order) => order,
+            Err(failure) => return self.outputs.push_back(Output::Accounting { ticket, outcome: Err(failure) }),
+        };
         if let Some(first) = record.server.as_deref().and_then(|name| self.peers.named(name)) {
             // Stable: false sorts before true.
             order.sort_by_key(|peer| *peer != first);

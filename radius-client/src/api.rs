@@ -5,16 +5,20 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// A server and how to talk to it.
+/// A server and how to talk to it. [`Server::new`] has the defaults.
 #[derive(Clone)]
 pub struct Server {
     pub name: String,
-    pub auth: SocketAddr,
-    pub accounting: Option<SocketAddr>,
+    pub transport: Transport,
+    /// The shared secret; over TLS the text `radsec` (RFC 6614 section 2.3).
     pub secret: Zeroizing<Vec<u8>>,
     /// Source address of requests; `None`: the kernel chooses.
     pub source: Option<IpAddr>,
-    /// First retransmission (RFC 5080: 2 s), doubling up to 16 s.
+    /// NAS-Identifier in requests to this server; `None`: what the request says.
+    pub nas_identifier: Option<String>,
+    /// NAS-IP-Address or NAS-IPv6-Address in requests to this server; `None`: what the request says.
+    pub nas_ip: Option<IpAddr>,
+    /// First retransmission (RFC 5080: 2 s), doubling up to 16 s. Over TLS nothing is repeated.
     pub retransmit_initial: Duration,
     /// Transmissions in all before the server counts as silent.
     pub tries: u32,
@@ -24,13 +28,93 @@ pub struct Server {
     pub require_message_authenticator: bool,
 }
 
+/// What carries the packets to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// RFC 2865 and RFC 2866: a port for each kind of request.
+    Udp {
+        auth: SocketAddr,
+        /// `None`: this server takes no accounting.
+        accounting: Option<SocketAddr>,
+    },
+    /// RFC 6614: requests of both kinds share connections.
+    Tls {
+        address: SocketAddr,
+        /// The name that the server's certificate must hold.
+        server_name: String,
+        /// Whether this server takes accounting.
+        accounting: bool,
+    },
+}
+
+impl Server {
+    /// A server with the usual timers, which must send Message-Authenticator.
+    pub fn new(name: impl Into<String>, transport: Transport, secret: &[u8]) -> Self {
+        Self {
+            name: name.into(),
+            transport,
+            secret: Zeroizing::new(secret.to_vec()),
+            source: None,
+            nas_identifier: None,
+            nas_ip: None,
+            retransmit_initial: Duration::from_secs(2),
+            tries: 4,
+            timeout: Duration::from_secs(20),
+            require_message_authenticator: true,
+        }
+    }
+
+    /// Where requests for logins go.
+    pub fn address(&self) -> SocketAddr {
+        match self.transport {
+            Transport::Udp { auth, .. } => auth,
+            Transport::Tls { address, .. } => address,
+        }
+    }
+
+    /// Where accounting goes; `None`: this server takes none.
+    pub fn accounting_address(&self) -> Option<SocketAddr> {
+        match self.transport {
+            Transport::Udp { accounting, .. } => accounting,
+            Transport::Tls { address, accounting, .. } => accounting.then_some(address),
+        }
+    }
+}
+
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server")
-            .field("name", &self.name)
-            .field("auth", &self.auth)
-            .field("accounting", &self.accounting)
-            .finish_non_exhaustive()
+        f.debug_struct("Server").field("name", &self.name).field("transport", &self.transport).finish_non_exhaustive()
+    }
+}
+
+/// Servers of which any may answer (NPS: remote RADIUS server group).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    pub name: String,
+    pub members: Vec<Member>,
+}
+
+/// A server's place in a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// [`Server::name`]; a name that no server has is passed over.
+    pub server: String,
+    /// From 1; the lowest of those that are alive is asked.
+    pub priority: u16,
+    /// Share among members of one priority, 1 to 100.
+    pub weight: u16,
+}
+
+/// The servers, and the groups they form. Requests without a group go to all servers in the order of `servers`.
+#[derive(Debug, Clone, Default)]
+pub struct Configuration {
+    pub servers: Vec<Server>,
+    pub groups: Vec<Group>,
+}
+
+impl From<Vec<Server>> for Configuration {
+    fn from(servers: Vec<Server>) -> Self {
+        Self { servers, groups: Vec::new() }
     }
 }
 
@@ -42,7 +126,7 @@ pub struct Ticket(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConversationId(pub u64);
 
-/// A UDP socket of the shell.
+/// A connection of the shell: a UDP socket or a TLS connection. At most 256 requests are in flight on each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u32);
 
@@ -94,6 +178,8 @@ pub enum Input {
     Eap {
         ticket: Ticket,
         conversation: ConversationId,
+        /// Which servers to ask; `None`: all of them.
+        group: Option<String>,
         user_name: Vec<u8>,
         eap: Vec<u8>,
         nas: Box<NasContext>,
@@ -103,15 +189,19 @@ pub enum Input {
     Login {
         ticket: Ticket,
         conversation: ConversationId,
+        /// Which servers to ask; `None`: all of them.
+        group: Option<String>,
         user_name: Vec<u8>,
         credentials: Credentials,
         nas: Box<NasContext>,
     },
     /// Forget a conversation (its State, its server); what is in flight fails with [`RequestFailure::Forgotten`].
     Forget(ConversationId),
-    /// A record for the server that authenticated, or the first that answers.
+    /// A record for the server that authenticated, or the first of the group that answers.
     Accounting {
         ticket: Ticket,
+        /// Which servers to tell; `None`: all of them.
+        group: Option<String>,
         record: Box<AccountingRecord>,
     },
     Datagram {
@@ -126,8 +216,8 @@ pub enum Input {
     },
     /// [`crate::Client::poll_timeout`] has passed.
     Timeout,
-    /// New servers, in order of preference. Requests and conversations under way end with the servers they began with.
-    Configure(Vec<Server>),
+    /// New servers and groups. Requests and conversations under way end with the servers they began with.
+    Configure(Configuration),
 }
 
 /// What a client proved its name with over PPP.
@@ -157,14 +247,31 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// What to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dial {
+    /// A UDP socket of the peer's address family, connected to it.
+    Udp { peer: SocketAddr },
+    /// A TLS connection to `peer`, whose certificate must hold `server_name`.
+    Tls { peer: SocketAddr, server_name: String },
+}
+
+impl Dial {
+    pub fn peer(&self) -> SocketAddr {
+        match *self {
+            Self::Udp { peer } | Self::Tls { peer, .. } => peer,
+        }
+    }
+}
+
 /// Work for the shell, or the outcome of a request.
 #[derive(Debug)]
 pub enum Output {
-    /// Bind a UDP socket (IPv4 or IPv6 as `source`/`peer` say) under this id.
+    /// Open a connection under this id. What is transmitted before it stands waits in the shell.
     Open {
         socket: SocketId,
         source: Option<IpAddr>,
-        peer: SocketAddr,
+        dial: Dial,
     },
     Close {
         socket: SocketId,
@@ -282,6 +389,8 @@ pub enum RequestFailure {
     BadReply { server: String, reason: String },
     #[error("no RADIUS server is configured")]
     NoServer,
+    #[error("no RADIUS server group {group:?} is configured")]
+    NoGroup { group: String },
     #[error("conversation forgotten")]
     Forgotten,
     /// The request cannot be written: a name, a password or an EAP packet too long, or neither NAS-IP-Address nor NAS-Identifier is known.

@@ -1,5 +1,5 @@
 //! EAP conversations and logins by password: State, server stickiness, failover.
-use crate::api::{ConversationId, Credentials, NasContext, RequestFailure, Ticket};
+use crate::api::{ConversationId, Credentials, NasContext, RequestFailure, Server, Ticket};
 use crate::client::{Client, Request, Timer, Work};
 use crate::codec::Packet;
 use crate::failure;
@@ -46,6 +46,7 @@ pub(crate) enum Proof {
 pub(crate) struct AuthenticationWork {
     tickets: Vec<Ticket>,
     pub(crate) conversation: ConversationId,
+    group: Option<String>,
     user_name: Vec<u8>,
     proof: Proof,
     nas: Box<NasContext>,
@@ -54,8 +55,15 @@ pub(crate) struct AuthenticationWork {
 }
 
 impl AuthenticationWork {
-    pub(crate) fn new(ticket: Ticket, conversation: ConversationId, user_name: Vec<u8>, proof: Proof, nas: Box<NasContext>) -> Self {
-        Self { tickets: vec![ticket], conversation, user_name, proof, nas, tried: Vec::new(), failures: Vec::new() }
+    pub(crate) fn new(
+        ticket: Ticket,
+        conversation: ConversationId,
+        group: Option<String>,
+        user_name: Vec<u8>,
+        proof: Proof,
+        nas: Box<NasContext>,
+    ) -> Self {
+        Self { tickets: vec![ticket], conversation, group, user_name, proof, nas, tried: Vec::new(), failures: Vec::new() }
     }
 
     pub(crate) fn write(
@@ -63,9 +71,9 @@ impl AuthenticationWork {
         state: Option<&[u8]>,
         identifier: u8,
         authenticator: &[u8; 16],
-        secret: &[u8],
+        server: &Server,
     ) -> Result<Vec<u8>, BadRequest> {
-        Access { user_name: &self.user_name, nas: &self.nas, proof: &self.proof, state }.write(identifier, authenticator, secret)
+        Access { user_name: &self.user_name, nas: &self.nas, proof: &self.proof, state }.write(identifier, authenticator, server)
     }
 }
 
@@ -104,9 +112,14 @@ impl Client {
     fn ask(&mut self, now: Instant, work: Box<AuthenticationWork>) {
         let id = work.conversation;
         let sticky = self.conversations.get(&id).filter(|conversation| conversation.challenged).map(|conversation| conversation.peer);
-        let mut wanted = self.peers.preferred(now, Purpose::Authentication).into_iter();
-        let Some(peer) = sticky.or_else(|| wanted.find(|peer| !work.tried.contains(peer))) else {
-            return self.fail(*work, None);
+        let wanted = self.peers.preferred(now, work.group.as_deref(), Purpose::Authentication, &mut *self.random);
+        let peer = match (sticky, wanted) {
+            (Some(peer), _) => peer,
+            (None, Err(failure)) => return self.fail(*work, Some(failure)),
+            (None, Ok(wanted)) => match wanted.into_iter().find(|peer| !work.tried.contains(peer)) {
+                Some(peer) => peer,
+                None => return self.fail(*work, None),
+            },
         };
         match self.send(now, peer, Work::Authentication(work)) {
             Ok(key) => {

@@ -1,6 +1,6 @@
 //! The request machine: who is asked, what is in flight, when to repeat, when to give up.
 use crate::accounting::AccountingWork;
-use crate::api::{Counters, Input, Output, RequestFailure, Server, SocketId};
+use crate::api::{Configuration, Counters, Dial, Input, Output, RequestFailure, Server, SocketId, Transport};
 use crate::authentication::{AuthenticationWork, Conversation, Proof};
 use crate::codec::Packet;
 use crate::peer::Peers;
@@ -53,7 +53,7 @@ pub(crate) enum Timer {
 
 /// The RADIUS client machine; see the crate's documentation for how to drive it.
 pub struct Client {
-    random: Box<dyn Random>,
+    pub(crate) random: Box<dyn Random>,
     pub(crate) peers: Peers,
     table: Table,
     pub(crate) requests: BTreeMap<RequestKey, Request>,
@@ -73,10 +73,10 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// `servers` in order of preference. `random` yields Request Authenticators, so it must be unpredictable, and jitter.
-    pub fn new(servers: Vec<Server>, random: Box<dyn Random>) -> Self {
+    /// A list of servers will do: then they are asked in its order. `random` yields Request Authenticators, so it must be unpredictable, and jitter.
+    pub fn new(configuration: impl Into<Configuration>, random: Box<dyn Random>) -> Self {
         let mut peers = Peers::default();
-        peers.configure(servers);
+        peers.configure(configuration.into());
         Self {
             random,
             peers,
@@ -92,18 +92,19 @@ impl Client {
     /// Takes one input. Drain [`Client::poll_output`] afterwards.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Eap { ticket, conversation, user_name, eap, nas } => {
-                self.authenticate(now, AuthenticationWork::new(ticket, conversation, user_name, Proof::Eap(eap), nas));
+            Input::Eap { ticket, conversation, group, user_name, eap, nas } => {
+                self.authenticate(now, AuthenticationWork::new(ticket, conversation, group, user_name, Proof::Eap(eap), nas));
             }
-            Input::Login { ticket, conversation, user_name, credentials, nas } => {
-                self.authenticate(now, AuthenticationWork::new(ticket, conversation, user_name, Proof::Login(Box::new(credentials)), nas));
+            Input::Login { ticket, conversation, group, user_name, credentials, nas } => {
+                let proof = Proof::Login(Box::new(credentials));
+                self.authenticate(now, AuthenticationWork::new(ticket, conversation, group, user_name, proof, nas));
             }
             Input::Forget(conversation) => self.forget(conversation),
-            Input::Accounting { ticket, record } => self.account(now, ticket, record),
+            Input::Accounting { ticket, group, record } => self.account(now, ticket, group.as_deref(), record),
             Input::Datagram { socket, from, bytes } => self.datagram(now, socket, from, &bytes),
             Input::Unreachable { socket, to } => self.unreachable(now, socket, to),
             Input::Timeout => self.timeout(now),
-            Input::Configure(servers) => self.peers.configure(servers),
+            Input::Configure(configuration) => self.peers.configure(configuration),
         }
         self.reap();
     }
@@ -135,11 +136,15 @@ impl Client {
             return Err((work, unsendable("too many requests wait for an answer".into())));
         };
         if opened {
-            self.outputs.push_back(Output::Open { socket: slot.socket, source: target.server.source, peer: to });
+            let dial = match &target.server.transport {
+                Transport::Udp { .. } => Dial::Udp { peer: to },
+                Transport::Tls { server_name, .. } => Dial::Tls { peer: to, server_name: server_name.clone() },
+            };
+            self.outputs.push_back(Output::Open { socket: slot.socket, source: target.server.source, dial });
         }
         let mut authenticator = [0; 16];
         self.random.fill(&mut authenticator);
-        let bytes = match self.write(now, &work, slot.identifier, &authenticator, &target.server.secret) {
+        let bytes = match self.write(now, &work, slot.identifier, &authenticator, &target.server) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let failure = unsendable(error.to_string());
@@ -160,13 +165,13 @@ impl Client {
         Ok(key)
     }
 
-    fn write(&self, now: Instant, work: &Work, identifier: u8, authenticator: &[u8; 16], secret: &[u8]) -> Result<Vec<u8>, BadRequest> {
+    fn write(&self, now: Instant, work: &Work, identifier: u8, authenticator: &[u8; 16], server: &Server) -> Result<Vec<u8>, BadRequest> {
         match work {
             Work::Authentication(work) => {
                 let state = self.conversations.get(&work.conversation).and_then(|conversation| conversation.state());
-                work.write(state, identifier, authenticator, secret)
+                work.write(state, identifier, authenticator, server)
             }
-            Work::Accounting(work) => work.write(now, identifier, secret),
+            Work::Accounting(work) => work.write(now, identifier, server),
             Work::Abandoned => Ok(Vec::new()),
         }
     }

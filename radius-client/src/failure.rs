@@ -35,7 +35,7 @@ fn names(failures: &[RequestFailure], closed: &str) -> String {
             RequestFailure::Silent { server, .. } | RequestFailure::BadReply { server, .. } | RequestFailure::Unsendable { server, .. } => {
                 server.clone()
             }
-            RequestFailure::NoServer | RequestFailure::Forgotten => continue,
+            RequestFailure::NoServer | RequestFailure::NoGroup { .. } | RequestFailure::Forgotten => continue,
         };
         if !names.contains(&name) {
             names.push(name);

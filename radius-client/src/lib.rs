@@ -10,21 +10,12 @@
 //! round has no answer. Datagrams that fail a check are dropped and counted, by reason, per server.
 //!
 //! ```
-//! use crypto::{SeededRandom, Zeroizing};
-//! use radius_client::{Client, ConversationId, Input, NasContext, Output, Server, Ticket};
-//! use std::time::{Duration, Instant};
+//! use crypto::SeededRandom;
+//! use radius_client::{Client, ConversationId, Input, NasContext, Output, Server, Ticket, Transport};
+//! use std::time::Instant;
 //!
-//! let server = Server {
-//!     name: "nps1".into(),
-//!     auth: "192.0.2.1:1812".parse().unwrap(),
-//!     accounting: None,
-//!     secret: Zeroizing::new(b"xyzzy5461".to_vec()),
-//!     source: None,
-//!     retransmit_initial: Duration::from_secs(2),
-//!     tries: 3,
-//!     timeout: Duration::from_secs(30),
-//!     require_message_authenticator: true,
-//! };
+//! let transport = Transport::Udp { auth: "192.0.2.1:1812".parse().unwrap(), accounting: None };
+//! let server = Server::new("nps1", transport, b"xyzzy5461");
 //! // Production hands in the operating system's generator.
 //! let mut client = Client::new(vec![server], Box::new(SeededRandom::new(1)));
 //! # #[allow(clippy::disallowed_methods)]
@@ -32,6 +23,7 @@
 //! client.handle(now, Input::Eap {
 //!     ticket: Ticket(1),
 //!     conversation: ConversationId(1),
+//!     group: None,
 //!     user_name: b"alice".to_vec(),
 //!     eap: b"\x02\x01\x00\x0a\x01alice".to_vec(),
 //!     nas: Box::new(NasContext { nas_identifier: "vpn.example.test".into(), ..NasContext::default() }),

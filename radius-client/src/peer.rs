@@ -1,7 +1,8 @@
 //! The configured servers: which one to ask, and what is known of each.
-use crate::api::{Counters, Server};
+use crate::api::{Configuration, Counters, RequestFailure, Server};
 use crate::table::PeerKey;
 use crate::validate::Purpose;
+use crypto::Random;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -48,8 +49,8 @@ impl Health {
 impl Peer {
     pub(crate) fn address(&self, purpose: Purpose) -> Option<SocketAddr> {
         match purpose {
-            Purpose::Authentication => Some(self.server.auth),
-            Purpose::Accounting => self.server.accounting,
+            Purpose::Authentication => Some(self.server.address()),
+            Purpose::Accounting => self.server.accounting_address(),
         }
     }
 
@@ -73,14 +74,23 @@ impl Peer {
 pub(crate) struct Peers {
     peers: BTreeMap<PeerKey, Peer>,
     order: Vec<PeerKey>,
+    groups: BTreeMap<String, Vec<Place>>,
     next: u32,
+}
+
+/// A server's place in a group.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    peer: PeerKey,
+    priority: u16,
+    weight: u16,
 }
 
 impl Peers {
     /// Takes a new configuration. A server whose name, addresses and secret stay is the same server.
-    pub(crate) fn configure(&mut self, servers: Vec<Server>) {
+    pub(crate) fn configure(&mut self, configuration: Configuration) {
         let previous = std::mem::take(&mut self.order);
-        for server in servers {
+        for server in configuration.servers {
             let known = previous.iter().copied().find(|key| self.peers.get(key).is_some_and(|peer| same(&peer.server, &server)));
             let key = known.filter(|key| !self.order.contains(key)).unwrap_or_else(|| self.add(server.clone()));
             if let Some(peer) = self.peers.get_mut(&key) {
@@ -88,6 +98,12 @@ impl Peers {
             }
             self.order.push(key);
         }
+        let place = |member: &crate::api::Member| {
+            let peer = self.named(&member.server)?;
+            Some(Place { peer, priority: member.priority, weight: member.weight })
+        };
+        let groups = configuration.groups.iter().map(|group| (group.name.clone(), group.members.iter().filter_map(place).collect()));
+        self.groups = groups.collect();
     }
 
     fn add(&mut self, server: Server) -> PeerKey {
@@ -106,12 +122,31 @@ impl Peers {
         self.peers.get_mut(&key)
     }
 
-    /// The servers for `purpose`, most wanted first: in the order configured, those that failed lately last.
-    pub(crate) fn preferred(&self, now: Instant, purpose: Purpose) -> Vec<PeerKey> {
-        let usable = |key: &PeerKey| self.peers.get(key).is_some_and(|peer| peer.address(purpose).is_some());
-        let mut keys: Vec<_> = self.order.iter().copied().filter(usable).collect();
+    /// The servers of `group` for `purpose`, most wanted first: by priority, among equals by chance as their weights say; those that failed
+    /// lately last.
+    pub(crate) fn preferred(
+        &self,
+        now: Instant,
+        group: Option<&str>,
+        purpose: Purpose,
+        random: &mut dyn Random,
+    ) -> Result<Vec<PeerKey>, RequestFailure> {
+        let mut places = self.places(group)?;
+        places.retain(|place| self.peers.get(&place.peer).is_some_and(|peer| peer.address(purpose).is_some()));
+        places.sort_by_key(|place| place.priority);
+        let mut keys = Vec::with_capacity(places.len());
+        for equals in places.chunk_by(|a, b| a.priority == b.priority) {
+            keys.extend(drawn(equals, random));
+        }
         keys.sort_by_key(|key| self.peers.get(key).is_some_and(|peer| peer.health(purpose).on_hold(now)));
-        keys
+        Ok(keys)
+    }
+
+    fn places(&self, group: Option<&str>) -> Result<Vec<Place>, RequestFailure> {
+        match group {
+            Some(name) => self.groups.get(name).cloned().ok_or_else(|| RequestFailure::NoGroup { group: name.to_owned() }),
+            None => Ok((0..).zip(&self.order).map(|(priority, &peer)| Place { peer, priority, weight: 1 }).collect()),
+        }
     }
 
     /// The configured server of this name.
@@ -133,8 +168,29 @@ impl Peers {
     }
 }
 
+/// Members of one priority in an order drawn by their weights.
+fn drawn(equals: &[Place], random: &mut dyn Random) -> Vec<PeerKey> {
+    let mut left = equals.to_vec();
+    let mut order = Vec::with_capacity(left.len());
+    while left.len() > 1 {
+        let total: u64 = left.iter().map(|place| u64::from(place.weight.max(1))).sum();
+        let mut bytes = [0; 8];
+        random.fill(&mut bytes);
+        let mut ticket = u64::from_be_bytes(bytes) % total;
+        let hit = left.iter().position(|place| {
+            let share = u64::from(place.weight.max(1));
+            let won = ticket < share;
+            ticket = ticket.saturating_sub(share);
+            won
+        });
+        order.push(left.remove(hit.unwrap_or(0)).peer);
+    }
+    order.extend(left.iter().map(|place| place.peer));
+    order
+}
+
 /// The same server, perhaps with other timers.
 fn same(a: &Server, b: &Server) -> bool {
-    let addresses = a.auth == b.auth && a.accounting == b.accounting && a.source == b.source;
+    let addresses = a.transport == b.transport && a.source == b.source;
     addresses && a.name == b.name && crypto::constant_time_eq(&a.secret, &b.secret)
 }

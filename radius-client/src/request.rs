@@ -1,5 +1,5 @@
 //! The requests of a VPN server: what RRAS sends, so that network policies written for it match.
-use crate::api::NasContext;
+use crate::api::{NasContext, Server};
 use crate::attributes::{VENDOR_MICROSOFT, microsoft, number};
 use crate::authentication::Proof;
 use crate::codec::{Builder, TooLong};
@@ -43,37 +43,38 @@ pub(crate) struct Access<'a> {
 }
 
 impl Access<'_> {
-    pub(crate) fn write(&self, identifier: u8, authenticator: &[u8; 16], secret: &[u8]) -> Result<Vec<u8>, BadRequest> {
+    pub(crate) fn write(&self, identifier: u8, authenticator: &[u8; 16], server: &Server) -> Result<Vec<u8>, BadRequest> {
         let nas = self.nas;
         let mut packet = Builder::access_request(identifier, authenticator);
         if self.user_name.is_empty() && matches!(self.proof, Proof::Login(_)) {
             return Err(BadRequest::NoName);
         }
         packet.put(number::USER_NAME, self.user_name);
-        put_nas(&mut packet, nas)?;
+        put_nas(&mut packet, nas, server)?;
         if matches!(self.proof, Proof::Eap(_)) {
             let mtu = if nas.framed_mtu == 0 { DEFAULT_MTU } else { nas.framed_mtu.clamp(64, 1500) };
             packet.put_u32(number::FRAMED_MTU, mtu);
         }
-        put_session(&mut packet, nas);
+        put_session(&mut packet, nas, server);
         put_remote_access(&mut packet, nas);
         if let Some(state) = self.state {
             packet.put(number::STATE, state);
         }
         match self.proof {
             Proof::Eap(eap) => drop(packet.put_eap(eap)),
-            Proof::Login(credentials) => credentials.put(&mut packet, authenticator, secret)?,
+            Proof::Login(credentials) => credentials.put(&mut packet, authenticator, &server.secret)?,
         }
-        Ok(packet.sign(secret)?)
+        Ok(packet.sign(&server.secret)?)
     }
 }
 
-/// Which NAS asks, and what kind of port and service.
-fn put_nas(packet: &mut Builder, nas: &NasContext) -> Result<(), BadRequest> {
-    if nas.nas_ip.is_none() && nas.nas_identifier.is_empty() {
+/// Which NAS asks: as this server knows it, else as the request says.
+fn put_nas(packet: &mut Builder, nas: &NasContext, server: &Server) -> Result<(), BadRequest> {
+    let address = server.nas_ip.or(nas.nas_ip);
+    if address.is_none() && nas_identifier(nas, server).is_empty() {
         return Err(BadRequest::NoNas);
     }
-    match nas.nas_ip {
+    match address {
         Some(IpAddr::V4(address)) => packet.put(number::NAS_IP_ADDRESS, &address.octets()),
         Some(IpAddr::V6(address)) => packet.put(number::NAS_IPV6_ADDRESS, &address.octets()),
         None => packet,
@@ -81,10 +82,14 @@ fn put_nas(packet: &mut Builder, nas: &NasContext) -> Result<(), BadRequest> {
     Ok(())
 }
 
+fn nas_identifier<'a>(nas: &'a NasContext, server: &'a Server) -> &'a str {
+    server.nas_identifier.as_deref().unwrap_or(&nas.nas_identifier)
+}
+
 /// The session as both authentication and accounting describe it.
-fn put_session(packet: &mut Builder, nas: &NasContext) {
+fn put_session(packet: &mut Builder, nas: &NasContext, server: &Server) {
     packet
-        .put(number::NAS_IDENTIFIER, nas.nas_identifier.as_bytes())
+        .put(number::NAS_IDENTIFIER, nas_identifier(nas, server).as_bytes())
         .put_u32(number::NAS_PORT, nas.nas_port)
         .put_u32(number::NAS_PORT_TYPE, NAS_PORT_TYPE_VIRTUAL)
         .put_u32(number::SERVICE_TYPE, SERVICE_TYPE_FRAMED)
@@ -136,17 +141,17 @@ fn is_guid(text: &str) -> bool {
 }
 
 /// An Accounting-Request (RFC 2866). `delay` in seconds since the event; zero is left out.
-pub(crate) fn accounting(record: &AccountingRecord, delay: u32, identifier: u8, secret: &[u8]) -> Result<Vec<u8>, BadRequest> {
+pub(crate) fn accounting(record: &AccountingRecord, delay: u32, identifier: u8, server: &Server) -> Result<Vec<u8>, BadRequest> {
     let mut packet = Builder::accounting_request(identifier);
     packet.put_u32(number::ACCT_STATUS_TYPE, record.status as u32);
     packet.put(number::USER_NAME, &record.user_name);
-    put_nas(&mut packet, &record.nas)?;
+    put_nas(&mut packet, &record.nas, server)?;
     if record.status.is_of_a_session() {
-        put_session(&mut packet, &record.nas);
+        put_session(&mut packet, &record.nas, server);
         put_remote_access(&mut packet, &record.nas);
         put_login(&mut packet, record);
     } else {
-        packet.put(number::NAS_IDENTIFIER, record.nas.nas_identifier.as_bytes());
+        packet.put(number::NAS_IDENTIFIER, nas_identifier(&record.nas, server).as_bytes());
         packet.put(number::ACCT_SESSION_ID, record.nas.acct_session_id.as_bytes());
     }
     packet.put_u32(number::EVENT_TIMESTAMP, record.event_timestamp);
@@ -168,7 +173,7 @@ pub(crate) fn accounting(record: &AccountingRecord, delay: u32, identifier: u8, 
     if let (AccountingStatus::Stop, Some(cause)) = (record.status, record.terminate_cause) {
         packet.put_u32(number::ACCT_TERMINATE_CAUSE, cause as u32);
     }
-    Ok(packet.sign(secret)?)
+    Ok(packet.sign(&server.secret)?)
 }
 
 /// How the client logged in, and which other sessions this one belongs to.

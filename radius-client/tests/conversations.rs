@@ -263,7 +263,7 @@ fn a_new_configuration_leaves_old_conversations_alone() {
     client.handle(t0, ask(1, 1, &eap(1)));
     let old = only_sent(&drain(&mut client));
     let changed = Server { secret: crypto::Zeroizing::new(b"new".to_vec()), ..server("nps1", 1) };
-    client.handle(t0, Input::Configure(vec![changed]));
+    client.handle(t0, Input::Configure(vec![changed].into()));
     client.handle(t0, ask(2, 2, &eap(1)));
     let outputs = drain(&mut client);
     let new = only_sent(&outputs);
@@ -291,7 +291,7 @@ fn an_unchanged_server_keeps_socket_and_counters() {
     client.handle(t0, ask(1, 1, &eap(1)));
     let request = only_sent(&drain(&mut client));
     let slower = Server { timeout: Duration::from_secs(60), ..server("nps1", 1) };
-    client.handle(t0, Input::Configure(vec![server("nps0", 9), slower]));
+    client.handle(t0, Input::Configure(vec![server("nps0", 9), slower].into()));
     assert!(drain(&mut client).is_empty());
     client.handle(t0, request.datagram(reply(3, &request, &[])));
     assert_eq!(outcomes(drain(&mut client)).len(), 1);
@@ -317,7 +317,7 @@ fn account(client: &mut Client, now: Instant, server: Option<&str>) {
         server: server.map(Into::into),
         ..AccountingRecord::default()
     };
-    client.handle(now, Input::Accounting { ticket: Ticket(9), record: Box::new(record) });
+    client.handle(now, Input::Accounting { ticket: Ticket(9), group: None, record: Box::new(record) });
 }
 
 fn accounting_outcome(outputs: Vec<Output>) -> Result<String, RequestFailure> {
@@ -369,7 +369,8 @@ fn unanswered_accounting_moves_on_with_its_delay_and_ends_after_two_rounds() {
 
 #[test]
 fn accounting_without_a_server_fails_clearly() {
-    let mut client = client(vec![Server { accounting: None, ..server("nps1", 1) }]);
+    let transport = Transport::Udp { auth: "192.0.2.1:1812".parse().unwrap(), accounting: None };
+    let mut client = client(vec![Server { transport, ..server("nps1", 1) }]);
     account(&mut client, start(), None);
     assert_eq!(accounting_outcome(drain(&mut client)), Err(RequestFailure::NoServer));
 }

@@ -68,6 +68,7 @@ fn sstp_with_ms_chap_v2() {
     let input = Input::Login {
         ticket: Ticket(1),
         conversation: ConversationId(1),
+        group: None,
         user_name: b"EXAMPLE\\alice".to_vec(),
         credentials: ms_chap(4),
         nas: Box::new(nas),

@@ -106,7 +106,10 @@ fn what_the_client_says_of_itself_goes_in_only_in_its_form() {
         let some = |text: &str| Some(text.to_owned());
         let nas = NasContext { ras_client_name: some(name), ras_client_version: some(version), ras_correlation_id: some(id), ..nas() };
         let (ticket, conversation) = (Ticket(1), ConversationId(1));
-        client.handle(start(), Input::Login { ticket, conversation, user_name: vec![b'a'], credentials: pap(b"p"), nas: Box::new(nas) });
+        client.handle(
+            start(),
+            Input::Login { ticket, conversation, group: None, user_name: vec![b'a'], credentials: pap(b"p"), nas: Box::new(nas) },
+        );
         let request = only_sent(&drain(&mut client));
         (vendor(&request, 34), vendor(&request, 35), vendor(&request, 56))
     };

@@ -54,6 +54,7 @@ fn access_request_over_ipv6() {
     let input = Input::Eap {
         ticket: Ticket(1),
         conversation: ConversationId(1),
+        group: None,
         user_name: vec![0xff, 0xfe],
         eap: vec![2, 0, 0, 4],
         nas: Box::new(ipv6),
@@ -86,7 +87,8 @@ fn what_does_not_fit_is_an_error_with_its_name() {
         (vec![b'a'], vec![0; 4090], nas(), "exceeds 4096"),
         (vec![b'a'], vec![2, 0, 0, 4], NasContext::default(), "neither NAS-IP-Address nor NAS-Identifier"),
     ] {
-        let input = Input::Eap { ticket: Ticket(1), conversation: ConversationId(1), user_name: user, eap, nas: Box::new(nas) };
+        let input =
+            Input::Eap { ticket: Ticket(1), conversation: ConversationId(1), group: None, user_name: user, eap, nas: Box::new(nas) };
         client.handle(start(), input);
         let outputs = outcomes(drain(&mut client));
         let [(1, EapOutcome::Failed(failure))] = &outputs[..] else { panic!("{outputs:?}") };
@@ -126,7 +128,7 @@ fn accounting_request(status: AccountingStatus) -> Sent {
 
 fn sent(record: AccountingRecord) -> Sent {
     let mut client = client(vec![server("nps1", 1)]);
-    client.handle(start(), Input::Accounting { ticket: Ticket(1), record: Box::new(record) });
+    client.handle(start(), Input::Accounting { ticket: Ticket(1), group: None, record: Box::new(record) });
     only_sent(&drain(&mut client))
 }
 

@@ -64,7 +64,7 @@ fn it_reads_our_accounting_request_and_we_its_response() {
         ..AccountingRecord::default()
     };
     let mut client = client(vec![server("nps1", 1)]);
-    client.handle(start(), Input::Accounting { ticket: Ticket(1), record: Box::new(record) });
+    client.handle(start(), Input::Accounting { ticket: Ticket(1), group: None, record: Box::new(record) });
     let request = only_sent(&drain(&mut client));
     assert!(Packet::is_authentic_request(&request.bytes, SECRET));
     let packet = Packet::decode(&request.bytes, SECRET).unwrap();

@@ -224,7 +224,7 @@ fn address(last: u8) -> SocketAddr {
 }
 
 fn world(seed: u64, servers: Vec<Nps>, lost: u32, tries: u32) -> World {
-    let configured = (1..=servers.len() as u8)
+    let configured: Vec<_> = (1..=servers.len() as u8)
         .map(|last| Server { tries, retransmit_initial: Duration::from_millis(500), ..server(&format!("nps{last}"), last) })
         .collect();
     let client = Client::new(configured, Box::new(SeededRandom::new(seed)));

@@ -1,5 +1,5 @@
 //! The sockets and the clock of the RADIUS client machine.
-use radius_client::{Client, Input, Output, SocketId};
+use radius_client::{Client, Dial, Input, Output, SocketId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -72,11 +72,12 @@ async fn drain(
 ) -> Result<(), GatewayGone> {
     while let Some(output) = client.poll_output() {
         match output {
-            Output::Open { socket, source, peer } => match open(socket, source, peer, inbound.clone()).await {
+            Output::Open { socket, source, dial } => match open(socket, source, &dial, inbound.clone()).await {
                 Ok(opened) => {
                     sockets.insert(socket, opened);
                 }
                 Err(error) => {
+                    let peer = dial.peer();
                     tracing::warn!(%error, ?source, %peer, "cannot open a RADIUS socket; is radius.source an address of this machine?");
                     client.handle(Instant::now(), Input::Unreachable { socket, to: peer });
                 }
@@ -105,7 +106,8 @@ async fn transmit(client: &mut Client, sockets: &BTreeMap<SocketId, Socket>, soc
     }
 }
 
-async fn open(id: SocketId, source: Option<IpAddr>, peer: SocketAddr, inbound: Sender<Input>) -> std::io::Result<Socket> {
+async fn open(id: SocketId, source: Option<IpAddr>, dial: &Dial, inbound: Sender<Input>) -> std::io::Result<Socket> {
+    let Dial::Udp { peer } = *dial else { return Err(std::io::ErrorKind::Unsupported.into()) };
     let any = if peer.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let socket = Arc::new(UdpSocket::bind((source.unwrap_or(any), 0)).await?);
     // Connected, so that ICMP port unreachable reaches us: a closed port is a dead server at once.

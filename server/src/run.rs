@@ -355,11 +355,9 @@ fn authority(config: &Config) -> anyhow::Result<Authority> {
 }
 
 fn settings(config: &Config) -> Settings {
-    let first = config.radius.first();
     Settings {
-        nas_identifier: first.map_or_else(|| config.server.name.clone(), |radius| radius.nas_identifier.clone()),
-        nas_ip: first.and_then(|radius| radius.nas_ip),
-        accounting: config.radius.iter().any(|radius| radius.server.accounting.is_some()),
+        nas_identifier: config.server.name.clone(),
+        accounting: config.radius.iter().any(|radius| radius.server.accounting_address().is_some()),
         mtu: config.server.mtu,
         sessions_max: config.server.max_sessions,
         half_open_max: config.limits.half_open_max,

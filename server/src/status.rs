@@ -72,5 +72,5 @@ fn radius_status(server: &RadiusServer, counters: &Counters) -> RadiusStatus {
         ("timeouts", counters.timeouts),
     ];
     let counters: BTreeMap<_, _> = named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    RadiusStatus { name: server.server.name.clone(), address: server.server.auth, counters }
+    RadiusStatus { name: server.server.name.clone(), address: server.server.address(), counters }
 }

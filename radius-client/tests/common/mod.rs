@@ -8,20 +8,12 @@ use std::time::{Duration, Instant};
 pub const SECRET: &[u8] = b"a shared secret of some length";
 
 pub fn server(name: &str, last: u8) -> Server {
-    Server {
-        name: name.into(),
-        auth: format!("192.0.2.{last}:1812").parse().unwrap(),
-        accounting: Some(format!("192.0.2.{last}:1813").parse().unwrap()),
-        secret: Zeroizing::new(SECRET.to_vec()),
-        source: None,
-        retransmit_initial: Duration::from_secs(2),
-        tries: 3,
-        timeout: Duration::from_secs(30),
-        require_message_authenticator: true,
-    }
+    let auth = format!("192.0.2.{last}:1812").parse().unwrap();
+    let accounting = Some(format!("192.0.2.{last}:1813").parse().unwrap());
+    Server { tries: 3, timeout: Duration::from_secs(30), ..Server::new(name, Transport::Udp { auth, accounting }, SECRET) }
 }
 
-pub fn client(servers: Vec<Server>) -> Client {
+pub fn client(servers: impl Into<Configuration>) -> Client {
     Client::new(servers, Box::new(SeededRandom::new(7)))
 }
 
@@ -53,6 +45,7 @@ pub fn ask(ticket: u64, conversation: u64, eap: &[u8]) -> Input {
     Input::Eap {
         ticket: Ticket(ticket),
         conversation: ConversationId(conversation),
+        group: None,
         user_name: b"EXAMPLE\\alice".to_vec(),
         eap: eap.to_vec(),
         nas: Box::new(nas()),
@@ -61,7 +54,7 @@ pub fn ask(ticket: u64, conversation: u64, eap: &[u8]) -> Input {
 
 pub fn login_as(user: &str, ticket: u64, conversation: u64, credentials: Credentials) -> Input {
     let (ticket, conversation, user_name) = (Ticket(ticket), ConversationId(conversation), user.as_bytes().to_vec());
-    Input::Login { ticket, conversation, user_name, credentials, nas: Box::new(nas()) }
+    Input::Login { ticket, conversation, group: None, user_name, credentials, nas: Box::new(nas()) }
 }
 
 pub fn login(ticket: u64, conversation: u64, credentials: Credentials) -> Input {

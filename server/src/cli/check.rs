@@ -217,10 +217,10 @@ fn radius_row(radius: &config::RadiusServer) -> RadiusRow {
     RadiusRow {
         name: radius.server.name.clone(),
         host: radius.host.clone(),
-        authentication: radius.server.auth.to_string(),
-        accounting: radius.server.accounting.map(|address| address.to_string()),
+        authentication: radius.server.address().to_string(),
+        accounting: radius.server.accounting_address().map(|address| address.to_string()),
         source: radius.server.source.map(|address| address.to_string()),
-        nas_identifier: radius.nas_identifier.clone(),
+        nas_identifier: radius.server.nas_identifier.clone().unwrap_or_default(),
     }
 }
 

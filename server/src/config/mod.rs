@@ -141,8 +141,6 @@ pub struct RadiusServer {
     pub server: radius_client::Server,
     /// The address as written: IP or host name (resolved when the configuration is loaded).
     pub host: String,
-    pub nas_identifier: String,
-    pub nas_ip: Option<IpAddr>,
 }
 
 /// The sections of a configuration.

@@ -4,6 +4,7 @@ use super::files;
 use super::reader::{Root, Section, text};
 use super::{RadiusServer, values};
 use crypto::Zeroizing;
+use radius_client::Transport;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
@@ -51,18 +52,20 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
     Ok(RadiusServer {
         server: radius_client::Server {
             name: section.name()?,
-            auth: address,
-            accounting: (accounting_port != 0).then(|| SocketAddr::new(address.ip(), accounting_port)),
+            transport: Transport::Udp {
+                auth: address,
+                accounting: (accounting_port != 0).then(|| SocketAddr::new(address.ip(), accounting_port)),
+            },
             secret: secret(section, warnings)?,
             source,
+            nas_identifier: Some(identifier.unwrap_or_else(|| server_name.to_owned())),
+            nas_ip: section.optional("nas_ip", "an IP address", |value| values::address(text(value)?))?,
             retransmit_initial,
             tries: section.number("tries", 1..=10, 4)?,
             timeout,
             require_message_authenticator,
         },
         host,
-        nas_identifier: identifier.unwrap_or_else(|| server_name.to_owned()),
-        nas_ip: section.optional("nas_ip", "an IP address", |value| values::address(text(value)?))?,
     })
 }
 

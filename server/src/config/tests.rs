@@ -136,11 +136,11 @@ fn a_minimal_file_gets_the_recommended_defaults() {
     assert_eq!((listener.ike_port, listener.nat_port, listener.addresses.len()), (500, 4_500, 2));
     assert_eq!(listener.auth, ClientAuth { eap: true, certificate: false });
     let radius = &config.radius[0];
-    assert_eq!(radius.server.auth, "10.0.0.4:1812".parse().unwrap());
-    assert_eq!(radius.server.accounting, Some("10.0.0.4:1813".parse().unwrap()));
+    assert_eq!(radius.server.address(), "10.0.0.4:1812".parse().unwrap());
+    assert_eq!(radius.server.accounting_address(), Some("10.0.0.4:1813".parse().unwrap()));
     assert_eq!(radius.server.secret.as_slice(), b"a secret of good length");
     assert!(radius.server.require_message_authenticator);
-    assert_eq!(radius.nas_identifier, "vpn.example.test");
+    assert_eq!(radius.server.nas_identifier.as_deref(), Some("vpn.example.test"));
     assert_eq!((config.policies[0].grant, config.policies[0].settings.pool.as_deref()), (true, Some("users")));
     assert_eq!(group_name(config.ciphers.groups[0]), "curve25519");
     assert_eq!(suite_name(config.ciphers.esp[0]), "aes256-gcm");
@@ -583,10 +583,10 @@ fn the_environment_overrides_files() {
         ])
         .unwrap();
     assert_eq!((config.server.mtu, config.limits.auth_timeout), (1_380, Duration::from_secs(60)));
-    assert_eq!(config.radius[0].server.auth, "10.0.0.5:1645".parse().unwrap());
-    assert_eq!(config.radius[0].nas_ip, Some("::1".parse().unwrap()));
+    assert_eq!(config.radius[0].server.address(), "10.0.0.5:1645".parse().unwrap());
+    assert_eq!(config.radius[0].server.nas_ip, Some("::1".parse().unwrap()));
     assert_eq!(config.radius[0].server.secret.as_slice(), b"another secret of good length");
-    assert_eq!((config.radius[0].nas_identifier.as_str(), config.policies[0].settings.dns.len()), ("42", 1));
+    assert_eq!((config.radius[0].server.nas_identifier.as_deref().unwrap(), config.policies[0].settings.dns.len()), ("42", 1));
     for (variable, value, expected) in [
         (
             "EVERGATE__SERVER__MTU",

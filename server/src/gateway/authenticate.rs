@@ -63,7 +63,7 @@ impl<P: Plane> Gateway<P> {
         let nas = Box::new(self.nas_context(session));
         let ticket = self.waits(session, asker);
         let conversation = conversation(session);
-        self.effects.push_back(Effect::Radius(Input::Eap { ticket, conversation, user_name: identity, eap: packet, nas }));
+        self.effects.push_back(Effect::Radius(Input::Eap { ticket, conversation, group: None, user_name: identity, eap: packet, nas }));
     }
 
     /// Credentials that are not EAP go to RADIUS.
@@ -85,7 +85,7 @@ impl<P: Plane> Gateway<P> {
         let nas = Box::new(self.nas_context(session));
         let ticket = self.waits(session, asker);
         let conversation = conversation(session);
-        self.effects.push_back(Effect::Radius(Input::Login { ticket, conversation, user_name, credentials, nas }));
+        self.effects.push_back(Effect::Radius(Input::Login { ticket, conversation, group: None, user_name, credentials, nas }));
     }
 
     /// The client opened its link again before anybody let it in: who it said it was, and what RADIUS made of that, is void.
@@ -293,7 +293,7 @@ impl<P: Plane> Gateway<P> {
         let Some(live) = self.live.get(&session) else { return NasContext::default() };
         let (gateway, client) = (live.path.local.ip(), live.path.remote.ip());
         NasContext {
-            nas_ip: Some(self.settings.nas_ip.unwrap_or(gateway)),
+            nas_ip: Some(gateway),
             nas_identifier: self.settings.nas_identifier.clone(),
             nas_port: nas_port(session),
             called_station_id: gateway.to_string(),

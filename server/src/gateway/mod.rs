@@ -88,9 +88,8 @@ pub trait Plane {
 /// Settings of the control half that are not the machines' own.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// NAS-Identifier where a server has none of its own.
     pub nas_identifier: String,
-    /// NAS-IP-Address; `None`: the address the client dialled.
-    pub nas_ip: Option<IpAddr>,
     /// False: there is no accounting server, sessions are not reported.
     pub accounting: bool,
     /// MTU inside the tunnels, bytes.

@@ -137,7 +137,7 @@ impl<P: Plane> Gateway<P> {
         };
         let ticket = self.ticket();
         self.accounting_open += 1;
-        self.effects.push_back(Effect::Radius(Input::Accounting { ticket, record: Box::new(record) }));
+        self.effects.push_back(Effect::Radius(Input::Accounting { ticket, group: None, record: Box::new(record) }));
     }
 }
 

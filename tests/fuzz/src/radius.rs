@@ -1,10 +1,10 @@
 //! Datagrams from RADIUS servers: forged ones, and authentic ones of a server gone mad.
-use crypto::{SeededRandom, Zeroizing};
+use crypto::SeededRandom;
 use radius_client::codec::Packet;
-use radius_client::{Client, ConversationId, Input, NasContext, Output, Server, SocketId, Ticket};
+use radius_client::{Client, ConversationId, Input, NasContext, Output, Server, SocketId, Ticket, Transport};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const SECRET: &[u8] = b"xyzzy5461";
 
@@ -42,22 +42,13 @@ struct Machine {
 impl Machine {
     fn waiting() -> Self {
         let server: SocketAddr = ([192, 0, 2, 1], 1812).into();
-        let settings = Server {
-            name: "nps1".into(),
-            auth: server,
-            accounting: None,
-            secret: Zeroizing::new(SECRET.to_vec()),
-            source: None,
-            retransmit_initial: Duration::from_secs(2),
-            tries: 3,
-            timeout: Duration::from_secs(30),
-            require_message_authenticator: false,
-        };
+        let transport = Transport::Udp { auth: server, accounting: None };
+        let settings = Server { require_message_authenticator: false, ..Server::new("nps1", transport, SECRET) };
         let mut client = Client::new(vec![settings], Box::new(SeededRandom::new(1)));
         let eap = b"\x02\x01\x00\x0a\x01alice".to_vec();
         let nas = Box::new(NasContext { nas_identifier: "vpn.example.test".into(), ..NasContext::default() });
         let (ticket, conversation) = (Ticket(1), ConversationId(1));
-        client.handle(now(), Input::Eap { ticket, conversation, user_name: b"alice".to_vec(), eap, nas });
+        client.handle(now(), Input::Eap { ticket, conversation, group: None, user_name: b"alice".to_vec(), eap, nas });
         let mut sent = None;
         while let Some(output) = client.poll_output() {
             if let Output::Transmit { socket, bytes, .. } = output {

@@ -83,8 +83,7 @@ impl World {
         let ipv4 = vec![(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9))];
         let pools = Pools::new(vec![PoolConfig { name: "users".into(), ipv4, ipv6: Vec::new() }]).unwrap();
         let authority = Authority { policies: policies.iter().map(policy).collect(), pools, zone: jiff::tz::TimeZone::UTC };
-        let settings =
-            Settings { nas_identifier: "vpn".into(), nas_ip: None, accounting: true, mtu: 1400, sessions_max, half_open_max: 10 };
+        let settings = Settings { nas_identifier: "vpn".into(), accounting: true, mtu: 1400, sessions_max, half_open_max: 10 };
         let endpoint = ike::Endpoint::new(None, Box::new(SeededRandom::new(1)), now.instant);
         let gateway = Gateway::new(endpoint, Attempts::new(1, 10), authority, settings, Notes::default());
         Self { gateway, now, session: SessionId(0) }

@@ -19,7 +19,7 @@ fn login(shell: &mut Shell, user: &str, credentials: Credentials) -> LoginOutcom
         ..nas()
     };
     let (ticket, conversation, user_name) = (Ticket(1), ConversationId(1), user.as_bytes().to_vec());
-    match shell.run(Input::Login { ticket, conversation, user_name, credentials, nas: Box::new(sstp) }) {
+    match shell.run(Input::Login { ticket, conversation, group: None, user_name, credentials, nas: Box::new(sstp) }) {
         Output::Login { ticket: Ticket(1), outcome } => outcome,
         other => panic!("{other:?}"),
     }

@@ -45,6 +45,7 @@ fn login(shell: &mut Shell, user: &str, password: &str) -> Login {
         let input = Input::Eap {
             ticket: Ticket(1),
             conversation: ConversationId(1),
+            group: None,
             user_name: user.as_bytes().to_vec(),
             eap: response,
             nas: Box::new(nas()),
@@ -179,7 +180,7 @@ fn accounting_arrives_in_full() {
             server: Some("freeradius".into()),
             ..AccountingRecord::default()
         };
-        let outcome = shell.run(Input::Accounting { ticket: Ticket(5), record: Box::new(record) });
+        let outcome = shell.run(Input::Accounting { ticket: Ticket(5), group: None, record: Box::new(record) });
         let Output::Accounting { ticket: Ticket(5), outcome } = outcome else { panic!("{outcome:?}") };
         assert_eq!(outcome, Ok("freeradius".into()), "{}", radius.read("debug"));
         what_it_read(

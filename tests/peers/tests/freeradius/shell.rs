@@ -1,6 +1,6 @@
 //! Sockets and a clock for the RADIUS machine: as little as a test needs.
-use crypto::{SystemRandom, Zeroizing};
-use radius_client::{Client, Input, Output, Server, SocketId};
+use crypto::SystemRandom;
+use radius_client::{Client, Input, Output, Server, SocketId, Transport};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
@@ -18,16 +18,12 @@ pub(crate) struct Shell {
 
 /// The server on loopback.
 pub(crate) fn server(secret: &str) -> Server {
+    let transport = Transport::Udp { auth: ([127, 0, 0, 1], 1812).into(), accounting: Some(([127, 0, 0, 1], 1813).into()) };
     Server {
-        name: "freeradius".into(),
-        auth: ([127, 0, 0, 1], 1812).into(),
-        accounting: Some(([127, 0, 0, 1], 1813).into()),
-        secret: Zeroizing::new(secret.as_bytes().to_vec()),
-        source: None,
         retransmit_initial: Duration::from_millis(500),
         tries: 2,
         timeout: Duration::from_secs(10),
-        require_message_authenticator: true,
+        ..Server::new("freeradius", transport, secret.as_bytes())
     }
 }
 
@@ -57,7 +53,8 @@ impl Shell {
 
     fn perform(&mut self, output: Output) -> Option<Output> {
         match output {
-            Output::Open { socket, peer, .. } => {
+            Output::Open { socket, dial, .. } => {
+                let peer = dial.peer();
                 let opened = UdpSocket::bind("127.0.0.1:0").expect("a port");
                 opened.connect(peer).expect("a connected socket");
                 opened.set_nonblocking(true).expect("a socket that does not block");

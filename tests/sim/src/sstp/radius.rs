@@ -78,18 +78,18 @@ impl Radius {
     /// Takes what the gateway asks; answers come after the time that stands by them.
     pub fn handle(&mut self, input: Input) -> Vec<(Duration, Output)> {
         match input {
-            Input::Eap { ticket, conversation, user_name, eap, nas } => {
+            Input::Eap { ticket, conversation, user_name, eap, nas, .. } => {
                 self.question(ticket, conversation, &nas);
                 let (after, outcome) = self.eap(conversation, &user_name, &eap);
                 self.reply(after, Output::Eap { ticket, outcome })
             }
-            Input::Login { ticket, conversation, user_name, credentials, nas } => {
+            Input::Login { ticket, conversation, user_name, credentials, nas, .. } => {
                 self.question(ticket, conversation, &nas);
                 let (after, outcome) = self.login(&user_name, &credentials);
                 self.reply(after, Output::Login { ticket, outcome })
             }
             Input::Forget(conversation) => self.forget(conversation),
-            Input::Accounting { ticket, record } => {
+            Input::Accounting { ticket, record, .. } => {
                 self.records.push(*record);
                 let outcome = Ok(SERVER.to_owned());
                 self.reply(self.accounting_delay, Output::Accounting { ticket, outcome })

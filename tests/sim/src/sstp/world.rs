@@ -115,7 +115,6 @@ impl World {
         let authority = Authority { policies: options.policies, pools, zone: jiff::tz::TimeZone::UTC };
         let settings = Settings {
             nas_identifier: "vpn.example.test".into(),
-            nas_ip: None,
             accounting: options.accounting,
             mtu: 1400,
             sessions_max: options.sessions_max,
