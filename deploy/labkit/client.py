@@ -44,6 +44,9 @@ class Profile:
     reauthentication: str = "0"
     # Announces INITIAL_CONTACT; strongSwan does so only where it sends IDr as well.
     initial_contact: bool = False
+    # Postquantum preshared key: its id and secret; with `ppk_required` the client leaves a gateway that does not know it.
+    ppk: tuple = ()
+    ppk_required: str = "no"
     # More settings of the Child SA, in strongSwan's words: pairs.
     child: tuple = ()
     seconds: float = 20
@@ -179,6 +182,9 @@ class Client:
             vici.demand("load-key", {"type": "any", "data": self.pki.key(profile.certificate).read_bytes()})
         else:
             vici.demand("load-shared", {"type": "EAP", "data": profile.password, "owners": [profile.user]})
+        if profile.ppk:
+            identity, secret = profile.ppk
+            vici.demand("load-shared", {"type": "ppk", "data": secret, "owners": [identity]})
         vici.demand("load-conn", {self.NAME: self._connection(profile)})
 
     def _connection(self, profile):
@@ -206,6 +212,7 @@ class Client:
             "unique": "replace" if profile.initial_contact else "never",
             "keyingtries": "1",
             "send_certreq": "yes",
+            **({"ppk_id": profile.ppk[0], "ppk_required": profile.ppk_required} if profile.ppk else {}),
             "local": self._local(profile),
             "remote": {"auth": "pubkey", "id": profile.server_name if profile.initial_contact else _pattern(profile.server_name)},
             "children": {"net": child},

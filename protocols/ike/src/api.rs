@@ -1,4 +1,5 @@
 //! What goes into the machine and what comes out: the only types the server needs.
+use crate::ppk::{InitiatorPpk, PpkPolicy};
 use crypto::Zeroizing;
 use crypto::cipher::Suite;
 use crypto::dh::{Group, PrivateKey};
@@ -91,6 +92,8 @@ pub struct ResponderConfig {
     pub timers: Timers,
     /// Makes the tokens of quick crash detection (RFC 6290); the same after a restart, at least 32 random bytes. `None`: peers get no tokens.
     pub qcd_secret: Option<Zeroizing<Vec<u8>>>,
+    /// Postquantum preshared keys (RFC 8784).
+    pub ppk: PpkPolicy,
     /// New clients that can follow (RFC 5685) are sent to this gateway, as before maintenance; others come in.
     pub redirect: Option<GatewayIdentity>,
 }
@@ -104,6 +107,7 @@ impl std::fmt::Debug for ResponderConfig {
             .field("limits", &self.limits)
             .field("timers", &self.timers)
             .field("redirect", &self.redirect)
+            .field("ppk", &self.ppk)
             .field("qcd_secret", &self.qcd_secret.as_ref().map(|_| ".."))
             .finish_non_exhaustive()
     }
@@ -182,6 +186,8 @@ pub struct InitiatorConfig {
     /// Go where the gateway sends us (RFC 5685), by address and within our address family: in a new session, while the old one ends with
     /// [`CloseReason::Replaced`]. The new gateway must show the same `server_name`.
     pub follow_redirects: bool,
+    /// Our postquantum preshared key (RFC 8784).
+    pub ppk: Option<InitiatorPpk>,
     pub timers: Timers,
 }
 

@@ -48,6 +48,13 @@ impl IkeKeys {
         Self::expand(suite, &skeyseed, seed)
     }
 
+    /// The keys with a postquantum preshared key mixed into those that later keys and AUTH come from (RFC 8784 section 3).
+    #[must_use]
+    pub fn with_ppk(&self, ppk: &[u8]) -> Self {
+        let mix = |key: &[u8]| self.suite.prf.plus(ppk, &[key], key.len());
+        Self { d: mix(&self.d), pi: mix(&self.pi), pr: mix(&self.pr), ..self.clone() }
+    }
+
     fn expand(suite: IkeSuite, skeyseed: &[u8], seed: Seed<'_>) -> Self {
         let (prf_len, a_len, e_len) = (suite.prf.len(), suite.protection.integrity_key_len(), suite.protection.encryption_key_len());
         let spis = [seed.spi_i.0.to_be_bytes(), seed.spi_r.0.to_be_bytes()];
@@ -217,6 +224,18 @@ mod tests {
         let want = Prf::HmacSha256.plus(&skeyseed, &[&nonce_i, &nonce_r, &spis], 3 * 32 + 2 * 36);
         assert_eq!((rekeyed.d.as_slice(), rekeyed.pr.as_slice()), (&want[..32], &want[136..]));
         assert_eq!((rekeyed.ai.len(), rekeyed.ar.len(), rekeyed.ei.as_slice()), (0, 0, &want[32..68]));
+    }
+
+    /// RFC 8784 section 3, written out: one block of prf+ is prf(PPK, key | 0x01). What protects the messages stays.
+    #[test]
+    fn a_ppk_changes_three_keys() {
+        let (keys, ..) = nist();
+        let mixed = keys.with_ppk(b"a postquantum preshared key");
+        for (old, new) in [(&keys.d, &mixed.d), (&keys.pi, &mixed.pi), (&keys.pr, &mixed.pr)] {
+            assert_eq!(*new, Prf::HmacSha1.compute(b"a postquantum preshared key", &[old, &[1]]));
+        }
+        assert_eq!((&mixed.ai, &mixed.ar, &mixed.ei, &mixed.er), (&keys.ai, &keys.ar, &keys.ei, &keys.er));
+        assert_ne!(mixed.d, keys.with_ppk(b"another").d);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod cookie;
 mod endpoint;
 pub mod keys;
 pub mod nat;
+pub mod ppk;
 pub mod proposal;
 pub mod qcd;
 mod redirect;

@@ -36,6 +36,24 @@ pub(super) fn read_secret(
     Ok(bytes)
 }
 
+/// Reads the file that `key` must name, which holds a secret and nothing else: its bytes without the line end.
+pub(super) fn read_secret_line(
+    section: &Section<'_>,
+    key: &str,
+    what: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+    let missing = || section.error(key, format!("is missing; expected the path of a file that holds {what} and nothing else"));
+    let path = section.path(key)?.ok_or_else(missing)?;
+    let mut secret = read_secret(section, key, &path, warnings)?;
+    let length = secret.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
+    secret.truncate(length);
+    if secret.is_empty() {
+        return Err(section.error(key, format!("{} is empty; expected {what}", path.display())));
+    }
+    Ok(secret)
+}
+
 fn open(section: &Section<'_>, key: &str, path: &Path) -> Result<File, ConfigError> {
     let file = File::open(path).map_err(|error| unreadable(section, key, path, &error))?;
     let metadata = file.metadata().map_err(|error| unreadable(section, key, path, &error))?;

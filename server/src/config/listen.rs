@@ -4,6 +4,7 @@ use super::files;
 use super::reader::{Root, Section};
 use super::{Ikev2Listener, NamedCredential, SstpListener, revocation, values};
 use ike::ClientAuth;
+use ike::ppk::{Ppk, PpkPolicy};
 use pki::{Certificate, Credential, TrustAnchors, UnixTime};
 use ppp::AuthProtocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -26,8 +27,9 @@ const LISTENER: &[&str] = &[
     "sha1_binding",
     "inner_ipv4",
     "proxies",
+    "ppk",
 ];
-const IKEV2_ONLY: &[&str] = &["client_ca", "client_eku", "revocation", "crl", "ike_port", "nat_port"];
+const IKEV2_ONLY: &[&str] = &["client_ca", "client_eku", "revocation", "crl", "ike_port", "nat_port", "ppk"];
 const SSTP_ONLY: &[&str] = &["port", "sha1_binding", "inner_ipv4", "proxies"];
 
 pub(super) fn certificates(
@@ -74,6 +76,7 @@ pub(super) fn listeners(
     root: &Root<'_>,
     certificates: &[NamedCredential],
     has_radius: bool,
+    ppks: &[Ppk],
     warnings: &mut Vec<String>,
 ) -> Result<(Option<Ikev2Listener>, Vec<SstpListener>), ConfigError> {
     let sections = root.sections("listener", LISTENER)?;
@@ -94,9 +97,12 @@ pub(super) fn listeners(
                     section.error("protocol", "a second ikev2 listener: one serves them all; list its addresses and certificates there")
                 );
             }
-            Protocol::Ikev2 => ikev2 = Some(ikev2_listener(section, certificates, has_radius, warnings)?),
+            Protocol::Ikev2 => ikev2 = Some(ikev2_listener(section, certificates, has_radius, ppks, warnings)?),
             Protocol::Sstp => sstp.push(sstp_listener(section, certificates, has_radius, warnings)?),
         }
+    }
+    if ikev2.is_none() && !ppks.is_empty() {
+        warnings.push("[[ppk]] has no effect without an ikev2 listener".into());
     }
     Ok((ikev2, sstp))
 }
@@ -105,6 +111,7 @@ fn ikev2_listener(
     section: &Section<'_>,
     certificates: &[NamedCredential],
     has_radius: bool,
+    ppks: &[Ppk],
     warnings: &mut Vec<String>,
 ) -> Result<Ikev2Listener, ConfigError> {
     none_of(section, SSTP_ONLY, "sstp")?;
@@ -127,7 +134,17 @@ fn ikev2_listener(
         revocation,
         ike_port,
         nat_port,
+        ppk: ppk_policy(section, ppks)?,
     })
+}
+
+/// With keys, clients may use them, unless the listener says that they must.
+fn ppk_policy(section: &Section<'_>, keys: &[Ppk]) -> Result<PpkPolicy, ConfigError> {
+    let required = section.choice("ppk", &[("optional", false), ("required", true)])?.unwrap_or(false);
+    if required && keys.is_empty() {
+        return Err(section.error("ppk", "there is no [[ppk]] that a client could use: add one with name and secret_file"));
+    }
+    Ok(PpkPolicy { keys: keys.to_vec(), required })
 }
 
 fn sstp_listener(

@@ -4,6 +4,7 @@ mod ciphers;
 mod error;
 mod files;
 mod listen;
+mod ppk;
 mod radius;
 mod reader;
 mod revocation;
@@ -111,6 +112,8 @@ pub struct Ikev2Listener {
     /// UDP ports; 500 and 4500 everywhere but in tests.
     pub ike_port: u16,
     pub nat_port: u16,
+    /// Postquantum preshared keys (RFC 8784).
+    pub ppk: ike::ppk::PpkPolicy,
 }
 
 /// `[[listener]]` with `protocol = "sstp"`
@@ -144,7 +147,7 @@ pub struct RadiusServer {
 }
 
 /// The sections of a configuration.
-const SECTIONS: &[&str] = &["server", "certificate", "listener", "radius", "pool", "policy", "ciphers", "limits", "timers"];
+const SECTIONS: &[&str] = &["server", "certificate", "ppk", "listener", "radius", "pool", "policy", "ciphers", "limits", "timers"];
 
 /// The variables that configure (`EVERGATE__SECTION__KEY`), in order of their names.
 pub fn environment() -> Vec<(String, String)> {
@@ -175,7 +178,8 @@ impl Config {
         let server = server::server(&root)?;
         let certificates = listen::certificates(&root, &server.name, jiff::Timestamp::now().as_second(), &mut warnings)?;
         let radius = radius::servers(&root, &server.name, &mut warnings)?;
-        let (ikev2, sstp) = listen::listeners(&root, &certificates, !radius.is_empty(), &mut warnings)?;
+        let ppks = ppk::keys(&root, &mut warnings)?;
+        let (ikev2, sstp) = listen::listeners(&root, &certificates, !radius.is_empty(), &ppks, &mut warnings)?;
         let pools = access::pools(&root)?;
         let policies = access::policies(&root, &pools, &mut warnings)?;
         let ciphers = ciphers::ciphers(&root, &mut warnings)?;
@@ -196,6 +200,7 @@ impl Config {
             limits: self.limits,
             timers: self.timers,
             qcd_secret: None,
+            ppk: listener.ppk.clone(),
             redirect: None,
         }
     }

@@ -85,17 +85,9 @@ fn resolve(section: &Section<'_>, host: &str, port: u16, source: Option<IpAddr>)
     })
 }
 
-/// The shared secret: the file's bytes without the line end.
+/// The shared secret.
 fn secret(section: &Section<'_>, warnings: &mut Vec<String>) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
-    let path = section.path("secret_file")?.ok_or_else(|| {
-        section.error("secret_file", "is missing; expected the path of a file that holds the shared secret and nothing else")
-    })?;
-    let mut secret = files::read_secret(section, "secret_file", &path, warnings)?;
-    let length = secret.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
-    secret.truncate(length);
-    if secret.is_empty() {
-        return Err(section.error("secret_file", format!("{} is empty; expected the shared secret", path.display())));
-    }
+    let secret = files::read_secret_line(section, "secret_file", "the shared secret", warnings)?;
     if secret.len() < GOOD_SECRET {
         let length = secret.len();
         warnings.push(format!("{}: the shared secret has {length} characters; {GOOD_SECRET} or more resist guessing", section.title()));

@@ -1,4 +1,6 @@
 //! Whole configurations: what a small one comes to, and the one error that each mistake gives.
+mod ppk;
+
 use super::*;
 use crypto::dh::Group;
 use policy::network::{Method, Tunnel};
@@ -49,6 +51,7 @@ impl Fixture {
         fixture.file("ca.pem", &authority.root.pem(), 0o644);
         fixture.file("vpn.pem", &chain, 0o644);
         fixture.file("vpn.key", &key, 0o600);
+        fixture.file("ppk.secret", &"p".repeat(32), 0o600);
         fixture.file("nps1.secret", "a secret of good length\n", 0o600);
         fixture
     }
@@ -245,7 +248,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "[[radius]]",
         "[[radios]]",
-        "evergate.toml:15: radios: unknown section; did you mean \"radius\"? accepted: server, certificate, listener, radius, pool, policy, \
+        "evergate.toml:15: radios: unknown section; did you mean \"radius\"? accepted: server, certificate, ppk, listener, radius, pool, policy, \
              ciphers, limits, timers",
     ),
     ("\"10.0.0.4\"", "\"10.0.0.4\"\nport = 99999", "evergate.toml:18: radius \"nps1\": port = 99999: expected a whole number, 1..=65535"),

@@ -308,6 +308,7 @@ pub(crate) fn config() -> ResponderConfig {
             ..Timers::default()
         },
         qcd_secret: Some(vec![7; 32].into()),
+        ppk: ike::ppk::PpkPolicy::default(),
         redirect: None,
     }
 }

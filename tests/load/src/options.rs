@@ -202,6 +202,7 @@ impl Profile {
             initial_contact: false,
             force_encapsulation: self.force_encapsulation,
             follow_redirects: false,
+            ppk: None,
             timers: Timers {
                 liveness_interval: Duration::ZERO,
                 retransmit_initial: Duration::from_secs(1),

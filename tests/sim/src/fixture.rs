@@ -51,6 +51,7 @@ pub fn responder() -> ResponderConfig {
         },
         timers: timers(),
         qcd_secret: None,
+        ppk: ike::ppk::PpkPolicy::default(),
         redirect: None,
     }
 }
@@ -71,6 +72,7 @@ pub fn initiator(local: IpAddr, gateway: IpAddr) -> InitiatorConfig {
         initial_contact: false,
         force_encapsulation: false,
         follow_redirects: false,
+        ppk: None,
         timers: timers(),
     }
 }

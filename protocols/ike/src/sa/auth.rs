@@ -5,13 +5,19 @@ use super::{Core, IkeSa, Request, Role, Signal, State, Step, grant};
 use crate::api::{AddressRequest, Answer, AskId, Denial, Event, Fault, Grant, Identity, Question, ResponderConfig, Stage, TrafficSelector};
 use crate::auth::{AuthChoice, signed_octets, verify_auth};
 use crate::endpoint::Shared;
+use crate::ppk::Choice;
 use crate::proposal::SaPayload;
-use crate::wire::{ConfigurationAttribute, Identification, Payload, Payloads, Spi, auth_method, cert_encoding, identity_text, notify};
+use crate::wire::{
+    Auth, ConfigurationAttribute, Identification, Payload, Payloads, Spi, auth_method, cert_encoding, identity_text, notify,
+};
 use pki::{Certificate, Purpose};
 use std::sync::Arc;
 
 /// More certificates than any real chain has.
 const MAX_CERTIFICATES: usize = 9;
+
+/// What else may be wrong with a proof that does not verify.
+pub(super) const OTHER_PPK: &str = "; or the two sides hold different secrets under the name of the PPK";
 
 /// An IKE SA that has keys, and what AUTH will cover.
 #[derive(Debug)]
@@ -20,6 +26,8 @@ pub(crate) struct Login {
     pub init_request: Vec<u8>,
     pub nonce_i: Vec<u8>,
     pub nonce_r: Vec<u8>,
+    /// A postquantum preshared key is mixed into the keys, and the client must hear of it.
+    pub ppk: bool,
 }
 
 impl Login {
@@ -33,6 +41,28 @@ impl Login {
     pub(super) fn own_octets(&self, core: &Core, idr: &Identification) -> Vec<u8> {
         let octets = signed_octets(self.sa.keys.prf(), &core.init_response, &self.nonce_i, self.sa.own_sk_p(), &idr.body);
         [octets, self.sa.int_auth()].concat()
+    }
+
+    /// Mixes the client's PPK in before its proof is looked at (RFC 8784 section 3), and says which AUTH to look at.
+    ///
+    /// # Errors
+    /// Why the login ends with AUTHENTICATION_FAILED.
+    pub(super) fn settle_ppk(&mut self, core: &Core, cx: &mut Shared, payloads: &Payloads) -> Result<Option<Auth>, String> {
+        let Role::Responder(config) = &core.role else { return Ok(None) };
+        let auth = payloads.auth().cloned();
+        Ok(match config.ppk.choose(core.traits.ppk, payloads)? {
+            Choice::Unused => auth,
+            Choice::Use(ppk) => {
+                core.note(cx, format!("PPK {:?} is mixed into the keys", ppk.name()));
+                self.sa.mix_ppk(ppk);
+                self.ppk = true;
+                auth
+            }
+            Choice::Without(auth) => {
+                core.note(cx, "the client's PPK is not known here; it goes on without");
+                Some(auth)
+            }
+        })
     }
 
     pub(super) fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
@@ -101,9 +131,12 @@ fn read_offer(payloads: &Payloads) -> Result<Offer, Complaint> {
 }
 
 /// No AUTH payload means EAP (RFC 7296 section 2.16).
-fn begin(core: &mut Core, cx: &mut Shared, login: Login, offer: Offer, payloads: &Payloads) -> State {
+fn begin(core: &mut Core, cx: &mut Shared, mut login: Login, offer: Offer, payloads: &Payloads) -> State {
     let Role::Responder(config) = &core.role else { return State::Gone };
     let config = Arc::clone(config);
+    if let Err(cause) = config.ppk.admits(core.traits.ppk) {
+        return core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, Fault::Refused, cause);
+    }
     let eap = payloads.auth().is_none();
     let (allowed, name) = if eap { (config.client_auth.eap, "EAP") } else { (config.client_auth.certificate, "a certificate") };
     let leaf = payloads.certificates().next().filter(|_| !eap).and_then(|payload| Certificate::from_der(&payload.data).ok());
@@ -126,7 +159,11 @@ fn begin(core: &mut Core, cx: &mut Shared, login: Login, offer: Offer, payloads:
     let refused = |core: &mut Core, cx: &mut Shared, login: Login, fault: Fault, cause: String| {
         core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, fault, cause)
     };
-    match verify_client(&config, cx, &login, &offer, payloads) {
+    let auth = match login.settle_ppk(core, cx, payloads) {
+        Ok(auth) => auth,
+        Err(cause) => return refused(core, cx, login, Fault::Refused, cause),
+    };
+    match verify_client(&config, cx, &login, &offer, payloads, auth.as_ref()) {
         Ok((certificate, proof)) => {
             presented.choice = presented.choice.answering(proof);
             tell_presented(core, cx, &presented);
@@ -148,8 +185,9 @@ fn verify_client(
     login: &Login,
     offer: &Offer,
     payloads: &Payloads,
+    auth: Option<&Auth>,
 ) -> Result<(Certificate, AuthChoice), (Fault, String)> {
-    let Some(auth) = payloads.auth() else { return Err((Fault::Internal, "AUTH vanished".into())) };
+    let Some(auth) = auth else { return Err((Fault::Internal, "AUTH vanished".into())) };
     if auth.method == auth_method::SHARED_KEY {
         return Err((Fault::PeerIncompatible, "the client authenticates with a pre-shared key, which this gateway does not know".into()));
     }
@@ -168,8 +206,9 @@ fn verify_client(
         .client_roots
         .verify(leaf, intermediates, Purpose::Client, None, cx.unix_time)
         .map_err(|refused| (Fault::Refused, format!("client {refused}")))?;
-    let proof =
-        verify_auth(auth, &leaf.spki, &login.peer_octets(&offer.idi)).map_err(|error| (Fault::Refused, format!("client: {error}")))?;
+    let hint = if login.ppk { OTHER_PPK } else { "" };
+    let proof = verify_auth(auth, &leaf.spki, &login.peer_octets(&offer.idi))
+        .map_err(|error| (Fault::Refused, format!("client: {error}{hint}")))?;
     Ok((chain.remove(0), proof))
 }
 

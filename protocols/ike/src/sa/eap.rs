@@ -1,5 +1,5 @@
 //! The responder's EAP conversation (RFC 7296 section 2.16): each response leaves as a question, each answer goes to the client.
-use super::auth::{Login, Offer, ask_signature, deny, unsigned};
+use super::auth::{Login, OTHER_PPK, Offer, ask_signature, deny, unsigned};
 use super::credential::Presented;
 use super::{Core, IkeSa, Request, Signal, State, Step, grant, notify_text};
 use crate::api::{Answer, AskId, EapAnswer, EapQuestion, Fault, Grant, Question, Stage};
@@ -186,14 +186,19 @@ impl std::fmt::Debug for ExpectEapAuth {
 impl Step for ExpectEapAuth {
     fn handle(self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
         let Signal::Request(Request { payloads: Ok(payloads), .. }) = signal else { return self.into() };
-        let Conversation { login, offer, idr, .. } = self.conversation;
-        let Some(auth) = payloads.auth() else {
+        let Conversation { mut login, offer, idr, .. } = self.conversation;
+        let auth = match login.settle_ppk(core, cx, &payloads) {
+            Ok(auth) => auth,
+            Err(cause) => return core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, Fault::Refused, cause),
+        };
+        let Some(auth) = auth else {
             return core.refuse(cx, login.sa, notify::INVALID_SYNTAX, Fault::PeerMisbehaved, "no AUTH payload after EAP-Success");
         };
         let prf = login.sa.keys.prf();
-        let verified = verify_eap_auth(auth, prf, &self.msk, login.sa.peer_sk_p(), &login.peer_octets(&offer.idi));
+        let verified = verify_eap_auth(&auth, prf, &self.msk, login.sa.peer_sk_p(), &login.peer_octets(&offer.idi));
         if let Err(error) = verified {
-            return core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, Fault::Refused, error.to_string());
+            let hint = if login.ppk { OTHER_PPK } else { "" };
+            return core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, Fault::Refused, format!("{error}{hint}"));
         }
         let own = eap_auth(prf, &self.msk, login.sa.own_sk_p(), &login.own_octets(core, &idr));
         grant::finish(core, cx, login, &offer, vec![Payload::Auth(own)], self.grant)

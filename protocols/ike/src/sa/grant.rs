@@ -21,6 +21,9 @@ struct Obstacle {
 
 /// The client is authenticated; `head` proves that we are too.
 pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Offer, mut head: Vec<Payload>, grant: Grant) -> State {
+    if login.ppk {
+        head.push(Payload::Notify(Notify::new(notify::PPK_IDENTITY, [])));
+    }
     if let Some(redirect) = elsewhere(core, cx) {
         let cause = "the client is sent to the gateway that takes the place of this one";
         let failure = core.failure(Fault::Refused, Some(notify::REDIRECT), cause);

@@ -186,6 +186,9 @@ impl AwaitKeyExchange {
         if self.chosen.additional.is_some() {
             payloads.push(Payload::Notify(Notify::new(notify::INTERMEDIATE_EXCHANGE_SUPPORTED, [])));
         }
+        if core.traits.ppk && !config.ppk.keys.is_empty() {
+            payloads.push(Payload::Notify(Notify::new(notify::USE_PPK, [])));
+        }
         let request_authorities = certificate_request(&config, &self.request, spi_r, &payloads);
         payloads.extend(request_authorities.map(Payload::CertificateRequest));
         core.init_response = self.request.answer(spi_r, &payloads);
@@ -196,7 +199,7 @@ impl AwaitKeyExchange {
         let seed = Seed { shared_secret, nonce_i: &self.request.nonce, nonce_r: &nonce_r, spi_i, spi_r };
         let keys = IkeKeys::derive(self.chosen.suite, seed);
         let sa = IkeSa::new(keys, spi_i, spi_r, false, core.traits.fragmentation, 1);
-        let login = Login { sa, init_request: self.request.bytes, nonce_i: self.request.nonce, nonce_r };
+        let login = Login { sa, init_request: self.request.bytes, nonce_i: self.request.nonce, nonce_r, ppk: false };
         match self.chosen.additional {
             Some(group) => ExpectIntermediate { login, group }.into(),
             None => ExpectAuth { login }.into(),
@@ -220,5 +223,6 @@ pub(super) fn read_traits(payloads: &Payloads) -> Traits {
         fragmentation: payloads.notify(notify::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
         redirect: redirect::is_supported(payloads),
         mobike: false,
+        ppk: payloads.notify(notify::USE_PPK).is_some(),
     }
 }

@@ -139,6 +139,9 @@ impl ExpectInit {
 
     fn agree(self, core: &mut Core, cx: &mut Shared, answer: InitAnswer, payloads: &Payloads, bytes: Vec<u8>, path: Path) -> State {
         core.traits = read_traits(payloads);
+        if !core.traits.ppk && self.opening.config.ppk.as_ref().is_some_and(|ppk| ppk.required) {
+            return give_up(core, cx, Fault::PeerIncompatible, "the gateway knows no PPK (RFC 8784), and we demand one");
+        }
         let nat = detect(payloads, self.opening.spi_i, answer.spi_r, path);
         core.nat = nat.unwrap_or_default();
         core.event(cx, Event::Nat { ours: core.nat.ours, theirs: core.nat.theirs });
@@ -195,6 +198,9 @@ fn first_message(core: &Core, opening: &Opening, group: Group, public: &[u8]) ->
     payloads.extend(detection_notifies(opening.spi_i, Spi(0), core.path, force).map(Payload::Notify));
     payloads.push(Payload::Notify(Notify::new(notify::IKEV2_FRAGMENTATION_SUPPORTED, [])));
     payloads.push(Payload::Notify(signature_hashes_notify()));
+    if opening.config.ppk.is_some() {
+        payloads.push(Payload::Notify(Notify::new(notify::USE_PPK, [])));
+    }
     if !opening.config.ciphers.additional.is_empty() {
         payloads.push(Payload::Notify(Notify::new(notify::INTERMEDIATE_EXCHANGE_SUPPORTED, [])));
     }
@@ -262,7 +268,7 @@ impl Step for AwaitAgreement {
         let sa = IkeSa::new(keys, spi_i, spi_r, true, core.traits.fragmentation, 1);
         core.reach(cx, Stage::IkeAuth);
         let Opening { config, nonce_i, .. } = opening;
-        let proof = super::initiate_auth::Proof { config, sa, init_request, init_response, nonce_i, nonce_r: answer.nonce_r };
+        let proof = super::initiate_auth::Proof { config, sa, init_request, init_response, nonce_i, nonce_r: answer.nonce_r, plain: None };
         match answer.chosen.additional {
             Some(group) => AwaitAdditionalPair::begin(core, cx, proof, group),
             None => AwaitProof::begin(core, cx, proof),

@@ -10,9 +10,10 @@ use crate::api::{
 };
 use crate::auth::{AuthChoice, choose_scheme, eap_auth, signed_octets, verify_auth, verify_eap_auth};
 use crate::endpoint::Shared;
+use crate::keys::IkeKeys;
 use crate::proposal::{SaPayload, accept_esp, offer_esp};
 use crate::qcd;
-use crate::wire::{CertificateRequest, Configuration, Exchange, Identification, Notify, Payload, Payloads, Spi, notify};
+use crate::wire::{Auth, CertificateRequest, Configuration, Exchange, Identification, Notify, Payload, Payloads, Spi, notify};
 use crypto::Zeroizing;
 use pki::{Certificate, Credential, Purpose};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(crate) struct Proof {
     pub init_response: Vec<u8>,
     pub nonce_i: Vec<u8>,
     pub nonce_r: Vec<u8>,
+    /// The keys without our PPK, while the gateway has not said that it knows it.
+    pub plain: Option<IkeKeys>,
 }
 
 impl Proof {
@@ -44,6 +47,32 @@ impl Proof {
         [octets, self.sa.int_auth()].concat()
     }
 
+    /// Mixes our PPK in, where both sides know of PPKs, before we prove ourselves; what goes with AUTH then (RFC 8784 section 3).
+    fn mix_ppk(&mut self, core: &Core) -> Option<Payload> {
+        let config = Arc::clone(&self.config);
+        let ppk = &config.ppk.as_ref().filter(|_| core.traits.ppk)?.ppk;
+        self.plain = Some(self.sa.mix_ppk(ppk));
+        Some(Payload::Notify(ppk.identity()))
+    }
+
+    /// The gateway does not demand a PPK as we do not: it may not know ours.
+    fn may_go_without(&self) -> bool {
+        self.config.ppk.as_ref().is_some_and(|ppk| !ppk.required)
+    }
+
+    /// Whether the gateway used our PPK shows in its answer; else we go on without, if we may.
+    fn settle_ppk(&mut self, payloads: &Payloads) -> Result<(), String> {
+        let Some(plain) = self.plain.take() else { return Ok(()) };
+        if payloads.notify(notify::PPK_IDENTITY).is_some() {
+            return Ok(());
+        }
+        if !self.may_go_without() {
+            return Err("the gateway does not use our PPK, and we demand it".into());
+        }
+        self.sa.keys = plain;
+        Ok(())
+    }
+
     pub(super) fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
         (self.sa.own_spi() == own).then_some(&mut self.sa)
     }
@@ -55,6 +84,10 @@ pub(crate) struct AwaitProof {
     proof: Proof,
     credential: Credential,
     choice: AuthChoice,
+    /// What goes with AUTH.
+    more: Vec<Payload>,
+    /// What is being signed is the proof without PPK; the one with it comes next.
+    spare: bool,
     ask: AskId,
 }
 
@@ -62,17 +95,33 @@ impl AwaitProof {
     pub(super) fn begin(core: &mut Core, cx: &mut Shared, proof: Proof) -> State {
         let config = Arc::clone(&proof.config);
         match &config.auth {
-            InitiatorAuth::Eap => ExpectAuthReply::send(core, cx, proof, Vec::new(), None),
+            InitiatorAuth::Eap => ExpectAuthReply::send(core, cx, proof, Vec::new(), Vec::new()),
             InitiatorAuth::Certificate(credential) => {
                 let choice = match choose_scheme(credential.key.kind(), core.traits.hashes.as_deref()) {
                     Ok(choice) => choice,
                     Err(error) => return give_up(core, cx, Fault::PeerIncompatible, error.to_string()),
                 };
-                let data = proof.own_octets();
-                let ask = core.ask(cx, Question::Sign { credential: credential.clone(), scheme: choice.scheme, data });
-                Self { proof, credential: credential.clone(), choice, ask }.into()
+                let spare = core.traits.ppk && proof.may_go_without();
+                Self::sign(core, cx, proof, credential.clone(), choice, Vec::new(), spare)
             }
         }
+    }
+
+    fn sign(
+        core: &mut Core,
+        cx: &mut Shared,
+        mut proof: Proof,
+        credential: Credential,
+        choice: AuthChoice,
+        mut more: Vec<Payload>,
+        spare: bool,
+    ) -> State {
+        if !spare {
+            more.extend(proof.mix_ppk(core));
+        }
+        let data = proof.own_octets();
+        let ask = core.ask(cx, Question::Sign { credential: credential.clone(), scheme: choice.scheme, data });
+        Self { proof, credential, choice, more, spare, ask }.into()
     }
 }
 
@@ -82,18 +131,26 @@ impl Step for AwaitProof {
         if id != self.ask {
             return self.into();
         }
-        match result {
-            Ok(signature) => {
-                let certificates = certificates(&self.credential).collect();
-                ExpectAuthReply::send(core, cx, self.proof, certificates, Some(Payload::Auth(self.choice.payload(&signature))))
-            }
-            Err(error) => give_up(core, cx, Fault::Internal, error),
+        let Self { proof, credential, choice, more, spare, .. } = *self;
+        let auth = match result {
+            Ok(signature) => choice.payload(&signature),
+            Err(error) => return give_up(core, cx, Fault::Internal, error),
+        };
+        if spare {
+            return Self::sign(core, cx, proof, credential, choice, vec![without_ppk(auth)], false);
         }
+        let certificates = certificates(&credential).collect();
+        ExpectAuthReply::send(core, cx, proof, certificates, [vec![Payload::Auth(auth)], more].concat())
     }
 
     fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
         self.proof.sa(own)
     }
+}
+
+/// Our proof for a gateway that does not know our PPK (RFC 8784 section 3).
+fn without_ppk(auth: Auth) -> Payload {
+    Payload::Notify(Notify::new(notify::NO_PPK_AUTH, auth.data))
 }
 
 /// What we asked for in the first IKE_AUTH request.
@@ -111,7 +168,7 @@ pub(crate) struct ExpectAuthReply {
 }
 
 impl ExpectAuthReply {
-    fn send(core: &mut Core, cx: &mut Shared, mut proof: Proof, certificates: Vec<Payload>, auth: Option<Payload>) -> State {
+    fn send(core: &mut Core, cx: &mut Shared, mut proof: Proof, certificates: Vec<Payload>, auth: Vec<Payload>) -> State {
         let config = Arc::clone(&proof.config);
         let spi_in = cx.take_esp_spi();
         core.esp_wish = Some(spi_in);
@@ -140,8 +197,9 @@ impl ExpectAuthReply {
 
     /// The gateway has said who it is; EAP goes on, or all is decided.
     fn reply(self, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> State {
-        let Self { proof, wish } = self;
-        let idr = match verify_gateway(cx, &proof, payloads) {
+        let Self { mut proof, wish } = self;
+        let settled = if payloads.error().is_none() { proof.settle_ppk(payloads) } else { Ok(()) };
+        let idr = match settled.and_then(|()| verify_gateway(cx, &proof, payloads)) {
             Ok(idr) => idr,
             Err(cause) => return reject(core, cx, proof, payloads, cause),
         };
@@ -243,6 +301,15 @@ impl Conversation {
         AwaitEapPeer { conversation: self, success, ask }.into()
     }
 
+    /// AUTH with the key that EAP made; without PPK too, where the gateway may not know ours.
+    fn prove(&mut self, core: &Core) -> Vec<Payload> {
+        let Self { proof, msk, .. } = self;
+        let auth = |proof: &Proof| eap_auth(proof.sa.keys.prf(), msk, proof.sa.own_sk_p(), &proof.own_octets());
+        let spare = (core.traits.ppk && proof.may_go_without()).then(|| without_ppk(auth(proof)));
+        let identity = proof.mix_ppk(core);
+        std::iter::once(Payload::Auth(auth(proof))).chain(identity).chain(spare).collect()
+    }
+
     /// The last response: address, selectors, Child SA.
     fn complete(self, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> State {
         if let Some(error) = payloads.error() {
@@ -310,15 +377,14 @@ impl Step for AwaitEapPeer {
         if let Some(msk) = msk {
             conversation.msk = msk;
         }
-        let payload = if self.success {
-            let proof = &conversation.proof;
-            Payload::Auth(eap_auth(proof.sa.keys.prf(), &conversation.msk, proof.sa.own_sk_p(), &proof.own_octets()))
+        let payloads = if self.success {
+            conversation.prove(core)
         } else if let Some(packet) = packet {
-            Payload::Eap(packet)
+            vec![Payload::Eap(packet)]
         } else {
             return give_up(core, cx, Fault::Refused, "the EAP method ended without success");
         };
-        core.request(cx, &mut conversation.proof.sa, Exchange::IkeAuth, &[payload]);
+        core.request(cx, &mut conversation.proof.sa, Exchange::IkeAuth, &payloads);
         ExpectFinal { conversation, proved: self.success }.into()
     }
 
@@ -335,7 +401,7 @@ pub(crate) struct ExpectFinal {
 }
 
 impl ExpectFinal {
-    fn reply(self, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> State {
+    fn reply(mut self, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> State {
         if let Some(packet) = payloads.eap().filter(|_| !self.proved) {
             let failed = packet.first() == Some(&(::eap::Code::Failure as u8));
             if failed {
@@ -345,6 +411,9 @@ impl ExpectFinal {
         }
         if let Some(error) = payloads.error() {
             return give_up(core, cx, Fault::Refused, format!("the gateway answers {}", notify_text(error)));
+        }
+        if let Err(cause) = self.conversation.proof.settle_ppk(payloads) {
+            return give_up(core, cx, Fault::Refused, cause);
         }
         let Conversation { proof, idr, msk, .. } = &self.conversation;
         let verified = payloads

@@ -102,6 +102,8 @@ pub(crate) struct Traits {
     pub redirect: bool,
     /// Both sides speak MOBIKE.
     pub mobike: bool,
+    /// USE_PPK: it knows postquantum preshared keys.
+    pub ppk: bool,
 }
 
 /// What a session has in every state.

@@ -1,6 +1,7 @@
 //! One IKE SA: its SPIs, keys, and both windows of message IDs (RFC 7296 sections 2.1 to 2.3), of size 1.
 use crate::api::{Counters, Timers};
 use crate::keys::{IkeKeys, Seed};
+use crate::ppk::Ppk;
 use crate::wire::{Exchange, Flags, Header, OpenError, Opened, ParseError, Payload, Payloads, Raw, Reassembly, Spi};
 use crate::wire::{Fragment, encode_chain, int_auth_octets, protect, protect_fragments, unprotect, unprotect_raw};
 use crypto::cipher::{Opener, Sealer};
@@ -193,6 +194,12 @@ impl IkeSa {
         let (sealer, opener) = self.keys.ciphers(self.initiator);
         self.sealer = sealer;
         self.before = Some(std::mem::replace(&mut self.opener, opener));
+    }
+
+    /// Mixes a postquantum preshared key in (RFC 8784); the keys that were there before, for who may have to go on without.
+    pub(crate) fn mix_ppk(&mut self, ppk: &Ppk) -> IkeKeys {
+        let mixed = self.keys.with_ppk(&ppk.secret);
+        std::mem::replace(&mut self.keys, mixed)
     }
 
     /// What AUTH covers besides the first messages: of all IKE_INTERMEDIATE exchanges, and the message ID of the first IKE_AUTH request, which is

@@ -6,6 +6,7 @@ mod hostile;
 mod limits;
 mod login;
 mod loss;
+mod ppk;
 mod recovery;
 mod redirects;
 mod rekeys;
