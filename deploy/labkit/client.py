@@ -30,6 +30,8 @@ class Profile:
     # How the certificate's key signs: `pubkey`, or a scheme such as `rsa/pss-sha256`.
     proof: str = "pubkey"
     authority: str = "ca"
+    # What the client expects the RADIUS server's certificate to hold, in EAP-TLS and PEAP.
+    radius_name: str = RADIUS_NAME
     server_name: str = GATEWAY_NAME
     ike: tuple = DEFAULT_IKE
     esp: tuple = DEFAULT_ESP
@@ -221,7 +223,7 @@ class Client:
     def _local(self, profile):
         if profile.method == "certificate":
             return {"auth": profile.proof, "certs": [self.pki.cert(profile.certificate).read_bytes()]}
-        local = {"auth": profile.method, "eap_id": profile.user, "aaa_id": RADIUS_NAME}
+        local = {"auth": profile.method, "eap_id": profile.user, "aaa_id": profile.radius_name}
         if profile.method == "eap-tls":
             local["certs"] = [self.pki.cert(profile.certificate).read_bytes()]
         return local

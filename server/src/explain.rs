@@ -1,5 +1,5 @@
 //! From a failure to words: the number that Windows shows its user, and what to change.
-use crate::outcome::{CloseReason, Failure, Fault, Stage};
+use crate::outcome::{CloseReason, EapFault, Failure, Fault, Stage};
 use crypto::dh::Group;
 use ike::CipherPolicy;
 use ike::proposal::windows_line;
@@ -56,12 +56,30 @@ pub fn fault_name(fault: Fault) -> &'static str {
 
 /// The error number in the Windows client's event log, where one is known for this failure.
 pub fn windows_code(failure: &Failure, tunnel: Tunnel) -> Option<&'static str> {
+    if let Some(fault) = failure.eap {
+        return Some(code_of_eap(fault));
+    }
     if let Some(code) = failure.notify.and_then(code_of_notify) {
         return Some(code);
     }
     match tunnel {
         Tunnel::Ikev2 => code_over_ikev2(failure),
         Tunnel::Sstp => code_over_sstp(failure),
+    }
+}
+
+fn code_of_eap(fault: EapFault) -> &'static str {
+    match fault {
+        EapFault::ServerCertificate(44) => "859",
+        EapFault::ServerCertificate(45) => "858",
+        EapFault::ServerCertificate(48) => "864 or 865",
+        EapFault::ServerCertificate(_) => "857 or 860",
+        EapFault::LeftAfterServerCertificate => "864, 865 or 866",
+        EapFault::UserCertificate(Some(44)) => "855",
+        EapFault::UserCertificate(Some(45)) => "854",
+        EapFault::UserCertificate(_) => "853",
+        EapFault::NoUserCertificate => "798",
+        EapFault::MethodRefused => "850 or 812",
     }
 }
 
@@ -109,6 +127,9 @@ fn code_of_notify(notify: &str) -> Option<&'static str> {
 
 /// What to change, on which side. `ciphers`: what IKE accepts at this gateway.
 pub fn fix(failure: &Failure, tunnel: Tunnel, ciphers: Option<&CipherPolicy>) -> Option<Cow<'static, str>> {
+    if let Some(fault) = failure.eap {
+        return Some(Cow::Borrowed(fix_of_eap(fault)));
+    }
     if let (Some("NO_PROPOSAL_CHOSEN"), Some(ciphers)) = (failure.notify, ciphers) {
         return Some(fix_of_proposal(ciphers).into());
     }
@@ -119,6 +140,27 @@ pub fn fix(failure: &Failure, tunnel: Tunnel, ciphers: Option<&CipherPolicy>) ->
         })
     };
     failure.notify.and_then(fix_of_notify).or_else(general).map(Cow::Borrowed)
+}
+
+fn fix_of_eap(fault: EapFault) -> &'static str {
+    match fault {
+        EapFault::ServerCertificate(44 | 45) => {
+            "renew the RADIUS server's certificate, and choose the new one on NPS: network policy > Constraints > Authentication Methods > Edit"
+        }
+        EapFault::ServerCertificate(_) | EapFault::LeftAfterServerCertificate => {
+            "import the root of the RADIUS server's certificate on the client (Import-Certificate -FilePath .\\root.cer -CertStoreLocation Cert:\\LocalMachine\\Root), and write the certificate's name into the profile's EAP server names; on NPS choose the certificate in network policy > Constraints > Authentication Methods > Edit"
+        }
+        EapFault::UserCertificate(Some(44 | 45)) => "renew the client's certificate",
+        EapFault::UserCertificate(_) => {
+            "on the RADIUS server: trust the authority of the client's certificate (Active Directory: NTAuth store, certutil -dspublish -f ca.cer NTAuthCA), reach its revocation list, and map the certificate to the account (KB5014754, strong mapping); events 6273 and 39 have the reason"
+        }
+        EapFault::NoUserCertificate => {
+            "enrol a certificate with the purpose clientAuth for the user (for a device: the computer); Get-ChildItem Cert:\\CurrentUser\\My lists them"
+        }
+        EapFault::MethodRefused => {
+            "let client and RADIUS server agree on an EAP method: Set-VpnConnection -AuthenticationMethod Eap -EapConfigXmlStream .. on the client, Constraints > Authentication Methods in the NPS network policy"
+        }
+    }
 }
 
 fn fix_of_proposal(ciphers: &CipherPolicy) -> String {
@@ -210,7 +252,7 @@ mod tests {
     use crypto::prf::Prf;
 
     fn failure(stage: Stage, fault: Fault, notify: Option<&'static str>) -> Failure {
-        Failure { stage, fault, notify, cause: String::new() }
+        Failure { stage, fault, notify, eap: None, cause: String::new() }
     }
 
     #[test]

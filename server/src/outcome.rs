@@ -62,12 +62,28 @@ pub struct Failure {
     pub fault: Fault,
     /// What the wire said, by its name in the RFC or MS specification, where it said something: a notify, a status, an alert.
     pub notify: Option<&'static str>,
+    /// What the EAP conversation that passed through showed, where it ended the attempt.
+    pub eap: Option<EapFault>,
     /// One sentence: what and why.
     pub cause: String,
 }
 
+/// What goes wrong between client and RADIUS server; numbers are TLS alerts (RFC 8446 section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EapFault {
+    /// The client's alert about the RADIUS server's certificate.
+    ServerCertificate(u8),
+    /// The client left when it had seen the RADIUS server's certificate, without a word.
+    LeftAfterServerCertificate,
+    /// The RADIUS server's alert about the client's certificate; `None`: its refusal right after it saw that certificate.
+    UserCertificate(Option<u8>),
+    NoUserCertificate,
+    /// The client does none of the methods that the RADIUS server offers.
+    MethodRefused,
+}
+
 impl From<ike::Failure> for Failure {
     fn from(failure: ike::Failure) -> Self {
-        Self { stage: failure.stage.into(), fault: failure.fault, notify: failure.notify, cause: failure.cause }
+        Self { stage: failure.stage.into(), fault: failure.fault, notify: failure.notify, eap: None, cause: failure.cause }
     }
 }

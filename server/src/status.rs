@@ -37,6 +37,7 @@ pub fn report(parts: Parts<'_>) -> Status {
         listeners: config.ikev2.iter().map(|listener| ikev2(listener, &sockets)).chain(fronts.iter().map(front)).collect(),
         radius: config.radius.iter().map(|server| radius_status(server, &radius)).collect(),
         pools: summary.pools,
+        eap_certificates: summary.eap_certificates,
         dataplane,
         ike: summary.ike,
         sstp,

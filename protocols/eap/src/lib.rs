@@ -1,6 +1,8 @@
 //! EAP packets (RFC 3748) as an authenticator in pass-through mode sees them. Pure.
 #![forbid(unsafe_code)]
 
+pub mod inside;
+
 /// Code of an EAP packet (RFC 3748 section 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {

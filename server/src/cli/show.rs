@@ -1,7 +1,7 @@
 //! Answers of the gateway, for people.
 use super::text::{Cell, Mark, Style, cell, clean, count, duration, heading, octets, pairs, table, time, wrap};
 use crate::control::Response;
-use crate::control::types::{AttemptDetail, AttemptSummary, Outcome, PoolStatus, RadiusStatus, Session, Status};
+use crate::control::types::{AttemptDetail, AttemptSummary, EapCertificate, Outcome, PoolStatus, RadiusStatus, Session, Status};
 use std::collections::BTreeMap;
 use std::io::{Result, Write};
 
@@ -46,6 +46,11 @@ fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
         let rows: Vec<_> = status.radius.iter().map(radius).collect();
         table(out, style, &["NAME", "ADDRESS", "SENT", "REPLIES", "TIMEOUTS", "OTHER"], &rows)?;
     }
+    if !status.eap_certificates.is_empty() {
+        heading(out, style, "Certificates that RADIUS servers show to EAP clients")?;
+        let rows: Vec<_> = status.eap_certificates.iter().map(eap_certificate).collect();
+        table(out, style, &["SERVER", "SUBJECT", "ISSUER", "EXPIRES"], &rows)?;
+    }
     heading(out, style, "Pools")?;
     let rows: Vec<_> = status.pools.iter().map(pool).collect();
     table(out, style, &["NAME", "FAMILY", "USED", "SIZE", ""], &rows)?;
@@ -79,6 +84,10 @@ fn radius(radius: &RadiusStatus) -> Vec<Cell> {
         count(timeouts).marked(if timeouts > 0 { Mark::Attention } else { Mark::Plain }),
         cell(other.join(", ")),
     ]
+}
+
+fn eap_certificate(shown: &EapCertificate) -> Vec<Cell> {
+    vec![cell(&shown.radius), cell(&shown.subject), cell(&shown.issuer), cell(time(shown.not_after.unsigned_abs()))]
 }
 
 fn pool(pool: &PoolStatus) -> Vec<Cell> {

@@ -2,8 +2,8 @@
 use super::text::{self, Mark, cell, count};
 use super::*;
 use crate::control::types::{
-    AttemptDetail, AttemptSummary, DataplaneStatus, ListenerStatus, Outcome, PoolStatus, RadiusStatus, Session, SocketStatus, Status,
-    TimelineLine,
+    AttemptDetail, AttemptSummary, DataplaneStatus, EapCertificate, ListenerStatus, Outcome, PoolStatus, RadiusStatus, Session,
+    SocketStatus, Status, TimelineLine,
 };
 use clap::{CommandFactory as _, Parser as _};
 use std::collections::BTreeMap;
@@ -76,6 +76,12 @@ fn status() -> Status {
             name: "nps1".into(),
             address: "10.0.0.4:1812".parse().unwrap(),
             counters: counters(&[("sent", 9), ("accepted", 8), ("timeouts", 1), ("dropped_authenticator", 2), ("dropped_source", 0)]),
+        }],
+        eap_certificates: vec![EapCertificate {
+            radius: "nps1".into(),
+            subject: "CN=nps1.example.com".into(),
+            issuer: "CN=Example CA".into(),
+            not_after: 1_790_000_000,
         }],
         pools: vec![PoolStatus { pool: "users".into(), family: "IPv6".into(), used: 250, size: u64::MAX }],
         dataplane: DataplaneStatus { drops: counters(&[("replayed", 4), ("no_tunnel", 0)]), ..DataplaneStatus::default() },

@@ -200,6 +200,9 @@ pub struct Status {
     pub half_open: u64,
     pub listeners: Vec<ListenerStatus>,
     pub radius: Vec<RadiusStatus>,
+    /// What RADIUS servers showed to clients in EAP-TLS and PEAP up to TLS 1.2.
+    #[serde(default)]
+    pub eap_certificates: Vec<EapCertificate>,
     pub pools: Vec<PoolStatus>,
     pub dataplane: DataplaneStatus,
     /// Counters of the IKE machine by name: `malformed`, `cookies_sent`, ..
@@ -231,6 +234,17 @@ pub struct RadiusStatus {
     pub address: SocketAddr,
     /// Counters by name: `sent`, `accepted`, `timeouts`, `dropped_authenticator`, ..
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A certificate that a RADIUS server shows to EAP clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EapCertificate {
+    /// Name of the server.
+    pub radius: String,
+    pub subject: String,
+    pub issuer: String,
+    /// Unix time, seconds.
+    pub not_after: i64,
 }
 
 /// Usage of one family of a pool; numbers saturate at `u64::MAX`.

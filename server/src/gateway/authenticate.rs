@@ -1,4 +1,5 @@
 //! Logins, whatever tunnel they come through: credentials go to RADIUS, its verdict to policy.
+use super::inside::Inside;
 use super::{Asker, Effect, Gateway, Live, Now, Plane, conversation};
 use crate::login::{Authenticated, Denied, Granted, Login};
 use crate::outcome::Stage;
@@ -24,6 +25,8 @@ pub(super) struct Progress {
     eap_method: Option<u8>,
     /// `E=691 R=0 ...` of an EAP-MSCHAPv2 failure, as the server sent it.
     ms_chap_error: Option<String>,
+    /// What passed through.
+    pub inside: Inside,
     pub granted: Option<Granted>,
     /// RADIUS server that accepted.
     pub server: Option<String>,
@@ -49,17 +52,13 @@ impl<P: Plane> Gateway<P> {
         let view = eap::Packet::parse(&packet).ok();
         let progress = live.login.get_or_insert_with(|| Progress::new(identity.clone(), wanted, Method::Eap));
         progress.eap_identifier = view.map_or(0, |view| view.identifier());
-        let nak =
-            view.and_then(|view| view.nak()).map(|methods| methods.iter().map(|&method| eap::method::name(method)).collect::<Vec<_>>());
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
             if attempt.user.is_none() {
                 attempt.set_user(String::from_utf8_lossy(&identity).into_owned());
             }
             attempt.reach(now.instant, Stage::Eap);
-            if let Some(methods) = nak {
-                attempt.note(now.instant, format!("client refuses the EAP method offered and wants {}", methods.join(", ")));
-            }
         }
+        self.look_inside(now, session, None, &packet);
         let nas = Box::new(self.nas_context(session));
         let ticket = self.waits(session, asker);
         let conversation = conversation(session);
@@ -104,7 +103,7 @@ impl<P: Plane> Gateway<P> {
     pub fn authenticated(&mut self, now: Now, ticket: Ticket, outcome: EapOutcome) {
         let Some((session, asker)) = self.answered(ticket) else { return };
         let verdict = match outcome {
-            EapOutcome::Challenge { eap, .. } => self.challenge(now, session, eap),
+            EapOutcome::Challenge { server, eap } => self.challenge(now, session, &server, eap),
             EapOutcome::Accept { server, eap, accept } => self.accept_eap(now, session, &server, eap, accept),
             EapOutcome::Reject { server, eap, reply_message, ms_chap_error } => {
                 let denied = self.rejected(session, &server, reply_message, ms_chap_error);
@@ -152,7 +151,7 @@ impl<P: Plane> Gateway<P> {
         Some((session, asker))
     }
 
-    fn challenge(&mut self, now: Now, session: SessionId, packet: Vec<u8>) -> Verdict {
+    fn challenge(&mut self, now: Now, session: SessionId, server: &str, packet: Vec<u8>) -> Verdict {
         let view = eap::Packet::parse(&packet).ok();
         let method = view.and_then(|view| view.method());
         let Some(live) = self.live.get_mut(&session) else { return Verdict::Continue { packet } };
@@ -171,6 +170,7 @@ impl<P: Plane> Gateway<P> {
             }
             progress.ms_chap_error = error.or(progress.ms_chap_error.take());
         }
+        self.look_inside(now, session, Some(server), &packet);
         Verdict::Continue { packet }
     }
 
@@ -325,6 +325,7 @@ impl Progress {
             eap_identifier: 0,
             eap_method: None,
             ms_chap_error: None,
+            inside: Inside::default(),
             granted: None,
             server: None,
             radius_failed: false,

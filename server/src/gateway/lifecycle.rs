@@ -55,6 +55,7 @@ impl<P: Plane> Gateway<P> {
         self.account_stop(now, session, reason);
         self.authority.release(&policy::pool::LeaseKey(session.0));
         let Some(live) = self.live.remove(&session) else { return };
+        let failure = failure.map(|failure| super::inside::explained(failure, &live));
         if live.login.is_some() {
             self.effects.push_back(super::Effect::Radius(radius_client::Input::Forget(super::conversation(session))));
         }

@@ -3,6 +3,7 @@
 mod authenticate;
 mod autoconf;
 mod ikev2;
+mod inside;
 mod lifecycle;
 mod observe;
 mod report;
@@ -200,6 +201,7 @@ pub struct Gateway<P> {
     /// Nobody new comes in any more.
     stopping: bool,
     totals: Totals,
+    server_certificates: inside::ServerCertificates,
 }
 
 /// Counters of logins since the start.
@@ -237,6 +239,7 @@ impl<P: Plane> Gateway<P> {
             accounting_open: 0,
             stopping: false,
             totals: Totals::default(),
+            server_certificates: inside::ServerCertificates::default(),
         }
     }
 

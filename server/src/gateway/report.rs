@@ -17,6 +17,7 @@ pub struct Summary {
     pub sessions: u64,
     pub half_open: u64,
     pub pools: Vec<PoolStatus>,
+    pub eap_certificates: Vec<types::EapCertificate>,
     pub ike: BTreeMap<String, u64>,
 }
 
@@ -42,7 +43,13 @@ impl<P: Plane> Gateway<P> {
     pub fn summary(&self) -> Summary {
         let (half_open, sessions) = self.endpoint.sessions();
         let (half_open, sessions) = (half_open + self.calls.len() - self.calls_up, sessions + self.calls_up);
-        Summary { sessions: count(sessions), half_open: count(half_open), pools: self.pools(), ike: self.counters() }
+        Summary {
+            sessions: count(sessions),
+            half_open: count(half_open),
+            pools: self.pools(),
+            eap_certificates: self.server_certificates.list(),
+            ike: self.counters(),
+        }
     }
 
     fn disconnect(&mut self, now: Now, id: Option<u64>, user: Option<&str>) -> Response {
