@@ -19,6 +19,8 @@ pub struct Facts<'a> {
     /// Class and Filter-Id attributes of the Access-Accept.
     pub class: &'a [Vec<u8>],
     pub filter_id: &'a [String],
+    /// Groups of the user, as whoever authenticated it names them.
+    pub group: &'a [String],
     pub time: LocalTime,
 }
 
@@ -95,6 +97,8 @@ pub struct Conditions {
     /// Patterns over the attribute's bytes read as UTF-8 (lossy).
     pub class: Vec<String>,
     pub filter_id: Vec<String>,
+    /// Patterns, of which one of the user's groups must match one.
+    pub group: Vec<String>,
     pub time: Vec<TimeWindow>,
 }
 
@@ -261,12 +265,14 @@ fn first_failing(conditions: &Conditions, facts: &Facts<'_>) -> Option<String> {
     let class: Vec<_> = facts.class.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect();
     let class: Vec<&str> = class.iter().map(AsRef::as_ref).collect();
     let filter_id: Vec<&str> = facts.filter_id.iter().map(String::as_str).collect();
+    let group: Vec<&str> = facts.group.iter().map(String::as_str).collect();
     fails("tunnel", &conditions.tunnel, |tunnel| *tunnel == facts.tunnel, || facts.tunnel.to_string())
         .or_else(|| fails("method", &conditions.method, |method| *method == facts.method, || facts.method.to_string()))
         .or_else(|| fails_pattern("user", &conditions.user, &[facts.user]))
         .or_else(|| fails("client", &conditions.client, |range| range.contains(facts.client), || facts.client.to_canonical().to_string()))
         .or_else(|| fails_pattern("class", &conditions.class, &class))
         .or_else(|| fails_pattern("filter_id", &conditions.filter_id, &filter_id))
+        .or_else(|| fails_pattern("group", &conditions.group, &group))
         .or_else(|| fails("time", &conditions.time, |window| window.contains(facts.time), || facts.time.to_string()))
 }
 

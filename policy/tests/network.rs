@@ -15,6 +15,7 @@ fn facts() -> Facts<'static> {
         client: "192.0.2.7".parse().unwrap(),
         class: &[],
         filter_id: &[],
+        group: &[],
         time: LocalTime { weekday: 2, minute: 600 },
     }
 }
@@ -59,6 +60,7 @@ fn every_condition_can_fail_and_says_so() {
         ),
         (Conditions { class: vec!["staff".into()], ..Conditions::default() }, "class wanted \"staff\", got none"),
         (Conditions { filter_id: vec!["vpn".into()], ..Conditions::default() }, "filter_id wanted \"vpn\", got none"),
+        (Conditions { group: vec!["staff".into()], ..Conditions::default() }, "group wanted \"staff\", got none"),
         (Conditions { time: vec![window], ..Conditions::default() }, "time wanted mon,tue,wed,thu,fri 08:00-09:00, got wed 10:00"),
     ] {
         assert_eq!(reason(conditions, &facts), expected);
@@ -69,8 +71,10 @@ fn every_condition_can_fail_and_says_so() {
 fn within_a_list_any_entry_may_match_and_every_condition_must() {
     let class = [b"other".to_vec(), b"STAFF-1".to_vec()];
     let filter_id = ["vpn".to_owned()];
-    let facts = Facts { class: &class, filter_id: &filter_id, ..facts() };
+    let group = ["VPN Users".to_owned()];
+    let facts = Facts { class: &class, filter_id: &filter_id, group: &group, ..facts() };
     let conditions = Conditions {
+        group: vec!["admins".into(), "vpn *".into()],
         tunnel: vec![Tunnel::Sstp, Tunnel::Ikev2],
         class: vec!["x".into(), "staff-?".into()],
         filter_id: vec!["VPN".into()],

@@ -347,6 +347,8 @@ pub struct Accept {
     pub framed_ipv6: Option<Ipv6Addr>,
     pub class: Vec<Vec<u8>>,
     pub filter_id: Vec<String>,
+    /// Groups that the user is a member of, for the policies.
+    pub groups: Vec<String>,
     /// `None` also for zero, which means no limit; so for all times here.
     pub session_timeout: Option<Duration>,
     pub idle_timeout: Option<Duration>,

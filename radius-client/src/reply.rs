@@ -145,6 +145,7 @@ fn accept(reply: &Packet<'_>, request_authenticator: &[u8; 16], secret: &[u8]) -
             .map_err(malformed)?,
         class: reply.all(number::CLASS).map(|class| class.value.to_vec()).collect(),
         filter_id: reply.all(number::FILTER_ID).map(|filter| filter.text()).collect(),
+        groups: Vec::new(),
         session_timeout: seconds(number::SESSION_TIMEOUT).map_err(malformed)?,
         idle_timeout: seconds(number::IDLE_TIMEOUT).map_err(malformed)?,
         acct_interim_interval: seconds(number::ACCT_INTERIM_INTERVAL).map_err(malformed)?,

@@ -139,6 +139,7 @@ impl Authority {
             client: login.client,
             class: who.accept.map_or(&[], |accept| &accept.class),
             filter_id: who.accept.map_or(&[], |accept| &accept.filter_id),
+            group: who.accept.map_or(&[], |accept| &accept.groups),
             time: local_time(now, &self.zone),
         }
     }

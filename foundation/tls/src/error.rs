@@ -19,6 +19,11 @@ pub enum TlsError {
     /// A record that does not decrypt: changed on its way, or not from this connection.
     #[error("a TLS record does not decrypt")]
     BadRecord,
+    /// Where client certificates are asked for.
+    #[error("the client's {0}")]
+    ClientRefused(Box<pki::Refused>),
+    #[error("the client shows no certificate")]
+    NoClientCertificate,
     /// More than a handshake can be.
     #[error("a TLS message of the client is too long")]
     TooLong,

@@ -258,6 +258,7 @@ fn conditions(conditions: &Conditions) -> Vec<String> {
         either("client", &conditions.client),
         either("class", &conditions.class),
         either("filter_id", &conditions.filter_id),
+        either("group", &conditions.group),
         either("time", &conditions.time),
     ];
     all.into_iter().flatten().collect()

@@ -18,6 +18,7 @@ const POLICY: &[&str] = &[
     "client",
     "class",
     "filter_id",
+    "group",
     "time",
     "pool",
     "dns",
@@ -104,6 +105,7 @@ fn conditions(section: &Section<'_>) -> Result<Conditions, ConfigError> {
         client: section.list("client", "ranges such as \"192.0.2.0/24\"", range)?.unwrap_or_default(),
         class: patterns("class")?,
         filter_id: patterns("filter_id")?,
+        group: patterns("group")?,
         time: section
             .list("time", "hours of the week such as \"mon-fri 08:00-18:00\" or \"daily 22:00-06:00\"", |value| {
                 values::time_window(text(value)?)
@@ -111,7 +113,7 @@ fn conditions(section: &Section<'_>) -> Result<Conditions, ConfigError> {
             .unwrap_or_default(),
     };
     // An empty list would be no condition at all, which is hardly what it looks like.
-    for key in ["tunnel", "method", "user", "client", "class", "filter_id", "time"] {
+    for key in ["tunnel", "method", "user", "client", "class", "filter_id", "group", "time"] {
         if section.list(key, "", |_| Ok(()))?.is_some_and(|entries| entries.is_empty()) {
             return Err(section.error(key, "is empty; leave the key out where anything may match"));
         }

@@ -223,9 +223,12 @@ impl Visit<'_> {
                 tracing::error!(client = %self.path.remote, %error, "TLS");
                 self.turned(Stage::Tls, Fault::Internal, None, cause)
             }
-            TlsError::Misbehaved(_) | TlsError::BadRecord | TlsError::TooLong | TlsError::KeysExhausted => {
-                self.turned(Stage::Tls, Fault::PeerMisbehaved, None, cause)
-            }
+            TlsError::Misbehaved(_)
+            | TlsError::BadRecord
+            | TlsError::TooLong
+            | TlsError::KeysExhausted
+            | TlsError::ClientRefused(_)
+            | TlsError::NoClientCertificate => self.turned(Stage::Tls, Fault::PeerMisbehaved, None, cause),
         }
     }
 

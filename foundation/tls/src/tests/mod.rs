@@ -1,3 +1,4 @@
 mod fixture;
 mod handshakes;
+mod mutual;
 mod records;

@@ -1,0 +1,204 @@
+//! TLS whose client shows a certificate and whose keys serve something else: EAP-TLS (RFC 5216, RFC 9190).
+use crate::TlsError;
+use crate::key::TlsKey;
+use pki::{Certificate, Credential, Purpose, Refused, TrustAnchors, UnixTime};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::CertificateDer;
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, ServerConfig, ServerConnection, SignatureScheme,
+};
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the server shows, and whose client certificates it takes. Read-only and shared.
+#[derive(Debug, Clone)]
+pub struct MutualSettings {
+    key: Arc<CertifiedKey>,
+    roots: Arc<TrustAnchors>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl MutualSettings {
+    /// TLS 1.2 and 1.3, a client certificate that `roots` verify for [`Purpose::Client`] required, no tickets, no resumption.
+    pub fn new(credential: &Credential, roots: Arc<TrustAnchors>) -> Self {
+        let chain = credential.chain.iter().map(|certificate| CertificateDer::from(certificate.der.clone())).collect();
+        let key = CertifiedKey::new(chain, Arc::new(TlsKey(credential.key.clone())));
+        Self { key: Arc::new(key), roots, provider: Arc::new(aws_lc_rs::default_provider()) }
+    }
+}
+
+/// The server's end of such a connection, for its handshake and little else. After an error it is over.
+pub struct MutualConnection {
+    tls: ServerConnection,
+    refused: Arc<Mutex<Option<Refused>>>,
+}
+
+impl std::fmt::Debug for MutualConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MutualConnection").field("handshaking", &self.tls.is_handshaking()).finish_non_exhaustive()
+    }
+}
+
+impl MutualConnection {
+    /// `now`: when the client's certificate must be valid.
+    ///
+    /// # Errors
+    /// When the TLS library has no cipher suite for a protocol version: a fault of the build.
+    pub fn new(settings: &MutualSettings, now: UnixTime) -> Result<Self, TlsError> {
+        let refused = Arc::default();
+        let verifier = Verifier {
+            hints: settings.roots.roots().iter().map(|root| DistinguishedName::from(root.subject_der.clone())).collect(),
+            roots: settings.roots.clone(),
+            provider: settings.provider.clone(),
+            now,
+            refused: Arc::clone(&refused),
+        };
+        let builder = ServerConfig::builder_with_provider(settings.provider.clone()).with_protocol_versions(&[&TLS13, &TLS12])?;
+        let builder = builder.with_client_cert_verifier(Arc::new(verifier));
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from((*settings.key).clone())));
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        config.max_early_data_size = 0;
+        Ok(Self { tls: ServerConnection::new(Arc::new(config))?, refused })
+    }
+
+    /// Takes bytes of the client; appends bytes for it to `out`. True: the handshake is complete, the client's certificate verified.
+    /// Data of the client is dropped.
+    ///
+    /// # Errors
+    /// The connection is over; `out` holds the alert that tells the client, if there is one to send.
+    pub fn receive(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<bool, TlsError> {
+        let mut outcome = Ok(());
+        while !input.is_empty() && outcome.is_ok() {
+            outcome = match self.tls.read_tls(&mut input) {
+                Ok(0) => Err(TlsError::TooLong),
+                Ok(_) => self.tls.process_new_packets().map(drop).map_err(|error| self.explain(error)),
+                Err(_) => Err(TlsError::TooLong),
+            };
+            // Nothing is expected after the handshake; what comes must not fill a buffer.
+            let mut dropped = [0; 256];
+            while matches!(std::io::Read::read(&mut self.tls.reader(), &mut dropped), Ok(1..)) {}
+        }
+        self.flush(out);
+        outcome.map(|()| !self.tls.is_handshaking())
+    }
+
+    /// Appends one record with data for the client to `out`; after the handshake alone.
+    ///
+    /// # Errors
+    /// A fault of the library.
+    pub fn send(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), TlsError> {
+        self.tls.writer().write_all(data).map_err(|error| TlsError::Internal(error.to_string()))?;
+        self.flush(out);
+        Ok(())
+    }
+
+    /// Whether TLS 1.3 was agreed on.
+    pub fn is_tls13(&self) -> bool {
+        self.tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3)
+    }
+
+    /// Exported keying material (RFC 5705, RFC 8446 section 7.5) into all of `out`.
+    ///
+    /// # Errors
+    /// Before the end of the handshake.
+    pub fn export(&self, label: &[u8], context: Option<&[u8]>, out: &mut [u8]) -> Result<(), TlsError> {
+        self.tls.export_keying_material(out, label, context).map(drop).map_err(TlsError::from)
+    }
+
+    /// The client's own certificate, once the handshake is complete.
+    pub fn client_certificate(&self) -> Option<Certificate> {
+        self.tls.peer_certificates()?.first().and_then(|der| Certificate::from_der(der).ok())
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        while self.tls.wants_write() {
+            // A Vec takes everything.
+            if self.tls.write_tls(out).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn explain(&self, error: Error) -> TlsError {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (refused, error) {
+            (Some(refused), _) => TlsError::ClientRefused(Box::new(refused)),
+            (None, Error::NoCertificatesPresented) => TlsError::NoClientCertificate,
+            (None, error) => error.into(),
+        }
+    }
+}
+
+/// Our own path check, in the library's wording.
+#[derive(Debug)]
+struct Verifier {
+    hints: Vec<DistinguishedName>,
+    roots: Arc<TrustAnchors>,
+    provider: Arc<CryptoProvider>,
+    now: UnixTime,
+    refused: Arc<Mutex<Option<Refused>>>,
+}
+
+impl ClientCertVerifier for Verifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _now: rustls::pki_types::UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let read = |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|_| Error::from(CertificateError::BadEncoding));
+        let leaf = read(leaf)?;
+        let intermediates = intermediates.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        self.roots.verify(&leaf, &intermediates, Purpose::Client, None, self.now).map_err(|refused| {
+            let alert = in_words_of_the_library(&refused);
+            self.refused.lock().unwrap_or_else(PoisonError::into_inner).replace(refused);
+            Error::InvalidCertificate(alert)
+        })?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// So that the client gets the alert that fits.
+fn in_words_of_the_library(refused: &Refused) -> CertificateError {
+    match refused {
+        Refused::UnknownIssuer { .. } => CertificateError::UnknownIssuer,
+        Refused::Expired { .. } => CertificateError::Expired,
+        Refused::NotYetValid { .. } => CertificateError::NotValidYet,
+        Refused::WrongPurpose { .. } | Refused::WrongKeyUsage { .. } => CertificateError::InvalidPurpose,
+        Refused::Revoked { .. } => CertificateError::Revoked,
+        Refused::RevocationUnknown { .. } => CertificateError::UnknownRevocationStatus,
+        Refused::WrongName { .. } | Refused::Other { .. } => CertificateError::Other(OtherError(Arc::new(refused.clone()))),
+    }
+}
