@@ -69,7 +69,7 @@ impl Provider {
     /// RADIUS alone.
     pub fn handle(&mut self, now: Moment, input: Input) {
         match input {
-            Input::Eap { ticket, conversation, user_name, eap, nas } => {
+            Input::Eap { ticket, conversation, user_name, eap, nas, .. } => {
                 let outcome = self.eap(now, conversation, &user_name, &eap, &nas);
                 self.outputs.push_back(Output::Eap { ticket, outcome });
             }

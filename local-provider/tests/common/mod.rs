@@ -51,7 +51,7 @@ impl Bench {
 
     pub fn eap(&mut self, conversation: u64, user: &str, packet: &[u8]) -> EapOutcome {
         let (user_name, eap, conversation) = (user.as_bytes().to_vec(), packet.to_vec(), ConversationId(conversation));
-        match self.ask(|ticket, nas| Input::Eap { ticket, conversation, user_name, eap, nas }) {
+        match self.ask(|ticket, nas| Input::Eap { ticket, conversation, group: None, user_name, eap, nas }) {
             Output::Eap { outcome, .. } => outcome,
             other => panic!("{other:?}"),
         }
@@ -67,7 +67,7 @@ impl Bench {
 
     pub fn login(&mut self, user: &str, credentials: Credentials) -> LoginOutcome {
         let user_name = user.as_bytes().to_vec();
-        match self.ask(|ticket, nas| Input::Login { ticket, conversation: ConversationId(1), user_name, credentials, nas }) {
+        match self.ask(|ticket, nas| Input::Login { ticket, conversation: ConversationId(1), group: None, user_name, credentials, nas }) {
             Output::Login { outcome, .. } => outcome,
             other => panic!("{other:?}"),
         }
