@@ -79,7 +79,8 @@ impl Provider {
             }
             Input::Forget(conversation) => drop(self.conversations.remove(&conversation)),
             Input::Accounting { ticket, .. } => {
-                self.outputs.push_back(Output::Accounting { ticket, outcome: Err(RequestFailure::NoServer) })
+                let outcome = Err(RequestFailure::NoServer);
+                self.outputs.push_back(Output::Accounting { ticket, outcome });
             }
             Input::Datagram { .. } | Input::Unreachable { .. } | Input::Timeout | Input::Configure(_) => {}
         }

@@ -1,4 +1,6 @@
 //! EAP-TLS with the client of tests/sstp-client, which shares nothing with the provider but the TLS library.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
 mod common;
 
 use common::{Bench, identity, reason, settings};

@@ -1,4 +1,6 @@
 //! Logins by password: EAP-MSCHAPv2 with our own client, MS-CHAPv2 and PAP.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
 mod common;
 
 use common::{Bench, LOCKOUT, identity, reason, settings};

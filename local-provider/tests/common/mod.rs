@@ -1,5 +1,5 @@
 //! A provider on a clock of its own, and questions to it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use crypto::{SeededRandom, Zeroizing};
 use local_provider::{EapMethod, Lockout, Moment, Provider, Settings, Users};
