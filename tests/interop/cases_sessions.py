@@ -255,7 +255,7 @@ def short_lives(config):
     config["timers"] = {"ike_rekey": "14s", "child_rekey": "10s"}
 
 
-@case("rekeys")
+@case("rekeys", long=True)
 def gateway_rekeys_by_age(world):
     """One client leaves it to the gateway; the other, behind NAT, rekeys of its own accord as well, so that both may begin together."""
     eager = Profile(server=network.GATEWAY_IPV4_BEHIND_NAT, user="dave", child=(("rekey_time", "9s"), ("rand_time", "1s")))

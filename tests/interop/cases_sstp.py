@@ -502,7 +502,7 @@ def _impatient(config):
     config["limits"] = {"half_open_timeout": "3s"}
 
 
-@case("sstp_impatient")
+@case("sstp_impatient", long=True)
 def unfinished_handshakes_stop_nobody(world):
     """Connections that stop anywhere beside a call; a new call comes up meanwhile."""
     with client(world).held("--tun", "sstp0", "--route", LAN_NETWORK):
@@ -641,7 +641,7 @@ def radius_silent_while_a_call_lives(world):
     came_up(client(world).call())
 
 
-@case("sstp_timers")
+@case("sstp_timers", long=True)
 def negotiation_and_hello_timers(world):
     """60 s without CALL_CONNECT_REQUEST or CALL_CONNECTED: ABORT with status 8. 120 s without an echo: an end without a word. Who only answers
     echoes stays."""

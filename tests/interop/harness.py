@@ -1,25 +1,18 @@
-"""Cases, the world they run in, and the runner that reports."""
+"""Cases and the world they run in."""
 
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
-import traceback
 from dataclasses import dataclass
 
-from labkit import network, peap
+from labkit import network
 from labkit.client import Profile
-from labkit.lab import Lab
 from labkit.radius import USERS, User
 from labkit.shell import LabError, in_namespace, wait_until
-from uml.machine import Machine
 
 # Clients inside the machine: they go with it.
 MACHINE = ("machine", "machine-sstp")
-# Log lines of either side that a failure shows.
-TAIL = 15
 CASES = []
 SETUPS = {}
 # Accounts of the tests: the laboratory's, with a session time short enough to wait for.
@@ -33,6 +26,10 @@ class Case:
     function: object
     # Whether it makes sense against a strongSwan gateway.
     portable: bool
+    # Whether it takes half a minute and more: such cases start first.
+    long: bool
+    # Whether its measure is time or load, which other laboratories would disturb: such cases run one by one at the end.
+    alone: bool
 
     @property
     def title(self):
@@ -43,11 +40,11 @@ class Skip(Exception):
     """The case cannot run here; the text says why."""
 
 
-def case(group, name=None, portable=False):
+def case(group, name=None, portable=False, long=False, alone=False):
     """Registers a case: a function that takes the World."""
 
     def register(function):
-        CASES.append(Case(group, name or function.__name__, function, portable))
+        CASES.append(Case(group, name or function.__name__, function, portable, long, alone))
         return function
 
     return register
@@ -227,109 +224,3 @@ class Failed(AssertionError):
 def check(condition, message, log=()):
     if not condition:
         raise Failed(message, log)
-
-
-class Runner:
-    """Runs cases group by group, a fresh gateway for each group, and prints one line a case."""
-
-    def __init__(self, options):
-        self.options = options
-        self.evergate = options.gateway == "evergate"
-        self.lab = Lab(f"it{os.getpid()}")
-        self.uml = Machine(self.lab)
-        self.passed, self.failed, self.skipped = 0, 0, 0
-
-    def run(self, cases):
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        if not self.evergate:
-            cases = [case for case in cases if case.portable]
-        try:
-            self._prepare(cases)
-            for group in dict.fromkeys(case.group for case in cases):
-                self._group(group, [case for case in cases if case.group == group])
-        except LabError as error:
-            self.failed += 1
-            print(f"FAIL  laboratory: {error}", flush=True)
-        finally:
-            self.uml.stop()
-            if not self.options.keep:
-                self.lab.down()
-        if self.skipped:
-            print(f"{self.skipped} skipped")
-        print(f"{self.passed} passed, {self.failed} failed")
-        return 1 if self.failed or not self.passed else 0
-
-    def _prepare(self, cases):
-        if any("peap" in case.name for case in cases):
-            try:
-                peap.ensure()
-            except LabError as error:
-                print(f"note: no PEAP plugin for the client: {str(error).splitlines()[0]}", flush=True)
-        self.lab.prepare()
-        self.radius = self.lab.radius(users=TEST_USERS).start()
-
-    def _group(self, group, cases):
-        gateway = self._gateway(group)
-        world = World(self.lab, gateway, self.radius, self.evergate, self.uml)
-        try:
-            for each in cases:
-                self._case(world, each)
-        finally:
-            for role, client in world.clients.items():
-                if role not in MACHINE or self.uml.running():
-                    client.stop()
-            gateway.stop()
-
-    def _gateway(self, group):
-        if not self.evergate:
-            return self.lab.reference().start()
-        gateway = self.lab.gateway(self.options.binary)
-        config = gateway.default_config()
-        SETUPS.get(group, lambda _: None)(config)
-        return gateway.start(config)
-
-    def _case(self, world, each):
-        started, log = time.monotonic(), world.gateway.daemon.log_file if self.evergate else world.gateway.charon.log
-        mark = log.stat().st_size if log.exists() else 0
-        problem = self._outcome(world, each)
-        try:
-            world.tidy()
-        except Exception as error:
-            problem = problem or error
-        if problem is None and world.gateway.pid() is None:
-            problem = Failed("the gateway died")
-        line = f"{each.title} ({time.monotonic() - started:.1f} s)"
-        if isinstance(problem, Skip):
-            self.skipped += 1
-            print(f"skip  {line}: {problem}", flush=True)
-        elif problem is None:
-            self.passed += 1
-            print(f"ok    {line}", flush=True)
-        else:
-            self.failed += 1
-            print(f"FAIL  {line}: {problem}", flush=True)
-            self._explain(problem, log, mark)
-        if world.gateway.pid() is None:
-            world.gateway = self._gateway(each.group)
-
-    @staticmethod
-    def _outcome(world, each):
-        try:
-            each.function(world)
-        except (Skip, Failed, LabError) as problem:
-            return problem
-        except Exception as error:
-            traceback.print_exc(file=sys.stdout)
-            return error
-        return None
-
-    @staticmethod
-    def _explain(problem, log, mark):
-        """The ends of both sides' logs."""
-        for line in getattr(problem, "log", [])[-TAIL:]:
-            print(f"        client | {line}")
-        with open(log, errors="replace") as file:
-            file.seek(mark)
-            for line in file.read().splitlines()[-TAIL:]:
-                print(f"        gateway| {line}")
-        sys.stdout.flush()
