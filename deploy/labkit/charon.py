@@ -4,6 +4,7 @@ import contextlib
 import socket
 from pathlib import Path
 
+from . import trixie
 from .shell import Daemon
 from .vici import Vici
 
@@ -36,12 +37,13 @@ def settings(tree, depth=0):
 class Charon:
     """One daemon; VICI is the way to talk to it."""
 
-    def __init__(self, folder, namespace, *, load, options=None, plugins=None, extra_plugins=None):
+    def __init__(self, folder, namespace, *, load, options=None, plugins=None, extra_plugins=None, newer=False):
+        """`newer`: strongSwan 6 of Debian 13, whose own plugins `extra_plugins` do not replace."""
         self.folder = Path(folder)
         self.socket = self.folder / "charon.vici"
         self.log = self.folder / "charon.log"
         self.load, self.options, self.plugins = load, options or {}, plugins or {}
-        self.extra_plugins = extra_plugins
+        self.extra_plugins, self.newer = None if newer else extra_plugins, newer
         self.daemon = Daemon(namespace, self.folder / "charon.pid", self.folder / "output.log")
 
     def start(self):
@@ -54,6 +56,9 @@ class Charon:
         (self.folder / "strongswan.conf").write_text(settings(self._tree()) + "\n")
         environment = {"STRONGSWAN_CONF": str(self.folder / "strongswan.conf"), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         argv = ["sh", "-c", LAUNCH, "charon", self.folder / "run", self.extra_plugins or ""]
+        if self.newer:
+            trixie.ensure()
+            argv = trixie.command(argv)
         self.daemon.start(argv, ready=self._answers, env=environment, what="charon")
         return self
 
@@ -80,7 +85,7 @@ class Charon:
     def _tree(self):
         charon = {
             "load_modular": "no",
-            "load": f"{CRYPTO} {self.load}",
+            "load": f"{CRYPTO} {'ml ' if self.newer else ''}{self.load}",
             "threads": 16,
             "install_routes": "yes",
             "delete_rekeyed_delay": 2,

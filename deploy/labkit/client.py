@@ -80,7 +80,7 @@ class Client:
 
     NAME = "vpn"
 
-    def __init__(self, folder, namespace, pki, *, esp=USER_SPACE, tries=3, first_retry=1.0, extra_plugins=None, **options):
+    def __init__(self, folder, namespace, pki, *, esp=USER_SPACE, tries=3, first_retry=1.0, extra_plugins=None, newer=False, **options):
         self.folder, self.pki = Path(folder), pki
         self.resolv = self.folder / "resolv.conf"
         self.charon = Charon(
@@ -90,6 +90,7 @@ class Client:
             options={"retransmit_tries": tries, "retransmit_timeout": first_retry, "retransmit_base": 1.5, "make_before_break": "yes", **options},
             plugins={"resolve": {"file": self.resolv, "resolvconf": {"path": "/nonexistent"}}, "eap-peap": {"fragment_size": 1024}},
             extra_plugins=extra_plugins,
+            newer=newer,
         )
 
     def start(self):

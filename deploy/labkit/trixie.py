@@ -1,4 +1,5 @@
-"""Programs of Debian 13 (trixie) beside the machine's own: packages unpacked into a cached root folder, nothing installed.
+"""Programs of Debian 13 (trixie) beside the machine's own: packages unpacked into a cached root folder, nothing installed; and strongSwan's
+plugin for ML-KEM, which Debian does not build, compiled from Debian's own source package.
 
 Apt checks the signatures of the archive as always; no script of a package runs. A command in the root sees the machine's devices, settings
 and temporary files, and only its programs and libraries are the newer ones."""
@@ -12,7 +13,7 @@ from .shell import run, say
 
 CACHE = Path("/var/cache/evergate-lab")
 # Another list is another root: raise the number when it changes.
-ROOT = CACHE / "trixie-1"
+ROOT = CACHE / "trixie-2"
 PACKAGES = (
     *("base-files", "coreutils", "dash"),
     *("ppp", "sstp-client"),
@@ -21,7 +22,15 @@ PACKAGES = (
 )
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 # The keyring holds the keys of trixie since the release of Debian 12 that brings this file.
-NEEDED = {"/usr/share/keyrings/debian-archive-trixie-stable.gpg": "debian-archive-keyring"}
+NEEDED = {
+    "/usr/share/keyrings/debian-archive-trixie-stable.gpg": "debian-archive-keyring",
+    "/usr/bin/cc": "gcc",
+    "/usr/include/stdlib.h": "libc6-dev",
+    "/usr/bin/bzip2": "bzip2",
+    "/usr/bin/dpkg-source": "dpkg-dev",
+}
+# What of strongSwan's configuration matters to this plugin: it has to fit Debian's build of the library.
+ML_FLAGS = ("CONFIG_H_INCLUDED", "_GNU_SOURCE", "HAVE_GCC_ATOMIC_OPERATIONS", "HAVE_SIGWAITINFO", "HAVE_EXPLICIT_BZERO")
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 # What a command in the root shares with the machine; its namespace of mounts is its own.
 ENTER = (
@@ -43,11 +52,16 @@ def ensure():
     return ROOT
 
 
-def mirror():
-    """The mirror of Debian that this machine already uses."""
-    listed = [line.split() for file in SOURCES if file.exists() for line in file.read_text().splitlines() if line.strip()]
-    found = [word for words in listed for word in words if words[0] in ("URIs:", "deb") and word.startswith("http")]
-    return found[0] if found else "http://deb.debian.org/debian"
+def mirror(security=False):
+    """The mirror that this machine already uses: of Debian, or of its security updates."""
+    listed = [word for file in SOURCES if file.exists() for line in file.read_text().splitlines() for word in _uris(line)]
+    default = "http://deb.debian.org/debian" + ("-security" if security else "")
+    return next((uri for uri in listed if ("security" in uri) == security), default)
+
+
+def _uris(line):
+    words = line.split()
+    return [word for word in words if words[0] in ("URIs:", "deb") and word.startswith("http")]
 
 
 def apt(work, source):
@@ -79,11 +93,12 @@ def _make():
     work.mkdir(parents=True)
     try:
         say("fetching programs of Debian 13 (once, about 35 MB)")
-        fetch = apt(work, f"deb [signed-by={KEYRING}] {mirror()} trixie main")
+        fetch = apt(work / "programs", f"deb [signed-by={KEYRING}] {mirror()} trixie main")
         run([*fetch, "-y", "--download-only", "--no-install-recommends", "install", *PACKAGES], timeout=600)
-        for package in sorted((work / "archives").glob("*.deb")):
+        for package in sorted((work / "programs/archives").glob("*.deb")):
             run(["dpkg-deb", "-x", package, work / "root"])
         _link_run(work / "root")
+        _add_ml_kem(work / "root", work / "source")
         _publish(work / "root")
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -93,6 +108,16 @@ def _link_run(root):
     """What the script of base-files does: /var/run is /run."""
     (root / "var/run").rmdir()
     (root / "var/run").symlink_to("/run")
+
+
+def _add_ml_kem(root, work):
+    fetch = apt(work, f"deb-src [signed-by={KEYRING}] {mirror(security=True)} trixie-security main")
+    run([*fetch, "source", "--download-only", "--tar-only", "strongswan"], cwd=work, timeout=300)
+    run(["tar", "xf", next(work.glob("strongswan_*.orig.tar.*"))], cwd=work)
+    library = next(path for path in work.glob("strongswan-*") if path.is_dir()) / "src/libstrongswan"
+    made = root / "usr/lib/ipsec/plugins/libstrongswan-ml.so"
+    flags = ["-shared", "-fPIC", "-O2", "-w", f"-I{library}", *(f"-D{name}" for name in ML_FLAGS)]
+    run(["cc", *flags, "-o", made, *sorted((library / "plugins/ml").glob("ml_*.c"))])
 
 
 def _publish(made):

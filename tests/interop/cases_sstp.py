@@ -460,7 +460,7 @@ def certificates_are_renewed_without_ending_a_call(world):
             world.gateway.daemon.signal(signal.SIGHUP)
 
 
-@case("sstp")
+@case("sstp", alone=True)
 def beside_an_ikev2_session(world):
     ike = world.login()
     sstp = client(world, "client2", server=network.GATEWAY_IPV4_BEHIND_NAT)

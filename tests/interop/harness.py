@@ -15,6 +15,8 @@ from labkit.shell import LabError, in_namespace, wait_until
 MACHINE = ("machine", "machine-sstp")
 CASES = []
 SETUPS = {}
+# Groups whose clients are strongSwan 6.
+NEWER = set()
 # Accounts of the tests: the laboratory's, with a session time short enough to wait for.
 TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (User("carol", reply={"Session-Timeout": 3}), User("tina", eap="TLS"))
 
@@ -63,8 +65,8 @@ def setup(group):
 class World:
     """What a case sees: the laboratory with a gateway configured for its group."""
 
-    def __init__(self, lab, gateway, radius, evergate, uml):
-        self.lab, self.gateway, self.radius, self.evergate, self.uml = lab, gateway, radius, evergate, uml
+    def __init__(self, lab, gateway, radius, evergate, uml, newer=False):
+        self.lab, self.gateway, self.radius, self.evergate, self.uml, self.newer = lab, gateway, radius, evergate, uml, newer
         self.clients = {}
 
     def client(self, role="client"):
@@ -72,7 +74,7 @@ class World:
         if role == "machine":
             self.clients[role] = self.machine().object("client")
         elif role not in self.clients:
-            self.clients[role] = self.lab.client(role, tries=5)
+            self.clients[role] = self.lab.client(role, tries=5, newer=self.newer)
         self.clients[role].start()
         return self.clients[role]
 

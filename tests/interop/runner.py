@@ -5,7 +5,7 @@ import signal
 import sys
 from multiprocessing import connection
 
-from labkit import packages, peap
+from labkit import packages, peap, trixie
 from labkit.shell import LabError
 from worker import Outcome, Worker
 
@@ -116,6 +116,8 @@ class Runner:
     def _prepare(self, cases, jobs):
         """What laboratories would otherwise install at the same time."""
         packages.ensure(packages.BASE, packages.STRONGSWAN, *((packages.USER_MODE_LINUX, packages.SSTP, packages.BUILD) if jobs > 1 else ()))
+        if any("strongswan6" in case.title or "newer" in case.name for case in cases):
+            trixie.ensure()
         if any("peap" in case.name for case in cases):
             try:
                 peap.ensure()

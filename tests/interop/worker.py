@@ -7,7 +7,7 @@ import time
 import traceback
 from dataclasses import dataclass
 
-from harness import MACHINE, SETUPS, TEST_USERS, Failed, Skip, World
+from harness import MACHINE, NEWER, SETUPS, TEST_USERS, Failed, Skip, World
 from labkit.lab import Lab
 from labkit.shell import LabError
 from uml.machine import Machine
@@ -60,7 +60,8 @@ class Worker:
     def _enter(self, group):
         if group != self.group:
             self._leave()
-            self.group, self.world = group, World(self.lab, self._gateway(group), self.radius, self.evergate, self.uml)
+            self.world = World(self.lab, self._gateway(group), self.radius, self.evergate, self.uml, group in NEWER)
+            self.group = group
 
     def _leave(self):
         if self.world is None:
