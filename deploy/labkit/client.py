@@ -48,6 +48,8 @@ class Profile:
     initial_contact: bool = False
     # Postquantum preshared key: its id and secret; with `ppk_required` the client leaves a gateway that does not know it.
     ppk: tuple = ()
+    # The gateway shall prove itself by EAP alone (RFC 5998), with a method such as `eap-tls`.
+    eap_only: str = ""
     ppk_required: str = "no"
     # More settings of the Child SA, in strongSwan's words: pairs.
     child: tuple = ()
@@ -217,7 +219,7 @@ class Client:
             "send_certreq": "yes",
             **({"ppk_id": profile.ppk[0], "ppk_required": profile.ppk_required} if profile.ppk else {}),
             "local": self._local(profile),
-            "remote": {"auth": "pubkey", "id": profile.server_name if profile.initial_contact else _pattern(profile.server_name)},
+            "remote": {"auth": profile.eap_only or "pubkey", "id": profile.server_name if profile.initial_contact else _pattern(profile.server_name)},
             "children": {"net": child},
         }
 

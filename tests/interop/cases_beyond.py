@@ -1,4 +1,4 @@
-"""What goes beyond a plain login: postquantum preshared keys."""
+"""What goes beyond a plain login: postquantum preshared keys, EAP without a certificate of the gateway."""
 
 from pathlib import Path
 
@@ -69,3 +69,44 @@ def _register():
 
 
 _register()
+
+
+@setup("eap_alone")
+def eap_alone(config):
+    config["listener"][0]["eap_only"] = True
+
+
+@case("eap_alone")
+def eap_tls(world):
+    """Neither AUTH nor a certificate in the first answer, and AUTH made with the key of EAP in the last."""
+    world.login(Profile(method="eap-tls", user="alice@example.test", eap_only="eap-tls"))
+    first = next(line for line in world.last.log if line.startswith("parsed IKE_AUTH response 1"))
+    check("IDr" in first and "EAP" in first and "AUTH ]" not in first and "CERT" not in first and " AUTH " not in first.split("[")[1], first)
+    check(world.last.saw("authentication of 'vpn.example.test' with EAP successful"), "not by EAP", world.last.log)
+    check("EAP alone as proof" in _notes(world), _notes(world))
+    check(world.clients["client"].rekey_ike(), "the IKE SA cannot be rekeyed")
+
+
+@case("eap_alone")
+def eap_tls_with_a_ppk_that_nobody_knows_here(world):
+    world.login(Profile(method="eap-tls", user="alice@example.test", eap_only="eap-tls", ppk=STRANGE))
+
+
+@case("eap_alone")
+def a_password_is_not_enough(world):
+    outcome = world.client().connect(Profile(eap_only="eap-mschapv2"))
+    check(not outcome.up, "EAP-MSCHAPv2 alone came up", outcome.log)
+    check("AUTH_FAILED" in outcome.notifies, f"{outcome.notifies}", outcome.log)
+    check("EAP-MSCHAPv2 proves nothing" in world.attempts()[0]["cause"], f"{world.attempts()[0]}")
+
+
+@case("eap_alone")
+def certificates_on_both_sides_stay(world):
+    world.login(Profile(method="certificate", certificate="machine-ecdsa"))
+    check(world.last.saw("authentication of 'vpn.example.test' with (RSA|ECDSA)"), "no certificate", world.last.log)
+
+
+@case("ppk")
+def eap_only_is_not_allowed_unless_configured(world):
+    outcome = world.client().connect(Profile(method="eap-tls", user="alice@example.test", eap_only="eap-tls"))
+    check(outcome.saw("parsed IKE_AUTH response 1 .* CERT"), "no certificate in the answer", outcome.log)

@@ -24,7 +24,14 @@ pub mod method {
     pub const TTLS: u8 = 21;
     pub const PEAP: u8 = 25;
     pub const MSCHAPV2: u8 = 26;
+    pub const AKA: u8 = 23;
     pub const FAST: u8 = 43;
+    pub const PSK: u8 = 47;
+    pub const SAKE: u8 = 48;
+    pub const AKA_PRIME: u8 = 50;
+    pub const GPSK: u8 = 51;
+    pub const PWD: u8 = 52;
+    pub const EKE: u8 = 53;
     pub const TEAP: u8 = 55;
 
     /// The field's word for a method type, or its number.
@@ -44,6 +51,12 @@ pub mod method {
             TEAP => "TEAP".into(),
             other => format!("EAP type {other}"),
         }
+    }
+
+    /// Whether the method alone proves the server to the client, makes a key, and withstands guessing of passwords: what RFC 5998 section 4 asks of
+    /// one that replaces the certificate of an IKEv2 responder. EAP-MSCHAPv2, EAP-MD5, EAP-GTC and EAP-OTP do not.
+    pub fn authenticates_server(method: u8) -> bool {
+        matches!(method, TLS | TTLS | PEAP | FAST | TEAP | AKA | AKA_PRIME | PSK | SAKE | GPSK | PWD | EKE)
     }
 }
 

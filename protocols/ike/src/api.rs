@@ -76,6 +76,8 @@ pub struct CipherPolicy {
 pub struct ClientAuth {
     pub eap: bool,
     pub certificate: bool,
+    /// A client that asks for it (RFC 5998) sees no certificate of the gateway: an EAP method that proves both sides does it alone.
+    pub eap_only: bool,
 }
 
 /// A responder's settings; a gateway has one, replaced by [`Input::Configure`].
@@ -195,6 +197,8 @@ pub struct InitiatorConfig {
 pub enum InitiatorAuth {
     /// The EAP packets of the gateway leave as [`Question::EapPeer`].
     Eap,
+    /// As `Eap`, and the gateway may prove itself by that alone (RFC 5998): `server_roots` is for those that do not.
+    EapOnly,
     Certificate(Credential),
 }
 

@@ -28,8 +28,9 @@ const LISTENER: &[&str] = &[
     "inner_ipv4",
     "proxies",
     "ppk",
+    "eap_only",
 ];
-const IKEV2_ONLY: &[&str] = &["client_ca", "client_eku", "revocation", "crl", "ike_port", "nat_port", "ppk"];
+const IKEV2_ONLY: &[&str] = &["client_ca", "client_eku", "revocation", "crl", "ike_port", "nat_port", "ppk", "eap_only"];
 const SSTP_ONLY: &[&str] = &["port", "sha1_binding", "inner_ipv4", "proxies"];
 
 pub(super) fn certificates(
@@ -250,9 +251,16 @@ enum Way {
 
 fn client_auth(section: &Section<'_>, has_radius: bool) -> Result<ClientAuth, ConfigError> {
     let ways = section.choices("auth", &[("eap", Way::Eap), ("certificate", Way::Certificate)])?.unwrap_or_default();
-    let auth = ClientAuth { eap: ways.contains(&Way::Eap), certificate: ways.contains(&Way::Certificate) };
+    let auth = ClientAuth {
+        eap: ways.contains(&Way::Eap),
+        certificate: ways.contains(&Way::Certificate),
+        eap_only: section.boolean("eap_only", false)?,
+    };
     if ways.is_empty() {
         return Err(section.error("auth", "is missing or empty; expected [\"eap\"], [\"certificate\"] or both"));
+    }
+    if auth.eap_only && !auth.eap {
+        return Err(section.error("eap_only", "has no meaning without auth = \"eap\""));
     }
     if auth.eap && !has_radius {
         return Err(section.error("auth", "eap needs a RADIUS server to ask: add a [[radius]] table, or leave \"eap\" out"));

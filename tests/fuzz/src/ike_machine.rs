@@ -291,7 +291,7 @@ pub(crate) fn config() -> ResponderConfig {
         credentials: vec![credential.clone()],
         server_name: "vpn.example.test".into(),
         client_roots: client_roots.clone(),
-        client_auth: ClientAuth { eap: true, certificate: true },
+        client_auth: ClientAuth { eap: true, certificate: true, eap_only: true },
         limits: Limits {
             cookie_threshold: 10,
             half_open_max: 100,

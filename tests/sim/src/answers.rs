@@ -28,6 +28,8 @@ pub enum Peer {
     WrongKey,
     /// The method makes no key.
     Keyless,
+    /// Answers with EAP-MD5 whatever it is asked.
+    Md5,
 }
 
 /// Answers of one host.
@@ -35,6 +37,8 @@ pub enum Peer {
 pub struct Answers {
     pub eap: Eap,
     pub peer: Peer,
+    /// Which EAP method it is played as.
+    pub method: u8,
     /// Identity of the EAP peer.
     pub identity: String,
     /// For key exchange and signatures.
@@ -70,6 +74,7 @@ impl Answers {
         Self {
             eap: Eap::Accept,
             peer: Peer::Honest,
+            method: eap::method::MD5,
             identity: "alice".into(),
             crypto_delay: Duration::ZERO,
             eap_delay: Duration::ZERO,
@@ -120,7 +125,7 @@ impl Answers {
         }
         let next = packet.identifier().wrapping_add(1);
         if packet.identity().is_some() {
-            let challenge = eap::build(eap::Code::Request, next, eap::method::MD5, b"\x10challenge-of-16b");
+            let challenge = eap::build(eap::Code::Request, next, self.method, b"\x10challenge-of-16b");
             return Some(EapAnswer::Continue { packet: challenge });
         }
         if let Some(&wanted) = packet.nak().and_then(<[u8]>::first) {
@@ -152,7 +157,7 @@ impl Answers {
     fn eap_peer(&self, packet: &[u8]) -> Answer {
         let request = eap::Packet::parse(packet).expect("the machine passes on well-formed packets");
         let key = match self.peer {
-            Peer::Honest => MSK.to_vec(),
+            Peer::Honest | Peer::Md5 => MSK.to_vec(),
             Peer::WrongKey => vec![1; 64],
             Peer::Keyless => Vec::new(),
         };
@@ -160,8 +165,9 @@ impl Answers {
         let (packet, msk) = match (request.code(), request.method()) {
             (eap::Code::Success, _) => (None, Some(Zeroizing::new(key))),
             (eap::Code::Request, Some(eap::method::IDENTITY)) => (respond(eap::method::IDENTITY, self.identity.as_bytes()), None),
-            (eap::Code::Request, _) => (respond(eap::method::MD5, b"\x10response-of-16-b"), None),
-            (eap::Code::Failure | eap::Code::Response, _) => (None, None),
+            (eap::Code::Request, Some(_)) if self.peer == Peer::Md5 => (respond(eap::method::MD5, b"\x10response-of-16-b"), None),
+            (eap::Code::Request, Some(method)) => (respond(method, b"\x10response-of-16-b"), None),
+            (eap::Code::Request | eap::Code::Failure | eap::Code::Response, _) => (None, None),
         };
         Answer::EapPeer { packet, msk }
     }

@@ -40,7 +40,7 @@ pub fn responder() -> ResponderConfig {
         credentials: vec![server_credential(KeyKind::P256)],
         server_name: "vpn.example.test".into(),
         client_roots: authority(),
-        client_auth: ClientAuth { eap: true, certificate: true },
+        client_auth: ClientAuth { eap: true, certificate: true, eap_only: false },
         limits: Limits {
             cookie_threshold: 100,
             half_open_max: 1000,

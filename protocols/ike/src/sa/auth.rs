@@ -1,6 +1,6 @@
 //! The responder's first IKE_AUTH request: who is it, and how does it authenticate (RFC 7296 sections 1.2 and 2.15).
 use super::credential::{self, Presented};
-use super::eap::AwaitEapStart;
+use super::eap::{AwaitEapStart, ExpectEap};
 use super::{Core, IkeSa, Request, Role, Signal, State, Step, grant};
 use crate::api::{AddressRequest, Answer, AskId, Denial, Event, Fault, Grant, Identity, Question, ResponderConfig, Stage, TrafficSelector};
 use crate::auth::{AuthChoice, signed_octets, verify_auth};
@@ -81,6 +81,8 @@ pub(super) struct Offer {
     pub ts_i: Vec<TrafficSelector>,
     pub ts_r: Vec<TrafficSelector>,
     pub initial_contact: bool,
+    /// The client wants no certificate of ours (RFC 5998).
+    pub eap_only: bool,
 }
 
 /// The IKE_SA_INIT exchange is done.
@@ -127,7 +129,8 @@ fn read_offer(payloads: &Payloads) -> Result<Offer, Complaint> {
     let asked = configuration.map(|configuration| configuration.attributes.iter().map(ConfigurationAttribute::kind).collect());
     let asked = asked.unwrap_or_default();
     let initial_contact = payloads.notify(notify::INITIAL_CONTACT).is_some();
-    Ok(Offer { idi, request, asked, sa, ts_i, ts_r, initial_contact })
+    let eap_only = payloads.notify(notify::EAP_ONLY_AUTHENTICATION).is_some();
+    Ok(Offer { idi, request, asked, sa, ts_i, ts_r, initial_contact, eap_only })
 }
 
 /// No AUTH payload means EAP (RFC 7296 section 2.16).
@@ -152,6 +155,9 @@ fn begin(core: &mut Core, cx: &mut Shared, mut login: Login, offer: Offer, paylo
             return core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, Fault::PeerIncompatible, cause);
         }
     };
+    if eap && offer.eap_only && config.client_auth.eap_only {
+        return ExpectEap::begin_alone(core, cx, login, offer, presented.idr);
+    }
     if eap {
         tell_presented(core, cx, &presented);
         return AwaitEapStart::begin(core, cx, login, offer, presented);

@@ -19,6 +19,10 @@ pub(super) struct Conversation {
     idr: Identification,
     /// From the EAP-Response/Identity.
     identity: Option<Vec<u8>>,
+    /// We have shown no certificate: the method has to prove us (RFC 5998).
+    alone: bool,
+    /// The method that the client answered last.
+    method: Option<u8>,
 }
 
 /// Our proof is being signed; the first EAP request goes out with it.
@@ -54,7 +58,7 @@ impl Step for AwaitEapStart {
         payloads.push(Payload::Eap(::eap::identity_request(IDENTITY_REQUEST)));
         core.respond(cx, &mut login.sa, &payloads);
         core.heard = cx.now;
-        ExpectEap { conversation: Conversation { login, offer, idr: presented.idr, identity: None } }.into()
+        ExpectEap { conversation: Conversation::new(login, offer, presented.idr, false) }.into()
     }
 
     fn sa(&mut self, own: Spi) -> Option<&mut IkeSa> {
@@ -70,17 +74,58 @@ impl Step for AwaitEapStart {
     }
 }
 
+impl Conversation {
+    fn new(login: Login, offer: Offer, idr: Identification, alone: bool) -> Self {
+        Self { login, offer, idr, identity: None, alone, method: None }
+    }
+
+    /// Takes note of the method of a response. Alone, only one that proves us to the client may go on.
+    fn take_method(&mut self, method: u8) -> Result<(), String> {
+        if matches!(method, ::eap::method::IDENTITY | ::eap::method::NOTIFICATION | ::eap::method::NAK) {
+            return Ok(());
+        }
+        self.method = Some(method);
+        if self.alone && !::eap::method::authenticates_server(method) {
+            let name = ::eap::method::name(method);
+            return Err(format!(
+                "the client takes EAP alone as proof of the gateway (RFC 5998), and {name} proves nothing of it; use EAP-TLS, or set \
+                 eap_only = false on the listener"
+            ));
+        }
+        Ok(())
+    }
+
+    /// What is missing at EAP-Success for the method to stand alone.
+    fn lacks(&self, msk: &[u8]) -> Option<&'static str> {
+        match (self.alone, self.method) {
+            (true, None) => Some("EAP succeeded without a method, and nothing else proves the gateway (RFC 5998)"),
+            (true, Some(_)) if msk.is_empty() => Some("EAP made no key, and nothing else proves the gateway (RFC 5998)"),
+            _ => None,
+        }
+    }
+}
+
 /// An EAP request is with the client.
 #[derive(Debug)]
 pub(crate) struct ExpectEap {
     conversation: Conversation,
 }
 
+impl ExpectEap {
+    /// The client wants no certificate of ours.
+    pub(super) fn begin_alone(core: &mut Core, cx: &mut Shared, mut login: Login, offer: Offer, idr: Identification) -> State {
+        core.note(cx, "the client takes EAP alone as proof of the gateway (RFC 5998): no certificate is shown");
+        let payloads = [Payload::IdResponder(idr.clone()), Payload::Eap(::eap::identity_request(IDENTITY_REQUEST))];
+        core.respond(cx, &mut login.sa, &payloads);
+        Self { conversation: Conversation::new(login, offer, idr, true) }.into()
+    }
+}
+
 impl Step for ExpectEap {
     fn handle(self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
         let Signal::Request(Request { payloads: Ok(payloads), .. }) = signal else { return self.into() };
         let mut conversation = self.conversation;
-        match read_response(&payloads, &mut conversation.identity) {
+        match read_response(&payloads, &mut conversation) {
             Ok((question, seen)) => {
                 core.last_seen = seen;
                 core.reach(cx, Stage::Eap);
@@ -90,7 +135,7 @@ impl Step for ExpectEap {
                 let ask = core.ask(cx, Question::Eap(question));
                 AwaitEap { conversation, ask }.into()
             }
-            Err((kind, cause)) => core.refuse(cx, conversation.login.sa, kind, Fault::PeerMisbehaved, cause),
+            Err((kind, fault, cause)) => core.refuse(cx, conversation.login.sa, kind, fault, cause),
         }
     }
 
@@ -106,25 +151,31 @@ impl Step for ExpectEap {
 type EapResponse = (Vec<u8>, Vec<u8>);
 
 /// The EAP packet with the identity of the conversation, and words for the record; or what to refuse with.
-fn read_response(payloads: &Payloads, identity: &mut Option<Vec<u8>>) -> Result<(EapResponse, String), (u16, String)> {
+fn read_response(payloads: &Payloads, conversation: &mut Conversation) -> Result<(EapResponse, String), (u16, Fault, String)> {
+    let broken = |cause: String| (notify::INVALID_SYNTAX, Fault::PeerMisbehaved, cause);
     let Some(bytes) = payloads.eap() else {
         let words = payloads.error().map_or_else(
             || "IKE_AUTH request without EAP payload".into(),
             |error| format!("the client gave up during EAP with {}", notify_text(error)),
         );
-        return Err((notify::INVALID_SYNTAX, words));
+        return Err(broken(words));
     };
-    let packet = ::eap::Packet::parse(bytes).map_err(|error| (notify::INVALID_SYNTAX, error.to_string()))?;
+    let packet = ::eap::Packet::parse(bytes).map_err(|error| broken(error.to_string()))?;
     if packet.code() != ::eap::Code::Response {
-        return Err((notify::INVALID_SYNTAX, "the client sent an EAP packet that is no Response".into()));
+        return Err(broken("the client sent an EAP packet that is no Response".into()));
     }
-    let method = ::eap::method::name(packet.method().unwrap_or_default());
-    if identity.is_none() {
-        *identity = packet.identity().map(<[u8]>::to_vec);
+    let number = packet.method().unwrap_or_default();
+    let method = ::eap::method::name(number);
+    conversation.take_method(number).map_err(|cause| (notify::AUTHENTICATION_FAILED, Fault::PeerIncompatible, cause))?;
+    if conversation.identity.is_none() {
+        conversation.identity = packet.identity().map(<[u8]>::to_vec);
     }
-    match identity {
+    match &conversation.identity {
         Some(identity) => Ok(((bytes.to_vec(), identity.clone()), format!("an EAP-Response ({method})"))),
-        None => Err((notify::AUTHENTICATION_FAILED, format!("the client answered the EAP Identity request with {method}"))),
+        None => {
+            let cause = format!("the client answered the EAP Identity request with {method}");
+            Err((notify::AUTHENTICATION_FAILED, Fault::PeerMisbehaved, cause))
+        }
     }
 }
 
@@ -149,6 +200,9 @@ impl Step for AwaitEap {
                 ExpectEap { conversation }.into()
             }
             EapAnswer::Success { packet, msk, grant } => {
+                if let Some(cause) = conversation.lacks(&msk) {
+                    return core.refuse(cx, conversation.login.sa, notify::AUTHENTICATION_FAILED, Fault::PeerIncompatible, cause);
+                }
                 core.respond(cx, &mut conversation.login.sa, &[Payload::Eap(packet)]);
                 core.last_seen = "the EAP-Response before EAP-Success; its AUTH did not come".into();
                 ExpectEapAuth { conversation, msk, grant: *grant }.into()

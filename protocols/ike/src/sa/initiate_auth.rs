@@ -95,7 +95,7 @@ impl AwaitProof {
     pub(super) fn begin(core: &mut Core, cx: &mut Shared, proof: Proof) -> State {
         let config = Arc::clone(&proof.config);
         match &config.auth {
-            InitiatorAuth::Eap => ExpectAuthReply::send(core, cx, proof, Vec::new(), Vec::new()),
+            InitiatorAuth::Eap | InitiatorAuth::EapOnly => ExpectAuthReply::send(core, cx, proof, Vec::new(), Vec::new()),
             InitiatorAuth::Certificate(credential) => {
                 let choice = match choose_scheme(credential.key.kind(), core.traits.hashes.as_deref()) {
                     Ok(choice) => choice,
@@ -178,6 +178,9 @@ impl ExpectAuthReply {
         if config.initial_contact {
             payloads.push(Payload::Notify(Notify::new(notify::INITIAL_CONTACT, [])));
         }
+        if matches!(config.auth, InitiatorAuth::EapOnly) {
+            payloads.push(Payload::Notify(Notify::new(notify::EAP_ONLY_AUTHENTICATION, [])));
+        }
         let hashes: Vec<_> = config.server_roots.roots().iter().map(Certificate::spki_sha1).collect();
         if !hashes.is_empty() {
             payloads.push(Payload::CertificateRequest(CertificateRequest::x509(hashes)));
@@ -199,16 +202,16 @@ impl ExpectAuthReply {
     fn reply(self, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> State {
         let Self { mut proof, wish } = self;
         let settled = if payloads.error().is_none() { proof.settle_ppk(payloads) } else { Ok(()) };
-        let idr = match settled.and_then(|()| verify_gateway(cx, &proof, payloads)) {
+        let alone = matches!(proof.config.auth, InitiatorAuth::EapOnly) && payloads.auth().is_none();
+        let idr = match settled.and_then(|()| if alone { named(payloads) } else { verify_gateway(cx, &proof, payloads) }) {
             Ok(idr) => idr,
             Err(cause) => return reject(core, cx, proof, payloads, cause),
         };
-        let conversation = Conversation { proof, wish, idr, msk: Zeroizing::default() };
+        let conversation = Conversation { proof, wish, idr, msk: Zeroizing::default(), alone };
         match (payloads.eap(), &conversation.proof.config.auth) {
-            (Some(packet), InitiatorAuth::Eap) => {
+            (Some(packet), InitiatorAuth::Eap | InitiatorAuth::EapOnly) => {
                 core.reach(cx, Stage::Eap);
-                let packet = packet.to_vec();
-                conversation.ask(core, cx, packet)
+                conversation.ask(core, cx, packet.to_vec())
             }
             (None, InitiatorAuth::Certificate(_)) => conversation.complete(core, cx, payloads),
             _ => give_up(core, cx, Fault::PeerMisbehaved, "the gateway answers with another way to authenticate than ours"),
@@ -268,6 +271,16 @@ fn verify_gateway(cx: &Shared, proof: &Proof, payloads: &Payloads) -> Result<Ide
     Ok(idr.clone())
 }
 
+/// Who the gateway says it is; EAP has to prove it (RFC 5998).
+fn named(payloads: &Payloads) -> Result<Identification, String> {
+    let answer = |error| format!("the gateway answers {}", notify_text(error));
+    payloads
+        .id_responder()
+        .filter(|_| payloads.eap().is_some())
+        .cloned()
+        .ok_or_else(|| payloads.error().map_or("no IDr or EAP".into(), answer))
+}
+
 /// We do not trust the gateway, or it does not want us (RFC 7296 section 2.21.2).
 fn reject(core: &mut Core, cx: &mut Shared, mut proof: Proof, payloads: &Payloads, cause: String) -> State {
     if payloads.error().is_some() {
@@ -286,6 +299,8 @@ pub(super) struct Conversation {
     wish: Wish,
     idr: Identification,
     msk: Zeroizing<Vec<u8>>,
+    /// The gateway has shown no certificate.
+    alone: bool,
 }
 
 impl std::fmt::Debug for Conversation {
@@ -296,6 +311,13 @@ impl std::fmt::Debug for Conversation {
 
 impl Conversation {
     fn ask(self, core: &mut Core, cx: &mut Shared, packet: Vec<u8>) -> State {
+        let method = ::eap::Packet::parse(&packet).ok().and_then(|packet| packet.method());
+        if let Some(method) =
+            method.filter(|method| self.alone && *method > ::eap::method::NAK && !::eap::method::authenticates_server(*method))
+        {
+            let cause = format!("the gateway shows no certificate, and {} proves nothing of it", ::eap::method::name(method));
+            return give_up(core, cx, Fault::Refused, cause);
+        }
         let success = packet.first() == Some(&(::eap::Code::Success as u8));
         let ask = core.ask(cx, Question::EapPeer { packet });
         AwaitEapPeer { conversation: self, success, ask }.into()
@@ -376,6 +398,9 @@ impl Step for AwaitEapPeer {
         let mut conversation = self.conversation;
         if let Some(msk) = msk {
             conversation.msk = msk;
+        }
+        if self.success && conversation.alone && conversation.msk.is_empty() {
+            return give_up(core, cx, Fault::Refused, "the gateway shows no certificate, and EAP made no key");
         }
         let payloads = if self.success {
             conversation.prove(core)

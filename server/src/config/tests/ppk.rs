@@ -1,4 +1,4 @@
-//! `[[ppk]]` and what the listener says of it.
+//! `[[ppk]]` and what the listener says of it and of EAP alone.
 use super::*;
 
 const PPK: &str = "\n[[ppk]]\nname = \"phones\"\nsecret_file = \"ppk.secret\"\n";
@@ -62,4 +62,13 @@ fn mistakes() {
     assert!(fixture(&PPK.replace("secret_file", "secret_fil"), "", &long).error().contains("did you mean \"secret_file\"?"));
     let sstp = format!("{SSTP}ppk = \"optional\"\n{PPK}");
     assert!(fixture(&sstp, "", &long).error().contains("belongs to listeners with protocol = \"ikev2\""));
+}
+
+#[test]
+fn eap_without_certificate_is_a_choice() {
+    let auth = |listener: &str| fixture("", listener, "").load().map(|config| config.ikev2.unwrap().auth);
+    assert!(!auth("").unwrap().eap_only);
+    assert!(auth("eap_only = true").unwrap().eap_only);
+    let certificate = with("auth = [\"eap\"]", "auth = [\"certificate\"]\nclient_ca = [\"ca.pem\"]\neap_only = true").error();
+    assert!(certificate.contains("eap_only = true: has no meaning without auth = \"eap\""), "{certificate}");
 }

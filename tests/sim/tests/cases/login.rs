@@ -98,7 +98,7 @@ fn a_certificate_that_policy_denies() {
 fn methods_that_are_not_allowed() {
     for (eap, certificate, config) in [(false, true, eap_client()), (true, false, certificate_client(KeyKind::P256))] {
         let mut settings = responder();
-        settings.client_auth = ike::ClientAuth { eap, certificate };
+        settings.client_auth = ike::ClientAuth { eap, certificate, eap_only: false };
         let mut pair = Pair::new(1, settings);
         pair.dial(config);
         let failure = refused(&mut pair);

@@ -2,6 +2,7 @@ mod additional;
 mod clients;
 mod collisions;
 mod configuration;
+mod eap_only;
 mod hostile;
 mod limits;
 mod login;
