@@ -1,387 +1,71 @@
-//! Clients by hand that behave on the wire as Windows, Apple's and Android's do: order of payloads, proposals, fragments, habits.
-mod profile;
-mod rekey;
+//! Clients by hand in the simulation, and a look at what the gateway holds of them.
+pub use ikev2_client::{Client, Maker, Profile, Rekeyed, Wire, everything};
 
-pub use profile::{Maker, Profile};
-pub use rekey::Rekeyed;
-
-use crate::{HostId, MSK, Sim};
-use crypto::cipher::{Opener, Sealer};
-use crypto::dh::{Group, PrivateKey};
-use crypto::{Random, SeededRandom};
-use ike::keys::{IkeKeys, Seed};
-use ike::proposal::accept_ike;
-use ike::wire::{
-    CertificatePayload, Delete, Exchange, Flags, Header, Identification, KeyExchange, Message, Notify, Opened, Payload, Payloads,
-    Reassembly, Spi, cert_encoding, encode, notify, protect_fragments, unprotect,
-};
-use ike::{Identity, Path, TrafficSelector, auth, nat};
-use pki::{Certificate, Credential};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use crate::{Host, Sim};
+use ike::{ChildSa, Path};
 use std::time::Duration;
 
-/// What MSCHAPv2 and the like are in the simulation.
-const RESPONSE: &[u8] = b"\x10response-of-16-b";
+impl Wire for Sim {
+    /// What the gateway sends within 50 ms.
+    fn round(&mut self, path: Path, datagrams: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let mut mark = self.gateway(path).sent.len();
+        datagrams.into_iter().for_each(|datagram| self.inject(path, datagram));
+        self.run_for(Duration::from_millis(50));
+        self.heard(path, &mut mark)
+    }
 
-/// A device.
-pub struct Client {
-    pub gateway: HostId,
-    pub profile: Profile,
-    /// Of its network card, which Windows sends as IDi.
-    pub inside: IpAddr,
-    /// As the gateway sees it: the outside of a NAT, where there is one.
-    pub path: Path,
-    pub user: String,
-    /// It says that it speaks MOBIKE.
-    pub mobike: bool,
-    /// Instead of EAP.
-    pub certificate: Option<Credential>,
-    /// No other SA to this gateway is active.
-    pub first_contact: bool,
-    /// EAP method that it insists on with a Nak.
-    pub method: Option<u8>,
-    pub spi_i: Spi,
-    pub spi_r: Spi,
-    pub next_id: u32,
-    /// Of its Child SA.
-    pub spi_in: u32,
-    /// AUTH method that the gateway used.
-    pub gateway_method: Option<u8>,
-    pub keys: Option<IkeKeys>,
-    pub(crate) random: SeededRandom,
-    pub(crate) nonce_i: Vec<u8>,
-    pub(crate) nonce_r: Vec<u8>,
-    init: (Vec<u8>, Vec<u8>),
-    idr: Option<Identification>,
-    protection: Option<(Sealer, Opener)>,
-    initiator: bool,
-    counter: u64,
-    /// Requests of the gateway that were looked at.
-    attended: usize,
-}
-
-impl std::fmt::Debug for Client {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("user", &self.user).field("path", &self.path).finish_non_exhaustive()
+    fn heard(&mut self, path: Path, mark: &mut usize) -> Vec<Vec<u8>> {
+        let sent = &self.gateway(path).sent;
+        let here = sent[*mark..].iter().filter(|(of_gateway, _)| of_gateway.remote == path.local);
+        let heard = here.map(|(_, message)| message.clone()).collect();
+        *mark = sent.len();
+        heard
     }
 }
 
-impl Client {
-    /// A device with the address 192.168.1.10 behind a NAT with this outside address; `number` makes it one of its own.
-    pub fn new(gateway: HostId, profile: Profile, outside: Ipv4Addr, to: IpAddr, number: u16) -> Self {
-        let mut random = SeededRandom::new(0x636c_6965 + u64::from(number));
-        let mut bytes = [0; 12];
-        random.fill(&mut bytes);
-        let spi_i = u64::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7] | 1]);
-        Self {
-            gateway,
-            profile,
-            inside: Ipv4Addr::new(192, 168, 1, 10).into(),
-            path: Path::between(SocketAddr::new(outside.into(), 20_000 + number), SocketAddr::new(to, 500)),
-            user: format!("user{number}"),
-            mobike: true,
-            certificate: None,
-            first_contact: true,
-            method: None,
-            spi_i: Spi(spi_i),
-            spi_r: Spi(0),
-            next_id: 0,
-            spi_in: 0x2000_0000 | u32::from(number) << 8,
-            gateway_method: None,
-            keys: None,
-            random,
-            nonce_i: Vec::new(),
-            nonce_r: Vec::new(),
-            init: (Vec::new(), Vec::new()),
-            idr: None,
-            protection: None,
-            initiator: true,
-            counter: 0,
-            attended: 0,
-        }
-    }
-
-    /// The same without a NAT, at this address.
-    #[must_use]
-    pub fn direct(mut self, address: IpAddr) -> Self {
-        self.inside = address;
-        self.path.local = SocketAddr::new(address, 500);
-        self
-    }
-
-    /// Sends bytes as they are; what the gateway sends to this client within 50 ms.
-    pub fn send(&self, sim: &mut Sim, message: Vec<u8>) -> Vec<Vec<u8>> {
-        self.send_all(sim, vec![message])
-    }
-
-    /// As [`Client::send`], one after the other.
-    pub fn send_all(&self, sim: &mut Sim, messages: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        let before = sim.host(self.gateway).sent.len();
-        messages.into_iter().for_each(|message| sim.inject(self.path, message));
-        sim.run_for(Duration::from_millis(50));
-        self.received(sim, before)
-    }
-
-    /// What the gateway has sent here since its datagram `from`.
-    pub fn received(&self, sim: &Sim, from: usize) -> Vec<Vec<u8>> {
-        let here = |path: &Path| path.remote == self.path.local;
-        sim.host(self.gateway).sent[from..].iter().filter(|(path, _)| here(path)).map(|(_, message)| message.clone()).collect()
-    }
-
-    pub(crate) fn nonce(&mut self) -> Vec<u8> {
-        let mut nonce = vec![0; self.profile.nonce_len];
-        self.random.fill(&mut nonce);
-        nonce
-    }
-
-    /// IKE_SA_INIT with this public value; the cookie goes first (RFC 7296 section 2.6).
-    fn first_message(&self, group: Group, public: Vec<u8>, cookie: Option<Notify>) -> Vec<u8> {
-        let flags = Flags { initiator: true, ..Flags::default() };
-        let header = Header::new(self.spi_i, Spi(0), Exchange::IkeSaInit, flags, 0);
-        let mut payloads: Vec<Payload> = cookie.into_iter().map(Payload::Notify).collect();
-        payloads.extend([
-            Payload::Sa(self.profile.ike.clone()),
-            Payload::KeyExchange(KeyExchange { group: group.id(), public }),
-            Payload::Nonce(self.nonce_i.clone()),
-            Payload::Notify(Notify::new(notify::IKEV2_FRAGMENTATION_SUPPORTED, [])),
-        ]);
-        let here = Path { local: SocketAddr::new(self.inside, 500), ..self.path };
-        payloads.extend(nat::detection_notifies(self.spi_i, Spi(0), here, false).map(Payload::Notify));
-        if self.profile.maker == Maker::Android {
-            payloads.push(Payload::Notify(auth::signature_hashes_notify()));
-        }
-        payloads.extend(self.profile.vendor_ids(self.first_contact));
-        encode(&header, &payloads)
-    }
-
-    /// A first message with this public value, of a device that has not dialled.
-    pub fn model_message(&mut self, group: Group, public: Vec<u8>) -> Vec<u8> {
-        self.nonce_i = self.nonce();
-        self.first_message(group, public, None)
-    }
-
-    /// IKE_SA_INIT, with COOKIE and, by clients that do that, with another group; the last answer.
-    pub fn init(&mut self, sim: &mut Sim) -> Payloads {
-        self.nonce_i = self.nonce();
-        let (mut group, mut cookie) = (self.profile.group, None);
-        for _ in 0..4 {
-            let (private, public) = PrivateKey::generate(group, &mut self.random);
-            let request = self.first_message(group, public, cookie.clone());
-            let answers = self.send(sim, request.clone());
-            let bytes = answers.first().expect("an answer to IKE_SA_INIT");
-            let answer = Message::parse(bytes).expect("a well-formed answer");
-            if let Some(challenge) = answer.payloads.notify(notify::COOKIE) {
-                cookie = Some(challenge.clone());
-            } else if let Some(wanted) = answer.payloads.notify(notify::INVALID_KE_PAYLOAD).filter(|_| self.profile.retries) {
-                let wanted = u16::from_be_bytes([wanted.data[0], wanted.data[1]]);
-                group = Group::from_id(wanted).expect("a group that there is");
-            } else {
-                if answer.payloads.sa().is_some() {
-                    self.init = (request, bytes.clone());
-                    self.derive(&answer, private);
-                }
-                return answer.payloads;
-            }
-        }
-        panic!("IKE_SA_INIT without end");
-    }
-
-    fn derive(&mut self, answer: &Message, private: PrivateKey) {
-        let chosen = accept_ike(&self.profile.ike, answer.payloads.sa().expect("SA")).expect("a proposal of ours");
-        let shared_secret = private.agree(&answer.payloads.key_exchange().expect("KE").public).expect("a public value");
-        self.spi_r = answer.header.responder_spi;
-        self.nonce_r = answer.payloads.nonce().expect("a nonce").to_vec();
-        let (spi_i, spi_r) = (self.spi_i, self.spi_r);
-        let seed = Seed { shared_secret: &shared_secret, nonce_i: &self.nonce_i, nonce_r: &self.nonce_r, spi_i, spi_r };
-        let keys = IkeKeys::derive(chosen.suite, seed);
-        self.take_keys(keys, true);
-        self.next_id = 1;
-    }
-
-    /// Goes on with these keys, as the initiator of the IKE SA or its responder.
-    pub(crate) fn take_keys(&mut self, keys: IkeKeys, initiator: bool) {
-        self.protection = Some(keys.ciphers(initiator));
-        self.keys = Some(keys);
-        self.counter = 1;
-        self.initiator = initiator;
-    }
-
-    /// The datagrams of a request with the next message ID, not sent.
-    pub fn seal(&mut self, exchange: Exchange, payloads: &[Payload]) -> Vec<Vec<u8>> {
-        let max = self.profile.max_message;
-        let id = self.next_id;
-        self.next_id += 1;
-        self.seal_as(exchange, false, id, payloads, max)
-    }
-
-    /// The datagrams of a message, none longer than `max_message`.
-    pub fn seal_as(&mut self, exchange: Exchange, response: bool, id: u32, payloads: &[Payload], max_message: usize) -> Vec<Vec<u8>> {
-        let flags = Flags { initiator: self.initiator, response, version: false };
-        let header = Header::new(self.spi_i, self.spi_r, exchange, flags, id);
-        let (sealer, _) = self.protection.as_ref().expect("keys");
-        protect_fragments(&header, payloads, sealer, &mut self.counter, max_message)
-    }
-
-    /// Opens a message of the gateway, put together from its datagrams.
-    pub fn open(&self, datagrams: &[Vec<u8>]) -> Option<Payloads> {
-        let (_, opener) = self.protection.as_ref().expect("keys");
-        let mut reassembly = Reassembly::default();
-        datagrams.iter().find_map(|datagram| match unprotect(datagram, opener).expect("a message for us") {
-            Opened::Message(payloads) => Some(payloads),
-            Opened::Fragment(fragment) => reassembly.insert(fragment).expect("fragments that fit"),
-        })
-    }
-
-    /// A request and its answer.
-    pub fn exchange(&mut self, sim: &mut Sim, exchange: Exchange, payloads: &[Payload]) -> Payloads {
-        let datagrams = self.seal(exchange, payloads);
-        let answers = self.send_all(sim, datagrams);
-        self.open(&answers).expect("a whole answer")
-    }
-
-    fn idi(&self) -> Identification {
-        let subject = |credential: &Credential| Identity::DistinguishedName(credential.leaf().subject_der.clone());
-        let named = match self.profile.maker {
-            Maker::Windows => match self.inside {
-                IpAddr::V4(address) => Identity::Ipv4(address),
-                IpAddr::V6(address) => Identity::Ipv6(address),
-            },
-            Maker::Apple | Maker::Android => Identity::Fqdn(self.user.clone()),
-        };
-        Identification::new(self.certificate.as_ref().map_or(named, subject))
-    }
-
-    fn octets(&self) -> Vec<u8> {
-        let keys = self.keys.as_ref().expect("keys");
-        auth::signed_octets(keys.prf(), &self.init.0, &self.nonce_r, &keys.pi, &self.idi().body)
-    }
-
-    /// What the gateway's AUTH must cover.
-    fn gateway_octets(&self) -> Vec<u8> {
-        let (keys, idr) = (self.keys.as_ref().expect("keys"), self.idr.as_ref().expect("IDr"));
-        auth::signed_octets(keys.prf(), &self.init.1, &self.nonce_i, &keys.pr, &idr.body)
-    }
-
-    /// CERT and AUTH.
-    fn proof(&self, credential: &Credential) -> [Payload; 2] {
-        let choice = auth::choose_scheme(credential.key.kind(), None).expect("a scheme");
-        let signature = credential.key.sign(choice.scheme, &self.octets()).expect("a signature");
-        let certificate = CertificatePayload { encoding: cert_encoding::X509_SIGNATURE, data: credential.leaf().der.clone() };
-        [Payload::Certificate(certificate), Payload::Auth(choice.payload(&signature))]
-    }
-
-    /// The first IKE_AUTH request.
-    pub fn first_auth(&self) -> Vec<Payload> {
-        let idr = Identification::new(Identity::Fqdn("vpn.example.test".into()));
-        let esp = Payload::Sa(self.profile.esp_offer(self.spi_in, &[]));
-        let tail = [esp, Payload::TsInitiator(everything()), Payload::TsResponder(everything())];
-        let proof = self.certificate.as_ref().map(|credential| self.proof(credential));
-        let mut payloads = self.profile.ike_auth(Payload::IdInitiator(self.idi()), Payload::IdResponder(idr), proof, tail);
-        payloads.retain(|payload| self.mobike || !matches!(payload, Payload::Notify(it) if it.kind == notify::MOBIKE_SUPPORTED));
-        payloads
-    }
-
-    /// Checks the gateway's signature as the client does.
-    fn verify_gateway(&mut self, answer: &Payloads) {
-        self.idr = answer.id_responder().cloned();
-        let (Some(proof), Some(certificate)) = (answer.auth(), answer.certificates().next()) else { return };
-        let certificate = Certificate::from_der(&certificate.data).expect("a certificate");
-        auth::verify_auth(proof, &certificate.spki, &self.gateway_octets()).expect("the gateway's signature");
-        self.gateway_method = Some(proof.method);
-    }
-
-    /// The port that it floats to, which behind a NAT becomes another outside port too.
-    pub fn float(&mut self) {
-        self.path.remote.set_port(4500);
-        let port = if self.path.local.ip() == self.inside { 4500 } else { self.path.local.port() + 20_000 };
-        self.path.local.set_port(port);
-    }
-
-    /// IKE_AUTH, after IKE_SA_INIT; the last answer.
-    pub fn authenticate(&mut self, sim: &mut Sim) -> Payloads {
-        self.float();
-        let request = self.first_auth();
-        let answer = self.exchange(sim, Exchange::IkeAuth, &request);
-        self.verify_gateway(&answer);
-        if answer.eap().is_none() { answer } else { self.converse(sim, answer) }
-    }
-
-    /// EAP from this first request on, and AUTH behind it.
-    fn converse(&mut self, sim: &mut Sim, mut answer: Payloads) -> Payloads {
-        while let Some(response) = answer.eap().and_then(|packet| self.eap_response(packet)) {
-            answer = self.exchange(sim, Exchange::IkeAuth, &[Payload::Eap(response)]);
-        }
-        if answer.error().is_some() {
-            return answer;
-        }
-        let request = [self.eap_auth()];
-        let last = self.exchange(sim, Exchange::IkeAuth, &request);
-        if let Some(proof) = last.auth() {
-            let keys = self.keys.as_ref().expect("keys");
-            auth::verify_eap_auth(proof, keys.prf(), &MSK, &keys.pr, &self.gateway_octets()).expect("the gateway's AUTH with the MSK");
-        }
-        last
-    }
-
-    /// AUTH with the MSK.
-    pub fn eap_auth(&self) -> Payload {
-        let keys = self.keys.as_ref().expect("keys");
-        Payload::Auth(auth::eap_auth(keys.prf(), &MSK, &keys.pi, &self.octets()))
-    }
-
-    /// The response to an EAP request; `None` at the end of the conversation.
-    pub fn eap_response(&self, packet: &[u8]) -> Option<Vec<u8>> {
-        let request = eap::Packet::parse(packet).expect("an EAP packet");
-        let method = request.method().filter(|_| request.code() == eap::Code::Request)?;
-        let respond = |method, data: &[u8]| Some(eap::build(eap::Code::Response, request.identifier(), method, data));
-        match self.method {
-            _ if method == eap::method::IDENTITY => respond(method, self.user.as_bytes()),
-            Some(wanted) if wanted != method => respond(eap::method::NAK, &[wanted]),
-            _ => respond(method, RESPONSE),
-        }
-    }
-
-    /// The whole login; the last answer.
-    pub fn login(&mut self, sim: &mut Sim) -> Payloads {
-        self.init(sim);
-        self.authenticate(sim)
-    }
-
-    /// An empty INFORMATIONAL.
-    pub fn liveness(&mut self, sim: &mut Sim) -> Payloads {
-        self.exchange(sim, Exchange::Informational, &[])
-    }
-
-    /// DELETE of its Child SA.
-    pub fn delete_child(&mut self, sim: &mut Sim, spi_in: u32) -> Payloads {
-        self.exchange(sim, Exchange::Informational, &[Payload::Delete(Delete::Esp(vec![spi_in]))])
-    }
-
-    /// Requests of the gateway that were not looked at before, each once.
-    pub fn requests(&mut self, sim: &Sim) -> Vec<(Header, Payloads)> {
-        let datagrams = self.received(sim, self.attended);
-        self.attended = sim.host(self.gateway).sent.len();
-        let mut requests: Vec<(Header, Payloads)> = Vec::new();
-        for datagram in datagrams {
-            let header = Header::parse(&datagram).expect("a header");
-            let ours = (header.initiator_spi, header.responder_spi) == (self.spi_i, self.spi_r);
-            let known = requests.iter().any(|(known, _)| known.message_id == header.message_id);
-            if ours && !known && !header.flags.response && header.exchange != Exchange::IkeSaInit {
-                requests.extend(self.open(&[datagram]).map(|payloads| (header, payloads)));
-            }
-        }
-        requests
-    }
-
-    /// Answers a request of the gateway; what it sends then.
-    pub fn answer(&mut self, sim: &mut Sim, request: &Header, payloads: &[Payload]) -> Vec<Vec<u8>> {
-        let max = self.profile.max_message;
-        let datagrams = self.seal_as(request.exchange, true, request.message_id, payloads, max);
-        self.send_all(sim, datagrams)
+impl Sim {
+    /// Whom this client talks to.
+    fn gateway(&self, path: Path) -> &Host {
+        self.hosts.iter().find(|host| host.has(path.remote.ip())).expect("a host with this address")
     }
 }
 
-/// What every client offers as traffic selectors.
-pub fn everything() -> Vec<TrafficSelector> {
-    vec![TrafficSelector::any_ipv4(), TrafficSelector::any_ipv6()]
+/// The gateway's view of a client.
+pub trait InSim {
+    /// Both sides have the same keys for the Child SA that a rekey made.
+    fn assert_child(&self, sim: &Sim, rekeyed: &Rekeyed);
+
+    /// Both sides have the same keys for the Child SA of IKE_AUTH.
+    fn assert_first_child(&self, sim: &Sim);
+
+    /// The gateway's half of the client's Child SA.
+    fn child<'a>(&self, sim: &'a Sim) -> &'a ChildSa;
+}
+
+impl InSim for Client {
+    #[track_caller]
+    fn assert_child(&self, sim: &Sim, rekeyed: &Rekeyed) {
+        let nonce_r = rekeyed.answer.nonce().expect("a nonce");
+        assert_keys(self, sim, rekeyed.secret.as_ref().map(|secret| secret.as_slice()), (&rekeyed.nonce_i, nonce_r));
+    }
+
+    #[track_caller]
+    fn assert_first_child(&self, sim: &Sim) {
+        assert_keys(self, sim, None, (&self.nonce_i, &self.nonce_r));
+    }
+
+    #[track_caller]
+    fn child<'a>(&self, sim: &'a Sim) -> &'a ChildSa {
+        let mut children = sim.gateway(self.path).children.values();
+        children.find(|child| child.spi_out == self.spi_in).expect("the gateway has the Child SA")
+    }
+}
+
+#[track_caller]
+fn assert_keys(client: &Client, sim: &Sim, secret: Option<&[u8]>, nonces: (&[u8], &[u8])) {
+    let child = client.child(sim);
+    let keys = client.keys.as_ref().expect("keys").child(child.suite.protection, secret, nonces.0, nonces.1);
+    assert_eq!(*child.key_in.encryption, *keys.initiator.encryption);
+    assert_eq!(*child.key_out.encryption, *keys.responder.encryption);
+    assert_eq!(*child.key_in.integrity, *keys.initiator.integrity);
 }

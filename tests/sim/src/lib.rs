@@ -17,7 +17,7 @@ pub use net::{Faults, Host, HostId, Nat, Sim, Verdict};
 pub use script::Script;
 
 /// The MSK that every EAP conversation of the simulation makes.
-pub const MSK: [u8; 64] = [0x5a; 64];
+pub const MSK: [u8; 64] = ikev2_client::SIMULATED_MSK;
 
 /// 2026-07-01 00:00:00 UTC; all certificates are valid then.
 pub const UNIX_TIME: pki::UnixTime = 1_782_864_000;

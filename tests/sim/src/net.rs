@@ -87,6 +87,10 @@ impl std::fmt::Debug for Host {
 }
 
 impl Host {
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&address)
+    }
+
     /// The machine holds nothing: no session, timer, SPI or question.
     pub fn is_empty(&self) -> bool {
         format!("{:?}", self.endpoint).starts_with("Endpoint { sessions: 0, timers: 0, registered: 0,")

@@ -12,7 +12,7 @@ use crypto::dh::Group;
 use crypto::prf::Prf;
 use ike::wire::Payloads;
 use ike::{CloseReason, ResponderConfig};
-use sim::clients::{Client, Profile};
+use sim::clients::{Client, InSim, Profile};
 use sim::{Host, HostId, Sim, responder};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -61,7 +61,7 @@ impl World {
 
     /// A device behind the NAT at [`OUTSIDE`].
     fn client(&self, profile: Profile, number: u16) -> Client {
-        Client::new(self.gateway, profile, OUTSIDE, GATEWAY, number)
+        Client::new(profile, OUTSIDE, GATEWAY, number)
     }
 
     /// One that is up.

@@ -1,7 +1,7 @@
 //! Many clients behind one address (trap 15): a carrier's NAT, a balancer, a hotel.
 use super::{World, lenient};
 use ike::wire::{Exchange, Payload, notify};
-use sim::clients::Profile;
+use sim::clients::{InSim, Profile};
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 use super::{World, lenient};
 use crypto::{Random, SeededRandom};
 use ike::wire::{CertificateRequest, Exchange, Header, Payload, kind};
-use sim::clients::{Client, Profile};
+use sim::clients::{Client, InSim, Profile};
 use sim::{KeyKind, client_credential};
 
 /// Where the number of an SKF payload stands, behind the header and its generic header; its total follows.

@@ -3,18 +3,18 @@ use super::{World, count, lenient};
 use crypto::dh::Group;
 use ike::wire::{Exchange, Payload, notify};
 use ike::{CloseReason, Command};
-use sim::clients::{Client, Profile};
+use sim::clients::{Client, InSim, Profile, Wire};
 use sim::{KeyKind, client_credential, server_credential};
 use std::time::Duration;
 
 /// A request is sent again and again until it is answered or the client has had enough; whether it was answered, and the answer.
 fn patient(world: &mut World, client: &mut Client, exchange: Exchange, payloads: &[Payload]) -> Option<ike::wire::Payloads> {
     let request = client.seal(exchange, payloads);
-    let from = world.host().sent.len();
+    let mut mark = world.host().sent.len();
     for wait in client.profile.patience.clone() {
         client.send_all(&mut world.sim, request.clone());
         world.sim.run_for(wait);
-        let answers = client.received(&world.sim, from);
+        let answers = world.sim.heard(client.path, &mut mark);
         if !answers.is_empty() {
             return client.open(&answers);
         }
@@ -80,7 +80,7 @@ fn apple_comes_back() {
     let mut world = World::lenient();
     let first = world.up(Profile::apple(), 1);
     let mut other = world.up(Profile::apple(), 2);
-    let mut again = Client::new(world.gateway, Profile::apple(), super::ELSEWHERE, super::GATEWAY, 3);
+    let mut again = Client::new(Profile::apple(), super::ELSEWHERE, super::GATEWAY, 3);
     again.user = first.user.clone();
     world.assert_login(&mut again);
     assert_eq!(world.reasons(), [CloseReason::Replaced]);

@@ -2,7 +2,7 @@
 use super::{ELSEWHERE, World, count, lenient};
 use ike::wire::{Header, Message, Notify, Payload, Payloads, notify};
 use ike::{CloseReason, Event, ResponderConfig, nat};
-use sim::clients::{Client, Profile};
+use sim::clients::{Client, InSim, Profile};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn returns(world: &mut World, client: &mut Client) -> Payloads {
 
 /// Answers what the gateway asks now.
 fn attend(world: &mut World, client: &mut Client) -> usize {
-    let requests: Vec<(Header, Payloads)> = client.requests(&world.sim);
+    let requests: Vec<(Header, Payloads)> = client.requests(&mut world.sim);
     for (header, _) in &requests {
         client.answer(&mut world.sim, header, &[]);
     }
@@ -64,7 +64,7 @@ fn half_an_hour_of_silence_and_a_return_from_elsewhere() {
     let mut world = World::new(config());
     let mut client = world.up(Profile::windows_custom(), 1);
     let spi_in = client.child(&world.sim).spi_in;
-    client.requests(&world.sim);
+    client.requests(&mut world.sim);
     world.pass(60);
     assert_eq!(silences(&world), [false; 0], "it has not answered yet, that is all");
     world.pass(1800 - 60 - 1);
@@ -90,7 +90,7 @@ fn each_silence_has_its_own_half_hour() {
     let mut world = World::new(config());
     let mut client = world.up(Profile::windows_custom(), 1);
     for _ in 0..3 {
-        client.requests(&world.sim);
+        client.requests(&mut world.sim);
         world.pass(1790);
         returns(&mut world, &mut client);
         attend(&mut world, &mut client);

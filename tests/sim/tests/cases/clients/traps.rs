@@ -4,7 +4,7 @@ use crypto::dh::Group;
 use ike::proposal::SaPayload;
 use ike::wire::{Configuration, Delete, Exchange, Notify, Payload, auth_method, kind, notify};
 use ike::{CloseReason, Event, Fault, Input, Stage, TrafficSelector};
-use sim::clients::{Client, Maker, Profile};
+use sim::clients::{Client, InSim, Maker, Profile};
 use sim::{Eap, KeyKind, client_credential, server_credential};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn the_same_private_address_twice() {
     for same_user in [false, true] {
         let mut world = World::lenient();
         let mut one = world.up(Profile::windows_custom(), 1);
-        let mut other = Client::new(world.gateway, Profile::windows_custom(), ELSEWHERE, one.path.remote.ip(), 2);
+        let mut other = Client::new(Profile::windows_custom(), ELSEWHERE, one.path.remote.ip(), 2);
         if same_user {
             other.user = one.user.clone();
         }
@@ -159,7 +159,7 @@ fn a_worn_child_is_deleted() {
     let session = world.host().established()[0];
     let worn = client.child(&world.sim).spi_in;
     world.sim.input(world.gateway, Input::Worn { session, spi_in: worn });
-    let requests = client.requests(&world.sim);
+    let requests = client.requests(&mut world.sim);
     assert_eq!(requests.len(), 1);
     let (header, payloads) = &requests[0];
     assert_eq!(
@@ -171,7 +171,7 @@ fn a_worn_child_is_deleted() {
     let made = client.rekey_child(&mut world.sim, None);
     client.assert_child(&world.sim, &made);
     world.pass(300);
-    assert!(client.requests(&world.sim).is_empty(), "no loop");
+    assert!(client.requests(&mut world.sim).is_empty(), "no loop");
     world.assert_alive(&mut client);
 }
 
@@ -184,12 +184,12 @@ fn a_refused_rekey_is_not_repeated_at_once() {
     let worn = client.child(&world.sim).spi_in;
     world.sim.input(world.gateway, Input::Worn { session, spi_in: worn });
     world.sim.run_for(Duration::from_millis(50));
-    let requests = client.requests(&world.sim);
+    let requests = client.requests(&mut world.sim);
     assert_eq!(requests.iter().map(|(header, _)| header.exchange).collect::<Vec<_>>(), [Exchange::CreateChildSa]);
     let refusal = Payload::Notify(Notify::new(notify::MS_WIN32_ERROR, 13863u32.to_be_bytes()));
     client.answer(&mut world.sim, &requests[0].0, &[refusal]);
     world.pass(240);
-    assert!(client.requests(&world.sim).is_empty(), "no loop");
+    assert!(client.requests(&mut world.sim).is_empty(), "no loop");
     assert!(world.host().notes().contains("13863"), "{}", world.host().notes());
     client.child(&world.sim);
     world.assert_alive(&mut client);
@@ -264,7 +264,7 @@ fn answers_to_deletes() {
     world.sim.input(world.gateway, Input::Worn { session, spi_in: ours });
     let spi_in = client.spi_in;
     assert_eq!(count(&client.delete_child(&mut world.sim, spi_in)), 0, "our own DELETE names it already");
-    let (header, _) = client.requests(&world.sim).remove(0);
+    let (header, _) = client.requests(&mut world.sim).remove(0);
     client.answer(&mut world.sim, &header, &[]);
     world.pass(6);
     assert!(world.host().children.is_empty(), "packets on their way have been taken");
@@ -293,7 +293,7 @@ fn stale_sessions() {
             assert_eq!(world.host().closed(), [(old, CloseReason::Replaced, None)]);
         }
         for _ in 0..200 {
-            for (header, _) in again.requests(&world.sim) {
+            for (header, _) in again.requests(&mut world.sim) {
                 again.answer(&mut world.sim, &header, &[]);
             }
             world.pass(1);
@@ -432,7 +432,7 @@ fn plain_esp_over_ipv6() {
     let mut sim = sim::Sim::new(1);
     let gateway = sim.add(&[six(1)], Some(lenient()));
     let mut world = World { sim, gateway };
-    let mut client = Client::new(gateway, Profile::windows_custom(), OUTSIDE, six(1), 1).direct(six(7));
+    let mut client = Client::new(Profile::windows_custom(), OUTSIDE, six(1), 1).direct(six(7));
     world.assert_login(&mut client);
     assert!(!client.child(&world.sim).encapsulate);
 }

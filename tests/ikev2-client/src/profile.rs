@@ -129,6 +129,50 @@ impl Profile {
         Self::windows(ike(suite, Group::EcpP256), esp([(gcm(128), None)]), Group::EcpP256, vec![Group::EcpP256])
     }
 
+    /// What Always On VPN's ProfileXML asks for.
+    pub fn windows_aovpn() -> Self {
+        let suite = [((gcm(128), None), SHA256.1)];
+        Self::windows(ike(suite, Group::Modp2048), esp([(gcm(128), None)]), Group::Modp2048, vec![Group::EcpP256])
+    }
+
+    /// RRAS's standard baseline.
+    pub fn windows_rras() -> Self {
+        let suite = (cbc(128), Some(SHA256.0));
+        Self::windows(ike([(suite, SHA256.1)], Group::Modp2048), esp([suite]), Group::Modp2048, vec![Group::Modp2048])
+    }
+
+    /// 256-bit keys, the strongest that Windows has.
+    pub fn windows_256() -> Self {
+        let suite = [((gcm(256), None), SHA384.1)];
+        Self::windows(ike(suite, Group::EcpP384), esp([(gcm(256), None)]), Group::EcpP384, vec![Group::EcpP384])
+    }
+
+    /// AES-256-CBC for IKE, AES-GCM for ESP, rekeys without a key exchange.
+    pub fn windows_without_pfs() -> Self {
+        let suite = [((cbc(256), Some(SHA256.0)), SHA256.1)];
+        Self::windows(ike(suite, Group::Modp2048), esp([(gcm(128), None)]), Group::Modp2048, Vec::new())
+    }
+
+    /// By its name, such as `windows-aovpn`.
+    pub fn named(name: &str) -> Option<Self> {
+        let (_, make) = Self::NAMES.iter().find(|(known, _)| *known == name)?;
+        Some(make())
+    }
+
+    /// Every profile.
+    pub const NAMES: [(&'static str, fn() -> Self); 10] = [
+        ("windows-10", Self::windows_10),
+        ("windows-11", Self::windows_11),
+        ("windows-registry", Self::windows_registry),
+        ("windows-custom", Self::windows_custom),
+        ("windows-aovpn", Self::windows_aovpn),
+        ("windows-rras", Self::windows_rras),
+        ("windows-256", Self::windows_256),
+        ("windows-without-pfs", Self::windows_without_pfs),
+        ("apple", Self::apple),
+        ("android", Self::android),
+    ];
+
     fn cbc_ladder() -> Vec<(Protection, u16)> {
         let ciphers = [TRIPLE_DES, cbc(128), cbc(192), cbc(256)];
         ciphers.into_iter().flat_map(|cipher| [SHA1, SHA256, SHA384].map(|(integ, prf)| ((cipher, Some(integ)), prf))).collect()
@@ -181,7 +225,7 @@ impl Profile {
     }
 
     /// The ESP proposals with this SPI and, in a rekey, these groups: each proposal once with them, and for Apple once more without.
-    pub(super) fn esp_offer(&self, spi: u32, groups: &[Group]) -> SaPayload {
+    pub(crate) fn esp_offer(&self, spi: u32, groups: &[Group]) -> SaPayload {
         let spi = spi.to_be_bytes().to_vec();
         let with = self.esp.proposals.iter().map(|proposal| {
             let groups = groups.iter().map(|group| one(transform::DH, group.id(), None));
@@ -196,7 +240,7 @@ impl Profile {
     }
 
     /// Vendor IDs; Windows leaves out the third when it has another SA to this peer.
-    pub(super) fn vendor_ids(&self, first_contact: bool) -> Vec<Payload> {
+    pub(crate) fn vendor_ids(&self, first_contact: bool) -> Vec<Payload> {
         if self.maker != Maker::Windows {
             return Vec::new();
         }
@@ -206,7 +250,7 @@ impl Profile {
 
     /// What the first IKE_AUTH request says, in order. `proof` is CERT and AUTH of a certificate, empty for EAP; `idr` is what a client that
     /// sends one wants the gateway to be; `tail` is SA, TSi and TSr.
-    pub(super) fn ike_auth(&self, idi: Payload, idr: Payload, proof: Option<[Payload; 2]>, tail: [Payload; 3]) -> Vec<Payload> {
+    pub(crate) fn ike_auth(&self, idi: Payload, idr: Payload, proof: Option<[Payload; 2]>, tail: [Payload; 3]) -> Vec<Payload> {
         let (certificate, auth) = proof.map(|[certificate, auth]| (certificate, auth)).unzip();
         let say = |kind| Some(Payload::Notify(Notify::new(kind, [])));
         let requests = (self.authorities > 0).then(|| Payload::CertificateRequest(authorities(self.authorities)));
