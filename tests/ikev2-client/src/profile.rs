@@ -153,24 +153,35 @@ impl Profile {
         Self::windows(ike(suite, Group::Modp2048), esp([(gcm(128), None)]), Group::Modp2048, Vec::new())
     }
 
-    /// By its name, such as `windows-aovpn`.
+    /// By its name, which is one of [`Self::NAMES`].
     pub fn named(name: &str) -> Option<Self> {
-        let (_, make) = Self::NAMES.iter().find(|(known, _)| *known == name)?;
-        Some(make())
+        Some(match name {
+            "windows-10" => Self::windows_10(),
+            "windows-11" => Self::windows_11(),
+            "windows-registry" => Self::windows_registry(),
+            "windows-custom" => Self::windows_custom(),
+            "windows-aovpn" => Self::windows_aovpn(),
+            "windows-rras" => Self::windows_rras(),
+            "windows-256" => Self::windows_256(),
+            "windows-without-pfs" => Self::windows_without_pfs(),
+            "apple" => Self::apple(),
+            "android" => Self::android(),
+            _ => return None,
+        })
     }
 
     /// Every profile.
-    pub const NAMES: [(&'static str, fn() -> Self); 10] = [
-        ("windows-10", Self::windows_10),
-        ("windows-11", Self::windows_11),
-        ("windows-registry", Self::windows_registry),
-        ("windows-custom", Self::windows_custom),
-        ("windows-aovpn", Self::windows_aovpn),
-        ("windows-rras", Self::windows_rras),
-        ("windows-256", Self::windows_256),
-        ("windows-without-pfs", Self::windows_without_pfs),
-        ("apple", Self::apple),
-        ("android", Self::android),
+    pub const NAMES: [&'static str; 10] = [
+        "windows-10",
+        "windows-11",
+        "windows-registry",
+        "windows-custom",
+        "windows-aovpn",
+        "windows-rras",
+        "windows-256",
+        "windows-without-pfs",
+        "apple",
+        "android",
     ];
 
     fn cbc_ladder() -> Vec<(Protection, u16)> {
@@ -285,4 +296,16 @@ fn authorities(count: u16) -> CertificateRequest {
         hash[..2].copy_from_slice(&number.to_be_bytes());
         hash
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_a_profile_of_its_own() {
+        let made: Vec<_> = Profile::NAMES.iter().map(|name| format!("{:?}", Profile::named(name).unwrap())).collect();
+        assert!(made.iter().enumerate().all(|(at, one)| !made[..at].contains(one)));
+        assert!(Profile::named("windows-12").is_none());
+    }
 }

@@ -22,10 +22,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn client(options: &Options, open: &Open, number: u16) -> anyhow::Result<Client> {
-    let mut profile = Profile::named(&open.profile).with_context(|| {
-        let names: Vec<_> = Profile::NAMES.iter().map(|(name, _)| *name).collect();
-        format!("there is no profile {}, but {}", open.profile, names.join(", "))
-    })?;
+    let missing = || format!("there is no profile {}, but {}", open.profile, Profile::NAMES.join(", "));
+    let mut profile = Profile::named(&open.profile).with_context(missing)?;
     if profile.maker == Maker::Windows {
         profile.authorities = open.authorities;
     }

@@ -23,7 +23,7 @@ pub(crate) enum Step {
     },
     /// IKE_SA_INIT.
     Init { tunnel: String },
-    /// IKE_AUTH to its end. `hold`: no answer to the last EAP request before it has been sent so often.
+    /// IKE_AUTH to its end.
     Auth { tunnel: String },
     /// IKE_SA_INIT and IKE_AUTH.
     Login { tunnel: String },

@@ -5,6 +5,7 @@ use ike::wire::{Exchange, Header};
 use ikev2_client::Wire;
 use net::RecvBatch;
 use net::raw::RawSocket;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -56,10 +57,10 @@ impl Sockets {
     pub(crate) fn bind(&mut self, local: IpAddr) -> anyhow::Result<()> {
         for port in [500, 4500] {
             let address = SocketAddr::new(local, port);
-            if !self.bound.contains_key(&address) {
+            if let Entry::Vacant(entry) = self.bound.entry(address) {
                 let socket = UdpSocket::bind(address).with_context(|| format!("cannot bind udp {address}"))?;
                 socket.set_nonblocking(true)?;
-                self.bound.insert(address, socket);
+                entry.insert(socket);
             }
         }
         self.raw = Some((RawSocket::open_esp(local, 1 << 20).context("no raw socket for ESP")?, RecvBatch::new(32, 2048)));
