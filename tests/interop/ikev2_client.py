@@ -54,8 +54,15 @@ class Device:
         """What becomes of datagrams from now on: copies, reversed, forged, patience."""
         self.step("wire", **faults)
 
+    def vanish(self):
+        """Ends the client without a word to the gateway."""
+        self.process.kill()
+
     def close(self):
-        self.process.stdin.close()
+        if self.process.poll() is None:
+            self.send("farewell")
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -101,7 +108,7 @@ class Tunnel:
 
 @contextlib.contextmanager
 def device(world, **options):
-    """Gone at the end of the `with` block, without a word to the gateway."""
+    """Says DELETE for what is still up at the end of the `with` block."""
     made = Device(world, **options)
     try:
         yield made

@@ -40,7 +40,7 @@ type Protection = ((u16, Option<u16>), Option<u16>);
 
 const TRIPLE_DES: (u16, Option<u16>) = (3, None);
 const fn cbc(bits: u16) -> (u16, Option<u16>) {
-    (12, Some(bits))
+    (AES_CBC, Some(bits))
 }
 const fn gcm(bits: u16) -> (u16, Option<u16>) {
     (20, Some(bits))
@@ -83,6 +83,25 @@ fn esp(suites: impl IntoIterator<Item = Protection>) -> SaPayload {
         list
     };
     number(ike::wire::protocol::ESP, suites.into_iter().map(list).collect())
+}
+
+const AES_CBC: u16 = 12;
+
+/// By the name that Windows gives it.
+fn cipher_named(name: &str) -> Option<(u16, Option<u16>)> {
+    let known = [("AES128", cbc(128)), ("AES192", cbc(192)), ("AES256", cbc(256)), ("GCMAES128", gcm(128)), ("GCMAES256", gcm(256))];
+    known.into_iter().find(|(known, _)| *known == name).map(|(_, cipher)| cipher)
+}
+
+/// As [`cipher_named`], of a key exchange in IKE or for a Child SA.
+fn group_named(name: &str) -> Option<Group> {
+    Some(match name {
+        "Group2" | "PFS2" => Group::Modp1024,
+        "Group14" | "PFS2048" => Group::Modp2048,
+        "ECP256" => Group::EcpP256,
+        "ECP384" => Group::EcpP384,
+        _ => return None,
+    })
 }
 
 fn seconds(list: &[u64]) -> Vec<Duration> {
@@ -153,8 +172,28 @@ impl Profile {
         Self::windows(ike(suite, Group::Modp2048), esp([(gcm(128), None)]), Group::Modp2048, Vec::new())
     }
 
-    /// By its name, which is one of [`Self::NAMES`].
+    /// What Set-VpnConnectionIPsecConfiguration makes: EncryptionMethod, IntegrityCheckMethod, DHGroup, CipherTransformConstants,
+    /// AuthenticationTransformConstants, PfsGroup.
+    fn windows_set(values: &[&str]) -> Option<Self> {
+        let [encryption, integrity, group, cipher, authentication, pfs] = values else { return None };
+        let (encryption, cipher) = (cipher_named(encryption)?, cipher_named(cipher)?);
+        let hash = [("SHA1", SHA1), ("SHA256", SHA256), ("SHA384", SHA384)].into_iter().find(|(name, _)| name == integrity)?.1;
+        let integrity = (encryption.0 == AES_CBC).then_some(hash.0);
+        let esp_integrity = match *authentication {
+            "SHA196" => Some(SHA1.0),
+            "SHA256128" => Some(SHA256.0),
+            _ => None,
+        };
+        let group = group_named(group)?;
+        let pfs = group_named(pfs).into_iter().collect();
+        Some(Self::windows(ike([((encryption, integrity), hash.1)], group), esp([(cipher, esp_integrity)]), group, pfs))
+    }
+
+    /// By its name, which is one of [`Self::NAMES`], or `windows-set:` and what Set-VpnConnectionIPsecConfiguration is given.
     pub fn named(name: &str) -> Option<Self> {
+        if let Some(values) = name.strip_prefix("windows-set:") {
+            return Self::windows_set(&values.split('/').collect::<Vec<_>>());
+        }
         Some(match name {
             "windows-10" => Self::windows_10(),
             "windows-11" => Self::windows_11(),
@@ -307,5 +346,9 @@ mod tests {
         let made: Vec<_> = Profile::NAMES.iter().map(|name| format!("{:?}", Profile::named(name).unwrap())).collect();
         assert!(made.iter().enumerate().all(|(at, one)| !made[..at].contains(one)));
         assert!(Profile::named("windows-12").is_none());
+        let aovpn = Profile::named("windows-set:GCMAES128/SHA256/Group14/GCMAES128/GCMAES128/ECP256").unwrap();
+        assert_eq!(format!("{aovpn:?}"), format!("{:?}", Profile::windows_aovpn()));
+        let rras = Profile::named("windows-set:AES128/SHA256/Group14/AES128/SHA256128/PFS2048").unwrap();
+        assert_eq!(format!("{rras:?}"), format!("{:?}", Profile::windows_rras()));
     }
 }

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// How long an echo or an answer inside the tunnel may take.
 const INNER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long the answer to a last DELETE may take.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 #[derive(Debug)]
 struct Tunnel {
     client: Client,
@@ -22,6 +25,9 @@ struct Tunnel {
     old: Vec<Child>,
     addresses: Vec<IpAddr>,
     echoes: u16,
+    up: bool,
+    /// It said DELETE.
+    over: bool,
 }
 
 #[derive(Debug)]
@@ -42,7 +48,8 @@ impl Device {
             Step::Open(open) => {
                 self.sockets.bind(self.options.local)?;
                 let client = open::client(&self.options, &open, self.tunnels.len() as u16)?;
-                self.tunnels.insert(open.tunnel, Tunnel { client, old: Vec::new(), addresses: Vec::new(), echoes: 0 });
+                self.tunnels
+                    .insert(open.tunnel, Tunnel { client, old: Vec::new(), addresses: Vec::new(), echoes: 0, up: false, over: false });
                 Ok(json!({}))
             }
             Step::Wire { copies, reversed, forged, patience } => {
@@ -67,8 +74,10 @@ impl Device {
             Step::DeleteChild { tunnel } => self.with(&tunnel, Tunnel::delete_child),
             Step::RekeyIke { tunnel, profile } => self.with(&tunnel, |tunnel, sockets| tunnel.rekey_ike(sockets, profile.as_deref())),
             Step::Close { tunnel } => self.with(&tunnel, |tunnel, sockets| {
+                tunnel.over = true;
                 Ok(told(&tunnel.client.exchange(sockets, Exchange::Informational, &[Payload::Delete(Delete::Ike)])))
             }),
+            Step::Farewell {} => Ok(self.farewell()),
             Step::Echo { tunnel, target, count, size, rekeys } => {
                 self.with(&tunnel, |tunnel, sockets| tunnel.echoes(sockets, target, count, size, rekeys))
             }
@@ -85,6 +94,15 @@ impl Device {
                 self.with(&tunnel, |tunnel, sockets| tunnel.go(sockets, address, update))
             }
         }
+    }
+
+    fn farewell(&mut self) -> Value {
+        self.sockets.patience = vec![FAREWELL];
+        for tunnel in self.tunnels.values_mut().filter(|tunnel| tunnel.up && !tunnel.over) {
+            let delete = tunnel.client.seal(Exchange::Informational, &[Payload::Delete(Delete::Ike)]);
+            tunnel.client.send_all(&mut self.sockets, delete);
+        }
+        json!({})
     }
 
     fn with(&mut self, name: &str, work: impl FnOnce(&mut Tunnel, &mut Sockets) -> anyhow::Result<Value>) -> anyhow::Result<Value> {
@@ -117,6 +135,7 @@ impl Tunnel {
         let mut outcome = told(&last);
         let (addresses, dns) = last.configuration().map(Configuration::addresses).unwrap_or_default();
         self.addresses.clone_from(&addresses);
+        self.up = self.client.child.is_some();
         merge(
             &mut outcome,
             json!({

@@ -39,6 +39,8 @@ pub(crate) enum Step {
     RekeyIke { tunnel: String, profile: Option<String> },
     /// DELETE of the IKE SA.
     Close { tunnel: String },
+    /// DELETE of every IKE SA that there still is.
+    Farewell {},
     /// Echo requests through the tunnel, one after the other; with `rekeys`, so many of the Child SA between them, evenly spread.
     Echo {
         tunnel: String,
