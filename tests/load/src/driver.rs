@@ -1,7 +1,7 @@
 //! The IKE machine as an initiator, with its questions answered: cryptography at once, EAP by a peer per session.
 
 use crypto::{Random, SystemRandom};
-use ike::{Answer, AskId, ChildSa, CloseReason, Command, Endpoint, Event, Input, Output, Path, Question, SessionId};
+use ike::{Answer, AskId, ChildSa, CloseReason, Command, Endpoint, Event, Input, Output, Path, Question, SessionId, Timers};
 use peers::{EapPeer, PeerError};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -71,9 +71,14 @@ impl Driver {
 
     /// Starts login `number`; its outcome arrives as [`Effect::Up`] or [`Effect::Closed`].
     pub(crate) fn connect(&mut self, now: Instant, profile: &Profile, number: u32) {
+        self.connect_with(now, profile, number, Profile::timers());
+    }
+
+    /// As [`Driver::connect`], with another patience.
+    pub(crate) fn connect_with(&mut self, now: Instant, profile: &Profile, number: u32, timers: Timers) {
         let peer = EapPeer::new(profile.user(number), profile.password(), random());
         self.starting = Some(Login { number, peer, ike: String::new(), complaint: None });
-        self.input(now, Input::Connect(Box::new(profile.initiator())));
+        self.input(now, Input::Connect(Box::new(profile.initiator(number, timers))));
     }
 
     /// An IKE message, without the non-ESP marker.

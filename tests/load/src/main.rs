@@ -1,4 +1,5 @@
-//! `evergate-load`: an IKEv2 client for measurements. One tunnel with the gateway's own data plane, or many logins without one.
+//! `evergate-load`: an IKEv2 client for measurements. One tunnel with the gateway's own data plane, or many logins and
+//! sessions without one.
 #![forbid(unsafe_code)]
 
 mod connect;
@@ -6,6 +7,7 @@ mod driver;
 mod options;
 mod sockets;
 mod storm;
+mod vigil;
 
 use clap::Parser as _;
 use std::io::Write as _;
@@ -15,6 +17,7 @@ fn main() -> ExitCode {
     let outcome = match options::Program::parse().command {
         options::Command::Connect(options) => block_on(connect::run(&options)),
         options::Command::Storm(options) => block_on(storm::run(&options)),
+        options::Command::Vigil(options) => block_on(vigil::run(&options)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

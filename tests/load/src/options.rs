@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Connect(Connect),
     /// Log in many times, without traffic, and report rates and times.
     Storm(Storm),
+    /// Hold sessions that ask for signs of life, while others try to log in; begins with a line on standard input.
+    Vigil(Vigil),
 }
 
 /// Whom to log in to, and as whom.
@@ -57,6 +59,12 @@ pub(crate) struct Login {
     /// Private key of the client certificate (PEM).
     #[arg(long, requires = "cert")]
     pub(crate) key: Option<PathBuf>,
+    /// Our own address, where routing shall not choose it.
+    #[arg(long)]
+    pub(crate) local: Option<IpAddr>,
+    /// So many addresses from `--local` on, IPv4, one after the other for each login.
+    #[arg(long, default_value_t = 1, requires = "local", value_parser = clap::value_parser!(u32).range(1..=250))]
+    pub(crate) locals: u32,
     /// Algorithms to offer, for the IKE SA and for ESP.
     #[arg(long, value_enum, default_value_t = SuiteName::Aes256gcm)]
     pub(crate) suite: SuiteName,
@@ -99,6 +107,27 @@ pub(crate) struct Storm {
     /// A login that takes longer, in seconds, has failed.
     #[arg(long, default_value_t = 30)]
     pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Vigil {
+    #[command(flatten)]
+    pub(crate) login: Login,
+    /// How many sessions.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) sessions: u32,
+    /// How many log in at a time before it begins.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) parallel: u32,
+    /// Silence before a session asks for a sign of life, in milliseconds.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) interval: u64,
+    /// Logins that are tried meanwhile.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) newcomers_per_second: u32,
+    /// How long it lasts.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) seconds: u64,
 }
 
 /// Complete sets of algorithms, each with one choice per kind, so that a measurement says what it measured.
@@ -162,13 +191,26 @@ impl Profile {
             }
             _ => None,
         };
-        let local = local_address(login.server)?;
+        let local = login.local.map_or_else(|| local_address(login.server), Ok)?;
         Ok(Self { login: login.clone(), roots: Arc::new(TrustAnchors::new(roots)), credential, local, force_encapsulation })
     }
 
     /// Our address towards the gateway.
     pub(crate) fn local(&self) -> IpAddr {
         self.local
+    }
+
+    /// What a socket for all logins is bound to.
+    pub(crate) fn bind_to(&self) -> IpAddr {
+        if self.login.locals > 1 { Ipv4Addr::UNSPECIFIED.into() } else { self.local }
+    }
+
+    /// The address of login `number`.
+    fn local_of(&self, number: u32) -> IpAddr {
+        match self.local {
+            IpAddr::V4(first) => Ipv4Addr::from_bits(first.to_bits().wrapping_add(number % self.login.locals)).into(),
+            first @ IpAddr::V6(_) => first,
+        }
     }
 
     /// The user of login `number`; empty with a certificate.
@@ -180,16 +222,30 @@ impl Profile {
         &self.login.password
     }
 
-    pub(crate) fn initiator(&self) -> InitiatorConfig {
+    pub(crate) fn timers() -> Timers {
+        Timers {
+            liveness_interval: Duration::ZERO,
+            retransmit_initial: Duration::from_secs(1),
+            retransmit_tries: 4,
+            network_outage: Duration::ZERO,
+            delete_rekeyed_delay: Duration::from_secs(2),
+            ike_rekey: Duration::ZERO,
+            child_rekey: Duration::ZERO,
+        }
+    }
+
+    /// Login `number` with this patience.
+    pub(crate) fn initiator(&self, number: u32, timers: Timers) -> InitiatorConfig {
+        let local = self.local_of(number);
         let (identity, auth) = match &self.credential {
             Some(credential) => {
                 (Identity::DistinguishedName(credential.leaf().subject_der.clone()), InitiatorAuth::Certificate(credential.clone()))
             }
             // As the built-in Windows client does.
-            None => (address_identity(self.local), InitiatorAuth::Eap),
+            None => (address_identity(local), InitiatorAuth::Eap),
         };
         InitiatorConfig {
-            path: Path::between(SocketAddr::new(self.local, IKE_PORT), SocketAddr::new(self.login.server, IKE_PORT)),
+            path: Path::between(SocketAddr::new(local, IKE_PORT), SocketAddr::new(self.login.server, IKE_PORT)),
             ciphers: self.login.suite.policy(),
             server_roots: self.roots.clone(),
             server_name: self.login.server_name.clone(),
@@ -203,15 +259,7 @@ impl Profile {
             force_encapsulation: self.force_encapsulation,
             follow_redirects: false,
             ppk: None,
-            timers: Timers {
-                liveness_interval: Duration::ZERO,
-                retransmit_initial: Duration::from_secs(1),
-                retransmit_tries: 4,
-                network_outage: Duration::ZERO,
-                delete_rekeyed_delay: Duration::from_secs(2),
-                ike_rekey: Duration::ZERO,
-                child_rekey: Duration::ZERO,
-            },
+            timers,
         }
     }
 }
@@ -257,6 +305,19 @@ mod tests {
         for wrong in [&[][..], &["--cert", "c"], &["--user", "a", "--cert", "c", "--key", "k"], &["--user", "a", "--count", "0"]] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn logins_take_turns_with_addresses() {
+        let Command::Storm(mut storm) = parse(&["--user", "a", "--local", "10.0.0.254", "--locals", "3"]).unwrap().command else {
+            unreachable!()
+        };
+        storm.login.ca = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/src/testdata/gateway.pem").into();
+        let profile = Profile::load(&storm.login, true).unwrap();
+        let locals = [0, 1, 2, 3].map(|number| profile.initiator(number, Profile::timers()).path.local.to_string());
+        assert_eq!(locals, ["10.0.0.254:500", "10.0.0.255:500", "10.0.1.0:500", "10.0.0.254:500"]);
+        assert!(profile.bind_to().is_unspecified());
+        assert!(parse(&["--user", "a", "--locals", "3"]).is_err());
     }
 
     #[test]

@@ -45,7 +45,7 @@ struct Storm<'a> {
 
 pub(crate) async fn run(options: &options::Storm) -> anyhow::Result<()> {
     let profile = Profile::load(&options.login, true)?;
-    let local = profile.local();
+    let local = profile.bind_to();
     let mut storm = Storm {
         options,
         ike: Port::ike(local).with_context(|| format!("cannot bind udp {local}:500"))?,
@@ -180,7 +180,7 @@ impl Storm<'_> {
 }
 
 /// Of sorted times, in milliseconds; 0 when there are none.
-fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     let at = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(at).map_or(0.0, |time| time.as_secs_f64() * 1000.0)
 }
