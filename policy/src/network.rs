@@ -276,7 +276,7 @@ fn first_failing(conditions: &Conditions, facts: &Facts<'_>) -> Option<String> {
         .or_else(|| fails("time", &conditions.time, |window| window.contains(facts.time), || facts.time.to_string()))
 }
 
-fn fails<T: fmt::Display>(name: &str, wanted: &[T], matches: impl Fn(&T) -> bool, got: impl Fn() -> String) -> Option<String> {
+pub(crate) fn fails<T: fmt::Display>(name: &str, wanted: &[T], matches: impl Fn(&T) -> bool, got: impl Fn() -> String) -> Option<String> {
     if wanted.is_empty() || wanted.iter().any(matches) {
         return None;
     }
@@ -284,7 +284,7 @@ fn fails<T: fmt::Display>(name: &str, wanted: &[T], matches: impl Fn(&T) -> bool
     Some(format!("{name} wanted {wanted}, got {}", got()))
 }
 
-fn fails_pattern(name: &str, wanted: &[String], got: &[&str]) -> Option<String> {
+pub(crate) fn fails_pattern(name: &str, wanted: &[String], got: &[&str]) -> Option<String> {
     if wanted.is_empty() || wanted.iter().any(|pattern| got.iter().any(|text| glob::matches(pattern, text))) {
         return None;
     }

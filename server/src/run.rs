@@ -357,6 +357,8 @@ fn authority(config: &Config) -> anyhow::Result<Authority> {
 fn settings(config: &Config) -> Settings {
     Settings {
         nas_identifier: config.server.name.clone(),
+        requests: config.requests.clone(),
+        ikev2_listener: config.ikev2.as_ref().map(|listener| listener.name.clone()).unwrap_or_default(),
         accounting: config.radius.iter().any(|radius| radius.server.accounting_address().is_some()),
         mtu: config.server.mtu,
         sessions_max: config.server.max_sessions,
@@ -370,7 +372,7 @@ fn start_radius(config: &Config) -> Radius {
     let (requests, inputs) = mpsc::channel(RADIUS_QUEUE);
     let (outcomes_tx, outcomes) = mpsc::channel(RADIUS_QUEUE);
     let (counters_tx, counters) = watch::channel(Vec::new());
-    let client = radius_client::Client::new(config.radius_servers(), Box::new(SystemRandom));
+    let client = radius_client::Client::new(config.radius_configuration(), Box::new(SystemRandom));
     tokio::spawn(radius_shell::run(client, inputs, outcomes_tx, counters_tx));
     (requests, outcomes, counters)
 }

@@ -3,7 +3,7 @@ use super::error::ConfigError;
 use super::reader::{Root, Section, text};
 use super::source::Value;
 use super::values;
-use policy::network::{AddressRange, Conditions, Method, Policy, Settings, Tunnel};
+use policy::network::{AddressRange, Conditions, Method, Policy, Settings, TimeWindow, Tunnel};
 use policy::pool::{PoolConfig, Pools};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -95,31 +95,46 @@ fn policy(section: &Section<'_>, pools: &[PoolConfig], warnings: &mut Vec<String
 }
 
 fn conditions(section: &Section<'_>) -> Result<Conditions, ConfigError> {
-    let patterns = |key| {
-        section.list(key, "patterns such as \"*@example.com\"", |value| values::non_empty(text(value)?)).map(Option::unwrap_or_default)
-    };
     let conditions = Conditions {
-        tunnel: section.choices("tunnel", &[("ikev2", Tunnel::Ikev2), ("sstp", Tunnel::Sstp)])?.unwrap_or_default(),
+        tunnel: section.choices("tunnel", TUNNELS)?.unwrap_or_default(),
         method: section.choices("method", METHODS)?.unwrap_or_default(),
-        user: patterns("user")?,
-        client: section.list("client", "ranges such as \"192.0.2.0/24\"", range)?.unwrap_or_default(),
-        class: patterns("class")?,
-        filter_id: patterns("filter_id")?,
-        group: patterns("group")?,
-        time: section
-            .list("time", "hours of the week such as \"mon-fri 08:00-18:00\" or \"daily 22:00-06:00\"", |value| {
-                values::time_window(text(value)?)
-            })?
-            .unwrap_or_default(),
+        user: patterns(section, "user")?,
+        client: clients(section)?,
+        class: patterns(section, "class")?,
+        filter_id: patterns(section, "filter_id")?,
+        group: patterns(section, "group")?,
+        time: time_windows(section)?,
     };
-    // An empty list would be no condition at all, which is hardly what it looks like.
-    for key in ["tunnel", "method", "user", "client", "class", "filter_id", "group", "time"] {
+    none_empty(section, &["tunnel", "method", "user", "client", "class", "filter_id", "group", "time"])?;
+    Ok(conditions)
+}
+
+/// An empty list would be no condition at all, which is hardly what it looks like.
+pub(super) fn none_empty(section: &Section<'_>, keys: &[&str]) -> Result<(), ConfigError> {
+    for key in keys {
         if section.list(key, "", |_| Ok(()))?.is_some_and(|entries| entries.is_empty()) {
             return Err(section.error(key, "is empty; leave the key out where anything may match"));
         }
     }
-    Ok(conditions)
+    Ok(())
 }
+
+/// A list of patterns; absent: none.
+pub(super) fn patterns(section: &Section<'_>, key: &str) -> Result<Vec<String>, ConfigError> {
+    let found = section.list(key, "patterns such as \"*@example.com\"", |value| values::non_empty(text(value)?))?;
+    Ok(found.unwrap_or_default())
+}
+
+pub(super) fn time_windows(section: &Section<'_>) -> Result<Vec<TimeWindow>, ConfigError> {
+    let expected = "hours of the week such as \"mon-fri 08:00-18:00\" or \"daily 22:00-06:00\"";
+    Ok(section.list("time", expected, |value| values::time_window(text(value)?))?.unwrap_or_default())
+}
+
+pub(super) fn clients(section: &Section<'_>) -> Result<Vec<AddressRange>, ConfigError> {
+    Ok(section.list("client", "ranges such as \"192.0.2.0/24\"", range)?.unwrap_or_default())
+}
+
+pub(super) const TUNNELS: &[(&str, Tunnel)] = &[("ikev2", Tunnel::Ikev2), ("sstp", Tunnel::Sstp)];
 
 fn settings(section: &Section<'_>, pools: &[PoolConfig]) -> Result<Settings, ConfigError> {
     let names: Vec<_> = pools.iter().map(|pool| (pool.name.as_str(), pool.name.as_str())).collect();

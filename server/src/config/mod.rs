@@ -7,6 +7,7 @@ mod listen;
 mod ppk;
 mod radius;
 mod reader;
+mod request;
 mod revocation;
 mod server;
 mod source;
@@ -22,6 +23,7 @@ use ike::{CipherPolicy, ClientAuth, Limits, ResponderConfig, Timers};
 use pki::{Credential, TrustAnchors};
 use policy::network::{AddressRange, Policy};
 use policy::pool::PoolConfig;
+use policy::request::RequestPolicy;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +47,9 @@ pub struct Config {
     pub sstp: Vec<SstpListener>,
     /// In order of preference.
     pub radius: Vec<RadiusServer>,
+    pub radius_groups: Vec<radius_client::Group>,
+    /// Connection request policies in order; the first that matches decides. None at all: all servers are asked.
+    pub requests: Vec<RequestPolicy>,
     pub pools: Vec<PoolConfig>,
     /// In order; the first that matches decides.
     pub policies: Vec<Policy>,
@@ -147,7 +152,20 @@ pub struct RadiusServer {
 }
 
 /// The sections of a configuration.
-const SECTIONS: &[&str] = &["server", "certificate", "ppk", "listener", "radius", "pool", "policy", "ciphers", "limits", "timers"];
+const SECTIONS: &[&str] = &[
+    "server",
+    "certificate",
+    "ppk",
+    "listener",
+    "radius",
+    "radius_group",
+    "request_policy",
+    "pool",
+    "policy",
+    "ciphers",
+    "limits",
+    "timers",
+];
 
 /// The variables that configure (`EVERGATE__SECTION__KEY`), in order of their names.
 pub fn environment() -> Vec<(String, String)> {
@@ -180,13 +198,32 @@ impl Config {
         let radius = radius::servers(&root, &server.name, &mut warnings)?;
         let ppks = ppk::keys(&root, &mut warnings)?;
         let (ikev2, sstp) = listen::listeners(&root, &certificates, !radius.is_empty(), &ppks, &mut warnings)?;
+        let radius_groups = request::groups(&root, &radius)?;
+        let listeners: Vec<&str> =
+            ikev2.iter().map(|listener| listener.name.as_str()).chain(sstp.iter().map(|listener| listener.name.as_str())).collect();
+        let requests = request::policies(&root, &radius_groups, &listeners, &mut warnings)?;
         let pools = access::pools(&root)?;
         let policies = access::policies(&root, &pools, &mut warnings)?;
         let ciphers = ciphers::ciphers(&root, &mut warnings)?;
         let limits = server::limits(&root, server.max_sessions)?;
         let timers = server::timers(&root, &mut warnings)?;
         let path = path.to_owned();
-        Ok(Self { path, server, certificates, ikev2, sstp, radius, pools, policies, ciphers, limits, timers, warnings })
+        Ok(Self {
+            path,
+            server,
+            certificates,
+            ikev2,
+            sstp,
+            radius,
+            radius_groups,
+            requests,
+            pools,
+            policies,
+            ciphers,
+            limits,
+            timers,
+            warnings,
+        })
     }
 
     /// Settings of the IKE machine behind `listener`.
@@ -205,8 +242,9 @@ impl Config {
         }
     }
 
-    /// The RADIUS servers in order of preference.
-    pub fn radius_servers(&self) -> Vec<radius_client::Server> {
-        self.radius.iter().map(|radius| radius.server.clone()).collect()
+    /// The RADIUS servers and their groups.
+    pub fn radius_configuration(&self) -> radius_client::Configuration {
+        let servers = self.radius.iter().map(|radius| radius.server.clone()).collect();
+        radius_client::Configuration { servers, groups: self.radius_groups.clone() }
     }
 }

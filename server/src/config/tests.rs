@@ -152,7 +152,7 @@ fn a_minimal_file_gets_the_recommended_defaults() {
     assert_eq!(config.warnings, Vec::<String>::new());
     let responder = config.responder(listener);
     assert_eq!((responder.server_name.as_str(), responder.credentials.len()), ("vpn.example.test", 1));
-    assert_eq!(config.radius_servers().len(), 1);
+    assert_eq!(config.radius_configuration().servers.len(), 1);
 }
 
 const SSTP: &str = "\n[[listener]]\nname = \"sstp\"\nprotocol = \"sstp\"\ncertificates = [\"vpn\"]\n";
@@ -250,8 +250,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "[[radius]]",
         "[[radios]]",
-        "evergate.toml:15: radios: unknown section; did you mean \"radius\"? accepted: server, certificate, ppk, listener, radius, pool, policy, \
-             ciphers, limits, timers",
+        "evergate.toml:15: radios: unknown section; did you mean \"radius\"? accepted: server, certificate, ppk, listener, radius, radius_group, \
+             request_policy, pool, policy, ciphers, limits, timers",
     ),
     ("\"10.0.0.4\"", "\"10.0.0.4\"\nport = 99999", "evergate.toml:18: radius \"nps1\": port = 99999: expected a whole number, 1..=65535"),
     (
@@ -732,5 +732,57 @@ fn mistakes_about_revocation() {
     ] {
         let error = with_certificates(lines).error();
         assert!(error.contains(&format!("listener \"ikev2\": {expected}")), "{error}");
+    }
+}
+
+/// A second server, a group of both, and whatever more.
+fn with_groups(lines: &str) -> Fixture {
+    let more = "\n[[radius]]\nname = \"nps2\"\naddress = \"10.0.0.5\"\nsecret_file = \"nps1.secret\"\n";
+    let group = "\n[[radius_group]]\nname = \"corp\"\nservers = [\"nps2\", { name = \"nps1\", weight = 10 }]\n";
+    with("[[pool]]", &format!("{more}{group}{lines}\n[[pool]]"))
+}
+
+#[test]
+fn server_groups_and_request_policies() {
+    use policy::request::Forward;
+    let fixture = with_groups(
+        "[[request_policy]]\nname = \"partners\"\nrealm = \"*.example.org\"\ntunnel = \"ikev2\"\nlistener = \"ike*\"\ngroup = \"corp\"\n\
+         rewrite = [{ match = \"OLD\\\\*\", replace = \"{1}@example.org\" }]\nstrip_realm = true\n[[request_policy]]\nname = \"rest\"",
+    );
+    let config = fixture.load().unwrap_or_else(|error| panic!("{}", fixture.without_folder(&error)));
+    let member = |server: &str, priority, weight| radius_client::Member { server: server.into(), priority, weight };
+    assert_eq!(config.radius_groups[0].members, [member("nps2", 1, 50), member("nps1", 2, 10)]);
+    let [partners, rest] = &config.requests[..] else { panic!("{:?}", config.requests) };
+    assert_eq!((&partners.forward, partners.strip_realm, partners.rewrite.len()), (&Forward::Group("corp".into()), true, 1));
+    assert_eq!((&rest.forward, rest.conditions.realm.len()), (&Forward::AllServers, 0));
+    let shadowed = with_groups("[[request_policy]]\nname = \"a\"\n[[request_policy]]\nname = \"b\"").load().unwrap();
+    assert!(shadowed.warnings.contains(&"request_policy \"b\" is never reached: \"a\" before it has no conditions".into()));
+}
+
+#[test]
+fn mistakes_about_groups_and_request_policies() {
+    for (lines, expected) in [
+        ("group = \"crop\"", "group = \"crop\": did you mean \"corp\"? expected \"corp\""),
+        ("realm = []", "realm = []: is empty; leave the key out where anything may match"),
+        ("provider = \"local\"", "provider = \"local\": this gateway has no local provider; expected \"radius\""),
+        ("listener = \"sstp9\"", "listener = \"sstp9\": no [[listener]] is called \"sstp9\"; accepted: ikev2"),
+        ("rewrite = [{ match = \"*\", replace = \"{2}\" }]", "rewrite = {..}: {2} stands for no *: the pattern has 1; expected { match"),
+        ("rewrite = [{ match = \"*\" }]", "rewrite = {..}: has no replace; expected { match"),
+        ("realms = \"x\"", "realms: unknown key; did you mean \"realm\"?"),
+    ] {
+        let fixture = with_groups(&format!("[[request_policy]]\nname = \"r\"\n{lines}\n"));
+        let error = fixture.without_folder(&fixture.load().unwrap_err());
+        assert!(error.contains(&format!("request_policy \"r\": {expected}")), "{error}");
+    }
+    for (servers, expected) in [
+        ("[]", "servers = []: names no server; expected names of [[radius]] sections"),
+        ("[\"nps3\"]", "servers = \"nps3\": there is no [[radius]] \"nps3\"; did you mean \"nps1\"?"),
+        ("[\"nps1\", \"nps1\"]", "names \"nps1\" twice"),
+        ("[{ name = \"nps1\", weight = 101 }]", "servers = {..}: weight = 101: expected a whole number, 1..=100; expected names"),
+        ("[{ name = \"nps1\", prio = 1 }]", "servers = {..}: prio: unknown key; accepted: name, priority, weight"),
+    ] {
+        let fixture = with_groups(&format!("[[radius_group]]\nname = \"g\"\nservers = {servers}\n"));
+        let error = fixture.without_folder(&fixture.load().unwrap_err());
+        assert!(error.contains(&format!("radius_group \"g\": {expected}")) || error.contains(expected), "{error}");
     }
 }

@@ -1,4 +1,5 @@
 //! Logins, whatever tunnel they come through: credentials go to RADIUS, its verdict to policy.
+use super::forward::Route;
 use super::inside::Inside;
 use super::{Asker, Effect, Gateway, Live, Now, Plane, conversation};
 use crate::login::{Authenticated, Denied, Granted, Login};
@@ -32,6 +33,8 @@ pub(super) struct Progress {
     pub server: Option<String>,
     /// The login fails because RADIUS did, not because it said no.
     pub radius_failed: bool,
+    /// Whom it is asked of.
+    route: Route,
 }
 
 /// What a round of authentication came to, before the tunnel protocol puts it in its own words.
@@ -50,6 +53,7 @@ impl<P: Plane> Gateway<P> {
     pub(super) fn relay_eap(&mut self, now: Now, session: SessionId, asker: Asker, identity: Vec<u8>, packet: Vec<u8>, wanted: Wanted) {
         let Some(live) = self.live.get_mut(&session) else { return };
         let view = eap::Packet::parse(&packet).ok();
+        let is_first = live.login.is_none();
         let progress = live.login.get_or_insert_with(|| Progress::new(identity.clone(), wanted, Method::Eap));
         progress.eap_identifier = view.map_or(0, |view| view.identifier());
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
@@ -59,10 +63,14 @@ impl<P: Plane> Gateway<P> {
             attempt.reach(now.instant, Stage::Eap);
         }
         self.look_inside(now, session, None, &packet);
+        if is_first && let Err(denied) = self.take_route(now, session, &identity) {
+            return self.refuse_at_once(now, session, asker, denied);
+        }
+        let Some(Route { group, user_name, .. }) = self.route(session).cloned() else { return };
         let nas = Box::new(self.nas_context(session));
         let ticket = self.waits(session, asker);
         let conversation = conversation(session);
-        self.effects.push_back(Effect::Radius(Input::Eap { ticket, conversation, group: None, user_name: identity, eap: packet, nas }));
+        self.effects.push_back(Effect::Radius(Input::Eap { ticket, conversation, group, user_name, eap: packet, nas }));
     }
 
     /// Credentials that are not EAP go to RADIUS.
@@ -81,10 +89,22 @@ impl<P: Plane> Gateway<P> {
             attempt.set_user(String::from_utf8_lossy(&user_name).into_owned());
             attempt.reach(now.instant, Stage::Auth);
         }
+        if let Err(denied) = self.take_route(now, session, &user_name) {
+            return self.refuse_at_once(now, session, asker, denied);
+        }
+        let Some(Route { group, user_name, .. }) = self.route(session).cloned() else { return };
         let nas = Box::new(self.nas_context(session));
         let ticket = self.waits(session, asker);
         let conversation = conversation(session);
-        self.effects.push_back(Effect::Radius(Input::Login { ticket, conversation, group: None, user_name, credentials, nas }));
+        self.effects.push_back(Effect::Radius(Input::Login { ticket, conversation, group, user_name, credentials, nas }));
+    }
+
+    fn take_route(&mut self, now: Now, session: SessionId, identity: &[u8]) -> Result<(), Denied> {
+        let route = self.choose(now, session, identity)?;
+        if let Some(progress) = self.live.get_mut(&session).and_then(|live| live.login.as_mut()) {
+            progress.route = route;
+        }
+        Ok(())
     }
 
     /// The client opened its link again before anybody let it in: who it said it was, and what RADIUS made of that, is void.
@@ -223,7 +243,7 @@ impl<P: Plane> Gateway<P> {
         };
         progress.server = Some(server.to_owned());
         let method = progress.method;
-        let user = accept.user_name.clone().unwrap_or_else(|| String::from_utf8_lossy(&progress.identity).into_owned());
+        let user = accept.user_name.clone().unwrap_or_else(|| String::from_utf8_lossy(&progress.route.user_name).into_owned());
         self.note(now, session, format!("radius {server} accepts {user}"));
         self.authorize(now, session, &Authenticated { user: &user, confirmed, method, accept: Some(accept) })
     }
@@ -284,7 +304,7 @@ impl<P: Plane> Gateway<P> {
         result
     }
 
-    fn eap_identifier(&self, session: SessionId) -> u8 {
+    pub(super) fn eap_identifier(&self, session: SessionId) -> u8 {
         self.live.get(&session).and_then(|live| live.login.as_ref()).map_or(0, |progress| progress.eap_identifier)
     }
 
@@ -329,7 +349,12 @@ impl Progress {
             granted: None,
             server: None,
             radius_failed: false,
+            route: Route::default(),
         }
+    }
+
+    pub(super) fn route(&self) -> &Route {
+        &self.route
     }
 
     /// What RADIUS said about the user inside EAP, in words, when it was a no.
@@ -345,7 +370,7 @@ pub(super) fn both_families() -> Wanted {
 }
 
 /// What MS-CHAPv2 tells a client whose password is right but whom no policy lets in: 649, no dial-in permission (RFC 2759 section 6).
-const NO_DIALIN: &str = "E=649 R=0 V=3 M=No network policy grants access";
+pub(super) const NO_DIALIN: &str = "E=649 R=0 V=3 M=No network policy grants access";
 
 fn ended_meanwhile(stage: Stage) -> Denied {
     Denied::new(stage, "the session ended meanwhile".into())

@@ -2,6 +2,7 @@
 //! is an [`Effect`], what slow helpers answer comes in through a method, and time is an argument.
 mod authenticate;
 mod autoconf;
+mod forward;
 mod ikev2;
 mod inside;
 mod lifecycle;
@@ -91,6 +92,10 @@ pub trait Plane {
 pub struct Settings {
     /// NAS-Identifier where a server has none of its own.
     pub nas_identifier: String,
+    /// Connection request policies in order.
+    pub requests: Vec<policy::request::RequestPolicy>,
+    /// Name of the listener for IKEv2, for their conditions.
+    pub ikev2_listener: String,
     /// False: there is no accounting server, sessions are not reported.
     pub accounting: bool,
     /// MTU inside the tunnels, bytes.

@@ -135,9 +135,10 @@ impl<P: Plane> Gateway<P> {
             server: session.server.clone(),
             ..AccountingRecord::default()
         };
+        let group = self.route(id).and_then(|route| route.accounting.clone());
         let ticket = self.ticket();
         self.accounting_open += 1;
-        self.effects.push_back(Effect::Radius(Input::Accounting { ticket, group: None, record: Box::new(record) }));
+        self.effects.push_back(Effect::Radius(Input::Accounting { ticket, group, record: Box::new(record) }));
     }
 }
 

@@ -36,6 +36,8 @@ pub struct CallSettings {
     pub inner_ipv4: Ipv4Addr,
     /// The gateway's name in CHAP challenges.
     pub name: String,
+    /// The listener's own name.
+    pub listener: String,
 }
 
 /// A TLS connection whose client has asked for SSTP, and waits for the HTTP answer.
@@ -392,6 +394,10 @@ impl<P: Plane> Gateway<P> {
 }
 
 impl Call {
+    pub(super) fn listener(&self) -> &str {
+        &self.settings.listener
+    }
+
     fn new(now: Instant, settings: &Arc<CallSettings>, certificate: CertificateHashes, nonce: [u8; 32], seed: [u8; 64]) -> Self {
         let timers = sstp::Timers { negotiation: Duration::from_secs(60), hello: Duration::from_secs(60) };
         let machine = sstp::CallConfig { nonce, offer_sha1: settings.offer_sha1, certificates: vec![certificate], timers };

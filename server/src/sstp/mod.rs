@@ -120,6 +120,7 @@ impl Front {
             offer_sha1: listener.sha1_binding,
             inner_ipv4: listener.inner_ipv4,
             name: gateway_name.to_owned(),
+            listener: listener.name.clone(),
         };
         let shared = Arc::new(Shared {
             tls: receiver,

@@ -83,14 +83,28 @@ impl World {
         let ipv4 = vec![(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9))];
         let pools = Pools::new(vec![PoolConfig { name: "users".into(), ipv4, ipv6: Vec::new() }]).unwrap();
         let authority = Authority { policies: policies.iter().map(policy).collect(), pools, zone: jiff::tz::TimeZone::UTC };
-        let settings = Settings { nas_identifier: "vpn".into(), accounting: true, mtu: 1400, sessions_max, half_open_max: 10 };
+        let settings = Settings {
+            nas_identifier: "vpn".into(),
+            requests: Vec::new(),
+            ikev2_listener: "ikev2".into(),
+            accounting: true,
+            mtu: 1400,
+            sessions_max,
+            half_open_max: 10,
+        };
         let endpoint = ike::Endpoint::new(None, Box::new(SeededRandom::new(1)), now.instant);
         let gateway = Gateway::new(endpoint, Attempts::new(1, 10), authority, settings, Notes::default());
         Self { gateway, now, session: SessionId(0) }
     }
 
     fn dial(&mut self, auth: &[AuthProtocol]) {
-        let settings = CallSettings { auth: auth.to_vec(), offer_sha1: false, inner_ipv4: Ipv4Addr::new(10, 9, 9, 9), name: "vpn".into() };
+        let settings = CallSettings {
+            auth: auth.to_vec(),
+            offer_sha1: false,
+            inner_ipv4: Ipv4Addr::new(10, 9, 9, 9),
+            name: "vpn".into(),
+            listener: "sstp".into(),
+        };
         let mut certificate = CertificateHashes { sha1: [0; 20], sha256: [0; 32] };
         certificate.sha256.copy_from_slice(&hash(HashAlgorithm::Sha256, &[CERTIFICATE]));
         let address = "192.0.2.1:443".parse().unwrap();

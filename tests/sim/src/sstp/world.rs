@@ -115,6 +115,8 @@ impl World {
         let authority = Authority { policies: options.policies, pools, zone: jiff::tz::TimeZone::UTC };
         let settings = Settings {
             nas_identifier: "vpn.example.test".into(),
+            requests: Vec::new(),
+            ikev2_listener: "ikev2".into(),
             accounting: options.accounting,
             mtu: 1400,
             sessions_max: options.sessions_max,
@@ -122,7 +124,13 @@ impl World {
         };
         let attempts = Attempts::new(UNIX_TIME.unsigned_abs(), 10_000);
         let inner_ipv4 = Ipv4Addr::new(10, 9, 0, 254);
-        let call = CallSettings { auth: options.auth, offer_sha1: options.offer_sha1, inner_ipv4, name: "vpn.example.test".into() };
+        let call = CallSettings {
+            auth: options.auth,
+            offer_sha1: options.offer_sha1,
+            inner_ipv4,
+            name: "vpn.example.test".into(),
+            listener: "sstp".into(),
+        };
         Self {
             gateway: Gateway::new(endpoint, attempts, authority, settings, FakePlane::default()),
             radius: Radius::with(&options.users),

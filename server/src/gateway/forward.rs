@@ -1,0 +1,73 @@
+//! Who is asked about a login: the connection request policies.
+use super::authenticate::{Progress, Verdict};
+use super::{Asker, Gateway, Now, Plane};
+use crate::login::{Denied, local_time};
+use crate::outcome::Stage;
+use ike::SessionId;
+use policy::network::PassedOver;
+use policy::request::{self, Decision, Facts, Forward};
+
+/// Where the rounds of one login go. It is decided once: neither the clock nor another name in a later round changes it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Route {
+    /// RADIUS server group; `None`: all servers.
+    pub group: Option<String>,
+    /// User-Name as the servers get it.
+    pub user_name: Vec<u8>,
+    /// Group for the accounting of the session; `None`: all servers.
+    pub accounting: Option<String>,
+}
+
+impl<P: Plane> Gateway<P> {
+    /// Chooses by the connection request policies; the record says which one decided.
+    pub(super) fn choose(&mut self, now: Now, session: SessionId, identity: &[u8]) -> Result<Route, Denied> {
+        let Some(live) = self.live.get(&session) else {
+            return Err(Denied::new(Stage::Radius, "the session ended meanwhile".into()));
+        };
+        let listener = self.calls.get(&session).map_or(self.settings.ikev2_listener.as_str(), |call| call.listener());
+        let user = String::from_utf8_lossy(identity);
+        let time = local_time(now.wall, &self.authority.zone);
+        let facts = Facts { user: &user, tunnel: live.tunnel, listener, client: live.path.remote.ip(), time };
+        let decision = request::decide(&self.settings.requests, &facts).map_err(|passed_over| unmatched(&passed_over))?;
+        // A name that no rule touched goes on byte by byte, also where it is no UTF-8.
+        let user_name = if decision.user == user { identity.to_vec() } else { decision.user.clone().into_bytes() };
+        if let Some(text) = words(&decision, &user) {
+            self.note(now, session, text);
+        }
+        let group = match decision.forward {
+            Forward::AllServers => None,
+            Forward::Group(group) => Some(group),
+            Forward::Local => return Err(Denied::new(Stage::Radius, "this gateway has no local provider".into())),
+        };
+        Ok(Route { group, user_name, accounting: decision.accounting })
+    }
+
+    /// Refuses while the machine that asks is being drained: its answer waits until that is done.
+    pub(super) fn refuse_at_once(&mut self, now: Now, session: SessionId, asker: Asker, denied: Denied) {
+        let eap = eap::failure(self.eap_identifier(session));
+        let verdict = Verdict::Refused { eap, message: super::authenticate::NO_DIALIN.into(), denied };
+        match asker {
+            Asker::Ike(id) => self.answer_ike(id, verdict),
+            Asker::Ppp(_, id) => self.answer_ppp(now, session, id, verdict),
+        }
+    }
+
+    /// The route of a login under way.
+    pub(super) fn route(&self, session: SessionId) -> Option<&Route> {
+        self.live.get(&session)?.login.as_ref().map(Progress::route)
+    }
+}
+
+fn unmatched(passed_over: &[PassedOver]) -> Denied {
+    let reasons: Vec<_> = passed_over.iter().map(|passed| format!("{:?}: {}", passed.policy, passed.reason)).collect();
+    let count = passed_over.len();
+    let cause = format!("none of {count} connection request policies matches, so no server is asked: {}", reasons.join("; "));
+    Denied::new(Stage::Radius, cause)
+}
+
+/// What the record says; nothing where there is nothing to choose.
+fn words(decision: &Decision, user: &str) -> Option<String> {
+    let policy = decision.policy.as_ref()?;
+    let renamed = if decision.user == user { String::new() } else { format!(" as {:?}", decision.user) };
+    Some(format!("connection request policy {policy:?} forwards to {}{renamed}", decision.forward))
+}
