@@ -56,6 +56,9 @@ pub fn fault_name(fault: Fault) -> &'static str {
 
 /// The error number in the Windows client's event log, where one is known for this failure.
 pub fn windows_code(failure: &Failure, tunnel: Tunnel) -> Option<&'static str> {
+    if is_sent_away(failure) {
+        return None;
+    }
     if let Some(fault) = failure.eap {
         return Some(code_of_eap(fault));
     }
@@ -133,6 +136,12 @@ pub fn fix(failure: &Failure, tunnel: Tunnel, ciphers: Option<&CipherPolicy>) ->
     if let (Some("NO_PROPOSAL_CHOSEN"), Some(ciphers)) = (failure.notify, ciphers) {
         return Some(fix_of_proposal(ciphers).into());
     }
+    if is_sent_away(failure) {
+        return Some(
+            "nothing: this gateway sends clients elsewhere (`evergate drain --cancel` ends that, or the listener's redirect is taken out)"
+                .into(),
+        );
+    }
     let general = || {
         fix_of_login(failure).or_else(|| match tunnel {
             Tunnel::Ikev2 => fix_over_ikev2(failure),
@@ -161,6 +170,11 @@ fn fix_of_eap(fault: EapFault) -> &'static str {
             "let client and RADIUS server agree on an EAP method: Set-VpnConnection -AuthenticationMethod Eap -EapConfigXmlStream .. on the client, Constraints > Authentication Methods in the NPS network policy"
         }
     }
+}
+
+/// The gateway takes nobody, or wants this client at another one.
+fn is_sent_away(failure: &Failure) -> bool {
+    matches!((failure.notify, failure.fault), (Some("REDIRECT" | "TEMPORARY_FAILURE"), Fault::Refused))
 }
 
 fn fix_of_proposal(ciphers: &CipherPolicy) -> String {

@@ -188,6 +188,7 @@ impl Shell {
             StreamEvent::Inner { session, packet } => self.gateway.inner(now, SessionId(session), &packet),
             StreamEvent::Worn { session, spi_in } => self.gateway.worn(now, SessionId(session), spi_in),
             StreamEvent::Moved { session, path } => self.gateway.moved(now, SessionId(session), path),
+            StreamEvent::Wanted { session } => self.gateway.wanted(now, SessionId(session)),
             StreamEvent::Closed { session, cause } => self.gateway.connection_closed(now, SessionId(session), &cause),
         }
     }
@@ -361,6 +362,7 @@ fn settings(config: &Config) -> Settings {
         ikev2_listener: config.ikev2.as_ref().map(|listener| listener.name.clone()).unwrap_or_default(),
         accounting: config.radius.iter().any(|radius| radius.server.accounting_address().is_some()),
         mtu: config.server.mtu,
+        child_idle: Some(config.child_idle).filter(|idle| !idle.is_zero()),
         sessions_max: config.server.max_sessions,
         half_open_max: config.limits.half_open_max,
     }

@@ -34,6 +34,7 @@ pub fn report(parts: Parts<'_>) -> Status {
         uptime_secs: started.instant.elapsed().as_secs(),
         sessions: summary.sessions,
         half_open: summary.half_open,
+        drain: summary.drain,
         listeners: config.ikev2.iter().map(|listener| ikev2(listener, &sockets)).chain(fronts.iter().map(front)).collect(),
         radius: config.radius.iter().map(|server| radius_status(server, &radius)).collect(),
         pools: summary.pools,

@@ -163,6 +163,10 @@ impl Plane for Tunnels {
         report(session, self.handle.remove(session.0, spi_in));
     }
 
+    fn rest(&mut self, session: SessionId) {
+        report(session, self.handle.rest(session.0));
+    }
+
     fn repath(&mut self, session: SessionId, path: Path, encapsulate: bool) {
         report(session, self.handle.repath(session.0, path, encapsulate));
     }

@@ -305,7 +305,8 @@ def short_liveness(config):
 
 @case("liveness")
 def a_client_that_vanished_is_noticed(world):
-    client = world.login()
+    """One without MOBIKE: the others have the network outage time to come back."""
+    client = world.login(Profile(mobike="no"))
     session = world.session_of("alice")
     client.stop(hard=True)
     world.no_sessions(20)

@@ -96,7 +96,7 @@ pub struct ResponderConfig {
     pub qcd_secret: Option<Zeroizing<Vec<u8>>>,
     /// Postquantum preshared keys (RFC 8784).
     pub ppk: PpkPolicy,
-    /// New clients that can follow (RFC 5685) are sent to this gateway, as before maintenance; others come in.
+    /// New clients that can follow (RFC 5685) are sent to this gateway; others come in.
     pub redirect: Option<GatewayIdentity>,
 }
 
@@ -222,6 +222,13 @@ pub enum GatewayIdentity {
     Fqdn(String),
 }
 
+/// What becomes of new clients while a gateway is being emptied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drain {
+    /// Where those go that can follow; `None`: they are refused as well.
+    pub to: Option<GatewayIdentity>,
+}
+
 /// A traffic selector (RFC 7296 section 3.13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrafficSelector {
@@ -254,12 +261,18 @@ pub enum Input {
         session: SessionId,
         to: GatewayIdentity,
     },
+    /// The gateway is being emptied: new clients that can follow (RFC 5685) are sent to this gateway instead of that of the configuration, all others
+    /// are refused. `None`: as usual again.
+    Drain(Option<Drain>),
     /// The data plane has used up most sequence numbers of the Child SA that receives on `spi_in`: it is rekeyed (deleted, for Windows). To say it
     /// again is harmless.
     Worn {
         session: SessionId,
         spi_in: u32,
     },
+    /// Packets wait for the client of a session without Child SA: the gateway makes one, with the selectors of the session's first. To say it again
+    /// is harmless.
+    Wanted(SessionId),
     /// An ESP packet that verified, with the highest sequence number so far, came on another path than the session's (RFC 7296 section 2.23):
     /// answered with [`Output::Repath`] when the peer is behind a NAT.
     PeerMoved {
@@ -275,6 +288,8 @@ pub enum Command {
     Close(CloseReason),
     RekeyIke,
     RekeyChild,
+    /// DELETE the Child SA and keep the IKE SA: either side makes a new one when a packet needs it.
+    DropChild,
     /// Ask the peer for a sign of life now.
     Liveness,
 }
@@ -537,6 +552,8 @@ pub enum Event {
     Rekeyed {
         ike: bool,
     },
+    /// The IKE SA has no Child SA any more, which is no end: either side makes one when a packet needs it; false: there is one again.
+    Resting(bool),
     /// The client answers nothing any more, but has [`Timers::network_outage`] to come back; false: it is back.
     Silent(bool),
     /// The last event of a session.

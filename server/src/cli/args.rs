@@ -4,6 +4,7 @@ use crate::control::Request;
 use crate::control::types::DEFAULT_LIMIT;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
 
 const ABOUT: &str = "A VPN gateway for the clients that are already on every desk.
 
@@ -67,6 +68,19 @@ Examples:
   evergate sessions disconnect --user ann@example.com
   evergate sessions --json | jq '.sessions[].user'";
 
+const DRAIN: &str = "Empties the gateway before maintenance.
+
+From now on nobody new comes in: IKEv2 clients that follow redirects (RFC 5685: strongSwan and others, not Windows) are sent to the gateway that --to \
+names, all others are refused at once, over SSTP with HTTP 503. Give clients that know no redirects another way first, in DNS or at the balancer.
+
+Those who are in leave within the time: clients that follow redirects are redirected and SSTP calls hung up, evenly spread; whoever can be told nothing \
+but goodbye, such as Windows over IKEv2, stays until the end. `evergate status` shows how many are left. It ends with --cancel or a restart.
+
+Examples:
+  evergate drain --to vpn2.example.com --within 30m
+  evergate drain --within 5m                    nowhere to send them
+  evergate drain --cancel                       take clients again";
+
 const ATTEMPTS: &str = "Lists login attempts, newest first, and tells the story of one.
 
 Every attempt is recorded from its first packet on: stages, what the client offered and what was accepted, what RADIUS and the policies said, \
@@ -122,6 +136,9 @@ pub enum Question {
         #[command(subcommand)]
         command: Option<SessionsCommand>,
     },
+    /// Empty the gateway before maintenance
+    #[command(long_about = DRAIN)]
+    Drain(Drain),
     /// List login attempts, or tell the story of one
     #[command(long_about = ATTEMPTS, visible_alias = "attempt", args_conflicts_with_subcommands = true)]
     Attempts {
@@ -153,6 +170,32 @@ pub struct Disconnect {
     /// End all sessions of this user
     #[arg(long, value_name = "NAME")]
     pub(super) user: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Drain {
+    /// Where clients are sent that can follow: a DNS name or an IP address that they can reach
+    #[arg(long, value_name = "GATEWAY")]
+    to: Option<String>,
+    /// How long those who are in may take to leave, such as 90s, 30m or 8h; 0s: at once
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    within: Duration,
+    /// Take clients again
+    #[arg(long, conflicts_with_all = ["to", "within"])]
+    cancel: bool,
+}
+
+impl Drain {
+    pub(super) fn request(&self) -> Request {
+        match self.cancel {
+            true => Request::CancelDrain {},
+            false => Request::Drain { to: self.to.clone(), within_secs: self.within.as_secs() },
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::config::duration(text).ok_or_else(|| "expected a duration such as \"90s\", \"30m\" or \"8h\"".into())
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,9 @@
 //! Answers of the gateway, for people.
 use super::text::{Cell, Mark, Style, cell, clean, count, duration, heading, octets, pairs, table, time, wrap};
 use crate::control::Response;
-use crate::control::types::{AttemptDetail, AttemptSummary, EapCertificate, Outcome, PoolStatus, RadiusStatus, Session, Status};
+use crate::control::types::{
+    AttemptDetail, AttemptSummary, DrainStatus, EapCertificate, Outcome, PoolStatus, RadiusStatus, Session, Status,
+};
 use std::collections::BTreeMap;
 use std::io::{Result, Write};
 
@@ -16,6 +18,8 @@ pub(super) fn response(response: &Response, style: Style, out: &mut dyn Write) -
         Response::Sessions { sessions: shown } => sessions(shown, style, out),
         Response::Session(shown) => session(shown, style, out),
         Response::Disconnected { ids } => disconnected(ids, out),
+        Response::Drain(shown) => writeln!(out, "{}", drain(shown)),
+        Response::DrainCancelled {} => writeln!(out, "the gateway takes clients again"),
         Response::Attempts { attempts: shown } => attempts(shown, style, out),
         Response::Attempt(shown) => attempt(shown, style, out),
         Response::Error { message } => writeln!(out, "{}", clean(message)),
@@ -24,15 +28,13 @@ pub(super) fn response(response: &Response, style: Style, out: &mut dyn Write) -
 
 fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
     let running = format!("{} (since {}, pid {})", duration(status.uptime_secs), time(status.started_at), status.pid);
-    pairs(
-        out,
-        style,
-        &[
-            ("Gateway", format!("{}, Evergate {}", status.name, status.version)),
-            ("Running", running),
-            ("Sessions", format!("{} established, {} half-open", status.sessions, status.half_open)),
-        ],
-    )?;
+    let rows = [
+        ("Gateway", format!("{}, Evergate {}", status.name, status.version)),
+        ("Running", running),
+        ("Sessions", format!("{} established, {} half-open", status.sessions, status.half_open)),
+    ];
+    let drain = status.drain.as_ref().map(|shown| ("Draining", drain(shown)));
+    pairs(out, style, &rows.into_iter().chain(drain).collect::<Vec<_>>())?;
     heading(out, style, "Listeners")?;
     let rows = status.listeners.iter().flat_map(|listener| {
         let row = move |socket: &crate::control::types::SocketStatus| {
@@ -64,6 +66,14 @@ fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
     counters(out, style, "Dropped packets", &data.drops)?;
     counters(out, style, "IKE", &status.ike)?;
     counters(out, style, "SSTP", &status.sstp)
+}
+
+fn drain(drain: &DrainStatus) -> String {
+    let to = drain.to.as_ref().map_or_else(|| "new clients are refused".into(), |to| format!("new clients are sent to {to} or refused"));
+    match drain.left {
+        0 => format!("{to}; nobody is left"),
+        left => format!("{to}; {} sent away, {left} left, until {}", drain.sent_away, time(drain.ends_at)),
+    }
 }
 
 fn radius(radius: &RadiusStatus) -> Vec<Cell> {
@@ -135,7 +145,11 @@ fn sessions(sessions: &[Session], style: Style, out: &mut dyn Write) -> Result<(
 
 /// What is not as usual, in a word.
 fn state(session: &Session) -> &'static str {
-    if session.silent_since.is_some() { "silent" } else { "" }
+    match session {
+        Session { silent_since: Some(_), .. } => "silent",
+        Session { resting_since: Some(_), .. } => "idle",
+        _ => "",
+    }
 }
 
 fn protection(session: &Session) -> String {
@@ -159,6 +173,8 @@ fn inner(session: &Session) -> String {
 fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
     let traffic = |packets: u64, volume: u64| format!("{} in {packets} packets", octets(volume));
     let rekeyed = rekeyed(session).map(|when| ("Last rekeyed", when));
+    let idle =
+        session.resting_since.map(|since| ("Idle", format!("no Child SA since {}; a packet either way makes a new one", time(since))));
     let silent = session.silent_since.map(|since| ("Silent", format!("since {}; the client may still come back", time(since))));
     let rows = [
         ("Session", session.id.to_string()),
@@ -176,7 +192,7 @@ fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
         ("To client", traffic(session.packets_out, session.octets_out)),
         ("Attempt", format!("{} (evergate attempts show {0})", session.attempt)),
     ];
-    pairs(out, style, &rows.into_iter().chain(rekeyed).chain(silent).chain(rest).collect::<Vec<_>>())
+    pairs(out, style, &rows.into_iter().chain(rekeyed).chain(silent).chain(idle).chain(rest).collect::<Vec<_>>())
 }
 
 fn disconnected(ids: &[u64], out: &mut dyn Write) -> Result<()> {

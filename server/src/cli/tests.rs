@@ -2,8 +2,8 @@
 use super::text::{self, Mark, cell, count};
 use super::*;
 use crate::control::types::{
-    AttemptDetail, AttemptSummary, DataplaneStatus, EapCertificate, ListenerStatus, Outcome, PoolStatus, RadiusStatus, Session,
-    SocketStatus, Status, TimelineLine,
+    AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, ListenerStatus, Outcome, PoolStatus, RadiusStatus,
+    Session, SocketStatus, Status, TimelineLine,
 };
 use clap::{CommandFactory as _, Parser as _};
 use std::collections::BTreeMap;
@@ -49,6 +49,7 @@ fn session() -> Session {
         ike_rekeyed_at: None,
         child_rekeyed_at: Some(1_700_003_420),
         silent_since: None,
+        resting_since: None,
         octets_in: 1_536,
         octets_out: 5 << 30,
         packets_in: 12,
@@ -67,6 +68,7 @@ fn status() -> Status {
         uptime_secs: 90_000,
         sessions: 3,
         half_open: 1,
+        drain: None,
         listeners: vec![ListenerStatus {
             name: "ikev2".into(),
             protocol: "ikev2".into(),
@@ -97,6 +99,14 @@ fn reply_to(request: Request) -> Response {
         Request::Session { id: 17 } => Response::Session(Box::new(session())),
         Request::Session { id } => Response::error(format!("no session has the number {id}")),
         Request::Disconnect { id, user } => Response::Disconnected { ids: if user.is_some() { vec![] } else { id.into_iter().collect() } },
+        Request::Drain { to, within_secs } => Response::Drain(Box::new(DrainStatus {
+            to,
+            started_at: 1_700_000_000,
+            ends_at: 1_700_000_000 + within_secs,
+            sent_away: 3,
+            left: 9,
+        })),
+        Request::CancelDrain {} => Response::DrainCancelled {},
         Request::Attempts { failed: true, limit: 5, .. } => Response::Attempts { attempts: vec![summary(Outcome::Failed)] },
         Request::Attempts { .. } => Response::Attempts { attempts: vec![] },
         Request::Attempt { .. } => Response::Attempt(Box::new(AttemptDetail {
@@ -132,6 +142,20 @@ fn with_gateway(check: impl FnOnce(&dyn Fn(&[&str]) -> (u8, String, String)) + S
         let config = config.to_str().unwrap().to_owned();
         tokio::task::spawn_blocking(move || check(&|words| evergate(&[words, &["--config", &config]].concat()))).await.unwrap();
     });
+}
+
+#[test]
+fn a_gateway_is_emptied_and_opened_again() {
+    with_gateway(|evergate| {
+        let (code, out, _) = evergate(&["drain", "--to", "vpn2.example.test", "--within", "30m"]);
+        let expected = "new clients are sent to vpn2.example.test or refused; 3 sent away, 9 left, until 2023-11-14 22:43:20";
+        assert_eq!((code, out.starts_with(expected)), (OK, true), "{out}");
+        assert!(evergate(&["drain"]).1.starts_with("new clients are refused; 3 sent away, 9 left, until 2023-11-14 22:23:20"));
+        assert_eq!(evergate(&["drain", "--cancel"]).1, "the gateway takes clients again\n");
+    });
+    for wrong in [&["drain", "--cancel", "--to", "x"][..], &["drain", "--within", "soon"], &["drain", "--within", "-1s"]] {
+        assert!(Cli::try_parse_from(["evergate"].iter().chain(wrong)).is_err(), "{wrong:?}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ const LISTENER: &[&str] = &[
     "crl",
     "ike_port",
     "nat_port",
+    "redirect",
     "port",
     "sha1_binding",
     "inner_ipv4",
@@ -30,7 +31,7 @@ const LISTENER: &[&str] = &[
     "ppk",
     "eap_only",
 ];
-const IKEV2_ONLY: &[&str] = &["client_ca", "client_eku", "revocation", "crl", "ike_port", "nat_port", "ppk", "eap_only"];
+const IKEV2_ONLY: &[&str] = &["client_ca", "client_eku", "revocation", "crl", "ike_port", "nat_port", "redirect", "ppk", "eap_only"];
 const SSTP_ONLY: &[&str] = &["port", "sha1_binding", "inner_ipv4", "proxies"];
 
 pub(super) fn certificates(
@@ -133,6 +134,9 @@ fn ikev2_listener(
         auth,
         client_roots: Arc::new(client_roots),
         revocation,
+        redirect: section.optional("redirect", "the name or IP address of another gateway", |value| {
+            values::gateway_identity(super::reader::text(value)?)
+        })?,
         ike_port,
         nat_port,
         ppk: ppk_policy(section, ppks)?,

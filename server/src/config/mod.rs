@@ -17,9 +17,9 @@ mod values;
 
 pub use ciphers::{group_name, prf_name, suite_name};
 pub use error::{ConfigError, Origin};
-pub use values::duration_text;
+pub use values::{duration, duration_text, gateway_identity};
 
-use ike::{CipherPolicy, ClientAuth, Limits, ResponderConfig, Timers};
+use ike::{CipherPolicy, ClientAuth, GatewayIdentity, Limits, ResponderConfig, Timers};
 use pki::{Credential, TrustAnchors};
 use policy::network::{AddressRange, Policy};
 use policy::pool::PoolConfig;
@@ -55,6 +55,8 @@ pub struct Config {
     pub policies: Vec<Policy>,
     pub ciphers: CipherPolicy,
     pub limits: Limits,
+    /// How long a Child SA may carry nothing before the gateway deletes it and keeps the IKE SA; zero: as long as it likes.
+    pub child_idle: std::time::Duration,
     pub timers: Timers,
     /// What works but deserves a look, one sentence each; to be logged at WARN.
     pub warnings: Vec<String>,
@@ -114,6 +116,8 @@ pub struct Ikev2Listener {
     pub client_roots: Arc<TrustAnchors>,
     /// How, and with which lists, revoked client certificates are found.
     pub revocation: crate::revocation::Settings,
+    /// Where new clients are sent that can follow (RFC 5685).
+    pub redirect: Option<GatewayIdentity>,
     /// UDP ports; 500 and 4500 everywhere but in tests.
     pub ike_port: u16,
     pub nat_port: u16,
@@ -207,6 +211,7 @@ impl Config {
         let ciphers = ciphers::ciphers(&root, &mut warnings)?;
         let limits = server::limits(&root, server.max_sessions)?;
         let timers = server::timers(&root, &mut warnings)?;
+        let child_idle = server::child_idle(&root)?;
         let path = path.to_owned();
         Ok(Self {
             path,
@@ -222,6 +227,7 @@ impl Config {
             ciphers,
             limits,
             timers,
+            child_idle,
             warnings,
         })
     }
@@ -238,7 +244,7 @@ impl Config {
             timers: self.timers,
             qcd_secret: None,
             ppk: listener.ppk.clone(),
-            redirect: None,
+            redirect: listener.redirect.clone(),
         }
     }
 

@@ -10,8 +10,16 @@ use std::time::Duration;
 const SERVER: &[&str] =
     &["name", "control_socket", "state_dir", "log", "log_format", "threads", "tun", "mtu", "time_zone", "max_sessions", "attempts_kept"];
 const LIMITS: &[&str] = &["half_open_max", "half_open_per_source", "cookie_threshold", "half_open_timeout", "auth_timeout"];
-const TIMERS: &[&str] =
-    &["liveness_interval", "retransmit_initial", "retransmit_tries", "network_outage", "delete_rekeyed_delay", "ike_rekey", "child_rekey"];
+const TIMERS: &[&str] = &[
+    "liveness_interval",
+    "retransmit_initial",
+    "retransmit_tries",
+    "network_outage",
+    "delete_rekeyed_delay",
+    "ike_rekey",
+    "child_rekey",
+    "child_idle",
+];
 
 /// `sun_path` of a Unix socket address holds this many bytes and a zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -131,6 +139,15 @@ pub(super) fn timers(root: &Root<'_>, warnings: &mut Vec<String>) -> Result<Time
         }
     }
     Ok(timers)
+}
+
+/// `timers.child_idle`; zero leaves idle Child SAs alone.
+pub(super) fn child_idle(root: &Root<'_>) -> Result<Duration, ConfigError> {
+    let Some(section) = root.section("timers", TIMERS)? else { return Ok(Duration::ZERO) };
+    let fits = |idle: &Duration| idle.is_zero() || (SECOND..=24 * HOUR).contains(idle);
+    let expected = "a duration from \"1s\" to \"24h\", or \"0s\" to leave it to the clients";
+    let idle = section.optional("child_idle", expected, |value| values::duration(text(value)?).filter(fits).ok_or_else(String::new))?;
+    Ok(idle.unwrap_or_default())
 }
 
 /// An age at which the gateway rekeys, or zero. `sane`: shorter than this deserves a look.

@@ -555,6 +555,27 @@ fn the_network_outage_time_is_half_an_hour_and_no_more_than_eight() {
 }
 
 #[test]
+fn idle_child_sas_are_left_alone_unless_told() {
+    let idle = |line: &str| with_policy(&format!("[timers]\n{line}")).load().map(|config| config.child_idle);
+    assert_eq!(idle("").unwrap(), Duration::ZERO);
+    assert_eq!(idle("child_idle = \"5m\"").unwrap(), Duration::from_secs(300));
+    let error = idle("child_idle = \"25h\"").unwrap_err().to_string();
+    assert!(error.contains("child_idle = \"25h\": expected a duration from \"1s\" to \"24h\", or \"0s\""), "{error}");
+}
+
+#[test]
+fn a_listener_may_send_clients_elsewhere() {
+    let redirect = |value: &str| {
+        let loaded = with("protocol = \"ikev2\"", &format!("protocol = \"ikev2\"\nredirect = \"{value}\"")).load();
+        loaded.map(|config| config.responder(config.ikev2.as_ref().unwrap()).redirect)
+    };
+    assert_eq!(redirect("vpn2.example.com").unwrap(), Some(ike::GatewayIdentity::Fqdn("vpn2.example.com".into())));
+    assert_eq!(redirect("2001:db8::2").unwrap(), Some(ike::GatewayIdentity::Address("2001:db8::2".parse().unwrap())));
+    let error = redirect("vpn 2").unwrap_err().to_string();
+    assert!(error.contains("redirect = \"vpn 2\"") && error.contains("vpn2.example.com"), "{error}");
+}
+
+#[test]
 fn drop_ins_merge_append_and_override_in_order() {
     let fixture = Fixture::new(MINIMAL);
     fixture.file("evergate.d/20-last.toml", "[server]\nmtu = 1380\n[timers]\nliveness_interval = \"0s\"", 0o644);

@@ -1,4 +1,5 @@
 //! Words of the configuration as values: durations, address ranges, hours of the week.
+use ike::GatewayIdentity;
 use policy::network::{AddressRange, TimeWindow};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -10,7 +11,7 @@ pub(super) fn non_empty(text: &str) -> Result<String, String> {
 }
 
 /// `500ms`, `30s`, `8h`, `1h30m`, `7d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     if rest.is_empty() {
@@ -145,6 +146,17 @@ fn minute_of_day(text: &str) -> Result<u16, String> {
     let (hour, minute): (u16, u16) = (hour.parse().map_err(|_| wrong())?, minute.parse().map_err(|_| wrong())?);
     let of_day = hour.saturating_mul(60).saturating_add(minute);
     if minute < 60 && of_day <= 1_440 { Ok(of_day) } else { Err(wrong()) }
+}
+
+/// Another gateway: an IP address or a DNS name.
+///
+/// # Errors
+/// What would be accepted.
+pub fn gateway_identity(text: &str) -> Result<GatewayIdentity, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(GatewayIdentity::Address(address));
+    }
+    dns_name(text).map(GatewayIdentity::Fqdn).map_err(|_| "is neither an IP address nor a DNS name such as \"vpn2.example.com\"".into())
 }
 
 /// A DNS name as certificates hold it.

@@ -23,6 +23,15 @@ pub enum Request {
         #[serde(default)]
         user: Option<String>,
     },
+    /// Empties the gateway: new clients are sent to `to`, an IP address or a DNS name, or refused; those who are in leave within this time, 7 days at
+    /// most. -> [`Response::Drain`] or [`Response::Error`]
+    Drain {
+        #[serde(default)]
+        to: Option<String>,
+        within_secs: u64,
+    },
+    /// Takes clients again. -> [`Response::DrainCancelled`] or [`Response::Error`]
+    CancelDrain {},
     /// Attempts, newest first. -> [`Response::Attempts`]
     Attempts {
         /// At most this many.
@@ -59,6 +68,10 @@ pub enum Response {
     Disconnected {
         ids: Vec<u64>,
     },
+    /// The gateway is being emptied.
+    Drain(Box<DrainStatus>),
+    /// It takes clients again.
+    DrainCancelled {},
     Attempts {
         attempts: Vec<AttemptSummary>,
     },
@@ -110,6 +123,9 @@ pub struct Session {
     /// IKEv2 with MOBIKE: since when the client has answered nothing; it may still come back. Unix time, seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<u64>,
+    /// IKEv2: since when the session has no Child SA; either side makes one when a packet needs it. Unix time, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resting_since: Option<u64>,
     pub octets_in: u64,
     pub octets_out: u64,
     pub packets_in: u64,
@@ -186,6 +202,21 @@ pub struct TimelineLine {
     pub text: String,
 }
 
+/// How a gateway empties.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainStatus {
+    /// Where clients are sent that can follow.
+    pub to: Option<String>,
+    /// Unix time, seconds.
+    pub started_at: u64,
+    /// When everybody who is left is told goodbye. Unix time, seconds.
+    pub ends_at: u64,
+    /// Sessions that have been redirected or, of SSTP, hung up so far.
+    pub sent_away: u64,
+    /// Sessions and logins that are still here.
+    pub left: u64,
+}
+
 /// The gateway as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -198,6 +229,9 @@ pub struct Status {
     pub uptime_secs: u64,
     pub sessions: u64,
     pub half_open: u64,
+    /// Set while the gateway is being emptied, until that is cancelled or the gateway restarts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainStatus>,
     pub listeners: Vec<ListenerStatus>,
     pub radius: Vec<RadiusStatus>,
     /// What RADIUS servers showed to clients in EAP-TLS and PEAP up to TLS 1.2.

@@ -1,8 +1,10 @@
 //! The control side of the engine.
+use super::gate::Gate;
 use super::stats::{Drops, SessionCounters, Totals, TrafficCounters};
 use super::stream::{Adopted, StreamRoute, StreamSpec, StreamTunnel};
-use super::tables::{Command, Order};
+use super::tables::{Command, Order, Resting};
 use super::tunnel::{Limits, Tunnel, TunnelSpec};
+use super::watch::Demand;
 use super::{NON_ESP_MARKER, Path, serves};
 use crypto::cipher::BadKeyLength;
 use net::poll::Waker;
@@ -91,6 +93,8 @@ struct Session {
     tunnels: BTreeMap<u32, Arc<Tunnel>>,
     /// The highest sequence number of tunnels that are gone.
     spent: u64,
+    /// What the last of them let through.
+    gate: Option<Arc<Gate>>,
     /// The thread that owns its stream, if it is one.
     stream: Option<usize>,
 }
@@ -131,6 +135,16 @@ impl DataplaneHandle {
         let mut sessions = self.sessions();
         sessions.release(session, spi_in);
         self.broadcast(&Order::Remove { session, spi_in })
+    }
+
+    /// The session, an ESP one, keeps its addresses although its last Child SA is gone: packets for it become [`StreamEvent::Wanted`] until a new one
+    /// is installed or the session is forgotten. Without effect on one that has never had a Child SA.
+    ///
+    /// [`StreamEvent::Wanted`]: super::StreamEvent::Wanted
+    pub fn rest(&self, session: u64) -> Result<(), Stalled> {
+        let sessions = self.sessions();
+        let Some(gate) = sessions.by_number.get(&session).and_then(|entry| entry.gate.clone()) else { return Ok(()) };
+        self.broadcast(&Order::Rest(Arc::new(Resting { session, gate, demand: Demand::default() })))
     }
 
     /// Sends to another address from now on.
@@ -213,6 +227,11 @@ impl DataplaneHandle {
             && let Err(stalled) = self.broadcast(&Order::StreamClose { session })
         {
             tracing::error!(%stalled, session, "a stream could not be closed");
+        }
+        if sessions.by_number.get(&session).is_some_and(|entry| entry.gate.is_some())
+            && let Err(stalled) = self.broadcast(&Order::Leave { session })
+        {
+            tracing::error!(%stalled, session, "the addresses of a session could not be given back");
         }
         let left: Vec<u32> = sessions.by_number.get(&session).map(|session| session.tunnels.keys().copied().collect()).unwrap_or_default();
         for spi_in in left {
@@ -316,6 +335,7 @@ impl Sessions {
         let Some(entry) = self.by_number.get_mut(&session) else { return };
         if let Some(tunnel) = entry.tunnels.remove(&spi_in) {
             entry.spent = tunnel.outbound.sequence();
+            entry.gate = Some(tunnel.gate.clone());
             self.spis.remove(&spi_in);
         }
     }

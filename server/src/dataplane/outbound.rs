@@ -134,7 +134,7 @@ impl Sealing {
             return None;
         };
         let Some(carrier) = context.tables.sender(packet.ip().source, packet.ip().destination) else {
-            count(&drops.no_tunnel);
+            self.unserved(context, &packet);
             return None;
         };
         if let Carrier::Stream(route) = carrier
@@ -148,6 +148,17 @@ impl Sealing {
             count(&drops.outside_selectors);
         }
         None
+    }
+
+    /// There is no tunnel for a packet: a client whose Child SA has gone gets a new one, for the packets to come.
+    fn unserved(&self, context: Context<'_>, packet: &SuperPacket<'_>) {
+        let drops = &context.shared.drops;
+        let Some(resting) = context.tables.resting(packet.ip().destination) else { return count(&drops.no_tunnel) };
+        if !resting.gate.allows_outbound(packet.bytes(), packet.ip()) {
+            return count(&drops.outside_selectors);
+        }
+        count(&drops.no_child_sa);
+        resting.demand.seen(context.now, || context.shared.events.offer(StreamEvent::Wanted { session: resting.session }));
     }
 
     fn fit(&mut self, context: Context<'_>, streams: &mut Streams, carrier: Carrier<'_>, packet: &SuperPacket<'_>) {

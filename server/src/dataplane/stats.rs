@@ -174,6 +174,8 @@ drops! {
     congestion_marked,
     /// From the TUN device, for no connected peer.
     no_tunnel,
+    /// From the TUN device, for a session whose Child SA was deleted because it was idle: it gets a new one.
+    no_child_sa,
     /// The Child SA's sequence numbers are used up.
     sequence_exhausted,
     /// Larger than the tunnel's MTU and not to be fragmented; the sender was told.
@@ -235,6 +237,6 @@ mod tests {
         let drops = Drops::default();
         count(&drops.forged);
         assert_eq!(drops.named().iter().filter(|(_, number)| **number > 0).collect::<Vec<_>>(), [(&"forged", &1)]);
-        assert_eq!(drops.named().len(), 23);
+        assert_eq!(drops.named().len(), 24);
     }
 }

@@ -4,6 +4,7 @@ use super::gate::{Gate, Role};
 use super::stats::Uptime;
 use super::stream::{Adopted, StreamRoute};
 use super::tunnel::Tunnel;
+use super::watch::Demand;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
@@ -45,6 +46,12 @@ pub(crate) enum Order {
         session: u64,
         path: Path,
         encapsulate: bool,
+    },
+    /// The session keeps its addresses without Child SA.
+    Rest(Arc<Resting>),
+    /// It does not any more.
+    Leave {
+        session: u64,
     },
     StreamOpen(Arc<StreamRoute>),
     /// The owner also closes the connection.
@@ -97,6 +104,15 @@ pub(crate) struct Destination {
     pub(crate) encapsulate: bool,
 }
 
+/// A session that has no Child SA, until either side makes one.
+#[derive(Debug)]
+pub(crate) struct Resting {
+    pub(crate) session: u64,
+    /// Of its last Child SA.
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) demand: Demand,
+}
+
 /// A session as a thread sees it.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -137,6 +153,7 @@ impl<'a> Carrier<'a> {
 pub(crate) struct Tables {
     by_spi: Index<u32, Arc<Tunnel>>,
     peers: Index<u64, Peer>,
+    resting: Index<u64, Arc<Resting>>,
     /// Streams that may carry data.
     routes: Index<u64, Arc<StreamRoute>>,
     /// Gateway role: by the inner destination of what we send.
@@ -166,6 +183,11 @@ impl Tables {
         self.peers.get(&session).map(Carrier::Esp).or_else(stream)
     }
 
+    /// The session without Child SA that has this address.
+    pub(crate) fn resting(&self, destination: IpAddr) -> Option<&Resting> {
+        self.resting.get(self.leases.get(&destination)?).map(|resting| &**resting)
+    }
+
     /// The open stream of a session.
     pub(crate) fn route(&self, session: u64) -> Option<&StreamRoute> {
         self.routes.get(&session).map(|route| &**route)
@@ -177,6 +199,12 @@ impl Tables {
             Order::UseOutbound { session, spi_in } => self.use_outbound(session, spi_in),
             Order::Remove { session, spi_in } => self.remove(session, spi_in),
             Order::Repath { session, path, encapsulate } => self.repath(session, Destination { path, encapsulate }),
+            Order::Rest(resting) => self.rest(resting),
+            Order::Leave { session } => {
+                if let Some(resting) = self.resting.remove(&session) {
+                    self.end(session, &resting.gate.inner);
+                }
+            }
             Order::StreamOpen(route) => self.open(route),
             Order::StreamClose { session } => {
                 if let Some(route) = self.routes.remove(&session) {
@@ -195,7 +223,16 @@ impl Tables {
         self.routes.insert(route.session, route);
     }
 
+    /// Its last Child SA has gone.
+    fn rest(&mut self, resting: Arc<Resting>) {
+        if !self.peers.contains_key(&resting.session) {
+            self.lease(resting.session, &resting.gate.inner);
+            self.resting.insert(resting.session, resting);
+        }
+    }
+
     fn install(&mut self, tunnel: Arc<Tunnel>) {
+        self.resting.remove(&tunnel.session);
         self.by_spi.insert(tunnel.spi_in, tunnel.clone());
         match tunnel.gate.role {
             // A rekey brings no newer session: the address stays where it is.

@@ -103,6 +103,48 @@ fn two_sessions_of_one_address_take_turns() {
     assert!(sends_on(&tables).is_none() && tables.leases.is_empty() && tables.older.is_empty());
 }
 
+fn resting(session: u64) -> Order {
+    let gate = tunnel(session, 99, Role::Gateway, true).gate.clone();
+    Order::Rest(Arc::new(Resting { session, gate, demand: Demand::default() }))
+}
+
+fn rests(tables: &Tables) -> Option<u64> {
+    tables.resting(lease()).map(|resting| resting.session)
+}
+
+#[test]
+fn a_resting_session_keeps_its_lease_until_it_leaves() {
+    let mut tables = Tables::default();
+    tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, true)));
+    assert_eq!(rests(&tables), None);
+    tables.apply(resting(1));
+    assert_eq!(rests(&tables), None, "it has a tunnel");
+    tables.apply(Order::Remove { session: 1, spi_in: 10 });
+    tables.apply(resting(1));
+    assert_eq!((rests(&tables), sends_on(&tables)), (Some(1), None));
+    tables.apply(Order::Install(tunnel(1, 11, Role::Gateway, true)));
+    assert_eq!((rests(&tables), sends_on(&tables)), (None, Some(11)));
+    tables.apply(Order::Remove { session: 1, spi_in: 11 });
+    tables.apply(resting(1));
+    tables.apply(Order::Leave { session: 1 });
+    tables.apply(Order::Leave { session: 1 });
+    assert!(rests(&tables).is_none() && tables.leases.is_empty() && tables.older.is_empty());
+}
+
+#[test]
+fn a_newer_session_takes_the_lease_of_a_resting_one() {
+    let mut tables = Tables::default();
+    tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, true)));
+    tables.apply(Order::Remove { session: 1, spi_in: 10 });
+    tables.apply(resting(1));
+    tables.apply(Order::Install(tunnel(2, 20, Role::Gateway, true)));
+    assert_eq!((rests(&tables), sends_on(&tables)), (None, Some(20)));
+    tables.apply(Order::Remove { session: 2, spi_in: 20 });
+    assert_eq!(rests(&tables), Some(1), "the older session is still there");
+    tables.apply(Order::Leave { session: 1 });
+    assert!(tables.leases.is_empty() && tables.older.is_empty() && tables.resting.is_empty());
+}
+
 #[test]
 fn a_client_sends_by_its_own_address() {
     let mut tables = Tables::default();

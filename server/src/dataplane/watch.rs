@@ -1,5 +1,5 @@
 //! What packet threads notice of a Child SA for control: its sequence numbers come to an end, its peer sends from elsewhere. Both are looked
-//! at once for a run of packets.
+//! at once for a run of packets. And that there are packets for a session whose Child SA is gone.
 use super::stats::Uptime;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +45,24 @@ impl Wear {
         let taken = self.next.compare_exchange(next, sequence.saturating_add(self.step), Ordering::Relaxed, Ordering::Relaxed);
         if taken.is_ok() && !tell() {
             self.next.store(next, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Reports of packets for a session without Child SA.
+#[derive(Debug, Default)]
+pub(crate) struct Demand(AtomicU64);
+
+impl Demand {
+    /// A packet is there. `tell` returns false when control has no room: then it is told with the next packet.
+    pub(crate) fn seen(&self, now: Uptime, tell: impl FnOnce() -> bool) {
+        let next = self.0.load(Ordering::Relaxed);
+        if now.millis() < next {
+            return;
+        }
+        let taken = self.0.compare_exchange(next, now.millis() + PACE_MILLIS, Ordering::Relaxed, Ordering::Relaxed);
+        if taken.is_ok() && !tell() {
+            self.0.store(next, Ordering::Relaxed);
         }
     }
 }
@@ -110,6 +128,20 @@ mod tests {
             });
         });
         assert_eq!(told, 1);
+    }
+
+    #[test]
+    fn demand_is_told_once_a_second() {
+        let demand = Demand::default();
+        let told = |millis, room| {
+            let mut told = false;
+            demand.seen(Uptime::from_millis(millis), || {
+                told = true;
+                room
+            });
+            told
+        };
+        assert!(told(5, false) && told(5, true) && !told(6, true) && !told(1_004, true) && told(1_005, true));
     }
 
     #[test]

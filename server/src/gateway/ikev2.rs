@@ -46,6 +46,11 @@ impl<P: Plane> Gateway<P> {
         self.feed(now, Input::Worn { session, spi_in });
     }
 
+    /// Packets wait for a client that has no Child SA.
+    pub fn wanted(&mut self, now: Now, session: SessionId) {
+        self.feed(now, Input::Wanted(session));
+    }
+
     /// A verified packet of the client came on another path.
     pub fn moved(&mut self, now: Now, session: SessionId, path: Path) {
         self.feed(now, Input::PeerMoved { session, path });

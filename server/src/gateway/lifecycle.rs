@@ -25,7 +25,7 @@ impl<P: Plane> Gateway<P> {
         if let Some(at) = up.ends_at() {
             self.deadlines.insert((at, session));
         }
-        if up.idle_timeout().is_some() {
+        if up.idle_timeout().is_some() || (self.settings.child_idle.is_some() && live.tunnel == Tunnel::Ikev2) {
             self.idle_check.get_or_insert(now.instant + super::IDLE_CHECK);
         }
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
@@ -69,6 +69,7 @@ impl<P: Plane> Gateway<P> {
         }
         self.plane.forget(session);
         self.finish(now, &live, reason, failure);
+        self.tell_when_empty();
     }
 
     fn finish(&mut self, now: Now, live: &Live, reason: CloseReason, failure: Option<Failure>) {

@@ -2,6 +2,7 @@
 //! is an [`Effect`], what slow helpers answer comes in through a method, and time is an argument.
 mod authenticate;
 mod autoconf;
+mod drain;
 mod forward;
 mod ikev2;
 mod inside;
@@ -26,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// How often sessions with an idle limit are looked at.
+/// How often sessions with an idle limit, their own or that of Child SAs, are looked at.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 
 /// The moment an input is handled: monotonic for timers, wall clock for certificates, policies and accounting.
@@ -67,6 +68,8 @@ pub trait Plane {
     fn install(&mut self, child: ike::ChildSa) -> Result<(), String>;
     fn use_outbound(&mut self, session: SessionId, spi_in: u32);
     fn remove(&mut self, session: SessionId, spi_in: u32);
+    /// The last Child SA is gone, the session stays: packets for it call for a new one.
+    fn rest(&mut self, session: SessionId);
     fn repath(&mut self, session: SessionId, path: Path, encapsulate: bool);
     /// Totals since the session began; stays readable after the last `remove`, until `forget`.
     fn traffic(&self, session: SessionId) -> Traffic;
@@ -100,6 +103,8 @@ pub struct Settings {
     pub accounting: bool,
     /// MTU inside the tunnels, bytes.
     pub mtu: u16,
+    /// How long a Child SA may carry nothing before it is deleted; the IKE SA stays.
+    pub child_idle: Option<Duration>,
     /// Sessions at most, of all tunnel types.
     pub sessions_max: usize,
     /// SSTP calls at most that are not up yet.
@@ -125,6 +130,8 @@ struct Live {
     rekeyed: Rekeyed,
     /// Since when an IKE client answers nothing but may still come back. Unix time, seconds.
     silent_since: Option<u64>,
+    /// Since when it has no Child SA. Unix time, seconds.
+    resting_since: Option<u64>,
     /// What an SSTP client says of its computer.
     computer: Computer,
     /// The login in progress or done.
@@ -162,6 +169,7 @@ impl Live {
             tls: None,
             rekeyed: Rekeyed::default(),
             silent_since: None,
+            resting_since: None,
             computer: Computer::default(),
             login: None,
             session: None,
@@ -205,6 +213,7 @@ pub struct Gateway<P> {
     accounting_open: usize,
     /// Nobody new comes in any more.
     stopping: bool,
+    drain: Option<drain::Drain>,
     totals: Totals,
     server_certificates: inside::ServerCertificates,
 }
@@ -243,6 +252,7 @@ impl<P: Plane> Gateway<P> {
             effects: VecDeque::new(),
             accounting_open: 0,
             stopping: false,
+            drain: None,
             totals: Totals::default(),
             server_certificates: inside::ServerCertificates::default(),
         }
@@ -266,6 +276,7 @@ impl<P: Plane> Gateway<P> {
         self.end_expired(now);
         self.end_idle(now);
         self.call_timeouts(now);
+        self.drain_due(now);
         self.feed(now, Input::Timeout);
     }
 
@@ -303,7 +314,8 @@ impl<P: Plane> Gateway<P> {
         let machine = self.endpoint.poll_timeout().map(|(at, _)| at);
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let call = self.call_timers.first().map(|(at, _)| *at);
-        [machine, deadline, call, self.idle_check].into_iter().flatten().min()
+        let drain = self.drain.as_ref().and_then(drain::Drain::poll_timeout);
+        [machine, deadline, call, drain, self.idle_check].into_iter().flatten().min()
     }
 
     pub fn poll_effect(&mut self) -> Option<Effect> {

@@ -58,6 +58,12 @@ impl<P: Plane> Gateway<P> {
                 *place = Some(now.wall.as_second().unsigned_abs());
                 attempt.note(now.instant, text);
             }
+            Event::Resting(resting) => {
+                live.resting_since = resting.then(|| now.wall.as_second().unsigned_abs());
+                if resting {
+                    self.plane.rest(session);
+                }
+            }
             Event::Silent(silent) => {
                 live.silent_since = silent.then(|| now.wall.as_second().unsigned_abs());
                 let user = live.session.as_ref().map_or("-", |session| session.granted.user.as_str());

@@ -1,7 +1,7 @@
 //! Answers to the control socket.
 use super::{Gateway, Live, Now, Plane};
 use crate::attempts::{Attempt, Outcome};
-use crate::control::types::{self, AttemptDetail, AttemptSummary, PoolStatus, Request, Response, TimelineLine};
+use crate::control::types::{self, AttemptDetail, AttemptSummary, DrainStatus, PoolStatus, Request, Response, TimelineLine};
 use crate::explain;
 use crate::outcome::CloseReason;
 use ike::{CipherPolicy, SessionId};
@@ -19,6 +19,7 @@ pub struct Summary {
     pub pools: Vec<PoolStatus>,
     pub eap_certificates: Vec<types::EapCertificate>,
     pub ike: BTreeMap<String, u64>,
+    pub drain: Option<DrainStatus>,
 }
 
 impl<P: Plane> Gateway<P> {
@@ -32,6 +33,8 @@ impl<P: Plane> Gateway<P> {
                 None => Response::error(format!("no session {id}; `evergate sessions` lists those that are up")),
             },
             Request::Disconnect { id, user } => self.disconnect(now, *id, user.as_deref()),
+            Request::Drain { to, within_secs } => self.start_drain(now, to.as_deref(), *within_secs),
+            Request::CancelDrain {} => self.cancel_drain(now),
             Request::Attempts { limit, user, failed } => Response::Attempts { attempts: self.list(*limit, user.as_deref(), *failed) },
             Request::Attempt { id } => match self.attempts.find(id) {
                 Some(attempt) => Response::Attempt(Box::new(detail(attempt, self.endpoint.ciphers()))),
@@ -49,6 +52,7 @@ impl<P: Plane> Gateway<P> {
             pools: self.pools(),
             eap_certificates: self.server_certificates.list(),
             ike: self.counters(),
+            drain: self.drain_status(),
         }
     }
 
@@ -93,6 +97,7 @@ impl<P: Plane> Gateway<P> {
             ike_rekeyed_at: live.rekeyed.ike,
             child_rekeyed_at: live.rekeyed.child,
             silent_since: live.silent_since,
+            resting_since: live.resting_since,
             octets_in: traffic.octets_in,
             octets_out: traffic.octets_out,
             packets_in: traffic.packets_in,
@@ -129,6 +134,7 @@ impl<P: Plane> Gateway<P> {
             ("replayed", ike.replayed),
             ("retransmits_answered", ike.retransmits_answered),
             ("unknown_spi", ike.unknown_spi),
+            ("redirected", ike.redirected),
             ("cookies_sent", ike.cookies_sent),
             ("cookies_wrong", ike.cookies_wrong),
             ("half_open_refused", ike.half_open_refused),

@@ -2,7 +2,8 @@
 use super::{Effect, Gateway, IDLE_CHECK, Now, Plane, Traffic};
 use crate::login::Granted;
 use crate::outcome::CloseReason;
-use ike::SessionId;
+use ike::{Command, SessionId};
+use policy::network::Tunnel;
 use radius_client::{AccountingRecord, AccountingStatus, Input, RequestFailure, TerminateCause, Ticket};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -43,14 +44,14 @@ impl Session {
         self.granted.idle_timeout
     }
 
-    /// Takes note of the traffic so far; true when the session has been silent too long.
-    fn is_idle(&mut self, now: Instant, traffic: Traffic) -> bool {
+    /// Takes note of the traffic so far; how long there has been none.
+    fn idle_for(&mut self, now: Instant, traffic: Traffic) -> Duration {
         let packets = traffic.packets_in + traffic.packets_out;
         if packets != self.seen {
             self.seen = packets;
             self.active = now;
         }
-        self.idle_timeout().is_some_and(|limit| now.saturating_duration_since(self.active) >= limit)
+        now.saturating_duration_since(self.active)
     }
 }
 
@@ -65,22 +66,29 @@ impl<P: Plane> Gateway<P> {
         }
     }
 
-    /// Ends sessions whose Idle-Timeout has passed.
+    /// Ends sessions whose Idle-Timeout has passed, and Child SAs that have been idle too long.
     pub(super) fn end_idle(&mut self, now: Now) {
         if self.idle_check.is_none_or(|at| at > now.instant) {
             return;
         }
         let mut limited = false;
-        let mut idle = Vec::new();
+        let (mut idle, mut idle_children) = (Vec::new(), Vec::new());
         for (&id, live) in &mut self.live {
-            let Some(session) = live.session.as_mut().filter(|session| session.idle_timeout().is_some()) else { continue };
+            let child_limit = self.settings.child_idle.filter(|_| live.tunnel == Tunnel::Ikev2);
+            let Some(session) = live.session.as_mut().filter(|session| session.idle_timeout().or(child_limit).is_some()) else { continue };
             limited = true;
-            if session.is_idle(now.instant, self.plane.traffic(id)) {
+            let idle_for = session.idle_for(now.instant, self.plane.traffic(id));
+            if session.idle_timeout().is_some_and(|limit| idle_for >= limit) {
                 idle.push(id);
+            } else if live.resting_since.is_none() && child_limit.is_some_and(|limit| idle_for >= limit) {
+                idle_children.push(id);
             }
         }
         for id in idle {
             self.close(now, id, CloseReason::IdleTimeout);
+        }
+        for id in idle_children {
+            self.feed(now, ike::Input::Command(id, Command::DropChild));
         }
         self.idle_check = limited.then(|| now.instant + IDLE_CHECK);
     }

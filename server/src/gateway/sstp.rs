@@ -362,6 +362,9 @@ impl<P: Plane> Gateway<P> {
         if self.stopping {
             return refuse("the gateway is stopping: HTTP 503".into());
         }
+        if self.is_draining() {
+            return refuse("the gateway is being emptied (evergate drain) and takes no new clients: HTTP 503".into());
+        }
         // The new one is among the living already.
         if self.live.len() > self.settings.sessions_max {
             let up = self.endpoint.sessions().1 + self.calls_up;

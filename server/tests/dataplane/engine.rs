@@ -79,6 +79,7 @@ pub(crate) fn show(event: &StreamEvent) -> String {
         StreamEvent::Inner { session, packet } => format!("{session} inner {}", hex(packet)),
         StreamEvent::Worn { session, spi_in } => format!("{session} worn {spi_in:08x}"),
         StreamEvent::Moved { session, path } => format!("{session} moved {} -> {}", path.remote, path.local),
+        StreamEvent::Wanted { session } => format!("{session} wanted"),
         StreamEvent::Closed { session, cause } => format!("{session} closed {cause}"),
     }
 }

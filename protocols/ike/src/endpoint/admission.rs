@@ -124,7 +124,7 @@ impl Admission {
         if let Some(session) = shared.retries.remove(&(header.initiator_spi, path.remote)) {
             return Verdict::Retry(session, Box::new(request));
         }
-        if send_elsewhere(shared, &config, &request) {
+        if send_elsewhere(shared, &request) {
             return Verdict::Refused;
         }
         let of_source = self.sources.get(&source_of(path.remote.ip())).copied().unwrap_or(0);
@@ -163,8 +163,8 @@ impl Admission {
 }
 
 /// Answers with REDIRECT and keeps nothing (RFC 5685 section 3), when the client can follow and the answer is no longer than its request.
-fn send_elsewhere(shared: &mut Shared, config: &ResponderConfig, request: &InitRequest) -> bool {
-    let Some(gateway) = config.redirect.as_ref().filter(|_| redirect::is_supported(&request.payloads)) else { return false };
+fn send_elsewhere(shared: &mut Shared, request: &InitRequest) -> bool {
+    let Some(gateway) = shared.elsewhere().filter(|_| redirect::is_supported(&request.payloads)) else { return false };
     let Some(notify) = redirect::redirect_notify(notify::REDIRECT, gateway, &request.nonce) else { return false };
     let answer = plain_notify(&request.header, notify);
     if answer.len() > request.bytes.len() {

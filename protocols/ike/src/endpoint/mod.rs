@@ -78,6 +78,8 @@ impl Endpoint {
             Input::Command(session, command) => self.signal(session, Signal::Command(command)),
             Input::Redirect { session, to } => self.signal(session, Signal::Redirect(to)),
             Input::Worn { session, spi_in } => self.signal(session, Signal::Worn(spi_in)),
+            Input::Drain(drain) => self.shared.drain = drain,
+            Input::Wanted(session) => self.signal(session, Signal::Wanted),
             Input::PeerMoved { session, path } => self.signal(session, Signal::PeerMoved(path)),
             Input::Configure(config) => self.shared.responder = Some(Arc::from(config)),
         }
@@ -105,6 +107,11 @@ impl Endpoint {
     /// What a responder accepts now.
     pub fn ciphers(&self) -> Option<&CipherPolicy> {
         self.shared.responder.as_ref().map(|responder| &responder.ciphers)
+    }
+
+    /// The client of this session goes where a gateway sends it (RFC 5685).
+    pub fn follows_redirects(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|session| session.core.traits.redirect)
     }
 
     /// (half-open, established)

@@ -1,5 +1,5 @@
 //! What every session shares: time, randomness, outputs, counters, and the registers of SPIs and questions.
-use crate::api::{AskId, Counters, Event, InitiatorConfig, Output, Path, Question, ResponderConfig, SessionId};
+use crate::api::{AskId, Counters, Drain, Event, GatewayIdentity, InitiatorConfig, Output, Path, Question, ResponderConfig, SessionId};
 use crate::redirect::Trail;
 use crate::wire::Spi;
 use crypto::Random;
@@ -43,6 +43,7 @@ pub(crate) struct Shared {
     pub unix_time: UnixTime,
     pub random: Box<dyn Random>,
     pub responder: Option<Arc<ResponderConfig>>,
+    pub drain: Option<Drain>,
     pub out: VecDeque<Output>,
     pub counters: Counters,
     pub replaces: Vec<Replace>,
@@ -66,6 +67,7 @@ impl Shared {
             unix_time: 0,
             random,
             responder: responder.map(Arc::new),
+            drain: None,
             out: VecDeque::new(),
             counters: Counters::default(),
             replaces: Vec::new(),
@@ -77,6 +79,14 @@ impl Shared {
             esp_spis: HashSet::new(),
             asks: HashMap::new(),
             last_ask: 0,
+        }
+    }
+
+    /// Where new clients are sent that can follow.
+    pub(crate) fn elsewhere(&self) -> Option<&GatewayIdentity> {
+        match &self.drain {
+            Some(drain) => drain.to.as_ref(),
+            None => self.responder.as_ref()?.redirect.as_ref(),
         }
     }
 

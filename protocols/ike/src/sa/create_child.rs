@@ -134,7 +134,7 @@ fn begin_child(
         return Err(Refusal::quiet(notify::TEMPORARY_FAILURE));
     }
     let (remote, local) = offered_selectors(payloads)?;
-    let rekeys = rekeyed_child(state, payloads)?;
+    let rekeys = rekeyed_child(state, cx, payloads)?;
     let narrowed = match rekeys.and_then(|spi_in| state.children.get(&spi_in)) {
         // Windows offers everything again; what was negotiated stays (RFC 7296 section 2.9.2).
         Some(child) => narrow_to(child, local, remote),
@@ -177,10 +177,11 @@ fn narrow_to(child: &Child, local: &[TrafficSelector], remote: &[TrafficSelector
     (!narrowed.0.is_empty() && !narrowed.1.is_empty()).then_some(narrowed)
 }
 
-/// The inbound SPI of the child to replace; `None` for a new one, which is only made when there is none.
-fn rekeyed_child(state: &Established, payloads: &Payloads) -> Result<Option<u32>, Refusal> {
+/// The inbound SPI of the child to replace; `None` for a new one, which is only made when there is none, or when both sides make one.
+fn rekeyed_child(state: &Established, cx: &Shared, payloads: &Payloads) -> Result<Option<u32>, Refusal> {
     let Some(rekey) = payloads.notify(notify::REKEY_SA) else {
         return match state.live_child() {
+            Some(child) if state.is_crossed(cx.now, child.spi_in) => Ok(None),
             Some(_) => Err(Refusal::because(notify::NO_ADDITIONAL_SAS, "there is a Child SA already")),
             None => Ok(None),
         };
@@ -286,8 +287,10 @@ fn make_child(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: C
     install(core, cx, &child, directions(keys, false), &state.scope.inner, rekeys, rekeys.is_none());
     state.children.insert(spi_in, child);
     state.start_child_age(core, cx, spi_in);
+    state.learn_pfs(pfs);
     let Some(old) = rekeys.and_then(|spi_in| state.children.get_mut(&spi_in)) else {
-        return core.note(cx, "a new Child SA is up");
+        core.note(cx, "the client has made a new Child SA");
+        return state.yield_to(core, spi_in);
     };
     let replaced = old.spi_in;
     old.phase = ChildPhase::Replaced(spi_in);

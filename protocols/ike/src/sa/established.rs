@@ -3,6 +3,7 @@ use super::child::{Child, ChildPhase, Scope, remove};
 use super::closing::Closing;
 use super::collision::Rival;
 use super::create_child::{Followup, PeerExchange};
+use super::demand::Demand;
 use super::rekey::Own;
 use super::{Core, IkeSa, Phase, Request, Signal, State, Step, create_child, informational, parse_notify, rekey, silence};
 use crate::api::{CloseReason, Command, Event, Fault, GatewayIdentity, Stage, TimeoutReason};
@@ -46,6 +47,7 @@ pub(crate) struct Established {
     pub(super) rekey_at: Option<Instant>,
     /// When the session ends for want of a new authentication.
     pub(super) expires_at: Option<Instant>,
+    pub(super) demand: Demand,
     closing: Option<CloseReason>,
 }
 
@@ -74,12 +76,15 @@ pub(super) enum Todo {
     DeleteChildren(Vec<u32>),
     RekeyChild(u32),
     RekeyIke,
+    /// Where there is none.
+    NewChild,
 }
 
 impl Established {
     pub(super) fn begin(core: &mut Core, cx: &mut Shared, sa: IkeSa, child: Child, scope: Scope, lifetime: Option<Duration>) -> State {
         core.event(cx, Event::Reached(Stage::Up));
         let first = child.spi_in;
+        let demand = Demand::new(child.clone());
         let mut state = Self {
             sa,
             old: Vec::new(),
@@ -94,6 +99,7 @@ impl Established {
             rival: None,
             rekey_at: None,
             expires_at: lifetime.and_then(|lifetime| cx.now.checked_add(lifetime + LIFETIME_GRACE)),
+            demand,
             closing: None,
         };
         state.start_ike_age(core, cx);
@@ -266,6 +272,7 @@ impl Established {
             Command::Close(reason) => return self.close(core, cx, reason),
             Command::Liveness => self.plan(Todo::Liveness),
             Command::RekeyIke => self.plan(Todo::RekeyIke),
+            Command::DropChild => self.drop_child(core, cx),
             Command::RekeyChild => {
                 if let Some(spi_in) = self.live_child().map(|child| child.spi_in) {
                     self.plan(Todo::RekeyChild(spi_in));
@@ -384,10 +391,16 @@ impl Established {
 
     /// The peer deleted `spi_in`: its successor sends now, its own last packets are still taken.
     pub(super) fn retire(&mut self, core: &Core, cx: &mut Shared, spi_in: u32) {
+        let alone = self.live_child().is_none();
         let Some(child) = self.children.get_mut(&spi_in) else { return };
         let phase = child.phase;
         child.phase = ChildPhase::Ending(cx.now + core.timers().delete_rekeyed_delay);
         match phase {
+            // Nothing takes its place: what were sent on it now would be lost.
+            ChildPhase::Deleting if alone => {
+                self.children.remove(&spi_in);
+                remove(core, cx, spi_in);
+            }
             ChildPhase::Live => {
                 self.drop_rival_child(spi_in);
                 self.children.remove(&spi_in);
@@ -440,6 +453,10 @@ impl Step for Established {
                 self.wear(spi_in);
                 self.into()
             }
+            Signal::Wanted => {
+                self.want_child(cx);
+                self.into()
+            }
             Signal::Retry(_) | Signal::Plain(_) | Signal::Forgotten(_) | Signal::PeerMoved(_) => self.into(),
         };
         match next {
@@ -448,6 +465,7 @@ impl Step for Established {
                     state.welcome_back(core, cx);
                 }
                 rekey::next(&mut state, core, cx);
+                state.note_rest(core, cx);
                 match state.closing.filter(|_| !state.sa.is_waiting() && !state.own.rekeys_ike()) {
                     Some(reason) => Closing::begin(core, cx, state.sa, reason),
                     None => state.into(),

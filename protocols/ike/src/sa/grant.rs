@@ -3,7 +3,7 @@ use super::auth::{Login, Offer};
 use super::child::{Child, ChildPhase, Pfs, Scope, directions, install};
 use super::established::Established;
 use super::{Core, State, configuration};
-use crate::api::{AddressRequest, CloseReason, Event, Failure, Fault, Grant, Stage, TrafficSelector};
+use crate::api::{AddressRequest, CloseReason, Event, Failure, Fault, GatewayIdentity, Grant, Stage, TrafficSelector};
 use crate::endpoint::{Replace, Shared};
 use crate::proposal::{ChosenEsp, select_esp};
 use crate::redirect::redirect_notify;
@@ -24,8 +24,8 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
     if login.ppk {
         head.push(Payload::Notify(Notify::new(notify::PPK_IDENTITY, [])));
     }
-    if let Some(redirect) = elsewhere(core, cx) {
-        let cause = "the client is sent to the gateway that takes the place of this one";
+    if let Some((redirect, gateway)) = elsewhere(core, cx) {
+        let cause = format!("the client is sent to {gateway}, which takes the place of this gateway");
         let failure = core.failure(Fault::Refused, Some(notify::REDIRECT), cause);
         head.push(Payload::Notify(redirect));
         return refuse(core, cx, login, &head, failure);
@@ -76,9 +76,9 @@ fn refuse(core: &mut Core, cx: &mut Shared, login: Login, answer: &[Payload], fa
 }
 
 /// REDIRECT (RFC 5685 section 6), for a client that began its login before the gateway was told to send clients elsewhere.
-fn elsewhere(core: &Core, cx: &Shared) -> Option<Notify> {
-    let gateway = cx.responder.as_ref()?.redirect.as_ref().filter(|_| core.traits.redirect)?;
-    redirect_notify(notify::REDIRECT, gateway, &[])
+fn elsewhere(core: &Core, cx: &Shared) -> Option<(Notify, GatewayIdentity)> {
+    let gateway = cx.elsewhere().filter(|_| core.traits.redirect)?;
+    Some((redirect_notify(notify::REDIRECT, gateway, &[])?, gateway.clone()))
 }
 
 /// Everything the response will say.

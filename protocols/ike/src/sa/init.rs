@@ -68,6 +68,12 @@ pub(super) fn begin(core: &mut Core, cx: &mut Shared, request: InitRequest) -> S
     core.init_keys.push(request.key.clone());
     let group = request.key_exchange.group;
     core.traits = read_traits(&request.payloads);
+    if cx.drain.is_some() {
+        // The nearest that there is to "not now": a client that hears nothing at all tries for minutes.
+        let notify = Notify::new(notify::TEMPORARY_FAILURE, []);
+        let cause = "the gateway is being emptied (evergate drain) and takes no new clients".to_owned();
+        return refuse(core, cx, &request, notify, Fault::Refused, cause);
+    }
     let chosen = match select_ike(&usable(&config.ciphers, &request.payloads), &request.sa, group) {
         Ok(chosen) => chosen,
         Err(mismatch) => {

@@ -14,6 +14,7 @@ mod collision;
 mod configuration;
 mod create_child;
 mod credential;
+mod demand;
 mod eap;
 mod established;
 mod grant;
@@ -66,6 +67,8 @@ pub(crate) enum Signal {
     Redirect(GatewayIdentity),
     /// The Child SA with this inbound SPI has used up most of its sequence numbers.
     Worn(u32),
+    /// The data plane has packets for the peer and no Child SA for them.
+    Wanted,
     /// The data plane saw the peer elsewhere.
     PeerMoved(Path),
     /// The peer has proved that it lost the IKE SA with this SPI of ours.

@@ -1,6 +1,7 @@
 //! Our own requests on an established IKE SA: liveness, DELETE, CREATE_CHILD_SA.
 use super::child::{Child, ChildPhase, Narrowed, Pfs, directions, install, remove};
 use super::collision::lowest;
+use super::demand;
 use super::established::{Established, Todo};
 use super::{Core, IkeSa, notify_text};
 use crate::api::{Answer, AskId, CipherPolicy, EspSuite, Event, IkeSuite, Question};
@@ -52,6 +53,8 @@ pub(super) enum Plan {
     Ike,
     /// By inbound SPI.
     Child(u32),
+    /// No rekey: a Child SA where there is none.
+    New,
 }
 
 /// A CREATE_CHILD_SA request of ours.
@@ -83,14 +86,14 @@ pub(super) struct Accepted {
 #[derive(Debug)]
 enum What {
     Ike { chosen: ChosenIke, spi_i: Spi, spi_r: Spi },
-    Child { chosen: ChosenEsp, spi_in: u32, narrowed: Narrowed, rekeys: u32 },
+    Child { chosen: ChosenEsp, spi_in: u32, narrowed: Narrowed, rekeys: Option<u32> },
 }
 
 impl Accepted {
     fn plan(&self) -> Plan {
         match self.what {
             What::Ike { .. } => Plan::Ike,
-            What::Child { rekeys, .. } => Plan::Child(rekeys),
+            What::Child { rekeys, .. } => rekeys.map_or(Plan::New, Plan::Child),
         }
     }
 
@@ -137,7 +140,12 @@ impl Own {
 
     /// A request of ours about Child SAs is with the peer: it would be lost with the IKE SA.
     pub(super) fn changes_children(&self) -> bool {
-        matches!(self, Self::DeleteChildren(_)) || matches!(self.asked(), Some(Plan::Child(_)))
+        matches!(self, Self::DeleteChildren(_)) || matches!(self.asked(), Some(Plan::Child(_) | Plan::New))
+    }
+
+    /// We are about to make a Child SA where there is none.
+    pub(super) fn makes_child(&self) -> bool {
+        self.plan() == Some(Plan::New)
     }
 
     /// We are about to rekey this child, or are doing it.
@@ -172,6 +180,7 @@ pub(super) fn next(state: &mut Established, core: &mut Core, cx: &mut Shared) {
             }
             Todo::DeleteChildren(spis) => delete(state, core, cx, spis),
             Todo::RekeyChild(spi_in) => rekey_child(state, core, cx, spi_in),
+            Todo::NewChild => demand::begin(state, core, cx),
             Todo::RekeyIke => {
                 let ask = core.ask(cx, Question::GenerateKeyPair { group: state.sa.keys.suite.group });
                 state.own = Own::KeyPair { ask, plan: Plan::Ike };
@@ -206,17 +215,24 @@ fn rekey_child(state: &mut Established, core: &mut Core, cx: &mut Shared, spi_in
         core.note(cx, "Child SA deleted: Windows makes a new one, but refuses a rekey by the gateway");
         return delete(state, core, cx, vec![spi_in]);
     }
-    let group = match child.pfs {
+    match wanted_group(state, core, child.pfs) {
+        Some(group) => pair_for(state, core, cx, Plan::Child(spi_in), group),
+        None => offer_child(state, core, cx, spi_in, None),
+    }
+}
+
+/// Has a key pair made for what we are about to ask.
+pub(super) fn pair_for(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan, group: Group) {
+    let ask = core.ask(cx, Question::GenerateKeyPair { group });
+    state.own = Own::KeyPair { ask, plan };
+}
+
+/// The group that a Child SA is asked for with.
+pub(super) fn wanted_group(state: &Established, core: &Core, pfs: Pfs) -> Option<Group> {
+    match pfs {
         Pfs::With(group) => Some(group),
         Pfs::Without => None,
         Pfs::Undecided => likely_group(&core.ciphers().pfs_groups, state.sa.keys.suite.group),
-    };
-    match group {
-        Some(group) => {
-            let ask = core.ask(cx, Question::GenerateKeyPair { group });
-            state.own = Own::KeyPair { ask, plan: Plan::Child(spi_in) };
-        }
-        None => offer_child(state, core, cx, spi_in, None),
     }
 }
 
@@ -251,11 +267,23 @@ fn policy(ike: Option<IkeSuite>, esp: Option<EspSuite>) -> CipherPolicy {
 }
 
 fn offer_child(state: &mut Established, core: &mut Core, cx: &mut Shared, spi_in: u32, pair: Option<(PrivateKey, Vec<u8>)>) {
-    let Some(child) = state.children.get(&spi_in).filter(|child| child.phase == ChildPhase::Live) else { return };
+    let Some(child) = state.children.get(&spi_in).filter(|child| child.phase == ChildPhase::Live).cloned() else { return };
+    offer_like(state, core, cx, &child, Plan::Child(spi_in), pair);
+}
+
+/// Asks for a Child SA with the suite, selectors and key exchange of this one.
+pub(super) fn offer_like(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Shared,
+    child: &Child,
+    plan: Plan,
+    pair: Option<(PrivateKey, Vec<u8>)>,
+) {
     let (new_spi, nonce_i) = (cx.take_esp_spi(), cx.nonce());
     core.esp_wish = Some(new_spi);
     let group = pair.as_ref().map(|(private, _)| private.group());
-    let offer = match (group, child.pfs) {
+    let mut offer = match (group, child.pfs) {
         // A peer that wants another of our groups says so with INVALID_KE_PAYLOAD, but only when it is offered.
         (Some(first), Pfs::Undecided) => {
             let others = core.ciphers().pfs_groups.iter().copied().filter(|group| *group != first);
@@ -264,15 +292,20 @@ fn offer_child(state: &mut Established, core: &mut Core, cx: &mut Shared, spi_in
         }
         _ => offer_esp(&policy(None, Some(child.suite)), new_spi, group.as_slice()),
     };
-    let mut payloads =
-        vec![Payload::Notify(Notify::esp(notify::REKEY_SA, spi_in)), Payload::Sa(offer.clone()), Payload::Nonce(nonce_i.clone())];
+    if core.traits.windows {
+        // It is asked for what it has, and nothing beside it.
+        let esn = u16::from(child.suite.esn);
+        offer.proposals.iter_mut().for_each(|proposal| proposal.transforms.retain(|it| it.kind != transform::ESN || it.id == esn));
+    }
+    let rekeyed = if let Plan::Child(spi_in) = plan { Some(Notify::esp(notify::REKEY_SA, spi_in)) } else { None };
+    let mut payloads: Vec<Payload> = rekeyed.into_iter().map(Payload::Notify).collect();
+    payloads.extend([Payload::Sa(offer.clone()), Payload::Nonce(nonce_i.clone())]);
     let (private, public) = pair.unzip();
     if let (Some(public), Some(group)) = (public, group) {
         payloads.push(Payload::KeyExchange(KeyExchange { group: group.id(), public }));
     }
     payloads.extend([Payload::TsInitiator(child.local.clone()), Payload::TsResponder(child.remote.clone())]);
     core.request(cx, &mut state.sa, Exchange::CreateChildSa, &payloads);
-    let plan = Plan::Child(spi_in);
     state.own = Own::Offered(Box::new(Offered { plan, offer, nonce_i, private, spi: NewSpi::Esp(new_spi) }));
 }
 
@@ -315,6 +348,7 @@ fn resume(state: &mut Established, core: &mut Core, cx: &mut Shared) {
     match std::mem::replace(&mut state.own, Own::Idle) {
         Own::Paired { plan: Plan::Ike, private, public } => offer_sa(state, core, cx, private, public),
         Own::Paired { plan: Plan::Child(spi_in), private, public } => offer_child(state, core, cx, spi_in, Some((private, public))),
+        Own::Paired { plan: Plan::New, private, public } => demand::offer(state, core, cx, Some((private, public))),
         Own::Agreed { accepted, secret } => complete(state, core, cx, *accepted, secret.as_ref()),
         own => state.own = own,
     }
@@ -323,7 +357,7 @@ fn resume(state: &mut Established, core: &mut Core, cx: &mut Shared) {
 /// The peer has replaced the IKE SA: what was asked on the old one is of no interest any more, nor is another rekey. One of a child that was
 /// not yet asked for goes on.
 pub(super) fn drop_ike(state: &mut Established) {
-    if !matches!(state.own, Own::KeyPair { plan: Plan::Child(_), .. } | Own::Paired { plan: Plan::Child(_), .. }) {
+    if !matches!(state.own, Own::KeyPair { plan: Plan::Child(_) | Plan::New, .. } | Own::Paired { plan: Plan::Child(_) | Plan::New, .. }) {
         state.own = Own::Idle;
     }
     state.todo.retain(|todo| *todo != Todo::RekeyIke);
@@ -351,6 +385,10 @@ fn fail(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan) -
         Plan::Ike if state.adopt_rival_sa(core, cx) => true,
         Plan::Ike => {
             state.put_off_ike(core, cx);
+            false
+        }
+        Plan::New => {
+            state.put_off_demand(cx);
             false
         }
         Plan::Child(spi_in) if state.take_rival_child(spi_in).is_some() => true,
@@ -428,6 +466,8 @@ fn refused(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan
     }
     match (error.kind, plan) {
         (notify::TEMPORARY_FAILURE, Plan::Ike) => try_later(state, cx, Todo::RekeyIke),
+        (notify::TEMPORARY_FAILURE, Plan::New) => try_later(state, cx, Todo::NewChild),
+        (notify::INVALID_KE_PAYLOAD, Plan::New) => state.demand_other_group(core, error),
         (notify::TEMPORARY_FAILURE, Plan::Child(spi_in)) => try_later(state, cx, Todo::RekeyChild(spi_in)),
         (notify::INVALID_KE_PAYLOAD, Plan::Child(spi_in)) => other_group(state, core, spi_in, error),
         (notify::CHILD_SA_NOT_FOUND, Plan::Child(spi_in))
@@ -466,14 +506,17 @@ fn read_answer(state: &Established, offered: &Offered, payloads: &Payloads) -> R
             let spi_r = chosen.spi.ok_or("the peer's answer has no SPI")?;
             What::Ike { chosen, spi_i, spi_r }
         }
-        (Plan::Child(rekeys), NewSpi::Esp(spi_in)) => {
+        (plan @ (Plan::Child(_) | Plan::New), NewSpi::Esp(spi_in)) => {
             let chosen = accept_esp(&offered.offer, sa).map_err(|mismatch| mismatch.to_string())?;
             let ts_i = payloads.ts_initiator().ok_or("the peer's answer has no TSi")?;
             let ts_r = payloads.ts_responder().ok_or("the peer's answer has no TSr")?;
             let narrowed = state.scope.narrow(ts_i, ts_r).ok_or("the peer's selectors are not within ours")?;
+            let rekeys = if let Plan::Child(rekeys) = plan { Some(rekeys) } else { None };
             What::Child { chosen, spi_in, narrowed, rekeys }
         }
-        (Plan::Ike, NewSpi::Esp(_)) | (Plan::Child(_), NewSpi::Ike(_)) => return Err("a rekey with an SPI of the other kind".into()),
+        (Plan::Ike, NewSpi::Esp(_)) | (Plan::Child(_) | Plan::New, NewSpi::Ike(_)) => {
+            return Err("a rekey with an SPI of the other kind".into());
+        }
     };
     Ok(Accepted { nonce_i: offered.nonce_i.clone(), nonce_r, peer_token: qcd::received(payloads), what })
 }
@@ -493,18 +536,21 @@ fn complete(state: &mut Established, core: &mut Core, cx: &mut Shared, accepted:
         }
         What::Child { chosen, spi_in, narrowed: (local, remote), rekeys } => {
             let keys = directions(state.sa.keys.child(chosen.suite.protection, secret, &nonce_i, &nonce_r), true);
-            let rival = state.take_rival_child(rekeys);
-            let redundant = rival.as_ref().is_some_and(|(_, theirs)| lowest(&nonce_i, &nonce_r) < theirs.as_slice());
+            let rival = rekeys.and_then(|rekeys| state.take_rival_child(rekeys));
+            // The peer may have made one as well, where there was none.
+            let met = rekeys.is_none() && state.yields(core);
+            let redundant = met || rival.as_ref().is_some_and(|(_, theirs)| lowest(&nonce_i, &nonce_r) < theirs.as_slice());
             let phase = if redundant { ChildPhase::Deleting } else { ChildPhase::Live };
             let pfs = chosen.group.into();
             let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, pfs, local, remote, phase, rekey_at: None };
-            let replaced = state.children.contains_key(&rekeys).then_some(rekeys);
+            let replaced = rekeys.filter(|rekeys| state.children.contains_key(rekeys));
             core.esp_wish = None;
             install(core, cx, &child, keys, &state.scope.inner, replaced, !redundant);
             state.children.insert(spi_in, child);
             let over = if redundant { Some(spi_in) } else { replaced };
             match rival {
                 Some((made, _)) => settle_children(state, core, cx, made, redundant),
+                None if rekeys.is_none() => state.demand_met(core, cx, spi_in, redundant),
                 None => core.event(cx, Event::Rekeyed { ike: false }),
             }
             if !redundant {

@@ -61,6 +61,8 @@ pub enum StreamEvent {
     /// The newest packet of an ESP session, verified, came in UDP from another address or port than the session is sent to. Told at most
     /// once a second.
     Moved { session: u64, path: Path },
+    /// A packet is there for a session that has no Child SA ([`super::DataplaneHandle::rest`]). Told at most once a second; the packet is dropped.
+    Wanted { session: u64 },
     /// The connection is gone. Exactly once for each stream that was adopted, and last.
     Closed { session: u64, cause: String },
 }

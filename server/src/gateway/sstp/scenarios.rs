@@ -31,6 +31,7 @@ impl Plane for Notes {
     }
     fn use_outbound(&mut self, _: SessionId, _: u32) {}
     fn remove(&mut self, _: SessionId, _: u32) {}
+    fn rest(&mut self, _: SessionId) {}
     fn repath(&mut self, _: SessionId, _: Path, _: bool) {}
     fn traffic(&self, _: SessionId) -> Traffic {
         Traffic::default()
@@ -89,6 +90,7 @@ impl World {
             ikev2_listener: "ikev2".into(),
             accounting: true,
             mtu: 1400,
+            child_idle: None,
             sessions_max,
             half_open_max: 10,
         };
@@ -180,6 +182,24 @@ impl World {
         let mac = sstp::binding::compound_mac(hlak, &unsigned);
         let packet = *unsigned.signed(&mac).as_bytes();
         self.packet(&packet);
+    }
+
+    /// One more call that is up.
+    fn bring_up(&mut self, number: u8) {
+        self.dial(&[AuthProtocol::Eap]);
+        self.packet(&Message::CallConnectRequest.encode());
+        self.gateway.plane.sent.clear();
+        self.lcp();
+        self.ppp(0xc227, 2, 0, &[1, b'u', b'0' + number]);
+        let ticket = self.asked().0[0].0;
+        self.accept_eap(ticket);
+        self.ipcp([10, 0, 0, number]);
+        self.call_connected(&hlak());
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now.instant += std::time::Duration::from_secs(seconds);
+        self.gateway.timeout(self.now);
     }
 
     fn failure(&self) -> Failure {
@@ -311,4 +331,38 @@ fn silence_of_radius_is_no_wrong_password() {
     let pap = |packet: &Vec<u8>| packet.windows(2).any(|two| two == [0xc0, 0x23]);
     assert!(!said.iter().any(pap), "{said:02x?}");
     assert!(said.iter().any(|packet| packet.windows(3).any(|three| three == [0xc0, 0x21, 5])), "Terminate-Request: {said:02x?}");
+}
+
+#[test]
+fn an_emptied_gateway_hangs_up_one_after_the_other() {
+    use crate::control::types::{Request, Response};
+    let mut world = World::empty(10, &[("all", "*", true)]);
+    (1..=4).for_each(|number| world.bring_up(number));
+    assert_eq!((world.gateway.calls_up, world.gateway.plane.held), (4, 0));
+    let order = |world: &mut World, request: Request| world.gateway.control(world.now, &request).unwrap();
+    let wrong = order(&mut world, Request::Drain { to: Some("no name".into()), within_secs: 40 });
+    assert!(
+        matches!(&wrong, Response::Error { message } if message.contains("no name") && message.contains("vpn2.example.com")),
+        "{wrong:?}"
+    );
+    assert!(matches!(order(&mut world, Request::CancelDrain {}), Response::Error { .. }), "there is nothing to cancel");
+    let Response::Drain(status) = order(&mut world, Request::Drain { to: None, within_secs: 40 }) else { panic!("refused") };
+    assert_eq!((status.sent_away, status.left, status.ends_at - status.started_at), (1, 4, 40));
+    let sent_away = |world: &World| world.gateway.summary().drain.unwrap().sent_away;
+    for sent in 1..=3 {
+        world.pass(9);
+        assert_eq!(sent_away(&world), sent);
+        world.pass(1);
+        assert_eq!(sent_away(&world), sent + 1, "every ten seconds one");
+    }
+    assert!(world.gateway.plane.held >= 4);
+    let before = world.gateway.calls.len();
+    world.dial(&[AuthProtocol::Eap]);
+    assert!(world.gateway.calls.len() == before && world.failure().cause.contains("evergate drain"), "{:?}", world.failure());
+    (0..20).for_each(|_| world.pass(5));
+    let status = world.gateway.summary().drain.unwrap();
+    assert_eq!((status.sent_away, status.left), (4, 0));
+    assert!(matches!(order(&mut world, Request::CancelDrain {}), Response::DrainCancelled {}));
+    world.bring_up(5);
+    assert_eq!((world.gateway.calls_up, world.gateway.summary().drain), (1, None));
 }

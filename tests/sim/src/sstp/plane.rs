@@ -107,6 +107,10 @@ impl Plane for FakePlane {
         self.wrong.push(format!("remove for session {}", session.0));
     }
 
+    fn rest(&mut self, session: SessionId) {
+        self.wrong.push(format!("rest for session {}", session.0));
+    }
+
     fn repath(&mut self, session: SessionId, _path: ike::Path, _encapsulate: bool) {
         self.wrong.push(format!("repath for session {}", session.0));
     }

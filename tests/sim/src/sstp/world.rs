@@ -119,6 +119,7 @@ impl World {
             ikev2_listener: "ikev2".into(),
             accounting: options.accounting,
             mtu: 1400,
+            child_idle: None,
             sessions_max: options.sessions_max,
             half_open_max: options.half_open_max,
         };

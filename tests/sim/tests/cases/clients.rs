@@ -2,6 +2,7 @@
 mod crowd;
 mod fragments;
 mod others;
+mod resting;
 mod silence;
 mod traps;
 mod wire;

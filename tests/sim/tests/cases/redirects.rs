@@ -208,3 +208,58 @@ fn never_longer_than_the_request() {
     let answers = script.send(&mut sim, script.init_message(31, vec![9; 32]));
     assert_eq!(notifies(&answers[0])[0].kind, notify::REDIRECT);
 }
+
+fn drain(trio: &mut Trio, to: Option<IpAddr>) {
+    let to = to.map(GatewayIdentity::Address);
+    trio.sim.input(trio.gateway, Input::Drain(Some(ike::Drain { to })));
+}
+
+/// While a gateway is emptied, new clients that follow redirects are sent away, all others refused with words; who is in stays.
+#[test]
+fn a_gateway_that_is_emptied_takes_nobody() {
+    for (follows, to) in [(true, Some(OTHER)), (false, Some(OTHER)), (true, None), (false, None)] {
+        let mut trio = trio(responder(), responder());
+        let old = trio.sim.add(&[IpAddr::V4(Ipv4Addr::new(198, 51, 100, 8))], None);
+        trio.sim.connect(old, initiator(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 8)), GATEWAY));
+        trio.sim.run_for(5 * SECOND);
+        drain(&mut trio, to);
+        // A new configuration changes nothing about it.
+        trio.sim.input(trio.gateway, Input::Configure(Box::new(responder())));
+        let mut trio = trio.dial(if follows { follower() } else { initiator(CLIENT, GATEWAY) });
+        assert_eq!(trio.sessions(old), (0, 1));
+        if follows && to.is_some() {
+            assert_eq!([trio.client, trio.other].map(|host| trio.sessions(host)), [(0, 1), (0, 1)]);
+        } else {
+            assert_eq!([trio.client, trio.other].map(|host| trio.sessions(host)), [(0, 0), (0, 0)]);
+            let failure = trio.sim.host(trio.gateway).failure().unwrap();
+            assert_eq!(failure.notify, Some("TEMPORARY_FAILURE"));
+            assert!(failure.cause.contains("evergate drain"), "{}", failure.cause);
+            assert!(trio.sim.elapsed() < 11 * SECOND && trio.sim.host(trio.client).failure().is_some(), "it knows at once");
+        }
+        trio.sim.input(trio.gateway, Input::Drain(None));
+        let late = trio.sim.add(&[IpAddr::V4(Ipv4Addr::new(198, 51, 100, 9))], None);
+        trio.sim.connect(late, initiator(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 9)), GATEWAY));
+        trio.sim.run_for(5 * SECOND);
+        assert_eq!(trio.sessions(late), (0, 1), "cancelled");
+    }
+}
+
+/// The configured gateway is not where they go while it is emptied to another.
+#[test]
+fn emptying_comes_before_the_configuration() {
+    let mut trio = trio(draining(to(Ipv4Addr::new(192, 0, 2, 99).into())), responder());
+    drain(&mut trio, Some(OTHER));
+    trio.dial(follower()).assert_moved();
+}
+
+#[test]
+fn who_follows_is_known() {
+    let mut trio = trio(responder(), responder()).dial(follower());
+    let session = trio.sim.host(trio.gateway).established()[0];
+    assert!(trio.sim.host(trio.gateway).endpoint.follows_redirects(session));
+    trio.sim.connect(trio.client, initiator(CLIENT, GATEWAY));
+    trio.sim.run_for(5 * SECOND);
+    let session = trio.sim.host(trio.gateway).established()[1];
+    assert!(!trio.sim.host(trio.gateway).endpoint.follows_redirects(session));
+    assert!(!trio.sim.host(trio.gateway).endpoint.follows_redirects(SessionId(99)));
+}
