@@ -546,7 +546,11 @@ impl Session {
             Inbound::Response(payloads) => Signal::Response(spi, payloads),
         };
         self.core.heard = cx.now;
-        self.core.follow(cx, path, established);
+        // With MOBIKE only UPDATE_SA_ADDRESSES and ESP packets move an established peer, so that a path can be tried without being taken
+        // (RFC 4555 section 3.8).
+        if !(established && self.core.traits.mobike) {
+            self.core.follow(cx, path, established);
+        }
         self.handle(cx, signal);
     }
 

@@ -385,11 +385,23 @@ fn nobody_waits_for_a_hanging_server() {
 #[test]
 fn moves() {
     let mut world = World::lenient();
+    let mut old = world.client(Profile::windows_custom(), 2);
+    old.mobike = false;
+    world.assert_login(&mut old);
+    old.path.local.set_port(50_000);
+    world.assert_alive(&mut old);
+    let (_, path, encapsulate) = *world.host().repaths.last().unwrap();
+    assert_eq!((path.remote, encapsulate), (old.path.local, true), "the NAT forgot, and the client has no other way to say so");
+
     let mut client = world.up(Profile::windows_custom(), 1);
+    let session = *world.host().established().last().unwrap();
     assert!(client.child(&world.sim).encapsulate);
     assert_eq!(client.child(&world.sim).path.remote, client.path.local, "the port of IKE_AUTH, not of IKE_SA_INIT");
     client.path.local.set_port(51_000);
     world.assert_alive(&mut client);
+    assert_eq!(world.host().repaths.len(), 1, "with MOBIKE an IKE message may only try a path (RFC 4555 section 3.8)");
+    let path = ike::Path { local: client.path.remote, remote: client.path.local, ..client.path };
+    world.sim.input(client.gateway, ike::Input::PeerMoved { session, path });
     let (_, path, encapsulate) = *world.host().repaths.last().unwrap();
     assert_eq!((path.remote, encapsulate), (client.path.local, true), "the NAT forgot");
 
