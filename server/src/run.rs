@@ -3,7 +3,7 @@ use crate::config::{Config, Ikev2Listener, SstpListener};
 use crate::control::{self, Request, Response};
 use crate::crash_secret;
 use crate::dataplane::StreamEvent;
-use crate::gateway::{Effect, Gateway, Now, Settings};
+use crate::gateway::{DUMMY_IPV4, Effect, Gateway, Now, Settings};
 use crate::login::Authority;
 use crate::radius_shell::{self, sleep_until};
 use crate::revocation;
@@ -363,6 +363,7 @@ fn settings(config: &Config) -> Settings {
         accounting: config.radius.iter().any(|radius| radius.server.accounting_address().is_some()),
         mtu: config.server.mtu,
         child_idle: Some(config.child_idle).filter(|idle| !idle.is_zero()),
+        inner_ipv4: config.ikev2.as_ref().map_or(DUMMY_IPV4, |listener| listener.inner_ipv4),
         sessions_max: config.server.max_sessions,
         half_open_max: config.limits.half_open_max,
     }

@@ -27,6 +27,7 @@ def lease(world, client):
 @setup("inside")
 def _settings(config):
     config["policy"][0] |= {"suffix": "corp.example.test", "routes": ["10.99.10.0/24", "10.99.20.0/24"]}
+    config["listener"][0]["inner_ipv4"] = "10.98.255.1"
 
 
 @case("inside")
@@ -37,6 +38,7 @@ def dhcpinform_brings_routes_and_suffix(world):
     check(answer["domain"] == "corp.example.test" and answer["dns"] == [network.LAN_DNS], f"{answer}")
     check(answer["routes"] == ["10.99.10.0/24", "10.99.20.0/24"], f"{answer}")
     check(answer["yiaddr"] == "0.0.0.0" and answer["type"] == 5, f"{answer}")
+    check(answer["server"] == "10.98.255.1", f"the server identifier is not the inner address of the listener: {answer}")
 
 
 @case("inside")

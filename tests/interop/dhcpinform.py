@@ -44,6 +44,7 @@ print(
             "type": found[53][0],
             "yiaddr": socket.inet_ntoa(reply[16:20]),
             "dns": [socket.inet_ntoa(found.get(6, b"")[i : i + 4]) for i in range(0, len(found.get(6, b"")), 4)],
+            "server": socket.inet_ntoa(found.get(54, bytes(4))),
             "domain": found.get(15, b"").decode(),
             "routes": list(routes(found.get(249, b""))),
         }

@@ -328,6 +328,7 @@ fn config_folder() -> tempfile::TempDir {
     write("ca.pem", &pem);
     write("vpn.key", &key.serialize_pem());
     write("nps1.secret", "a secret of good length");
+    write("ppk.secret", "a key of thirty-two bytes or more, at random");
     folder
 }
 

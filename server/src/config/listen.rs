@@ -32,7 +32,7 @@ const LISTENER: &[&str] = &[
     "eap_only",
 ];
 const IKEV2_ONLY: &[&str] = &["client_ca", "client_eku", "revocation", "crl", "ike_port", "nat_port", "redirect", "ppk", "eap_only"];
-const SSTP_ONLY: &[&str] = &["port", "sha1_binding", "inner_ipv4", "proxies"];
+const SSTP_ONLY: &[&str] = &["port", "sha1_binding", "proxies"];
 
 pub(super) fn certificates(
     root: &Root<'_>,
@@ -140,7 +140,13 @@ fn ikev2_listener(
         ike_port,
         nat_port,
         ppk: ppk_policy(section, ppks)?,
+        inner_ipv4: inner_ipv4(section)?,
     })
+}
+
+/// Our end of the tunnels.
+fn inner_ipv4(section: &Section<'_>) -> Result<Ipv4Addr, ConfigError> {
+    Ok(section.optional("inner_ipv4", "an IPv4 address", values::ipv4_value)?.unwrap_or(crate::gateway::DUMMY_IPV4))
 }
 
 /// With keys, clients may use them, unless the listener says that they must.
@@ -181,7 +187,7 @@ fn sstp_listener(
         credentials,
         auth,
         sha1_binding,
-        inner_ipv4: section.optional("inner_ipv4", "an IPv4 address", values::ipv4_value)?.unwrap_or(crate::gateway::DUMMY_IPV4),
+        inner_ipv4: inner_ipv4(section)?,
         proxies: section
             .list("proxies", "ranges such as \"192.0.2.10\" or \"192.0.2.0/28\"", |value| {
                 values::address_range(super::reader::text(value)?)

@@ -123,6 +123,8 @@ pub struct Ikev2Listener {
     pub nat_port: u16,
     /// Postquantum preshared keys (RFC 8784).
     pub ppk: ike::ppk::PpkPolicy,
+    /// Our inner address: INTERNAL_IP4_SERVER, and the server identifier of DHCP inside the tunnel.
+    pub inner_ipv4: Ipv4Addr,
 }
 
 /// `[[listener]]` with `protocol = "sstp"`

@@ -5,7 +5,7 @@ use ike::SessionId;
 use policy::network::{AddressRange, Tunnel};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Our address towards IKEv2 clients, who know none of ours: the IPv4 dummy address (RFC 7600 section 10).
+/// Our inner address where a listener names none: the IPv4 dummy address (RFC 7600 section 10).
 pub const DUMMY_IPV4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 
 /// Our link-local address where none was negotiated.
@@ -48,7 +48,7 @@ impl<P: Plane> Gateway<P> {
         Some(::autoconf::Settings {
             client_ipv4: granted.ipv4,
             client_ipv6: granted.ipv6,
-            server_ipv4: call.map_or(DUMMY_IPV4, |call| call.inner_ipv4()),
+            server_ipv4: call.map_or(self.settings.inner_ipv4, |call| call.inner_ipv4()),
             link_local: call.and_then(|call| call.link_local).unwrap_or(LINK_LOCAL),
             dns: granted.dns.clone(),
             nbns: granted.nbns.clone(),

@@ -9,6 +9,7 @@ use ike::{
 };
 use policy::network::{AddressRange, Method};
 use policy::pool::Wanted;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// From AUTH_LIFETIME to the end of the session: the IKE machine's own grace.
@@ -67,10 +68,11 @@ impl<P: Plane> Gateway<P> {
 
     /// What RADIUS and policy said, for the IKE machine.
     pub(super) fn answer_ike(&mut self, id: AskId, verdict: Verdict) {
+        let server = self.settings.inner_ipv4;
         let answer = match verdict {
             Verdict::Continue { packet } => EapAnswer::Continue { packet },
             Verdict::Granted { eap, accept, granted, .. } => {
-                EapAnswer::Success { packet: eap, msk: accept.msk, grant: Box::new(grant(&granted)) }
+                EapAnswer::Success { packet: eap, msk: accept.msk, grant: Box::new(grant(&granted, server)) }
             }
             Verdict::Refused { eap, denied, .. } => EapAnswer::Failure { packet: eap, denial: denied.into() },
         };
@@ -95,7 +97,7 @@ impl<P: Plane> Gateway<P> {
         }
         let who = Authenticated { user: &user, confirmed: true, method: Method::Certificate, accept: None };
         let granted = self.authorize(now, session, &who)?;
-        Ok(Box::new(grant(&granted)))
+        Ok(Box::new(grant(&granted, self.settings.inner_ipv4)))
     }
 }
 
@@ -115,7 +117,8 @@ fn wanted(request: AddressRequest) -> Wanted {
     Wanted { ipv4: request.ipv4, ipv6: request.ipv6, ipv4_hint: request.ipv4_hint, ipv6_hint: request.ipv6_hint, ..Wanted::default() }
 }
 
-fn grant(granted: &Granted) -> Grant {
+/// `server`: our inner address, the same as DHCP tells inside the tunnel.
+fn grant(granted: &Granted, server: Ipv4Addr) -> Grant {
     Grant {
         user: granted.user.clone(),
         ipv4: granted.ipv4,
@@ -126,6 +129,7 @@ fn grant(granted: &Granted) -> Grant {
         nbns: granted.nbns.clone(),
         subnets: granted.routes.iter().flat_map(AddressRange::prefixes).collect(),
         dns_domains: granted.dns_suffix.iter().cloned().collect(),
+        server_ipv4: Some(server),
         auth_lifetime: auth_lifetime(granted.session_timeout),
         ..Grant::default()
     }
@@ -149,8 +153,32 @@ fn selector(range: &AddressRange) -> TrafficSelector {
 mod tests {
     use super::*;
 
+    /// One address of ours for whoever asks: INTERNAL_IP4_SERVER is what DHCP says inside the tunnel.
     #[test]
-    fn clients_are_told_a_minute_before_the_end() {
+    fn clients_are_told_our_inner_address() {
+        let granted = Granted {
+            user: "alice".into(),
+            policy: "staff".into(),
+            ipv4: Some(Ipv4Addr::new(10, 98, 0, 10)),
+            ipv6: None,
+            address_failure: None,
+            dns: Vec::new(),
+            nbns: Vec::new(),
+            dns_suffix: None,
+            routes: Vec::new(),
+            selectors: Vec::new(),
+            session_timeout: None,
+            idle_timeout: None,
+            class: Vec::new(),
+            trace: Vec::new(),
+        };
+        let server = Ipv4Addr::new(10, 98, 255, 1);
+        let grant = grant(&granted, server);
+        assert_eq!((grant.server_ipv4, grant.server_ipv6), (Some(server), None));
+    }
+
+    #[test]
+    fn clients_are_told_a_minute_a_minute_before_the_end() {
         let told = |seconds| auth_lifetime(Some(Duration::from_secs(seconds))).map(|lifetime| lifetime.as_secs());
         assert_eq!((told(0), told(3599), told(3600), told(28_800)), (None, None, Some(3540), Some(28_740)));
         assert_eq!(auth_lifetime(None), None);

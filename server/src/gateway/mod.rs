@@ -24,7 +24,7 @@ use ike::{Answer, AskId, Command, Input, Path, SessionId};
 use policy::network::{AddressRange, Tunnel};
 use radius_client::{ConversationId, Ticket};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 /// How often sessions with an idle limit, their own or that of Child SAs, are looked at.
@@ -105,6 +105,8 @@ pub struct Settings {
     pub mtu: u16,
     /// How long a Child SA may carry nothing before it is deleted; the IKE SA stays.
     pub child_idle: Option<Duration>,
+    /// Our inner address towards IKEv2 clients.
+    pub inner_ipv4: Ipv4Addr,
     /// Sessions at most, of all tunnel types.
     pub sessions_max: usize,
     /// SSTP calls at most that are not up yet.

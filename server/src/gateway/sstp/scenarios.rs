@@ -91,6 +91,7 @@ impl World {
             accounting: true,
             mtu: 1400,
             child_idle: None,
+            inner_ipv4: crate::gateway::DUMMY_IPV4,
             sessions_max,
             half_open_max: 10,
         };

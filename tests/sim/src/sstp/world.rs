@@ -7,7 +7,7 @@ use crypto::hash::{HashAlgorithm, hash};
 use crypto::{Random, SeededRandom};
 use evergate::attempts::{Attempt, Attempts};
 use evergate::control::types::{AttemptDetail, Request, Response};
-use evergate::gateway::{CallSettings, Effect, Gateway, Incoming, Now, Settings};
+use evergate::gateway::{CallSettings, DUMMY_IPV4, Effect, Gateway, Incoming, Now, Settings};
 use evergate::login::Authority;
 use ike::SessionId;
 use policy::network::Policy;
@@ -118,6 +118,7 @@ impl World {
             requests: Vec::new(),
             ikev2_listener: "ikev2".into(),
             accounting: options.accounting,
+            inner_ipv4: DUMMY_IPV4,
             mtu: 1400,
             child_idle: None,
             sessions_max: options.sessions_max,
