@@ -400,8 +400,8 @@ fn moves() {
     client.path.local.set_port(51_000);
     world.assert_alive(&mut client);
     assert_eq!(world.host().repaths.len(), 1, "with MOBIKE an IKE message may only try a path (RFC 4555 section 3.8)");
-    let path = ike::Path { local: client.path.remote, remote: client.path.local, ..client.path };
-    world.sim.input(client.gateway, ike::Input::PeerMoved { session, path });
+    let path = ike::Path::between(client.path.remote, client.path.local);
+    world.sim.input(world.gateway, ike::Input::PeerMoved { session, path });
     let (_, path, encapsulate) = *world.host().repaths.last().unwrap();
     assert_eq!((path.remote, encapsulate), (client.path.local, true), "the NAT forgot");
 
