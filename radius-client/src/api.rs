@@ -3,7 +3,7 @@ use crate::record::AccountingRecord;
 use crypto::Zeroizing;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A server and how to talk to it. [`Server::new`] has the defaults.
 #[derive(Clone)]
@@ -24,8 +24,33 @@ pub struct Server {
     pub tries: u32,
     /// Longest wait for one answer.
     pub timeout: Duration,
-    /// Replies without Message-Authenticator are dropped (CVE-2024-3596).
-    pub require_message_authenticator: bool,
+    pub require_message_authenticator: RequireMessageAuthenticator,
+    /// How to learn that it is alive when it does not answer a login.
+    pub probe: Probe,
+    /// A server that died is asked again after this long: by its probe, else by one login.
+    pub revive_interval: Duration,
+}
+
+/// Whether replies to logins without Message-Authenticator are dropped (CVE-2024-3596). With EAP inside they always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RequireMessageAuthenticator {
+    #[default]
+    Yes,
+    /// From the first reply on that has one.
+    Auto,
+    No,
+}
+
+/// A question whose answer is nothing but a sign of life. It is asked while a login has no answer, so that a server that waits for its user's
+/// second factor is not taken for dead, and while the server is dead.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Probe {
+    #[default]
+    Off,
+    /// RFC 5997.
+    StatusServer,
+    /// An Access-Request with this User-Name and a random password; any answer will do (NPS: `Ping User-Name`).
+    User(String),
 }
 
 /// What carries the packets to a server.
@@ -59,8 +84,10 @@ impl Server {
             nas_ip: None,
             retransmit_initial: Duration::from_secs(2),
             tries: 4,
-            timeout: Duration::from_secs(20),
-            require_message_authenticator: true,
+            timeout: Duration::from_secs(60),
+            require_message_authenticator: RequireMessageAuthenticator::Yes,
+            probe: Probe::Off,
+            revive_interval: Duration::from_secs(60),
         }
     }
 
@@ -294,6 +321,50 @@ pub enum Output {
         ticket: Ticket,
         outcome: Result<String, RequestFailure>,
     },
+    /// Something for the log.
+    Server {
+        server: String,
+        change: Change,
+    },
+}
+
+/// What became of a server. Its ports for logins and for accounting live and die apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Died {
+        accounting: bool,
+    },
+    Returned {
+        accounting: bool,
+        after: Duration,
+    },
+    /// Its replies have Message-Authenticator; from now on they must ([`RequireMessageAuthenticator::Auto`]).
+    SendsMessageAuthenticator,
+}
+
+/// How a server stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It was never asked, or has not answered yet.
+    Unknown,
+    Alive,
+    /// It lives, but a login has waited for longer than one retransmission.
+    Slow,
+    Dead,
+}
+
+/// What is known of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerReport {
+    pub name: String,
+    /// Of its port for logins.
+    pub standing: Standing,
+    /// When it was last heard of, or died.
+    pub since: Option<Instant>,
+    /// Of the last login that was answered without a repetition.
+    pub round_trip: Option<Duration>,
+    pub groups: Vec<String>,
+    pub counters: Counters,
 }
 
 /// What RADIUS said to one round of EAP; the code of the RADIUS packet alone decides (RFC 3579 section 2.6.3).
@@ -393,6 +464,9 @@ pub enum RequestFailure {
     NoServer,
     #[error("no RADIUS server group {group:?} is configured")]
     NoGroup { group: String },
+    /// The server that holds the state of an EAP conversation fell silent; no other could go on with it.
+    #[error("radius {server} was lost in the middle of an EAP conversation, which no other server can go on with: {cause}")]
+    LostConversation { server: String, cause: String },
     #[error("conversation forgotten")]
     Forgotten,
     /// The request cannot be written: a name, a password or an EAP packet too long, or neither NAS-IP-Address nor NAS-Identifier is known.

@@ -123,6 +123,10 @@ impl Client {
         };
         match self.send(now, peer, Work::Authentication(work)) {
             Ok(key) => {
+                if let Some(asked) = self.peers.get_mut(peer) {
+                    let interval = asked.server.revive_interval;
+                    asked.health_mut(Purpose::Authentication).tried(now, interval);
+                }
                 let fresh = Conversation { peer, state: None, challenged: false, in_flight: None, expires: None };
                 let conversation = self.conversations.entry(id).or_insert(fresh);
                 conversation.peer = peer;
@@ -166,6 +170,10 @@ impl Client {
         work.tried.push(peer);
         work.failures.push(failure);
         let challenged = self.conversations.get(&work.conversation).is_some_and(|conversation| conversation.challenged);
+        if challenged && let Some(RequestFailure::Silent { server, .. } | RequestFailure::Unreachable { server }) = work.failures.last() {
+            let (server, cause) = (server.clone(), failure::merge(work.failures).to_string());
+            work.failures = vec![RequestFailure::LostConversation { server, cause }];
+        }
         if challenged || alive { self.fail(*work, None) } else { self.ask(now, work) }
     }
 

@@ -1,9 +1,10 @@
 //! The request machine: who is asked, what is in flight, when to repeat, when to give up.
 use crate::accounting::AccountingWork;
-use crate::api::{Configuration, Counters, Dial, Input, Output, RequestFailure, Server, SocketId, Transport};
+use crate::api::{Configuration, Counters, Dial, Input, Output, RequestFailure, Server, ServerReport, SocketId, Standing, Transport};
 use crate::authentication::{AuthenticationWork, Conversation, Proof};
 use crate::codec::Packet;
-use crate::peer::Peers;
+use crate::peer::{Peer, Peers};
+use crate::probe;
 use crate::request::BadRequest;
 use crate::retry;
 use crate::table::{Line, PeerKey, RequestKey, Slot, Table};
@@ -18,6 +19,7 @@ use std::time::Instant;
 pub(crate) enum Work {
     Authentication(Box<AuthenticationWork>),
     Accounting(Box<AccountingWork>),
+    Probe,
     /// Nobody waits any more; the identifier stays taken until the answer or the final timeout.
     Abandoned,
 }
@@ -28,8 +30,8 @@ pub(crate) struct Request {
     pub(crate) line: Line,
     slot: Slot,
     bytes: Vec<u8>,
-    began: Instant,
-    transmissions: u32,
+    pub(crate) began: Instant,
+    pub(crate) transmissions: u32,
     interval: std::time::Duration,
     /// When to repeat or give up.
     next: Instant,
@@ -39,6 +41,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// It had to be repeated, on the port for logins.
+    fn is_late(&self) -> bool {
+        self.transmissions > 1 && self.line.purpose == Purpose::Authentication
+    }
+
     pub(crate) fn authenticator(&self) -> &[u8; 16] {
         // Every request is written by `codec::Builder`, which begins with the header.
         self.bytes[4..20].try_into().expect("a header is 20 bytes")
@@ -49,6 +56,8 @@ impl Request {
 pub(crate) enum Timer {
     Request(RequestKey),
     Conversation(crate::api::ConversationId),
+    /// A dead server is probed.
+    Probe(PeerKey),
 }
 
 /// The RADIUS client machine; see the crate's documentation for how to drive it.
@@ -121,7 +130,23 @@ impl Client {
 
     /// Counters per server, in configuration order.
     pub fn counters(&self) -> Vec<(String, Counters)> {
-        self.peers.counters()
+        self.peers.configured().map(|(peer, _)| (peer.server.name.clone(), peer.counters)).collect()
+    }
+
+    /// What is known of each server, in configuration order.
+    pub fn servers(&self) -> Vec<ServerReport> {
+        let report = |(peer, groups): (&Peer, Vec<String>)| {
+            let health = peer.health(Purpose::Authentication);
+            let standing = match () {
+                () if health.is_dead() => Standing::Dead,
+                () if !health.was_heard() => Standing::Unknown,
+                () if peer.late > 0 => Standing::Slow,
+                () => Standing::Alive,
+            };
+            let (since, round_trip) = (health.since(), health.round_trip);
+            ServerReport { name: peer.server.name.clone(), standing, since, round_trip, groups, counters: peer.counters }
+        };
+        self.peers.configured().map(report).collect()
     }
 
     /// Writes a request and sends it to `peer` for the first time. On failure the work comes back.
@@ -153,7 +178,8 @@ impl Client {
             }
         };
         let interval = retry::first(target.server.retransmit_initial, &mut *self.random);
-        let next = now + interval.min(target.server.timeout);
+        let patience = if matches!(work, Work::Probe) { probe::PATIENCE } else { interval.min(target.server.timeout) };
+        let next = now + patience;
         let before = target.counters;
         self.outputs.push_back(Output::Transmit { socket: slot.socket, to, bytes: bytes.clone() });
         if let Some(peer) = self.peers.get_mut(peer) {
@@ -172,6 +198,7 @@ impl Client {
                 work.write(state, identifier, authenticator, server)
             }
             Work::Accounting(work) => work.write(now, identifier, server),
+            Work::Probe => probe::write(server, identifier, authenticator),
             Work::Abandoned => Ok(Vec::new()),
         }
     }
@@ -191,6 +218,9 @@ impl Client {
         let request = self.requests.remove(&key)?;
         self.timers.remove(&(request.next, Timer::Request(key)));
         self.release(request.slot);
+        if let Some(peer) = self.peers.get_mut(request.line.peer).filter(|_| request.is_late()) {
+            peer.late = peer.late.saturating_sub(1);
+        }
         Some(request)
     }
 
@@ -203,7 +233,10 @@ impl Client {
     fn datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, bytes: &[u8]) {
         let Some(line) = self.table.line(socket) else { return };
         match self.check(line, socket, from, bytes) {
-            Ok((key, reply)) => self.answered(now, key, &reply),
+            Ok((key, reply)) => {
+                self.note_signature(line, &reply);
+                self.answered(now, key, &reply);
+            }
             Err(dropped) => {
                 if let Some(peer) = self.peers.get_mut(line.peer) {
                     peer.counters.count(dropped);
@@ -225,7 +258,7 @@ impl Client {
             purpose: line.purpose,
             request_authenticator: request.authenticator(),
             secret: &peer.server.secret,
-            require_message_authenticator: peer.server.require_message_authenticator,
+            require_message_authenticator: peer.requires_message_authenticator(),
         };
         expected.check(&reply)?;
         Ok((key, reply))
@@ -233,14 +266,11 @@ impl Client {
 
     fn answered(&mut self, now: Instant, key: RequestKey, reply: &Packet<'_>) {
         let Some(mut request) = self.remove(key) else { return };
-        if let Some(peer) = self.peers.get_mut(request.line.peer) {
-            peer.counters.accepted += 1;
-            peer.health_mut(request.line.purpose).answered(now);
-        }
+        self.heard(now, &request);
         match std::mem::replace(&mut request.work, Work::Abandoned) {
             Work::Authentication(work) => self.authentication_answered(now, &request, *work, reply),
             Work::Accounting(work) => self.accounted(request.line.peer, &work),
-            Work::Abandoned => {}
+            Work::Probe | Work::Abandoned => {}
         }
     }
 
@@ -268,6 +298,7 @@ impl Client {
                 Timer::Conversation(conversation) => {
                     self.conversations.remove(&conversation);
                 }
+                Timer::Probe(peer) => self.probe_dead(now, peer),
             }
         }
     }
@@ -280,30 +311,40 @@ impl Client {
         let deadline = request.began + peer.server.timeout;
         // A server that answers others is not dead: it may be waiting for a second factor, and another server would ask for one more.
         let exhausted = request.transmissions >= peer.server.tries && !alive;
-        if matches!(request.work, Work::Abandoned) || exhausted || now >= deadline {
+        if matches!(request.work, Work::Abandoned | Work::Probe) || exhausted || now >= deadline {
             return self.give_up(now, key, false);
         }
+        let line = request.line;
         let Some(to) = peer.address(request.line.purpose) else { return };
         peer.counters.retransmitted += 1;
         request.transmissions += 1;
+        if request.transmissions == 2 && request.is_late() {
+            peer.late += 1;
+        }
         request.interval = retry::next(request.interval, &mut *self.random);
         request.next = (now + request.interval).min(deadline);
         self.timers.insert((request.next, Timer::Request(key)));
         self.outputs.push_back(Output::Transmit { socket: request.slot.socket, to, bytes: request.bytes.clone() });
+        if !alive && line.purpose == Purpose::Authentication {
+            self.probe(now, line.peer);
+        }
     }
 
     /// No answer came, or none can come. What was asked goes to another server where that is allowed.
     fn give_up(&mut self, now: Instant, key: RequestKey, unreachable: bool) {
         let Some(request) = self.remove(key) else { return };
         let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
-        if matches!(request.work, Work::Abandoned) {
+        if matches!(request.work, Work::Probe) {
+            peer.probed = false;
+        }
+        if matches!(request.work, Work::Abandoned | Work::Probe) {
             return;
         }
-        let health = peer.health_mut(request.line.purpose);
-        let alive = !unreachable && health.alive_since(request.began);
+        let alive = !unreachable && peer.health(request.line.purpose).alive_since(request.began);
         if !alive {
-            health.failed(now);
+            self.died(now, request.line);
         }
+        let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
         let server = peer.server.name.clone();
         let failure = if unreachable {
             RequestFailure::Unreachable { server }
@@ -319,7 +360,7 @@ impl Client {
         match request.work {
             Work::Authentication(work) => self.authentication_unanswered(now, work, request.line.peer, failure, alive),
             Work::Accounting(work) => self.account_elsewhere(now, work, failure),
-            Work::Abandoned => {}
+            Work::Probe | Work::Abandoned => {}
         }
     }
 

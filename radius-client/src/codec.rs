@@ -19,6 +19,8 @@ pub mod code {
     pub const ACCOUNTING_REQUEST: u8 = 4;
     pub const ACCOUNTING_RESPONSE: u8 = 5;
     pub const ACCESS_CHALLENGE: u8 = 11;
+    /// RFC 5997.
+    pub const STATUS_SERVER: u8 = 12;
 }
 
 /// The bytes are no RADIUS packet. Offsets count from the packet's first byte.
@@ -180,6 +182,13 @@ impl Builder {
         builder
     }
 
+    /// A Status-Server (RFC 5997), Message-Authenticator first as in an Access-Request.
+    pub fn status_server(identifier: u8, authenticator: &[u8; 16]) -> Self {
+        let mut builder = Self::new(code::STATUS_SERVER, identifier, authenticator);
+        builder.put(number::MESSAGE_AUTHENTICATOR, &[0; 16]);
+        builder
+    }
+
     /// An Accounting-Request; its authenticator is computed by [`Builder::sign`] (RFC 2866 section 3).
     pub fn accounting_request(identifier: u8) -> Self {
         Self::new(code::ACCOUNTING_REQUEST, identifier, &[0; 16])
@@ -236,7 +245,7 @@ impl Builder {
         let length = u16::try_from(bytes.len()).ok().filter(|_| bytes.len() <= MAX_PACKET);
         let length = length.ok_or(TooLong::Packet { got: bytes.len() })?;
         bytes[2..4].copy_from_slice(&length.to_be_bytes());
-        if bytes[0] == code::ACCESS_REQUEST {
+        if matches!(bytes[0], code::ACCESS_REQUEST | code::STATUS_SERVER) {
             let value = hmac_md5(secret, &[&bytes]);
             bytes[HEADER + 2..HEADER + 18].copy_from_slice(&value);
         } else {

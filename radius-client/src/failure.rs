@@ -32,9 +32,10 @@ fn names(failures: &[RequestFailure], closed: &str) -> String {
     for failure in failures {
         let name = match failure {
             RequestFailure::Unreachable { server } => format!("{server}{closed}"),
-            RequestFailure::Silent { server, .. } | RequestFailure::BadReply { server, .. } | RequestFailure::Unsendable { server, .. } => {
-                server.clone()
-            }
+            RequestFailure::Silent { server, .. }
+            | RequestFailure::LostConversation { server, .. }
+            | RequestFailure::BadReply { server, .. }
+            | RequestFailure::Unsendable { server, .. } => server.clone(),
             RequestFailure::NoServer | RequestFailure::NoGroup { .. } | RequestFailure::Forgotten => continue,
         };
         if !names.contains(&name) {

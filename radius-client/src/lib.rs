@@ -50,6 +50,7 @@ mod client;
 mod credentials;
 mod failure;
 mod peer;
+mod probe;
 mod record;
 mod reply;
 mod request;

@@ -1,5 +1,5 @@
 //! The configured servers: which one to ask, and what is known of each.
-use crate::api::{Configuration, Counters, RequestFailure, Server};
+use crate::api::{Configuration, Counters, Probe, RequestFailure, RequireMessageAuthenticator, Server};
 use crate::table::PeerKey;
 use crate::validate::Purpose;
 use crypto::Random;
@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// A server that failed is asked last for this long.
-const HOLD: Duration = Duration::from_secs(60);
-
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) server: Server,
     pub(crate) counters: Counters,
+    /// A valid reply to a login had Message-Authenticator.
+    pub(crate) signs: bool,
+    /// A probe waits for its answer.
+    pub(crate) probed: bool,
+    /// Logins in flight that had to be repeated.
+    pub(crate) late: u64,
     authentication: Health,
     accounting: Health,
 }
@@ -21,28 +24,57 @@ pub(crate) struct Peer {
 /// How one port of a server has behaved.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    /// When it last failed, until it answers again.
-    failed: Option<Instant>,
+    dead: Option<Dead>,
     /// When the last valid reply came.
     heard: Option<Instant>,
+    pub(crate) round_trip: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Dead {
+    since: Instant,
+    /// Until then it is asked last.
+    until: Instant,
 }
 
 impl Health {
-    pub(crate) fn answered(&mut self, now: Instant) {
-        *self = Self { failed: None, heard: Some(now) };
+    /// For how long it had been dead, if it was.
+    pub(crate) fn answered(&mut self, now: Instant) -> Option<Duration> {
+        self.heard = Some(now);
+        self.dead.take().map(|dead| now.saturating_duration_since(dead.since))
     }
 
-    pub(crate) fn failed(&mut self, now: Instant) {
-        self.failed = Some(now);
+    /// True if it was not known to be dead.
+    pub(crate) fn failed(&mut self, now: Instant, revive_interval: Duration) -> bool {
+        let since = self.dead.map_or(now, |dead| dead.since);
+        let is_news = self.dead.is_none();
+        self.dead = Some(Dead { since, until: now + revive_interval });
+        is_news
+    }
+
+    /// One login goes to a dead server, to see; the next ones do not until it is answered.
+    pub(crate) fn tried(&mut self, now: Instant, revive_interval: Duration) {
+        if let Some(dead) = &mut self.dead {
+            dead.until = now + revive_interval;
+        }
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.is_some()
     }
 
     /// It answered something since `instant`: it is alive, and this one answer takes long.
     pub(crate) fn alive_since(&self, instant: Instant) -> bool {
-        self.heard.is_some_and(|heard| heard >= instant)
+        !self.is_dead() && self.heard.is_some_and(|heard| heard >= instant)
     }
 
-    fn on_hold(&self, now: Instant) -> bool {
-        self.failed.is_some_and(|failed| now.saturating_duration_since(failed) < HOLD)
+    /// When it died, else when it was last heard of.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.dead.map(|dead| dead.since).or(self.heard)
+    }
+
+    pub(crate) fn was_heard(&self) -> bool {
+        self.heard.is_some()
     }
 }
 
@@ -51,6 +83,20 @@ impl Peer {
         match purpose {
             Purpose::Authentication => Some(self.server.address()),
             Purpose::Accounting => self.server.accounting_address(),
+        }
+    }
+
+    /// Asked after all others: it is dead, and either its probe will tell when that changes, or it is too early for another try.
+    fn is_last(&self, now: Instant, purpose: Purpose) -> bool {
+        let probed = purpose == Purpose::Authentication && self.server.probe != Probe::Off;
+        self.health(purpose).dead.is_some_and(|dead| probed || now < dead.until)
+    }
+
+    pub(crate) fn requires_message_authenticator(&self) -> bool {
+        match self.server.require_message_authenticator {
+            RequireMessageAuthenticator::Yes => true,
+            RequireMessageAuthenticator::Auto => self.signs,
+            RequireMessageAuthenticator::No => false,
         }
     }
 
@@ -109,8 +155,18 @@ impl Peers {
     fn add(&mut self, server: Server) -> PeerKey {
         let key = PeerKey(self.next);
         self.next += 1;
-        self.peers
-            .insert(key, Peer { server, counters: Counters::default(), authentication: Health::default(), accounting: Health::default() });
+        self.peers.insert(
+            key,
+            Peer {
+                server,
+                counters: Counters::default(),
+                signs: false,
+                probed: false,
+                late: 0,
+                authentication: Health::default(),
+                accounting: Health::default(),
+            },
+        );
         key
     }
 
@@ -138,7 +194,7 @@ impl Peers {
         for equals in places.chunk_by(|a, b| a.priority == b.priority) {
             keys.extend(drawn(equals, random));
         }
-        keys.sort_by_key(|key| self.peers.get(key).is_some_and(|peer| peer.health(purpose).on_hold(now)));
+        keys.sort_by_key(|key| self.peers.get(key).is_some_and(|peer| peer.is_last(now, purpose)));
         Ok(keys)
     }
 
@@ -163,8 +219,17 @@ impl Peers {
         self.peers.remove(&key);
     }
 
-    pub(crate) fn counters(&self) -> Vec<(String, Counters)> {
-        self.order.iter().filter_map(|key| self.peers.get(key)).map(|peer| (peer.server.name.clone(), peer.counters)).collect()
+    /// The configured servers in their order, each with the groups it is in.
+    pub(crate) fn configured(&self) -> impl Iterator<Item = (&Peer, Vec<String>)> {
+        self.order.iter().filter_map(|&key| {
+            let of = |places: &[Place]| places.iter().any(|place| place.peer == key);
+            let groups = self.groups.iter().filter(|(_, places)| of(places)).map(|(name, _)| name.clone()).collect();
+            Some((self.peers.get(&key)?, groups))
+        })
+    }
+
+    pub(crate) fn is_configured(&self, key: PeerKey) -> bool {
+        self.order.contains(&key)
     }
 }
 

@@ -69,7 +69,7 @@ impl Access<'_> {
 }
 
 /// Which NAS asks: as this server knows it, else as the request says.
-fn put_nas(packet: &mut Builder, nas: &NasContext, server: &Server) -> Result<(), BadRequest> {
+pub(crate) fn put_nas(packet: &mut Builder, nas: &NasContext, server: &Server) -> Result<(), BadRequest> {
     let address = server.nas_ip.or(nas.nas_ip);
     if address.is_none() && nas_identifier(nas, server).is_empty() {
         return Err(BadRequest::NoNas);

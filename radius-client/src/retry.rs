@@ -20,7 +20,7 @@ pub(crate) fn next(previous: Duration, random: &mut dyn Random) -> Duration {
 }
 
 /// 0.9 to 1.1 times `base`, in steps of a thousandth.
-fn jittered(base: Duration, random: &mut dyn Random) -> Duration {
+pub(crate) fn jittered(base: Duration, random: &mut dyn Random) -> Duration {
     let mut bytes = [0; 4];
     random.fill(&mut bytes);
     base * (900 + u32::from_be_bytes(bytes) % 201) / 1000

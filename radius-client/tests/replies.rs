@@ -106,7 +106,7 @@ fn truncation_at_every_byte_and_every_flipped_bit_is_dropped() {
 
 #[test]
 fn without_the_requirement_a_bare_reject_counts_but_never_bare_eap() {
-    let lenient = Server { require_message_authenticator: false, ..server("old", 1) };
+    let lenient = Server { require_message_authenticator: RequireMessageAuthenticator::No, ..server("old", 1) };
     let mut client = client(vec![lenient]);
     client.handle(start(), ask(1, 1, &[2, 1, 0, 4]));
     let request = only_sent(&drain(&mut client));

@@ -82,7 +82,7 @@ fn it_reads_our_accounting_request_and_we_its_response() {
 
 #[test]
 fn we_read_its_access_reject() {
-    let lenient = Server { require_message_authenticator: false, ..server("nps1", 1) };
+    let lenient = Server { require_message_authenticator: RequireMessageAuthenticator::No, ..server("nps1", 1) };
     let mut client = client(vec![lenient]);
     client.handle(start(), ask(1, 1, &eap_packet(2, 1, &[26])));
     let request = only_sent(&drain(&mut client));

@@ -163,6 +163,7 @@ impl World {
             }
             Output::Eap { ticket, outcome } => self.outcome(ticket, outcome),
             Output::Login { ticket, outcome } => self.login_outcome(ticket, outcome),
+            Output::Server { .. } => {}
             Output::Accounting { .. } => unreachable!(),
         }
         self.most_sockets = self.most_sockets.max(self.sockets.len());

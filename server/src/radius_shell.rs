@@ -1,5 +1,5 @@
 //! The sockets and the clock of the RADIUS client machine.
-use radius_client::{Client, Dial, Input, Output, SocketId};
+use radius_client::{Change, Client, Dial, Input, Output, ServerReport, SocketId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ const INBOUND_QUEUE: usize = 1024;
 /// What the gateway hears back: outcomes of requests.
 pub type Outcomes = Sender<Output>;
 
-/// Counters per server, as last seen.
-pub type Counters = Vec<(String, radius_client::Counters)>;
+/// The servers, as last seen.
+pub type Servers = Vec<ServerReport>;
 
 struct Socket {
     socket: Arc<UdpSocket>,
@@ -33,14 +33,14 @@ impl Drop for Socket {
 }
 
 /// Runs the machine until the gateway hangs up.
-pub async fn run(mut client: Client, mut requests: Receiver<Input>, outcomes: Outcomes, counters: watch::Sender<Counters>) {
+pub async fn run(mut client: Client, mut requests: Receiver<Input>, outcomes: Outcomes, servers: watch::Sender<Servers>) {
     let (inbound_tx, mut inbound) = tokio::sync::mpsc::channel(INBOUND_QUEUE);
     let mut sockets = BTreeMap::new();
     loop {
         if drain(&mut client, &mut sockets, &inbound_tx, &outcomes).await.is_err() {
             return;
         }
-        counters.send_replace(client.counters());
+        servers.send_replace(client.servers());
         let deadline = client.poll_timeout();
         let input = tokio::select! {
             request = requests.recv() => match request {
@@ -86,12 +86,28 @@ async fn drain(
                 sockets.remove(&socket);
             }
             Output::Transmit { socket, to, bytes } => transmit(client, sockets, socket, to, &bytes).await,
+            Output::Server { server, change } => log(&server, change),
             outcome @ (Output::Eap { .. } | Output::Login { .. } | Output::Accounting { .. }) => {
                 outcomes.send(outcome).await.map_err(|_| GatewayGone)?;
             }
         }
     }
     Ok(())
+}
+
+fn log(server: &str, change: Change) {
+    let port = |accounting: bool| if accounting { "accounting" } else { "authentication" };
+    match change {
+        Change::Died { accounting } => {
+            tracing::warn!(server, port = port(accounting), "a RADIUS server does not answer; others are asked until it does");
+        }
+        Change::Returned { accounting, after } => {
+            tracing::info!(server, port = port(accounting), seconds = after.as_secs(), "a RADIUS server answers again");
+        }
+        Change::SendsMessageAuthenticator => {
+            tracing::info!(server, "a RADIUS server sends Message-Authenticator; from now on its replies must have it");
+        }
+    }
 }
 
 async fn transmit(client: &mut Client, sockets: &BTreeMap<SocketId, Socket>, socket: SocketId, to: SocketAddr, bytes: &[u8]) {

@@ -87,7 +87,7 @@ struct Shell {
     workers: Workers,
     revocation: revocation::Watcher,
     radius: mpsc::Sender<radius_client::Input>,
-    radius_counters: watch::Receiver<radius_shell::Counters>,
+    radius_servers: watch::Receiver<radius_shell::Servers>,
     /// Outcomes of requests that never reached the RADIUS task.
     refused: Vec<radius_client::Output>,
 }
@@ -123,7 +123,7 @@ impl Shell {
         let fronts = start_fronts(&config, &sstp_counters, &arrivals_tx)?;
         let (computed_tx, computed) = mpsc::unbounded_channel();
         let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from), &computed_tx)?;
-        let (radius, radius_outcomes, radius_counters) = start_radius(&config);
+        let (radius, radius_outcomes, radius_servers) = start_radius(&config);
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
         tokio::spawn(control::serve(commands, commands_tx));
         let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
@@ -142,7 +142,7 @@ impl Shell {
             workers,
             revocation,
             radius,
-            radius_counters,
+            radius_servers,
             refused: Vec::new(),
         };
         Ok((shell, queues))
@@ -248,7 +248,7 @@ impl Shell {
             config: &self.config,
             started: self.started,
             summary: self.gateway.summary(),
-            radius: self.radius_counters.borrow().clone(),
+            radius: self.radius_servers.borrow().clone(),
             dataplane: self.gateway.plane.status(),
             sockets: self.sockets.received(&self.gateway.plane),
             fronts: &self.fronts,
@@ -369,7 +369,7 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-type Radius = (mpsc::Sender<radius_client::Input>, mpsc::Receiver<radius_client::Output>, watch::Receiver<radius_shell::Counters>);
+type Radius = (mpsc::Sender<radius_client::Input>, mpsc::Receiver<radius_client::Output>, watch::Receiver<radius_shell::Servers>);
 
 fn start_radius(config: &Config) -> Radius {
     let (requests, inputs) = mpsc::channel(RADIUS_QUEUE);

@@ -2,9 +2,10 @@
 use crate::config::{Config, Ikev2Listener, RadiusServer};
 use crate::control::types::{DataplaneStatus, ListenerStatus, RadiusStatus, SocketStatus, Status};
 use crate::gateway::Summary;
-use crate::radius_shell::Counters;
+use crate::radius_shell::Servers;
 use crate::run::Started;
 use crate::sstp::Front;
+use radius_client::Standing;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -15,7 +16,7 @@ pub struct Parts<'a> {
     pub config: &'a Config,
     pub started: Started,
     pub summary: Summary,
-    pub radius: Counters,
+    pub radius: Servers,
     pub dataplane: DataplaneStatus,
     /// Datagrams received per bound address.
     pub sockets: Vec<(SocketAddr, u64)>,
@@ -59,8 +60,10 @@ fn front(front: &Front) -> ListenerStatus {
     ListenerStatus { name: front.name.clone(), protocol: "sstp".into(), sockets: front.sockets.iter().map(socket).collect() }
 }
 
-fn radius_status(server: &RadiusServer, counters: &Counters) -> RadiusStatus {
-    let counters = counters.iter().find(|(name, _)| *name == server.server.name).map(|(_, counters)| *counters).unwrap_or_default();
+fn radius_status(server: &RadiusServer, servers: &Servers) -> RadiusStatus {
+    let report = servers.iter().find(|report| report.name == server.server.name);
+    let counters = report.map(|report| report.counters).unwrap_or_default();
+    let standing = report.map_or(Standing::Unknown, |report| report.standing);
     let named = [
         ("sent", counters.sent),
         ("retransmitted", counters.retransmitted),
@@ -70,9 +73,27 @@ fn radius_status(server: &RadiusServer, counters: &Counters) -> RadiusStatus {
         ("dropped_unsolicited", counters.dropped_unsolicited),
         ("dropped_authenticator", counters.dropped_authenticator),
         ("dropped_message_authenticator", counters.dropped_message_authenticator),
+        ("dropped_code", counters.dropped_code),
         ("dropped_proxy_state", counters.dropped_proxy_state),
         ("timeouts", counters.timeouts),
     ];
     let counters: BTreeMap<_, _> = named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    RadiusStatus { name: server.server.name.clone(), address: server.server.address(), counters }
+    RadiusStatus {
+        name: server.server.name.clone(),
+        address: server.server.address(),
+        groups: report.map(|report| report.groups.clone()).unwrap_or_default(),
+        standing: standing_name(standing).into(),
+        since_secs: report.and_then(|report| report.since).map(|since| since.elapsed().as_secs()),
+        round_trip_ms: report.and_then(|report| report.round_trip).map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        counters,
+    }
+}
+
+fn standing_name(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Unknown => "unknown",
+        Standing::Alive => "alive",
+        Standing::Slow => "slow",
+        Standing::Dead => "dead",
+    }
 }

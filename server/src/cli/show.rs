@@ -46,7 +46,7 @@ fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
     if !status.radius.is_empty() {
         heading(out, style, "RADIUS servers")?;
         let rows: Vec<_> = status.radius.iter().map(radius).collect();
-        table(out, style, &["NAME", "ADDRESS", "SENT", "REPLIES", "TIMEOUTS", "OTHER"], &rows)?;
+        table(out, style, &["NAME", "ADDRESS", "GROUPS", "STATE", "HEARD", "ROUND TRIP", "SENT", "REPLIES", "TIMEOUTS", "OTHER"], &rows)?;
     }
     if !status.eap_certificates.is_empty() {
         heading(out, style, "Certificates that RADIUS servers show to EAP clients")?;
@@ -86,9 +86,24 @@ fn radius(radius: &RadiusStatus) -> Vec<Cell> {
         .map(|(name, value)| format!("{name} {value}"))
         .collect();
     let timeouts = counter("timeouts");
+    let since = radius.since_secs.map(duration);
+    let (state, heard) = match (radius.standing.as_str(), since) {
+        ("dead", Some(since)) => (format!("dead for {since}"), "-".into()),
+        (standing, since) => (standing.to_owned(), since.map_or_else(|| "-".into(), |since| format!("{since} ago"))),
+    };
+    let mark = match radius.standing.as_str() {
+        "dead" => Mark::Bad,
+        "slow" => Mark::Attention,
+        "alive" => Mark::Good,
+        _ => Mark::Plain,
+    };
     vec![
         cell(&radius.name),
         cell(radius.address.to_string()),
+        cell(if radius.groups.is_empty() { "-".to_owned() } else { radius.groups.join(", ") }),
+        cell(state).marked(mark),
+        count(heard),
+        count(radius.round_trip_ms.map_or_else(|| "-".into(), |time| format!("{time} ms"))),
         count(counter("sent")),
         count(counter("accepted")),
         count(timeouts).marked(if timeouts > 0 { Mark::Attention } else { Mark::Plain }),

@@ -77,6 +77,10 @@ fn status() -> Status {
         radius: vec![RadiusStatus {
             name: "nps1".into(),
             address: "10.0.0.4:1812".parse().unwrap(),
+            groups: vec!["corp".into()],
+            standing: "dead".into(),
+            since_secs: Some(90),
+            round_trip_ms: Some(12),
             counters: counters(&[("sent", 9), ("accepted", 8), ("timeouts", 1), ("dropped_authenticator", 2), ("dropped_source", 0)]),
         }],
         eap_certificates: vec![EapCertificate {

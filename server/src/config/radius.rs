@@ -2,9 +2,10 @@
 use super::error::ConfigError;
 use super::files;
 use super::reader::{Root, Section, text};
+use super::source::Value;
 use super::{RadiusServer, values};
 use crypto::Zeroizing;
-use radius_client::Transport;
+use radius_client::{Probe, RequireMessageAuthenticator, Transport};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ const RADIUS: &[&str] = &[
     "tries",
     "timeout",
     "require_message_authenticator",
+    "probe",
+    "probe_user",
+    "revive_interval",
     "nas_identifier",
     "nas_ip",
 ];
@@ -38,11 +42,11 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
     let address = resolve(section, &host, port, source)?;
     let millis = Duration::from_millis;
     let retransmit_initial = section.duration("retransmit_initial", millis(100)..=millis(16_000))?.unwrap_or(millis(2_000));
-    let timeout = section.duration("timeout", millis(1_000)..=millis(300_000))?.unwrap_or(millis(20_000));
-    let require_message_authenticator = section.boolean("require_message_authenticator", true)?;
-    if !require_message_authenticator {
+    let timeout = section.duration("timeout", millis(1_000)..=millis(300_000))?.unwrap_or(millis(60_000));
+    let require_message_authenticator = require_message_authenticator(section)?;
+    if require_message_authenticator == RequireMessageAuthenticator::No {
         warnings.push(format!(
-            "{}: require_message_authenticator = false: replies can be forged by whoever is on the path (CVE-2024-3596)",
+            "{}: require_message_authenticator = \"no\": replies can be forged by whoever is on the path (CVE-2024-3596)",
             section.title()
         ));
     }
@@ -64,9 +68,44 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
             tries: section.number("tries", 1..=10, 4)?,
             timeout,
             require_message_authenticator,
+            probe: probe(section)?,
+            revive_interval: section.duration("revive_interval", millis(1_000)..=millis(3_600_000))?.unwrap_or(millis(60_000)),
         },
         host,
     })
+}
+
+/// `true` and `false` as in former configurations.
+fn require_message_authenticator(section: &Section<'_>) -> Result<RequireMessageAuthenticator, ConfigError> {
+    use RequireMessageAuthenticator::{Auto, No, Yes};
+    let words = [("yes", Yes), ("auto", Auto), ("no", No)];
+    let parse = |value: &Value| match value {
+        Value::Boolean(required) => Ok(if *required { Yes } else { No }),
+        Value::Ambiguous { text, .. } if text == "true" => Ok(Yes),
+        Value::Ambiguous { text, .. } if text == "false" => Ok(No),
+        value => {
+            let word = text(value)?;
+            words.iter().find(|(known, _)| *known == word).map(|(_, mode)| *mode).ok_or_else(String::new)
+        }
+    };
+    Ok(section.optional("require_message_authenticator", "one of \"yes\", \"auto\", \"no\"", parse)?.unwrap_or(Yes))
+}
+
+fn probe(section: &Section<'_>) -> Result<Probe, ConfigError> {
+    let user = section.optional("probe_user", "a user name of 1 to 253 bytes", |value| {
+        Some(text(value)?).filter(|name| (1..=253).contains(&name.len())).map(str::to_owned).ok_or_else(String::new)
+    })?;
+    let words = [("off", Probe::Off), ("status-server", Probe::StatusServer)];
+    let parse = |value: &Value| {
+        let word = text(value)?;
+        words.iter().find(|(known, _)| *known == word).map(|(_, probe)| probe.clone()).ok_or_else(String::new)
+    };
+    let probe = section.optional("probe", "one of \"off\", \"status-server\"", parse)?;
+    match (user, probe) {
+        (Some(_), Some(_)) => Err(section.error("probe", "and probe_user are two ways for one thing; leave one of them out")),
+        (Some(user), None) => Ok(Probe::User(user)),
+        (None, probe) => Ok(probe.unwrap_or_default()),
+    }
 }
 
 /// The server's address, of the family of `source` where one is given.

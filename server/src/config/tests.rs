@@ -143,7 +143,7 @@ fn a_minimal_file_gets_the_recommended_defaults() {
     assert_eq!(radius.server.address(), "10.0.0.4:1812".parse().unwrap());
     assert_eq!(radius.server.accounting_address(), Some("10.0.0.4:1813".parse().unwrap()));
     assert_eq!(radius.server.secret.as_slice(), b"a secret of good length");
-    assert!(radius.server.require_message_authenticator);
+    assert_eq!(radius.server.require_message_authenticator, radius_client::RequireMessageAuthenticator::Yes);
     assert_eq!(radius.server.nas_identifier.as_deref(), Some("vpn.example.test"));
     assert_eq!((config.policies[0].grant, config.policies[0].settings.pool.as_deref()), (true, Some("users")));
     assert_eq!(group_name(config.ciphers.groups[0]), "curve25519");
@@ -246,7 +246,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "address = \"10.0.0.4\"",
         "adress = \"10.0.0.4\"",
         "evergate.toml:17: radius \"nps1\": adress: unknown key; did you mean \"address\"? accepted: name, address, port, accounting_port, \
-             secret_file, source, retransmit_initial, tries, timeout, require_message_authenticator, nas_identifier, nas_ip",
+             secret_file, source, retransmit_initial, tries, timeout, require_message_authenticator, probe, probe_user, revive_interval, nas_identifier, nas_ip",
     ),
     (
         "[[radius]]",
@@ -669,7 +669,8 @@ fn the_example_shows_the_defaults() {
     let is_default = |line: &&str| {
         line.strip_prefix("# ").is_some_and(|line| line.contains(" = ") && line.starts_with(|c: char| c.is_ascii_lowercase()))
     };
-    let shown = |line: &str| is_default(&line) && !["[..]", "compat", "source", "nas_ip"].iter().any(|odd| line.contains(odd));
+    let shown =
+        |line: &str| is_default(&line) && !["[..]", "compat", "source", "nas_ip", "probe_user"].iter().any(|odd| line.contains(odd));
     let all: Vec<_> = text.lines().map(|line| if shown(line) { &line[2..] } else { line }).collect();
     assert!(all.len() > 100 && text.lines().filter(|line| shown(line)).count() > 25);
     let shown = Fixture::new(&all.join("\n"));

@@ -266,6 +266,17 @@ pub struct SocketStatus {
 pub struct RadiusStatus {
     pub name: String,
     pub address: SocketAddr,
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Of its port for logins: `unknown` (it has not answered yet), `alive`, `slow` (it answers, but a login waits), `dead`
+    #[serde(default)]
+    pub standing: String,
+    /// Since it was last heard of, or died.
+    #[serde(default)]
+    pub since_secs: Option<u64>,
+    /// Of the last login that was answered without a repetition.
+    #[serde(default)]
+    pub round_trip_ms: Option<u64>,
     /// Counters by name: `sent`, `accepted`, `timeouts`, `dropped_authenticator`, ..
     pub counters: BTreeMap<String, u64>,
 }

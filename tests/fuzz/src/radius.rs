@@ -1,7 +1,7 @@
 //! Datagrams from RADIUS servers: forged ones, and authentic ones of a server gone mad.
 use crypto::SeededRandom;
 use radius_client::codec::Packet;
-use radius_client::{Client, ConversationId, Input, NasContext, Output, Server, SocketId, Ticket, Transport};
+use radius_client::{Client, ConversationId, Input, NasContext, Output, RequireMessageAuthenticator, Server, SocketId, Ticket, Transport};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -43,7 +43,7 @@ impl Machine {
     fn waiting() -> Self {
         let server: SocketAddr = ([192, 0, 2, 1], 1812).into();
         let transport = Transport::Udp { auth: server, accounting: None };
-        let settings = Server { require_message_authenticator: false, ..Server::new("nps1", transport, SECRET) };
+        let settings = Server { require_message_authenticator: RequireMessageAuthenticator::No, ..Server::new("nps1", transport, SECRET) };
         let mut client = Client::new(vec![settings], Box::new(SeededRandom::new(1)));
         let eap = b"\x02\x01\x00\x0a\x01alice".to_vec();
         let nas = Box::new(NasContext { nas_identifier: "vpn.example.test".into(), ..NasContext::default() });

@@ -49,7 +49,7 @@ fn ms_chap(exchange: &Exchange) -> Credentials {
 /// A server and a client for it. FreeRADIUS before 3.2.5 puts no Message-Authenticator into answers that have no EAP.
 fn pair() -> (FreeRadius, Shell) {
     let radius = FreeRadius::start();
-    (radius, Shell::new(Server { require_message_authenticator: false, ..shell::server(SECRET) }))
+    (radius, Shell::new(Server { require_message_authenticator: RequireMessageAuthenticator::No, ..shell::server(SECRET) }))
 }
 
 fn rejected(outcome: LoginOutcome) -> (Option<String>, Option<String>) {

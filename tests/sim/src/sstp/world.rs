@@ -424,7 +424,7 @@ impl World {
             Output::Eap { ticket, outcome } => self.gateway.authenticated(now, ticket, outcome),
             Output::Login { ticket, outcome } => self.gateway.logged_in(now, ticket, outcome),
             Output::Accounting { ticket, outcome } => self.gateway.accounted(ticket, outcome),
-            Output::Open { .. } | Output::Close { .. } | Output::Transmit { .. } => {}
+            Output::Open { .. } | Output::Close { .. } | Output::Transmit { .. } | Output::Server { .. } => {}
         }
     }
 

@@ -1,0 +1,106 @@
+//! Signs of life: what tells a slow server from a dead one, and a dead one from one that is back.
+use crate::api::{Change, Credentials, NasContext, Output, Probe, RequireMessageAuthenticator, Server};
+use crate::attributes::number;
+use crate::authentication::Proof;
+use crate::client::{Client, Request, Timer, Work};
+use crate::codec::{Builder, Packet};
+use crate::request::{Access, BadRequest, put_nas};
+use crate::retry;
+use crate::table::{Line, PeerKey};
+use crate::validate::Purpose;
+use crypto::Zeroizing;
+use std::time::{Duration, Instant};
+
+/// How long a probe waits; it is never repeated (RFC 5997 section 4.2).
+pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
+
+/// A Status-Server, or the Access-Request of a user that need not exist.
+pub(crate) fn write(server: &Server, identifier: u8, authenticator: &[u8; 16]) -> Result<Vec<u8>, BadRequest> {
+    let nas = NasContext { nas_identifier: "probe".into(), ..NasContext::default() };
+    match &server.probe {
+        Probe::User(name) => {
+            // Nobody's password, and another one each time.
+            let password = Zeroizing::new(authenticator.iter().map(|byte| b'a' + byte % 26).collect());
+            let proof = Proof::Login(Box::new(Credentials::Pap { password }));
+            Access { user_name: name.as_bytes(), nas: &nas, proof: &proof, state: None }.write(identifier, authenticator, server)
+        }
+        Probe::StatusServer | Probe::Off => {
+            let mut packet = Builder::status_server(identifier, authenticator);
+            put_nas(&mut packet, &nas, server)?;
+            packet.put(number::NAS_IDENTIFIER, server.nas_identifier.as_deref().unwrap_or_default().as_bytes());
+            Ok(packet.sign(&server.secret)?)
+        }
+    }
+}
+
+impl Client {
+    /// Asks for a sign of life, one question at a time.
+    pub(crate) fn probe(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if peer.server.probe == Probe::Off || std::mem::replace(&mut peer.probed, true) {
+            return;
+        }
+        if self.send(now, key, Work::Probe).is_err()
+            && let Some(peer) = self.peers.get_mut(key)
+        {
+            peer.probed = false;
+        }
+    }
+
+    /// The time to ask a dead server has come.
+    pub(crate) fn probe_dead(&mut self, now: Instant, key: PeerKey) {
+        let dead = self.peers.get(key).is_some_and(|peer| peer.health(Purpose::Authentication).is_dead());
+        if dead && self.peers.is_configured(key) {
+            self.probe(now, key);
+            self.probe_later(now, key);
+        }
+    }
+
+    fn probe_later(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get(key).filter(|peer| peer.server.probe != Probe::Off) else { return };
+        let interval = retry::jittered(peer.server.revive_interval, &mut *self.random);
+        self.timers.insert((now + interval, Timer::Probe(key)));
+    }
+
+    /// A port of a server does not answer any more.
+    pub(crate) fn died(&mut self, now: Instant, line: Line) {
+        let Some(peer) = self.peers.get_mut(line.peer) else { return };
+        let interval = peer.server.revive_interval;
+        if !peer.health_mut(line.purpose).failed(now, interval) {
+            return;
+        }
+        let accounting = line.purpose == Purpose::Accounting;
+        self.outputs.push_back(Output::Server { server: peer.server.name.clone(), change: Change::Died { accounting } });
+        if !accounting {
+            self.probe_later(now, line.peer);
+        }
+    }
+
+    /// A valid reply came.
+    pub(crate) fn heard(&mut self, now: Instant, request: &Request) {
+        let line = request.line;
+        let Some(peer) = self.peers.get_mut(line.peer) else { return };
+        peer.counters.accepted += 1;
+        peer.probed &= !matches!(request.work, Work::Probe);
+        let health = peer.health_mut(line.purpose);
+        // After a repetition nobody can tell which of both was answered.
+        if request.transmissions == 1 {
+            health.round_trip = Some(now.saturating_duration_since(request.began));
+        }
+        if let Some(after) = health.answered(now) {
+            let change = Change::Returned { accounting: line.purpose == Purpose::Accounting, after };
+            self.outputs.push_back(Output::Server { server: peer.server.name.clone(), change });
+            self.timers.retain(|(_, timer)| *timer != Timer::Probe(line.peer));
+        }
+    }
+
+    /// Takes note of a first Message-Authenticator.
+    pub(crate) fn note_signature(&mut self, line: Line, reply: &Packet<'_>) {
+        let signed = line.purpose == Purpose::Authentication && reply.first(number::MESSAGE_AUTHENTICATOR).is_some();
+        let Some(peer) = self.peers.get_mut(line.peer).filter(|peer| signed && !peer.signs) else { return };
+        peer.signs = true;
+        if peer.server.require_message_authenticator == RequireMessageAuthenticator::Auto {
+            self.outputs.push_back(Output::Server { server: peer.server.name.clone(), change: Change::SendsMessageAuthenticator });
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Slow is not dead: probes, revival, Message-Authenticator from the first one on.
+#![allow(clippy::unwrap_used)]
+mod common;
+use common::*;
+use crypto::hash::hmac_md5;
+use radius_client::*;
+use std::time::{Duration, Instant};
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn patient(probe: Probe) -> Client {
+    let first = Server { probe, timeout: seconds(60), ..server("nps1", 1) };
+    client(vec![first, server("nps2", 2)])
+}
+
+fn is_probe(request: &Sent) -> bool {
+    request.bytes[0] == 12 || request.get(1) == Some(b"ping".to_vec())
+}
+
+/// Lets time pass until `end`; the first server answers nothing but probes, if it is `alive`.
+fn run(client: &mut Client, end: Instant, alive: bool) -> Vec<Output> {
+    let mut all = Vec::new();
+    let mut at = None;
+    loop {
+        let outputs = drain(client);
+        for probe in sent(&outputs).into_iter().filter(|request| alive && is_probe(request)) {
+            client.handle(at.unwrap(), probe.datagram(reply(if probe.bytes[0] == 12 { 2 } else { 3 }, &probe, &[])));
+        }
+        all.extend(outputs);
+        let Some(next) = client.poll_timeout().filter(|next| *next <= end) else { break };
+        at = Some(next);
+        client.handle(next, Input::Timeout);
+    }
+    all.extend(drain(client));
+    all
+}
+
+fn changes(outputs: &[Output]) -> Vec<(&str, Change)> {
+    let mut all = Vec::new();
+    for output in outputs {
+        if let Output::Server { server, change } = output {
+            all.push((server.as_str(), *change));
+        }
+    }
+    all
+}
+
+fn eap_start() -> Vec<u8> {
+    eap_packet(2, 1, &[26])
+}
+
+#[test]
+fn one_user_with_a_second_factor_gets_one_push_from_a_server_that_answers_probes() {
+    for probe in [Probe::StatusServer, Probe::User("ping".into())] {
+        let t0 = start();
+        let mut client = patient(probe);
+        client.handle(t0, login(1, 1, pap(b"secret")));
+        let outputs = run(&mut client, t0 + seconds(45), true);
+        let (probes, logins): (Vec<_>, Vec<_>) = sent(&outputs).into_iter().partition(is_probe);
+        assert!(probes.len() > 1 && logins.len() > 3, "{} {}", probes.len(), logins.len());
+        assert!(logins.iter().all(|again| again.bytes == logins[0].bytes), "one question, whose repetitions are the same bytes");
+        assert!(probes.iter().enumerate().all(|(at, probe)| probes[..at].iter().all(|other| other.bytes != probe.bytes)));
+        assert_eq!(client.servers()[0].standing, Standing::Slow);
+        client.handle(t0 + seconds(45), logins[0].datagram(reply(2, &logins[0], &[])));
+        let outcome = login_outcomes(drain(&mut client)).remove(0).1;
+        assert!(matches!(outcome, LoginOutcome::Accept { .. }));
+        assert_eq!(client.servers()[0].standing, Standing::Alive);
+    }
+}
+
+#[test]
+fn a_server_that_answers_no_probe_either_is_dead_and_the_next_one_is_asked() {
+    let t0 = start();
+    let mut client = patient(Probe::StatusServer);
+    client.handle(t0, login(1, 1, pap(b"secret")));
+    let outputs = run(&mut client, t0 + seconds(16), false);
+    assert_eq!(changes(&outputs), [("nps1", Change::Died { accounting: false })]);
+    assert_eq!(sent(&outputs).last().unwrap().to.to_string(), "192.0.2.2:1812");
+    assert_eq!(client.servers()[0].standing, Standing::Dead);
+}
+
+#[test]
+fn a_status_server_is_signed_and_says_who_asks() {
+    let t0 = start();
+    let mut client = patient(Probe::StatusServer);
+    client.handle(t0, login(1, 1, pap(b"secret")));
+    let outputs = run(&mut client, t0 + seconds(3), false);
+    let probe = sent(&outputs).into_iter().find(is_probe).unwrap();
+    let mut unsigned = probe.bytes.clone();
+    assert_eq!((probe.bytes[0], probe.attributes()[0].0), (12, 80));
+    unsigned[22..38].fill(0);
+    assert_eq!(probe.get(80).unwrap(), hmac_md5(SECRET, &[&unsigned]));
+    assert!(probe.get(32).is_some() || probe.get(4).is_some());
+}
+
+#[test]
+fn a_dead_server_is_probed_until_it_is_back_and_then_preferred() {
+    let t0 = start();
+    let mut client = patient(Probe::StatusServer);
+    client.handle(t0, ask(1, 1, &eap_start()));
+    run(&mut client, t0 + seconds(40), false);
+    client.handle(t0 + seconds(100), ask(2, 2, &eap_start()));
+    let second = only_sent(&drain(&mut client).into_iter().filter(|output| matches!(output, Output::Transmit { .. })).collect::<Vec<_>>());
+    assert_eq!(second.to.to_string(), "192.0.2.2:1812", "no login is spent on a dead server that has a probe");
+    client.handle(t0 + seconds(100), second.datagram(reply(3, &second, &[])));
+    let outputs = run(&mut client, t0 + seconds(200), true);
+    let [("nps1", Change::Returned { accounting: false, after })] = changes(&outputs)[..] else { panic!("{:?}", changes(&outputs)) };
+    assert!((50..90).contains(&after.as_secs()), "{after:?}");
+    assert_eq!(client.poll_timeout(), None, "nothing more to ask");
+    client.handle(t0 + seconds(201), ask(3, 3, &eap_start()));
+    assert_eq!(only_sent(&drain(&mut client)).to.to_string(), "192.0.2.1:1812");
+}
+
+#[test]
+fn without_a_probe_one_login_tries_a_dead_server_after_its_interval() {
+    let t0 = start();
+    let mut client = client(vec![server("nps1", 1), server("nps2", 2)]);
+    client.handle(t0, ask(1, 1, &eap_start()));
+    let first = only_sent(&drain(&mut client));
+    client.handle(t0, Input::Unreachable { socket: first.socket, to: first.to });
+    assert_eq!(changes(&drain(&mut client)), [("nps1", Change::Died { accounting: false })]);
+    let mut asked = |at: u64, ticket: u64| {
+        client.handle(t0 + seconds(at), ask(ticket, ticket, &eap_start()));
+        sent(&drain(&mut client)).last().unwrap().clone()
+    };
+    assert_eq!(asked(59, 2).to.to_string(), "192.0.2.2:1812");
+    let trial = asked(60, 3);
+    assert_eq!(trial.to.to_string(), "192.0.2.1:1812");
+    assert_eq!(asked(61, 4).to.to_string(), "192.0.2.2:1812", "one is enough to see");
+    client.handle(t0 + seconds(61), trial.datagram(reply(3, &trial, &[])));
+    let outputs = drain(&mut client);
+    assert_eq!(changes(&outputs), [("nps1", Change::Returned { accounting: false, after: seconds(61) })]);
+}
+
+#[test]
+fn a_server_lost_in_mid_conversation_is_named_as_the_cause() {
+    let t0 = start();
+    let mut client = client(vec![server("nps1", 1), server("nps2", 2)]);
+    client.handle(t0, ask(1, 1, &eap_start()));
+    let first = only_sent(&drain(&mut client));
+    client.handle(t0, first.datagram(reply(11, &first, &[(79, eap_packet(1, 2, &[26])), (24, b"s".to_vec())])));
+    drain(&mut client);
+    client.handle(t0, ask(2, 1, &eap_packet(2, 2, &[26])));
+    let second = only_sent(&drain(&mut client));
+    client.handle(t0, Input::Unreachable { socket: second.socket, to: second.to });
+    let outputs = drain(&mut client);
+    assert!(sent(&outputs).is_empty(), "no other server has the state");
+    let EapOutcome::Failed(failure) = outcomes(outputs).remove(0).1 else { panic!() };
+    let text = failure.to_string();
+    assert!(text.starts_with("radius nps1 was lost in the middle of an EAP conversation") && text.contains("port closed"), "{text}");
+}
+
+#[test]
+fn auto_requires_message_authenticator_from_the_first_one_on() {
+    let t0 = start();
+    let auto = Server { require_message_authenticator: RequireMessageAuthenticator::Auto, ..server("nps1", 1) };
+    let mut client = client(vec![auto.clone()]);
+    let round = |client: &mut Client, ticket: u64, signed: bool| {
+        client.handle(t0, login(ticket, ticket, pap(b"secret")));
+        let request = only_sent(&drain(client));
+        let bytes = if signed { reply(3, &request, &[]) } else { bare_reply(3, &request, &[]) };
+        client.handle(t0, request.datagram(bytes));
+        drain(client)
+    };
+    assert_eq!(login_outcomes(round(&mut client, 1, false)).len(), 1, "an old server may lack it");
+    let outputs = round(&mut client, 2, true);
+    assert_eq!(changes(&outputs), [("nps1", Change::SendsMessageAuthenticator)]);
+    client.handle(t0, Input::Configure(vec![auto].into()));
+    assert!(login_outcomes(round(&mut client, 3, false)).is_empty(), "what it once sent it must send, over a reload too");
+    assert_eq!(client.counters()[0].1.missing_message_authenticator, 1);
+    assert!(changes(&round(&mut client, 4, true)).is_empty(), "said once");
+}
