@@ -309,6 +309,8 @@ impl Client {
         let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
         let alive = peer.health(request.line.purpose).alive_since(request.began);
         let deadline = request.began + peer.server.timeout;
+        let sent_last = now.checked_sub(request.interval).unwrap_or(request.began);
+        let quiet = !peer.health(request.line.purpose).alive_since(sent_last);
         // A server that answers others is not dead: it may be waiting for a second factor, and another server would ask for one more.
         let exhausted = request.transmissions >= peer.server.tries && !alive;
         if matches!(request.work, Work::Abandoned | Work::Probe) || exhausted || now >= deadline {
@@ -325,7 +327,7 @@ impl Client {
         request.next = (now + request.interval).min(deadline);
         self.timers.insert((request.next, Timer::Request(key)));
         self.outputs.push_back(Output::Transmit { socket: request.slot.socket, to, bytes: request.bytes.clone() });
-        if !alive && line.purpose == Purpose::Authentication {
+        if quiet && line.purpose == Purpose::Authentication {
             self.probe(now, line.peer);
         }
     }

@@ -4,7 +4,7 @@ use crate::attributes::number;
 use crate::authentication::Proof;
 use crate::client::{Client, Request, Timer, Work};
 use crate::codec::{Builder, Packet};
-use crate::request::{Access, BadRequest, put_nas};
+use crate::request::{Access, BadRequest, nas_identifier, put_nas};
 use crate::retry;
 use crate::table::{Line, PeerKey};
 use crate::validate::Purpose;
@@ -27,7 +27,7 @@ pub(crate) fn write(server: &Server, identifier: u8, authenticator: &[u8; 16]) -
         Probe::StatusServer | Probe::Off => {
             let mut packet = Builder::status_server(identifier, authenticator);
             put_nas(&mut packet, &nas, server)?;
-            packet.put(number::NAS_IDENTIFIER, server.nas_identifier.as_deref().unwrap_or_default().as_bytes());
+            packet.put(number::NAS_IDENTIFIER, nas_identifier(&nas, server).as_bytes());
             Ok(packet.sign(&server.secret)?)
         }
     }

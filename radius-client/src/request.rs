@@ -82,7 +82,7 @@ pub(crate) fn put_nas(packet: &mut Builder, nas: &NasContext, server: &Server) -
     Ok(())
 }
 
-fn nas_identifier<'a>(nas: &'a NasContext, server: &'a Server) -> &'a str {
+pub(crate) fn nas_identifier<'a>(nas: &'a NasContext, server: &'a Server) -> &'a str {
     server.nas_identifier.as_deref().unwrap_or(&nas.nas_identifier)
 }
 

@@ -135,7 +135,7 @@ fn a_later_round_does_not_fail_over() {
     client.handle(t0 + Duration::from_secs(1), ask(2, 1, &eap(2)));
     let outputs: Vec<_> = run(&mut client, t0 + Duration::from_secs(60)).into_iter().map(|(_, output)| output).collect();
     assert!(sent(&outputs).iter().all(|sent| sent.to == request.to));
-    assert!(matches!(failure(outputs), RequestFailure::Silent { server, .. } if server == "nps1"));
+    assert!(matches!(failure(outputs), RequestFailure::LostConversation { server, .. } if server == "nps1"));
 }
 
 #[test]

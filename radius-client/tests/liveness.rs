@@ -106,7 +106,10 @@ fn a_dead_server_is_probed_until_it_is_back_and_then_preferred() {
     assert_eq!(second.to.to_string(), "192.0.2.2:1812", "no login is spent on a dead server that has a probe");
     client.handle(t0 + seconds(100), second.datagram(reply(3, &second, &[])));
     let outputs = run(&mut client, t0 + seconds(200), true);
-    let [("nps1", Change::Returned { accounting: false, after })] = changes(&outputs)[..] else { panic!("{:?}", changes(&outputs)) };
+    let changes = changes(&outputs);
+    let Some((_, Change::Returned { accounting: false, after })) = changes.iter().find(|(server, _)| *server == "nps1") else {
+        panic!("{changes:?}")
+    };
     assert!((50..90).contains(&after.as_secs()), "{after:?}");
     assert_eq!(client.poll_timeout(), None, "nothing more to ask");
     client.handle(t0 + seconds(201), ask(3, 3, &eap_start()));

@@ -249,7 +249,7 @@ fn status_shows_what_counts() {
         for expected in [
             "Running   1d 1h (since ",
             "ikev2  ikev2     [::]:500     1234\n",
-            "nps1  10.0.0.4:1812     9        8         1  dropped_authenticator 2\n",
+            "nps1  10.0.0.4:1812  corp    dead for 1m 30s      -       12 ms     9        8         1  dropped_authenticator 2\n",
             "users  IPv6     250  18446744073709551615  0%\n",
             "\nDropped packets\nCOUNTER   VALUE\nreplayed      4\n",
         ] {
