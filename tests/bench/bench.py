@@ -7,6 +7,8 @@
 Throughput: one TCP stream through the tunnel (AES-256-GCM, ESP in UDP), Evergate with its own client, strongSwan (kernel-libipsec)
 with its own. Logins: EAP-MSCHAPv2 over RADIUS, the same client against both gateways.
 
+Liveness: 500 sessions ask for signs of life while no RADIUS server answers and 30 logins a second pour in; the times of the answers.
+
 SSTP stands beside the limit of this machine, measured in the same run: the packets of a TUN device through a bare TLS connection with the
 same library and cipher (AES-256-GCM), as many packets a record as are there (`tls-many`), or one a record, as Windows sends (`tls-one`).
 Its logins stand beside the IKEv2 logins of the same gateway, the time of one call (RADIUS included) beside that of TCP and TLS in it.
@@ -28,6 +30,7 @@ from labkit.shell import LabError, say
 
 import sides
 import sstp
+from liveness import liveness
 from measure import IperfServer, storm, throughput
 
 HIGHER, LOWER = "higher is better", "lower is better"
@@ -39,6 +42,8 @@ METRICS = {
     "tcp-down-cpu": ("s/GB", LOWER),
     "logins": ("1/s", HIGHER),
     "login-cpu": ("ms", LOWER),
+    "liveness-p50": ("ms", LOWER),
+    "liveness-p99": ("ms", LOWER),
 }
 SSTP_METRICS = {
     "sstp-up": ("Gbit/s", HIGHER),
@@ -80,7 +85,7 @@ def _arguments():
     parser.add_argument("--seconds", type=int, default=4, help="length of each TCP run")
     parser.add_argument("--logins", type=int, default=400, help="logins per round")
     parser.add_argument("--parallel", type=int, default=16, help="logins at a time")
-    parser.add_argument("--only", choices=("tcp", "logins", "sstp"), help="one part alone")
+    parser.add_argument("--only", choices=("tcp", "logins", "liveness", "sstp"), help="one part alone")
     parser.add_argument("--bin", help="folder with the programs `evergate`, `evergate-load` and `sstp-client`, instead of building them")
     arguments = parser.parse_args()
     for name in ("rounds", "seconds", "logins", "parallel"):
@@ -134,12 +139,15 @@ def beside_the_limit(lab, programs, arguments, number, results):
 
 def one_round(lab, side, arguments):
     values = {}
-    if arguments.only != "logins":
+    if arguments.only in (None, "tcp"):
         with side.connected() as gateway_pid:
             for direction in ("up", "down"):
                 rate, cpu = throughput(lab, gateway_pid, direction, arguments.seconds)
                 values[f"tcp-{direction}"], values[f"tcp-{direction}-cpu"] = rate, cpu
-    if arguments.only != "tcp":
+    if arguments.only in (None, "liveness"):
+        with side.gateway():
+            values["liveness-p50"], values["liveness-p99"] = liveness(lab, side.programs.load)
+    if arguments.only in (None, "logins"):
         with side.gateway() as gateway_pid:
             values["logins"], values["login-cpu"] = storm(lab, side.programs.load, gateway_pid, arguments.logins, arguments.parallel)
     say("  " + ", ".join(f"{metric} {value:.3g} {METRICS[metric][0]}" for metric, value in values.items()))

@@ -20,7 +20,7 @@ def _room_for_many(config):
     config["limits"] = {"cookie_threshold": 100, "half_open_timeout": "5s"}
 
 
-@case("stress")
+@case("stress", alone=True)
 def five_hundred_sessions_live_while_radius_is_dead(world):
     """Half of them give up after the 5 s of an Apple client, half after Android's 15 s; logins pour in all the time and wait."""
     with vigil(world, "client", SESSIONS, 10, "--newcomers-per-second", "30") as watch:
@@ -46,7 +46,7 @@ def _flood(world, role, *arguments):
         process.stdout.close()
 
 
-@case("stress")
+@case("stress", alone=True)
 def two_hundred_behind_one_address_log_in_during_a_flood(world):
     """As many private addresses, one outside address with a port each; strangers elsewhere send first messages and never go on."""
     for number in range(200):

@@ -28,7 +28,9 @@ struct Report {
     sessions: u32,
     /// Liveness requests that were answered.
     answered: usize,
-    /// Those sent once more or several times.
+    /// Those that are not answered at the end; the times hold how long they have waited.
+    waiting: usize,
+    /// How often a request was sent again.
     repeated: u32,
     p50_ms: f64,
     p99_ms: f64,
@@ -197,11 +199,14 @@ impl Vigil<'_> {
     }
 
     fn report(&mut self) -> Report {
+        let answered = self.took.len();
+        self.took.extend(self.asked.values().map(Instant::elapsed));
         self.took.sort_unstable();
         let within = |limit| self.took.partition_point(|time| *time <= Duration::from_millis(limit));
         Report {
             sessions: self.up.len() as u32,
-            answered: self.took.len(),
+            answered,
+            waiting: self.took.len() - answered,
             repeated: self.repeated,
             p50_ms: percentile(&self.took, 50),
             p99_ms: percentile(&self.took, 99),
