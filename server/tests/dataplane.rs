@@ -182,6 +182,28 @@ fn a_child_sa_that_wears_is_reported_once_by_both_ends() {
     }
 }
 
+/// Its addresses stay: packets for them ask for a new Child SA, once a second, and the next one carries them.
+#[test]
+fn packets_ask_for_the_child_sa_of_a_resting_session() {
+    let mut lab = Lab::start("192.0.2", true, "gcm");
+    lab.order(Side::Gateway, "remove 1");
+    let ping = ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", CLIENT4];
+    lab.fails(Side::Gateway, &ping);
+    lab.await_total(Side::Gateway, "no_tunnel", 3);
+    assert_eq!(lab.order(Side::Gateway, "quiet"), "quiet", "a session that is gone");
+    lab.order(Side::Gateway, "rest");
+    lab.fails(Side::Gateway, &ping);
+    lab.await_total(Side::Gateway, "no_child_sa", 3);
+    assert_eq!(lab.order(Side::Gateway, "event"), "7 wanted");
+    assert_eq!(lab.order(Side::Gateway, "quiet"), "quiet", "three packets, one report");
+    for side in [Side::Gateway, Side::Client] {
+        lab.order(side, "install 2");
+        lab.order(side, "outbound 2");
+    }
+    lab.run(Side::Gateway, &ping);
+    assert_eq!(lab.order(Side::Gateway, "quiet"), "quiet");
+}
+
 #[test]
 fn a_peer_that_moves_is_reported_by_its_newest_packet() {
     let mut lab = Lab::start("192.0.2", true, "gcm");

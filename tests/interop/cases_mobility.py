@@ -126,9 +126,10 @@ def a_client_makes_a_new_child_itself(world):
 def both_sides_make_a_new_child_at_once(world):
     client = world.login(Profile(child=(("inactivity", "1s"),)))
     session = world.session_of("alice")
-    for _ in range(3):
+    for _ in range(2):
         _resting(world, client)
-        time.sleep(2.5)
+        # The gateway waits two seconds for the client to make one.
+        time.sleep(2.1)
         calling = threading.Thread(target=_initiate, args=(client,))
         calling.start()
         world.lab.network.ping("lan", session["inner"][0], count=1, deadline=0.2)

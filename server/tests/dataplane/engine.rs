@@ -124,6 +124,7 @@ impl Engine {
             ["install", number] => self.install(number.parse().unwrap(), false),
             ["outbound", number] => self.handle.use_outbound(7, self.spi_in(number.parse().unwrap())).unwrap(),
             ["remove", number] => self.handle.remove(7, self.spi_in(number.parse().unwrap())).unwrap(),
+            ["rest"] => self.handle.rest(7).unwrap(),
             ["repath", local, remote] => {
                 let address = |word: &str| SocketAddr::new(word.parse().unwrap(), 4500);
                 self.handle.repath(7, Path::between(address(local), address(remote)), self.encapsulate).unwrap();
