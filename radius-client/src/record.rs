@@ -89,6 +89,8 @@ pub struct AccountingRecord {
     pub event_timestamp: u32,
     /// How long ago the event was when the record is handed in. Acct-Delay-Time adds the time it waits after that.
     pub delay: Duration,
+    /// Which servers to tell; `None`: all of them. Not sent.
+    pub group: Option<String>,
     /// Server that authenticated; accounting goes there first.
     pub server: Option<String>,
 }

@@ -118,6 +118,7 @@ fn record(status: AccountingStatus) -> AccountingRecord {
         terminate_cause: Some(TerminateCause::IdleTimeout),
         event_timestamp: 1_700_000_000,
         delay: Duration::ZERO,
+        group: None,
         server: None,
     }
 }

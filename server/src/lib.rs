@@ -1,5 +1,6 @@
 //! The gateway.
 #![forbid(unsafe_code)]
+pub mod accounting;
 pub mod attempts;
 pub mod crash_secret;
 pub mod dataplane;

@@ -45,6 +45,8 @@ pub struct Granted {
     pub session_timeout: Option<Duration>,
     pub idle_timeout: Option<Duration>,
     pub class: Vec<Vec<u8>>,
+    /// Acct-Interim-Interval.
+    pub interim_interval: Option<Duration>,
     /// The decision in words, a line each.
     pub trace: Vec<String>,
 }
@@ -111,6 +113,7 @@ impl Authority {
             session_timeout: shorter(settings.session_timeout, accept.and_then(|accept| accept.session_timeout)),
             idle_timeout: shorter(settings.idle_timeout, accept.and_then(|accept| accept.idle_timeout)),
             class: accept.map(|accept| accept.class.clone()).unwrap_or_default(),
+            interim_interval: accept.and_then(|accept| accept.acct_interim_interval),
             policy,
             trace,
         })

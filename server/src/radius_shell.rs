@@ -15,8 +15,14 @@ const MAX_PACKET: usize = 4096;
 /// Datagrams on their way from the sockets to the machine.
 const INBOUND_QUEUE: usize = 1024;
 
-/// What the gateway hears back: outcomes of requests.
-pub type Outcomes = Sender<Output>;
+/// Who hears of the outcomes of requests.
+#[derive(Debug, Clone)]
+pub struct Outcomes {
+    /// The control half, of logins.
+    pub logins: Sender<Output>,
+    /// Accounting, which never has more requests under way than find room here.
+    pub accounting: crate::accounting::Outcomes,
+}
 
 /// The servers, as last seen.
 pub type Servers = Vec<ServerReport>;
@@ -87,8 +93,11 @@ async fn drain(
             }
             Output::Transmit { socket, to, bytes } => transmit(client, sockets, socket, to, &bytes).await,
             Output::Server { server, change } => log(&server, change),
-            outcome @ (Output::Eap { .. } | Output::Login { .. } | Output::Accounting { .. }) => {
-                outcomes.send(outcome).await.map_err(|_| GatewayGone)?;
+            outcome @ (Output::Eap { .. } | Output::Login { .. }) => outcomes.logins.send(outcome).await.map_err(|_| GatewayGone)?,
+            Output::Accounting { ticket, outcome } => {
+                if let Err(error) = outcomes.accounting.try_send((ticket, outcome)) {
+                    tracing::error!(%error, "accounting takes no outcome");
+                }
             }
         }
     }

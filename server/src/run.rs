@@ -1,4 +1,5 @@
 //! The running gateway: sockets, threads, timers and signals around the control half.
+use crate::accounting::{self, Accounting};
 use crate::config::{Config, Ikev2Listener, SstpListener};
 use crate::control::{self, Request, Response};
 use crate::crash_secret;
@@ -14,6 +15,7 @@ use crate::workers::Workers;
 use crate::{attempts::Attempts, status};
 use crypto::SystemRandom;
 use ike::{Answer, AskId, ResponderConfig, SessionId};
+use radius_client::AccountingStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,6 +44,9 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a regular stop waits for DELETEs and accounting to be answered.
 const STOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How often a stop looks whether accounting is through.
+const STOP_LOOK: Duration = Duration::from_millis(10);
 
 /// A command with the place for its answer.
 pub type Command = (Request, oneshot::Sender<Response>);
@@ -88,6 +93,8 @@ struct Shell {
     revocation: revocation::Watcher,
     radius: mpsc::Sender<radius_client::Input>,
     radius_servers: watch::Receiver<radius_shell::Servers>,
+    /// `None`: no RADIUS server takes accounting.
+    accounting: Option<Accounting>,
     /// Outcomes of requests that never reached the RADIUS task.
     refused: Vec<radius_client::Output>,
 }
@@ -123,7 +130,7 @@ impl Shell {
         let fronts = start_fronts(&config, &sstp_counters, &arrivals_tx)?;
         let (computed_tx, computed) = mpsc::unbounded_channel();
         let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from), &computed_tx)?;
-        let (radius, radius_outcomes, radius_servers) = start_radius(&config);
+        let radius = start_radius(&config)?;
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
         tokio::spawn(control::serve(commands, commands_tx));
         let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
@@ -131,8 +138,9 @@ impl Shell {
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
         let attempts = Attempts::new(now.wall.as_millisecond().unsigned_abs(), config.server.attempts_kept);
         let gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
-        let queues = Queues { clients: Clients { datagrams, streams, arrivals }, computed, radius: radius_outcomes, commands: commands_rx };
-        let shell = Self {
+        let clients = Clients { datagrams, streams, arrivals };
+        let queues = Queues { clients, computed, radius: radius.outcomes, commands: commands_rx };
+        let mut shell = Self {
             config,
             started,
             gateway,
@@ -141,11 +149,19 @@ impl Shell {
             sstp_counters,
             workers,
             revocation,
-            radius,
-            radius_servers,
+            radius: radius.requests,
+            radius_servers: radius.servers,
+            accounting: radius.accounting,
             refused: Vec::new(),
         };
+        shell.account_gateway(AccountingStatus::On);
         Ok((shell, queues))
+    }
+
+    /// Accounting-On and -Off have one Acct-Session-Id, which no session has.
+    fn account_gateway(&mut self, status: AccountingStatus) {
+        let id = format!("{:x}-gateway", self.started.unix_time);
+        self.gateway.account_gateway(now(), status, id);
     }
 
     /// Waits for one thing to happen and handles it, with whatever else is already there.
@@ -232,7 +248,6 @@ impl Shell {
         match outcome {
             radius_client::Output::Eap { ticket, outcome } => self.gateway.authenticated(now(), ticket, outcome),
             radius_client::Output::Login { ticket, outcome } => self.gateway.logged_in(now(), ticket, outcome),
-            radius_client::Output::Accounting { ticket, outcome } => self.gateway.accounted(ticket, outcome),
             _ => {}
         }
     }
@@ -249,6 +264,7 @@ impl Shell {
             started: self.started,
             summary: self.gateway.summary(),
             radius: self.radius_servers.borrow().clone(),
+            accounting: self.accounting.as_ref().map(Accounting::status),
             dataplane: self.gateway.plane.status(),
             sockets: self.sockets.received(&self.gateway.plane),
             fronts: &self.fronts,
@@ -263,8 +279,11 @@ impl Shell {
             while let Some(effect) = self.gateway.poll_effect() {
                 self.effect(effect);
             }
-            let Some(outcome) = self.refused.pop() else { return };
+            let Some(outcome) = self.refused.pop() else { break };
             self.radius_outcome(outcome);
+        }
+        if let Some(accounting) = &mut self.accounting {
+            accounting.flush();
         }
     }
 
@@ -281,6 +300,11 @@ impl Shell {
                     self.refused.extend(refuse(error));
                 }
             }
+            Effect::Account(event) => {
+                if let Some(accounting) = &mut self.accounting {
+                    accounting.submit(*event);
+                }
+            }
         }
     }
 
@@ -288,11 +312,13 @@ impl Shell {
     async fn stop(mut self, queues: &mut Queues) {
         tracing::info!(sessions = self.gateway.summary().sessions, "stopping");
         self.gateway.shutdown(now());
+        self.account_gateway(AccountingStatus::Off);
         let patience = tokio::time::sleep(STOP_PATIENCE);
         tokio::pin!(patience);
         loop {
             self.perform();
-            if self.gateway.is_quiet() {
+            let accounted = self.accounting.as_ref().is_none_or(Accounting::is_quiet);
+            if self.gateway.is_quiet() && accounted {
                 break;
             }
             tokio::select! {
@@ -300,8 +326,12 @@ impl Shell {
                     tracing::warn!("stopped before every client and RADIUS server had answered");
                     break;
                 }
+                () = tokio::time::sleep(STOP_LOOK), if !accounted => {}
                 () = self.turn(queues) => {}
             }
+        }
+        if let Some(accounting) = self.accounting.take() {
+            accounting.finish().await;
         }
         drop(std::fs::remove_file(&self.config.server.control_socket));
         tracing::info!("stopped");
@@ -360,7 +390,7 @@ fn settings(config: &Config) -> Settings {
         nas_identifier: config.server.name.clone(),
         requests: config.requests.clone(),
         ikev2_listener: config.ikev2.as_ref().map(|listener| listener.name.clone()).unwrap_or_default(),
-        accounting: config.radius.iter().any(|radius| radius.server.accounting_address().is_some()),
+        accounting: takes_accounting(config).then_some(config.accounting),
         mtu: config.server.mtu,
         child_idle: Some(config.child_idle).filter(|idle| !idle.is_zero()),
         inner_ipv4: config.ikev2.as_ref().map_or(DUMMY_IPV4, |listener| listener.inner_ipv4),
@@ -369,15 +399,32 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-type Radius = (mpsc::Sender<radius_client::Input>, mpsc::Receiver<radius_client::Output>, watch::Receiver<radius_shell::Servers>);
+fn takes_accounting(config: &Config) -> bool {
+    config.radius.iter().any(|radius| radius.server.accounting_address().is_some())
+}
 
-fn start_radius(config: &Config) -> Radius {
+/// The RADIUS task and accounting.
+struct Radius {
+    requests: mpsc::Sender<radius_client::Input>,
+    outcomes: mpsc::Receiver<radius_client::Output>,
+    servers: watch::Receiver<radius_shell::Servers>,
+    accounting: Option<Accounting>,
+}
+
+fn start_radius(config: &Config) -> anyhow::Result<Radius> {
     let (requests, inputs) = mpsc::channel(RADIUS_QUEUE);
-    let (outcomes_tx, outcomes) = mpsc::channel(RADIUS_QUEUE);
-    let (counters_tx, counters) = watch::channel(Vec::new());
+    let (logins, outcomes) = mpsc::channel(RADIUS_QUEUE);
+    let (servers_tx, servers) = watch::channel(Vec::new());
+    let (accounted, accounting_outcomes) = accounting::outcomes();
     let client = radius_client::Client::new(config.radius_configuration(), Box::new(SystemRandom));
-    tokio::spawn(radius_shell::run(client, inputs, outcomes_tx, counters_tx));
-    (requests, outcomes, counters)
+    tokio::spawn(radius_shell::run(client, inputs, radius_shell::Outcomes { logins, accounting: accounted }, servers_tx));
+    let accounting = if takes_accounting(config) {
+        let lines = accounting::Lines { radius: requests.clone(), outcomes: accounting_outcomes };
+        Some(Accounting::start(config.accounting, &config.server.state_dir, lines)?)
+    } else {
+        None
+    };
+    Ok(Radius { requests, outcomes, servers, accounting })
 }
 
 /// The outcome of a request that the RADIUS task had no room for.
@@ -390,7 +437,6 @@ fn refuse(error: mpsc::error::TrySendError<radius_client::Input>) -> Option<radi
         radius_client::Input::Login { ticket, .. } => {
             Some(radius_client::Output::Login { ticket, outcome: radius_client::LoginOutcome::Failed(failure) })
         }
-        radius_client::Input::Accounting { ticket, .. } => Some(radius_client::Output::Accounting { ticket, outcome: Err(failure) }),
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! `evergate status`: the gateway as a whole, put together from its parts.
+use crate::accounting;
 use crate::config::{Config, Ikev2Listener, RadiusServer};
-use crate::control::types::{DataplaneStatus, ListenerStatus, RadiusStatus, SocketStatus, Status};
+use crate::control::types::{AccountingStatus, DataplaneStatus, ListenerStatus, RadiusStatus, SocketStatus, Status};
 use crate::gateway::Summary;
 use crate::radius_shell::Servers;
 use crate::run::Started;
@@ -17,6 +18,7 @@ pub struct Parts<'a> {
     pub started: Started,
     pub summary: Summary,
     pub radius: Servers,
+    pub accounting: Option<accounting::Status>,
     pub dataplane: DataplaneStatus,
     /// Datagrams received per bound address.
     pub sockets: Vec<(SocketAddr, u64)>,
@@ -26,7 +28,7 @@ pub struct Parts<'a> {
 }
 
 pub fn report(parts: Parts<'_>) -> Status {
-    let Parts { config, started, summary, radius, dataplane, sockets, fronts, sstp } = parts;
+    let Parts { config, started, summary, radius, accounting, dataplane, sockets, fronts, sstp } = parts;
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         name: config.server.name.clone(),
@@ -38,6 +40,7 @@ pub fn report(parts: Parts<'_>) -> Status {
         drain: summary.drain,
         listeners: config.ikev2.iter().map(|listener| ikev2(listener, &sockets)).chain(fronts.iter().map(front)).collect(),
         radius: config.radius.iter().map(|server| radius_status(server, &radius)).collect(),
+        accounting: accounting.map(accounting_status),
         pools: summary.pools,
         eap_certificates: summary.eap_certificates,
         dataplane,
@@ -58,6 +61,20 @@ fn front(front: &Front) -> ListenerStatus {
         packets: accepted.load(Ordering::Relaxed),
     };
     ListenerStatus { name: front.name.clone(), protocol: "sstp".into(), sockets: front.sockets.iter().map(socket).collect() }
+}
+
+fn accounting_status(status: accounting::Status) -> AccountingStatus {
+    AccountingStatus {
+        queued: status.queued,
+        oldest_secs: status.oldest_secs,
+        open: status.open,
+        confirmed: status.confirmed,
+        interims_dropped: status.interims_dropped,
+        recovered: status.recovered,
+        lost: status.lost,
+        journal_failure: status.journal_failure,
+        radius_failure: status.radius_failure,
+    }
 }
 
 fn radius_status(server: &RadiusServer, servers: &Servers) -> RadiusStatus {

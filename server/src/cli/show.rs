@@ -2,13 +2,15 @@
 use super::text::{Cell, Mark, Style, cell, clean, count, duration, heading, octets, pairs, table, time, wrap};
 use crate::control::Response;
 use crate::control::types::{
-    AttemptDetail, AttemptSummary, DrainStatus, EapCertificate, Outcome, PoolStatus, RadiusStatus, Session, Status,
+    AccountingStatus, AttemptDetail, AttemptSummary, DrainStatus, EapCertificate, Outcome, PoolStatus, RadiusStatus, Session, Status,
 };
 use std::collections::BTreeMap;
 use std::io::{Result, Write};
 
 /// Columns of running text.
 const WIDTH: usize = 100;
+/// Age of an accounting record, in seconds, from which on it is marked.
+const OLD_RECORD: u64 = 300;
 /// Share of a pool, in percent, from which its usage is marked.
 const NEARLY_FULL: u64 = 90;
 
@@ -53,6 +55,9 @@ fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
         let rows: Vec<_> = status.eap_certificates.iter().map(eap_certificate).collect();
         table(out, style, &["SERVER", "SUBJECT", "ISSUER", "EXPIRES"], &rows)?;
     }
+    if let Some(shown) = &status.accounting {
+        accounting(shown, style, out)?;
+    }
     heading(out, style, "Pools")?;
     let rows: Vec<_> = status.pools.iter().map(pool).collect();
     table(out, style, &["NAME", "FAMILY", "USED", "SIZE", ""], &rows)?;
@@ -74,6 +79,24 @@ fn drain(drain: &DrainStatus) -> String {
         0 => format!("{to}; nobody is left"),
         left => format!("{to}; {} sent away, {left} left, until {}", drain.sent_away, time(drain.ends_at)),
     }
+}
+
+fn accounting(shown: &AccountingStatus, style: Style, out: &mut dyn Write) -> Result<()> {
+    heading(out, style, "Accounting")?;
+    let attention = |number: u64, mark: Mark| count(number).marked(if number > 0 { mark } else { Mark::Plain });
+    let oldest = shown.oldest_secs.map_or_else(|| "-".into(), duration);
+    let row = vec![
+        count(shown.queued),
+        cell(oldest).marked(if shown.oldest_secs.is_some_and(|age| age >= OLD_RECORD) { Mark::Attention } else { Mark::Plain }),
+        count(shown.confirmed),
+        count(shown.open),
+        attention(shown.interims_dropped, Mark::Attention),
+        attention(shown.lost, Mark::Bad),
+    ];
+    table(out, style, &["WAITING", "OLDEST", "CONFIRMED", "OPEN SESSIONS", "INTERIMS DROPPED", "LOST"], &[row])?;
+    let failures = [("Journal", &shown.journal_failure), ("RADIUS", &shown.radius_failure)];
+    let failures: Vec<_> = failures.into_iter().filter_map(|(name, failure)| Some((name, failure.clone()?))).collect();
+    if failures.is_empty() { Ok(()) } else { pairs(out, style, &failures) }
 }
 
 fn radius(radius: &RadiusStatus) -> Vec<Cell> {

@@ -2,7 +2,7 @@
 use super::text::{self, Mark, cell, count};
 use super::*;
 use crate::control::types::{
-    AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, ListenerStatus, Outcome, PoolStatus, RadiusStatus,
+    AccountingStatus, AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, ListenerStatus, Outcome, PoolStatus, RadiusStatus,
     Session, SocketStatus, Status, TimelineLine,
 };
 use clap::{CommandFactory as _, Parser as _};
@@ -89,6 +89,14 @@ fn status() -> Status {
             issuer: "CN=Example CA".into(),
             not_after: 1_790_000_000,
         }],
+        accounting: Some(AccountingStatus {
+            queued: 3,
+            oldest_secs: Some(400),
+            open: 2,
+            confirmed: 40,
+            radius_failure: Some("no answer".into()),
+            ..AccountingStatus::default()
+        }),
         pools: vec![PoolStatus { pool: "users".into(), family: "IPv6".into(), used: 250, size: u64::MAX }],
         dataplane: DataplaneStatus { drops: counters(&[("replayed", 4), ("no_tunnel", 0)]), ..DataplaneStatus::default() },
         ike: counters(&[("malformed", 0)]),
@@ -250,6 +258,9 @@ fn status_shows_what_counts() {
             "Running   1d 1h (since ",
             "ikev2  ikev2     [::]:500     1234\n",
             "nps1  10.0.0.4:1812  corp    dead for 1m 30s      -       12 ms     9        8         1  dropped_authenticator 2\n",
+            "\nAccounting\n",
+            "      3  6m 40s         40              2                 0     0\n",
+            "RADIUS  no answer\n",
             "users  IPv6     250  18446744073709551615  0%\n",
             "\nDropped packets\nCOUNTER   VALUE\nreplayed      4\n",
         ] {

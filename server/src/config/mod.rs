@@ -1,5 +1,6 @@
 //! The configuration: TOML, drop-ins and environment in; a checked [`Config`] with all files read out.
 mod access;
+mod accounting;
 mod ciphers;
 mod error;
 mod files;
@@ -50,6 +51,7 @@ pub struct Config {
     pub radius_groups: Vec<radius_client::Group>,
     /// Connection request policies in order; the first that matches decides. None at all: all servers are asked.
     pub requests: Vec<RequestPolicy>,
+    pub accounting: crate::accounting::Settings,
     pub pools: Vec<PoolConfig>,
     /// In order; the first that matches decides.
     pub policies: Vec<Policy>,
@@ -166,6 +168,7 @@ const SECTIONS: &[&str] = &[
     "radius",
     "radius_group",
     "request_policy",
+    "accounting",
     "pool",
     "policy",
     "ciphers",
@@ -202,6 +205,7 @@ impl Config {
         let server = server::server(&root)?;
         let certificates = listen::certificates(&root, &server.name, jiff::Timestamp::now().as_second(), &mut warnings)?;
         let radius = radius::servers(&root, &server.name, &mut warnings)?;
+        let accounting = accounting::settings(&root, &radius, &mut warnings)?;
         let ppks = ppk::keys(&root, &mut warnings)?;
         let (ikev2, sstp) = listen::listeners(&root, &certificates, !radius.is_empty(), &ppks, &mut warnings)?;
         let radius_groups = request::groups(&root, &radius)?;
@@ -224,6 +228,7 @@ impl Config {
             radius,
             radius_groups,
             requests,
+            accounting,
             pools,
             policies,
             ciphers,

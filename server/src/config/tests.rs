@@ -252,7 +252,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "[[radius]]",
         "[[radios]]",
         "evergate.toml:15: radios: unknown section; did you mean \"radius\"? accepted: server, certificate, ppk, listener, radius, radius_group, \
-             request_policy, pool, policy, ciphers, limits, timers",
+             request_policy, accounting, pool, policy, ciphers, limits, timers",
     ),
     ("\"10.0.0.4\"", "\"10.0.0.4\"\nport = 99999", "evergate.toml:18: radius \"nps1\": port = 99999: expected a whole number, 1..=65535"),
     (
@@ -680,6 +680,7 @@ fn the_example_shows_the_defaults() {
         (format!("{:?}", shown.server), format!("{:?}", default.server)),
         (format!("{:?}", shown.ciphers), format!("{:?}", default.ciphers)),
         (format!("{:?}", shown.limits), format!("{:?}", default.limits)),
+        (format!("{:?}", shown.accounting), format!("{:?}", default.accounting)),
         (format!("{:?}", shown.timers), format!("{:?}", default.timers)),
         (format!("{:?}", shown.ikev2.as_ref().unwrap().addresses), format!("{:?}", default.ikev2.as_ref().unwrap().addresses)),
         (format!("{:?}", shown.radius[0].server), format!("{:?}", default.radius[0].server)),
@@ -808,4 +809,25 @@ fn mistakes_about_groups_and_request_policies() {
         let error = fixture.without_folder(&fixture.load().unwrap_err());
         assert!(error.contains(&format!("radius_group \"g\": {expected}")) || error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn accounting_is_configured_within_bounds() {
+    let accounting = |lines: &str| with_policy(&format!("[accounting]\n{lines}")).load().unwrap().accounting;
+    let defaults = crate::accounting::Settings::default();
+    assert_eq!(accounting(""), defaults);
+    assert_eq!(accounting("interim_interval = \"0s\"").interim_interval, None);
+    let (interim_interval, on_off, queue_max) = (Some(Duration::from_secs(60)), true, 1_000);
+    let all = accounting("interim_interval = \"1m\"\non_off = true\nqueue_max = 1000");
+    assert_eq!(all, crate::accounting::Settings { interim_interval, on_off, queue_max });
+    for (line, expected) in [
+        ("interim_interval = \"59s\"", "interim_interval = \"59s\": expected a duration from \"1m\" to \"1d\", or \"0s\" for none"),
+        ("queue_max = 10", "queue_max = 10: expected"),
+        ("interim_intervall = \"1m\"", "interim_interval"),
+    ] {
+        let error = with_policy(&format!("[accounting]\n{line}")).error();
+        assert!(error.contains(expected), "{error}");
+    }
+    let idle = Fixture::new(&format!("{}\n[accounting]\n", MINIMAL.replace("secret_file", "accounting_port = 0\nsecret_file")));
+    assert_eq!(idle.load().unwrap().warnings, ["accounting: no RADIUS server takes accounting, so this section does nothing"]);
 }

@@ -237,6 +237,9 @@ pub struct Status {
     /// What RADIUS servers showed to clients in EAP-TLS and PEAP up to TLS 1.2.
     #[serde(default)]
     pub eap_certificates: Vec<EapCertificate>,
+    /// `None`: no RADIUS server takes accounting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounting: Option<AccountingStatus>,
     pub pools: Vec<PoolStatus>,
     pub dataplane: DataplaneStatus,
     /// Counters of the IKE machine by name: `malformed`, `cookies_sent`, ..
@@ -290,6 +293,32 @@ pub struct EapCertificate {
     pub issuer: String,
     /// Unix time, seconds.
     pub not_after: i64,
+}
+
+/// Accounting records on their way to the RADIUS servers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountingStatus {
+    /// Records that no server has confirmed yet.
+    pub queued: u64,
+    /// Since the event that the oldest of them is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_secs: Option<u64>,
+    /// Sessions with a Start and without a Stop.
+    pub open: u64,
+    /// Records confirmed since the start.
+    pub confirmed: u64,
+    /// Interim-Updates dropped because the queue was full.
+    pub interims_dropped: u64,
+    /// Sessions that a crash had left open and this start has closed in the books.
+    pub recovered: u64,
+    /// Lines of the journal that were damaged; each may have been a record.
+    pub lost: u64,
+    /// Why the journal cannot be written; records are in memory only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal_failure: Option<String>,
+    /// Why the last try to send failed; gone with the next confirmation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub radius_failure: Option<String>,
 }
 
 /// Usage of one family of a pool; numbers saturate at `u64::MAX`.

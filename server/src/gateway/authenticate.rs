@@ -19,11 +19,11 @@ pub(super) struct Progress {
     pub identity: Vec<u8>,
     wanted: Wanted,
     /// How the client authenticates.
-    method: Method,
+    pub method: Method,
     /// Identifier of the last EAP-Response, for a Failure of our own.
     eap_identifier: u8,
     /// The last EAP method seen, by number.
-    eap_method: Option<u8>,
+    pub eap_method: Option<u8>,
     /// `E=691 R=0 ...` of an EAP-MSCHAPv2 failure, as the server sent it.
     ms_chap_error: Option<String>,
     /// What passed through.
@@ -331,7 +331,7 @@ impl<P: Plane> Gateway<P> {
         }
     }
 
-    fn acct_session_id(&self, live: &Live) -> String {
+    pub(super) fn acct_session_id(&self, live: &Live) -> String {
         self.attempts.get(live.attempt).map(|attempt| attempt.id.to_string()).unwrap_or_default()
     }
 }
@@ -497,6 +497,7 @@ mod tests {
             session_timeout: None,
             idle_timeout: None,
             class: Vec::new(),
+            interim_interval: None,
             trace: Vec::new(),
         };
         let mut older = live(Tunnel::Ikev2, "192.0.2.2:4500", "10.0.0.7");

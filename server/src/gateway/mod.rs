@@ -2,6 +2,7 @@
 //! is an [`Effect`], what slow helpers answer comes in through a method, and time is an argument.
 mod authenticate;
 mod autoconf;
+mod books;
 mod drain;
 mod forward;
 mod ikev2;
@@ -17,6 +18,7 @@ pub use report::Summary;
 pub use session::Session;
 pub use sstp::{CallSettings, Incoming, Turned};
 
+use crate::accounting::{self, Links};
 use crate::attempts::{AttemptKey, Attempts};
 use crate::login::Authority;
 use crate::outcome::CloseReason;
@@ -47,6 +49,7 @@ pub enum Effect {
     /// Cryptography for the worker threads.
     Compute(AskId, ike::Question),
     Radius(radius_client::Input),
+    Account(Box<accounting::Event>),
 }
 
 /// What a session moved through its tunnels, rekeys included.
@@ -99,8 +102,8 @@ pub struct Settings {
     pub requests: Vec<policy::request::RequestPolicy>,
     /// Name of the listener for IKEv2, for their conditions.
     pub ikev2_listener: String,
-    /// False: there is no accounting server, sessions are not reported.
-    pub accounting: bool,
+    /// `None`: there is no accounting server, sessions are not reported.
+    pub accounting: Option<accounting::Settings>,
     /// MTU inside the tunnels, bytes.
     pub mtu: u16,
     /// How long a Child SA may carry nothing before it is deleted; the IKE SA stays.
@@ -211,8 +214,12 @@ pub struct Gateway<P> {
     deadlines: BTreeSet<(Instant, SessionId)>,
     idle_check: Option<Instant>,
     effects: VecDeque<Effect>,
-    /// Accounting requests that are not answered yet.
-    accounting_open: usize,
+    /// Which sessions are one client that came back.
+    links: Links,
+    /// When Interim-Updates are due.
+    interims: BTreeSet<(Instant, SessionId)>,
+    /// When counters go to the journal next; `None`: nobody is up.
+    checkpoint: Option<Instant>,
     /// Nobody new comes in any more.
     stopping: bool,
     drain: Option<drain::Drain>,
@@ -226,7 +233,6 @@ pub struct Totals {
     pub attempts: u64,
     pub established: u64,
     pub failed: u64,
-    pub accounting_lost: u64,
     /// Questions inside tunnels (DHCPINFORM, ..) that were answered, and those that were not for us.
     pub inner_answered: BTreeMap<::autoconf::Question, u64>,
     pub inner_ignored: u64,
@@ -252,7 +258,9 @@ impl<P: Plane> Gateway<P> {
             deadlines: BTreeSet::new(),
             idle_check: None,
             effects: VecDeque::new(),
-            accounting_open: 0,
+            links: Links::default(),
+            interims: BTreeSet::new(),
+            checkpoint: None,
             stopping: false,
             drain: None,
             totals: Totals::default(),
@@ -277,6 +285,8 @@ impl<P: Plane> Gateway<P> {
     pub fn timeout(&mut self, now: Now) {
         self.end_expired(now);
         self.end_idle(now);
+        self.account_interims(now);
+        self.account_counters(now);
         self.call_timeouts(now);
         self.drain_due(now);
         self.feed(now, Input::Timeout);
@@ -301,14 +311,14 @@ impl<P: Plane> Gateway<P> {
         let sessions: Vec<_> = self.live.keys().copied().collect();
         for session in sessions {
             // Now, not when the DELETE is answered: a client that sleeps must not stay online in the books.
-            self.account_stop(now, session, CloseReason::Shutdown);
+            self.account_stop(now, session, CloseReason::Shutdown, None);
             self.close(now, session, CloseReason::Shutdown);
         }
     }
 
-    /// True once nothing waits for a peer or a server.
+    /// True once nothing waits for a peer.
     pub fn is_quiet(&self) -> bool {
-        self.live.is_empty() && self.accounting_open == 0
+        self.live.is_empty()
     }
 
     /// When [`Gateway::timeout`] wants to be called.
@@ -316,8 +326,9 @@ impl<P: Plane> Gateway<P> {
         let machine = self.endpoint.poll_timeout().map(|(at, _)| at);
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let call = self.call_timers.first().map(|(at, _)| *at);
+        let interim = self.interims.first().map(|(at, _)| *at);
         let drain = self.drain.as_ref().and_then(drain::Drain::poll_timeout);
-        [machine, deadline, call, drain, self.idle_check].into_iter().flatten().min()
+        [machine, deadline, call, drain, interim, self.idle_check, self.checkpoint].into_iter().flatten().min()
     }
 
     pub fn poll_effect(&mut self) -> Option<Effect> {

@@ -143,7 +143,6 @@ impl<P: Plane> Gateway<P> {
             ("attempts", self.totals.attempts),
             ("established", self.totals.established),
             ("failed", self.totals.failed),
-            ("accounting_lost", self.totals.accounting_lost),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

@@ -88,7 +88,7 @@ impl World {
             nas_identifier: "vpn".into(),
             requests: Vec::new(),
             ikev2_listener: "ikev2".into(),
-            accounting: true,
+            accounting: Some(Default::default()),
             mtu: 1400,
             child_idle: None,
             inner_ipv4: crate::gateway::DUMMY_IPV4,

@@ -2,6 +2,7 @@
 use crypto::Zeroizing;
 use crypto::hash::md5;
 use eap::{Code, Packet, method};
+use evergate::accounting::Event;
 use peers::mschapv2::Exchange;
 use radius_client::{
     Accept, AccountingRecord, ConversationId, Credentials, EapOutcome, Input, LoginOutcome, NasContext, Output, RequestFailure, Ticket,
@@ -51,8 +52,8 @@ pub struct Radius {
     pub contexts: Vec<NasContext>,
     pub asked: usize,
     pub forgotten: Vec<ConversationId>,
-    /// Until accounting is answered; `None`: never.
-    pub accounting_delay: Option<Duration>,
+    /// Counters for the journal: by session, octets in and out, packets in and out.
+    pub counted: Vec<(u64, [u64; 4])>,
 }
 
 /// An EAP-MSCHAPv2 conversation.
@@ -72,7 +73,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 impl Radius {
     pub fn with(users: &[(&str, User)]) -> Self {
         let users = users.iter().map(|(name, user)| ((*name).to_owned(), user.clone())).collect();
-        Self { users, accounting_delay: Some(Duration::ZERO), ..Self::default() }
+        Self { users, ..Self::default() }
     }
 
     /// Takes what the gateway asks; answers come after the time that stands by them.
@@ -89,14 +90,19 @@ impl Radius {
                 self.reply(after, Output::Login { ticket, outcome })
             }
             Input::Forget(conversation) => self.forget(conversation),
-            Input::Accounting { ticket, record, .. } => {
-                self.records.push(*record);
-                let outcome = Ok(SERVER.to_owned());
-                self.reply(self.accounting_delay, Output::Accounting { ticket, outcome })
-            }
-            Input::Datagram { .. } | Input::Unreachable { .. } | Input::Timeout | Input::Configure(_) => {
+            Input::Accounting { .. } | Input::Datagram { .. } | Input::Unreachable { .. } | Input::Timeout | Input::Configure(_) => {
                 panic!("not from a gateway: {input:?}")
             }
+        }
+    }
+
+    /// What accounting is told.
+    pub(crate) fn account(&mut self, event: Event) {
+        match event {
+            Event::Start { record, .. } | Event::Interim { record, .. } | Event::Stop { record, .. } | Event::Gateway(record) => {
+                self.records.push(*record);
+            }
+            Event::Count { sessions, .. } => self.counted.extend(sessions),
         }
     }
 

@@ -117,7 +117,7 @@ impl World {
             nas_identifier: "vpn.example.test".into(),
             requests: Vec::new(),
             ikev2_listener: "ikev2".into(),
-            accounting: options.accounting,
+            accounting: options.accounting.then(evergate::accounting::Settings::default),
             inner_ipv4: DUMMY_IPV4,
             mtu: 1400,
             child_idle: None,
@@ -236,9 +236,11 @@ impl World {
         }
     }
 
-    /// Accounting records of a call: status and cause.
+    /// Accounting records of a call, Interim-Updates apart: status and cause.
     pub fn books(&self, call: CallId) -> Vec<(AccountingStatus, Option<TerminateCause>)> {
-        let of_call = |record: &&AccountingRecord| record.nas.acct_session_id == self.calls[call.0].attempt;
+        let of_call = |record: &&AccountingRecord| {
+            record.nas.acct_session_id == self.calls[call.0].attempt && record.status != AccountingStatus::Interim
+        };
         self.radius.records.iter().filter(of_call).map(|record| (record.status, record.terminate_cause)).collect()
     }
 
@@ -423,15 +425,21 @@ impl World {
         match output {
             Output::Eap { ticket, outcome } => self.gateway.authenticated(now, ticket, outcome),
             Output::Login { ticket, outcome } => self.gateway.logged_in(now, ticket, outcome),
-            Output::Accounting { ticket, outcome } => self.gateway.accounted(ticket, outcome),
-            Output::Open { .. } | Output::Close { .. } | Output::Transmit { .. } | Output::Server { .. } => {}
+            Output::Accounting { .. } | Output::Open { .. } | Output::Close { .. } | Output::Transmit { .. } | Output::Server { .. } => {}
         }
     }
 
     /// Takes what the gateway wants done.
     fn carry(&mut self) {
         while let Some(effect) = self.gateway.poll_effect() {
-            let Effect::Radius(input) = effect else { panic!("SSTP needs no {effect:?}") };
+            let input = match effect {
+                Effect::Radius(input) => input,
+                Effect::Account(event) => {
+                    self.radius.account(*event);
+                    continue;
+                }
+                other => panic!("SSTP needs no {other:?}"),
+            };
             for (after, output) in self.radius.handle(input) {
                 self.push(self.now + after, Event::Radius(Box::new(output)));
             }

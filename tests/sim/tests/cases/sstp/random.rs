@@ -121,7 +121,6 @@ fn run(seed: u64) -> [usize; 3] {
     };
     let mut world = World::new(options);
     world.seed(seed);
-    world.radius.accounting_delay = Some(millis(world.random(5000)));
     let mut calls = Vec::new();
     for _ in 0..CALLS {
         let conduct = conduct(&mut world);

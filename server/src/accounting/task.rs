@@ -1,0 +1,273 @@
+//! The thread that writes the journal and hands records to the RADIUS task.
+use super::journal::{self, Journal};
+use super::ledger::Ledger;
+use super::{Event, Settings, Status};
+use radius_client::{Input, RequestFailure, Ticket};
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// Events on their way to the thread. What finds no room waits in memory: a disk that stands still holds up nobody.
+const EVENTS: usize = 8192;
+
+/// Events that are flushed to the disk together.
+const BATCH: usize = 1024;
+
+/// Outcomes on their way: more than are ever in flight.
+const OUTCOMES: usize = 1024;
+
+/// How often to look after a journal that cannot be written, lazy flushes and the queue's age.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long a regular stop waits for the last flush to the disk.
+const LAST_FLUSH: Duration = Duration::from_secs(3);
+
+/// The control half's end. Dropping it without [`Accounting::finish`] loses nothing but what was not handed over yet.
+#[derive(Debug)]
+pub struct Accounting {
+    events: mpsc::Sender<Event>,
+    /// What the thread had no room for.
+    waiting: VecDeque<Event>,
+    handed_in: u64,
+    status: watch::Receiver<Status>,
+    thread: JoinHandle<()>,
+}
+
+/// Where the RADIUS task puts the outcomes of accounting requests; it never has to wait.
+pub type Outcomes = mpsc::Sender<(Ticket, Result<String, RequestFailure>)>;
+
+/// Both ends of the RADIUS task.
+#[derive(Debug)]
+pub struct Lines {
+    pub radius: mpsc::Sender<Input>,
+    pub outcomes: mpsc::Receiver<(Ticket, Result<String, RequestFailure>)>,
+}
+
+/// The channel of [`Outcomes`].
+pub fn outcomes() -> (Outcomes, mpsc::Receiver<(Ticket, Result<String, RequestFailure>)>) {
+    mpsc::channel(OUTCOMES)
+}
+
+impl Accounting {
+    /// Reads what an earlier run left in `state_dir` and starts the thread.
+    pub fn start(settings: Settings, state_dir: &Path, lines: Lines) -> io::Result<Self> {
+        let (events, inbox) = mpsc::channel(EVENTS);
+        let (report, status) = watch::channel(Status::default());
+        let state_dir = state_dir.to_owned();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let run = move || runtime.block_on(Clerk::new(settings, &state_dir, lines, report).run(inbox));
+        let thread = std::thread::Builder::new().name("accounting".into()).spawn(run)?;
+        Ok(Self { events, waiting: VecDeque::new(), handed_in: 0, status, thread })
+    }
+
+    /// Hands an event over, without ever waiting.
+    pub fn submit(&mut self, event: Event) {
+        self.flush();
+        if !self.waiting.is_empty() && event.may_be_dropped() {
+            return;
+        }
+        self.waiting.push_back(event);
+        self.flush();
+    }
+
+    /// Hands over what had to wait.
+    pub fn flush(&mut self) {
+        while let Some(event) = self.waiting.pop_front() {
+            match self.events.try_send(event) {
+                Ok(()) => self.handed_in += 1,
+                Err(mpsc::error::TrySendError::Full(event) | mpsc::error::TrySendError::Closed(event)) => {
+                    return self.waiting.push_front(event);
+                }
+            }
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        let status = self.status.borrow().clone();
+        Status { queued: status.queued + self.waiting.len() as u64, ..status }
+    }
+
+    /// Every record has been confirmed.
+    pub fn is_quiet(&self) -> bool {
+        let status = self.status.borrow();
+        self.waiting.is_empty() && status.handled == self.handed_in && status.queued == 0
+    }
+
+    /// Writes the last lines and ends the thread. What no server has confirmed stays in the journal for the next start.
+    pub async fn finish(mut self) {
+        self.flush();
+        let Self { events, thread, status, waiting, .. } = self;
+        drop(events);
+        let began = Instant::now();
+        while !thread.is_finished() && began.elapsed() < LAST_FLUSH {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let queued = status.borrow().queued;
+        if !thread.is_finished() || !waiting.is_empty() {
+            tracing::error!("the accounting journal takes no more: sessions that ended now are closed in the books at the next start");
+        } else if queued > 0 {
+            tracing::warn!(queued, "accounting records wait in the journal for the next start");
+        }
+    }
+}
+
+/// Who keeps the books.
+struct Clerk {
+    state_dir: PathBuf,
+    ledger: Ledger,
+    journal: Journal,
+    lines: Lines,
+    report: watch::Sender<Status>,
+    log: Vec<u8>,
+    /// Something in `log` must be on the disk before anything is sent.
+    urgent: bool,
+    failure: Option<String>,
+}
+
+impl Clerk {
+    fn new(settings: Settings, state_dir: &Path, lines: Lines, report: watch::Sender<Status>) -> Self {
+        let ledger = restore(settings, state_dir);
+        let mut clerk = Self {
+            state_dir: state_dir.to_owned(),
+            ledger,
+            journal: Journal::new(state_dir),
+            lines,
+            report,
+            log: Vec::new(),
+            urgent: false,
+            failure: None,
+        };
+        clerk.write_anew();
+        clerk
+    }
+
+    async fn run(mut self, mut inbox: mpsc::Receiver<Event>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.send();
+            let deadline = self.ledger.poll_timeout();
+            tokio::select! {
+                event = inbox.recv() => match event {
+                    Some(event) => self.events(event, &mut inbox),
+                    None => break,
+                },
+                Some((ticket, outcome)) = self.lines.outcomes.recv() => self.outcome(ticket, outcome),
+                () = crate::radius_shell::sleep_until(deadline) => {}
+                _ = tick.tick() => self.tick(),
+            }
+            while let Ok((ticket, outcome)) = self.lines.outcomes.try_recv() {
+                self.outcome(ticket, outcome);
+            }
+            self.write();
+            self.tell();
+        }
+        self.urgent = true;
+        self.write();
+        self.tell();
+    }
+
+    fn events(&mut self, first: Event, inbox: &mut mpsc::Receiver<Event>) {
+        let now = Instant::now();
+        self.urgent |= self.ledger.event(now, first, &mut self.log);
+        for _ in 1..BATCH {
+            let Ok(event) = inbox.try_recv() else { return };
+            self.urgent |= self.ledger.event(now, event, &mut self.log);
+        }
+    }
+
+    fn outcome(&mut self, ticket: Ticket, outcome: Result<String, RequestFailure>) {
+        self.ledger.outcome(Instant::now(), ticket.0, outcome, &mut self.log);
+    }
+
+    fn tick(&mut self) {
+        self.ledger.watch(unix_time());
+        if !self.journal.is_open() {
+            self.write_anew();
+        }
+    }
+
+    /// Hands records to the RADIUS task as far as they may go.
+    fn send(&mut self) {
+        let (now, wall) = (Instant::now(), unix_time());
+        while let Some((seq, record)) = self.ledger.send(now, wall) {
+            let group = record.group.clone();
+            if self.lines.radius.try_send(Input::Accounting { ticket: Ticket(seq), group, record }).is_err() {
+                return self.ledger.unsent(now, seq);
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        if self.journal.is_open() {
+            let written = self.journal.append(Instant::now(), &self.log, self.urgent);
+            self.note_failure(written);
+        }
+        if self.journal.is_open() && self.journal.is_overgrown() {
+            self.write_anew();
+        }
+        // A journal that is not open is written anew from memory, these lines included.
+        self.log.clear();
+        self.urgent = false;
+    }
+
+    fn write_anew(&mut self) {
+        let written = self.journal.rewrite(&self.ledger.snapshot());
+        self.note_failure(written);
+    }
+
+    /// Accounting goes on in memory while the journal cannot be written.
+    fn note_failure(&mut self, written: io::Result<()>) {
+        match (written, &self.failure) {
+            (Ok(()), Some(_)) => {
+                tracing::info!("the accounting journal is written again");
+                self.failure = None;
+            }
+            (Err(error), None) => {
+                let folder = self.state_dir.display();
+                tracing::error!(%error, %folder, "the accounting journal cannot be written: until it can, a crash loses records; see server.state_dir");
+                self.failure = Some(error.to_string());
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self) {
+        let status = Status { journal_failure: self.failure.clone(), ..self.ledger.status(unix_time()) };
+        self.report.send_replace(status);
+    }
+}
+
+/// What an earlier run left behind.
+fn restore(settings: Settings, state_dir: &Path) -> Ledger {
+    let bytes = Journal::read(state_dir).unwrap_or_else(|error| {
+        let aside = Journal::put_aside(state_dir).map_or_else(|error| error.to_string(), |path| path.display().to_string());
+        tracing::error!(%error, aside, "the accounting journal cannot be read: records of an earlier run are not sent");
+        Vec::new()
+    });
+    let (found, damaged) = journal::decode(&bytes);
+    // The last line may be half-written: it was never acted on.
+    let cut = usize::from(damaged > 0 && bytes.last() != Some(&b'\n'));
+    if damaged > cut {
+        let aside = Journal::keep_damaged(state_dir).map_or_else(|error| error.to_string(), |path| path.display().to_string());
+        tracing::error!(lines = damaged - cut, aside, "the accounting journal is damaged: each of these lines may have been a record");
+    }
+    let ledger = Ledger::replay(settings, Instant::now(), found, damaged - cut);
+    let status = ledger.status(unix_time());
+    if status.queued > 0 {
+        tracing::warn!(
+            records = status.queued,
+            sessions = status.recovered,
+            "the last run left accounting records behind; of them these sessions had not ended (Acct-Terminate-Cause NAS-Reboot)"
+        );
+    }
+    ledger
+}
+
+/// Seconds since 1970.
+fn unix_time() -> u32 {
+    u32::try_from(jiff::Timestamp::now().as_second()).unwrap_or(u32::MAX)
+}
