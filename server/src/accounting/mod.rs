@@ -14,7 +14,7 @@ mod links;
 mod task;
 
 pub use links::{Device, Links};
-pub use task::{Accounting, Lines, Outcomes, outcomes};
+pub use task::{Accounting, Lines, Outcome, Outcomes, outcomes};
 
 use journal::Usage;
 use radius_client::AccountingRecord;

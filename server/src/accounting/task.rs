@@ -36,18 +36,21 @@ pub struct Accounting {
     thread: JoinHandle<()>,
 }
 
+/// An accounting request, and the server that confirmed it or why none did.
+pub type Outcome = (Ticket, Result<String, RequestFailure>);
+
 /// Where the RADIUS task puts the outcomes of accounting requests; it never has to wait.
-pub type Outcomes = mpsc::Sender<(Ticket, Result<String, RequestFailure>)>;
+pub pub type Outcomes = mpsc::Sender<Outcome>;
 
 /// Both ends of the RADIUS task.
 #[derive(Debug)]
 pub struct Lines {
     pub radius: mpsc::Sender<Input>,
-    pub outcomes: mpsc::Receiver<(Ticket, Result<String, RequestFailure>)>,
+    pub outcomes: mpsc::Receiver<Outcome>,
 }
 
 /// The channel of [`Outcomes`].
-pub fn outcomes() -> (Outcomes, mpsc::Receiver<(Ticket, Result<String, RequestFailure>)>) {
+pub fn outcomes() -> (Outcomes, mpsc::Receiver<Outcome>) {
     mpsc::channel(OUTCOMES)
 }
 
