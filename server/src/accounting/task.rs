@@ -40,7 +40,7 @@ pub struct Accounting {
 pub type Outcome = (Ticket, Result<String, RequestFailure>);
 
 /// Where the RADIUS task puts the outcomes of accounting requests; it never has to wait.
-pub pub type Outcomes = mpsc::Sender<Outcome>;
+pub type Outcomes = mpsc::Sender<Outcome>;
 
 /// Both ends of the RADIUS task.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 use super::text::{self, Mark, cell, count};
 use super::*;
 use crate::control::types::{
-    AccountingStatus, AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, ListenerStatus, Outcome, PoolStatus, RadiusStatus,
-    Session, SocketStatus, Status, TimelineLine,
+    AccountingStatus, AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, ListenerStatus, Outcome, PoolStatus,
+    RadiusStatus, Session, SocketStatus, Status, TimelineLine,
 };
 use clap::{CommandFactory as _, Parser as _};
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 use super::{Gateway, IDLE_CHECK, Now, Plane, Traffic};
 use crate::login::Granted;
 use crate::outcome::CloseReason;
-use ike::{Command, SessionId};
+use ike::Command;
 use policy::network::Tunnel;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
