@@ -170,6 +170,7 @@ mod tests {
             session_timeout: None,
             idle_timeout: None,
             class: Vec::new(),
+            interim_interval: None,
             trace: Vec::new(),
         };
         let server = Ipv4Addr::new(10, 98, 255, 1);
