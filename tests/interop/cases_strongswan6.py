@@ -1,8 +1,11 @@
 """strongSwan 6: what it has in common with version 5, and a second key exchange with ML-KEM (RFC 9242, RFC 9370)."""
 
+import re
+
 from harness import NEWER, case, check, setup
 from labkit import network
 from labkit.client import Profile
+from labkit.shell import wait_until
 
 GROUP = "strongswan6"
 NEWER.add(GROUP)
@@ -90,3 +93,37 @@ def mlkem_for_the_ike_sa_alone(world):
         _rekeys(world, client)
         check(client.disconnect(), "no answer to DELETE", client.log())
         world.no_sessions()
+
+
+@setup("strongswan6_rekeys")
+def _short_lives(config):
+    _post_quantum(config)
+    config["timers"] = {"ike_rekey": "12s", "child_rekey": "10s"}
+
+
+NEWER.add("strongswan6_rekeys")
+
+
+def _gateway_rekeys(world, profile):
+    client = _login(world, profile)
+    before = client.session()["initiator-spi"], client.children()[0]["spi-in"]
+
+    def both():
+        session, children = client.session(), client.children()
+        return session and session["initiator-spi"] != before[0] and children and children[0]["spi-in"] != before[1]
+
+    with world.pinging():
+        check(wait_until(both, 40), "the gateway did not rekey", client.log())
+    check(any(re.search(r"parsed IKE_FOLLOWUP_KE request", line) for line in client.log()), "no second exchange", client.log())
+    check("ADDKE1" in world.session_of("alice")["ike_suite"] and "ake1" in client.session(), f"{client.session()}")
+    world.ping()
+
+
+@case("strongswan6_rekeys", long=True)
+def the_gateway_rekeys_with_mlkem(world):
+    _gateway_rekeys(world, _profile("mlkem768"))
+
+
+@case("strongswan6_rekeys", long=True)
+def the_gateway_rekeys_with_mlkem_for_the_ike_sa_alone(world):
+    _gateway_rekeys(world, _profile("mlkem1024").but(esp=("aes256gcm16-ecp384",)))

@@ -66,7 +66,7 @@ pub struct CipherPolicy {
     pub pfs_groups: Vec<Group>,
     /// `Some(true)` prefers ESN where the peer offers both, `Some(false)` prefers none.
     pub prefer_esn: bool,
-    /// Methods of one additional key exchange (RFC 9370), such as ML-KEM, in IKE_SA_INIT and in rekeys that a peer begins: with a peer that can
+    /// Methods of one additional key exchange (RFC 9370), such as ML-KEM, in IKE_SA_INIT and in rekeys: with a peer that can
     /// do one of them it is done, any other comes in without.
     pub additional: Vec<Group>,
 }

@@ -9,7 +9,7 @@ mod windows;
 mod wire;
 
 pub use mismatch::Mismatch;
-pub use offer::{offer_esp, offer_ike};
+pub use offer::{hybrid, offer_esp, offer_ike};
 pub use select::{ChosenEsp, ChosenIke, accept_esp, accept_ike, select_esp, select_ike};
 pub(crate) use windows::windows_fix;
 pub use windows::windows_line;

@@ -24,6 +24,17 @@ pub fn offer_esp(policy: &CipherPolicy, spi: u32, groups: &[Group]) -> SaPayload
     offer(protocol::ESP, &spi.to_be_bytes(), &policy.esp, &groups.chain(esn).collect::<Vec<_>>())
 }
 
+/// The offer with an additional key exchange in each proposal, if any; where it is not `demanded`, the peer may do without.
+pub fn hybrid(mut offer: SaPayload, additional: Option<Group>, demanded: bool) -> SaPayload {
+    let Some(group) = additional else { return offer };
+    let none = (!demanded).then(|| Transform::new(*ADDKE.start(), NONE));
+    for proposal in &mut offer.proposals {
+        proposal.transforms.push(Transform::additional(group));
+        proposal.transforms.extend(none);
+    }
+    offer
+}
+
 fn offer(protocol: u8, spi: &[u8], suites: &[Suite], others: &[Transform]) -> SaPayload {
     let proposals = (1..=u8::MAX).zip(grouped(suites)).map(|(number, (encryptions, integrities))| {
         let encryptions = encryptions.into_iter().map(Transform::encryption);

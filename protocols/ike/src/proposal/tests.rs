@@ -440,3 +440,20 @@ fn additional_key_exchanges() {
         "named where it is not allowed"
     );
 }
+
+/// Of an offer that demands the additional key exchange, no answer may leave it out.
+#[test]
+fn demanded_additional_key_exchanges() {
+    let suite = [Transform::encryption(Encryption::AesGcm256), Transform::prf(Prf::HmacSha384), Transform::group(Group::EcpP384)];
+    let plain = SaPayload { proposals: vec![proposal(1, protocol::IKE, &[], &suite)] };
+    let answer = |more: &[Transform]| SaPayload { proposals: vec![proposal(1, protocol::IKE, &[], &[&suite[..], more].concat())] };
+    let (with, none) = (answer(&[Transform::additional(Group::MlKem768)]), answer(&[Transform::new(6, 0)]));
+    for (demanded, without) in [(true, false), (false, true)] {
+        let offer = hybrid(plain.clone(), Some(Group::MlKem768), demanded);
+        assert_eq!(accept_ike(&offer, &with).unwrap().additional, Some(Group::MlKem768));
+        assert!(accept_ike(&offer, &answer(&[Transform::additional(Group::MlKem1024)])).is_err());
+        assert_eq!(accept_ike(&offer, &none).is_ok(), without, "demanded: {demanded}");
+        assert_eq!(accept_ike(&offer, &plain).is_ok(), without, "demanded: {demanded}");
+    }
+    assert_eq!(hybrid(plain.clone(), None, true), plain);
+}

@@ -16,6 +16,8 @@ pub(super) struct Child {
     pub suite: EspSuite,
     /// Of the key exchange that made it, for the next rekey.
     pub pfs: Pfs,
+    /// Of the additional key exchange that made it; it goes with one of `pfs`.
+    pub additional: Option<Group>,
     /// As first negotiated; a rekey keeps them.
     pub local: Vec<TrafficSelector>,
     pub remote: Vec<TrafficSelector>,

@@ -282,8 +282,8 @@ fn make_child(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: C
     let rekeys = rekeys.filter(|spi_in| state.children.contains_key(spi_in));
     let secret = chosen.group.map(|_| half.secret.as_slice());
     let keys = state.sa.keys.child_more(chosen.suite.protection, secret, &nonce_i, &half.nonce_r, &half.additional);
-    let (phase, pfs) = (ChildPhase::Live, chosen.group.into());
-    let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, pfs, local, remote, phase, rekey_at: None };
+    let (phase, pfs, additional) = (ChildPhase::Live, chosen.group.into(), chosen.additional);
+    let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, pfs, additional, local, remote, phase, rekey_at: None };
     install(core, cx, &child, directions(keys, false), &state.scope.inner, rekeys, rekeys.is_none());
     state.children.insert(spi_in, child);
     state.start_child_age(core, cx, spi_in);
@@ -318,7 +318,8 @@ fn make_ike(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: &Ik
     let IkePlan { chosen, spi_i, nonce_i } = plan;
     let seed = Seed { shared_secret: &half.secret, nonce_i, nonce_r: &half.nonce_r, spi_i: *spi_i, spi_r };
     let keys = state.sa.keys.rekey_more(chosen.suite, seed, &half.additional);
-    let sa = IkeSa::new(keys, *spi_i, spi_r, false, state.sa.fragments(), 0);
+    let mut sa = IkeSa::new(keys, *spi_i, spi_r, false, state.sa.fragments(), 0);
+    sa.additional = chosen.additional;
     if state.own.rekeys_ike() {
         state.rival = Some(Rival::Sa { sa: Box::new(sa), lowest: lowest(nonce_i, &half.nonce_r).to_vec() });
         return;

@@ -116,6 +116,7 @@ impl Granted {
             spi_out: self.esp.spi,
             suite: self.esp.suite,
             pfs: Pfs::Undecided,
+            additional: None,
             local: self.local.clone(),
             remote: self.remote.clone(),
             phase: ChildPhase::Live,

@@ -204,7 +204,8 @@ impl AwaitKeyExchange {
         cx.transmit(self.request.path, core.init_response.clone());
         let seed = Seed { shared_secret, nonce_i: &self.request.nonce, nonce_r: &nonce_r, spi_i, spi_r };
         let keys = IkeKeys::derive(self.chosen.suite, seed);
-        let sa = IkeSa::new(keys, spi_i, spi_r, false, core.traits.fragmentation, 1);
+        let mut sa = IkeSa::new(keys, spi_i, spi_r, false, core.traits.fragmentation, 1);
+        sa.additional = self.chosen.additional;
         let login = Login { sa, init_request: self.request.bytes, nonce_i: self.request.nonce, nonce_r, ppk: false };
         match self.chosen.additional {
             Some(group) => ExpectIntermediate { login, group }.into(),

@@ -265,7 +265,8 @@ impl Step for AwaitAgreement {
         let (spi_i, spi_r) = (opening.spi_i, answer.spi_r);
         let seed = Seed { shared_secret: &shared_secret, nonce_i: &opening.nonce_i, nonce_r: &answer.nonce_r, spi_i, spi_r };
         let keys = IkeKeys::derive(answer.chosen.suite, seed);
-        let sa = IkeSa::new(keys, spi_i, spi_r, true, core.traits.fragmentation, 1);
+        let mut sa = IkeSa::new(keys, spi_i, spi_r, true, core.traits.fragmentation, 1);
+        sa.additional = answer.chosen.additional;
         core.reach(cx, Stage::IkeAuth);
         let Opening { config, nonce_i, .. } = opening;
         let proof = super::initiate_auth::Proof { config, sa, init_request, init_response, nonce_i, nonce_r: answer.nonce_r, plain: None };

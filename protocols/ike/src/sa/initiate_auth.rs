@@ -373,6 +373,7 @@ fn read_child(config: &InitiatorConfig, wish: &Wish, payloads: &Payloads) -> Res
         spi_out: chosen.spi,
         suite: chosen.suite,
         pfs: Pfs::Undecided,
+        additional: None,
         local,
         remote,
         phase: ChildPhase::Live,

@@ -1,4 +1,6 @@
 //! Our own requests on an established IKE SA: liveness, DELETE, CREATE_CHILD_SA.
+mod followup;
+
 use super::child::{Child, ChildPhase, Narrowed, Pfs, directions, install, remove};
 use super::collision::lowest;
 use super::demand;
@@ -7,11 +9,12 @@ use super::{Core, IkeSa, notify_text};
 use crate::api::{Answer, AskId, CipherPolicy, EspSuite, Event, IkeSuite, Question};
 use crate::endpoint::Shared;
 use crate::keys::Seed;
-use crate::proposal::{ChosenEsp, ChosenIke, Proposal, SaPayload, accept_esp, accept_ike, offer_esp, offer_ike, transform};
+use crate::proposal::{ChosenEsp, ChosenIke, Proposal, SaPayload, accept_esp, accept_ike, hybrid, offer_esp, offer_ike, transform};
 use crate::qcd;
 use crate::wire::{Delete, Exchange, KeyExchange, Notify, ParseError, Payload, Payloads, Spi, notify};
 use crypto::Zeroizing;
 use crypto::dh::{Group, PrivateKey};
+use followup::{Following, More};
 use std::time::Duration;
 
 /// After a TEMPORARY_FAILURE we try again that much later, plus as much again at random (RFC 7296 section 2.25).
@@ -45,7 +48,11 @@ pub(super) enum Own {
     Agreed {
         accepted: Box<Accepted>,
         secret: Option<Zeroizing<Vec<u8>>>,
+        /// Of the additional key exchange; empty without.
+        additional: Zeroizing<Vec<u8>>,
     },
+    /// The peer has agreed, and an additional key exchange is to follow.
+    Following(Box<Following>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +87,7 @@ pub(super) struct Accepted {
     nonce_r: Vec<u8>,
     /// Of the peer, for a new IKE SA.
     peer_token: Option<Vec<u8>>,
+    more: Option<More>,
     what: What,
 }
 
@@ -87,6 +95,15 @@ pub(super) struct Accepted {
 enum What {
     Ike { chosen: ChosenIke, spi_i: Spi, spi_r: Spi },
     Child { chosen: ChosenEsp, spi_in: u32, narrowed: Narrowed, rekeys: Option<u32> },
+}
+
+impl What {
+    fn additional(&self) -> Option<Group> {
+        match self {
+            Self::Ike { chosen, .. } => chosen.additional,
+            Self::Child { chosen, .. } => chosen.additional,
+        }
+    }
 }
 
 impl Accepted {
@@ -119,6 +136,7 @@ impl Own {
             Self::KeyPair { plan, .. } | Self::Paired { plan, .. } => Some(*plan),
             Self::Offered(offered) => Some(offered.plan),
             Self::Agreeing { accepted, .. } | Self::Agreed { accepted, .. } => Some(accepted.plan()),
+            Self::Following(following) => Some(following.plan()),
             Self::Idle | Self::Liveness | Self::DeleteChildren(_) => None,
         }
     }
@@ -133,7 +151,7 @@ impl Own {
         self.asked() == Some(Plan::Ike)
     }
 
-    /// The peer has agreed to our rekey.
+    /// The peer has agreed to our rekey, and has all that it needs for it.
     pub(super) fn is_answered(&self) -> bool {
         matches!(self, Self::Agreeing { .. } | Self::Agreed { .. })
     }
@@ -241,16 +259,14 @@ fn likely_group(allowed: &[Group], of_ike: Group) -> Option<Group> {
     allowed.iter().copied().find(|group| *group == of_ike).or(allowed.first().copied())
 }
 
-/// Every proposal again without key exchange, for a peer that wants none.
-fn or_without(mut offer: SaPayload) -> SaPayload {
+/// The proposals again without key exchange, for a peer that wants none.
+fn without_exchange(offer: &SaPayload) -> Vec<Proposal> {
     let last = offer.proposals.last().map_or(0, |proposal| proposal.number);
     let plain = offer.proposals.iter().map(|proposal| {
         let transforms = proposal.transforms.iter().filter(|it| it.kind != transform::DH).copied().collect();
         Proposal { number: proposal.number + last, transforms, ..proposal.clone() }
     });
-    let plain: Vec<_> = plain.collect();
-    offer.proposals.extend(plain);
-    offer
+    plain.collect()
 }
 
 /// One combination and nothing else: what is in use now.
@@ -283,14 +299,20 @@ pub(super) fn offer_like(
     let (new_spi, nonce_i) = (cx.take_esp_spi(), cx.nonce());
     core.esp_wish = Some(new_spi);
     let group = pair.as_ref().map(|(private, _)| private.group());
+    // Whether a peer wants the additional one of the IKE SA for this as well is known only when it has once.
+    let (additional, demanded) = (group.and(child.additional.or(state.sa.additional)), child.additional.is_some());
     let mut offer = match (group, child.pfs) {
         // A peer that wants another of our groups says so with INVALID_KE_PAYLOAD, but only when it is offered.
         (Some(first), Pfs::Undecided) => {
             let others = core.ciphers().pfs_groups.iter().copied().filter(|group| *group != first);
             let groups: Vec<_> = std::iter::once(first).chain(others).collect();
-            or_without(offer_esp(&policy(None, Some(child.suite)), new_spi, &groups))
+            let offer = offer_esp(&policy(None, Some(child.suite)), new_spi, &groups);
+            let plain = without_exchange(&offer);
+            let mut offer = hybrid(offer, additional, demanded);
+            offer.proposals.extend(plain);
+            offer
         }
-        _ => offer_esp(&policy(None, Some(child.suite)), new_spi, group.as_slice()),
+        _ => hybrid(offer_esp(&policy(None, Some(child.suite)), new_spi, group.as_slice()), additional, demanded),
     };
     if core.traits.windows {
         // It is asked for what it has, and nothing beside it.
@@ -311,7 +333,7 @@ pub(super) fn offer_like(
 
 fn offer_sa(state: &mut Established, core: &mut Core, cx: &mut Shared, private: PrivateKey, public: Vec<u8>) {
     let (spi, nonce_i) = (core.take_spi(cx), cx.nonce());
-    let offer = offer_ike(&policy(Some(state.sa.keys.suite), None), Some(spi));
+    let offer = hybrid(offer_ike(&policy(Some(state.sa.keys.suite), None), Some(spi)), state.sa.additional, true);
     let payloads = [
         Payload::Sa(offer.clone()),
         Payload::Nonce(nonce_i.clone()),
@@ -329,12 +351,16 @@ pub(super) fn answer(state: &mut Established, core: &mut Core, cx: &mut Shared, 
             state.own = Own::Paired { plan, private, public };
         }
         (Own::Agreeing { ask, accepted }, Answer::Agreed(result)) if ask == id => match result {
-            Ok(secret) => state.own = Own::Agreed { accepted, secret: Some(secret) },
+            Ok(secret) => match accepted.more.clone() {
+                Some(more) => followup::begin(state, core, cx, accepted, more, secret),
+                None => state.own = Own::Agreed { accepted, secret: Some(secret), additional: Zeroizing::default() },
+            },
             Err(error) => {
                 release(core, cx, accepted.spi());
                 give_up(state, core, cx, accepted.plan(), &error.to_string());
             }
         },
+        (Own::Following(following), answer) if following.awaits(id) => followup::answer(state, core, cx, following, answer),
         (own, _) => state.own = own,
     }
 }
@@ -349,7 +375,7 @@ fn resume(state: &mut Established, core: &mut Core, cx: &mut Shared) {
         Own::Paired { plan: Plan::Ike, private, public } => offer_sa(state, core, cx, private, public),
         Own::Paired { plan: Plan::Child(spi_in), private, public } => offer_child(state, core, cx, spi_in, Some((private, public))),
         Own::Paired { plan: Plan::New, private, public } => demand::offer(state, core, cx, Some((private, public))),
-        Own::Agreed { accepted, secret } => complete(state, core, cx, *accepted, secret.as_ref()),
+        Own::Agreed { accepted, secret, additional } => complete(state, core, cx, *accepted, secret.as_ref(), &additional),
         own => state.own = own,
     }
 }
@@ -369,6 +395,7 @@ pub(super) fn forget(state: &mut Established, core: &mut Core, cx: &mut Shared) 
     match std::mem::replace(&mut state.own, Own::Idle) {
         Own::Offered(offered) => release(core, cx, offered.spi),
         Own::Agreeing { accepted, .. } | Own::Agreed { accepted, .. } => release(core, cx, accepted.spi()),
+        Own::Following(following) => release(core, cx, following.spi()),
         Own::Idle | Own::Liveness | Own::DeleteChildren(_) | Own::KeyPair { .. } | Own::Paired { .. } => {}
     }
 }
@@ -409,12 +436,16 @@ pub(super) fn response(state: &mut Established, core: &mut Core, cx: &mut Shared
                 release(core, cx, offered.spi);
                 return give_up(state, core, cx, offered.plan, &format!("the peer's answer is broken: {error}"));
             }
+            if let Own::Following(following) = own {
+                return followup::end(state, core, cx, &following, &format!("the peer's answer is broken: {error}"));
+            }
             return core.note(cx, format!("the peer's answer is broken: {error}"));
         }
     };
     match own {
         Own::DeleteChildren(spis) => spis.into_iter().for_each(|spi_in| state.retire(core, cx, spi_in)),
         Own::Offered(offered) => answered(state, core, cx, *offered, &payloads),
+        Own::Following(following) => followup::response(state, core, cx, following, &payloads),
         other @ (Own::KeyPair { .. } | Own::Paired { .. } | Own::Agreeing { .. } | Own::Agreed { .. }) => state.own = other,
         Own::Idle | Own::Liveness => {}
     }
@@ -441,7 +472,7 @@ fn answered(state: &mut Established, core: &mut Core, cx: &mut Shared, offered: 
             let accepted = Box::new(accepted);
             let public = payloads.key_exchange().filter(|it| Some(it.group) == accepted.group().map(Group::id));
             match (accepted.group(), offered.private, public) {
-                (None, ..) => state.own = Own::Agreed { accepted, secret: None },
+                (None, ..) => state.own = Own::Agreed { accepted, secret: None, additional: Zeroizing::default() },
                 (Some(_), Some(private), Some(key_exchange)) => {
                     let ask = core.ask(cx, Question::Agree { private, peer_public: key_exchange.public.clone() });
                     state.own = Own::Agreeing { ask, accepted };
@@ -518,31 +549,46 @@ fn read_answer(state: &Established, offered: &Offered, payloads: &Payloads) -> R
             return Err("a rekey with an SPI of the other kind".into());
         }
     };
-    Ok(Accepted { nonce_i: offered.nonce_i.clone(), nonce_r, peer_token: qcd::received(payloads), what })
+    let more = match what.additional() {
+        Some(group) => {
+            let link = payloads.notify(notify::ADDITIONAL_KEY_EXCHANGE).ok_or("the peer's answer has no ADDITIONAL_KEY_EXCHANGE")?;
+            Some(More { group, link: link.data.clone() })
+        }
+        None => None,
+    };
+    Ok(Accepted { nonce_i: offered.nonce_i.clone(), nonce_r, peer_token: qcd::received(payloads), more, what })
 }
 
-fn complete(state: &mut Established, core: &mut Core, cx: &mut Shared, accepted: Accepted, secret: Option<&Zeroizing<Vec<u8>>>) {
-    let Accepted { nonce_i, nonce_r, peer_token, what } = accepted;
+fn complete(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Shared,
+    accepted: Accepted,
+    secret: Option<&Zeroizing<Vec<u8>>>,
+    additional: &[u8],
+) {
+    let Accepted { nonce_i, nonce_r, peer_token, what, .. } = accepted;
     let secret = secret.map(|secret| secret.as_slice());
     match what {
         What::Ike { chosen, spi_i, spi_r } => {
             let seed = Seed { shared_secret: secret.unwrap_or_default(), nonce_i: &nonce_i, nonce_r: &nonce_r, spi_i, spi_r };
-            let keys = state.sa.keys.rekey(chosen.suite, seed);
+            let keys = state.sa.keys.rekey_more(chosen.suite, seed, additional);
             let mut sa = IkeSa::new(keys, spi_i, spi_r, true, state.sa.fragments(), 0);
             sa.peer_token = peer_token;
+            sa.additional = chosen.additional;
             let over = state.settle_sas(core, cx, sa, lowest(&nonce_i, &nonce_r));
             state.delete_old(core, cx, over);
             core.event(cx, Event::Rekeyed { ike: true });
         }
         What::Child { chosen, spi_in, narrowed: (local, remote), rekeys } => {
-            let keys = directions(state.sa.keys.child(chosen.suite.protection, secret, &nonce_i, &nonce_r), true);
+            let keys = directions(state.sa.keys.child_more(chosen.suite.protection, secret, &nonce_i, &nonce_r, additional), true);
             let rival = rekeys.and_then(|rekeys| state.take_rival_child(rekeys));
             // The peer may have made one as well, where there was none.
             let met = rekeys.is_none() && state.yields(core);
             let redundant = met || rival.as_ref().is_some_and(|(_, theirs)| lowest(&nonce_i, &nonce_r) < theirs.as_slice());
             let phase = if redundant { ChildPhase::Deleting } else { ChildPhase::Live };
-            let pfs = chosen.group.into();
-            let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, pfs, local, remote, phase, rekey_at: None };
+            let (pfs, additional) = (chosen.group.into(), chosen.additional);
+            let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, pfs, additional, local, remote, phase, rekey_at: None };
             let replaced = rekeys.filter(|rekeys| state.children.contains_key(rekeys));
             core.esp_wish = None;
             install(core, cx, &child, keys, &state.scope.inner, replaced, !redundant);

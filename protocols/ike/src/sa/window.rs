@@ -5,6 +5,7 @@ use crate::ppk::Ppk;
 use crate::wire::{Exchange, Flags, Header, OpenError, Opened, ParseError, Payload, Payloads, Raw, Reassembly, Spi};
 use crate::wire::{Fragment, encode_chain, int_auth_octets, protect, protect_fragments, unprotect, unprotect_raw};
 use crypto::cipher::{Opener, Sealer};
+use crypto::dh::Group;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -147,6 +148,8 @@ pub(crate) struct IkeSa {
     responses: Reassembly,
     /// What the peer would show if it lost this IKE SA (RFC 6290).
     pub peer_token: Option<Vec<u8>>,
+    /// The additional key exchange that took place (RFC 9370), for the next rekey.
+    pub additional: Option<Group>,
 }
 
 impl std::fmt::Debug for IkeSa {
@@ -180,6 +183,7 @@ impl IkeSa {
             pending: None,
             responses: Reassembly::default(),
             peer_token: None,
+            additional: None,
         }
     }
 

@@ -63,6 +63,50 @@ fn chosen_where_both_have_it() {
     }
 }
 
+fn followups(pair: &Pair) -> usize {
+    let exchange = |(_, message): &&(_, Vec<u8>)| Header::parse(message).unwrap().exchange == Exchange::IkeFollowupKe;
+    pair.gateway().sent.iter().filter(exchange).count()
+}
+
+/// Rekeys that the gateway begins are as strong as what they replace, whatever the wire does.
+#[test]
+fn the_gateway_rekeys_in_two_exchanges_as_well() {
+    for (seed, loss) in [(1, 0), (2, 200), (3, 200)] {
+        let mut pair = Pair::up_with(seed, gateway(&[Group::MlKem768]), client(&[Group::MlKem1024, Group::MlKem768]));
+        pair.sim.faults = Faults { loss, duplicate: loss, jitter: Duration::from_millis(5) };
+        for command in [Command::RekeyChild, Command::RekeyIke, Command::RekeyChild, Command::RekeyIke] {
+            let (before, session) = (followups(&pair), pair.session(pair.gateway));
+            pair.sim.command(pair.gateway, session, command);
+            pair.carry(Duration::from_secs(60));
+            pair.assert_up();
+            assert!(followups(&pair) > before, "seed {seed}: without the additional key exchange");
+        }
+        assert_eq!((pair.client().rekeyed(false), pair.client().rekeyed(true)), (2, 2), "seed {seed}");
+    }
+}
+
+/// Both sides begin at the same time; whoever wins, what stays carries.
+#[test]
+fn both_sides_rekey_at_once() {
+    for seed in 0..20 {
+        let mut pair = Pair::up_with(seed, gateway(&[Group::MlKem768]), client(&[Group::MlKem768]));
+        for (ours, theirs) in [
+            (Command::RekeyIke, Command::RekeyIke),
+            (Command::RekeyChild, Command::RekeyChild),
+            (Command::RekeyIke, Command::RekeyChild),
+            (Command::RekeyChild, Command::RekeyIke),
+        ] {
+            for (host, command) in [(pair.gateway, ours), (pair.client, theirs)] {
+                let session = pair.session(host);
+                pair.sim.command(host, session, command);
+            }
+            pair.carry(Duration::from_secs(60));
+            pair.assert_up();
+        }
+        assert!(pair.gateway().rekeyed(true) > 0 && pair.gateway().rekeyed(false) > 0, "seed {seed}");
+    }
+}
+
 /// Whatever is lost, repeated or late: the request is answered again under the keys that it came with.
 #[test]
 fn on_a_bad_wire() {

@@ -1,0 +1,109 @@
+//! The additional key exchange of a rekey of ours, in IKE_FOLLOWUP_KE (RFC 9370 section 2.2.4): a peer that has agreed to it makes nothing before.
+use super::{Accepted, NewSpi, Own, Plan, give_up, refused, release};
+use crate::api::{Answer, AskId, Question};
+use crate::endpoint::Shared;
+use crate::sa::Core;
+use crate::sa::established::Established;
+use crate::wire::{Exchange, KeyExchange, Notify, Payload, Payloads, notify};
+use crypto::Zeroizing;
+use crypto::dh::{Group, PrivateKey};
+
+/// A rekey whose first shared secret is there.
+pub(in crate::sa) struct Following {
+    accepted: Box<Accepted>,
+    more: More,
+    secret: Zeroizing<Vec<u8>>,
+    step: Step,
+}
+
+/// What the peer's answer says of the second exchange.
+#[derive(Debug, Clone)]
+pub(super) struct More {
+    pub group: Group,
+    /// What we have to send back, for the peer to tell one rekey from another.
+    pub link: Vec<u8>,
+}
+
+enum Step {
+    /// Our key pair is being made.
+    Pair(AskId),
+    Asked(PrivateKey),
+    /// The shared secret is being computed.
+    Agreeing(AskId),
+}
+
+impl std::fmt::Debug for Following {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Following({:?})", self.accepted)
+    }
+}
+
+impl Following {
+    pub(super) fn plan(&self) -> Plan {
+        self.accepted.plan()
+    }
+
+    pub(super) fn spi(&self) -> NewSpi {
+        self.accepted.spi()
+    }
+
+    pub(super) fn awaits(&self, id: AskId) -> bool {
+        matches!(self.step, Step::Pair(ask) | Step::Agreeing(ask) if ask == id)
+    }
+}
+
+/// Has our key pair made.
+pub(super) fn begin(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Shared,
+    accepted: Box<Accepted>,
+    more: More,
+    secret: Zeroizing<Vec<u8>>,
+) {
+    let step = Step::Pair(core.ask(cx, Question::GenerateKeyPair { group: more.group }));
+    state.own = Own::Following(Box::new(Following { accepted, more, secret, step }));
+}
+
+/// Key pair made, or secret agreed.
+pub(super) fn answer(state: &mut Established, core: &mut Core, cx: &mut Shared, mut following: Box<Following>, answer: Answer) {
+    match answer {
+        Answer::KeyPair { private, public } => {
+            let link = Notify::new(notify::ADDITIONAL_KEY_EXCHANGE, following.more.link.clone());
+            let payloads = [Payload::KeyExchange(KeyExchange { group: private.group().id(), public }), Payload::Notify(link)];
+            core.request(cx, &mut state.sa, Exchange::IkeFollowupKe, &payloads);
+            following.step = Step::Asked(private);
+            state.own = Own::Following(following);
+        }
+        Answer::Agreed(Ok(additional)) => {
+            state.own = Own::Agreed { accepted: following.accepted, secret: Some(following.secret), additional };
+        }
+        Answer::Agreed(Err(error)) => end(state, core, cx, &following, &error.to_string()),
+        _ => end(state, core, cx, &following, "no key pair for the additional key exchange"),
+    }
+}
+
+/// The peer answered IKE_FOLLOWUP_KE.
+pub(super) fn response(state: &mut Established, core: &mut Core, cx: &mut Shared, mut following: Box<Following>, payloads: &Payloads) {
+    if let Some(error) = payloads.error() {
+        release(core, cx, following.spi());
+        return refused(state, core, cx, following.plan(), error);
+    }
+    let public = payloads.key_exchange().filter(|it| it.group == following.more.group.id()).map(|it| it.public.clone());
+    match (following.step, public) {
+        (Step::Asked(private), Some(peer_public)) => {
+            following.step = Step::Agreeing(core.ask(cx, Question::Agree { private, peer_public }));
+            state.own = Own::Following(following);
+        }
+        (step, _) => {
+            following.step = step;
+            end(state, core, cx, &following, "the peer's answer to IKE_FOLLOWUP_KE has no fitting KE payload");
+        }
+    }
+}
+
+/// It comes to nothing.
+pub(super) fn end(state: &mut Established, core: &mut Core, cx: &mut Shared, following: &Following, cause: &str) {
+    release(core, cx, following.spi());
+    give_up(state, core, cx, following.plan(), cause);
+}
