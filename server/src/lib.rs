@@ -19,5 +19,6 @@ pub mod workers;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod local_shell;
 pub mod logging;
 pub mod outcome;

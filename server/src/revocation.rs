@@ -10,7 +10,7 @@ pub use source::{Source, read_file};
 use crate::config::Ikev2Listener;
 use ike::ResponderConfig;
 use jiff::Timestamp;
-use pki::{Certificate, Crl, Revocation};
+use pki::{Certificate, Crl, Revocation, TrustAnchors};
 use source::Tracked;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -29,11 +29,17 @@ pub struct Settings {
 /// The newest list of each source that has one.
 type Lists = Vec<(Source, Arc<Crl>)>;
 
-/// Keeps the lists of one listener current, in a task of its own that ends with it.
+/// Keeps the lists of one listener current, and its settings with them.
 #[derive(Debug)]
 pub struct Watcher {
     /// The settings of the listener, without lists.
     responder: Option<ResponderConfig>,
+    keeper: Keeper,
+}
+
+/// Keeps the lists of some authorities current, in a task of its own that ends with it.
+#[derive(Debug)]
+pub struct Keeper {
     policy: Revocation,
     lists: watch::Receiver<Lists>,
     task: Option<JoinHandle<()>>,
@@ -48,38 +54,70 @@ impl Watcher {
 
     /// [`Self::start`] with other settings; lists at hand stay, whatever has become of the disk.
     pub fn restart(&mut self, listener: Option<(&Ikev2Listener, ResponderConfig)>, state_dir: &Path) {
-        let known = self.lists.borrow().clone();
+        let known = self.keeper.known();
         *self = Self::start_with(listener, state_dir, &known);
     }
 
     fn start_with(listener: Option<(&Ikev2Listener, ResponderConfig)>, state_dir: &Path, known: &Lists) -> Self {
-        let (tell, lists) = watch::channel(Vec::new());
-        let Some((listener, responder)) = listener else {
-            return Self { responder: None, policy: Revocation::Off, lists, task: None };
-        };
-        let settings = &listener.revocation;
-        let mut watcher = Self { responder: Some(responder), policy: settings.policy, lists, task: None };
-        if settings.policy != Revocation::Off && !settings.sources.is_empty() {
-            let authorities: Arc<[Certificate]> = listener.client_roots.roots().into();
-            let folder = state_dir.join("crl");
-            let mut sources: Vec<_> = settings.sources.iter().map(|source| Tracked::new(source.clone(), &authorities, &folder)).collect();
-            sources.iter_mut().for_each(|source| source.load(known));
-            tell.send_replace(current(&sources));
-            watcher.task = Some(tokio::spawn(run(sources, authorities, settings.policy, tell)));
-        }
-        watcher
+        let watched = listener.as_ref().map(|(listener, _)| (&listener.revocation, &*listener.client_roots));
+        let keeper = Keeper::start_with(watched, state_dir, known);
+        Self { responder: listener.map(|(_, responder)| responder), keeper }
     }
 
     /// The listener's settings with the lists as they are now.
     pub fn responder(&mut self) -> Option<ResponderConfig> {
         let mut responder = self.responder.clone()?;
-        let lists = self.lists.borrow_and_update();
-        let lists: Vec<_> = lists.iter().map(|(_, list)| Arc::clone(list)).collect();
-        responder.client_roots = Arc::new((*responder.client_roots).clone().with_revocation(self.policy, &lists));
+        responder.client_roots = Arc::new(self.keeper.trusted(&responder.client_roots));
         Some(responder)
     }
 
     /// Waits until [`Self::responder`] has something new to say. May be dropped and called again.
+    pub async fn changed(&mut self) {
+        self.keeper.changed().await;
+    }
+}
+
+impl Keeper {
+    /// Reads files and what is kept under `state_dir` at once; the task then fetches what URLs have.
+    pub fn start(watched: Option<(&Settings, &TrustAnchors)>, state_dir: &Path) -> Self {
+        Self::start_with(watched, state_dir, &Vec::new())
+    }
+
+    /// [`Self::start`] with other settings; lists at hand stay, whatever has become of the disk.
+    pub fn restart(&mut self, watched: Option<(&Settings, &TrustAnchors)>, state_dir: &Path) {
+        let known = self.known();
+        *self = Self::start_with(watched, state_dir, &known);
+    }
+
+    fn start_with(watched: Option<(&Settings, &TrustAnchors)>, state_dir: &Path, known: &Lists) -> Self {
+        let (tell, lists) = watch::channel(Vec::new());
+        let Some((settings, roots)) = watched else {
+            return Self { policy: Revocation::Off, lists, task: None };
+        };
+        let mut keeper = Self { policy: settings.policy, lists, task: None };
+        if settings.policy != Revocation::Off && !settings.sources.is_empty() {
+            let authorities: Arc<[Certificate]> = roots.roots().into();
+            let folder = state_dir.join("crl");
+            let mut sources: Vec<_> = settings.sources.iter().map(|source| Tracked::new(source.clone(), &authorities, &folder)).collect();
+            sources.iter_mut().for_each(|source| source.load(known));
+            tell.send_replace(current(&sources));
+            keeper.task = Some(tokio::spawn(run(sources, authorities, settings.policy, tell)));
+        }
+        keeper
+    }
+
+    fn known(&self) -> Lists {
+        self.lists.borrow().clone()
+    }
+
+    /// `roots` with the lists as they are now.
+    pub fn trusted(&mut self, roots: &TrustAnchors) -> TrustAnchors {
+        let lists = self.lists.borrow_and_update();
+        let lists: Vec<_> = lists.iter().map(|(_, list)| Arc::clone(list)).collect();
+        roots.clone().with_revocation(self.policy, &lists)
+    }
+
+    /// Waits until [`Self::trusted`] has something new to say. May be dropped and called again.
     pub async fn changed(&mut self) {
         if self.lists.changed().await.is_err() {
             // No task, no news.
@@ -88,7 +126,7 @@ impl Watcher {
     }
 }
 
-impl Drop for Watcher {
+impl Drop for Keeper {
     fn drop(&mut self) {
         self.task.iter().for_each(JoinHandle::abort);
     }

@@ -5,6 +5,7 @@ use crate::control::{self, Request, Response};
 use crate::crash_secret;
 use crate::dataplane::StreamEvent;
 use crate::gateway::{DUMMY_IPV4, Effect, Gateway, Now, Settings};
+use crate::local_shell::Local;
 use crate::login::Authority;
 use crate::radius_shell::{self, sleep_until};
 use crate::revocation;
@@ -92,6 +93,10 @@ struct Shell {
     workers: Workers,
     revocation: revocation::Watcher,
     radius: mpsc::Sender<radius_client::Input>,
+    /// Answers where a connection request policy says so, or where there is no RADIUS server.
+    local: Option<Local>,
+    /// Revocation lists of the certificates of its users.
+    local_lists: revocation::Keeper,
     radius_servers: watch::Receiver<radius_shell::Servers>,
     /// `None`: no RADIUS server takes accounting.
     accounting: Option<Accounting>,
@@ -131,6 +136,8 @@ impl Shell {
         let (computed_tx, computed) = mpsc::unbounded_channel();
         let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from), &computed_tx)?;
         let radius = start_radius(&config)?;
+        let mut local_lists = revocation::Keeper::start(user_certificates(&config), &config.server.state_dir);
+        let local = start_local(&config, &mut local_lists, radius.logins)?;
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
         tokio::spawn(control::serve(commands, commands_tx));
         let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
@@ -150,6 +157,8 @@ impl Shell {
             workers,
             revocation,
             radius: radius.requests,
+            local,
+            local_lists,
             radius_servers: radius.servers,
             accounting: radius.accounting,
             refused: Vec::new(),
@@ -174,6 +183,7 @@ impl Shell {
             Some(outcome) = queues.radius.recv() => self.radius_outcome(outcome),
             () = sleep_until(deadline) => self.gateway.timeout(now()),
             () = self.revocation.changed() => self.renew_responder(),
+            () = self.local_lists.changed() => self.renew_local_trust(),
             message = queues.clients.next() => match message {
                 Message::Ike(datagram) => self.datagrams(datagram, queues),
                 Message::Stream(event) => self.streams(event, queues),
@@ -224,8 +234,23 @@ impl Shell {
                 return tracing::error!(%error, listener = %front.name, "certificates not renewed");
             }
         }
-        self.config.certificates = config.certificates;
+        self.renew_local(&config);
+        (self.config.certificates, self.config.local) = (config.certificates, config.local);
         tracing::info!("certificates renewed");
+    }
+
+    /// The local provider with its users and certificates as `config` has them. One that comes or goes needs a restart.
+    fn renew_local(&mut self, config: &Config) {
+        let (Some(running), Some(local)) = (&self.local, &config.local) else { return };
+        self.local_lists.restart(user_certificates(config), &config.server.state_dir);
+        let roots = Arc::new(self.local_lists.trusted(&local.client_roots));
+        running.configure(local, config.local_settings(local, roots));
+    }
+
+    fn renew_local_trust(&mut self) {
+        let (Some(running), Some(local)) = (&self.local, &self.config.local) else { return };
+        let roots = Arc::new(self.local_lists.trusted(&local.client_roots));
+        running.trust(self.config.local_settings(local, roots));
     }
 
     /// IKE with its certificates and revocation lists as they are now.
@@ -296,8 +321,8 @@ impl Shell {
                 }
             }
             Effect::Radius(input) => {
-                if let Err(error) = self.radius.try_send(input) {
-                    self.refused.extend(refuse(error));
+                if let Err(input) = self.ask(input) {
+                    self.refused.extend(refuse(input));
                 }
             }
             Effect::Account(event) => {
@@ -305,6 +330,25 @@ impl Shell {
                     accounting.submit(*event);
                 }
             }
+        }
+    }
+
+    /// Asks the local provider, or the RADIUS servers; gives back what there is no room for.
+    fn ask(&self, input: radius_client::Input) -> Result<(), radius_client::Input> {
+        use radius_client::Input;
+        let radius = |input| self.radius.try_send(input).map_err(mpsc::error::TrySendError::into_inner);
+        let Some(local) = &self.local else { return radius(input) };
+        match &input {
+            Input::Eap { group, .. } | Input::Login { group, .. } => match group.as_deref() {
+                Some(local_provider::SERVER) => local.ask(input),
+                None if self.config.radius.is_empty() => local.ask(input),
+                _ => radius(input),
+            },
+            Input::Forget(conversation) => {
+                local.ask(Input::Forget(*conversation)).ok();
+                radius(input)
+            }
+            _ => radius(input),
         }
     }
 
@@ -406,6 +450,8 @@ fn takes_accounting(config: &Config) -> bool {
 /// The RADIUS task and accounting.
 struct Radius {
     requests: mpsc::Sender<radius_client::Input>,
+    /// Where outcomes of logins go.
+    logins: mpsc::Sender<radius_client::Output>,
     outcomes: mpsc::Receiver<radius_client::Output>,
     servers: watch::Receiver<radius_shell::Servers>,
     accounting: Option<Accounting>,
@@ -417,20 +463,37 @@ fn start_radius(config: &Config) -> anyhow::Result<Radius> {
     let (servers_tx, servers) = watch::channel(Vec::new());
     let (accounted, accounting_outcomes) = accounting::outcomes();
     let client = radius_client::Client::new(config.radius_configuration(), Box::new(SystemRandom));
-    tokio::spawn(radius_shell::run(client, inputs, radius_shell::Outcomes { logins, accounting: accounted }, servers_tx));
+    tokio::spawn(radius_shell::run(client, inputs, radius_shell::Outcomes { logins: logins.clone(), accounting: accounted }, servers_tx));
     let accounting = if takes_accounting(config) {
         let lines = accounting::Lines { radius: requests.clone(), outcomes: accounting_outcomes };
         Some(Accounting::start(config.accounting, &config.server.state_dir, lines)?)
     } else {
         None
     };
-    Ok(Radius { requests, outcomes, servers, accounting })
+    Ok(Radius { requests, logins, outcomes, servers, accounting })
 }
 
-/// The outcome of a request that the RADIUS task had no room for.
-fn refuse(error: mpsc::error::TrySendError<radius_client::Input>) -> Option<radius_client::Output> {
+/// What is watched for revoked certificates of users.
+fn user_certificates(config: &Config) -> Option<(&revocation::Settings, &pki::TrustAnchors)> {
+    config.local.as_ref().map(|local| (&local.revocation, &*local.client_roots))
+}
+
+/// The local provider, where there is one.
+fn start_local(
+    config: &Config,
+    lists: &mut revocation::Keeper,
+    outcomes: mpsc::Sender<radius_client::Output>,
+) -> anyhow::Result<Option<Local>> {
+    let Some(local) = &config.local else { return Ok(None) };
+    let roots = Arc::new(lists.trusted(&local.client_roots));
+    tracing::info!(users = local.users.len(), file = %local.users_file.display(), "the local provider is ready");
+    Ok(Some(Local::start(local, config.local_settings(local, roots), outcomes)?))
+}
+
+/// The outcome of a request that nobody had room for.
+fn refuse(input: radius_client::Input) -> Option<radius_client::Output> {
     let failure = radius_client::RequestFailure::BadReply { server: "queue".into(), reason: "too many requests are waiting".into() };
-    match error.into_inner() {
+    match input {
         radius_client::Input::Eap { ticket, .. } => {
             Some(radius_client::Output::Eap { ticket, outcome: radius_client::EapOutcome::Failed(failure) })
         }

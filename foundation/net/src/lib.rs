@@ -4,7 +4,7 @@
 //! non-blocking and close-on-exec, except the netlink socket of [`link::Netlink`], which the control plane uses synchronously.
 //!
 //! Packet threads use [`tun`], [`udp`], [`raw`], [`steer`] and [`poll`]: batches in, batches out, no allocation after start, and
-//! errors as the small [`IoError`]. The control plane uses [`ike`], [`link`], [`tcp`], [`thread`] and [`process`].
+//! errors as the small [`IoError`]. The control plane uses [`ike`], [`link`], [`tcp`], [`thread`], [`process`] and [`terminal`].
 
 mod address;
 mod cmsg;
@@ -23,6 +23,7 @@ mod send;
 pub mod steer;
 mod sys;
 pub mod tcp;
+pub mod terminal;
 pub mod thread;
 pub mod tun;
 pub mod udp;

@@ -92,6 +92,20 @@ Examples:
   evergate attempts --user ann@example.com
   evergate attempts show 19ab5c3d2e1-17         one, with its timeline";
 
+const USER: &str = "Keeps the users file of the local provider ([local] users_file): the users of a gateway without a RADIUS server.
+
+Passwords are typed without being shown, or come as a line on standard input; never as an argument. The file is replaced in one step, with mode \
+0600; a running gateway reads it again by itself. It holds NT hashes, with which whoever reads them can log in.
+
+Examples:
+  evergate user list
+  evergate user add ann --groups staff,admins
+  pwgen 20 1 | evergate user add bob --expires 2027-12-31
+  evergate user add tablet7 --no-password        for EAP-TLS with a certificate
+  evergate user passwd ann
+  evergate user set ann --groups staff --address 10.98.0.20
+  evergate user disable bob";
+
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(name = "evergate", version, about = "A VPN gateway", long_about = ABOUT, after_long_help = EXAMPLES, after_help = "See --help for examples.")]
@@ -127,6 +141,9 @@ pub enum Question {
     /// Check the configuration without starting
     #[command(long_about = CHECK)]
     Check,
+    /// Add, change, list or remove users of the local provider
+    #[command(long_about = USER, visible_alias = "users")]
+    User(UserArgs),
     /// Show listeners, RADIUS servers, pools and counters
     #[command(long_about = STATUS)]
     Status,
@@ -226,4 +243,55 @@ impl AttemptsList {
     pub(super) fn request(&self) -> Request {
         Request::Attempts { limit: self.limit, user: self.user.clone(), failed: self.failed }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct UserArgs {
+    /// The users file [default: users_file of the configuration]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: UserCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// List all users
+    List,
+    /// Add a user, with a password from the terminal or standard input
+    Add {
+        name: String,
+        #[command(flatten)]
+        facts: UserFacts,
+        /// The user has a certificate instead (EAP-TLS)
+        #[arg(long)]
+        no_password: bool,
+    },
+    /// Change groups, expiry or addresses of a user
+    Set {
+        name: String,
+        #[command(flatten)]
+        facts: UserFacts,
+    },
+    /// Give a user another password
+    Passwd { name: String },
+    /// Let a disabled user in again
+    Enable { name: String },
+    /// Keep a user out
+    Disable { name: String },
+    /// Remove a user
+    Remove { name: String },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UserFacts {
+    /// What the group conditions of the policies look at; "" for none
+    #[arg(long, value_delimiter = ',', value_name = "GROUP,..")]
+    pub(super) groups: Option<Vec<String>>,
+    /// The last day, in UTC, such as 2027-12-31, or never
+    #[arg(long, value_name = "DATE")]
+    pub(super) expires: Option<String>,
+    /// Fixed address: IPv4, IPv6 or one of each, or none
+    #[arg(long, value_name = "ADDRESS,..")]
+    pub(super) address: Option<String>,
 }

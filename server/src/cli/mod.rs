@@ -3,6 +3,7 @@ mod args;
 mod check;
 mod show;
 mod text;
+mod user;
 
 pub use args::{Cli, Command, Question};
 
@@ -28,6 +29,7 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
     match question {
         Question::Check => check::check(&cli.config_path(), cli.json, style, out, err),
         Question::Status => ask(cli, &Request::Status {}, style, out, err),
+        Question::User(args) => user::user(cli, args, style, out, err),
         Question::Sessions { command } => ask(cli, &sessions(command.as_ref()), style, out, err),
         Question::Drain(drain) => ask(cli, &drain.request(), style, out, err),
         Question::Attempts { list, command } => {

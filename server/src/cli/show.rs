@@ -221,7 +221,7 @@ fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
         ("Client", format!("{} (NAT: {})", session.client, session.nat)),
         ("Addresses", inner(session)),
         ("Policy", session.policy.clone()),
-        ("Authenticated by", session.radius.as_ref().map_or_else(|| "certificate".into(), |server| format!("RADIUS {server}"))),
+        ("Authenticated by", session.radius.as_ref().map_or_else(|| "certificate".into(), |server| authenticator(server))),
         ("Tunnel", session.tunnel.clone()),
         ("Protected by", protection(session)),
     ];
@@ -319,4 +319,8 @@ fn list(out: &mut dyn Write, style: Style, title: &str, lines: &[String]) -> Res
     }
     heading(out, style, title)?;
     lines.iter().try_for_each(|line| writeln!(out, "  {}", clean(line)))
+}
+
+fn authenticator(server: &str) -> String {
+    if server == local_provider::SERVER { "local provider".into() } else { format!("RADIUS {server}") }
 }

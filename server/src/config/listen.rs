@@ -77,7 +77,7 @@ enum Protocol {
 pub(super) fn listeners(
     root: &Root<'_>,
     certificates: &[NamedCredential],
-    has_radius: bool,
+    has_provider: bool,
     ppks: &[Ppk],
     warnings: &mut Vec<String>,
 ) -> Result<(Option<Ikev2Listener>, Vec<SstpListener>), ConfigError> {
@@ -99,8 +99,8 @@ pub(super) fn listeners(
                     section.error("protocol", "a second ikev2 listener: one serves them all; list its addresses and certificates there")
                 );
             }
-            Protocol::Ikev2 => ikev2 = Some(ikev2_listener(section, certificates, has_radius, ppks, warnings)?),
-            Protocol::Sstp => sstp.push(sstp_listener(section, certificates, has_radius, warnings)?),
+            Protocol::Ikev2 => ikev2 = Some(ikev2_listener(section, certificates, has_provider, ppks, warnings)?),
+            Protocol::Sstp => sstp.push(sstp_listener(section, certificates, has_provider, warnings)?),
         }
     }
     if ikev2.is_none() && !ppks.is_empty() {
@@ -112,13 +112,13 @@ pub(super) fn listeners(
 fn ikev2_listener(
     section: &Section<'_>,
     certificates: &[NamedCredential],
-    has_radius: bool,
+    has_provider: bool,
     ppks: &[Ppk],
     warnings: &mut Vec<String>,
 ) -> Result<Ikev2Listener, ConfigError> {
     none_of(section, SSTP_ONLY, "sstp")?;
     let (names, credentials) = presented(section, certificates)?;
-    let auth = client_auth(section, has_radius)?;
+    let auth = client_auth(section, has_provider)?;
     let client_roots = client_roots(section, auth, warnings)?;
     let (client_roots, revocation) = revocation::of_clients(section, auth, client_roots, warnings)?;
     let ike_port = section.number("ike_port", 1..=65_535, 500)?;
@@ -161,7 +161,7 @@ fn ppk_policy(section: &Section<'_>, keys: &[Ppk]) -> Result<PpkPolicy, ConfigEr
 fn sstp_listener(
     section: &Section<'_>,
     certificates: &[NamedCredential],
-    has_radius: bool,
+    has_provider: bool,
     warnings: &mut Vec<String>,
 ) -> Result<SstpListener, ConfigError> {
     none_of(section, IKEV2_ONLY, "ikev2")?;
@@ -170,7 +170,7 @@ fn sstp_listener(
         return Err(section
             .error("certificates", format!("{:?} has a key that TLS clients do not take; expected RSA, P-256 or P-384", names[index])));
     }
-    let auth = ppp_auth(section, has_radius)?;
+    let auth = ppp_auth(section, has_provider)?;
     for weak in auth.iter().filter(|way| matches!(way, AuthProtocol::Pap | AuthProtocol::Chap)) {
         let way = if *weak == AuthProtocol::Pap { "pap" } else { "chap" };
         warnings.push(format!("{}: auth {way} makes no keys: nothing binds such a login to its TLS connection", section.title()));
@@ -210,15 +210,15 @@ fn speaks_tls(credential: &Credential) -> bool {
     matches!(credential.key.kind(), KeyKind::Rsa { .. } | KeyKind::EcdsaP256 | KeyKind::EcdsaP384)
 }
 
-fn ppp_auth(section: &Section<'_>, has_radius: bool) -> Result<Vec<AuthProtocol>, ConfigError> {
+fn ppp_auth(section: &Section<'_>, has_provider: bool) -> Result<Vec<AuthProtocol>, ConfigError> {
     let words =
         [("eap", AuthProtocol::Eap), ("mschapv2", AuthProtocol::MsChapV2), ("chap", AuthProtocol::Chap), ("pap", AuthProtocol::Pap)];
     let ways = section.choices("auth", &words)?.unwrap_or_else(|| vec![AuthProtocol::Eap, AuthProtocol::MsChapV2]);
     if ways.is_empty() {
         return Err(section.error("auth", "is empty; expected some of \"eap\", \"mschapv2\", \"chap\", \"pap\", the preferred one first"));
     }
-    if !has_radius {
-        return Err(section.error("auth", "needs a RADIUS server to ask: add a [[radius]] table"));
+    if !has_provider {
+        return Err(section.error("auth", "needs somebody to ask: add a [[radius]] table, or [local] with users_file"));
     }
     Ok(ways)
 }
@@ -259,7 +259,7 @@ enum Way {
     Certificate,
 }
 
-fn client_auth(section: &Section<'_>, has_radius: bool) -> Result<ClientAuth, ConfigError> {
+fn client_auth(section: &Section<'_>, has_provider: bool) -> Result<ClientAuth, ConfigError> {
     let ways = section.choices("auth", &[("eap", Way::Eap), ("certificate", Way::Certificate)])?.unwrap_or_default();
     let auth = ClientAuth {
         eap: ways.contains(&Way::Eap),
@@ -272,8 +272,10 @@ fn client_auth(section: &Section<'_>, has_radius: bool) -> Result<ClientAuth, Co
     if auth.eap_only && !auth.eap {
         return Err(section.error("eap_only", "has no meaning without auth = \"eap\""));
     }
-    if auth.eap && !has_radius {
-        return Err(section.error("auth", "eap needs a RADIUS server to ask: add a [[radius]] table, or leave \"eap\" out"));
+    if auth.eap && !has_provider {
+        return Err(
+            section.error("auth", "eap needs somebody to ask: add a [[radius]] table, or [local] with users_file, or leave \"eap\" out")
+        );
     }
     if auth.certificate && !section.has("client_ca") {
         return Err(
@@ -283,7 +285,7 @@ fn client_auth(section: &Section<'_>, has_radius: bool) -> Result<ClientAuth, Co
     Ok(auth)
 }
 
-fn client_roots(section: &Section<'_>, auth: ClientAuth, warnings: &mut Vec<String>) -> Result<TrustAnchors, ConfigError> {
+pub(super) fn client_roots(section: &Section<'_>, auth: ClientAuth, warnings: &mut Vec<String>) -> Result<TrustAnchors, ConfigError> {
     let mut roots = Vec::new();
     for file in section.paths("client_ca")?.unwrap_or_default() {
         let pem = files::read(section, "client_ca", &file)?;

@@ -5,6 +5,7 @@ mod ciphers;
 mod error;
 mod files;
 mod listen;
+mod local;
 mod ppk;
 mod radius;
 mod reader;
@@ -52,6 +53,8 @@ pub struct Config {
     /// Connection request policies in order; the first that matches decides. None at all: all servers are asked.
     pub requests: Vec<RequestPolicy>,
     pub accounting: crate::accounting::Settings,
+    /// Asked where a connection request policy says so, or where there is no RADIUS server.
+    pub local: Option<LocalProvider>,
     pub pools: Vec<PoolConfig>,
     /// In order; the first that matches decides.
     pub policies: Vec<Policy>,
@@ -159,6 +162,21 @@ pub struct RadiusServer {
     pub host: String,
 }
 
+/// `[local]`
+#[derive(Debug, Clone)]
+pub struct LocalProvider {
+    pub users_file: PathBuf,
+    pub users: local_provider::Users,
+    /// The first is offered.
+    pub methods: Vec<local_provider::EapMethod>,
+    /// What is shown in EAP-TLS; `None`: there is none.
+    pub credential: Option<Credential>,
+    /// Authorities of the certificates of users.
+    pub client_roots: Arc<TrustAnchors>,
+    pub revocation: crate::revocation::Settings,
+    pub lockout: local_provider::Lockout,
+}
+
 /// The sections of a configuration.
 const SECTIONS: &[&str] = &[
     "server",
@@ -166,6 +184,7 @@ const SECTIONS: &[&str] = &[
     "ppk",
     "listener",
     "radius",
+    "local",
     "radius_group",
     "request_policy",
     "accounting",
@@ -191,6 +210,12 @@ pub fn control_socket(path: &Path, environment: &[(String, String)]) -> Result<P
     server::control_socket_of(&reader::Root::new(&tree, folder(path), SECTIONS)?)
 }
 
+/// The users file that a configuration names, without reading keys and secrets; `None`: it has no `[local]`.
+pub fn users_file(path: &Path, environment: &[(String, String)]) -> Result<Option<PathBuf>, ConfigError> {
+    let tree = source::load(path, environment)?;
+    local::users_file_of(&reader::Root::new(&tree, folder(path), SECTIONS)?)
+}
+
 fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
 }
@@ -206,12 +231,14 @@ impl Config {
         let certificates = listen::certificates(&root, &server.name, jiff::Timestamp::now().as_second(), &mut warnings)?;
         let radius = radius::servers(&root, &server.name, &mut warnings)?;
         let accounting = accounting::settings(&root, &radius, &mut warnings)?;
+        let local = local::provider(&root, &certificates, &mut warnings)?;
         let ppks = ppk::keys(&root, &mut warnings)?;
-        let (ikev2, sstp) = listen::listeners(&root, &certificates, !radius.is_empty(), &ppks, &mut warnings)?;
+        let (ikev2, sstp) = listen::listeners(&root, &certificates, !radius.is_empty() || local.is_some(), &ppks, &mut warnings)?;
         let radius_groups = request::groups(&root, &radius)?;
         let listeners: Vec<&str> =
             ikev2.iter().map(|listener| listener.name.as_str()).chain(sstp.iter().map(|listener| listener.name.as_str())).collect();
-        let requests = request::policies(&root, &radius_groups, &listeners, &mut warnings)?;
+        let requests = request::policies(&root, &radius_groups, &listeners, local.is_some(), &mut warnings)?;
+        warnings.extend(local.iter().filter(|_| !radius.is_empty()).filter_map(|_| local::unasked(&requests)));
         let pools = access::pools(&root)?;
         let policies = access::policies(&root, &pools, &mut warnings)?;
         let ciphers = ciphers::ciphers(&root, &mut warnings)?;
@@ -226,6 +253,7 @@ impl Config {
             ikev2,
             sstp,
             radius,
+            local,
             radius_groups,
             requests,
             accounting,
@@ -259,5 +287,15 @@ impl Config {
     pub fn radius_configuration(&self) -> radius_client::Configuration {
         let servers = self.radius.iter().map(|radius| radius.server.clone()).collect();
         radius_client::Configuration { servers, groups: self.radius_groups.clone() }
+    }
+
+    /// Settings of the local provider behind `local`, which takes the certificates that `roots` verify.
+    pub fn local_settings(&self, local: &LocalProvider, roots: Arc<TrustAnchors>) -> local_provider::Settings {
+        local_provider::Settings {
+            server_name: self.server.name.clone(),
+            methods: local.methods.clone(),
+            tls: local.credential.as_ref().map(|credential| Arc::new(tls::MutualSettings::new(credential, roots))),
+            lockout: local.lockout,
+        }
     }
 }

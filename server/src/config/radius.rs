@@ -53,6 +53,10 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
     let identifier = section.optional("nas_identifier", "a text of 1 to 253 bytes", |value| {
         Some(text(value)?).filter(|text| (1..=253).contains(&text.len())).map(str::to_owned).ok_or_else(String::new)
     })?;
+    let name = section.name()?;
+    if name == local_provider::SERVER {
+        return Err(section.error("name", "is what records call the local provider; expected another name"));
+    }
     Ok(RadiusServer {
         server: radius_client::Server {
             name: section.name()?,

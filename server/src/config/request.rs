@@ -40,7 +40,11 @@ fn group(section: &Section<'_>, servers: &[RadiusServer]) -> Result<Group, Confi
             return Err(section.error("servers", format!("names {:?} twice", member.server)));
         }
     }
-    Ok(Group { name: section.name()?, members })
+    let name = section.name()?;
+    if name == local_provider::SERVER {
+        return Err(section.error("name", "stands for the local provider; expected another name"));
+    }
+    Ok(Group { name, members })
 }
 
 /// Name, priority, weight.
@@ -76,10 +80,11 @@ pub(super) fn policies(
     root: &Root<'_>,
     groups: &[Group],
     listeners: &[&str],
+    has_local: bool,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<RequestPolicy>, ConfigError> {
     let sections = root.sections("request_policy", REQUEST)?;
-    let policies: Vec<_> = sections.iter().map(|section| policy(section, groups, listeners)).collect::<Result<_, _>>()?;
+    let policies: Vec<_> = sections.iter().map(|section| policy(section, groups, listeners, has_local)).collect::<Result<_, _>>()?;
     let is_open = |policy: &RequestPolicy| policy.conditions == Conditions::default();
     if let Some(at) = policies.iter().position(is_open)
         && let Some(shadowed) = policies.get(at + 1)
@@ -90,7 +95,7 @@ pub(super) fn policies(
     Ok(policies)
 }
 
-fn policy(section: &Section<'_>, groups: &[Group], listeners: &[&str]) -> Result<RequestPolicy, ConfigError> {
+fn policy(section: &Section<'_>, groups: &[Group], listeners: &[&str], has_local: bool) -> Result<RequestPolicy, ConfigError> {
     let names: Vec<_> = groups.iter().map(|group| (group.name.as_str(), group.name.as_str())).collect();
     for key in ["group", "accounting_group"] {
         if names.is_empty() && section.has(key) {
@@ -99,13 +104,20 @@ fn policy(section: &Section<'_>, groups: &[Group], listeners: &[&str]) -> Result
     }
     let group = section.choice("group", &names)?;
     let local = section.choice("provider", &[("radius", false), ("local", true)])?.unwrap_or(false);
-    if local {
-        return Err(section.error("provider", "this gateway has no local provider; expected \"radius\""));
+    if local && !has_local {
+        return Err(section.error("provider", "there is no local provider to ask: add [local] with users_file, or say \"radius\""));
+    }
+    if local && group.is_some() {
+        return Err(section.error("group", "is one of RADIUS servers, and provider = \"local\" asks none of them; leave one of the two out"));
     }
     Ok(RequestPolicy {
         name: section.name()?,
         conditions: conditions(section, listeners)?,
-        forward: group.map_or(Forward::AllServers, |group| Forward::Group(group.to_owned())),
+        forward: match group {
+            _ if local => Forward::Local,
+            Some(group) => Forward::Group(group.to_owned()),
+            None => Forward::AllServers,
+        },
         strip_realm: section.boolean("strip_realm", false)?,
         rewrite: section.list("rewrite", REWRITES, rewrite)?.unwrap_or_default(),
         accounting: section.choice("accounting_group", &names)?.map(str::to_owned),

@@ -251,7 +251,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "[[radius]]",
         "[[radios]]",
-        "evergate.toml:15: radios: unknown section; did you mean \"radius\"? accepted: server, certificate, ppk, listener, radius, radius_group, \
+        "evergate.toml:15: radios: unknown section; did you mean \"radius\"? accepted: server, certificate, ppk, listener, radius, local, radius_group, \
              request_policy, accounting, pool, policy, ciphers, limits, timers",
     ),
     ("\"10.0.0.4\"", "\"10.0.0.4\"\nport = 99999", "evergate.toml:18: radius \"nps1\": port = 99999: expected a whole number, 1..=65535"),
@@ -788,7 +788,7 @@ fn mistakes_about_groups_and_request_policies() {
     for (lines, expected) in [
         ("group = \"crop\"", "group = \"crop\": did you mean \"corp\"? expected \"corp\""),
         ("realm = []", "realm = []: is empty; leave the key out where anything may match"),
-        ("provider = \"local\"", "provider = \"local\": this gateway has no local provider; expected \"radius\""),
+        ("provider = \"local\"", "provider = \"local\": there is no local provider to ask: add [local]"),
         ("listener = \"sstp9\"", "listener = \"sstp9\": no [[listener]] is called \"sstp9\"; accepted: ikev2"),
         ("rewrite = [{ match = \"*\", replace = \"{2}\" }]", "rewrite = {..}: {2} stands for no *: the pattern has 1; expected { match"),
         ("rewrite = [{ match = \"*\" }]", "rewrite = {..}: has no replace; expected { match"),
@@ -830,4 +830,52 @@ fn accounting_is_configured_within_bounds() {
     }
     let idle = Fixture::new(&format!("{}\n[accounting]\n", MINIMAL.replace("secret_file", "accounting_port = 0\nsecret_file")));
     assert_eq!(idle.load().unwrap().warnings, ["accounting: no RADIUS server takes accounting, so this section does nothing"]);
+}
+
+const LOCAL: &str = "[local]\nusers_file = \"users\"\n";
+const RADIUS: &str = "[[radius]]\nname = \"nps1\"\naddress = \"10.0.0.4\"\nsecret_file = \"nps1.secret\"\n";
+
+fn with_local(local: &str, users: &str) -> Fixture {
+    let fixture = Fixture::new(&MINIMAL.replace(RADIUS, local));
+    fixture.file("users", users, 0o600);
+    fixture
+}
+
+#[test]
+fn a_users_file_serves_in_place_of_radius() {
+    let config = with_local(LOCAL, "ann nt=8846f7eaee8fb117ad06bdd830b7586c\n").load().unwrap();
+    assert!(config.radius.is_empty() && config.warnings.is_empty(), "{:?}", config.warnings);
+    let local = config.local.unwrap();
+    assert_eq!((local.users.len(), local.methods.as_slice()), (1, &[local_provider::EapMethod::MsChapV2][..]));
+    assert_eq!((local.lockout.failures, local.lockout.time), (10, Duration::from_secs(300)));
+    assert!(local.credential.is_none());
+
+    let text = format!("{LOCAL}client_ca = \"ca.pem\"\nrevocation = \"off\"\nlockout_failures = 0\n");
+    let local = with_local(&text, "ann\n").load().unwrap().local.unwrap();
+    assert_eq!(local.methods, [local_provider::EapMethod::MsChapV2, local_provider::EapMethod::Tls]);
+    assert_eq!((local.client_roots.roots().len(), local.credential.is_some(), local.lockout.failures), (1, true, 0));
+}
+
+#[test]
+fn mistakes_about_local_users_are_named() {
+    for (local, users, error) in [
+        ("[local]\n", "", "users_file: is missing"),
+        (LOCAL, "ann nt=12\n", "users_file = \"users\": users: line 1: nt= takes 32 hexadecimal digits"),
+        ("[local]\nusers_file = \"users\"\neap = [\"tls\"]\n", "", "client_ca: is missing; eap \"tls\" needs"),
+        ("[local]\nusers_file = \"users\"\ncertificate = \"vpn\"\n", "", "certificate = \"vpn\": is for EAP-TLS alone"),
+        ("[local]\nusers_file = \"users\"\neap = []\n", "", "eap = []: is empty"),
+        ("[local]\nuser_file = \"users\"\n", "", "user_file: unknown key; did you mean \"users_file\"?"),
+        ("", "", "auth = [\"eap\"]: eap needs somebody to ask"),
+    ] {
+        let found = with_local(local, users).error();
+        assert!(found.contains(error), "{local:?}: {found}");
+    }
+    let both = Fixture::new(&format!("{MINIMAL}\n{LOCAL}"));
+    both.file("users", "", 0o644);
+    let warnings = both.load().unwrap().warnings;
+    for text in ["is open to all users", "holds no user", "nobody is ever looked up there"] {
+        assert!(warnings.iter().any(|warning| warning.contains(text)), "{text}: {warnings:?}");
+    }
+    let named = Fixture::new(&MINIMAL.replace("name = \"nps1\"", "name = \"local\""));
+    assert!(named.error().contains("is what records call the local provider"));
 }

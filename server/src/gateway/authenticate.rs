@@ -244,7 +244,7 @@ impl<P: Plane> Gateway<P> {
         progress.server = Some(server.to_owned());
         let method = progress.method;
         let user = accept.user_name.clone().unwrap_or_else(|| String::from_utf8_lossy(&progress.route.user_name).into_owned());
-        self.note(now, session, format!("radius {server} accepts {user}"));
+        self.note(now, session, format!("{} accepts {user}", named(server)));
         self.authorize(now, session, &Authenticated { user: &user, confirmed, method, accept: Some(accept) })
     }
 
@@ -256,7 +256,7 @@ impl<P: Plane> Gateway<P> {
             (method, _) => method.to_string(),
         });
         let error = ms_chap_error.or_else(|| progress.and_then(|progress| progress.ms_chap_error.clone()));
-        let mut cause = format!("radius {server} rejects user {user:?}");
+        let mut cause = format!("{} rejects user {user:?}", named(server));
         for (label, detail) in
             [("method", method), ("error", error.map(|error| words_of_ms_chap_error(&error))), ("message", reply_message)]
         {
@@ -376,8 +376,13 @@ fn ended_meanwhile(stage: Stage) -> Denied {
     Denied::new(stage, "the session ended meanwhile".into())
 }
 
+/// The name of a server, in a sentence.
+fn named(server: &str) -> String {
+    if server == local_provider::SERVER { "the local provider".into() } else { format!("radius {server}") }
+}
+
 fn keyless(server: &str, method: &str) -> Denied {
-    let cause = format!("radius {server} accepts without MS-MPPE keys after {method}: the login cannot be bound to this tunnel");
+    let cause = format!("{} accepts without MS-MPPE keys after {method}: the login cannot be bound to this tunnel", named(server));
     Denied::new(Stage::Radius, cause)
 }
 

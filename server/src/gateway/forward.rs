@@ -10,7 +10,7 @@ use policy::request::{self, Decision, Facts, Forward};
 /// Where the rounds of one login go. It is decided once: neither the clock nor another name in a later round changes it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Route {
-    /// RADIUS server group; `None`: all servers.
+    /// RADIUS server group, or the local provider by its name; `None`: all servers.
     pub group: Option<String>,
     /// User-Name as the servers get it.
     pub user_name: Vec<u8>,
@@ -37,7 +37,7 @@ impl<P: Plane> Gateway<P> {
         let group = match decision.forward {
             Forward::AllServers => None,
             Forward::Group(group) => Some(group),
-            Forward::Local => return Err(Denied::new(Stage::Radius, "this gateway has no local provider".into())),
+            Forward::Local => Some(local_provider::SERVER.to_owned()),
         };
         Ok(Route { group, user_name, accounting: decision.accounting })
     }

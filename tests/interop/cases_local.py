@@ -1,0 +1,165 @@
+"""Logins without RADIUS: users from a file, EAP-MSCHAPv2, EAP-TLS and MS-CHAPv2 ended in the gateway."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from cases_sstp import came_up, client, failed_record, ids, refused
+from harness import case, check, setup
+from labkit import network
+from labkit.client import Profile
+from labkit.pki import GATEWAY_NAME
+from uml.sstp import Call
+
+# The password of all of them is "password".
+USERS = """\
+alice nt=8846F7EAEE8FB117AD06BDD830B7586C groups=staff
+bob nt=8846F7EAEE8FB117AD06BDD830B7586C groups=staff,kiosk address=10.98.0.77
+carol nt=8846F7EAEE8FB117AD06BDD830B7586C
+left nt=8846F7EAEE8FB117AD06BDD830B7586C groups=staff disabled
+"""
+TLS = Profile(method="eap-tls", user="alice@example.test", radius_name=GATEWAY_NAME)
+
+
+def _users_file(state_dir):
+    return Path(state_dir + ".users")
+
+
+def _local(config, **more):
+    config.pop("radius")
+    file = _users_file(config["server"]["state_dir"])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(USERS)
+    file.chmod(0o600)
+    config["local"] = {"users_file": str(file), "client_ca": config["listener"][0]["client_ca"], "revocation": "off"} | more
+    (policy,) = config["policy"]
+    config["policy"] = [{"name": "kiosks", "group": ["kiosk"], "tunnel": ["sstp"], "grant": False}, policy | {"group": ["staff"]}]
+
+
+@setup("local")
+def passwords_first(config):
+    _local(config)
+
+
+@setup("local_tls")
+def certificates_first(config):
+    _local(config, eap=["tls", "mschapv2"], certificate="gateway-ecdsa")
+
+
+@setup("local_pppd")
+def for_pppd(config):
+    _local(config)
+
+
+def _accepted_locally(world, user):
+    session = world.session_of(user)
+    check(session["radius"] == "local", f"authenticated by {session['radius']}")
+    story = " ".join(entry["text"] for entry in world.attempt(session["attempt"])["timeline"])
+    check(f"the local provider accepts {user}" in story, story)
+
+
+@case("local")
+def ikev2_with_a_password(world):
+    world.login()
+    _accepted_locally(world, "alice")
+
+
+@case("local")
+def ikev2_with_a_user_certificate(world):
+    """The client refuses EAP-MSCHAPv2, which is offered first, and names EAP-TLS."""
+    world.login(TLS)
+    _accepted_locally(world, "alice")
+
+
+@case("local_tls")
+def offered_first(world):
+    world.login(TLS)
+    _accepted_locally(world, "alice")
+    world.client().disconnect()
+    world.login(Profile(user="bob"))
+
+
+@case("local")
+def wrong_password(world):
+    attempt = world.refused(Profile(password="wrong"), notify=None, stage="radius", cause="alice")
+    check(world.last.saw("ERROR_AUTHENTICATION_FAILURE"), "the client did not see E=691", world.last.log)
+    check("691" in (world.attempt(attempt["id"])["windows_code"] or ""), "no Windows code 691")
+
+
+@case("local")
+def unknown_and_disabled_users(world):
+    world.refused(Profile(user="mallory"), notify=None, stage="radius", cause="mallory")
+    world.refused(Profile(user="left"), notify=None, stage="radius", cause="left.*disabled")
+
+
+@case("local")
+def a_certificate_of_a_foreign_authority(world):
+    # The client hears the TLS alert, and acknowledges it or leaves.
+    world.refused(TLS.but(certificate="other-machine"), notify=None, stage=("eap", "radius"), cause=".")
+
+
+@case("local")
+def groups_decide(world):
+    world.refused(Profile(user="carol"), notify=None, stage="policy", cause='group wanted .staff., got none')
+    before = ids(world)
+    refused(client(world).call(user="bob"), stage="auth")
+    record = failed_record(world, before)
+    check(record["stage"] == "policy" and "kiosks" in record["cause"], f"{record}")
+
+
+@case("local")
+def a_fixed_address(world):
+    world.login(Profile(user="bob"))
+    check("10.98.0.77" in world.session_of("bob")["inner"], f"{world.session_of('bob')}")
+
+
+@case("local")
+def sstp_every_way(world):
+    pki = world.lab.pki
+    for more in (
+        {"auth": "eap"},
+        {"auth": "mschapv2"},
+        {"auth": "eap-tls", "user": "alice@example.test", "cert": pki.cert("alice"), "key": pki.key("alice")},
+    ):
+        came_up(client(world).call("--ping", network.LAN_IPV4, **more))
+
+
+@case("local")
+def sstp_wrong_password(world):
+    for auth in ("eap", "mschapv2"):
+        before = ids(world)
+        refused(client(world).call(auth=auth, password="wrong"), stage="auth", code=691)
+        record = world.attempt(failed_record(world, before)["id"])
+        check("the local provider rejects" in record["cause"] and "691" in record["cause"], f"{auth}: {record['cause']}")
+    came_up(client(world).call(auth="mschapv2", password=["wrong", "password"]))
+
+
+@case("local")
+def users_change_while_the_gateway_runs(world):
+    file = _users_file(world.gateway.default_config()["server"]["state_dir"])
+
+    def user(*words, password=""):
+        done = subprocess.run([world.gateway.binary, "user", *words, "--file", file], input=password, capture_output=True, text=True, timeout=10)
+        check(done.returncode == 0, f"evergate user {' '.join(words)}: {done.stderr}")
+
+    user("add", "dave", "--groups", "staff", password="first\n")
+    world.login(Profile(user="dave", password="first"))
+    world.client().disconnect()
+    user("passwd", "dave", password="second\n")
+    world.refused(Profile(user="dave", password="first"), notify=None, stage="radius", cause="dave")
+    world.login(Profile(user="dave", password="second"))
+    world.client().disconnect()
+    user("disable", "dave")
+    world.refused(Profile(user="dave", password="second"), notify=None, stage="radius", cause="disabled")
+
+
+@case("local_pppd")
+def sstpc_and_pppd(world):
+    for method in ("mschapv2", "eap-mschapv2"):
+        sstp = world.sstp()
+        link = sstp.connect(Call(network.GATEWAY_IPV4_MACHINE).but(method=method))
+        check(link.up, f"no link, pppd ended with {link.status}", link.log)
+        _accepted_locally(world, "alice")
+        world.ping("machine")
+        sstp.disconnect()
+        world.no_sessions()
