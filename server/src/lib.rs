@@ -7,6 +7,7 @@ pub mod dataplane;
 pub mod explain;
 pub mod gateway;
 pub mod login;
+pub mod quickstart;
 pub mod radius_shell;
 pub mod revocation;
 pub mod run;

@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser as _;
-use evergate::cli::{self, Cli, Command, Question};
+use evergate::cli::{self, Cli, Command, Question, QuickstartArgs};
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Sockets, configuration, and connections that are not logged in.
@@ -12,7 +13,8 @@ const FILES_BESIDES: u64 = 2048;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
-        Command::Run => run(&cli).map(|()| cli::OK),
+        Command::Run => run(&cli.config_path()).map(|()| cli::OK),
+        Command::Quickstart(wanted) => quickstart(wanted).map(|()| cli::OK),
         Command::Ask(question) => answer(&cli, question),
     };
     ExitCode::from(done.unwrap_or_else(|error| {
@@ -33,9 +35,14 @@ fn answer(cli: &Cli, question: &Question) -> anyhow::Result<u8> {
     }
 }
 
+fn quickstart(wanted: &QuickstartArgs) -> anyhow::Result<()> {
+    let path = evergate::quickstart::prepare(wanted, &mut std::io::stdout().lock())?;
+    if wanted.no_start { Ok(()) } else { run(&path) }
+}
+
 /// Runs the gateway: one thread for control, beside the packet threads and workers that it starts itself.
-fn run(cli: &Cli) -> anyhow::Result<()> {
-    let config = cli::load(cli)?;
+fn run(path: &Path) -> anyhow::Result<()> {
+    let config = cli::load(path)?;
     evergate::logging::init(&config.server.log, config.server.log_format)?;
     open_files(config.sstp.is_empty(), config.server.max_sessions);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

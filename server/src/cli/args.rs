@@ -40,6 +40,16 @@ Examples:
   evergate run --config ./evergate.toml
   EVERGATE_LOG=debug evergate run";
 
+const QUICKSTART: &str = "Makes a working gateway out of nothing, starts it, and says how clients connect.
+
+Writes an authority, a server certificate (RSA 2048, for every client), a user with a password of its own, a configuration for IKEv2 and SSTP that \
+needs no RADIUS server, and in the folder `clients` what Windows, Apple, Android and Linux want. Checks all of it. Overwrites nothing.
+
+Examples:
+  evergate quickstart --name vpn.example.com
+  evergate quickstart --name 203.0.113.5 --user ann
+  evergate quickstart --name vpn.example.com --dir ./vpn --no-start";
+
 const CHECK: &str = "Reads and checks the whole configuration, every file it names included, and starts nothing.
 
 Prints the certificates with names, purposes and expiry, the listeners, RADIUS servers, policies in their order, pools with sizes, and warnings. \
@@ -131,6 +141,9 @@ pub enum Command {
     /// Run the gateway
     #[command(long_about = RUN)]
     Run,
+    /// Make certificates, a user and a configuration, and start
+    #[command(long_about = QUICKSTART)]
+    Quickstart(QuickstartArgs),
     #[command(flatten)]
     Ask(Question),
 }
@@ -294,4 +307,19 @@ pub(super) struct UserFacts {
     /// Fixed address: IPv4, IPv6 or one of each, or none
     #[arg(long, value_name = "ADDRESS,..")]
     pub(super) address: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct QuickstartArgs {
+    /// What clients dial: a DNS name or an address [default: this host's]
+    #[arg(long)]
+    pub name: Option<String>,
+    #[arg(long, value_name = "DIR", help = format!("Where to write [default: {}]", crate::quickstart::DEFAULT_FOLDER))]
+    pub dir: Option<PathBuf>,
+    /// The first user
+    #[arg(long, default_value = "alice")]
+    pub user: String,
+    /// Write, check and print, but do not start
+    #[arg(long)]
+    pub no_start: bool,
 }

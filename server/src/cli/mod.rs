@@ -5,13 +5,14 @@ mod show;
 mod text;
 mod user;
 
-pub use args::{Cli, Command, Question};
+pub use args::{Cli, Command, Question, QuickstartArgs};
+pub(crate) use user::write_private;
 
 use crate::config::{self, Config};
 use crate::control::{self, AskError, Request, Response};
 use args::{AttemptsCommand, SessionsCommand};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use text::Style;
 
 /// Everything went well.
@@ -89,8 +90,8 @@ fn control_socket(cli: &Cli) -> Result<PathBuf, config::ConfigError> {
 }
 
 /// Loads the configuration for `run`.
-pub fn load(cli: &Cli) -> Result<Config, config::ConfigError> {
-    Config::load(&cli.config_path(), &config::environment())
+pub fn load(path: &Path) -> Result<Config, config::ConfigError> {
+    Config::load(path, &config::environment())
 }
 
 #[cfg(test)]

@@ -1,0 +1,58 @@
+use super::*;
+use std::os::unix::fs::PermissionsExt as _;
+
+fn args(folder: &Path, name: &str) -> QuickstartArgs {
+    QuickstartArgs { name: Some(name.into()), dir: Some(folder.to_owned()), user: "alice".into(), no_start: true }
+}
+
+#[test]
+fn what_it_writes_is_good_and_is_never_overwritten() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("new");
+    let mut out = Vec::new();
+    let path = prepare(&args(&folder, "vpn.example.test"), &mut out).unwrap();
+    let config = Config::load(&path, &[]).unwrap();
+    let said = String::from_utf8(out).unwrap();
+    let (leaf, local) = (config.certificates[0].credential.leaf(), config.local.unwrap());
+    assert_eq!((leaf.dns_names.as_slice(), config.sstp.len()), (&["vpn.example.test".to_owned()][..], 1));
+    assert_eq!(leaf.key_kind, Some(crypto::sign::KeyKind::Rsa { bits: 2048 }));
+    let roots = pki::TrustAnchors::new(pki::Certificate::from_pem(&fs::read(folder.join("clients/ca.pem")).unwrap()).unwrap());
+    let now = jiff::Timestamp::now().as_second();
+    roots.verify(leaf, &[], pki::Purpose::Server, Some("vpn.example.test"), now).unwrap();
+    assert!(roots.verify(leaf, &[], pki::Purpose::Server, None, now + 826 * 86_400).is_err());
+
+    let password = said.lines().find_map(|line| line.strip_prefix("Password")).unwrap().split_whitespace().next().unwrap().to_owned();
+    assert_eq!((password.len(), local.users.get("alice").unwrap().nt_hash.clone()), (23, Some(nt_hash(&password))));
+    assert!(fs::read_to_string(folder.join("clients/swanctl.conf")).unwrap().contains(&password));
+    assert!(said.contains("evergate run --config") && said.contains("rasdial \"vpn.example.test\" alice"), "{said}");
+    for file in ["ca.key", "vpn.key", "users", "clients/swanctl.conf"] {
+        assert_eq!(fs::metadata(folder.join(file)).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+    }
+
+    let before = fs::read(&path).unwrap();
+    let error = prepare(&args(&folder, "other.example.test"), &mut Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("exists already") && fs::read(&path).unwrap() == before, "{error}");
+    fs::remove_file(&path).unwrap();
+    let error = prepare(&args(&folder, "other.example.test"), &mut Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("ca.pem exists already") && !path.exists(), "{error}");
+}
+
+#[test]
+fn an_address_serves_as_a_name() {
+    let place = tempfile::tempdir().unwrap();
+    let path = prepare(&args(place.path(), "192.0.2.1"), &mut Vec::new()).unwrap();
+    let config = Config::load(&path, &[]).unwrap();
+    let leaf = config.certificates[0].credential.leaf();
+    assert_eq!((leaf.dns_names.as_slice(), leaf.ip_addresses.len()), (&["192.0.2.1".to_owned()][..], 1));
+}
+
+#[test]
+fn names_are_quoted_where_they_go() {
+    let guide =
+        Guide { name: "vpn", user: "o'neil & <sons>", password: "x", folder: Path::new("/x"), authority: "-----BEGIN\nAA\nBB\n-----END" };
+    let files = guide.files().unwrap();
+    let text = |name: &str| files.iter().find(|(file, _)| *file == name).unwrap().1.as_str();
+    assert!(text("apple.mobileconfig").contains("o'neil &amp; &lt;sons&gt;") && text("apple.mobileconfig").contains("<data>AABB</data>"));
+    assert!(text("android.sswan").contains("\"eap_id\": \"o'neil & <sons>\""));
+    assert_eq!(clients::quoted_for_powershell("o'neil"), "'o''neil'");
+}
