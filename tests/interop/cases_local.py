@@ -53,6 +53,15 @@ def for_pppd(config):
     _local(config)
 
 
+@setup("local_beside")
+def beside_radius(config):
+    radius = config["radius"]
+    _local(config)
+    config["radius"] = radius
+    config["policy"] = config["policy"][1:] + [{"name": "others", "pool": "users"}]
+    config["request_policy"] = [{"name": "here", "user": ["bob"], "provider": "local"}, {"name": "there"}]
+
+
 def _accepted_locally(world, user):
     session = world.session_of(user)
     check(session["radius"] == "local", f"authenticated by {session['radius']}")
@@ -153,6 +162,15 @@ def users_change_while_the_gateway_runs(world):
     world.client().disconnect()
     user("disable", "dave")
     world.refused(Profile(user="dave", password="second"), notify=None, stage="radius", cause="disabled")
+
+
+@case("local_beside")
+def request_policies_choose_who_is_asked(world):
+    world.login(Profile(user="bob"))
+    _accepted_locally(world, "bob")
+    world.client().disconnect()
+    world.login()
+    check(world.session_of("alice")["radius"] == "freeradius", f"{world.session_of('alice')}")
 
 
 @case("local_pppd")

@@ -23,7 +23,9 @@ pub(super) fn users_file_of(root: &Root<'_>) -> Result<Option<PathBuf>, ConfigEr
 /// What deserves a look where there are RADIUS servers besides: nobody asks the local provider.
 pub(super) fn unasked(requests: &[RequestPolicy]) -> Option<String> {
     let asked = requests.iter().any(|policy| policy.forward == Forward::Local);
-    (!asked).then(|| "local: nobody is ever looked up there: RADIUS servers are asked unless a [[request_policy]] has provider = \"local\"".into())
+    (!asked).then(|| {
+        "local: nobody is ever looked up there: RADIUS servers are asked unless a [[request_policy]] has provider = \"local\"".into()
+    })
 }
 
 pub(super) fn provider(
@@ -47,7 +49,7 @@ pub(super) fn provider(
     if let Some(key) = CERTIFICATES_ONLY.iter().find(|key| credential.is_none() && section.has(key)) {
         return Err(section.error(key, "is for EAP-TLS alone: add \"tls\" to eap, or leave it out"));
     }
-    let certificate = ClientAuth { eap: true, certificate: credential.is_some() };
+    let certificate = ClientAuth { eap: true, certificate: credential.is_some(), eap_only: false };
     let roots = listen::client_roots(&section, certificate, warnings)?;
     let (client_roots, revocation) = revocation::of_clients(&section, certificate, roots, warnings)?;
     Ok(Some(LocalProvider {

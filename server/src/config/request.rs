@@ -108,7 +108,9 @@ fn policy(section: &Section<'_>, groups: &[Group], listeners: &[&str], has_local
         return Err(section.error("provider", "there is no local provider to ask: add [local] with users_file, or say \"radius\""));
     }
     if local && group.is_some() {
-        return Err(section.error("group", "is one of RADIUS servers, and provider = \"local\" asks none of them; leave one of the two out"));
+        return Err(
+            section.error("group", "is one of RADIUS servers, and provider = \"local\" asks none of them; leave one of the two out")
+        );
     }
     Ok(RequestPolicy {
         name: section.name()?,
