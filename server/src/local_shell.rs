@@ -46,10 +46,10 @@ impl Local {
     }
 
     /// Asks; gives the question back where there is no room for it.
-    pub fn ask(&self, input: Input) -> Result<(), Input> {
+    pub fn ask(&self, input: Input) -> Option<Input> {
         match self.messages.try_send(Message::Ask(Box::new(input))) {
-            Err(TrySendError::Full(Message::Ask(input)) | TrySendError::Disconnected(Message::Ask(input))) => Err(*input),
-            _ => Ok(()),
+            Err(TrySendError::Full(Message::Ask(input)) | TrySendError::Disconnected(Message::Ask(input))) => Some(*input),
+            _ => None,
         }
     }
 

@@ -321,7 +321,7 @@ impl Shell {
                 }
             }
             Effect::Radius(input) => {
-                if let Err(input) = self.ask(input) {
+                if let Some(input) = self.ask(input) {
                     self.refused.extend(refuse(input));
                 }
             }
@@ -334,9 +334,9 @@ impl Shell {
     }
 
     /// Asks the local provider, or the RADIUS servers; gives back what there is no room for.
-    fn ask(&self, input: radius_client::Input) -> Result<(), radius_client::Input> {
+    fn ask(&self, input: radius_client::Input) -> Option<radius_client::Input> {
         use radius_client::Input;
-        let radius = |input| self.radius.try_send(input).map_err(mpsc::error::TrySendError::into_inner);
+        let radius = |input| self.radius.try_send(input).err().map(mpsc::error::TrySendError::into_inner);
         let Some(local) = &self.local else { return radius(input) };
         match &input {
             Input::Eap { group, .. } | Input::Login { group, .. } => match group.as_deref() {
@@ -345,7 +345,8 @@ impl Shell {
                 _ => radius(input),
             },
             Input::Forget(conversation) => {
-                local.ask(Input::Forget(*conversation)).ok();
+                // Without room for it, silence ends the conversation there.
+                local.ask(Input::Forget(*conversation));
                 radius(input)
             }
             _ => radius(input),
