@@ -273,8 +273,13 @@ pub enum Input {
     /// Packets wait for the client of a session without Child SA: the gateway makes one, with the selectors of the session's first. To say it again
     /// is harmless.
     Wanted(SessionId),
-    /// An ESP packet that verified, with the highest sequence number so far, came on another path than the session's (RFC 7296 section 2.23):
-    /// answered with [`Output::Repath`] when the peer is behind a NAT.
+    /// Our end of an initiator's established session has another address, or another TCP connection: the gateway is told, by MOBIKE where it can.
+    Rehome {
+        session: SessionId,
+        path: Path,
+    },
+    /// An ESP packet that verified, with the highest sequence number so far, came on another path than the session's (RFC 7296 section 2.23, RFC 9329
+    /// section 6.1): answered with [`Output::Repath`] when the peer is behind a NAT, or came from one TCP connection to another.
     PeerMoved {
         session: SessionId,
         path: Path,

@@ -2,8 +2,8 @@
 use crate::{Answers, UNIX_TIME};
 use crypto::{Random, SeededRandom};
 use ike::{
-    Answer, AskId, ChildSa, CloseReason, Command, Endpoint, Event, Failure, InitiatorConfig, Input, Output, Path, ResponderConfig,
-    SessionId, TimeoutReason,
+    Answer, AskId, ChildSa, CloseReason, Command, ConnectionId, Endpoint, Event, Failure, InitiatorConfig, Input, Output, Path,
+    ResponderConfig, SessionId, TimeoutReason,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -152,6 +152,8 @@ pub struct Sim {
     pub nat: Option<Nat>,
     /// Looks at every datagram before the wire has it.
     pub filter: Option<Filter>,
+    /// TCP connections that carry nothing any more; others lose nothing and keep the order.
+    pub broken: BTreeSet<ConnectionId>,
     now: Instant,
     start: Instant,
     seed: u64,
@@ -178,6 +180,7 @@ impl Sim {
             faults: Faults::default(),
             nat: None,
             filter: None,
+            broken: BTreeSet::new(),
             now,
             start: now,
             seed,
@@ -338,6 +341,9 @@ impl Sim {
             Verdict::Drop => return,
             Verdict::Change(message) => message,
         };
+        if path.connection.is_some() {
+            return self.schedule(LATENCY, Arrival::Datagram { path, message });
+        }
         let copies = 1 + usize::from(self.chance(self.faults.duplicate));
         for _ in 0..copies {
             if self.chance(self.faults.loss) {
@@ -350,6 +356,9 @@ impl Sim {
 
     /// `path` is the sender's.
     fn arrive(&mut self, path: Path, message: Vec<u8>) {
+        if path.connection.is_some_and(|connection| self.broken.contains(&connection)) {
+            return;
+        }
         let (mut source, mut destination) = (path.local, path.remote);
         if let Some(nat) = &mut self.nat {
             if source.ip() == nat.inside {
@@ -360,7 +369,7 @@ impl Sim {
             }
         }
         let Some(index) = self.hosts.iter().position(|host| host.addresses.contains(&destination.ip())) else { return };
-        let path = Path::between(destination, source);
+        let path = Path { local: destination, remote: source, connection: path.connection };
         self.input(HostId(index), Input::Datagram { path, message, unix_time: UNIX_TIME });
     }
 

@@ -145,6 +145,10 @@ impl Admission {
     /// Under load, only who returns our cookie has shown that it can be reached at its address.
     fn has_paid(&mut self, shared: &mut Shared, limits: &Limits, load: Load, of_source: usize, request: &InitRequest) -> bool {
         let source = request.path.remote.ip();
+        if request.path.connection.is_some() {
+            // TCP has shown it (RFC 9329 section 6.3).
+            return true;
+        }
         if load.half_open + load.draining < limits.cookie_threshold && of_source < limits.half_open_per_source {
             return true;
         }

@@ -81,6 +81,7 @@ impl Endpoint {
             Input::Drain(drain) => self.shared.drain = drain,
             Input::Wanted(session) => self.signal(session, Signal::Wanted),
             Input::PeerMoved { session, path } => self.signal(session, Signal::PeerMoved(path)),
+            Input::Rehome { session, path } => self.signal(session, Signal::Rehome(path)),
             Input::Configure(config) => self.shared.responder = Some(Arc::from(config)),
         }
         self.replace();

@@ -104,6 +104,13 @@ impl Shared {
         messages.iter().for_each(|message| self.transmit(path, message.clone()));
     }
 
+    /// Sends again what may be lost. On a TCP connection nothing is: it arrives, or the connection breaks (RFC 9329 section 6.2).
+    pub(crate) fn repeat_all(&mut self, path: Path, messages: &[Vec<u8>]) {
+        if path.connection.is_none() {
+            self.transmit_all(path, messages);
+        }
+    }
+
     pub(crate) fn event(&mut self, session: SessionId, event: Event) {
         self.out.push_back(Output::Event(session, event));
     }

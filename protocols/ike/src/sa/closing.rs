@@ -54,7 +54,7 @@ impl Step for Closing {
             Signal::Response(..) | Signal::Forgotten(_) => self.finish(core, cx),
             Signal::Timeout => match self.sa.retransmit(cx.now) {
                 Ok(datagrams) => {
-                    cx.transmit_all(core.path, &datagrams);
+                    cx.repeat_all(core.path, &datagrams);
                     self.into()
                 }
                 Err(_) => {
@@ -115,7 +115,7 @@ impl Draining {
             return send_delete(core, cx, sa);
         }
         match sa.retransmit(cx.now) {
-            Ok(datagrams) => cx.transmit_all(core.path, &datagrams),
+            Ok(datagrams) => cx.repeat_all(core.path, &datagrams),
             Err(_) => sa.abandon(),
         }
     }

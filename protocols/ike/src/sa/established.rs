@@ -68,6 +68,8 @@ pub(super) struct OldSa {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Todo {
     Liveness,
+    /// Initiator: we are elsewhere now.
+    Move,
     /// The token of an IKE SA that we made by a rekey (RFC 6290 section 4.3).
     Token,
     /// RFC 5685 section 5.
@@ -340,7 +342,7 @@ impl Established {
             return self.close(core, cx, CloseReason::SessionTimeout);
         }
         match self.sa.retransmit_heard(cx.now, core.heard) {
-            Ok(datagrams) => cx.transmit_all(core.path, &datagrams),
+            Ok(datagrams) => cx.repeat_all(core.path, &datagrams),
             Err(_) if self.wait_for_return(core, cx) => {}
             Err(_) => return self.lost(core, cx),
         }
@@ -363,7 +365,7 @@ impl Established {
         for mut old in std::mem::take(&mut self.old) {
             let silent = match old.sa.retransmit(cx.now) {
                 Ok(datagrams) => {
-                    cx.transmit_all(core.path, &datagrams);
+                    cx.repeat_all(core.path, &datagrams);
                     false
                 }
                 Err(_) => true,
@@ -440,6 +442,10 @@ impl Step for Established {
                 self.into()
             }
             Signal::Command(command) => self.command(core, cx, command),
+            Signal::Rehome(_) => {
+                self.plan(Todo::Move);
+                self.into()
+            }
             Signal::Redirect(gateway) => {
                 self.redirect(core, cx, &gateway);
                 self.into()

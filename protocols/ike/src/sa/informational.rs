@@ -1,11 +1,11 @@
 //! INFORMATIONAL requests on an established IKE SA (RFC 7296 sections 1.4 and 2.25.1).
 use super::child::ChildPhase;
 use super::established::Established;
-use super::{Core, IkeSa, notify_text};
+use super::{Core, IkeSa, Role, notify_text};
 use crate::api::{Event, Output};
 use crate::endpoint::Shared;
 use crate::nat::{detect, detection_notifies};
-use crate::wire::{Delete, Payload, Payloads, notify};
+use crate::wire::{Delete, Notify, Payload, Payloads, notify};
 
 /// What the peer complains about goes into the record.
 pub(super) fn note_errors(core: &Core, cx: &mut Shared, payloads: &Payloads) {
@@ -37,6 +37,18 @@ fn esp_spis(delete: &Delete) -> Option<&Vec<u32>> {
     }
 }
 
+/// What an initiator says of its new path: with MOBIKE its addresses (RFC 4555 section 3.5), without it that it is there, which suffices on a
+/// new TCP connection (RFC 9329 section 6.1).
+pub(super) fn moved(sa: &IkeSa, core: &Core) -> Vec<Payload> {
+    let Role::Initiator(config) = &core.role else { return Vec::new() };
+    if !core.traits.mobike {
+        return Vec::new();
+    }
+    let nat = detection_notifies(sa.spi_i, sa.spi_r, core.path, config.force_encapsulation);
+    let update = Notify::new(notify::UPDATE_SA_ADDRESSES, []);
+    std::iter::once(update).chain(nat).map(Payload::Notify).collect()
+}
+
 /// MOBIKE (RFC 4555): the client says that it moved to where this request came from; NAT is looked for anew, and COOKIE2 goes back as
 /// it came.
 pub(super) fn mobility(sa: &IkeSa, core: &mut Core, cx: &mut Shared, payloads: &Payloads) -> Vec<Payload> {
@@ -50,6 +62,10 @@ pub(super) fn mobility(sa: &IkeSa, core: &mut Core, cx: &mut Shared, payloads: &
         if (path, nat) != (core.path, core.nat) {
             (core.path, core.nat) = (path, nat);
             core.event(cx, Event::Moved(path));
+            if path.connection.is_some() {
+                // Nothing else sends it again there.
+                cx.transmit_all(path, sa.unanswered());
+            }
             cx.out.push_back(Output::Repath { session: core.id, path, encapsulate: core.encapsulates() });
         }
     }

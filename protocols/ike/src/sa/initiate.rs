@@ -167,7 +167,7 @@ impl Step for ExpectInit {
             Signal::Timeout => match self.retransmit.expire(cx.now) {
                 Expiry::NotYet => self.into(),
                 Expiry::SendAgain => {
-                    cx.transmit_all(core.path, &self.retransmit.datagrams);
+                    cx.repeat_all(core.path, &self.retransmit.datagrams);
                     self.into()
                 }
                 Expiry::GiveUp => give_up(core, cx, Fault::Silence, "the gateway does not answer IKE_SA_INIT"),

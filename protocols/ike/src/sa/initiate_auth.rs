@@ -186,6 +186,7 @@ impl ExpectAuthReply {
             payloads.push(Payload::CertificateRequest(CertificateRequest::x509(hashes)));
         }
         payloads.extend(auth);
+        payloads.push(Payload::Notify(Notify::new(notify::MOBIKE_SUPPORTED, [])));
         if config.want_ipv4 || config.want_ipv6 {
             payloads.push(Payload::Configuration(Configuration::request(config.want_ipv4, config.want_ipv6)));
         }
@@ -244,7 +245,7 @@ impl Step for ExpectAuthReply {
 pub(super) fn retransmit(core: &Core, cx: &mut Shared, sa: &mut IkeSa) -> Result<(), Failure> {
     match sa.retransmit(cx.now) {
         Ok(datagrams) => {
-            cx.transmit_all(core.path, &datagrams);
+            cx.repeat_all(core.path, &datagrams);
             Ok(())
         }
         Err(_) => Err(core.failure(Fault::Silence, None, "the gateway does not answer any more")),
@@ -345,6 +346,7 @@ impl Conversation {
             };
         }
         proof.sa.peer_token = qcd::received(payloads);
+        core.traits.mobike = payloads.notify(notify::MOBIKE_SUPPORTED).is_some();
         let (child, scope) = match read_child(&proof.config, &wish, payloads) {
             Ok(result) => result,
             Err(cause) => return give_up(core, cx, Fault::PeerMisbehaved, cause),

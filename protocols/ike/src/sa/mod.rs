@@ -71,6 +71,8 @@ pub(crate) enum Signal {
     Wanted,
     /// The data plane saw the peer elsewhere.
     PeerMoved(Path),
+    /// Our own end is elsewhere.
+    Rehome(Path),
     /// The peer has proved that it lost the IKE SA with this SPI of ours.
     Forgotten(Spi),
     /// An unprotected answer to our IKE_SA_INIT.
@@ -321,21 +323,33 @@ impl Core {
         State::drain(cx, Some(sa))
     }
 
-    /// The path of a new authenticated message: adopted during the login; later only when the peer is behind NAT, and only its end of it
-    /// (RFC 7296 section 2.23).
+    /// The path of a new authenticated message: adopted during the login; later a TCP connection in place of another (RFC 9329 section 6.1);
+    /// without TCP only when the peer is behind NAT, and only its end of it (RFC 7296 section 2.23). Between TCP and UDP clients move by MOBIKE.
     fn follow(&mut self, cx: &mut Shared, path: Path, established: bool) {
         if path == self.path || self.ended || self.is_initiator() {
             return;
         }
-        if established && (!self.nat.theirs || path.local != self.path.local) {
+        let may_move = match (self.path.connection, path.connection) {
+            (None, None) => self.nat.theirs && path.local == self.path.local,
+            (before, after) => before.is_some() && after.is_some(),
+        };
+        if established && !may_move {
             return;
         }
+        if established {
+            self.move_to(cx, path);
+        } else {
+            self.path = path;
+            self.event(cx, Event::Moved(path));
+        }
+    }
+
+    /// IKE and ESP of an established session take another path.
+    fn move_to(&mut self, cx: &mut Shared, path: Path) {
         self.path = path;
         self.event(cx, Event::Moved(path));
-        if established {
-            let encapsulate = self.encapsulates();
-            cx.out.push_back(crate::api::Output::Repath { session: self.id, path, encapsulate });
-        }
+        let encapsulate = self.encapsulates();
+        cx.out.push_back(crate::api::Output::Repath { session: self.id, path, encapsulate });
     }
 
     /// ESP in UDP: there is a NAT, or one side pretends so.
@@ -547,11 +561,29 @@ impl Session {
         };
         self.core.heard = cx.now;
         // With MOBIKE only UPDATE_SA_ADDRESSES and ESP packets move an established peer, so that a path can be tried without being taken
-        // (RFC 4555 section 3.8).
-        if !(established && self.core.traits.mobike) {
-            self.core.follow(cx, path, established);
+        // (RFC 4555 section 3.8). A new TCP connection is taken: clients make it because the one before is gone.
+        if !(established && self.core.traits.mobike) || path.connection.is_some() {
+            self.follow(cx, path, established);
         }
         self.handle(cx, signal);
+    }
+
+    fn follow(&mut self, cx: &mut Shared, path: Path, established: bool) {
+        let before = self.core.path;
+        self.core.follow(cx, path, established);
+        if self.core.path != before && path.connection.is_some() {
+            self.ask_again(cx);
+        }
+    }
+
+    /// What waits for an answer may have been lost with the connection before (RFC 9329 section 6.2).
+    fn ask_again(&mut self, cx: &mut Shared) {
+        let Some(state) = self.state.step_mut() else { return };
+        for spi in &self.core.spis {
+            if let Some(sa) = state.sa(*spi) {
+                cx.transmit_all(self.core.path, sa.unanswered());
+            }
+        }
     }
 
     /// Somebody says that the peer does not know our IKE SA. Without proof that is a hint and no more: now and then we ask (RFC 7296 section 2.21.4).
@@ -586,9 +618,16 @@ impl Session {
         }
         if let Signal::PeerMoved(path) = signal {
             if self.phase() == Phase::Established {
-                self.core.follow(cx, path, true);
+                self.follow(cx, path, true);
             }
             return;
+        }
+        if let Signal::Rehome(path) = signal {
+            if self.phase() != Phase::Established || !self.core.is_initiator() {
+                return;
+            }
+            self.core.move_to(cx, path);
+            self.ask_again(cx);
         }
         let state = std::mem::replace(&mut self.state, State::Gone);
         let half_open = state.step().is_some_and(|step| step.phase() == Phase::HalfOpen);

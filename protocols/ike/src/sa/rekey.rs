@@ -5,7 +5,7 @@ use super::child::{Child, ChildPhase, Narrowed, Pfs, directions, install, remove
 use super::collision::lowest;
 use super::demand;
 use super::established::{Established, Todo};
-use super::{Core, IkeSa, notify_text};
+use super::{Core, IkeSa, informational, notify_text};
 use crate::api::{Answer, AskId, CipherPolicy, EspSuite, Event, IkeSuite, Question};
 use crate::endpoint::Shared;
 use crate::keys::Seed;
@@ -185,6 +185,11 @@ pub(super) fn next(state: &mut Established, core: &mut Core, cx: &mut Shared) {
         match todo {
             Todo::Liveness => {
                 core.request(cx, &mut state.sa, Exchange::Informational, &[]);
+                state.own = Own::Liveness;
+            }
+            Todo::Move => {
+                let update = informational::moved(&state.sa, core);
+                core.request(cx, &mut state.sa, Exchange::Informational, &update);
                 state.own = Own::Liveness;
             }
             Todo::Token => {

@@ -255,6 +255,11 @@ impl IkeSa {
         self.pending = None;
     }
 
+    /// Our request that waits for its answer, as it was sent.
+    pub(crate) fn unanswered(&self) -> &[Vec<u8>] {
+        self.pending.as_ref().map_or(&[], |pending| &pending.retransmit.datagrams)
+    }
+
     pub(crate) fn retransmit_due(&self) -> Option<Instant> {
         self.pending.as_ref().map(|pending| pending.retransmit.due())
     }

@@ -15,6 +15,7 @@ mod sessions;
 mod sstp;
 mod suites;
 mod table;
+mod tcp;
 mod windows;
 
 use sim::{HostId, Sim, initiator, responder};
