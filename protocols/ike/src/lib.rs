@@ -17,6 +17,7 @@ pub mod qcd;
 mod redirect;
 mod sa;
 pub mod selector;
+pub mod tcp;
 pub mod wire;
 
 pub use api::*;

@@ -23,7 +23,7 @@ impl Established {
             core.event(cx, Event::Silent(true));
         }
         let datagrams = self.sa.insist(cx.now, end);
-        cx.transmit_all(core.path, &datagrams);
+        cx.repeat_all(core.path, &datagrams);
         true
     }
 
@@ -33,7 +33,7 @@ impl Established {
         core.note(cx, "the client is back");
         core.event(cx, Event::Silent(false));
         let datagrams = self.sa.ask_again(cx.now, &core.timers());
-        cx.transmit_all(core.path, &datagrams);
+        cx.repeat_all(core.path, &datagrams);
     }
 }
 
