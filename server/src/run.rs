@@ -1,6 +1,6 @@
 //! The running gateway: sockets, threads, timers and signals around the control half.
 use crate::accounting::{self, Accounting};
-use crate::config::{Config, Ikev2Listener, SstpListener};
+use crate::config::{Config, Ikev2Listener};
 use crate::control::{self, Request, Response};
 use crate::crash_secret;
 use crate::dataplane::StreamEvent;
@@ -10,12 +10,13 @@ use crate::login::Authority;
 use crate::radius_shell::{self, sleep_until};
 use crate::revocation;
 use crate::sockets::{Datagram, Sockets};
-use crate::sstp::{self, Arrival, Front};
+use crate::sstp::{self, Arrival, Doors, Encapsulated, Front};
 use crate::tunnels::Tunnels;
 use crate::workers::Workers;
 use crate::{attempts::Attempts, status};
 use crypto::SystemRandom;
 use ike::{Answer, AskId, ResponderConfig, SessionId};
+use policy::network::Tunnel;
 use radius_client::AccountingStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -195,7 +196,12 @@ impl Shell {
     fn arrival(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Asks(incoming) => self.gateway.incoming(now(), *incoming),
-            Arrival::TurnedAway(turned) => self.gateway.turned_away(now(), *turned),
+            Arrival::TurnedAway(turned) => self.gateway.turned_away(now(), Tunnel::Sstp, *turned),
+            Arrival::Encapsulated(Encapsulated { socket, path, notes, place }) => {
+                if let Some(path) = self.gateway.plane.adopt_tcp(socket, path, place) {
+                    self.gateway.tcp_opened(now(), path, notes);
+                }
+            }
         }
     }
 
@@ -215,6 +221,7 @@ impl Shell {
             StreamEvent::Worn { session, spi_in } => self.gateway.worn(now, SessionId(session), spi_in),
             StreamEvent::Moved { session, path } => self.gateway.moved(now, SessionId(session), path),
             StreamEvent::Wanted { session } => self.gateway.wanted(now, SessionId(session)),
+            StreamEvent::ConnectionClosed { connection, cause } => self.gateway.tcp_closed(now, connection, &cause),
             StreamEvent::Closed { session, cause } => self.gateway.connection_closed(now, SessionId(session), &cause),
         }
     }
@@ -395,8 +402,10 @@ fn bounds(config: &Config) -> sstp::Bounds {
 }
 
 fn start_fronts(config: &Config, counters: &Arc<sstp::Counters>, arrivals: &mpsc::Sender<Arrival>) -> anyhow::Result<Vec<Front>> {
-    let start = |listener: &SstpListener| Front::start(listener, &config.server.name, bounds(config), counters.clone(), arrivals.clone());
-    config.sstp.iter().map(start).collect()
+    let start = |doors: Doors| Front::start(doors, &config.server.name, bounds(config), counters.clone(), arrivals.clone());
+    let own = config.ikev2.iter().flat_map(|listener| sstp::encapsulating(listener, &config.sstp));
+    let shared = config.sstp.iter().map(|listener| Doors::Tls { listener, encapsulated: config.encapsulates_on(listener) });
+    shared.chain(own).map(start).collect()
 }
 
 /// What comes from clients.
@@ -441,6 +450,7 @@ fn settings(config: &Config) -> Settings {
         inner_ipv4: config.ikev2.as_ref().map_or(DUMMY_IPV4, |listener| listener.inner_ipv4),
         sessions_max: config.server.max_sessions,
         half_open_max: config.limits.half_open_max,
+        half_open_timeout: config.limits.half_open_timeout,
     }
 }
 

@@ -46,7 +46,7 @@ impl Sockets {
     /// Sends an IKE message from the path's local address. Errors are the path's trouble: the peer's retransmission repairs them.
     pub fn send(&self, tunnels: &Tunnels, path: Path, message: &[u8]) {
         tracing::trace!(remote = %path.remote, local = %path.local, bytes = message.len(), "ike out");
-        if path.local.port() == self.nat_port {
+        if path.connection.is_some() || path.local.port() == self.nat_port {
             tunnels.send_ike(path, message);
             return;
         }

@@ -60,7 +60,7 @@ fn front(front: &Front) -> ListenerStatus {
         address: *address,
         packets: accepted.load(Ordering::Relaxed),
     };
-    ListenerStatus { name: front.name.clone(), protocol: "sstp".into(), sockets: front.sockets.iter().map(socket).collect() }
+    ListenerStatus { name: front.name.clone(), protocol: front.protocol.into(), sockets: front.sockets.iter().map(socket).collect() }
 }
 
 fn accounting_status(status: accounting::Status) -> AccountingStatus {

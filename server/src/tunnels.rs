@@ -2,19 +2,19 @@
 use crate::config::{Config, Ikev2Listener};
 use crate::control::types::DataplaneStatus;
 use crate::dataplane::{
-    Dataplane, DataplaneConfig, DataplaneHandle, IkeSink, Keys, Role, Selector, Stalled, StreamEvent, StreamSink, StreamSpec, StreamTunnel,
-    TunnelSpec,
+    ConnectionSpec, Dataplane, DataplaneConfig, DataplaneHandle, IkeSink, Keys, Role, Selector, Stalled, StreamEvent, StreamSink,
+    StreamSpec, StreamTunnel, TunnelSpec,
 };
 use crate::gateway::{Plane, Traffic};
 use crate::sockets::Datagram;
 use crate::sstp::{Connection, Place};
 use anyhow::Context as _;
-use ike::{ChildKeys, ChildSa, Path, SessionId, TrafficSelector};
+use ike::{ChildKeys, ChildSa, ConnectionId, Path, SessionId, TrafficSelector};
 use net::link::{Netlink, Prefix, Route};
 use policy::network::AddressRange;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Instant;
 use tokio::sync::mpsc::Sender;
 
@@ -35,6 +35,8 @@ pub struct Tunnels {
     host_routes: BTreeMap<SessionId, Vec<Prefix>>,
     /// Of connections that are not logged in.
     places: BTreeMap<SessionId, Place>,
+    /// Of TCP connections with IKE and ESP, until somebody on them is logged in.
+    tcp_places: BTreeMap<ConnectionId, Place>,
 }
 
 impl Tunnels {
@@ -59,7 +61,30 @@ impl Tunnels {
         let device = engine.interface().index;
         configure_device(device, mtu, &pools).with_context(|| format!("cannot configure {}", engine.interface().name))?;
         let handle = engine.handle();
-        Ok(Self { _engine: engine, handle, mtu, device, pools, host_routes: BTreeMap::new(), places: BTreeMap::new() })
+        Ok(Self {
+            _engine: engine,
+            handle,
+            mtu,
+            device,
+            pools,
+            host_routes: BTreeMap::new(),
+            places: BTreeMap::new(),
+            tcp_places: BTreeMap::new(),
+        })
+    }
+
+    /// Gives a TCP connection with IKE and ESP to the engine; its path. `None`: the engine does not take it.
+    pub fn adopt_tcp(&mut self, socket: TcpStream, path: Path, place: Place) -> Option<Path> {
+        match self.handle.adopt_connection(ConnectionSpec { socket, local: path.local, remote: path.remote }) {
+            Ok(path) => {
+                self.tcp_places.extend(path.connection.map(|connection| (connection, place)));
+                Some(path)
+            }
+            Err(stalled) => {
+                tracing::error!(client = %path.remote, %stalled, "a TCP connection is lost");
+                None
+            }
+        }
     }
 
     pub fn send_ike(&self, path: Path, message: &[u8]) {
@@ -224,6 +249,25 @@ impl Plane for Tunnels {
 
     fn stream_close(&mut self, session: SessionId) {
         report(session, self.handle.stream_close(session.0));
+    }
+
+    fn tcp_trust(&mut self, connection: ConnectionId) {
+        if self.tcp_places.remove(&connection).is_some()
+            && let Err(stalled) = self.handle.trust_connection(connection)
+        {
+            tracing::error!(%stalled, "an order to the data plane is lost");
+        }
+    }
+
+    fn tcp_close(&mut self, connection: ConnectionId) {
+        self.tcp_places.remove(&connection);
+        if let Err(stalled) = self.handle.close_connection(connection) {
+            tracing::error!(%stalled, "an order to the data plane is lost");
+        }
+    }
+
+    fn tcp_gone(&mut self, connection: ConnectionId) {
+        self.tcp_places.remove(&connection);
     }
 
     fn last_heard(&self, session: SessionId) -> Option<Instant> {

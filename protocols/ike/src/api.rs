@@ -185,6 +185,8 @@ pub struct InitiatorConfig {
     pub initial_contact: bool,
     /// Do NAT detection honestly, or force UDP encapsulation.
     pub force_encapsulation: bool,
+    /// Say MOBIKE_SUPPORTED (RFC 4555), and tell by it where we are after [`Input::Rehome`].
+    pub mobike: bool,
     /// Go where the gateway sends us (RFC 5685), by address and within our address family: in a new session, while the old one ends with
     /// [`CloseReason::Replaced`]. The new gateway must show the same `server_name`.
     pub follow_redirects: bool,

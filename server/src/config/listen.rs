@@ -6,6 +6,7 @@ use super::{Ikev2Listener, NamedCredential, SstpListener, revocation, values};
 use ike::ClientAuth;
 use ike::ppk::{Ppk, PpkPolicy};
 use pki::{Certificate, Credential, TrustAnchors, UnixTime};
+use policy::network::AddressRange;
 use ppp::AuthProtocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ const LISTENER: &[&str] = &[
     "ike_port",
     "nat_port",
     "redirect",
+    "tcp",
     "port",
     "sha1_binding",
     "inner_ipv4",
@@ -31,8 +33,8 @@ const LISTENER: &[&str] = &[
     "ppk",
     "eap_only",
 ];
-const IKEV2_ONLY: &[&str] = &["client_ca", "client_eku", "revocation", "crl", "ike_port", "nat_port", "redirect", "ppk", "eap_only"];
-const SSTP_ONLY: &[&str] = &["port", "sha1_binding", "proxies"];
+const IKEV2_ONLY: &[&str] = &["client_ca", "client_eku", "revocation", "crl", "ike_port", "nat_port", "tcp", "redirect", "ppk", "eap_only"];
+const SSTP_ONLY: &[&str] = &["port", "sha1_binding"];
 
 pub(super) fn certificates(
     root: &Root<'_>,
@@ -126,6 +128,11 @@ fn ikev2_listener(
     if ike_port == nat_port {
         return Err(section.error("nat_port", "is the same as ike_port; expected another UDP port"));
     }
+    let tcp = tcp_ports(section)?;
+    let proxies = proxies(section)?;
+    if tcp.is_empty() && !proxies.is_empty() {
+        return Err(section.error("proxies", "has no effect without tcp: balancers send no PROXY header over UDP"));
+    }
     Ok(Ikev2Listener {
         name: section.name()?,
         addresses: addresses(section)?,
@@ -139,6 +146,8 @@ fn ikev2_listener(
         })?,
         ike_port,
         nat_port,
+        tcp,
+        proxies,
         ppk: ppk_policy(section, ppks)?,
         inner_ipv4: inner_ipv4(section)?,
     })
@@ -188,12 +197,23 @@ fn sstp_listener(
         auth,
         sha1_binding,
         inner_ipv4: inner_ipv4(section)?,
-        proxies: section
-            .list("proxies", "ranges such as \"192.0.2.10\" or \"192.0.2.0/28\"", |value| {
-                values::address_range(super::reader::text(value)?)
-            })?
-            .unwrap_or_default(),
+        proxies: proxies(section)?,
     })
+}
+
+fn proxies(section: &Section<'_>) -> Result<Vec<AddressRange>, ConfigError> {
+    let ranges = section
+        .list("proxies", "ranges such as \"192.0.2.10\" or \"192.0.2.0/28\"", |value| values::address_range(super::reader::text(value)?))?;
+    Ok(ranges.unwrap_or_default())
+}
+
+fn tcp_ports(section: &Section<'_>) -> Result<Vec<u16>, ConfigError> {
+    let port = |value: &_| u16::try_from(super::reader::integer(value)?).ok().filter(|port| *port > 0).ok_or_else(String::new);
+    let ports = section.list("tcp", "TCP ports, 1..=65535, such as 443 and 4500", port)?.unwrap_or_default();
+    match ports.iter().enumerate().find(|(index, port)| ports[..*index].contains(port)) {
+        Some((_, port)) => Err(section.error("tcp", format!("names {port} twice"))),
+        None => Ok(ports),
+    }
 }
 
 /// A key that belongs to the other protocol is a mistake, not an ornament.

@@ -126,6 +126,10 @@ pub struct Ikev2Listener {
     /// UDP ports; 500 and 4500 everywhere but in tests.
     pub ike_port: u16,
     pub nat_port: u16,
+    /// TCP ports with IKE and ESP (RFC 9329); those of an SSTP listener are shared with it.
+    pub tcp: Vec<u16>,
+    /// Balancers whose connections to the ports that are not shared begin with a PROXY protocol header.
+    pub proxies: Vec<AddressRange>,
     /// Postquantum preshared keys (RFC 8784).
     pub ppk: ike::ppk::PpkPolicy,
     /// Our inner address: INTERNAL_IP4_SERVER, and the server identifier of DHCP inside the tunnel.
@@ -265,6 +269,11 @@ impl Config {
             child_idle,
             warnings,
         })
+    }
+
+    /// Whether clients of IKEv2 come to the port of this listener too.
+    pub fn encapsulates_on(&self, listener: &SstpListener) -> bool {
+        self.ikev2.as_ref().is_some_and(|ikev2| ikev2.tcp.contains(&listener.port))
     }
 
     /// Settings of the IKE machine behind `listener`.

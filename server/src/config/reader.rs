@@ -244,7 +244,7 @@ pub(super) fn text(value: &Value) -> Result<&str, String> {
     }
 }
 
-fn integer(value: &Value) -> Result<i64, String> {
+pub(super) fn integer(value: &Value) -> Result<i64, String> {
     match value {
         Value::Integer(number) => Ok(*number),
         Value::Ambiguous { typed, .. } => integer(typed),

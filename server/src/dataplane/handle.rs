@@ -3,6 +3,7 @@ use super::gate::Gate;
 use super::stats::{Drops, SessionCounters, Totals, TrafficCounters};
 use super::stream::{Adopted, StreamRoute, StreamSpec, StreamTunnel};
 use super::tables::{Command, Order, Resting};
+use super::tcp;
 use super::tunnel::{Limits, Tunnel, TunnelSpec};
 use super::watch::Demand;
 use super::{NON_ESP_MARKER, Path, serves};
@@ -24,7 +25,7 @@ const TRIES: usize = 500;
 
 /// A client or a network that is gone is found out in a minute and a half; and the kernel holds back no more than it can send soon, so
 /// that packets wait where they can still be dropped.
-const TCP: TcpOptions = TcpOptions {
+pub(super) const TCP: TcpOptions = TcpOptions {
     keepalive_idle: Duration::from_secs(60),
     keepalive_interval: Duration::from_secs(10),
     user_timeout: Duration::from_secs(90),
@@ -61,6 +62,8 @@ struct Inner {
     sockets: Vec<Bound>,
     drops: Arc<Drops>,
     limits: Limits,
+    /// TCP connections that were ever adopted.
+    connections: AtomicU64,
     /// Locked while an order goes out, so that all threads see one order of orders.
     sessions: Mutex<Sessions>,
 }
@@ -97,11 +100,13 @@ struct Session {
     gate: Option<Arc<Gate>>,
     /// The thread that owns its stream, if it is one.
     stream: Option<usize>,
+    /// The thread that owns the TCP connection of its ESP packets, if there is one.
+    connection: Option<usize>,
 }
 
 impl DataplaneHandle {
     pub(super) fn new(threads: Vec<Control>, sockets: Vec<Bound>, drops: Arc<Drops>, limits: Limits) -> Self {
-        Self(Arc::new(Inner { threads, sockets, drops, limits, sessions: Mutex::default() }))
+        Self(Arc::new(Inner { threads, sockets, drops, limits, connections: AtomicU64::default(), sessions: Mutex::default() }))
     }
 
     /// Starts a Child SA on all threads. A session's first makes its counters.
@@ -119,7 +124,9 @@ impl DataplaneHandle {
             return Err(stalled.into());
         }
         sessions.spis.insert(spi_in, session);
-        let entry = sessions.by_number.entry(session).or_insert_with(|| Session { traffic, ..Session::default() });
+        let connection = tunnel.path.connection.map(tcp::owner);
+        // The path of a session's first tunnel; later ones come where it has moved to.
+        let entry = sessions.by_number.entry(session).or_insert_with(|| Session { traffic, connection, ..Session::default() });
         entry.tunnels.insert(spi_in, tunnel);
         Ok(())
     }
@@ -149,7 +156,10 @@ impl DataplaneHandle {
 
     /// Sends to another address from now on.
     pub fn repath(&self, session: u64, path: Path, encapsulate: bool) -> Result<(), Stalled> {
-        let _sessions = self.sessions();
+        let mut sessions = self.sessions();
+        if let Some(entry) = sessions.by_number.get_mut(&session) {
+            entry.connection = path.connection.map(tcp::owner);
+        }
         self.broadcast(&Order::Repath { session, path, encapsulate })
     }
 
@@ -216,7 +226,7 @@ impl DataplaneHandle {
         let sessions = self.sessions();
         let Some(entry) = sessions.by_number.get(&session) else { return Ok(()) };
         // Any thread can seal for ESP; a remainder of it fits.
-        let thread = entry.stream.unwrap_or((session % self.0.threads.len() as u64) as usize);
+        let thread = entry.stream.or(entry.connection).unwrap_or((session % self.0.threads.len() as u64) as usize);
         self.order(thread, Command::SendInner { session, packet })
     }
 
@@ -243,11 +253,15 @@ impl DataplaneHandle {
         sessions.by_number.remove(&session);
     }
 
-    /// Sends an IKE message from the NAT-traversal port, with the marker.
+    /// Sends an IKE message from the NAT-traversal port or on the path's TCP connection, with the marker.
     ///
     /// # Errors
     /// When no socket serves the local address, or the operating system refuses.
     pub fn send_ike(&self, path: Path, message: &[u8]) -> io::Result<()> {
+        if let Some(connection) = path.connection {
+            let frame = ike::tcp::frame(message).ok_or_else(|| io::Error::other("an IKE message that fits no TCP stream"))?;
+            return self.connection_send(connection, frame).map_err(io::Error::other);
+        }
         let bound = self.0.sockets.iter().find(|bound| serves(bound.address.ip(), path.local.ip()));
         let bound = bound.ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, format!("no socket for {}", path.local)))?;
         let datagram = [&NON_ESP_MARKER, message].concat();
@@ -295,7 +309,15 @@ impl DataplaneHandle {
         outcome
     }
 
-    fn order(&self, thread: usize, command: Command) -> Result<(), Stalled> {
+    pub(super) fn connections(&self) -> &AtomicU64 {
+        &self.0.connections
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.0.threads.len()
+    }
+
+    pub(super) fn order(&self, thread: usize, command: Command) -> Result<(), Stalled> {
         self.0.threads[thread].order(thread, command)
     }
 }

@@ -4,6 +4,7 @@ use super::gate::Gate;
 use super::stats::{Amount, Drops, count};
 use super::stream::StreamEvent;
 use super::tables::Peer;
+use super::tcp;
 use super::thread::{Coalescing, Context, RawPort, UdpPort};
 use super::tunnel::Tunnel;
 use super::{NON_ESP_MARKER, Path};
@@ -66,7 +67,7 @@ pub(super) fn from_raw(context: Context<'_>, coalescing: &mut Coalescing, batch:
 }
 
 /// Opens ESP packets.
-struct Sink<'t, 'p> {
+pub(super) struct Sink<'t, 'p> {
     context: Context<'t>,
     tail: Tail<'t, 'p>,
     /// Of the datagram at hand; `None` for plain ESP.
@@ -87,19 +88,19 @@ struct Run<'t> {
 }
 
 impl<'t, 'p> Sink<'t, 'p> {
-    fn new(context: Context<'t>, coalescing: &'t mut Coalescing) -> Self {
+    pub(super) fn new(context: Context<'t>, coalescing: &'t mut Coalescing) -> Self {
         Self { context, tail: Tail::new(context, coalescing), path: None, run: None }
     }
 
     /// The next packets came on this path.
-    fn turn_to(&mut self, path: Option<Path>) {
+    pub(super) fn turn_to(&mut self, path: Option<Path>) {
         if self.path != path {
             self.end_run();
             self.path = path;
         }
     }
 
-    fn packet(&mut self, bytes: &'p mut [u8], traffic_class: u8) {
+    pub(super) fn packet(&mut self, bytes: &'p mut [u8], traffic_class: u8) {
         let drops = self.tail.drops();
         let Some(spi) = esp::spi(bytes) else {
             return count(&drops.malformed);
@@ -140,7 +141,7 @@ impl<'t, 'p> Sink<'t, 'p> {
         run.tell(self.context, self.path);
     }
 
-    fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         self.end_run();
         self.tail.finish();
     }
@@ -157,10 +158,14 @@ impl Run<'_> {
         let events = &context.shared.events;
         wear.reached(highest, || events.offer(StreamEvent::Worn { session: *session, spi_in: *spi_in }));
         let to = &self.peer.to;
-        if let Some(path) = path
-            && to.encapsulate
-            && path.remote != to.path.remote
-        {
+        let Some(path) = path else { return };
+        let elsewhere = match (to.path.connection, path.connection) {
+            (None, None) => to.encapsulate && path.remote != to.path.remote,
+            (Some(before), Some(now)) => tcp::is_newer(now, before),
+            // Between UDP and TCP clients move by MOBIKE.
+            _ => false,
+        };
+        if elsewhere {
             movement.seen(path.remote, context.now, || events.offer(StreamEvent::Moved { session: *session, path }));
         }
     }

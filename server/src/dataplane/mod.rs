@@ -1,4 +1,4 @@
-//! The packet engine: TUN on one side; ESP in UDP, ESP as IP protocol 50 and TLS streams (SSTP) on the other, on threads of its own.
+//! The packet engine: TUN on one side; ESP in UDP, ESP as IP protocol 50, ESP in TCP and TLS streams (SSTP) on the other, on threads of its own.
 //!
 //! Each thread has a TUN queue, its members of the SO_REUSEPORT groups, and its own tables. A filter in the kernel brings packets to the
 //! thread that the last byte of the SPI names, so in practice a Child SA receives on one thread; correctness does not depend on it.
@@ -8,17 +8,19 @@
 //! lease -> selectors -> split, each segment straight to where it is sealed -> a train of datagrams for the kernel to segment, or a train
 //! of frames for the records of a stream.
 //!
-//! A stream belongs to one thread for its life: that thread alone reads and writes it ([`stream`]).
+//! A stream belongs to one thread for its life: that thread alone reads and writes it ([`stream`], [`tcp`]).
 mod divert;
 mod gate;
 mod handle;
 mod handover;
 mod inbound;
+mod line;
 mod outbound;
 mod start;
 mod stats;
 mod stream;
 mod tables;
+mod tcp;
 mod thread;
 mod tunnel;
 mod watch;
@@ -29,6 +31,7 @@ pub use ike::Path;
 pub use start::{Dataplane, DataplaneConfig, Interface};
 pub use stats::{SessionCounters, Totals};
 pub use stream::{StreamEvent, StreamSink, StreamSpec, StreamTunnel};
+pub use tcp::ConnectionSpec;
 pub use tunnel::{Keys, TunnelSpec, inner_mtu};
 
 use std::net::IpAddr;
@@ -37,7 +40,7 @@ use tokio::sync::mpsc::Sender;
 /// The four zero bytes before an IKE message on the NAT-traversal port (RFC 3948 section 2.2).
 const NON_ESP_MARKER: [u8; 4] = [0; 4];
 
-/// An IKE message that arrived on the NAT-traversal port, its marker stripped.
+/// An IKE message that arrived on the NAT-traversal port or in TCP, its marker stripped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IkeDatagram {
     pub path: Path,

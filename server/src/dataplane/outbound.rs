@@ -6,6 +6,7 @@ use super::stream::{StreamEvent, Streams};
 use super::tables::{Carrier, Destination, Peer};
 use super::thread::{Context, Ports};
 use super::tunnel::Tunnel;
+use ike::ConnectionId;
 use net::poll::{Epoll, Events, Interest};
 use net::{Datagram, IoError};
 use packet::{IpHeader, Ipv4Fragments, SuperPacket, VirtioNetHeader, icmp, mss, protocol};
@@ -137,10 +138,8 @@ impl Sealing {
             self.unserved(context, &packet);
             return None;
         };
-        if let Carrier::Stream(route) = carrier
-            && route.owner != context.number
-        {
-            return Some(route.owner);
+        if let Some(owner) = carrier.owner().filter(|owner| *owner != context.number) {
+            return Some(owner);
         }
         if carrier.gate().allows_outbound(packet.bytes(), packet.ip()) {
             self.fit(context, streams, carrier, &packet);
@@ -191,7 +190,10 @@ impl Sealing {
         write: impl Fn(usize, &mut [u8]),
     ) {
         match carrier {
-            Carrier::Esp(peer) => self.seal(context, peer, is_v4, packets, length, write),
+            Carrier::Esp(peer) => match peer.to.path.connection {
+                Some(connection) => self.seal_in_tcp(context, streams, connection, peer, is_v4, packets, length, write),
+                None => self.seal(context, peer, is_v4, packets, length, write),
+            },
             Carrier::Stream(route) => {
                 let amount = streams.send(context, route, is_v4, packets, length, write);
                 self.total.packets += amount.packets;
@@ -210,13 +212,8 @@ impl Sealing {
         length: impl Fn(usize) -> usize,
         write: impl Fn(usize, &mut [u8]),
     ) {
+        let Some(first) = reserve(context, peer, packets) else { return };
         let sa = &peer.outbound.outbound;
-        // A super-packet has fewer segments than bytes.
-        let Ok(first) = sa.reserve(packets as u32) else {
-            return count(&context.shared.drops.sequence_exhausted);
-        };
-        let Tunnel { wear, session, spi_in, .. } = &*peer.outbound;
-        wear.reached(first, || context.shared.events.offer(StreamEvent::Worn { session: *session, spi_in: *spi_in }));
         let overhead = sa.overhead();
         let next_header = if is_v4 { protocol::IPV4 } else { protocol::IPV6 };
         let mut amount = Amount::default();
@@ -233,6 +230,28 @@ impl Sealing {
             amount.add(1, inner);
         }
         peer.outbound.traffic.count_out(amount, context.now);
+        self.total.packets += amount.packets;
+        self.total.octets += amount.octets;
+    }
+
+    /// The same into the stream of a TCP connection.
+    #[expect(clippy::too_many_arguments, reason = "where to, and the packets as three values instead of copies")]
+    fn seal_in_tcp(
+        &mut self,
+        context: Context<'_>,
+        streams: &mut Streams,
+        connection: ConnectionId,
+        peer: &Peer,
+        is_v4: bool,
+        packets: usize,
+        length: impl Fn(usize) -> usize,
+        write: impl Fn(usize, &mut [u8]),
+    ) {
+        let Some(first) = reserve(context, peer, packets) else { return };
+        let amount = streams.connections.send(context, connection, peer, first, is_v4, packets, length, write);
+        if amount.packets > 0 {
+            peer.outbound.traffic.count_out(amount, context.now);
+        }
         self.total.packets += amount.packets;
         self.total.octets += amount.octets;
     }
@@ -308,6 +327,18 @@ impl Sealing {
             count(&context.shared.drops.send_failed);
         }
     }
+}
+
+/// The first of so many sequence numbers.
+fn reserve(context: Context<'_>, peer: &Peer, packets: usize) -> Option<u64> {
+    // A super-packet has fewer segments than bytes.
+    let Ok(first) = peer.outbound.outbound.reserve(packets as u32) else {
+        count(&context.shared.drops.sequence_exhausted);
+        return None;
+    };
+    let Tunnel { wear, session, spi_in, .. } = &*peer.outbound;
+    wear.reached(first, || context.shared.events.offer(StreamEvent::Worn { session: *session, spi_in: *spi_in }));
+    Some(first)
 }
 
 /// Waiting for a socket whose buffer is full. The TUN queue fills up meanwhile, which slows local senders down: better than loss.

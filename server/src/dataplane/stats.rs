@@ -192,6 +192,8 @@ drops! {
     control_queue_full,
     /// Data of a stream before control opened it, or after it closed it.
     stream_not_open,
+    /// TCP streams with IKE and ESP that were closed because something else was in them.
+    tcp_garbage,
     /// For a client that does not read as fast as it is sent to.
     stream_full,
     /// For a stream of another thread that has no time.

@@ -3,8 +3,10 @@ use super::Path;
 use super::gate::{Gate, Role};
 use super::stats::Uptime;
 use super::stream::{Adopted, StreamRoute};
+use super::tcp::{self, AdoptedConnection};
 use super::tunnel::Tunnel;
 use super::watch::Demand;
+use ike::ConnectionId;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
@@ -27,6 +29,14 @@ pub(crate) enum Command {
         session: u64,
         packet: Vec<u8>,
     },
+    /// Takes a TCP connection with IKE and ESP for its life.
+    AdoptConnection(Box<AdoptedConnection>),
+    TrustConnection(ConnectionId),
+    ConnectionSend {
+        connection: ConnectionId,
+        frame: Vec<u8>,
+    },
+    CloseConnection(ConnectionId),
     Stop,
 }
 
@@ -137,6 +147,14 @@ impl<'a> Carrier<'a> {
         match self {
             Self::Esp(peer) => &peer.outbound.gate,
             Self::Stream(route) => &route.gate,
+        }
+    }
+
+    /// The thread that must send, when only one can.
+    pub(crate) fn owner(self) -> Option<usize> {
+        match self {
+            Self::Esp(peer) => peer.to.path.connection.map(tcp::owner),
+            Self::Stream(route) => Some(route.owner),
         }
     }
 

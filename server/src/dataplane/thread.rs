@@ -6,6 +6,7 @@ use super::outbound::Outbound;
 use super::stats::{Drops, TrafficCounters, Uptime};
 use super::stream::{self, StreamSink, Streams};
 use super::tables::{Command, Order, Tables};
+use super::tcp;
 use net::RecvBatch;
 use net::poll::{Epoll, Event, Events, Interest, Waker};
 use net::raw::RawSocket;
@@ -159,6 +160,10 @@ impl Thread {
                 Command::Adopt(adopted) => streams.adopt(context, coalescing, *adopted),
                 Command::StreamSend { session, packet } => streams.send_packet(context, session, &packet),
                 Command::SendInner { session, packet } => out.send_own(context, streams, session, &packet),
+                Command::AdoptConnection(adopted) => streams.connections.adopt(context, *adopted),
+                Command::TrustConnection(connection) => streams.connections.trust(connection),
+                Command::ConnectionSend { connection, frame } => streams.connections.send_frame(context, connection, &frame),
+                Command::CloseConnection(connection) => streams.connections.close(context, connection),
                 Command::Stop => return false,
             }
         }
@@ -190,6 +195,7 @@ impl Thread {
         match event.token {
             WAKE => shared.waker.drain(),
             TUN => out.run(context, streams),
+            token if token & tcp::TOKEN != 0 && token & stream::TOKEN == 0 => streams.connections.serve(context, coalescing, event),
             token if token & stream::TOKEN != 0 => streams.serve(context, coalescing, event),
             token => {
                 // Tokens are counted up from the first socket.

@@ -105,9 +105,9 @@ impl Tunnel {
         }
     }
 
-    /// Longest inner packet on this path.
+    /// Longest inner packet on this path. TCP has no limit of its own; a packet should fit a segment, and the client may go over to UDP.
     pub(crate) fn mtu_on(&self, path: Path, encapsulate: bool) -> usize {
-        let encapsulation = Encapsulation { outer_is_v4: path.remote.is_ipv4(), udp: encapsulate };
+        let encapsulation = Encapsulation { outer_is_v4: path.remote.is_ipv4(), udp: encapsulate || path.connection.is_some() };
         usize::from(self.mtu).min(self.outbound.overhead().inner_mtu(usize::from(self.path_mtu), encapsulation))
     }
 }

@@ -12,6 +12,7 @@ mod observe;
 mod report;
 mod session;
 mod sstp;
+mod tcp;
 
 pub use autoconf::DUMMY_IPV4;
 pub use report::Summary;
@@ -22,7 +23,7 @@ use crate::accounting::{self, Links};
 use crate::attempts::{AttemptKey, Attempts};
 use crate::login::Authority;
 use crate::outcome::CloseReason;
-use ike::{Answer, AskId, Command, Input, Path, SessionId};
+use ike::{Answer, AskId, Command, ConnectionId, Input, Path, SessionId};
 use policy::network::{AddressRange, Tunnel};
 use radius_client::{ConversationId, Ticket};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -87,6 +88,12 @@ pub trait Plane {
     fn stream_hold(&mut self, session: SessionId);
     /// Closes the connection, after what was sent has left.
     fn stream_close(&mut self, session: SessionId);
+    /// The client of a TCP connection with IKE and ESP is known.
+    fn tcp_trust(&mut self, connection: ConnectionId);
+    /// Closes a TCP connection with IKE and ESP, after what was sent has left.
+    fn tcp_close(&mut self, connection: ConnectionId);
+    /// It was closed by its client, or broke.
+    fn tcp_gone(&mut self, connection: ConnectionId);
     /// The latest packet of a TLS connection.
     fn last_heard(&self, session: SessionId) -> Option<Instant>;
     /// An IP packet of the gateway's own for the client, over whatever tunnel.
@@ -114,6 +121,8 @@ pub struct Settings {
     pub sessions_max: usize,
     /// SSTP calls at most that are not up yet.
     pub half_open_max: usize,
+    /// How long a TCP connection may be without an IKE SA.
+    pub half_open_timeout: Duration,
 }
 
 /// Everything known of one session, from its first message to its end.
@@ -202,6 +211,8 @@ pub struct Gateway<P> {
     calls: BTreeMap<SessionId, Box<sstp::Call>>,
     /// How many of them are up.
     calls_up: usize,
+    /// TCP connections with IKE and ESP.
+    tcp: tcp::Connections,
     /// When which of them wants to be woken.
     call_timers: BTreeSet<(Instant, SessionId)>,
     tickets: HashMap<Ticket, (SessionId, Asker)>,
@@ -248,6 +259,7 @@ impl<P: Plane> Gateway<P> {
             plane,
             live: BTreeMap::new(),
             calls: BTreeMap::new(),
+            tcp: tcp::Connections::default(),
             calls_up: 0,
             call_timers: BTreeSet::new(),
             tickets: HashMap::new(),
@@ -289,6 +301,7 @@ impl<P: Plane> Gateway<P> {
         self.account_counters(now);
         self.call_timeouts(now);
         self.drain_due(now);
+        self.tcp_timeouts(now);
         self.feed(now, Input::Timeout);
     }
 
@@ -328,7 +341,7 @@ impl<P: Plane> Gateway<P> {
         let call = self.call_timers.first().map(|(at, _)| *at);
         let interim = self.interims.first().map(|(at, _)| *at);
         let drain = self.drain.as_ref().and_then(drain::Drain::poll_timeout);
-        [machine, deadline, call, drain, interim, self.idle_check, self.checkpoint].into_iter().flatten().min()
+        [machine, deadline, call, drain, interim, self.tcp.next(), self.idle_check, self.checkpoint].into_iter().flatten().min()
     }
 
     pub fn poll_effect(&mut self) -> Option<Effect> {

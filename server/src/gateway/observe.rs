@@ -1,19 +1,44 @@
 //! The IKE machine's events become the attempt record.
 use super::{Gateway, Live, Now, Plane};
 use crate::outcome::{Failure, Fault, Stage};
-use ike::{Event, SessionId};
+use ike::{Event, Path, SessionId};
 use policy::network::Tunnel;
 
 impl<P: Plane> Gateway<P> {
     pub(super) fn observe(&mut self, now: Now, session: SessionId, event: Event) {
         match event {
-            Event::Started { path, .. } => self.started(now, session, Tunnel::Ikev2, Stage::SaInit, path),
-            Event::Established { inner, .. } => self.established(now, session, inner),
+            Event::Started { path, .. } => {
+                self.started(now, session, Tunnel::Ikev2, Stage::SaInit, path);
+                self.tcp_begun(now, session);
+            }
+            Event::Established { inner, .. } => {
+                self.established(now, session, inner);
+                self.tcp_known(session);
+            }
             Event::Closed(reason, failure) => {
                 let failure = failure.and_then(|failure| Some(blame(failure.into(), self.live.get(&session)?)));
+                self.tcp_left(now, session);
                 self.closed(now, session, reason, failure);
             }
+            Event::Moved(path) => self.moved_to(now, session, path),
             other => self.progress(now, session, other),
+        }
+    }
+
+    fn moved_to(&mut self, now: Now, session: SessionId, path: Path) {
+        self.tcp_left(now, session);
+        let Some(live) = self.live.get_mut(&session) else { return };
+        live.path = path;
+        let is_up = live.session.is_some();
+        if let Some(attempt) = self.attempts.get_mut(live.attempt) {
+            attempt.client = path.remote;
+            attempt.gateway = path.local;
+            let over = if path.connection.is_some() { " over TCP" } else { "" };
+            attempt.note(now.instant, format!("path {} -> {}{over}", path.remote, path.local));
+        }
+        self.tcp_taken(session, path);
+        if is_up {
+            self.tcp_known(session);
         }
     }
 
@@ -44,12 +69,6 @@ impl<P: Plane> Gateway<P> {
                 attempt.note(now.instant, format!("gateway presents {certificate}, signed with {auth_method}"));
                 live.presented = Some(certificate);
             }
-            Event::Moved(path) => {
-                live.path = path;
-                attempt.client = path.remote;
-                attempt.gateway = path.local;
-                attempt.note(now.instant, format!("path {} -> {}", path.remote, path.local));
-            }
             Event::Rekeyed { ike } => {
                 let (place, text) = match ike {
                     true => (&mut live.rekeyed.ike, "IKE SA rekeyed"),
@@ -71,7 +90,7 @@ impl<P: Plane> Gateway<P> {
                 tracing::info!(attempt = %attempt.id, user, client = %live.path.remote, "{what}");
             }
             Event::Note(text) => attempt.note(now.instant, text),
-            Event::Started { .. } | Event::Established { .. } | Event::Closed(..) => {}
+            Event::Started { .. } | Event::Established { .. } | Event::Closed(..) | Event::Moved(_) => {}
         }
     }
 }

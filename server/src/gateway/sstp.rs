@@ -61,7 +61,7 @@ pub struct Incoming<C> {
     pub seed: [u8; 64],
 }
 
-/// A connection that came to nothing before it was SSTP, yet deserves a record.
+/// A connection that came to nothing before it was a session, yet deserves a record.
 #[derive(Debug)]
 pub struct Turned {
     pub path: Path,
@@ -147,10 +147,10 @@ impl<P: Plane> Gateway<P> {
         self.run(now, session);
     }
 
-    /// A connection ended before it was SSTP.
-    pub fn turned_away(&mut self, now: Now, turned: Turned) {
+    /// A connection ended before it was a session.
+    pub fn turned_away(&mut self, now: Now, tunnel: Tunnel, turned: Turned) {
         let session = self.endpoint.reserve_session();
-        self.started(now, session, Tunnel::Sstp, turned.failure.stage, turned.path);
+        self.started(now, session, tunnel, turned.failure.stage, turned.path);
         for note in turned.notes {
             self.note(now, session, note);
         }

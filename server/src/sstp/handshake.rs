@@ -1,10 +1,11 @@
 //! One connection from its first byte to its HTTP request.
-use super::{Connection, Counters, Shared, proxy};
-use crate::gateway::Turned;
+use super::{Connection, Counters, Shared, Sstp, proxy};
+use crate::gateway::{CallSettings, Turned};
 use crate::outcome::{Failure, Fault, Stage};
 use ike::Path;
 use sstp::http::{self, Head};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tls::{Status, TlsError};
@@ -42,7 +43,22 @@ impl TurnedAway {
     }
 }
 
-pub(super) async fn run(mut socket: TcpStream, remote: SocketAddr, shared: &Shared) -> Result<Asked, TurnedAway> {
+/// What a connection turned out to be.
+pub(super) enum Outcome {
+    Asked(Box<Asked>, Arc<CallSettings>),
+    Encapsulated { socket: std::net::TcpStream, path: Path, notes: Vec<String> },
+}
+
+impl Outcome {
+    pub(super) fn path(&self) -> Path {
+        match self {
+            Self::Asked(asked, _) => asked.path,
+            Self::Encapsulated { path, .. } => *path,
+        }
+    }
+}
+
+pub(super) async fn run(mut socket: TcpStream, remote: SocketAddr, shared: &Shared) -> Result<Outcome, TurnedAway> {
     let gone = |_| TurnedAway::unrecorded(|counters| &counters.tls_failed);
     let local = socket.local_addr().map_err(gone)?;
     socket.set_nodelay(true).map_err(gone)?;
@@ -65,7 +81,16 @@ pub(super) async fn run(mut socket: TcpStream, remote: SocketAddr, shared: &Shar
             Err(_) => return Err(TurnedAway::unrecorded(|counters| &counters.too_slow)),
         }
     }
-    let settings = shared.tls.borrow().clone();
+    if shared.encapsulated {
+        match timeout(shared.bounds.handshake, is_encapsulated(&mut socket, shared.sstp.is_some())).await {
+            Ok(Ok(true)) => return Ok(Outcome::Encapsulated { socket: socket.into_std().map_err(gone)?, path, notes }),
+            Ok(Ok(false)) => {}
+            Ok(Err(_)) => return Err(TurnedAway::unrecorded(|counters| &counters.not_ike)),
+            Err(_) => return Err(TurnedAway::unrecorded(|counters| &counters.too_slow)),
+        }
+    }
+    let Some(Sstp { tls, settings: calls }) = &shared.sstp else { return Err(TurnedAway::unrecorded(|counters| &counters.not_ike)) };
+    let settings = tls.borrow().clone();
     let tls = Some(Box::new(tls::Connection::new(settings)));
     let mut visit = Visit { socket, tls, plain: Vec::new(), path, notes, workers: &shared.workers };
     match timeout(shared.bounds.handshake, visit.shake_hands()).await {
@@ -73,8 +98,22 @@ pub(super) async fn run(mut socket: TcpStream, remote: SocketAddr, shared: &Shar
         Err(_) => return Err(visit.too_slow(Stage::Tls, "the TLS handshake took too long")),
     }
     match timeout(shared.bounds.request, visit.request()).await {
-        Ok(outcome) => visit.asked(outcome?),
+        Ok(outcome) => Ok(Outcome::Asked(Box::new(visit.asked(outcome?)?), calls.clone())),
         Err(_) => Err(visit.too_slow(Stage::Http, "no HTTP request came after the TLS handshake")),
+    }
+}
+
+/// Whether the client begins with the prefix of RFC 9329, which is taken from the socket then. With `or_tls` another first byte stays there.
+async fn is_encapsulated(socket: &mut TcpStream, or_tls: bool) -> std::io::Result<bool> {
+    let mut prefix = [0; ike::tcp::PREFIX.len()];
+    // It needs no more than the first byte to tell it from TLS.
+    if or_tls && (socket.peek(&mut prefix[..1]).await? == 0 || prefix[0] != ike::tcp::PREFIX[0]) {
+        return Ok(false);
+    }
+    socket.read_exact(&mut prefix).await?;
+    match prefix == ike::tcp::PREFIX {
+        true => Ok(true),
+        false => Err(std::io::ErrorKind::InvalidData.into()),
     }
 }
 

@@ -1,15 +1,16 @@
-//! The front of SSTP: TCP connections from the accept to the HTTP request, on the control runtime. What asks properly goes to the gateway,
-//! which answers; the rest is turned away here.
+//! The front of TCP: connections of SSTP from the accept to the HTTP request, those with IKE and ESP (RFC 9329) to their prefix, on the control
+//! runtime. What asks properly goes to the gateway, which answers; the rest is turned away here.
 mod handshake;
 mod places;
 mod proxy;
 
 pub use places::Place;
 
-use crate::config::SstpListener;
+use crate::config::{Ikev2Listener, SstpListener};
 use crate::gateway::{CallSettings, Incoming, Turned};
 use anyhow::Context as _;
-use handshake::{Asked, TurnedAway};
+use handshake::{Asked, Outcome, TurnedAway};
+use ike::Path;
 use places::Places;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -32,9 +33,21 @@ pub struct Connection {
     pub place: Option<Place>,
 }
 
+/// A connection that began with the prefix of RFC 9329, which has been read.
+#[derive(Debug)]
+pub struct Encapsulated {
+    pub socket: std::net::TcpStream,
+    pub path: Path,
+    /// For the record: proxy, ..
+    pub notes: Vec<String>,
+    /// To be kept until a client on it is authenticated.
+    pub place: Place,
+}
+
 /// What the front has for the gateway.
 #[derive(Debug)]
 pub enum Arrival {
+    Encapsulated(Encapsulated),
     Asks(Box<Incoming<Connection>>),
     TurnedAway(Box<Turned>),
 }
@@ -44,6 +57,10 @@ pub enum Arrival {
 pub struct Counters {
     pub accepted: AtomicU64,
     pub over_limit: AtomicU64,
+    /// Connections with IKE and ESP.
+    pub ike: AtomicU64,
+    /// Neither IKE nor, where it is expected, TLS.
+    pub not_ike: AtomicU64,
     pub not_tls: AtomicU64,
     pub tls_failed: AtomicU64,
     pub http_refused: AtomicU64,
@@ -57,6 +74,8 @@ impl Counters {
         [
             ("accepted", &self.accepted),
             ("over_limit", &self.over_limit),
+            ("ike", &self.ike),
+            ("not_ike", &self.not_ike),
             ("not_tls", &self.not_tls),
             ("tls_failed", &self.tls_failed),
             ("http_refused", &self.http_refused),
@@ -82,21 +101,38 @@ pub struct Bounds {
     pub request: Duration,
 }
 
+/// Whom a front lets in.
+#[derive(Debug, Clone, Copy)]
+pub enum Doors<'a> {
+    /// TLS, and IKE beside it where `encapsulated`.
+    Tls { listener: &'a SstpListener, encapsulated: bool },
+    /// IKE alone, on this port.
+    Ike { listener: &'a Ikev2Listener, port: u16 },
+}
+
+/// The ports for IKE alone.
+pub fn encapsulating<'a>(listener: &'a Ikev2Listener, sstp: &[SstpListener]) -> Vec<Doors<'a>> {
+    let own = listener.tcp.iter().filter(|port| !sstp.iter().any(|other| other.port == **port));
+    own.map(|&port| Doors::Ike { listener, port }).collect()
+}
+
 /// One listener, bound.
 #[derive(Debug)]
 pub struct Front {
     pub name: String,
+    pub protocol: &'static str,
     /// Address, and connections accepted there.
     pub sockets: Vec<(SocketAddr, Arc<AtomicU64>)>,
-    /// New certificates go in here; running connections keep theirs.
-    tls: watch::Sender<Arc<tls::ServerSettings>>,
+    /// New certificates go in here; running connections keep theirs. `None`: no TLS.
+    tls: Option<watch::Sender<Arc<tls::ServerSettings>>>,
 }
 
 /// What all connections of a listener share.
 #[derive(Debug)]
 struct Shared {
-    tls: watch::Receiver<Arc<tls::ServerSettings>>,
-    settings: Arc<CallSettings>,
+    sstp: Option<Sstp>,
+    /// Connections may begin with the prefix of RFC 9329.
+    encapsulated: bool,
     bounds: Bounds,
     places: Arc<Places>,
     /// How many handshakes may compute at once.
@@ -105,41 +141,65 @@ struct Shared {
     arrivals: mpsc::Sender<Arrival>,
 }
 
+/// What TLS connections of a listener share.
+#[derive(Debug)]
+struct Sstp {
+    tls: watch::Receiver<Arc<tls::ServerSettings>>,
+    settings: Arc<CallSettings>,
+}
+
 impl Front {
     /// Binds all addresses and starts accepting.
     pub fn start(
-        listener: &SstpListener,
+        doors: Doors<'_>,
         gateway_name: &str,
         bounds: Bounds,
         counters: Arc<Counters>,
         arrivals: mpsc::Sender<Arrival>,
     ) -> anyhow::Result<Self> {
-        let (tls, receiver) = watch::channel(Arc::new(tls_settings(listener)?));
-        let settings = CallSettings {
-            auth: listener.auth.clone(),
-            offer_sha1: listener.sha1_binding,
-            inner_ipv4: listener.inner_ipv4,
-            name: gateway_name.to_owned(),
-            listener: listener.name.clone(),
+        let (name, addresses, port, proxies, encapsulated) = match doors {
+            Doors::Tls { listener, encapsulated } => (&listener.name, &listener.addresses, listener.port, &listener.proxies, encapsulated),
+            Doors::Ike { listener, port } => (&listener.name, &listener.addresses, port, &listener.proxies, true),
+        };
+        let (tls, sstp) = match doors {
+            Doors::Tls { listener, .. } => {
+                let (tls, receiver) = watch::channel(Arc::new(tls_settings(listener)?));
+                let settings = Arc::new(call_settings(listener, gateway_name));
+                (Some(tls), Some(Sstp { tls: receiver, settings }))
+            }
+            Doors::Ike { .. } => (None, None),
         };
         let shared = Arc::new(Shared {
-            tls: receiver,
-            settings: Arc::new(settings),
+            sstp,
+            encapsulated,
             bounds,
-            places: Arc::new(Places::new(bounds.connections, bounds.per_source, listener.proxies.clone())),
+            places: Arc::new(Places::new(bounds.connections, bounds.per_source, proxies.clone())),
             workers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             counters,
             arrivals,
         });
-        let bind = |&address| bind(SocketAddr::new(address, listener.port), &shared);
-        let sockets = listener.addresses.iter().map(bind).collect::<anyhow::Result<_>>()?;
-        Ok(Self { name: listener.name.clone(), sockets, tls })
+        let bind = |&address| bind(SocketAddr::new(address, port), &shared);
+        let sockets = addresses.iter().map(bind).collect::<anyhow::Result<_>>()?;
+        let protocol = if tls.is_some() { "sstp" } else { "ikev2-tcp" };
+        Ok(Self { name: name.clone(), protocol, sockets, tls })
     }
 
     /// Presents other certificates from the next connection on.
     pub fn renew(&self, listener: &SstpListener) -> anyhow::Result<()> {
-        self.tls.send_replace(Arc::new(tls_settings(listener)?));
+        if let Some(tls) = &self.tls {
+            tls.send_replace(Arc::new(tls_settings(listener)?));
+        }
         Ok(())
+    }
+}
+
+fn call_settings(listener: &SstpListener, gateway_name: &str) -> CallSettings {
+    CallSettings {
+        auth: listener.auth.clone(),
+        offer_sha1: listener.sha1_binding,
+        inner_ipv4: listener.inner_ipv4,
+        name: gateway_name.to_owned(),
+        listener: listener.name.clone(),
     }
 }
 
@@ -181,10 +241,16 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, accepted: Arc<Atomic
 
 async fn serve(socket: TcpStream, remote: SocketAddr, shared: Arc<Shared>, mut place: Place) {
     match handshake::run(socket, remote, &shared).await {
-        Ok(asked) if place.is_for(asked.path.remote.ip()) => {
-            let arrival = arrival(asked, place, &shared);
+        Ok(outcome) if place.is_for(outcome.path().remote.ip()) => {
+            let arrival = match outcome {
+                Outcome::Asked(asked, settings) => Arrival::Asks(Box::new(arrival(*asked, place, settings))),
+                Outcome::Encapsulated { socket, path, notes } => {
+                    shared.counters.ike.fetch_add(1, Ordering::Relaxed);
+                    Arrival::Encapsulated(Encapsulated { socket, path, notes, place })
+                }
+            };
             // Waits while the gateway is busy; the place is kept so long.
-            drop(shared.arrivals.send(Arrival::Asks(Box::new(arrival))).await);
+            drop(shared.arrivals.send(arrival).await);
         }
         Ok(_) => drop(shared.counters.over_limit.fetch_add(1, Ordering::Relaxed)),
         Err(TurnedAway { counter, record }) => {
@@ -196,7 +262,7 @@ async fn serve(socket: TcpStream, remote: SocketAddr, shared: Arc<Shared>, mut p
     }
 }
 
-fn arrival(asked: Asked, place: Place, shared: &Shared) -> Incoming<Connection> {
+fn arrival(asked: Asked, place: Place, settings: Arc<CallSettings>) -> Incoming<Connection> {
     use crypto::hash::{HashAlgorithm, hash};
     use crypto::{Random as _, SystemRandom};
     let digest = |algorithm| hash(algorithm, &[&asked.leaf]);
@@ -211,7 +277,7 @@ fn arrival(asked: Asked, place: Place, shared: &Shared) -> Incoming<Connection> 
     Incoming {
         path: asked.path,
         connection: Connection { place: Some(place), ..asked.connection },
-        settings: shared.settings.clone(),
+        settings,
         certificate,
         presented,
         tls: asked.tls,

@@ -80,6 +80,7 @@ pub(crate) fn show(event: &StreamEvent) -> String {
         StreamEvent::Worn { session, spi_in } => format!("{session} worn {spi_in:08x}"),
         StreamEvent::Moved { session, path } => format!("{session} moved {} -> {}", path.remote, path.local),
         StreamEvent::Wanted { session } => format!("{session} wanted"),
+        StreamEvent::ConnectionClosed { connection, cause } => format!("connection {} closed {cause}", connection.0),
         StreamEvent::Closed { session, cause } => format!("{session} closed {cause}"),
     }
 }

@@ -35,6 +35,9 @@ pub(crate) enum Effect {
         number: u32,
         ike: String,
     },
+    Rekeyed {
+        ike: bool,
+    },
     /// Login `number` is over, or never came up.
     Closed {
         session: SessionId,
@@ -95,6 +98,15 @@ impl Driver {
         self.input(now, Input::Command(session, Command::Close(CloseReason::Operator)));
     }
 
+    pub(crate) fn command(&mut self, now: Instant, session: SessionId, command: Command) {
+        self.input(now, Input::Command(session, command));
+    }
+
+    /// Goes on from elsewhere.
+    pub(crate) fn rehome(&mut self, now: Instant, session: SessionId, path: Path) {
+        self.input(now, Input::Rehome { session, path });
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.endpoint.poll_timeout().map(|(at, _)| at)
     }
@@ -149,6 +161,7 @@ impl Driver {
                 let up = Effect::Up { session, number: login.number, ike: login.ike.clone() };
                 self.effects.push_back(up);
             }
+            Event::Rekeyed { ike } => self.effects.push_back(Effect::Rekeyed { ike }),
             Event::Closed(reason, failure) => {
                 let cause = failure.map_or_else(|| format!("{reason:?}"), |failure| failure.cause);
                 let cause = login.complaint.take().map_or(cause.clone(), |complaint| format!("{cause} ({complaint})"));

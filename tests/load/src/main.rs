@@ -7,6 +7,7 @@ mod driver;
 mod options;
 mod sockets;
 mod storm;
+mod tcp;
 mod vigil;
 
 use clap::Parser as _;

@@ -68,6 +68,9 @@ pub(crate) struct Login {
     /// Algorithms to offer, for the IKE SA and for ESP.
     #[arg(long, value_enum, default_value_t = SuiteName::Aes256gcm)]
     pub(crate) suite: SuiteName,
+    /// Ask for an IPv6 address too.
+    #[arg(long)]
+    pub(crate) ipv6: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -83,6 +86,12 @@ pub(crate) struct Connect {
     /// ESP directly over IP where there is no NAT, instead of always in UDP.
     #[arg(long)]
     pub(crate) raw_esp: bool,
+    /// IKE and ESP over TCP, to this port of the gateway (RFC 9329).
+    #[arg(long, value_name = "PORT", conflicts_with = "raw_esp")]
+    pub(crate) tcp: Option<u16>,
+    /// Take orders from standard input, a word a line: rekey-ike, rekey-child, cut (the TCP connection), tcp and udp (move there).
+    #[arg(long)]
+    pub(crate) orders: bool,
     /// Packet threads; 0 for one per processor.
     #[arg(long, default_value_t = 0)]
     pub(crate) threads: usize,
@@ -178,6 +187,8 @@ pub(crate) struct Profile {
     credential: Option<Credential>,
     local: IpAddr,
     force_encapsulation: bool,
+    /// Where logins begin, if not at the IKE port.
+    path: Option<Path>,
 }
 
 impl Profile {
@@ -192,7 +203,7 @@ impl Profile {
             _ => None,
         };
         let local = login.local.map_or_else(|| local_address(login.server), Ok)?;
-        Ok(Self { login: login.clone(), roots: Arc::new(TrustAnchors::new(roots)), credential, local, force_encapsulation })
+        Ok(Self { login: login.clone(), roots: Arc::new(TrustAnchors::new(roots)), credential, local, force_encapsulation, path: None })
     }
 
     /// Our address towards the gateway.
@@ -211,6 +222,16 @@ impl Profile {
             IpAddr::V4(first) => Ipv4Addr::from_bits(first.to_bits().wrapping_add(number % self.login.locals)).into(),
             first @ IpAddr::V6(_) => first,
         }
+    }
+
+    /// Logins begin on this path.
+    pub(crate) fn begin_on(&mut self, path: Path) {
+        self.path = Some(path);
+    }
+
+    /// The path of datagrams between the same ports of both.
+    pub(crate) fn datagrams(&self, port: u16) -> Path {
+        Path::between(SocketAddr::new(self.local, port), SocketAddr::new(self.login.server, port))
     }
 
     /// The user of login `number`; empty with a certificate.
@@ -245,18 +266,21 @@ impl Profile {
             None => (address_identity(local), InitiatorAuth::Eap),
         };
         InitiatorConfig {
-            path: Path::between(SocketAddr::new(local, IKE_PORT), SocketAddr::new(self.login.server, IKE_PORT)),
+            path: self
+                .path
+                .unwrap_or_else(|| Path::between(SocketAddr::new(local, IKE_PORT), SocketAddr::new(self.login.server, IKE_PORT))),
             ciphers: self.login.suite.policy(),
             server_roots: self.roots.clone(),
             server_name: self.login.server_name.clone(),
             identity,
             auth,
             want_ipv4: true,
-            want_ipv6: false,
-            local_selectors: any(),
-            remote_selectors: any(),
+            want_ipv6: self.login.ipv6,
+            local_selectors: any(self.login.ipv6),
+            remote_selectors: any(self.login.ipv6),
             initial_contact: false,
             force_encapsulation: self.force_encapsulation,
+            mobike: self.path.is_some(),
             follow_redirects: false,
             ppk: None,
             timers,
@@ -283,10 +307,11 @@ fn address_identity(address: IpAddr) -> Identity {
     }
 }
 
-/// Everything of IPv4: the gateway narrows it.
-fn any() -> Vec<TrafficSelector> {
-    let (start, end) = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
-    vec![TrafficSelector { protocol: 0, start_port: 0, end_port: u16::MAX, start, end }]
+/// Everything: the gateway narrows it.
+fn any(ipv6: bool) -> Vec<TrafficSelector> {
+    let mut selectors = vec![TrafficSelector::any_ipv4()];
+    selectors.extend(ipv6.then(TrafficSelector::any_ipv6));
+    selectors
 }
 
 #[cfg(test)]

@@ -111,7 +111,11 @@ impl Storm<'_> {
                 Effect::Up { session, number, .. } => self.up(session, number),
                 Effect::Closed { session, number, cause } => self.closed(session, number, cause),
                 // There is no data plane.
-                Effect::Install(_) | Effect::UseOutbound { .. } | Effect::Remove { .. } | Effect::Repath { .. } => {}
+                Effect::Install(_)
+                | Effect::UseOutbound { .. }
+                | Effect::Remove { .. }
+                | Effect::Repath { .. }
+                | Effect::Rekeyed { .. } => {}
             }
         }
     }

@@ -186,7 +186,11 @@ impl Vigil<'_> {
                         *self.lost.entry(cause).or_default() += 1;
                     }
                 }
-                Effect::Install(_) | Effect::UseOutbound { .. } | Effect::Remove { .. } | Effect::Repath { .. } => {}
+                Effect::Install(_)
+                | Effect::UseOutbound { .. }
+                | Effect::Remove { .. }
+                | Effect::Repath { .. }
+                | Effect::Rekeyed { .. } => {}
             }
         }
     }

@@ -71,6 +71,7 @@ pub fn initiator(local: IpAddr, gateway: IpAddr) -> InitiatorConfig {
         remote_selectors: vec![TrafficSelector::any_ipv4(), TrafficSelector::any_ipv6()],
         initial_contact: false,
         force_encapsulation: false,
+        mobike: false,
         follow_redirects: false,
         ppk: None,
         timers: timers(),

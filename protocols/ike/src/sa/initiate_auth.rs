@@ -186,7 +186,9 @@ impl ExpectAuthReply {
             payloads.push(Payload::CertificateRequest(CertificateRequest::x509(hashes)));
         }
         payloads.extend(auth);
-        payloads.push(Payload::Notify(Notify::new(notify::MOBIKE_SUPPORTED, [])));
+        if config.mobike {
+            payloads.push(Payload::Notify(Notify::new(notify::MOBIKE_SUPPORTED, [])));
+        }
         if config.want_ipv4 || config.want_ipv6 {
             payloads.push(Payload::Configuration(Configuration::request(config.want_ipv4, config.want_ipv6)));
         }
@@ -346,7 +348,7 @@ impl Conversation {
             };
         }
         proof.sa.peer_token = qcd::received(payloads);
-        core.traits.mobike = payloads.notify(notify::MOBIKE_SUPPORTED).is_some();
+        core.traits.mobike = proof.config.mobike && payloads.notify(notify::MOBIKE_SUPPORTED).is_some();
         let (child, scope) = match read_child(&proof.config, &wish, payloads) {
             Ok(result) => result,
             Err(cause) => return give_up(core, cx, Fault::PeerMisbehaved, cause),

@@ -1,12 +1,12 @@
 //! From the socket to packets.
 use super::super::inbound::{Tail, Whence};
+use super::super::line::End;
 use super::super::stats::{Amount, count};
 use super::super::thread::{Coalescing, Context};
-use super::streams::{End, Stream};
+use super::streams::Stream;
 use super::{StreamEvent, StreamRoute};
 use ppp::frame::Class;
 use sstp::frame;
-use std::io::{ErrorKind, Read as _};
 use tls::Status;
 
 /// Bytes taken from a socket at once.
@@ -16,7 +16,7 @@ const READ: usize = 128 << 10;
 const ROUNDS: usize = 2;
 
 /// Packets of one stream that control may have to deal with at once; more come in at this rate each second.
-const CONTROL_BURST: u64 = 64;
+pub(in super::super) const CONTROL_BURST: u64 = 64;
 
 /// Buffers of the thread.
 #[derive(Debug)]
@@ -34,14 +34,14 @@ impl Scratch {
 
 /// How many packets control has been given lately.
 #[derive(Debug, Default)]
-pub(super) struct Bucket {
+pub(in super::super) struct Bucket {
     level: u64,
     since: u64,
 }
 
 impl Bucket {
     /// False when it overflows. `now`: milliseconds.
-    fn takes(&mut self, now: u64) -> bool {
+    pub(in super::super) fn takes(&mut self, now: u64) -> bool {
         let drained = now.saturating_sub(self.since) * CONTROL_BURST / 1000;
         if drained > 0 {
             self.level = self.level.saturating_sub(drained);
@@ -59,13 +59,7 @@ impl Stream {
             let held = self.tls.held().len();
             scratch.records[..held].copy_from_slice(self.tls.held());
             let end = held + READ;
-            let length = match (&self.socket).read(&mut scratch.records[held..end]) {
-                Ok(0) => return Err(End::Fault("the client closed the connection without a word".into())),
-                Ok(length) => length,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(End::io(&error)),
-            };
+            let Some(length) = self.line.read(&mut scratch.records[held..end])? else { return Ok(()) };
             self.open(context, coalescing, scratch, held + length)?;
             if length < READ {
                 return Ok(());
@@ -82,7 +76,7 @@ impl Stream {
         replies.clear();
         let status = self.tls.open(&mut buffer[..records], plain, replies);
         // Also the alert that tells why it ends.
-        self.send(replies)?;
+        self.line.send(replies)?;
         // What came before an error counts.
         let taken = self.cut(context, coalescing, plain);
         match status {

@@ -3,11 +3,11 @@
 //! The owner reads large pieces, opens the records, cuts packets across record boundaries and sorts them: IP packets take the same way to
 //! the TUN device as those out of ESP, everything else goes to control. Outwards, frames of many packets fill whole records. All buffers
 //! of size belong to the thread; an idle stream keeps what it has of an unfinished record and an unfinished packet.
-mod closing;
 mod inbound;
 mod outbound;
 mod streams;
 
+pub(super) use inbound::{Bucket, CONTROL_BURST};
 pub(super) use streams::{Streams, TOKEN};
 
 use super::Path;
@@ -58,13 +58,15 @@ pub enum StreamEvent {
     /// Most sequence numbers of a Child SA without ESN are used up, in one direction at least: it needs a rekey. Told again when it gets
     /// none.
     Worn { session: u64, spi_in: u32 },
-    /// The newest packet of an ESP session, verified, came in UDP from another address or port than the session is sent to. Told at most
-    /// once a second.
+    /// The newest packet of an ESP session, verified, came in UDP from another address or port than the session is sent to, or on a newer TCP
+    /// connection. Told at most once a second.
     Moved { session: u64, path: Path },
     /// A packet is there for a session that has no Child SA ([`super::DataplaneHandle::rest`]). Told at most once a second; the packet is dropped.
     Wanted { session: u64 },
     /// The connection is gone. Exactly once for each stream that was adopted, and last.
     Closed { session: u64, cause: String },
+    /// A TCP connection with IKE and ESP is gone. Exactly once for each that was adopted, and last.
+    ConnectionClosed { connection: ike::ConnectionId, cause: String },
 }
 
 /// Where packet threads hand events. Must not wait.
@@ -86,7 +88,7 @@ pub(super) struct NoStreams;
 impl StreamSink for NoStreams {
     fn offer(&self, event: StreamEvent) -> bool {
         // Nothing waits for the end of a stream here.
-        matches!(event, StreamEvent::Closed { .. })
+        matches!(event, StreamEvent::Closed { .. } | StreamEvent::ConnectionClosed { .. })
     }
 }
 

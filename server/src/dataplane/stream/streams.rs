@@ -1,14 +1,13 @@
 //! The streams of one thread.
+use super::super::line::{End, Line};
 use super::super::stats::{Amount, TrafficCounters, count};
 use super::super::tables::Index;
+use super::super::tcp::Connections;
 use super::super::thread::{Coalescing, Context};
-use super::closing::Closing;
 use super::inbound::{Bucket, Scratch};
-use super::outbound::{Backlog, Frames, Outbox, Workspace};
+use super::outbound::{Frames, Workspace};
 use super::{Adopted, StreamEvent, StreamRoute};
-use net::poll::{Epoll, Event, Interest};
-use std::io;
-use std::net::TcpStream;
+use net::poll::{Event, Interest};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,48 +21,16 @@ const TICK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) session: u64,
-    pub(super) socket: TcpStream,
+    pub(super) line: Line,
     pub(super) tls: tls::Connection,
     pub(super) traffic: Arc<TrafficCounters>,
     /// The beginning of a packet whose end has not come.
     pub(super) rest: Vec<u8>,
     pub(super) frames: Frames,
     pub(super) one_packet_a_record: bool,
-    pub(super) outbox: Outbox,
-    pub(super) backlog: Backlog,
     pub(super) bucket: Bucket,
-    pub(super) closing: Option<Closing>,
-    interest: Interest,
     /// In the list of those with frames to send.
     touched: bool,
-}
-
-/// Why a stream is over.
-#[derive(Debug)]
-pub(super) enum End {
-    /// The client said goodbye.
-    Peer,
-    /// Control wanted it.
-    Us,
-    Fault(String),
-}
-
-impl End {
-    pub(super) fn io(error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::ConnectionReset => Self::Fault("the client reset the connection".into()),
-            io::ErrorKind::TimedOut => Self::Fault("the client's machine or network did not answer any more".into()),
-            _ => Self::Fault(format!("the connection failed: {error}")),
-        }
-    }
-
-    fn cause(self) -> String {
-        match self {
-            Self::Peer => "the client closed the TLS connection".into(),
-            Self::Us => "closed by the gateway".into(),
-            Self::Fault(cause) => cause,
-        }
-    }
 }
 
 /// All streams that a thread owns, and the buffers that they share.
@@ -78,6 +45,8 @@ pub(in super::super) struct Streams {
     closing: Vec<u64>,
     /// Ends that control has not been told yet.
     unheard: Vec<(u64, String)>,
+    /// Streams with IKE and ESP.
+    pub(in super::super) connections: Connections,
 }
 
 impl Streams {
@@ -89,12 +58,13 @@ impl Streams {
             touched: Vec::new(),
             closing: Vec::new(),
             unheard: Vec::new(),
+            connections: Connections::new(),
         }
     }
 
     /// How long the thread may sleep.
     pub(in super::super) fn timeout(&self) -> Option<Duration> {
-        (!self.closing.is_empty() || !self.unheard.is_empty()).then_some(TICK)
+        (!self.closing.is_empty() || !self.unheard.is_empty() || self.connections.waits()).then_some(TICK)
     }
 
     pub(in super::super) fn adopt(&mut self, context: Context<'_>, coalescing: &mut Coalescing, adopted: Adopted) {
@@ -105,21 +75,17 @@ impl Streams {
         }
         let mut stream = Box::new(Stream {
             session,
-            socket: spec.socket,
+            line: Line::new(spec.socket),
             tls: spec.tls,
             traffic,
             rest: Vec::new(),
             frames: Frames::default(),
             one_packet_a_record: spec.one_packet_a_record,
-            outbox: Outbox::default(),
-            backlog: Backlog::default(),
             bucket: Bucket::default(),
-            closing: None,
-            interest: Interest::READ,
             touched: false,
         });
         let mut early = spec.early;
-        let outcome = context.epoll.add(&stream.socket, TOKEN | session, Interest::READ).map_err(|error| End::io(&error));
+        let outcome = context.epoll.add(&stream.line.socket, TOKEN | session, Interest::READ).map_err(End::from);
         let outcome = outcome.and_then(|()| stream.cut(context, coalescing, &mut early));
         let outcome = outcome.map(|taken| stream.rest = early.split_off(taken));
         self.by_session.insert(session, stream);
@@ -128,7 +94,7 @@ impl Streams {
 
     /// Sends a packet of control.
     pub(in super::super) fn send_packet(&mut self, context: Context<'_>, session: u64, packet: &[u8]) {
-        let Some(stream) = self.by_session.get_mut(&session).filter(|stream| stream.closing.is_none()) else { return };
+        let Some(stream) = self.by_session.get_mut(&session).filter(|stream| !stream.line.is_closing()) else { return };
         let outcome = stream.packet(&mut self.workspace, packet, context.tables.route(session).is_some());
         touch(&mut self.touched, stream);
         self.settle(context, session, outcome);
@@ -146,7 +112,7 @@ impl Streams {
     ) -> Amount {
         let drops = &context.shared.drops;
         let mut amount = Amount::default();
-        let Some(stream) = self.by_session.get_mut(&route.session).filter(|stream| stream.closing.is_none()) else {
+        let Some(stream) = self.by_session.get_mut(&route.session).filter(|stream| !stream.line.is_closing()) else {
             count(&drops.stream_not_open);
             return amount;
         };
@@ -180,20 +146,21 @@ impl Streams {
             self.settle(context, session, outcome);
         }
         self.touched = touched;
+        self.connections.depart(context);
     }
 
     /// Something can be read or written.
     pub(in super::super) fn serve(&mut self, context: Context<'_>, coalescing: &mut Coalescing, event: Event) {
         let session = event.token & !TOKEN;
         let Some(stream) = self.by_session.get_mut(&session) else { return };
-        let mut outcome = if event.writable { stream.flush() } else { Ok(()) };
+        let mut outcome = if event.writable { stream.line.flush() } else { Ok(()) };
         if outcome.is_ok() && event.readable {
-            outcome = match stream.closing {
-                Some(_) => stream.forget_input(),
-                None => stream.receive(context, coalescing, &mut self.scratch),
+            outcome = match stream.line.is_closing() {
+                true => stream.line.forget_input(),
+                false => stream.receive(context, coalescing, &mut self.scratch),
             };
         }
-        let outcome = outcome.and_then(|()| stream.go_on_closing(context.now.millis()));
+        let outcome = outcome.and_then(|()| stream.line.go_on_closing(context.now.millis()));
         self.settle(context, session, outcome);
     }
 
@@ -207,10 +174,11 @@ impl Streams {
 
     /// Looks at deadlines, and reports what control has not heard.
     pub(in super::super) fn tick(&mut self, context: Context<'_>) {
+        self.connections.tick(context);
         let mut closing = std::mem::take(&mut self.closing);
         closing.retain(|session| {
             let Some(stream) = self.by_session.get_mut(session) else { return false };
-            let outcome = stream.go_on_closing(context.now.millis());
+            let outcome = stream.line.go_on_closing(context.now.millis());
             let goes_on = outcome.is_ok();
             self.settle(context, *session, outcome);
             goes_on
@@ -224,11 +192,12 @@ impl Streams {
 
     /// The last words to everybody, as far as the sockets take them.
     pub(in super::super) fn say_goodbye(&mut self) {
+        self.connections.say_goodbye();
         for stream in self.by_session.values_mut() {
             let mut farewell = Vec::new();
             let sent = stream.depart(&mut self.workspace).and_then(|()| {
                 stream.tls.close(&mut farewell);
-                stream.send(&farewell)
+                stream.line.send(&farewell)
             });
             if let Err(end) = sent {
                 tracing::debug!(session = stream.session, cause = end.cause(), "no goodbye");
@@ -239,10 +208,7 @@ impl Streams {
     /// After each step of a stream: its end, or what it waits for.
     fn settle(&mut self, context: Context<'_>, session: u64, outcome: Result<(), End>) {
         let outcome = outcome.and_then(|()| match self.by_session.get_mut(&session) {
-            Some(stream) => {
-                stream.backlog.measure(context.now.millis(), !stream.outbox.is_empty());
-                stream.watch(context.epoll).map_err(|error| End::io(&error))
-            }
+            Some(stream) => stream.line.settle(context.epoll, TOKEN | session, context.now.millis()),
             None => Ok(()),
         });
         if let Err(end) = outcome {
@@ -256,10 +222,10 @@ impl Streams {
             let mut farewell = Vec::new();
             stream.tls.close(&mut farewell);
             // It may have gone altogether.
-            stream.send(&farewell).ok();
+            stream.line.send(&farewell).ok();
         }
         // Closing the socket does the same.
-        context.epoll.remove(&stream.socket).ok();
+        context.epoll.remove(&stream.line.socket).ok();
         let cause = end.cause();
         let event = StreamEvent::Closed { session, cause: cause.clone() };
         if !context.shared.events.offer(event) {
@@ -275,13 +241,14 @@ fn touch(touched: &mut Vec<u64>, stream: &mut Stream) {
 }
 
 impl Stream {
-    /// Waits for the socket to take more, exactly while there is more.
-    fn watch(&mut self, epoll: &Epoll) -> io::Result<()> {
-        let wanted = if self.outbox.is_empty() { Interest::READ } else { Interest::READ_WRITE };
-        if self.interest != wanted {
-            epoll.modify(&self.socket, TOKEN | self.session, wanted)?;
-            self.interest = wanted;
+    /// Begins the end. `now`: milliseconds.
+    fn begin_close(&mut self, now: u64) -> Result<(), End> {
+        if self.line.is_closing() {
+            return Ok(());
         }
-        Ok(())
+        let mut farewell = Vec::new();
+        self.tls.close(&mut farewell);
+        self.line.send(&farewell)?;
+        self.line.begin_close(now)
     }
 }

@@ -52,6 +52,9 @@ impl Plane for Notes {
         self.held += 1;
     }
     fn stream_close(&mut self, _: SessionId) {}
+    fn tcp_trust(&mut self, _: ike::ConnectionId) {}
+    fn tcp_close(&mut self, _: ike::ConnectionId) {}
+    fn tcp_gone(&mut self, _: ike::ConnectionId) {}
     fn last_heard(&self, _: SessionId) -> Option<Instant> {
         None
     }
@@ -94,6 +97,7 @@ impl World {
             inner_ipv4: crate::gateway::DUMMY_IPV4,
             sessions_max,
             half_open_max: 10,
+            half_open_timeout: Duration::from_secs(30),
         };
         let endpoint = ike::Endpoint::new(None, Box::new(SeededRandom::new(1)), now.instant);
         let gateway = Gateway::new(endpoint, Attempts::new(1, 10), authority, settings, Notes::default());

@@ -172,6 +172,18 @@ impl Plane for FakePlane {
         }
     }
 
+    fn tcp_trust(&mut self, connection: ike::ConnectionId) {
+        self.wrong.push(format!("tcp_trust for {connection:?}"));
+    }
+
+    fn tcp_close(&mut self, connection: ike::ConnectionId) {
+        self.wrong.push(format!("tcp_close for {connection:?}"));
+    }
+
+    fn tcp_gone(&mut self, connection: ike::ConnectionId) {
+        self.wrong.push(format!("tcp_gone for {connection:?}"));
+    }
+
     fn last_heard(&self, session: SessionId) -> Option<Instant> {
         self.streams.get(&session).and_then(|stream| stream.heard)
     }

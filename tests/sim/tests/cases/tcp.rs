@@ -19,7 +19,7 @@ fn seen_by_gateway(path: Path) -> Path {
 }
 
 fn client() -> InitiatorConfig {
-    InitiatorConfig { path: over(1), ..initiator(CLIENT, GATEWAY) }
+    InitiatorConfig { path: over(1), mobike: true, ..initiator(CLIENT, GATEWAY) }
 }
 
 fn up() -> Pair {
@@ -69,7 +69,13 @@ fn tcp_clients_have_shown_their_address_without_a_cookie() {
 /// A request of the gateway's is lost with the connection; on the next it is asked again, and answered.
 #[test]
 fn a_new_connection_takes_the_place_of_a_broken_one() {
-    let mut pair = up();
+    for mobike in [true, false] {
+        comes_back_on_another_connection(mobike);
+    }
+}
+
+fn comes_back_on_another_connection(mobike: bool) {
+    let mut pair = Pair::up_with(1, responder(), InitiatorConfig { mobike, ..client() });
     pair.sim.broken.insert(ConnectionId(1));
     let session = pair.session(pair.gateway);
     pair.sim.command(pair.gateway, session, Command::RekeyChild);
@@ -104,7 +110,7 @@ fn an_answer_that_was_lost_comes_on_the_next_connection() {
 fn a_client_that_does_not_come_back_is_lost() {
     let mut pair = up();
     pair.sim.broken.insert(ConnectionId(1));
-    pair.sim.run_for(Duration::from_secs(300));
+    pair.sim.run_for(responder().timers.network_outage + Duration::from_secs(300));
     assert_eq!(pair.gateway().endpoint.sessions(), (0, 0));
     assert!(pair.gateway().is_empty());
 }

@@ -120,7 +120,7 @@ fn connections_that_never_became_sstp_have_a_record() {
     let failure =
         Failure { stage: Stage::Tls, fault: Fault::PeerIncompatible, notify: Some("unknown_ca"), eap: None, cause: "alert".into() };
     let turned = Turned { path: ike::Path::between(address, address), failure: failure.clone(), notes: vec!["SNI".into()] };
-    world.with_gateway(|gateway, now| gateway.turned_away(now, turned));
+    world.with_gateway(|gateway, now| gateway.turned_away(now, policy::network::Tunnel::Sstp, turned));
     world.finish();
     world.assert_empty();
     let attempt = world.gateway.attempts.iter().next().unwrap();
