@@ -198,6 +198,25 @@ fn keys_of_the_other_protocol_are_mistakes() {
 }
 
 #[test]
+fn ike_over_tcp_shares_a_port_or_has_its_own() {
+    let config =
+        with("auth = [\"eap\"]", &format!("auth = [\"eap\"]\ntcp = [443, 4500]\nproxies = [\"192.0.2.9\"]\n{SSTP}")).load().unwrap();
+    let listener = config.ikev2.as_ref().unwrap();
+    assert_eq!(listener.tcp, [443, 4500]);
+    assert!(listener.proxies[0].contains("192.0.2.9".parse().unwrap()) && config.encapsulates_on(&config.sstp[0]));
+    assert_eq!(Fixture::new(MINIMAL).load().unwrap().ikev2.unwrap().tcp, [0; 0]);
+    let wrong = |lines: &str| with("auth = [\"eap\"]", &format!("auth = [\"eap\"]\n{lines}")).error();
+    for (lines, words) in [
+        ("tcp = [0]", "TCP ports, 1..=65535"),
+        ("tcp = [443, 70000]", "TCP ports, 1..=65535"),
+        ("tcp = [443, 443]", "names 443 twice"),
+        ("proxies = [\"192.0.2.9\"]", "has no effect without tcp"),
+    ] {
+        assert!(wrong(lines).contains(words), "{}", wrong(lines));
+    }
+}
+
+#[test]
 fn a_certificate_may_be_for_another_name() {
     let fixture = Fixture::new(&MINIMAL.replace("key = \"vpn.key\"", "key = \"vpn.key\"\nnames = [\"tenant.example.test\"]"));
     let (chain, key) = leaf(&authority(), &["tenant.example.test"], true);
