@@ -239,6 +239,6 @@ mod tests {
         let drops = Drops::default();
         count(&drops.forged);
         assert_eq!(drops.named().iter().filter(|(_, number)| **number > 0).collect::<Vec<_>>(), [(&"forged", &1)]);
-        assert_eq!(drops.named().len(), 24);
+        assert_eq!(drops.named().len(), 25);
     }
 }
