@@ -20,6 +20,8 @@ class User:
     reply: dict = field(default_factory=dict)
     # The EAP method that is proposed first, where it is not the server's: for clients that cannot ask for another.
     eap: str | None = None
+    # Waits for so many seconds before it lets the user in, as for a second factor; meanwhile it answers others.
+    seconds: int = 0
 
 
 USERS = (
@@ -70,7 +72,7 @@ client gateway {{
   require_message_authenticator = yes
 }}
 modules {{
-  pap {{
+{waits}  pap {{
   }}
   chap {{
   }}
@@ -124,10 +126,7 @@ modules {{
 policy {{
   # By itself this server signs only answers that carry EAP.
   sign_reply {{
-    update reply {{
-      &Message-Authenticator := 0x00
-    }}
-  }}
+{signature}  }}
   strip_nt_domain {{
     if (&User-Name =~ /^([^\\\\]+)\\\\(.+)$/) {{
       update request {{
@@ -178,7 +177,7 @@ server outer {{
   # The rounds of EAP leave `authorize` early: the user's reply attributes are added to the final Access-Accept here.
   post-auth {{
     files.authorize
-    sign_reply
+{dozes}    sign_reply
     Post-Auth-Type REJECT {{
       eap
       sign_reply
@@ -203,13 +202,20 @@ server inner {{
 }}
 """
 
+SIGNATURE = """    update reply {
+      &Message-Authenticator := 0x00
+    }
+"""
+
 
 class Radius:
     """The server's files, process and accounting records."""
 
-    def __init__(self, folder, namespace, pki, users=USERS, secret=SECRET, method="mschapv2"):
+    def __init__(self, folder, namespace, pki, users=USERS, secret=SECRET, method="mschapv2", ports=(AUTH_PORT, ACCT_PORT), signs=True):
+        """`ports`: for logins and for accounting. `signs`: whether replies without EAP have Message-Authenticator too."""
         self.folder = Path(folder)
         self.users, self.secret, self.method, self.pki = users, secret, method, pki
+        self.ports, self.signs = ports, signs
         self.daemon = Daemon(namespace, self.folder / "radius.pid", self.folder / "output.log")
 
     def start(self):
@@ -218,12 +224,24 @@ class Radius:
         (self.folder / "users").write_text("".join(map(_entry, self.users)) + LOAD_USERS)
         values = {"folder": self.folder, "pki": self.pki.folder, "secret": self.secret, "method": self.method}
         values["proposals"] = "".join(_proposal(user) for user in self.users if user.eap)
-        (self.folder / "radiusd.conf").write_text(CONFIG.format(**values, auth_port=AUTH_PORT, acct_port=ACCT_PORT))
+        slow = [user for user in self.users if user.seconds]
+        values["waits"] = "".join(f'  exec wait_{user.name} {{\n    wait = yes\n    program = "/bin/sleep {user.seconds}"\n  }}\n' for user in slow)
+        values["dozes"] = "".join(f'    if (&User-Name == "{user.name}") {{\n      wait_{user.name}\n    }}\n' for user in slow)
+        values["signature"] = SIGNATURE if self.signs else ""
+        values["auth_port"], values["acct_port"] = self.ports
+        (self.folder / "radiusd.conf").write_text(CONFIG.format(**values))
         self.daemon.start(["freeradius", "-f", "-d", self.folder], ready=self._listens, what="FreeRADIUS")
         return self
 
-    def stop(self):
-        self.daemon.stop()
+    def stop(self, hard=False):
+        self.daemon.stop(hard=hard)
+
+    def logins(self):
+        """User-Names of the logins that this process of the server and its predecessors accepted."""
+        try:
+            return re.findall(r"Login OK: \[([^\]]*)\]", (self.folder / "radius.log").read_text())
+        except FileNotFoundError:
+            return []
 
     def freeze(self):
         """Stops answering while the socket stays bound: silence, not a refusal."""
@@ -250,7 +268,7 @@ class Radius:
         if pid is None:
             return False
         bound = Path(f"/proc/{pid}/net/udp").read_text()
-        return all(f":{port:04X} " in bound for port in (AUTH_PORT, ACCT_PORT))
+        return all(f":{port:04X} " in bound for port in self.ports)
 
 
 # For load tests: load0, load1, ..

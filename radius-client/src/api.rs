@@ -36,7 +36,7 @@ pub struct Server {
 pub enum RequireMessageAuthenticator {
     #[default]
     Yes,
-    /// From the first reply on that has one.
+    /// From the first reply on that has one without being about EAP.
     Auto,
     No,
 }

@@ -66,6 +66,10 @@ impl AuthenticationWork {
         Self { tickets: vec![ticket], conversation, group, user_name, proof, nas, tried: Vec::new(), failures: Vec::new() }
     }
 
+    pub(crate) fn is_eap(&self) -> bool {
+        matches!(self.proof, Proof::Eap(_))
+    }
+
     pub(crate) fn write(
         &self,
         state: Option<&[u8]>,

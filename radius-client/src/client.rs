@@ -234,7 +234,6 @@ impl Client {
         let Some(line) = self.table.line(socket) else { return };
         match self.check(line, socket, from, bytes) {
             Ok((key, reply)) => {
-                self.note_signature(line, &reply);
                 self.answered(now, key, &reply);
             }
             Err(dropped) => {
@@ -258,7 +257,12 @@ impl Client {
             purpose: line.purpose,
             request_authenticator: request.authenticator(),
             secret: &peer.server.secret,
-            require_message_authenticator: peer.requires_message_authenticator(),
+            require_message_authenticator: match &request.work {
+                // RFC 5997 section 4.2 does not ask for it, and who forges it gains no more than a login sent in vain.
+                Work::Probe => false,
+                Work::Authentication(work) => peer.requires_message_authenticator(work.is_eap()),
+                Work::Accounting(_) | Work::Abandoned => peer.requires_message_authenticator(false),
+            },
         };
         expected.check(&reply)?;
         Ok((key, reply))
@@ -267,6 +271,7 @@ impl Client {
     fn answered(&mut self, now: Instant, key: RequestKey, reply: &Packet<'_>) {
         let Some(mut request) = self.remove(key) else { return };
         self.heard(now, &request);
+        self.note_signature(request.line, &request.work, reply);
         match std::mem::replace(&mut request.work, Work::Abandoned) {
             Work::Authentication(work) => self.authentication_answered(now, &request, *work, reply),
             Work::Accounting(work) => self.accounted(request.line.peer, &work),

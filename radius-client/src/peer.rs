@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Peer {
     pub(crate) server: Server,
     pub(crate) counters: Counters,
-    /// A valid reply to a login had Message-Authenticator.
+    /// A valid reply to a login without EAP had Message-Authenticator.
     pub(crate) signs: bool,
     /// A probe waits for its answer.
     pub(crate) probed: bool,
@@ -92,10 +92,11 @@ impl Peer {
         self.health(purpose).dead.is_some_and(|dead| probed || now < dead.until)
     }
 
-    pub(crate) fn requires_message_authenticator(&self) -> bool {
+    /// `eap`: in answer to EAP, where servers always send it (RFC 3579 section 3.2).
+    pub(crate) fn requires_message_authenticator(&self, eap: bool) -> bool {
         match self.server.require_message_authenticator {
             RequireMessageAuthenticator::Yes => true,
-            RequireMessageAuthenticator::Auto => self.signs,
+            RequireMessageAuthenticator::Auto => self.signs || eap,
             RequireMessageAuthenticator::No => false,
         }
     }

@@ -94,9 +94,11 @@ impl Client {
         }
     }
 
-    /// Takes note of a first Message-Authenticator.
-    pub(crate) fn note_signature(&mut self, line: Line, reply: &Packet<'_>) {
-        let signed = line.purpose == Purpose::Authentication && reply.first(number::MESSAGE_AUTHENTICATOR).is_some();
+    /// Takes note of a first Message-Authenticator that could have been left out. One beside EAP could not, and servers exist that know it there
+    /// alone (FreeRADIUS before 3.2.5).
+    pub(crate) fn note_signature(&mut self, line: Line, work: &Work, reply: &Packet<'_>) {
+        let optional = matches!(work, Work::Authentication(work) if !work.is_eap());
+        let signed = optional && reply.first(number::MESSAGE_AUTHENTICATOR).is_some();
         let Some(peer) = self.peers.get_mut(line.peer).filter(|peer| signed && !peer.signs) else { return };
         peer.signs = true;
         if peer.server.require_message_authenticator == RequireMessageAuthenticator::Auto {

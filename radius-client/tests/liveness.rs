@@ -175,3 +175,34 @@ fn auto_requires_message_authenticator_from_the_first_one_on() {
     assert_eq!(client.counters()[0].1.missing_message_authenticator, 1);
     assert!(changes(&round(&mut client, 4, true)).is_empty(), "said once");
 }
+
+#[test]
+fn auto_learns_nothing_from_eap_which_is_always_signed() {
+    let t0 = start();
+    let auto = Server { require_message_authenticator: RequireMessageAuthenticator::Auto, ..server("nps1", 1) };
+    let mut client = client(vec![auto]);
+    client.handle(t0, ask(1, 1, &eap_start()));
+    let eap = only_sent(&drain(&mut client));
+    client.handle(t0, eap.datagram(bare_reply(2, &eap, &[])));
+    assert!(outcomes(drain(&mut client)).is_empty(), "an answer to EAP without Message-Authenticator is forged, also one without EAP");
+    client.handle(t0, eap.datagram(reply(3, &eap, &[(79, eap_packet(4, 1, &[]))])));
+    let outputs = drain(&mut client);
+    assert!(changes(&outputs).is_empty());
+    assert_eq!(outcomes(outputs).len(), 1);
+    client.handle(t0, login(2, 2, pap(b"secret")));
+    let request = only_sent(&drain(&mut client));
+    client.handle(t0, request.datagram(bare_reply(3, &request, &[])));
+    assert_eq!(login_outcomes(drain(&mut client)).len(), 1, "a server that signs EAP alone still serves passwords");
+}
+
+#[test]
+fn a_probe_may_be_answered_without_message_authenticator() {
+    let t0 = start();
+    let mut client = patient(Probe::StatusServer);
+    client.handle(t0, login(1, 1, pap(b"secret")));
+    drain(&mut client);
+    client.handle(t0 + seconds(3), Input::Timeout);
+    let probe = sent(&drain(&mut client)).into_iter().find(is_probe).unwrap();
+    client.handle(t0 + seconds(3), probe.datagram(bare_reply(2, &probe, &[])));
+    assert_eq!(client.servers()[0].standing, Standing::Slow, "it lives");
+}
