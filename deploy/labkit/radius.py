@@ -18,6 +18,8 @@ class User:
     name: str
     password: str = "password"
     reply: dict = field(default_factory=dict)
+    # A computer whose certificate the gateway verifies: it is let in without a password, where the request says that nothing else is asked.
+    machine: bool = False
     # The EAP method that is proposed first, where it is not the server's: for clients that cannot ask for another.
     eap: str | None = None
     # Waits for so many seconds before it lets the user in, as for a second factor; meanwhile it answers others.
@@ -277,7 +279,8 @@ LOAD_USERS = 'DEFAULT\tUser-Name =~ "^load[0-9]+$", Cleartext-Password := "passw
 
 def _entry(user):
     reply = ",\n".join(f"\t{name} = {value}" for name, value in user.reply.items())
-    return f'"{user.name}"\tCleartext-Password := "{user.password}"\n{reply}\n'
+    check = "Service-Type == Authorize-Only, Auth-Type := Accept" if user.machine else f'Cleartext-Password := "{user.password}"'
+    return f'"{user.name}"\t{check}\n{reply}\n'
 
 
 def _proposal(user):

@@ -134,6 +134,10 @@ impl Provider {
             Credentials::Chap { .. } => {
                 rejected("CHAP with MD5 needs passwords in the clear, which the users file has not: use mschapv2 or eap".into(), None)
             }
+            Credentials::Certificate => rejected(
+                "the users file says nothing of certificates; certificate_authorization = \"radius\" needs a RADIUS server".into(),
+                None,
+            ),
             Credentials::MsChapV2Change { .. } => {
                 let text = "E=709 R=0 V=3 M=Passwords are changed on the gateway";
                 rejected("passwords are changed with evergate user passwd alone".into(), Some(text.into()))

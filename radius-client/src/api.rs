@@ -247,7 +247,7 @@ pub enum Input {
     Configure(Configuration),
 }
 
-/// What a client proved its name with over PPP.
+/// What a client proved its name with.
 #[derive(Clone)]
 pub enum Credentials {
     /// RFC 1334; at most 128 bytes, without zero bytes at the end (RFC 2865 section 5.2 pads with them).
@@ -266,6 +266,9 @@ pub enum Credentials {
         nt_response: [u8; 24],
         flags: [u8; 2],
     },
+    /// Nothing to check: the gateway verified a certificate of this name, and asks what its holder may have. Service-Type Authorize-Only
+    /// (RFC 5176 section 3) instead of Framed.
+    Certificate,
 }
 
 impl std::fmt::Debug for Credentials {

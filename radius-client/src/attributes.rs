@@ -57,6 +57,12 @@ pub mod number {
     pub const DNS_SERVER_IPV6_ADDRESS: u8 = 169;
 }
 
+/// Service-Type values (RFC 2865 section 5.6, RFC 5176 section 3).
+pub mod service_type {
+    pub const FRAMED: u32 = 2;
+    pub const AUTHORIZE_ONLY: u32 = 17;
+}
+
 /// Vendor types of Microsoft (RFC 2548, MS-RNAP).
 pub mod microsoft {
     pub const CHAP_ERROR: u8 = 2;

@@ -1,5 +1,6 @@
 //! EAP conversations and logins by password: State, server stickiness, failover.
 use crate::api::{ConversationId, Credentials, NasContext, RequestFailure, Server, Ticket};
+use crate::attributes::service_type;
 use crate::client::{Client, Request, Timer, Work};
 use crate::codec::Packet;
 use crate::failure;
@@ -39,6 +40,16 @@ impl Conversation {
 pub(crate) enum Proof {
     Eap(Vec<u8>),
     Login(Box<Credentials>),
+}
+
+impl Proof {
+    /// Service-Type of the request.
+    pub(crate) fn service_type(&self) -> u32 {
+        match self {
+            Self::Login(credentials) if matches!(**credentials, Credentials::Certificate) => service_type::AUTHORIZE_ONLY,
+            _ => service_type::FRAMED,
+        }
+    }
 }
 
 /// One round, and who waits for it.

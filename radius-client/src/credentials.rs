@@ -30,6 +30,7 @@ impl Credentials {
             Self::Chap { .. } => "CHAP",
             Self::MsChapV2 { .. } => "MS-CHAPv2",
             Self::MsChapV2Change { .. } => "MS-CHAPv2 password change",
+            Self::Certificate => "a certificate",
         }
     }
 
@@ -63,6 +64,7 @@ impl Credentials {
                     packet.put_microsoft(microsoft::CHAP_NT_ENC_PW, &[&head, piece].concat());
                 }
             }
+            Self::Certificate => {}
         }
         Ok(())
     }
@@ -88,6 +90,7 @@ impl Credentials {
             Self::MsChapV2Change { identifier, challenge, encrypted_password, encrypted_hash, peer_challenge, nt_response, flags } => {
                 [from_ref(identifier), challenge, &***encrypted_password, encrypted_hash, peer_challenge, nt_response, flags]
             }
+            Self::Certificate => [&[]; 7],
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a believed reply to an Access-Request says.
 use crate::api::{Accept, Credentials, EapOutcome, FramedIp, LoginOutcome, Output, RequestFailure, Ticket};
-use crate::attributes::{microsoft, name, number};
+use crate::attributes::{microsoft, name, number, service_type};
 use crate::authentication::Proof;
 use crate::codec::{Malformed, Packet, code};
 use crate::mppe;
@@ -52,7 +52,7 @@ pub(crate) struct Verdict {
 
 /// Reads a reply that passed all checks. The code alone decides (RFC 3579 section 2.6.3).
 pub(crate) fn read(reply: &Packet<'_>, proof: &Proof, server: &str, request_authenticator: &[u8; 16], secret: &[u8]) -> Verdict {
-    let granted = || accept(reply, request_authenticator, secret).map(Box::new);
+    let granted = || accept(reply, proof.service_type(), request_authenticator, secret).map(Box::new);
     let outcome = match proof {
         Proof::Eap(_) => eap_outcome(reply, server, granted).map(Outcome::Eap),
         Proof::Login(credentials) => login_outcome(reply, credentials, server, granted).map(Outcome::Login),
@@ -130,8 +130,8 @@ fn fitting_eap(reply: &Packet<'_>, wanted: u8) -> Result<Vec<u8>, String> {
 }
 
 /// Everything granted. An attribute of the wrong form refuses the whole (RFC 2865 section 5).
-fn accept(reply: &Packet<'_>, request_authenticator: &[u8; 16], secret: &[u8]) -> Result<Accept, String> {
-    check_service(reply)?;
+fn accept(reply: &Packet<'_>, asked: u32, request_authenticator: &[u8; 16], secret: &[u8]) -> Result<Accept, String> {
+    check_service(reply, asked)?;
     let msk = mppe::msk(reply, request_authenticator, secret).map_err(|error| format!("Access-Accept: {error}"))?;
     let malformed = |error: Malformed| format!("Access-Accept: {error}");
     let seconds = |number| reply.u32(number).map(|value| value.filter(|value| *value > 0).map(|value| Duration::from_secs(value.into())));
@@ -157,11 +157,12 @@ fn accept(reply: &Packet<'_>, request_authenticator: &[u8; 16], secret: &[u8]) -
     })
 }
 
-/// Another service than framed PPP is refused as if rejected (RFC 2865 sections 5.6 and 5.7).
-fn check_service(reply: &Packet<'_>) -> Result<(), String> {
-    for (number, served) in [(number::SERVICE_TYPE, 2), (number::FRAMED_PROTOCOL, 1)] {
+/// Another service than framed PPP is refused as if rejected (RFC 2865 sections 5.6 and 5.7); `asked`, the Service-Type of the request, may come
+/// back as it is.
+fn check_service(reply: &Packet<'_>, asked: u32) -> Result<(), String> {
+    for (number, served, echo) in [(number::SERVICE_TYPE, service_type::FRAMED, asked), (number::FRAMED_PROTOCOL, 1, 1)] {
         let value = reply.u32(number).map_err(|error| format!("Access-Accept: {error}"))?;
-        if let Some(value) = value.filter(|value| *value != served) {
+        if let Some(value) = value.filter(|value| *value != served && *value != echo) {
             let name = name(number);
             return Err(format!("Access-Accept grants {name} {value}; a VPN client needs {name} {served}: correct the policy's settings"));
         }

@@ -1,13 +1,12 @@
 //! The requests of a VPN server: what RRAS sends, so that network policies written for it match.
 use crate::api::{NasContext, Server};
-use crate::attributes::{VENDOR_MICROSOFT, microsoft, number};
+use crate::attributes::{VENDOR_MICROSOFT, microsoft, number, service_type};
 use crate::authentication::Proof;
 use crate::codec::{Builder, TooLong};
 use crate::credentials::PasswordTooLong;
 use crate::record::{AccountingRecord, AccountingStatus, Authentic};
 use std::net::IpAddr;
 
-const SERVICE_TYPE_FRAMED: u32 = 2;
 const FRAMED_PROTOCOL_PPP: u32 = 1;
 const NAS_PORT_TYPE_VIRTUAL: u32 = 5;
 /// MS-Network-Access-Server-Type of a remote access server (MS-RNAP section 2.2.1.8).
@@ -55,7 +54,7 @@ impl Access<'_> {
             let mtu = if nas.framed_mtu == 0 { DEFAULT_MTU } else { nas.framed_mtu.clamp(64, 1500) };
             packet.put_u32(number::FRAMED_MTU, mtu);
         }
-        put_session(&mut packet, nas, server);
+        put_session(&mut packet, nas, server, self.proof.service_type());
         put_remote_access(&mut packet, nas);
         if let Some(state) = self.state {
             packet.put(number::STATE, state);
@@ -87,12 +86,12 @@ pub(crate) fn nas_identifier<'a>(nas: &'a NasContext, server: &'a Server) -> &'a
 }
 
 /// The session as both authentication and accounting describe it.
-fn put_session(packet: &mut Builder, nas: &NasContext, server: &Server) {
+fn put_session(packet: &mut Builder, nas: &NasContext, server: &Server, service_type: u32) {
     packet
         .put(number::NAS_IDENTIFIER, nas_identifier(nas, server).as_bytes())
         .put_u32(number::NAS_PORT, nas.nas_port)
         .put_u32(number::NAS_PORT_TYPE, NAS_PORT_TYPE_VIRTUAL)
-        .put_u32(number::SERVICE_TYPE, SERVICE_TYPE_FRAMED)
+        .put_u32(number::SERVICE_TYPE, service_type)
         .put_u32(number::FRAMED_PROTOCOL, FRAMED_PROTOCOL_PPP)
         .put(number::CALLED_STATION_ID, nas.called_station_id.as_bytes())
         .put(number::CALLING_STATION_ID, nas.calling_station_id.as_bytes())
@@ -147,7 +146,7 @@ pub(crate) fn accounting(record: &AccountingRecord, delay: u32, identifier: u8, 
     packet.put(number::USER_NAME, &record.user_name);
     put_nas(&mut packet, &record.nas, server)?;
     if record.status.is_of_a_session() {
-        put_session(&mut packet, &record.nas, server);
+        put_session(&mut packet, &record.nas, server, service_type::FRAMED);
         put_remote_access(&mut packet, &record.nas);
         put_login(&mut packet, record);
     } else {

@@ -103,3 +103,39 @@ fn sstp_with_ms_chap_v2() {
         ",
     );
 }
+
+#[test]
+fn ikev2_with_a_certificate() {
+    let input = Input::Login {
+        ticket: Ticket(1),
+        conversation: ConversationId(1),
+        group: None,
+        user_name: b"host/pc1.example.test".to_vec(),
+        credentials: Credentials::Certificate,
+        nas: Box::new(nas()),
+    };
+    leaves(
+        input,
+        r"
+            010000e6d70d3259e4e1cb631c663cf4d73c4c04 # Access-Request, Identifier 0, Length, Request Authenticator
+            501231c00a34f268da855d965e213db313c0 # Message-Authenticator
+            0117686f73742f7063312e6578616d706c652e74657374 # User-Name host/pc1.example.test
+            0406c6336401 # NAS-IP-Address 198.51.100.1
+            201276706e2e6578616d706c652e74657374 # NAS-Identifier
+            05060000002a # NAS-Port 42
+            3d0600000005 # NAS-Port-Type Virtual
+            060600000011 # Service-Type Authorize-Only
+            070600000001 # Framed-Protocol PPP
+            1e0e3139382e35312e3130302e31 # Called-Station-Id 198.51.100.1
+            1f0d3230332e302e3131332e39 # Calling-Station-Id 203.0.113.9
+            2c0d30306330666665652d3137 # Acct-Session-Id 00c0ffee-17
+            400600000009 # Tunnel-Type ESP
+            410600000001 # Tunnel-Medium-Type IPv4
+            420d3230332e302e3131332e39 # Tunnel-Client-Endpoint
+            430e3139382e35312e3130302e31 # Tunnel-Server-Endpoint
+            1a0c00000137090600000137 # MS-RAS-Vendor 311
+            1a1200000137120c4d5352415356352e3230 # MS-RAS-Version MSRASV5.20
+            1a0c000001372f0600000002 # MS-Network-Access-Server-Type 2
+        ",
+    );
+}

@@ -381,3 +381,21 @@ proptest! {
         }
     }
 }
+
+/// Service-Type of an Accept may repeat that of the request, or be Framed; to others but certificates Authorize-Only grants nothing.
+#[test]
+fn a_certificate_is_authorized_without_a_password() {
+    let accepted = |credentials, service: u8| match answered(credentials, 2, &[(6, vec![0, 0, 0, service]), (25, b"devices".to_vec())]) {
+        LoginOutcome::Accept { accept, ms_chap_success: None, .. } => Some(accept.class.clone()),
+        LoginOutcome::Failed(RequestFailure::BadReply { .. }) => None,
+        other => panic!("{other:?}"),
+    };
+    let granted = Some(vec![b"devices".to_vec()]);
+    assert_eq!(accepted(Credentials::Certificate, 17), granted);
+    assert_eq!(accepted(Credentials::Certificate, 2), granted);
+    assert_eq!(accepted(Credentials::Certificate, 6), None);
+    assert_eq!(accepted(pap(b"p"), 17), None);
+    let sent = request(Credentials::Certificate);
+    assert_eq!(sent.attributes()[0].0, 80, "Message-Authenticator comes first");
+    assert_eq!((sent.get(2), sent.get(3), sent.get(79)), (None, None, None), "no proof of any kind");
+}

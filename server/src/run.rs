@@ -444,6 +444,7 @@ fn settings(config: &Config) -> Settings {
         nas_identifier: config.server.name.clone(),
         requests: config.requests.clone(),
         ikev2_listener: config.ikev2.as_ref().map(|listener| listener.name.clone()).unwrap_or_default(),
+        certificate_authorization: config.ikev2.as_ref().map(|listener| listener.certificate_authorization).unwrap_or_default(),
         accounting: takes_accounting(config).then_some(config.accounting),
         mtu: config.server.mtu,
         child_idle: Some(config.child_idle).filter(|idle| !idle.is_zero()),

@@ -18,7 +18,12 @@ SETUPS = {}
 # Groups whose clients are strongSwan 6.
 NEWER = set()
 # Accounts of the tests: the laboratory's, with a session time short enough to wait for.
-TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (User("carol", reply={"Session-Timeout": 3}), User("tina", eap="TLS"))
+TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (
+    User("carol", reply={"Session-Timeout": 3}),
+    User("tina", eap="TLS"),
+    User("host/pc1.example.test", machine=True, reply={"Class": "0x6465766963657331", "Framed-IP-Address": "10.98.0.81"}),
+    User("host/pc2.example.test", machine=True, reply={"Session-Timeout": 2}),
+)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ use super::error::ConfigError;
 use super::files;
 use super::reader::{Root, Section};
 use super::{Ikev2Listener, NamedCredential, SstpListener, revocation, values};
+use crate::gateway::CertificateAuthorization;
 use ike::ClientAuth;
 use ike::ppk::{Ppk, PpkPolicy};
 use pki::{Certificate, Credential, TrustAnchors, UnixTime};
@@ -18,6 +19,7 @@ const LISTENER: &[&str] = &[
     "addresses",
     "certificates",
     "auth",
+    "certificate_authorization",
     "client_ca",
     "client_eku",
     "revocation",
@@ -33,7 +35,19 @@ const LISTENER: &[&str] = &[
     "ppk",
     "eap_only",
 ];
-const IKEV2_ONLY: &[&str] = &["client_ca", "client_eku", "revocation", "crl", "ike_port", "nat_port", "tcp", "redirect", "ppk", "eap_only"];
+const IKEV2_ONLY: &[&str] = &[
+    "certificate_authorization",
+    "client_ca",
+    "client_eku",
+    "revocation",
+    "crl",
+    "ike_port",
+    "nat_port",
+    "tcp",
+    "redirect",
+    "ppk",
+    "eap_only",
+];
 const SSTP_ONLY: &[&str] = &["port", "sha1_binding"];
 
 pub(super) fn certificates(
@@ -139,6 +153,7 @@ fn ikev2_listener(
         certificates: names,
         credentials,
         auth,
+        certificate_authorization: certificate_authorization(section, auth, warnings)?,
         client_roots: Arc::new(client_roots),
         revocation,
         redirect: section.optional("redirect", "the name or IP address of another gateway", |value| {
@@ -151,6 +166,21 @@ fn ikev2_listener(
         ppk: ppk_policy(section, ppks)?,
         inner_ipv4: inner_ipv4(section)?,
     })
+}
+
+/// Without clients that have a certificate the key says nothing.
+fn certificate_authorization(
+    section: &Section<'_>,
+    auth: ClientAuth,
+    warnings: &mut Vec<String>,
+) -> Result<CertificateAuthorization, ConfigError> {
+    const KEY: &str = "certificate_authorization";
+    let words = [("policy", CertificateAuthorization::Policy), ("radius", CertificateAuthorization::Radius)];
+    let chosen = section.choice(KEY, &words)?.unwrap_or_default();
+    if section.has(KEY) && !auth.certificate {
+        warnings.push(format!("{}: {KEY} has no effect without auth = \"certificate\"", section.title()));
+    }
+    Ok(chosen)
 }
 
 /// Our end of the tunnels.

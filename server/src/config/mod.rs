@@ -117,6 +117,8 @@ pub struct Ikev2Listener {
     pub certificates: Vec<String>,
     pub credentials: Vec<Credential>,
     pub auth: ClientAuth,
+    /// Who decides about clients with a certificate.
+    pub certificate_authorization: crate::gateway::CertificateAuthorization,
     /// Authorities of client certificates; empty unless `auth` has `certificate`.
     pub client_roots: Arc<TrustAnchors>,
     /// How, and with which lists, revoked client certificates are found.
@@ -238,6 +240,10 @@ impl Config {
         let local = local::provider(&root, &certificates, &mut warnings)?;
         let ppks = ppk::keys(&root, &mut warnings)?;
         let (ikev2, sstp) = listen::listeners(&root, &certificates, !radius.is_empty() || local.is_some(), &ppks, &mut warnings)?;
+        let asks_radius = |listener: &Ikev2Listener| listener.certificate_authorization == crate::gateway::CertificateAuthorization::Radius;
+        if radius.is_empty() && ikev2.as_ref().is_some_and(asks_radius) {
+            return Err(root.missing("radius", "is missing; certificate_authorization = \"radius\" needs a RADIUS server to ask"));
+        }
         let radius_groups = request::groups(&root, &radius)?;
         let listeners: Vec<&str> =
             ikev2.iter().map(|listener| listener.name.as_str()).chain(sstp.iter().map(|listener| listener.name.as_str())).collect();

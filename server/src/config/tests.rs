@@ -1,4 +1,5 @@
 //! Whole configurations: what a small one comes to, and the one error that each mistake gives.
+mod certificates;
 mod ppk;
 
 use super::*;
@@ -139,6 +140,7 @@ fn a_minimal_file_gets_the_recommended_defaults() {
     assert_eq!((listener.ike_port, listener.nat_port, listener.addresses.len()), (500, 4_500, 2));
     assert_eq!(listener.inner_ipv4, crate::gateway::DUMMY_IPV4);
     assert_eq!(listener.auth, ClientAuth { eap: true, certificate: false, eap_only: false });
+    assert_eq!(listener.certificate_authorization, crate::gateway::CertificateAuthorization::Policy);
     let radius = &config.radius[0];
     assert_eq!(radius.server.address(), "10.0.0.4:1812".parse().unwrap());
     assert_eq!(radius.server.accounting_address(), Some("10.0.0.4:1813".parse().unwrap()));

@@ -89,7 +89,12 @@ impl<P: Plane> Gateway<P> {
             attempt.set_user(String::from_utf8_lossy(&user_name).into_owned());
             attempt.reach(now.instant, Stage::Auth);
         }
-        if let Err(denied) = self.take_route(now, session, &user_name) {
+        self.ask_login(now, session, asker, &user_name, credentials);
+    }
+
+    /// One question, one answer, of a login that has its [`Progress`].
+    pub(super) fn ask_login(&mut self, now: Now, session: SessionId, asker: Asker, user_name: &[u8], credentials: Credentials) {
+        if let Err(denied) = self.take_route(now, session, user_name) {
             return self.refuse_at_once(now, session, asker, denied);
         }
         let Some(Route { group, user_name, .. }) = self.route(session).cloned() else { return };
@@ -153,6 +158,7 @@ impl<P: Plane> Gateway<P> {
     fn deliver(&mut self, now: Now, session: SessionId, asker: Asker, verdict: Verdict) {
         match asker {
             Asker::Ike(id) => self.answer_ike(id, verdict),
+            Asker::Certificate(id) => self.answer_certificate(id, verdict),
             Asker::Ppp(_, id) => self.answer_ppp(now, session, id, verdict),
         }
         self.settle(now);

@@ -48,6 +48,7 @@ impl<P: Plane> Gateway<P> {
         let verdict = Verdict::Refused { eap, message: super::authenticate::NO_DIALIN.into(), denied };
         match asker {
             Asker::Ike(id) => self.answer_ike(id, verdict),
+            Asker::Certificate(id) => self.answer_certificate(id, verdict),
             Asker::Ppp(_, id) => self.answer_ppp(now, session, id, verdict),
         }
     }

@@ -1,13 +1,13 @@
 //! The IKE machine's outputs, and what a login came to in IKE's words.
-use super::authenticate::{Progress, Verdict};
+use super::authenticate::Verdict;
 use super::{Asker, Effect, Gateway, Now, Plane};
-use crate::login::{Authenticated, Denied, Granted};
+use crate::login::{Denied, Granted};
 use crate::outcome::CloseReason;
 use ike::{
     AddressRequest, Answer, AskId, Command, Denial, EapAnswer, EapQuestion, Grant, Input, Output, Path, Question, SessionId,
     TrafficSelector,
 };
-use policy::network::{AddressRange, Method};
+use policy::network::AddressRange;
 use policy::pool::Wanted;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -28,11 +28,13 @@ impl<P: Plane> Gateway<P> {
                 self.relay_eap(now, session, Asker::Ike(id), identity, packet, wanted(request));
             }
             Output::Ask(id, session, Question::Certificate { certificate, request, .. }) => {
-                let answer = self.admit_certificate(now, session, &certificate, request);
-                self.answers.push_back((id, Answer::Certificate(answer)));
+                self.admit_certificate(now, session, id, &certificate, request);
             }
             Output::Ask(id, _, question) => self.effects.push_back(Effect::Compute(id, question)),
-            Output::Cancel(id) => self.cancel(Asker::Ike(id)),
+            Output::Cancel(id) => {
+                self.cancel(Asker::Ike(id));
+                self.cancel(Asker::Certificate(id));
+            }
             Output::InstallChild(child) => self.install(now, *child),
             Output::UseOutbound { session, spi_in } => self.plane.use_outbound(session, spi_in),
             Output::RemoveChild { session, spi_in } => self.plane.remove(session, spi_in),
@@ -78,27 +80,6 @@ impl<P: Plane> Gateway<P> {
         };
         self.answers.push_back((id, Answer::Eap(answer)));
     }
-
-    /// May the holder of a verified certificate come in?
-    fn admit_certificate(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        certificate: &pki::Certificate,
-        request: AddressRequest,
-    ) -> Result<Box<Grant>, Denial> {
-        let user = certificate_user(certificate);
-        if let Some(live) = self.live.get_mut(&session) {
-            live.login = Some(Progress::new(user.clone().into_bytes(), wanted(request), Method::Certificate));
-            if let Some(attempt) = self.attempts.get_mut(live.attempt) {
-                attempt.set_user(user.clone());
-                attempt.note(now.instant, format!("client certificate {} (serial {}) accepted", certificate.subject, certificate.serial));
-            }
-        }
-        let who = Authenticated { user: &user, confirmed: true, method: Method::Certificate, accept: None };
-        let granted = self.authorize(now, session, &who)?;
-        Ok(Box::new(grant(&granted, self.settings.inner_ipv4)))
-    }
 }
 
 impl From<Denied> for Denial {
@@ -107,18 +88,12 @@ impl From<Denied> for Denial {
     }
 }
 
-/// The machine or user name that a certificate stands for: UPN, e-mail, DNS name, common name, whichever comes first.
-fn certificate_user(certificate: &pki::Certificate) -> String {
-    let names = [certificate.upns.first(), certificate.emails.first(), certificate.dns_names.first(), certificate.common_name.as_ref()];
-    names.into_iter().flatten().next().unwrap_or(&certificate.subject).clone()
-}
-
-fn wanted(request: AddressRequest) -> Wanted {
+pub(super) fn wanted(request: AddressRequest) -> Wanted {
     Wanted { ipv4: request.ipv4, ipv6: request.ipv6, ipv4_hint: request.ipv4_hint, ipv6_hint: request.ipv6_hint, ..Wanted::default() }
 }
 
 /// `server`: our inner address, the same as DHCP tells inside the tunnel.
-fn grant(granted: &Granted, server: Ipv4Addr) -> Grant {
+pub(super) fn grant(granted: &Granted, server: Ipv4Addr) -> Grant {
     Grant {
         user: granted.user.clone(),
         ipv4: granted.ipv4,

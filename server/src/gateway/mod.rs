@@ -3,6 +3,7 @@
 mod authenticate;
 mod autoconf;
 mod books;
+mod certificate;
 mod drain;
 mod forward;
 mod ikev2;
@@ -15,6 +16,7 @@ mod sstp;
 mod tcp;
 
 pub use autoconf::DUMMY_IPV4;
+pub use certificate::CertificateAuthorization;
 pub use report::Summary;
 pub use session::Session;
 pub use sstp::{CallSettings, Incoming, Turned};
@@ -109,6 +111,8 @@ pub struct Settings {
     pub requests: Vec<policy::request::RequestPolicy>,
     /// Name of the listener for IKEv2, for their conditions.
     pub ikev2_listener: String,
+    /// Who decides about clients with a certificate.
+    pub certificate_authorization: CertificateAuthorization,
     /// `None`: there is no accounting server, sessions are not reported.
     pub accounting: Option<accounting::Settings>,
     /// MTU inside the tunnels, bytes.
@@ -195,6 +199,8 @@ impl Live {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Asker {
     Ike(AskId),
+    /// About the holder of a verified certificate.
+    Certificate(AskId),
     Ppp(SessionId, ppp::AskId),
 }
 

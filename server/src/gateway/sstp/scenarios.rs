@@ -91,6 +91,7 @@ impl World {
             nas_identifier: "vpn".into(),
             requests: Vec::new(),
             ikev2_listener: "ikev2".into(),
+            certificate_authorization: Default::default(),
             accounting: Some(Default::default()),
             mtu: 1400,
             child_idle: None,

@@ -248,7 +248,7 @@ fn verify(name: &[u8], user: &User, credentials: &Credentials) -> Result<Option<
         {
             Ok(None)
         }
-        Credentials::Pap { .. } | Credentials::Chap { .. } => Err(None),
+        Credentials::Pap { .. } | Credentials::Chap { .. } | Credentials::Certificate => Err(None),
         Credentials::MsChapV2 { challenge, response, .. } => {
             let exchange = exchange(name, &user.password, *challenge, response);
             match response[24..48] == exchange.nt_response() {

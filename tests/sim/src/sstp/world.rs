@@ -117,6 +117,7 @@ impl World {
             nas_identifier: "vpn.example.test".into(),
             requests: Vec::new(),
             ikev2_listener: "ikev2".into(),
+            certificate_authorization: Default::default(),
             accounting: options.accounting.then(evergate::accounting::Settings::default),
             inner_ipv4: DUMMY_IPV4,
             mtu: 1400,

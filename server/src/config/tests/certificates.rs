@@ -1,0 +1,26 @@
+//! `[[listener]] certificate_authorization`.
+use super::*;
+use crate::gateway::CertificateAuthorization;
+
+const ASKED: &str = "auth = [\"eap\", \"certificate\"]\nclient_ca = \"ca.pem\"\ncertificate_authorization = \"radius\"";
+
+#[test]
+fn radius_may_be_asked_about_certificates() {
+    let listener = with("auth = [\"eap\"]", ASKED).load().unwrap().ikev2.unwrap();
+    assert_eq!(listener.certificate_authorization, CertificateAuthorization::Radius);
+}
+
+#[test]
+fn without_certificates_it_is_a_warning() {
+    let config = with("auth = [\"eap\"]", "auth = [\"eap\"]\ncertificate_authorization = \"radius\"").load().unwrap();
+    assert_eq!(config.warnings, ["listener \"ikev2\": certificate_authorization has no effect without auth = \"certificate\""]);
+}
+
+#[test]
+fn asking_takes_somebody_to_ask() {
+    let text = MINIMAL.replace("auth = [\"eap\"]", &ASKED.replace("\"eap\", ", ""));
+    let start = text.find("[[radius]]").unwrap();
+    let end = text[start + 2..].find("\n[").map_or(text.len(), |at| start + 2 + at);
+    let error = Fixture::new(&(text[..start].to_owned() + &text[end..])).error();
+    assert!(error.contains("radius: is missing; certificate_authorization = \"radius\" needs a RADIUS server to ask"), "{error}");
+}
