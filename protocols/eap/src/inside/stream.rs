@@ -4,11 +4,12 @@ use super::handshake;
 /// Bytes of records and messages that wait for their rest: a chain of large certificates fits, a flood does not.
 const PENDING_MAX: usize = 64 * 1024;
 
+/// What one direction of one conversation shows at most.
+const PIECES_MAX: usize = 32;
+
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
-const RECORD_HEADER: usize = 5;
-const MESSAGE_HEADER: usize = 4;
 
 /// What one direction shows.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(super) struct Stream {
     found: Vec<Piece>,
     /// Only the outside of records can be read from here on.
     hidden: bool,
+    /// Pieces so far.
+    shown: usize,
     /// No TLS, or too much of it: nothing is read any more.
     blind: bool,
 }
@@ -41,9 +44,18 @@ impl Stream {
             self.give_up();
             return Vec::new();
         }
-        self.records.extend_from_slice(bytes);
-        while let Some((kind, body)) = self.record() {
-            self.read(kind, &body);
+        // Cut once for all records in it: a flood of empty ones costs no more than its bytes.
+        let mut records = std::mem::take(&mut self.records);
+        records.extend_from_slice(bytes);
+        let mut rest = records.as_slice();
+        while let Some((kind, body, tail)) = record(rest).filter(|_| !self.blind) {
+            self.read(kind, body);
+            rest = tail;
+        }
+        match rest {
+            _ if self.blind => {}
+            [_, 3, ..] | [] | [_] => self.records = rest.to_vec(),
+            _ => self.give_up(),
         }
         std::mem::take(&mut self.found)
     }
@@ -62,27 +74,14 @@ impl Stream {
         *self = Self { blind: true, found: std::mem::take(&mut self.found), ..Self::default() };
     }
 
-    fn record(&mut self) -> Option<(u8, Vec<u8>)> {
-        let &[kind, 3, _, high, low, ..] = self.records.as_slice() else {
-            if self.records.len() >= RECORD_HEADER {
-                self.give_up();
-            }
-            return None;
-        };
-        let end = RECORD_HEADER + usize::from(u16::from_be_bytes([high, low]));
-        let body = self.records.get(RECORD_HEADER..end)?.to_vec();
-        self.records.drain(..end);
-        Some((kind, body))
-    }
-
     fn read(&mut self, kind: u8, body: &[u8]) {
         match (kind, body) {
             (CHANGE_CIPHER_SPEC, _) if !self.hidden => {
                 self.hide();
-                self.found.push(Piece::Encrypted);
+                self.show(Piece::Encrypted);
             }
-            (ALERT, &[level, description]) if !self.hidden => self.found.push(Piece::Alert { fatal: level == 2, description }),
-            (ALERT, _) => self.found.push(Piece::HiddenAlert),
+            (ALERT, &[level, description]) if !self.hidden => self.show(Piece::Alert { fatal: level == 2, description }),
+            (ALERT, _) => self.show(Piece::HiddenAlert),
             (HANDSHAKE, _) if !self.hidden => self.handshake(body),
             _ => {}
         }
@@ -92,29 +91,55 @@ impl Stream {
         if self.messages.len() + body.len() > PENDING_MAX {
             return self.give_up();
         }
-        self.messages.extend_from_slice(body);
-        while let Some((kind, message)) = self.message() {
+        let mut messages = std::mem::take(&mut self.messages);
+        messages.extend_from_slice(body);
+        let mut rest = messages.as_slice();
+        while let Some((kind, message, tail)) = message(rest).filter(|_| !self.blind && !self.hidden) {
             match kind {
-                handshake::SERVER_HELLO => self.settled(handshake::version(&message)),
-                handshake::CERTIFICATE => self.found.extend(handshake::chain(&message).map(Piece::Certificates)),
+                handshake::SERVER_HELLO => self.settled(handshake::version(message)),
+                handshake::CERTIFICATE => {
+                    if let Some(chain) = handshake::chain(message) {
+                        self.show(Piece::Certificates(chain));
+                    }
+                }
                 _ => {}
             }
+            rest = tail;
         }
+        if !self.blind && !self.hidden {
+            self.messages = rest.to_vec();
+        }
+    }
+
+    /// Nobody who is honest shows more than a few.
+    fn show(&mut self, piece: Piece) {
+        self.shown += 1;
+        if self.shown > PIECES_MAX {
+            return self.give_up();
+        }
+        self.found.push(piece);
     }
 
     fn settled(&mut self, version: Option<u16>) {
         if version.is_some_and(|version| version >= handshake::TLS_1_3) {
             self.hide();
         }
-        self.found.extend(version.map(Piece::Version));
+        if let Some(version) = version {
+            self.show(Piece::Version(version));
+        }
     }
+}
 
-    fn message(&mut self) -> Option<(u8, Vec<u8>)> {
-        let &[kind, a, b, c, ..] = self.messages.as_slice() else { return None };
-        let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).ok()?;
-        let end = MESSAGE_HEADER + length;
-        let message = self.messages.get(MESSAGE_HEADER..end)?.to_vec();
-        self.messages.drain(..end);
-        Some((kind, message))
-    }
+/// The first whole record: its type, its content, and what follows.
+fn record(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let &[kind, 3, _, high, low, ref rest @ ..] = bytes else { return None };
+    let (body, tail) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
+    Some((kind, body, tail))
+}
+
+/// The first whole handshake message, likewise.
+fn message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let &[kind, a, b, c, ref rest @ ..] = bytes else { return None };
+    let (body, tail) = rest.split_at_checked(usize::try_from(u32::from_be_bytes([0, a, b, c])).ok()?)?;
+    Some((kind, body, tail))
 }

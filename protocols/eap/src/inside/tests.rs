@@ -135,6 +135,20 @@ fn what_is_no_tls_and_what_is_too_much_is_left_alone() {
     assert!(held < 200_000, "{held}");
 }
 
+/// 64 KiB of alerts or certificates in one packet: each would be a line of the record.
+#[test]
+fn a_flood_of_small_records_shows_a_few_things() {
+    let floods = [record(21, &[1, 0]), record(22, &certificate(&[])), record(22, &server_hello(&[])), record(20, &[1])];
+    for flood in floods.map(|one| one.repeat(60_000 / one.len())) {
+        let seen = converse(&mut Observer::default(), &mut 0, Side::Peer, &flood, 65_000);
+        assert!((1..=32).contains(&seen.len()), "{}", seen.len());
+    }
+    let mut observer = Observer::default();
+    let empty = record(23, &[]).repeat(12_000);
+    assert!(converse(&mut observer, &mut 0, Side::Peer, &empty, 65_000).is_empty());
+    assert_eq!(converse(&mut observer, &mut 1, Side::Peer, &record(21, &[2, 48]), 100).len(), 1, "what comes after it is seen");
+}
+
 #[test]
 fn cut_and_garbled_flights_never_panic() {
     let flight =
