@@ -375,7 +375,9 @@ impl Ledger {
         let wait = backoff(BACKOFF, pending.tries);
         self.again(now + wait, seq);
         self.status.radius_failure = Some(failure.to_string());
-        if self.last_answer.is_some_and(|answer| answer >= sent) {
+        // What never left the gateway says nothing of the servers.
+        let own_fault = matches!(failure, RequestFailure::NoGroup { .. } | RequestFailure::NoServer | RequestFailure::Unsendable { .. });
+        if own_fault || self.last_answer.is_some_and(|answer| answer >= sent) {
             return tracing::warn!(session, ?status, %failure, "an accounting record is not answered; it will be repeated");
         }
         let wait = match self.silent {

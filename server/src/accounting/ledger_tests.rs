@@ -158,6 +158,28 @@ fn one_record_that_no_server_answers_holds_up_its_session_alone() {
     assert!((3..100).contains(&poisoned), "{poisoned}");
 }
 
+/// A group that left the configuration, a record too long for a packet: that says nothing about the servers.
+#[test]
+fn a_record_that_cannot_be_sent_slows_no_other_down() {
+    let unsendable = || RequestFailure::Unsendable { server: "radius1".into(), reason: "too long".into() };
+    for failure in [RequestFailure::NoGroup { group: "gone".into() }, RequestFailure::NoServer, unsendable()] {
+        let mut world = World::new(Settings::default());
+        (1..=200).for_each(|session| world.event(start(session, NOON)));
+        let mut tries = 0;
+        for _ in 0..10 {
+            while let Some((seq, record)) = world.ledger.send(world.now, world.wall) {
+                let poison = record.nas.acct_session_id == "5f-1";
+                tries += u32::from(poison);
+                let outcome = if poison { Err(failure.clone()) } else { Ok("radius1".into()) };
+                world.ledger.outcome(world.now, seq, outcome, &mut world.journal);
+            }
+            world.pass(1);
+        }
+        assert_eq!(world.ledger.status(world.wall).queued, 1, "{failure}");
+        assert!((2..=4).contains(&tries), "{tries}");
+    }
+}
+
 #[test]
 fn a_full_queue_drops_the_oldest_interims_and_nothing_else() {
     let mut world = World::new(Settings { queue_max: 10, ..Settings::default() });
