@@ -244,17 +244,17 @@ impl Tables {
     /// Its last Child SA has gone.
     fn rest(&mut self, resting: Arc<Resting>) {
         if !self.peers.contains_key(&resting.session) {
-            self.lease(resting.session, &resting.gate.inner);
+            self.keep(resting.session, &resting.gate.inner);
             self.resting.insert(resting.session, resting);
         }
     }
 
     fn install(&mut self, tunnel: Arc<Tunnel>) {
-        self.resting.remove(&tunnel.session);
+        let wakes = self.resting.remove(&tunnel.session).is_some();
         self.by_spi.insert(tunnel.spi_in, tunnel.clone());
         match tunnel.gate.role {
             // A rekey brings no newer session: the address stays where it is.
-            Role::Gateway if self.peers.contains_key(&tunnel.session) => {}
+            Role::Gateway if self.peers.contains_key(&tunnel.session) || wakes => {}
             Role::Gateway => self.lease(tunnel.session, &tunnel.gate.inner),
             Role::Client => self.own.extend(tunnel.gate.inner.iter().map(|&address| (address, tunnel.session))),
         }
@@ -303,6 +303,16 @@ impl Tables {
         for &address in inner {
             if let Some(before) = self.leases.insert(address, session).filter(|before| *before != session) {
                 self.older.entry(address).or_default().push(before);
+            }
+        }
+    }
+
+    /// A session goes on with its addresses; what has passed to a newer one meanwhile stays there.
+    fn keep(&mut self, session: u64, inner: &[IpAddr]) {
+        for &address in inner {
+            match self.leases.get(&address) {
+                Some(&newer) if newer > session => self.older.entry(address).or_default().insert(0, session),
+                _ => self.lease(session, &[address]),
             }
         }
     }

@@ -145,6 +145,25 @@ fn a_newer_session_takes_the_lease_of_a_resting_one() {
     assert!(tables.leases.is_empty() && tables.older.is_empty() && tables.resting.is_empty());
 }
 
+/// A client that authenticated anew deletes the old Child SA before the old IKE SA.
+#[test]
+fn an_older_session_that_rests_takes_nothing_from_a_newer_one() {
+    let mut tables = Tables::default();
+    tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, true)));
+    tables.apply(Order::Install(tunnel(2, 20, Role::Gateway, true)));
+    tables.apply(Order::Remove { session: 1, spi_in: 10 });
+    tables.apply(resting(1));
+    assert_eq!((rests(&tables), sends_on(&tables)), (None, Some(20)));
+    tables.apply(Order::Install(tunnel(1, 11, Role::Gateway, true)));
+    assert_eq!(sends_on(&tables), Some(20), "nor does its new Child SA");
+    tables.apply(Order::Remove { session: 1, spi_in: 11 });
+    tables.apply(resting(1));
+    tables.apply(Order::Remove { session: 2, spi_in: 20 });
+    assert_eq!(rests(&tables), Some(1), "it has the address again");
+    tables.apply(Order::Leave { session: 1 });
+    assert!(tables.leases.is_empty() && tables.older.is_empty() && tables.resting.is_empty());
+}
+
 #[test]
 fn a_client_sends_by_its_own_address() {
     let mut tables = Tables::default();
