@@ -81,6 +81,8 @@ impl<P: Plane> Gateway<P> {
                 live.resting_since = resting.then(|| now.wall.as_second().unsigned_abs());
                 if resting {
                     self.plane.rest(session);
+                } else if let Some(up) = &mut live.session {
+                    up.wake(now.instant);
                 }
             }
             Event::Silent(silent) => {

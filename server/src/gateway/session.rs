@@ -2,7 +2,7 @@
 use super::{Gateway, IDLE_CHECK, Now, Plane, Traffic};
 use crate::login::Granted;
 use crate::outcome::CloseReason;
-use ike::Command;
+use ike::{Command, SessionId};
 use policy::network::Tunnel;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -53,6 +53,13 @@ impl Session {
     }
 }
 
+impl Session {
+    /// There is a Child SA again. The packet that called for it was dropped and is not counted: its sender needs time to repeat it.
+    pub(super) fn wake(&mut self, now: Instant) {
+        self.active = now;
+    }
+}
+
 impl<P: Plane> Gateway<P> {
     /// Ends sessions whose Session-Timeout has passed.
     pub(super) fn end_expired(&mut self, now: Now) {
@@ -69,25 +76,40 @@ impl<P: Plane> Gateway<P> {
         if self.idle_check.is_none_or(|at| at > now.instant) {
             return;
         }
-        let mut limited = false;
-        let (mut idle, mut idle_children) = (Vec::new(), Vec::new());
-        for (&id, live) in &mut self.live {
-            let child_limit = self.settings.child_idle.filter(|_| live.tunnel == Tunnel::Ikev2);
-            let Some(session) = live.session.as_mut().filter(|session| session.idle_timeout().or(child_limit).is_some()) else { continue };
-            limited = true;
-            let idle_for = session.idle_for(now.instant, self.plane.traffic(id));
-            if session.idle_timeout().is_some_and(|limit| idle_for >= limit) {
-                idle.push(id);
-            } else if live.resting_since.is_none() && child_limit.is_some_and(|limit| idle_for >= limit) {
-                idle_children.push(id);
-            }
-        }
-        for id in idle {
+        let Idle { limited, sessions, children } = self.idle(now);
+        for id in sessions {
             self.close(now, id, CloseReason::IdleTimeout);
         }
-        for id in idle_children {
+        for id in children {
             self.feed(now, ike::Input::Command(id, Command::DropChild));
         }
         self.idle_check = limited.then(|| now.instant + IDLE_CHECK);
     }
+
+    pub(super) fn idle(&mut self, now: Now) -> Idle {
+        let mut found = Idle::default();
+        for (&id, live) in &mut self.live {
+            let child_limit = self.settings.child_idle.filter(|_| live.tunnel == Tunnel::Ikev2);
+            let Some(session) = live.session.as_mut().filter(|session| session.idle_timeout().or(child_limit).is_some()) else { continue };
+            found.limited = true;
+            let idle_for = session.idle_for(now.instant, self.plane.traffic(id));
+            if session.idle_timeout().is_some_and(|limit| idle_for >= limit) {
+                found.sessions.push(id);
+            } else if live.resting_since.is_none() && child_limit.is_some_and(|limit| idle_for >= limit) {
+                found.children.push(id);
+            }
+        }
+        found
+    }
+}
+
+/// Who has moved nothing for too long.
+#[derive(Debug, Default)]
+pub(super) struct Idle {
+    /// Somebody has a limit.
+    limited: bool,
+    /// Idle-Timeout.
+    pub sessions: Vec<SessionId>,
+    /// Child SAs of these.
+    pub children: Vec<SessionId>,
 }

@@ -324,6 +324,26 @@ fn a_session_that_is_ended_carries_no_data_while_it_says_goodbye() {
     assert!(world.gateway.plane.held > 0 && world.gateway.calls.len() == 1, "held at once, and the goodbye goes on");
 }
 
+/// The packet that called for a new Child SA was dropped, and its sender repeats it after a second at the earliest.
+#[test]
+fn a_child_sa_made_on_demand_is_not_idle_at_once() {
+    let mut world = World::empty(2, &[("all", "*", true)]);
+    world.bring_up(1);
+    let session = world.session;
+    world.gateway.settings.child_idle = Some(Duration::from_secs(300));
+    world.gateway.live.get_mut(&session).unwrap().tunnel = policy::network::Tunnel::Ikev2;
+    let mut idle_at = |seconds: u64, resting: Option<bool>| {
+        let now = Now { instant: world.now.instant + Duration::from_secs(seconds), ..world.now };
+        if let Some(resting) = resting {
+            world.gateway.observe(now, session, ike::Event::Resting(resting));
+        }
+        world.gateway.idle(now).children.len()
+    };
+    assert_eq!((idle_at(299, None), idle_at(300, None)), (0, 1));
+    assert_eq!((idle_at(301, Some(true)), idle_at(400, Some(false)), idle_at(401, None)), (0, 0, 0));
+    assert_eq!((idle_at(699, None), idle_at(700, None)), (0, 1));
+}
+
 #[test]
 fn silence_of_radius_is_no_wrong_password() {
     let mut world = World::new(&[AuthProtocol::Pap], &[("all", "*", true)]);
