@@ -53,6 +53,9 @@ pub mod number {
     pub const ACCT_INTERIM_INTERVAL: u8 = 85;
     pub const FRAMED_POOL: u8 = 88;
     pub const NAS_IPV6_ADDRESS: u8 = 95;
+    pub const FRAMED_INTERFACE_ID: u8 = 96;
+    pub const FRAMED_IPV6_PREFIX: u8 = 97;
+    pub const ERROR_CAUSE: u8 = 101;
     pub const FRAMED_IPV6_ADDRESS: u8 = 168;
     pub const DNS_SERVER_IPV6_ADDRESS: u8 = 169;
 }

@@ -21,6 +21,12 @@ pub mod code {
     pub const ACCESS_CHALLENGE: u8 = 11;
     /// RFC 5997.
     pub const STATUS_SERVER: u8 = 12;
+    pub const DISCONNECT_REQUEST: u8 = 40;
+    pub const DISCONNECT_ACK: u8 = 41;
+    pub const DISCONNECT_NAK: u8 = 42;
+    pub const COA_REQUEST: u8 = 43;
+    pub const COA_ACK: u8 = 44;
+    pub const COA_NAK: u8 = 45;
 }
 
 /// The bytes are no RADIUS packet. Offsets count from the packet's first byte.
@@ -194,7 +200,7 @@ impl Builder {
         Self::new(code::ACCOUNTING_REQUEST, identifier, &[0; 16])
     }
 
-    fn new(code: u8, identifier: u8, authenticator: &[u8; 16]) -> Self {
+    pub(crate) fn new(code: u8, identifier: u8, authenticator: &[u8; 16]) -> Self {
         let mut bytes = vec![code, identifier, 0, 0];
         bytes.extend_from_slice(authenticator);
         Self { bytes, too_long: None }
@@ -234,6 +240,10 @@ impl Builder {
             self.put(number::EAP_MESSAGE, piece);
         }
         self
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Writes the length and the authenticators.

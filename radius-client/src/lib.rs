@@ -42,6 +42,7 @@
 pub mod api;
 pub mod attributes;
 pub mod codec;
+pub mod dynamic;
 pub mod mppe;
 
 mod accounting;

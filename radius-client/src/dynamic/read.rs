@@ -1,0 +1,159 @@
+//! What a believed request says.
+use super::{DynamicClient, ErrorCause, Identification, NasNames};
+use crate::attributes::number;
+use crate::codec::{Attribute, Malformed, Packet, code};
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+/// A request as the gateway acts on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DynamicRequest {
+    /// Name of the client that sent it.
+    pub client: String,
+    pub action: Action,
+    /// Never empty; all of them must fit a session.
+    pub sessions: Vec<Identification>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    Disconnect,
+    Change(Box<Changes>),
+}
+
+/// A CoA's new values; `None` leaves what is. An inner `None` takes a limit away (the attribute says zero).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Counts from now on.
+    pub session_timeout: Option<Option<Duration>>,
+    pub idle_timeout: Option<Option<Duration>>,
+    pub acct_interim_interval: Option<Option<Duration>>,
+    pub filter_id: Option<Vec<String>>,
+    pub class: Option<Vec<Vec<u8>>>,
+}
+
+/// Service-Type "Authorize Only" (RFC 5176 section 3.2): the gateway shall ask RADIUS again, which it does not.
+const AUTHORIZE_ONLY: u32 = 17;
+
+pub(super) fn request(client: &DynamicClient, names: &NasNames, packet: &Packet<'_>) -> Result<DynamicRequest, ErrorCause> {
+    let disconnect = packet.code() == code::DISCONNECT_REQUEST;
+    let mut reading = Reading::default();
+    for attribute in packet.attributes() {
+        reading.take(*attribute, names, disconnect)?;
+    }
+    let Reading { sessions, changes, timestamp } = reading;
+    if sessions.is_empty() {
+        return Err(ErrorCause::MissingAttribute);
+    }
+    let names_one = sessions.iter().any(|one| matches!(one, Identification::AcctSessionId(_)));
+    if !timestamp && (client.require_event_timestamp || !names_one) {
+        return Err(ErrorCause::MissingAttribute);
+    }
+    let action = match (disconnect, changes) {
+        (true, None) => Action::Disconnect,
+        (false, Some(changes)) => Action::Change(Box::new(changes)),
+        // `take` refuses changes in a Disconnect-Request.
+        (true, Some(_)) => return Err(ErrorCause::UnsupportedAttribute),
+        (false, None) => return Err(ErrorCause::MissingAttribute),
+    };
+    Ok(DynamicRequest { client: client.name.clone(), action, sessions })
+}
+
+#[derive(Default)]
+struct Reading {
+    sessions: Vec<Identification>,
+    changes: Option<Changes>,
+    timestamp: bool,
+}
+
+impl Reading {
+    fn take(&mut self, attribute: Attribute<'_>, names: &NasNames, disconnect: bool) -> Result<(), ErrorCause> {
+        if let Some(named) = identification(attribute)? {
+            self.sessions.push(named);
+            return Ok(());
+        }
+        match attribute.number {
+            number::NAS_IP_ADDRESS | number::NAS_IPV6_ADDRESS | number::NAS_IDENTIFIER => is_us(attribute, names),
+            number::EVENT_TIMESTAMP => {
+                self.timestamp = true;
+                Ok(())
+            }
+            // Passed on to nobody; their place in a request is allowed (RFC 5176 section 3.6).
+            number::MESSAGE_AUTHENTICATOR | number::PROXY_STATE | number::REPLY_MESSAGE => Ok(()),
+            number::ACCT_TERMINATE_CAUSE | number::CLASS if disconnect => Ok(()),
+            number::SERVICE_TYPE => Err(service(attribute)),
+            _ if disconnect => Err(ErrorCause::UnsupportedAttribute),
+            _ => self.change(attribute),
+        }
+    }
+
+    fn change(&mut self, attribute: Attribute<'_>) -> Result<(), ErrorCause> {
+        let mut changes = self.changes.take().unwrap_or_default();
+        match attribute.number {
+            number::SESSION_TIMEOUT => changes.session_timeout = Some(limit(attribute)?),
+            number::IDLE_TIMEOUT => changes.idle_timeout = Some(limit(attribute)?),
+            number::ACCT_INTERIM_INTERVAL => changes.acct_interim_interval = Some(limit(attribute)?),
+            number::FILTER_ID => changes.filter_id.get_or_insert_default().push(attribute.text()),
+            number::CLASS => changes.class.get_or_insert_default().push(attribute.value.to_vec()),
+            _ => return Err(ErrorCause::UnsupportedAttribute),
+        }
+        self.changes = Some(changes);
+        Ok(())
+    }
+}
+
+fn identification(attribute: Attribute<'_>) -> Result<Option<Identification>, ErrorCause> {
+    Ok(Some(match attribute.number {
+        number::USER_NAME => Identification::UserName(attribute.text()),
+        number::NAS_PORT => Identification::NasPort(valid(attribute.u32("NAS-Port"))?),
+        number::FRAMED_IP_ADDRESS => Identification::FramedAddress(valid(attribute.ipv4("Framed-IP-Address"))?.into()),
+        number::FRAMED_IPV6_ADDRESS => Identification::FramedAddress(valid(attribute.ipv6("Framed-IPv6-Address"))?.into()),
+        number::FRAMED_IPV6_PREFIX => prefix(attribute)?,
+        number::FRAMED_INTERFACE_ID => {
+            let id: [u8; 8] = attribute.value.try_into().map_err(|_| ErrorCause::InvalidAttributeValue)?;
+            Identification::FramedInterfaceId(u64::from_be_bytes(id))
+        }
+        number::CALLED_STATION_ID => Identification::CalledStationId(attribute.text()),
+        number::CALLING_STATION_ID => Identification::CallingStationId(attribute.text()),
+        number::ACCT_SESSION_ID => Identification::AcctSessionId(attribute.text()),
+        number::ACCT_MULTI_SESSION_ID => Identification::AcctMultiSessionId(attribute.text()),
+        _ => return Ok(None),
+    }))
+}
+
+/// Framed-IPv6-Prefix: reserved, length in bits, as many bytes as the length needs (RFC 3162 section 2.3).
+fn prefix(attribute: Attribute<'_>) -> Result<Identification, ErrorCause> {
+    let &[_, bits, ref bytes @ ..] = attribute.value else { return Err(ErrorCause::InvalidAttributeValue) };
+    if bits > 128 || bytes.len() > 16 || bytes.len() < usize::from(bits).div_ceil(8) {
+        return Err(ErrorCause::InvalidAttributeValue);
+    }
+    let mut octets = [0; 16];
+    octets[..bytes.len()].copy_from_slice(bytes);
+    Ok(Identification::FramedPrefix(Ipv6Addr::from(octets), bits))
+}
+
+fn is_us(attribute: Attribute<'_>, names: &NasNames) -> Result<(), ErrorCause> {
+    let ours = match attribute.number {
+        number::NAS_IP_ADDRESS => names.addresses.contains(&IpAddr::V4(valid(attribute.ipv4("NAS-IP-Address"))?)),
+        number::NAS_IPV6_ADDRESS => names.addresses.contains(&IpAddr::V6(valid(attribute.ipv6("NAS-IPv6-Address"))?)),
+        _ => names.identifiers.contains(&attribute.text()),
+    };
+    if ours { Ok(()) } else { Err(ErrorCause::NasIdentificationMismatch) }
+}
+
+fn service(attribute: Attribute<'_>) -> ErrorCause {
+    match attribute.u32("Service-Type") {
+        Ok(AUTHORIZE_ONLY) => ErrorCause::UnsupportedService,
+        Ok(_) => ErrorCause::UnsupportedAttribute,
+        Err(_) => ErrorCause::InvalidAttributeValue,
+    }
+}
+
+fn limit(attribute: Attribute<'_>) -> Result<Option<Duration>, ErrorCause> {
+    let seconds = valid(attribute.u32("a time"))?;
+    Ok((seconds > 0).then(|| Duration::from_secs(seconds.into())))
+}
+
+fn valid<T>(value: Result<T, Malformed>) -> Result<T, ErrorCause> {
+    value.map_err(|_| ErrorCause::InvalidAttributeValue)
+}

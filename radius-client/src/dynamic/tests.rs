@@ -1,0 +1,233 @@
+use super::*;
+use std::cell::RefCell;
+
+const SECRET: &[u8] = b"of the client for dynamic authorization";
+const NOW: i64 = 1_800_000_000;
+
+fn server(require_event_timestamp: bool) -> DynamicServer {
+    let client = DynamicClient {
+        name: "portal".into(),
+        address: "192.0.2.7".parse().unwrap(),
+        secret: Zeroizing::new(SECRET.to_vec()),
+        require_event_timestamp,
+    };
+    let names = NasNames { addresses: vec!["192.0.2.1".parse().unwrap()], identifiers: vec!["vpn.example.test".into()] };
+    DynamicServer::new(vec![client], names)
+}
+
+fn from() -> SocketAddr {
+    "192.0.2.7:40000".parse().unwrap()
+}
+
+/// A request as a client writes it; `stamped`: with the time of now.
+fn request(code: u8, identifier: u8, attributes: &[(u8, &[u8])], stamped: bool, secret: &[u8]) -> Vec<u8> {
+    let mut body: Vec<u8> = Vec::new();
+    let time = u32::try_from(NOW).unwrap().to_be_bytes();
+    let stamp = stamped.then_some((number::EVENT_TIMESTAMP, time.as_slice()));
+    for (number, value) in attributes.iter().copied().chain(stamp) {
+        body.extend([number, u8::try_from(value.len() + 2).unwrap()]);
+        body.extend(value);
+    }
+    let length = u16::try_from(20 + body.len()).unwrap().to_be_bytes();
+    let head = [code, identifier, length[0], length[1]];
+    let authenticator = md5(&[&head, &[0; 16], &body, secret]);
+    [head.as_slice(), &authenticator, &body].concat()
+}
+
+fn disconnect(attributes: &[(u8, &[u8])]) -> Vec<u8> {
+    request(code::DISCONNECT_REQUEST, 9, attributes, true, SECRET)
+}
+
+fn change(attributes: &[(u8, &[u8])]) -> Vec<u8> {
+    request(code::COA_REQUEST, 9, attributes, true, SECRET)
+}
+
+/// Code and Error-Cause of the answer, once its authenticators are found good; what the gateway was asked to do.
+fn ask(server: &mut DynamicServer, datagram: &[u8]) -> (Option<(u8, Option<u32>)>, Option<DynamicRequest>) {
+    ask_at(server, Instant::now(), NOW, datagram)
+}
+
+fn ask_at(server: &mut DynamicServer, now: Instant, unix: i64, datagram: &[u8]) -> (Option<(u8, Option<u32>)>, Option<DynamicRequest>) {
+    let asked = RefCell::new(None);
+    let answer = server.handle(now, unix, from(), datagram, |request| {
+        *asked.borrow_mut() = Some(request.clone());
+        Ok(())
+    });
+    let answer = answer.map(|answer| {
+        let packet = Packet::parse(&answer).unwrap();
+        let request: &[u8; 16] = datagram[4..20].try_into().unwrap();
+        assert_eq!(*packet.authenticator(), packet.response_authenticator(request, SECRET));
+        let found = packet.first(number::MESSAGE_AUTHENTICATOR).unwrap();
+        assert_eq!(found.value, packet.message_authenticator(found.offset, request, SECRET));
+        assert_eq!(packet.identifier(), datagram[1]);
+        (packet.code(), packet.u32(number::ERROR_CAUSE).unwrap())
+    });
+    (answer, asked.into_inner())
+}
+
+fn cause(cause: ErrorCause) -> Option<u32> {
+    Some(cause as u32)
+}
+
+#[test]
+fn a_disconnect_names_sessions_and_is_acknowledged() {
+    let mut server = server(true);
+    let (answer, asked) = ask(&mut server, &disconnect(&[(number::USER_NAME, b"alice"), (number::FRAMED_IP_ADDRESS, &[10, 0, 0, 9])]));
+    assert_eq!(answer, Some((code::DISCONNECT_ACK, None)));
+    let sessions = vec![Identification::UserName("alice".into()), Identification::FramedAddress("10.0.0.9".parse().unwrap())];
+    assert_eq!(asked, Some(DynamicRequest { client: "portal".into(), action: Action::Disconnect, sessions }));
+}
+
+#[test]
+fn a_change_carries_its_values() {
+    let datagram = change(&[
+        (number::ACCT_SESSION_ID, b"a-1"),
+        (number::SESSION_TIMEOUT, &[0, 0, 0, 60]),
+        (number::IDLE_TIMEOUT, &[0, 0, 0, 0]),
+        (number::FILTER_ID, b"quarantine"),
+        (number::CLASS, &[0, 1]),
+        (number::CLASS, &[2]),
+        (number::ACCT_INTERIM_INTERVAL, &[0, 0, 2, 88]),
+    ]);
+    let (answer, asked) = ask(&mut server(true), &datagram);
+    assert_eq!(answer, Some((code::COA_ACK, None)));
+    let changes = Changes {
+        session_timeout: Some(Some(Duration::from_secs(60))),
+        idle_timeout: Some(None),
+        acct_interim_interval: Some(Some(Duration::from_secs(600))),
+        filter_id: Some(vec!["quarantine".into()]),
+        class: Some(vec![vec![0, 1], vec![2]]),
+    };
+    assert_eq!(asked.unwrap().action, Action::Change(Box::new(changes)));
+}
+
+#[test]
+fn each_fault_has_its_error_cause_and_nothing_is_done() {
+    let disconnects: [(&[(u8, &[u8])], ErrorCause); 6] = [
+        (&[], ErrorCause::MissingAttribute),
+        (&[(number::USER_NAME, b"a"), (number::NAS_IDENTIFIER, b"other")], ErrorCause::NasIdentificationMismatch),
+        (&[(number::USER_NAME, b"a"), (number::NAS_IP_ADDRESS, &[9, 9, 9, 9])], ErrorCause::NasIdentificationMismatch),
+        (&[(number::USER_NAME, b"a"), (number::SESSION_TIMEOUT, &[0, 0, 0, 1])], ErrorCause::UnsupportedAttribute),
+        (&[(number::FRAMED_IP_ADDRESS, &[1, 2, 3])], ErrorCause::InvalidAttributeValue),
+        (&[(number::FRAMED_IPV6_PREFIX, &[0, 129])], ErrorCause::InvalidAttributeValue),
+    ];
+    for (attributes, expected) in disconnects {
+        assert_eq!(
+            ask(&mut server(true), &disconnect(attributes)),
+            (Some((code::DISCONNECT_NAK, cause(expected))), None),
+            "{attributes:?}"
+        );
+    }
+    let name: (u8, &[u8]) = (number::USER_NAME, b"a");
+    let changes: [(&[(u8, &[u8])], ErrorCause); 5] = [
+        (&[name], ErrorCause::MissingAttribute),
+        (&[name, (number::SERVICE_TYPE, &[0, 0, 0, 17])], ErrorCause::UnsupportedService),
+        (&[name, (number::FRAMED_MTU, &[0, 0, 5, 0])], ErrorCause::UnsupportedAttribute),
+        (&[name, (number::SESSION_TIMEOUT, &[1])], ErrorCause::InvalidAttributeValue),
+        (&[(number::SESSION_TIMEOUT, &[0, 0, 0, 9])], ErrorCause::MissingAttribute),
+    ];
+    for (attributes, expected) in changes {
+        assert_eq!(ask(&mut server(true), &change(attributes)), (Some((code::COA_NAK, cause(expected))), None), "{attributes:?}");
+    }
+}
+
+#[test]
+fn the_gateways_refusal_is_told() {
+    let datagram = disconnect(&[(number::USER_NAME, b"nobody")]);
+    let answer = server(true).handle(Instant::now(), NOW, from(), &datagram, |_| Err(ErrorCause::SessionContextNotFound)).unwrap();
+    let packet = Packet::parse(&answer).unwrap();
+    assert_eq!((packet.code(), packet.u32(number::ERROR_CAUSE).unwrap()), (code::DISCONNECT_NAK, Some(503)));
+}
+
+#[test]
+fn what_is_not_believed_gets_no_answer() {
+    let mut server = server(true);
+    let good = disconnect(&[(number::USER_NAME, b"alice")]);
+    let forged = request(code::DISCONNECT_REQUEST, 9, &[(number::USER_NAME, b"alice")], true, b"another secret");
+    assert_eq!(ask(&mut server, &forged), (None, None));
+    for place in 0..good.len() {
+        let mut garbled = good.clone();
+        garbled[place] ^= 1;
+        assert_eq!(ask(&mut server, &garbled).1, None, "byte {place}");
+    }
+    assert_eq!(ask_at(&mut server, Instant::now(), NOW + TIME_WINDOW + 1, &good), (None, None));
+    assert_eq!(ask_at(&mut server, Instant::now(), NOW - TIME_WINDOW - 1, &good), (None, None));
+    let stranger = server.handle(Instant::now(), NOW, "192.0.2.8:40000".parse().unwrap(), &good, |_| unreachable!());
+    assert_eq!(stranger, None);
+    let counters = server.counters();
+    assert_eq!((counters.dropped_source, counters.dropped_stale, counters.requests), (1, 2, 0));
+    assert!(counters.dropped_authenticator > 20 && counters.dropped_malformed > 1, "{counters:?}");
+}
+
+#[test]
+fn a_wrong_message_authenticator_is_not_believed_though_the_rest_is_right() {
+    let datagram = disconnect(&[(number::USER_NAME, b"alice"), (number::MESSAGE_AUTHENTICATOR, &[7; 16])]);
+    assert_eq!(ask(&mut server(true), &datagram), (None, None));
+}
+
+#[test]
+fn repetitions_get_the_same_answer_and_do_nothing() {
+    let mut server = server(true);
+    let (start, datagram) = (Instant::now(), disconnect(&[(number::USER_NAME, b"alice")]));
+    let mut done = 0;
+    let mut send = |server: &mut DynamicServer, at: Instant| {
+        server.handle(at, NOW, from(), &datagram, |_| {
+            done += 1;
+            Ok(())
+        })
+    };
+    let first = send(&mut server, start);
+    assert_eq!(first, send(&mut server, start + Duration::from_secs(5)));
+    assert_eq!(first, send(&mut server, start + KEEP_ANSWERS));
+    assert_eq!((done, server.counters().repeated), (1, 2));
+    assert_eq!(server.answers.len(), server.given.len());
+    server.forget(start + KEEP_ANSWERS * 2);
+    assert!(server.answers.is_empty() && server.given.is_empty());
+}
+
+#[test]
+fn without_a_time_only_one_session_may_be_named() {
+    let named = |attributes: &[(u8, &[u8])]| request(code::DISCONNECT_REQUEST, 1, attributes, false, SECRET);
+    let by_user = named(&[(number::USER_NAME, b"alice")]);
+    let by_session = named(&[(number::ACCT_SESSION_ID, b"a-1")]);
+    let missing = Some((code::DISCONNECT_NAK, cause(ErrorCause::MissingAttribute)));
+    assert_eq!(ask(&mut server(false), &by_user), (missing, None));
+    assert_eq!(ask(&mut server(false), &by_session).0, Some((code::DISCONNECT_ACK, None)));
+    assert_eq!(ask(&mut server(true), &by_session), (missing, None));
+}
+
+#[test]
+fn proxy_state_comes_back_in_order() {
+    let datagram = disconnect(&[(number::PROXY_STATE, b"one"), (number::USER_NAME, b"alice"), (number::PROXY_STATE, b"two")]);
+    let answer = server(true).handle(Instant::now(), NOW, from(), &datagram, |_| Ok(())).unwrap();
+    let packet = Packet::parse(&answer).unwrap();
+    assert_eq!(packet.all(number::PROXY_STATE).map(|state| state.value).collect::<Vec<_>>(), [b"one", b"two"]);
+}
+
+#[test]
+fn all_that_is_named_must_fit() {
+    let facts = SessionFacts {
+        user_name: "EXAMPLE\\Alice".into(),
+        nas_port: 7,
+        framed: vec!["10.0.0.9".parse().unwrap(), "fd00::a:1:2:3".parse().unwrap()],
+        called_station_id: "192.0.2.1".into(),
+        calling_station_id: "198.51.100.4".into(),
+        acct_session_id: "a-1".into(),
+        acct_multi_session_id: None,
+    };
+    let prefix = |text: &str, bits| Identification::FramedPrefix(text.parse().unwrap(), bits);
+    for (named, fits) in [
+        (vec![], false),
+        (vec![Identification::UserName("example\\alice".into())], true),
+        (vec![Identification::UserName("alice".into())], false),
+        (vec![Identification::NasPort(7), Identification::CallingStationId("198.51.100.4".into())], true),
+        (vec![Identification::NasPort(7), Identification::CallingStationId("198.51.100.5".into())], false),
+        (vec![prefix("fd00::", 64)], true),
+        (vec![prefix("fd01::", 64)], false),
+        (vec![prefix("::", 0)], true),
+        (vec![Identification::FramedInterfaceId(0x000a_0001_0002_0003)], true),
+        (vec![Identification::AcctMultiSessionId("m".into())], false),
+    ] {
+        assert_eq!(facts.fits(&named), fits, "{named:?}");
+    }
+}
