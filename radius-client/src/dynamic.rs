@@ -89,7 +89,6 @@ type Fingerprint = (SocketAddr, u8, [u8; 16]);
 #[derive(Debug)]
 pub struct DynamicServer {
     clients: Vec<DynamicClient>,
-    names: NasNames,
     answers: BTreeMap<Fingerprint, Vec<u8>>,
     /// When each was given, oldest first.
     given: VecDeque<(Instant, Fingerprint)>,
@@ -106,13 +105,13 @@ enum Dropped {
 }
 
 impl DynamicServer {
-    pub fn new(clients: Vec<DynamicClient>, names: NasNames) -> Self {
-        Self { clients, names, answers: BTreeMap::new(), given: VecDeque::new(), counters: DynamicCounters::default() }
+    pub fn new(clients: Vec<DynamicClient>) -> Self {
+        Self { clients, answers: BTreeMap::new(), given: VecDeque::new(), counters: DynamicCounters::default() }
     }
 
-    /// Other clients and names from now on.
-    pub fn configure(&mut self, clients: Vec<DynamicClient>, names: NasNames) {
-        (self.clients, self.names) = (clients, names);
+    /// Other clients from now on.
+    pub fn configure(&mut self, clients: Vec<DynamicClient>) {
+        self.clients = clients;
     }
 
     pub fn counters(&self) -> DynamicCounters {
@@ -126,6 +125,7 @@ impl DynamicServer {
         unix_time: i64,
         from: SocketAddr,
         datagram: &[u8],
+        names: &NasNames,
         act: impl FnOnce(&DynamicRequest) -> Result<(), ErrorCause>,
     ) -> Option<Vec<u8>> {
         self.forget(now);
@@ -136,7 +136,7 @@ impl DynamicServer {
                     self.counters.repeated += 1;
                     return Some(answer.clone());
                 }
-                let outcome = read::request(&client, &self.names, &packet).and_then(|request| act(&request));
+                let outcome = read::request(&client, names, &packet).and_then(|request| act(&request));
                 self.count(outcome.is_ok());
                 let answer = answer(&packet, &client.secret, outcome);
                 self.remember(now, fingerprint, &answer);
@@ -242,7 +242,7 @@ impl Builder {
         builder
     }
 
-    /// Writes length and authenticators of a reply. It is shorter than its request: what it repeats fits.
+    /// Writes length and authenticators of a reply, which is at most 24 bytes longer than its request.
     fn sign_reply(self, request_authenticator: &[u8; 16], secret: &[u8]) -> Vec<u8> {
         let mut bytes = self.into_bytes();
         let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);

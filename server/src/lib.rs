@@ -4,6 +4,7 @@ pub mod accounting;
 pub mod attempts;
 pub mod crash_secret;
 pub mod dataplane;
+pub mod dynamic;
 pub mod explain;
 pub mod gateway;
 pub mod login;

@@ -1,6 +1,6 @@
 //! From "who are you" to "this is yours": RADIUS verdict, network policy, lease. The same for every tunnel type.
 use crate::outcome::Stage;
-use policy::network::{AddressRange, Decision, Facts, LocalTime, Method, Policy, Tunnel, decide};
+use policy::network::{AddressRange, Decision, Facts, LocalTime, Method, Policy, Settings, Tunnel, decide};
 use policy::pool::{LeaseKey, Pools, Wanted};
 use radius_client::{Accept, FramedIp};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -47,6 +47,41 @@ pub struct Granted {
     pub class: Vec<Vec<u8>>,
     /// Acct-Interim-Interval.
     pub interim_interval: Option<Duration>,
+    /// What the policies went by.
+    pub known: Known,
+    /// The decision in words, a line each.
+    pub trace: Vec<String>,
+}
+
+/// Facts of a login that outlive it, so that policies can judge again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    pub method: Method,
+    /// See [`Authenticated::confirmed`].
+    pub confirmed: bool,
+    pub class: Vec<Vec<u8>>,
+    pub filter_id: Vec<String>,
+    pub groups: Vec<String>,
+}
+
+impl Known {
+    fn of(who: &Authenticated<'_>) -> Self {
+        let accept = who.accept;
+        Self {
+            method: who.method,
+            confirmed: who.confirmed,
+            class: accept.map(|accept| accept.class.clone()).unwrap_or_default(),
+            filter_id: accept.map(|accept| accept.filter_id.clone()).unwrap_or_default(),
+            groups: accept.map(|accept| accept.groups.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// The policy that grants, and what it sets.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    pub policy: String,
+    pub settings: Settings,
     /// The decision in words, a line each.
     pub trace: Vec<String>,
 }
@@ -83,18 +118,8 @@ impl Authority {
         same_client: &dyn Fn(LeaseKey) -> bool,
         now: jiff::Timestamp,
     ) -> Result<Granted, Denied> {
-        let facts = self.facts(login, who, now);
-        if !who.confirmed
-            && let Some(policy) = self.hinges_on_the_user(&facts)
-        {
-            return Err(unconfirmed(who.user, policy));
-        }
-        let decision = decide(&self.policies, &facts);
-        let trace = trace_of(&decision);
-        let Some(policy) = decision.policy.clone().filter(|_| decision.granted) else {
-            return Err(Denied { stage: Stage::Policy, cause: refusal(&decision), trace });
-        };
-        let settings = &decision.settings;
+        let known = Known::of(who);
+        let Decided { policy, settings, trace } = self.judge(login.tunnel, login.client, who.user, &known, now)?;
         let (lease, address_failure) = match self.lease(login, who, same_client, settings.pool.as_deref()) {
             Ok(lease) => (lease, None),
             Err(failure) => (policy::pool::Lease { ipv4: None, ipv6: None }, Some(format!("policy {policy:?}: {failure}"))),
@@ -112,11 +137,28 @@ impl Authority {
             selectors: settings.selectors.clone(),
             session_timeout: shorter(settings.session_timeout, accept.and_then(|accept| accept.session_timeout)),
             idle_timeout: shorter(settings.idle_timeout, accept.and_then(|accept| accept.idle_timeout)),
-            class: accept.map(|accept| accept.class.clone()).unwrap_or_default(),
             interim_interval: accept.and_then(|accept| accept.acct_interim_interval),
+            class: known.class.clone(),
+            known,
             policy,
             trace,
         })
+    }
+
+    /// What the policies say to someone authenticated.
+    pub fn judge(&self, tunnel: Tunnel, client: IpAddr, user: &str, known: &Known, now: jiff::Timestamp) -> Result<Decided, Denied> {
+        let facts = self.facts(tunnel, client, user, known, now);
+        if !known.confirmed
+            && let Some(policy) = self.hinges_on_the_user(&facts)
+        {
+            return Err(unconfirmed(user, policy));
+        }
+        let decision = decide(&self.policies, &facts);
+        let trace = trace_of(&decision);
+        match decision.policy.clone().filter(|_| decision.granted) {
+            Some(policy) => Ok(Decided { policy, settings: decision.settings, trace }),
+            None => Err(Denied { stage: Stage::Policy, cause: refusal(&decision), trace }),
+        }
     }
 
     /// Gives the addresses of a login back.
@@ -134,15 +176,15 @@ impl Authority {
         names_users.then_some(&policy.name)
     }
 
-    fn facts<'a>(&self, login: &Login, who: &Authenticated<'a>, now: jiff::Timestamp) -> Facts<'a> {
+    fn facts<'a>(&self, tunnel: Tunnel, client: IpAddr, user: &'a str, known: &'a Known, now: jiff::Timestamp) -> Facts<'a> {
         Facts {
-            tunnel: login.tunnel,
-            method: who.method,
-            user: who.user,
-            client: login.client,
-            class: who.accept.map_or(&[], |accept| &accept.class),
-            filter_id: who.accept.map_or(&[], |accept| &accept.filter_id),
-            group: who.accept.map_or(&[], |accept| &accept.groups),
+            tunnel,
+            method: known.method,
+            user,
+            client,
+            class: &known.class,
+            filter_id: &known.filter_id,
+            group: &known.groups,
             time: local_time(now, &self.zone),
         }
     }

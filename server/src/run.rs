@@ -4,6 +4,7 @@ use crate::config::{Config, Ikev2Listener};
 use crate::control::{self, Request, Response};
 use crate::crash_secret;
 use crate::dataplane::StreamEvent;
+use crate::dynamic::{self, Dynamic};
 use crate::gateway::{DUMMY_IPV4, Effect, Gateway, Now, Settings};
 use crate::local_shell::Local;
 use crate::login::Authority;
@@ -82,6 +83,7 @@ struct Queues {
     computed: mpsc::UnboundedReceiver<(AskId, Answer)>,
     radius: mpsc::Receiver<radius_client::Output>,
     commands: mpsc::Receiver<Command>,
+    dynamic: mpsc::Receiver<dynamic::Arrived>,
 }
 
 struct Shell {
@@ -93,6 +95,7 @@ struct Shell {
     sstp_counters: Arc<sstp::Counters>,
     workers: Workers,
     revocation: revocation::Watcher,
+    dynamic: Dynamic,
     radius: mpsc::Sender<radius_client::Input>,
     /// Answers where a connection request policy says so, or where there is no RADIUS server.
     local: Option<Local>,
@@ -145,9 +148,10 @@ impl Shell {
         let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
         let attempts = Attempts::new(now.wall.as_millisecond().unsigned_abs(), config.server.attempts_kept);
+        let (dynamic, asked) = Dynamic::start(&config)?;
         let gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
         let clients = Clients { datagrams, streams, arrivals };
-        let queues = Queues { clients, computed, radius: radius.outcomes, commands: commands_rx };
+        let queues = Queues { clients, computed, radius: radius.outcomes, commands: commands_rx, dynamic: asked };
         let mut shell = Self {
             config,
             started,
@@ -157,6 +161,7 @@ impl Shell {
             sstp_counters,
             workers,
             revocation,
+            dynamic,
             radius: radius.requests,
             local,
             local_lists,
@@ -181,6 +186,7 @@ impl Shell {
             biased;
             Some((request, reply)) = queues.commands.recv() => self.command(&request, reply),
             Some((id, answer)) = queues.computed.recv() => self.gateway.computed(now(), id, answer),
+            Some(arrived) = queues.dynamic.recv() => self.dynamic.serve(now(), &mut self.gateway, &arrived),
             Some(outcome) = queues.radius.recv() => self.radius_outcome(outcome),
             () = sleep_until(deadline) => self.gateway.timeout(now()),
             () = self.revocation.changed() => self.renew_responder(),
@@ -301,6 +307,7 @@ impl Shell {
             sockets: self.sockets.received(&self.gateway.plane),
             fronts: &self.fronts,
             sstp: self.sstp_counters.named(),
+            dynamic: self.dynamic.counters(),
         };
         Response::Status(Box::new(status::report(parts)))
     }

@@ -7,6 +7,7 @@ use crate::radius_shell::Servers;
 use crate::run::Started;
 use crate::sstp::Front;
 use radius_client::Standing;
+use radius_client::dynamic::DynamicCounters;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -25,10 +26,11 @@ pub struct Parts<'a> {
     pub fronts: &'a [Front],
     /// Counters of SSTP connections by name.
     pub sstp: BTreeMap<String, u64>,
+    pub dynamic: DynamicCounters,
 }
 
 pub fn report(parts: Parts<'_>) -> Status {
-    let Parts { config, started, summary, radius, accounting, dataplane, sockets, fronts, sstp } = parts;
+    let Parts { config, started, summary, radius, accounting, dataplane, sockets, fronts, sstp, dynamic } = parts;
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         name: config.server.name.clone(),
@@ -46,7 +48,22 @@ pub fn report(parts: Parts<'_>) -> Status {
         dataplane,
         ike: summary.ike,
         sstp,
+        dynamic: dynamic_counters(dynamic),
     }
+}
+
+fn dynamic_counters(counters: DynamicCounters) -> BTreeMap<String, u64> {
+    let named = [
+        ("requests", counters.requests),
+        ("acknowledged", counters.acknowledged),
+        ("refused", counters.refused),
+        ("repeated", counters.repeated),
+        ("dropped_source", counters.dropped_source),
+        ("dropped_malformed", counters.dropped_malformed),
+        ("dropped_authenticator", counters.dropped_authenticator),
+        ("dropped_stale", counters.dropped_stale),
+    ];
+    named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// There is one IKEv2 listener, so every UDP socket is its own.

@@ -40,7 +40,7 @@ def _hang_up(sstp):
     check(status in (USER_REQUEST, HANGUP), f"pppd ended with {status}", sstp.log())
 
 
-def _rejected(world, call, saw):
+def _rejected(world, call, saw, number="691"):
     """RADIUS says no: pppd hears it, and the record names the user, RADIUS and the number that Windows would show."""
     before = {attempt["id"] for attempt in world.attempts()}
     link = world.sstp().connect(call)
@@ -49,7 +49,7 @@ def _rejected(world, call, saw):
     check(link.saw(saw), f"pppd did not see /{saw}/", link.log)
     world.no_sessions()
     attempt = world.record(before, ("auth", "radius"), f"freeradius rejects.*{call.user}")
-    check("691" in (world.attempt(attempt["id"])["windows_code"] or ""), f"no Windows code 691 with {call.method}: {attempt}")
+    check(number in (world.attempt(attempt["id"])["windows_code"] or ""), f"no Windows code {number} with {call.method}: {attempt}")
 
 
 def _method(world, method):
@@ -204,7 +204,7 @@ def wrong_password(world):
 
 @case("pppd")
 def radius_rejects_a_user_certificate(world):
-    _rejected(world, EAP_TLS.but(certificate="other-machine"), r"rcvd \[EAP Request .*TLS")
+    _rejected(world, EAP_TLS.but(certificate="other-machine"), r"rcvd \[EAP Request .*TLS", "853")
 
 
 @case("pppd")

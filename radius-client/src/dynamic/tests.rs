@@ -11,8 +11,11 @@ fn server(require_event_timestamp: bool) -> DynamicServer {
         secret: Zeroizing::new(SECRET.to_vec()),
         require_event_timestamp,
     };
-    let names = NasNames { addresses: vec!["192.0.2.1".parse().unwrap()], identifiers: vec!["vpn.example.test".into()] };
-    DynamicServer::new(vec![client], names)
+    DynamicServer::new(vec![client])
+}
+
+fn names() -> NasNames {
+    NasNames { addresses: vec!["192.0.2.1".parse().unwrap()], identifiers: vec!["vpn.example.test".into()] }
 }
 
 fn from() -> SocketAddr {
@@ -49,7 +52,7 @@ fn ask(server: &mut DynamicServer, datagram: &[u8]) -> (Option<(u8, Option<u32>)
 
 fn ask_at(server: &mut DynamicServer, now: Instant, unix: i64, datagram: &[u8]) -> (Option<(u8, Option<u32>)>, Option<DynamicRequest>) {
     let asked = RefCell::new(None);
-    let answer = server.handle(now, unix, from(), datagram, |request| {
+    let answer = server.handle(now, unix, from(), datagram, &names(), |request| {
         *asked.borrow_mut() = Some(request.clone());
         Ok(())
     });
@@ -134,7 +137,8 @@ fn each_fault_has_its_error_cause_and_nothing_is_done() {
 #[test]
 fn the_gateways_refusal_is_told() {
     let datagram = disconnect(&[(number::USER_NAME, b"nobody")]);
-    let answer = server(true).handle(Instant::now(), NOW, from(), &datagram, |_| Err(ErrorCause::SessionContextNotFound)).unwrap();
+    let answer =
+        server(true).handle(Instant::now(), NOW, from(), &datagram, &names(), |_| Err(ErrorCause::SessionContextNotFound)).unwrap();
     let packet = Packet::parse(&answer).unwrap();
     assert_eq!((packet.code(), packet.u32(number::ERROR_CAUSE).unwrap()), (code::DISCONNECT_NAK, Some(503)));
 }
@@ -152,7 +156,7 @@ fn what_is_not_believed_gets_no_answer() {
     }
     assert_eq!(ask_at(&mut server, Instant::now(), NOW + TIME_WINDOW + 1, &good), (None, None));
     assert_eq!(ask_at(&mut server, Instant::now(), NOW - TIME_WINDOW - 1, &good), (None, None));
-    let stranger = server.handle(Instant::now(), NOW, "192.0.2.8:40000".parse().unwrap(), &good, |_| unreachable!());
+    let stranger = server.handle(Instant::now(), NOW, "192.0.2.8:40000".parse().unwrap(), &good, &names(), |_| unreachable!());
     assert_eq!(stranger, None);
     let counters = server.counters();
     assert_eq!((counters.dropped_source, counters.dropped_stale, counters.requests), (1, 2, 0));
@@ -171,7 +175,7 @@ fn repetitions_get_the_same_answer_and_do_nothing() {
     let (start, datagram) = (Instant::now(), disconnect(&[(number::USER_NAME, b"alice")]));
     let mut done = 0;
     let mut send = |server: &mut DynamicServer, at: Instant| {
-        server.handle(at, NOW, from(), &datagram, |_| {
+        server.handle(at, NOW, from(), &datagram, &names(), |_| {
             done += 1;
             Ok(())
         })
@@ -199,7 +203,7 @@ fn without_a_time_only_one_session_may_be_named() {
 #[test]
 fn proxy_state_comes_back_in_order() {
     let datagram = disconnect(&[(number::PROXY_STATE, b"one"), (number::USER_NAME, b"alice"), (number::PROXY_STATE, b"two")]);
-    let answer = server(true).handle(Instant::now(), NOW, from(), &datagram, |_| Ok(())).unwrap();
+    let answer = server(true).handle(Instant::now(), NOW, from(), &datagram, &names(), |_| Ok(())).unwrap();
     let packet = Packet::parse(&answer).unwrap();
     assert_eq!(packet.all(number::PROXY_STATE).map(|state| state.value).collect::<Vec<_>>(), [b"one", b"two"]);
 }

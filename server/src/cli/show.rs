@@ -70,7 +70,8 @@ fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
     table(out, style, &["DIRECTION", "PACKETS", "VOLUME"], &rows)?;
     counters(out, style, "Dropped packets", &data.drops)?;
     counters(out, style, "IKE", &status.ike)?;
-    counters(out, style, "SSTP", &status.sstp)
+    counters(out, style, "SSTP", &status.sstp)?;
+    counters(out, style, "Dynamic authorization", &status.dynamic)
 }
 
 fn drain(drain: &DrainStatus) -> String {

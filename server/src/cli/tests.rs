@@ -101,6 +101,7 @@ fn status() -> Status {
         dataplane: DataplaneStatus { drops: counters(&[("replayed", 4), ("no_tunnel", 0)]), ..DataplaneStatus::default() },
         ike: counters(&[("malformed", 0)]),
         sstp: std::collections::BTreeMap::new(),
+        dynamic: counters(&[("requests", 2), ("dropped_stale", 1)]),
     }
 }
 
@@ -344,6 +345,7 @@ fn config_folder() -> tempfile::TempDir {
     write("vpn.key", &key.serialize_pem());
     write("nps1.secret", "a secret of good length");
     write("ppk.secret", "a key of thirty-two bytes or more, at random");
+    write("portal.secret", "another secret of good length");
     folder
 }
 

@@ -149,7 +149,7 @@ fn ikev2_listener(
     }
     Ok(Ikev2Listener {
         name: section.name()?,
-        addresses: addresses(section)?,
+        addresses: addresses(section, "addresses")?,
         certificates: names,
         credentials,
         auth,
@@ -220,7 +220,7 @@ fn sstp_listener(
     }
     Ok(SstpListener {
         name: section.name()?,
-        addresses: addresses(section)?,
+        addresses: addresses(section, "addresses")?,
         port: section.number("port", 1..=65_535, 443)?,
         certificates: names,
         credentials,
@@ -273,13 +273,13 @@ fn ppp_auth(section: &Section<'_>, has_provider: bool) -> Result<Vec<AuthProtoco
     Ok(ways)
 }
 
-fn addresses(section: &Section<'_>) -> Result<Vec<IpAddr>, ConfigError> {
-    let addresses = section.list("addresses", "IP addresses of this host, or \"0.0.0.0\" and \"::\" for all", |value| {
-        values::address(super::reader::text(value)?)
-    })?;
+/// Addresses to bind; all of both families unless told otherwise.
+pub(super) fn addresses(section: &Section<'_>, key: &'static str) -> Result<Vec<IpAddr>, ConfigError> {
+    let addresses = section
+        .list(key, "IP addresses of this host, or \"0.0.0.0\" and \"::\" for all", |value| values::address(super::reader::text(value)?))?;
     let addresses = addresses.unwrap_or_else(|| vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]);
     if addresses.is_empty() {
-        return Err(section.error("addresses", "is empty; leave the key out to listen on all addresses"));
+        return Err(section.error(key, "is empty; leave the key out to listen on all addresses"));
     }
     let twice = addresses.iter().enumerate().find(|(index, address)| addresses[..*index].contains(address));
     match twice {

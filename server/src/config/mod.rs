@@ -2,6 +2,7 @@
 mod access;
 mod accounting;
 mod ciphers;
+mod dynamic;
 mod error;
 mod files;
 mod listen;
@@ -55,6 +56,8 @@ pub struct Config {
     pub accounting: crate::accounting::Settings,
     /// Asked where a connection request policy says so, or where there is no RADIUS server.
     pub local: Option<LocalProvider>,
+    /// Who may end and change sessions (RFC 5176); none: nobody listens for it.
+    pub dynamic_clients: Vec<radius_client::dynamic::DynamicClient>,
     pub pools: Vec<PoolConfig>,
     /// In order; the first that matches decides.
     pub policies: Vec<Policy>,
@@ -86,6 +89,9 @@ pub struct Server {
     pub mtu: u16,
     /// Where the policies' `time` conditions are read.
     pub time_zone: jiff::tz::TimeZone,
+    /// Where Disconnect and CoA requests are heard, if there are dynamic clients.
+    pub dynamic_listen: Vec<IpAddr>,
+    pub dynamic_port: u16,
     /// Sessions at most.
     pub max_sessions: usize,
     /// Finished attempts kept for `evergate attempts`.
@@ -194,6 +200,7 @@ const SECTIONS: &[&str] = &[
     "radius_group",
     "request_policy",
     "accounting",
+    "dynamic_client",
     "pool",
     "policy",
     "ciphers",
@@ -239,6 +246,7 @@ impl Config {
         let accounting = accounting::settings(&root, &radius, &mut warnings)?;
         let local = local::provider(&root, &certificates, &mut warnings)?;
         let ppks = ppk::keys(&root, &mut warnings)?;
+        let dynamic_clients = dynamic::clients(&root, &mut warnings)?;
         let (ikev2, sstp) = listen::listeners(&root, &certificates, !radius.is_empty() || local.is_some(), &ppks, &mut warnings)?;
         let asks_radius = |listener: &Ikev2Listener| listener.certificate_authorization == crate::gateway::CertificateAuthorization::Radius;
         if radius.is_empty() && ikev2.as_ref().is_some_and(asks_radius) {
@@ -267,6 +275,7 @@ impl Config {
             radius_groups,
             requests,
             accounting,
+            dynamic_clients,
             pools,
             policies,
             ciphers,

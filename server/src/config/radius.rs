@@ -129,7 +129,7 @@ fn resolve(section: &Section<'_>, host: &str, port: u16, source: Option<IpAddr>)
 }
 
 /// The shared secret.
-fn secret(section: &Section<'_>, warnings: &mut Vec<String>) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+pub(super) fn secret(section: &Section<'_>, warnings: &mut Vec<String>) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
     let secret = files::read_secret_line(section, "secret_file", "the shared secret", warnings)?;
     if secret.len() < GOOD_SECRET {
         let length = secret.len();

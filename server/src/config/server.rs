@@ -1,5 +1,6 @@
 //! `[server]`, `[limits]`, `[timers]`.
 use super::error::ConfigError;
+use super::listen;
 use super::reader::{Root, Section, text};
 use super::{DEFAULT_CONTROL_SOCKET, DEFAULT_STATE_DIR, LogFormat, Server, values};
 use ike::{Limits, Timers};
@@ -7,8 +8,21 @@ use jiff::tz::TimeZone;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const SERVER: &[&str] =
-    &["name", "control_socket", "state_dir", "log", "log_format", "threads", "tun", "mtu", "time_zone", "max_sessions", "attempts_kept"];
+const SERVER: &[&str] = &[
+    "name",
+    "control_socket",
+    "state_dir",
+    "log",
+    "log_format",
+    "threads",
+    "tun",
+    "mtu",
+    "time_zone",
+    "max_sessions",
+    "attempts_kept",
+    "dynamic_listen",
+    "dynamic_port",
+];
 const LIMITS: &[&str] = &["half_open_max", "half_open_per_source", "cookie_threshold", "half_open_timeout", "auth_timeout"];
 const TIMERS: &[&str] = &[
     "liveness_interval",
@@ -59,6 +73,8 @@ pub(super) fn server(root: &Root<'_>) -> Result<Server, ConfigError> {
             .unwrap_or_else(|| "evergate0".into()),
         mtu: section.number("mtu", 1_280..=9_000, 1_400)?,
         time_zone: section.optional("time_zone", "a time zone such as \"UTC\" or \"Europe/Berlin\"", time_zone)?.unwrap_or(TimeZone::UTC),
+        dynamic_listen: listen::addresses(&section, "dynamic_listen")?,
+        dynamic_port: section.number("dynamic_port", 1..=65_535, 3_799)?,
         max_sessions: section.number("max_sessions", 1..=1_000_000, 10_000)?,
         attempts_kept: section.number("attempts_kept", 0..=1_000_000, 10_000)?,
     })

@@ -53,6 +53,7 @@ impl Fixture {
         fixture.file("vpn.pem", &chain, 0o644);
         fixture.file("vpn.key", &key, 0o600);
         fixture.file("ppk.secret", &"p".repeat(32), 0o600);
+        fixture.file("portal.secret", "of a good length as well", 0o600);
         fixture.file("nps1.secret", "a secret of good length\n", 0o600);
         fixture
     }
@@ -273,7 +274,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "[[radius]]",
         "[[radios]]",
         "evergate.toml:15: radios: unknown section; did you mean \"radius\"? accepted: server, certificate, ppk, listener, radius, local, radius_group, \
-             request_policy, accounting, pool, policy, ciphers, limits, timers",
+             request_policy, accounting, dynamic_client, pool, policy, ciphers, limits, timers",
     ),
     ("\"10.0.0.4\"", "\"10.0.0.4\"\nport = 99999", "evergate.toml:18: radius \"nps1\": port = 99999: expected a whole number, 1..=65535"),
     (

@@ -247,6 +247,9 @@ pub struct Status {
     /// Counters of SSTP connections by name: `accepted`, `tls_failed`, `http_refused`, ..
     #[serde(default)]
     pub sstp: BTreeMap<String, u64>,
+    /// Counters of dynamic authorization (RFC 5176) by name: `requests`, `refused`, `dropped_stale`, ..
+    #[serde(default)]
+    pub dynamic: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

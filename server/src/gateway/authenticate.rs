@@ -509,6 +509,13 @@ mod tests {
             idle_timeout: None,
             class: Vec::new(),
             interim_interval: None,
+            known: crate::login::Known {
+                method: Method::Eap,
+                confirmed: true,
+                class: Vec::new(),
+                filter_id: Vec::new(),
+                groups: Vec::new(),
+            },
             trace: Vec::new(),
         };
         let mut older = live(Tunnel::Ikev2, "192.0.2.2:4500", "10.0.0.7");

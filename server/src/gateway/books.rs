@@ -61,6 +61,23 @@ impl<P: Plane> Gateway<P> {
         self.account(now, id, AccountingStatus::Stop, Some(terminate_cause(reason, failure)));
     }
 
+    /// Acct-Multi-Session-Id, where there are books.
+    pub(super) fn multi_session_id(&self, id: SessionId) -> Option<String> {
+        Some(self.live.get(&id)?.session.as_ref()?.books.as_ref()?.multi_session_id.clone())
+    }
+
+    /// Interim-Updates from now on every so often, or none.
+    pub(super) fn set_interim_interval(&mut self, now: Now, id: SessionId, interval: Option<Duration>) {
+        let books = self.live.get_mut(&id).and_then(|live| live.session.as_mut()?.books.as_mut());
+        let Some(books) = books.filter(|books| !books.stopped) else { return };
+        if let Some(before) = books.interim.take() {
+            self.interims.remove(&(before.next, id));
+        }
+        let every = interval.map(|every| every.max(SHORTEST_INTERIM));
+        books.interim = every.map(|every| Interim { every, next: now.instant + first_interim(id, every) });
+        self.interims.extend(books.interim.map(|interim| (interim.next, id)));
+    }
+
     /// Interim-Updates of those whose time has come.
     pub(super) fn account_interims(&mut self, now: Now) {
         while let Some(&(at, id)) = self.interims.first()

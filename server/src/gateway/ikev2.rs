@@ -146,6 +146,13 @@ mod tests {
             idle_timeout: None,
             class: Vec::new(),
             interim_interval: None,
+            known: crate::login::Known {
+                method: Method::Eap,
+                confirmed: true,
+                class: Vec::new(),
+                filter_id: Vec::new(),
+                groups: Vec::new(),
+            },
             trace: Vec::new(),
         };
         let server = Ipv4Addr::new(10, 98, 255, 1);

@@ -5,6 +5,7 @@ mod autoconf;
 mod books;
 mod certificate;
 mod drain;
+mod dynamic;
 mod forward;
 mod ikev2;
 mod inside;

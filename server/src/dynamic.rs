@@ -1,0 +1,107 @@
+//! Where Disconnect and CoA requests arrive (RFC 5176): UDP 3799.
+use crate::config::Config;
+use crate::gateway::{Gateway, Now, Plane};
+use anyhow::Context as _;
+use net::ike::IkeSocket;
+use radius_client::dynamic::{DynamicCounters, DynamicServer, NasNames};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+/// The largest RADIUS packet (RFC 2865 section 3).
+const MAX_PACKET: usize = 4096;
+
+/// Requests waiting for the control thread; more are dropped, and asked again.
+const QUEUE: usize = 256;
+
+/// The machine, and the names that requests may call this gateway by.
+#[derive(Debug)]
+pub struct Dynamic {
+    server: DynamicServer,
+    names: NasNames,
+}
+
+/// A request as it came, with the way back: from the address that it was sent to.
+#[derive(Debug)]
+pub struct Arrived {
+    pub from: SocketAddr,
+    pub datagram: Vec<u8>,
+    to: IpAddr,
+    socket: Arc<IkeSocket>,
+}
+
+impl Arrived {
+    /// Sends the answer; what is lost the client asks for again.
+    pub fn answer(&self, bytes: &[u8]) {
+        if let Err(error) = self.socket.send(bytes, self.to, self.from) {
+            tracing::debug!(%error, to = %self.from, "answer to a dynamic authorization request not sent");
+        }
+    }
+}
+
+impl Dynamic {
+    /// Listens, if anybody may ask.
+    pub fn start(config: &Config) -> anyhow::Result<(Self, Receiver<Arrived>)> {
+        let (sender, arrived) = mpsc::channel(QUEUE);
+        if !config.dynamic_clients.is_empty() {
+            listen(&config.server.dynamic_listen, config.server.dynamic_port, &sender)?;
+        }
+        let mut identifiers: Vec<_> = config.radius.iter().filter_map(|radius| radius.server.nas_identifier.clone()).collect();
+        identifiers.push(config.server.name.clone());
+        let addresses = config.radius.iter().filter_map(|radius| radius.server.nas_ip).collect();
+        let names = NasNames { addresses, identifiers };
+        Ok((Self { server: DynamicServer::new(config.dynamic_clients.clone()), names }, arrived))
+    }
+
+    /// Does what a request asks for and answers it.
+    pub fn serve<P: Plane>(&mut self, now: Now, gateway: &mut Gateway<P>, arrived: &Arrived) {
+        let mut names = self.names.clone();
+        names.addresses.push(arrived.to);
+        names.addresses.extend(gateway.dialled());
+        let act = |request: &_| gateway.dynamic(now, request);
+        let answer = self.server.handle(now.instant, now.wall.as_second(), arrived.from, &arrived.datagram, &names, act);
+        match answer {
+            Some(answer) => arrived.answer(&answer),
+            None => {
+                tracing::debug!(from = %arrived.from, counters = ?self.server.counters(), "a dynamic authorization request was dropped")
+            }
+        }
+    }
+
+    pub fn counters(&self) -> DynamicCounters {
+        self.server.counters()
+    }
+}
+
+/// Binds every address and starts reading.
+fn listen(addresses: &[IpAddr], port: u16, arrived: &Sender<Arrived>) -> anyhow::Result<()> {
+    for &address in addresses {
+        let address = SocketAddr::new(address, port);
+        let socket = IkeSocket::bind(address)
+            .with_context(|| format!("cannot bind udp {address} for dynamic authorization (server.dynamic_listen, server.dynamic_port)"))?;
+        let watched = UdpSocket::from_std(socket.standard()?)?;
+        tokio::spawn(read(watched, Arc::new(socket), arrived.clone()));
+    }
+    Ok(())
+}
+
+/// `watched` tells when there is something to read from `socket`: they are one.
+async fn read(watched: UdpSocket, socket: Arc<IkeSocket>, arrived: Sender<Arrived>) {
+    let mut buffer = vec![0; MAX_PACKET + 1];
+    loop {
+        match watched.async_io(Interest::READABLE, || socket.recv(&mut buffer)).await {
+            Ok((length, from, to)) => {
+                let datagram = buffer[..length].to_vec();
+                let one = Arrived { from, datagram, to: to.ip(), socket: socket.clone() };
+                // A full queue means overload: the client asks again.
+                if matches!(arrived.try_send(one), Err(TrySendError::Closed(_))) {
+                    return;
+                }
+            }
+            Err(error) => tracing::trace!(%error, "dynamic authorization socket"),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+"""Sessions that are ended and changed from outside while they run (RFC 5176), with FreeRADIUS's radclient."""
+
+import re
+import time
+from pathlib import Path
+
+from harness import case, check, setup
+from labkit import network
+from labkit.shell import wait_until
+from sstp_client import Sstp
+
+SECRET = "for-dynamic-authorization-only"
+# Error-Cause in radclient's words.
+NO_SESSION, MISSING, OTHER_NAS, UNSUPPORTED = "Session-Context-Not-Found", "Missing-Attribute", "NAS-Identification-Mismatch", "Unsupported-Attribute"
+
+
+@setup("dynamic")
+def dynamic(config):
+    file = Path(config["server"]["state_dir"] + ".dynamic")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(SECRET + "\n")
+    config["dynamic_client"] = [{"name": "portal", "address": network.RADIUS_IPV4, "secret_file": str(file)}]
+    quarantine = {"name": "quarantine", "filter_id": ["quarantine"], "grant": False}
+    short = {"name": "short", "filter_id": ["short"], "pool": config["pool"][0]["name"], "session_timeout": "2s"}
+    config["policy"][:0] = [quarantine, short]
+
+
+def ask(world, kind, secret=SECRET, stamped=True, **attributes):
+    """What radclient hears: `Disconnect-ACK`, `CoA-NAK Session-Context-Not-Found`, or None after two tries."""
+    lines = [f'{name.replace("_", "-")} = "{value}"' for name, value in attributes.items()]
+    lines += [f"Event-Timestamp = {int(time.time())}"] if stamped else []
+    argv = ["radclient", "-x", "-t", "0.5", "-r", "2", f"{network.NAS_IPV4}:3799", kind, secret]
+    done = world.lab.network.exec("radius", argv, check=False, timeout=20, input=", ".join(lines) + "\n")
+    said = done.stdout + done.stderr
+    answer = re.search(r"Received (\S+) Id", said)
+    if not answer:
+        return None
+    cause = re.search(r"Error-Cause = (\S+)", said)
+    return f"{answer[1]} {cause[1]}" if cause else answer[1]
+
+
+def gone(world, user="alice"):
+    return wait_until(lambda: not [s for s in world.gateway.json("sessions", "list")["sessions"] if s["user"] == user], 5)
+
+
+def stop_cause(world, session):
+    """Acct-Terminate-Cause of the session's Stop."""
+    stop = lambda: [r for r in world.radius.accounting() if r.get("Acct-Session-Id") == session["attempt"] and r["Acct-Status-Type"] == "Stop"]
+    found = wait_until(stop, 5)
+    return found[0].get("Acct-Terminate-Cause") if found else None
+
+
+@case("dynamic")
+def a_user_is_disconnected(world):
+    world.login()
+    session = world.session_of("alice")
+    heard = ask(world, "disconnect", User_Name="alice", Framed_IP_Address=session["inner"][0])
+    check(heard == "Disconnect-ACK", f"radclient heard {heard}")
+    check(gone(world), "the session lives on")
+    check(stop_cause(world, session) == "Admin-Reset", f"the Stop says {stop_cause(world, session)}")
+    check(wait_until(lambda: world.client().session() is None, 5), "the client was not told")
+    record = world.gateway.json("attempts", "show", session["attempt"])
+    check(any("portal ends the session" in line["text"] for line in record["timeline"]), f"{record['timeline']}")
+
+
+@case("dynamic")
+def only_what_fits_in_all_is_meant(world):
+    world.login()
+    session = world.session_of("alice")
+    for expected, attributes in (
+        (f"Disconnect-NAK {NO_SESSION}", {"User_Name": "alice", "Framed_IP_Address": "10.1.2.3"}),
+        (f"Disconnect-NAK {NO_SESSION}", {"User_Name": "nobody"}),
+        (f"Disconnect-NAK {MISSING}", {"NAS_IP_Address": network.NAS_IPV4}),
+        (f"Disconnect-NAK {OTHER_NAS}", {"User_Name": "alice", "NAS_Identifier": "another-gateway"}),
+        (f"Disconnect-NAK {UNSUPPORTED}", {"User_Name": "alice", "Session_Timeout": "5"}),
+    ):
+        heard = ask(world, "disconnect", **attributes)
+        check(heard == expected, f"{attributes}: {heard}, not {expected}")
+    check(ask(world, "disconnect", stamped=False, User_Name="alice") == f"Disconnect-NAK {MISSING}", "a request without time hit a user")
+    check(ask(world, "disconnect", secret="wrong", User_Name="alice") is None, "a wrong secret was answered")
+    world.ping()
+    counted = world.gateway.json("status")["dynamic"]
+    check(counted["dropped_authenticator"] >= 1 and counted["refused"] == 6, f"{counted}")
+    heard = ask(world, "disconnect", stamped=False, Acct_Session_Id=session["attempt"], NAS_IP_Address=network.GATEWAY_IPV4)
+    check(heard == "Disconnect-ACK" and gone(world), f"radclient heard {heard}")
+
+
+@case("dynamic")
+def limits_change_under_a_running_session(world):
+    world.login()
+    session = world.session_of("alice")
+    check(ask(world, "coa", Acct_Session_Id=session["attempt"], Session_Timeout="1") == "CoA-ACK", "the change was refused")
+    check(gone(world), "Session-Timeout of the CoA was not kept")
+    check(stop_cause(world, session) == "Session-Timeout", f"the Stop says {stop_cause(world, session)}")
+    world.login()
+    session = world.session_of("alice")
+    check(ask(world, "coa", User_Name="alice", Idle_Timeout="1") == "CoA-ACK", "the change was refused")
+    check(gone(world) and stop_cause(world, session) == "Idle-Timeout", f"the Stop says {stop_cause(world, session)}")
+
+
+@case("dynamic")
+def a_new_filter_id_is_judged_by_the_policies(world):
+    world.login()
+    check(ask(world, "coa", User_Name="alice", Filter_Id="short") == "CoA-ACK", "the change was refused")
+    check(world.session_of("alice")["policy"] == "short", f"{world.session_of('alice')}")
+    check(gone(world), "the new policy's session timeout was not kept")
+    world.login()
+    check(ask(world, "coa", User_Name="alice", Filter_Id="quarantine") == "CoA-ACK", "the change was refused")
+    check(gone(world), "a denied session lives on")
+
+
+@case("dynamic")
+def sstp_sessions_end_likewise(world):
+    with Sstp(world.lab, world.gateway.binary).held():
+        check(ask(world, "disconnect", User_Name="alice") == "Disconnect-ACK", "it was refused")
+        check(gone(world), "the session lives on")
+
+
+@case("dynamic")
+def who_is_no_client_is_not_heard(world):
+    argv = ["radclient", "-x", "-t", "0.5", "-r", "1", f"{network.GATEWAY_IPV4}:3799", "disconnect", SECRET]
+    done = world.lab.network.exec("client", argv, check=False, timeout=20, input='User-Name = "alice"\n')
+    check("Received" not in done.stdout, done.stdout)
+    check(world.gateway.json("status")["dynamic"]["dropped_source"] >= 1, f"{world.gateway.json('status')['dynamic']}")
