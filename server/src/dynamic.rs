@@ -66,7 +66,8 @@ impl Dynamic {
         match answer {
             Some(answer) => arrived.answer(&answer),
             None => {
-                tracing::debug!(from = %arrived.from, counters = ?self.server.counters(), "a dynamic authorization request was dropped")
+                let counters = self.server.counters();
+                tracing::debug!(from = %arrived.from, ?counters, "a dynamic authorization request was dropped");
             }
         }
     }

@@ -18,6 +18,12 @@ fn names() -> NasNames {
     NasNames { addresses: vec!["192.0.2.1".parse().unwrap()], identifiers: vec!["vpn.example.test".into()] }
 }
 
+/// Some moment: only differences count.
+#[allow(clippy::disallowed_methods)]
+fn some_moment() -> Instant {
+    Instant::now()
+}
+
 fn from() -> SocketAddr {
     "192.0.2.7:40000".parse().unwrap()
 }
@@ -47,7 +53,7 @@ fn change(attributes: &[(u8, &[u8])]) -> Vec<u8> {
 
 /// Code and Error-Cause of the answer, once its authenticators are found good; what the gateway was asked to do.
 fn ask(server: &mut DynamicServer, datagram: &[u8]) -> (Option<(u8, Option<u32>)>, Option<DynamicRequest>) {
-    ask_at(server, Instant::now(), NOW, datagram)
+    ask_at(server, some_moment(), NOW, datagram)
 }
 
 fn ask_at(server: &mut DynamicServer, now: Instant, unix: i64, datagram: &[u8]) -> (Option<(u8, Option<u32>)>, Option<DynamicRequest>) {
@@ -137,8 +143,7 @@ fn each_fault_has_its_error_cause_and_nothing_is_done() {
 #[test]
 fn the_gateways_refusal_is_told() {
     let datagram = disconnect(&[(number::USER_NAME, b"nobody")]);
-    let answer =
-        server(true).handle(Instant::now(), NOW, from(), &datagram, &names(), |_| Err(ErrorCause::SessionContextNotFound)).unwrap();
+    let answer = server(true).handle(some_moment(), NOW, from(), &datagram, &names(), |_| Err(ErrorCause::SessionContextNotFound)).unwrap();
     let packet = Packet::parse(&answer).unwrap();
     assert_eq!((packet.code(), packet.u32(number::ERROR_CAUSE).unwrap()), (code::DISCONNECT_NAK, Some(503)));
 }
@@ -154,9 +159,9 @@ fn what_is_not_believed_gets_no_answer() {
         garbled[place] ^= 1;
         assert_eq!(ask(&mut server, &garbled).1, None, "byte {place}");
     }
-    assert_eq!(ask_at(&mut server, Instant::now(), NOW + TIME_WINDOW + 1, &good), (None, None));
-    assert_eq!(ask_at(&mut server, Instant::now(), NOW - TIME_WINDOW - 1, &good), (None, None));
-    let stranger = server.handle(Instant::now(), NOW, "192.0.2.8:40000".parse().unwrap(), &good, &names(), |_| unreachable!());
+    assert_eq!(ask_at(&mut server, some_moment(), NOW + TIME_WINDOW + 1, &good), (None, None));
+    assert_eq!(ask_at(&mut server, some_moment(), NOW - TIME_WINDOW - 1, &good), (None, None));
+    let stranger = server.handle(some_moment(), NOW, "192.0.2.8:40000".parse().unwrap(), &good, &names(), |_| unreachable!());
     assert_eq!(stranger, None);
     let counters = server.counters();
     assert_eq!((counters.dropped_source, counters.dropped_stale, counters.requests), (1, 2, 0));
@@ -172,7 +177,7 @@ fn a_wrong_message_authenticator_is_not_believed_though_the_rest_is_right() {
 #[test]
 fn repetitions_get_the_same_answer_and_do_nothing() {
     let mut server = server(true);
-    let (start, datagram) = (Instant::now(), disconnect(&[(number::USER_NAME, b"alice")]));
+    let (start, datagram) = (some_moment(), disconnect(&[(number::USER_NAME, b"alice")]));
     let mut done = 0;
     let mut send = |server: &mut DynamicServer, at: Instant| {
         server.handle(at, NOW, from(), &datagram, &names(), |_| {
@@ -203,7 +208,7 @@ fn without_a_time_only_one_session_may_be_named() {
 #[test]
 fn proxy_state_comes_back_in_order() {
     let datagram = disconnect(&[(number::PROXY_STATE, b"one"), (number::USER_NAME, b"alice"), (number::PROXY_STATE, b"two")]);
-    let answer = server(true).handle(Instant::now(), NOW, from(), &datagram, &names(), |_| Ok(())).unwrap();
+    let answer = server(true).handle(some_moment(), NOW, from(), &datagram, &names(), |_| Ok(())).unwrap();
     let packet = Packet::parse(&answer).unwrap();
     assert_eq!(packet.all(number::PROXY_STATE).map(|state| state.value).collect::<Vec<_>>(), [b"one", b"two"]);
 }
