@@ -18,6 +18,9 @@ fn names() -> NasNames {
     NasNames { addresses: vec!["192.0.2.1".parse().unwrap()], identifiers: vec!["vpn.example.test".into()] }
 }
 
+/// Attributes, and the Error-Cause that they get.
+type Fault = (&'static [(u8, &'static [u8])], ErrorCause);
+
 /// Some moment: only differences count.
 #[allow(clippy::disallowed_methods)]
 fn some_moment() -> Instant {
@@ -112,7 +115,7 @@ fn a_change_carries_its_values() {
 
 #[test]
 fn each_fault_has_its_error_cause_and_nothing_is_done() {
-    let disconnects: [(&[(u8, &[u8])], ErrorCause); 6] = [
+    let disconnects: [Fault; 6] = [
         (&[], ErrorCause::MissingAttribute),
         (&[(number::USER_NAME, b"a"), (number::NAS_IDENTIFIER, b"other")], ErrorCause::NasIdentificationMismatch),
         (&[(number::USER_NAME, b"a"), (number::NAS_IP_ADDRESS, &[9, 9, 9, 9])], ErrorCause::NasIdentificationMismatch),
@@ -127,12 +130,12 @@ fn each_fault_has_its_error_cause_and_nothing_is_done() {
             "{attributes:?}"
         );
     }
-    let name: (u8, &[u8]) = (number::USER_NAME, b"a");
-    let changes: [(&[(u8, &[u8])], ErrorCause); 5] = [
-        (&[name], ErrorCause::MissingAttribute),
-        (&[name, (number::SERVICE_TYPE, &[0, 0, 0, 17])], ErrorCause::UnsupportedService),
-        (&[name, (number::FRAMED_MTU, &[0, 0, 5, 0])], ErrorCause::UnsupportedAttribute),
-        (&[name, (number::SESSION_TIMEOUT, &[1])], ErrorCause::InvalidAttributeValue),
+    const NAME: (u8, &[u8]) = (number::USER_NAME, b"a");
+    let changes: [Fault; 5] = [
+        (&[NAME], ErrorCause::MissingAttribute),
+        (&[NAME, (number::SERVICE_TYPE, &[0, 0, 0, 17])], ErrorCause::UnsupportedService),
+        (&[NAME, (number::FRAMED_MTU, &[0, 0, 5, 0])], ErrorCause::UnsupportedAttribute),
+        (&[NAME, (number::SESSION_TIMEOUT, &[1])], ErrorCause::InvalidAttributeValue),
         (&[(number::SESSION_TIMEOUT, &[0, 0, 0, 9])], ErrorCause::MissingAttribute),
     ];
     for (attributes, expected) in changes {
