@@ -147,7 +147,7 @@ mod tests {
             class: Vec::new(),
             interim_interval: None,
             known: crate::login::Known {
-                method: Method::Eap,
+                method: policy::network::Method::Eap,
                 confirmed: true,
                 class: Vec::new(),
                 filter_id: Vec::new(),
