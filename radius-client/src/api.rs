@@ -1,4 +1,6 @@
 //! What goes into the client and what comes out.
+use crate::attributes::AttributeId;
+use crate::extra::ExtraAttribute;
 use crate::record::AccountingRecord;
 use crypto::Zeroizing;
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,10 @@ pub struct Server {
     pub secret: Zeroizing<Vec<u8>>,
     /// Source address of requests; `None`: the kernel chooses.
     pub source: Option<IpAddr>,
+    /// More attributes in requests to this server, behind those that the gateway writes itself.
+    pub attributes: Vec<ExtraAttribute>,
+    /// An Access-Accept with packet filters, which nobody here can apply, is believed without them; else it lets nobody in.
+    pub ignore_filters: bool,
     /// NAS-Identifier in requests to this server; `None`: what the request says.
     pub nas_identifier: Option<String>,
     /// NAS-IP-Address or NAS-IPv6-Address in requests to this server; `None`: what the request says.
@@ -80,6 +86,8 @@ impl Server {
             transport,
             secret: Zeroizing::new(secret.to_vec()),
             source: None,
+            attributes: Vec::new(),
+            ignore_filters: false,
             nas_identifier: None,
             nas_ip: None,
             retransmit_initial: Duration::from_secs(2),
@@ -343,6 +351,8 @@ pub enum Change {
     },
     /// Its replies have Message-Authenticator; from now on they must ([`RequireMessageAuthenticator::Auto`]).
     SendsMessageAuthenticator,
+    /// It sends an attribute in Access-Accept that is not acted upon. Said once of each.
+    Ignored(AttributeId),
 }
 
 /// How a server stands.
@@ -367,6 +377,8 @@ pub struct ServerReport {
     /// Of the last login that was answered without a repetition.
     pub round_trip: Option<Duration>,
     pub groups: Vec<String>,
+    /// Attributes of its Access-Accepts that are not acted upon.
+    pub ignored: Vec<AttributeId>,
     pub counters: Counters,
 }
 
@@ -433,6 +445,8 @@ pub struct Accept {
     /// User-Name of the Accept: replaces the name in accounting.
     pub user_name: Option<String>,
     pub framed_pool: Option<String>,
+    /// Port-Limit: how many sessions the user may have.
+    pub port_limit: Option<u32>,
     pub reply_message: Option<String>,
 }
 

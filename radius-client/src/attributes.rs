@@ -23,6 +23,7 @@ pub mod number {
     pub const VENDOR_SPECIFIC: u8 = 26;
     pub const SESSION_TIMEOUT: u8 = 27;
     pub const IDLE_TIMEOUT: u8 = 28;
+    pub const TERMINATION_ACTION: u8 = 29;
     pub const CALLED_STATION_ID: u8 = 30;
     pub const CALLING_STATION_ID: u8 = 31;
     pub const NAS_IDENTIFIER: u8 = 32;
@@ -43,6 +44,7 @@ pub mod number {
     pub const EVENT_TIMESTAMP: u8 = 55;
     pub const CHAP_CHALLENGE: u8 = 60;
     pub const NAS_PORT_TYPE: u8 = 61;
+    pub const PORT_LIMIT: u8 = 62;
     pub const TUNNEL_TYPE: u8 = 64;
     pub const TUNNEL_MEDIUM_TYPE: u8 = 65;
     pub const TUNNEL_CLIENT_ENDPOINT: u8 = 66;
@@ -52,6 +54,7 @@ pub mod number {
     pub const MESSAGE_AUTHENTICATOR: u8 = 80;
     pub const ACCT_INTERIM_INTERVAL: u8 = 85;
     pub const FRAMED_POOL: u8 = 88;
+    pub const NAS_FILTER_RULE: u8 = 92;
     pub const NAS_IPV6_ADDRESS: u8 = 95;
     pub const FRAMED_INTERFACE_ID: u8 = 96;
     pub const FRAMED_IPV6_PREFIX: u8 = 97;
@@ -75,6 +78,7 @@ pub mod microsoft {
     pub const MPPE_SEND_KEY: u8 = 16;
     pub const MPPE_RECV_KEY: u8 = 17;
     pub const RAS_VERSION: u8 = 18;
+    pub const FILTER: u8 = 22;
     pub const ACCT_AUTH_TYPE: u8 = 23;
     pub const ACCT_EAP_TYPE: u8 = 24;
     pub const CHAP2_RESPONSE: u8 = 25;
@@ -86,8 +90,84 @@ pub mod microsoft {
     pub const SECONDARY_NBNS_SERVER: u8 = 31;
     pub const RAS_CLIENT_NAME: u8 = 34;
     pub const RAS_CLIENT_VERSION: u8 = 35;
+    pub const QUARANTINE_IP_FILTER: u8 = 36;
+    pub const QUARANTINE_SESSION_TIMEOUT: u8 = 37;
     pub const NETWORK_ACCESS_SERVER_TYPE: u8 = 47;
+    pub const IPV6_FILTER: u8 = 51;
     pub const RAS_CORRELATION_ID: u8 = 56;
+    /// The group of an Azure VPN gateway's policies.
+    pub const AZURE_POLICY_ID: u8 = 65;
+}
+
+/// An attribute by its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AttributeId {
+    /// Enterprise number; 0: the attribute is of the RFCs.
+    pub vendor: u32,
+    /// Its type there.
+    pub number: u8,
+}
+
+impl AttributeId {
+    pub const fn standard(number: u8) -> Self {
+        Self { vendor: 0, number }
+    }
+
+    pub const fn microsoft(number: u8) -> Self {
+        Self { vendor: VENDOR_MICROSOFT, number }
+    }
+}
+
+impl std::fmt::Display for AttributeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.vendor, unused_name(*self)) {
+            (_, Some(name)) => f.write_str(name),
+            (0, None) if name(self.number) != "attribute" => f.write_str(name(self.number)),
+            (0, None) => write!(f, "attribute {}", self.number),
+            (vendor, None) => write!(f, "attribute 26.{vendor}.{}", self.number),
+        }
+    }
+}
+
+/// Names of what replies bring that is not acted upon, and of filters.
+fn unused_name(id: AttributeId) -> Option<&'static str> {
+    Some(match (id.vendor, id.number) {
+        (0, 9) => "Framed-IP-Netmask",
+        (0, 10) => "Framed-Routing",
+        (0, 12) => "Framed-MTU",
+        (0, 13) => "Framed-Compression",
+        (0, 19) => "Callback-Number",
+        (0, 22) => "Framed-Route",
+        (0, 29) => "Termination-Action",
+        (0, 64) => "Tunnel-Type",
+        (0, 65) => "Tunnel-Medium-Type",
+        (0, 81) => "Tunnel-Private-Group-Id",
+        (0, 89) => "Chargeable-User-Identity",
+        (0, 92) => "NAS-Filter-Rule",
+        (0, 96) => "Framed-Interface-Id",
+        (0, 97) => "Framed-IPv6-Prefix",
+        (0, 99) => "Framed-IPv6-Route",
+        (0, 100) => "Framed-IPv6-Pool",
+        (0, 123) => "Delegated-IPv6-Prefix",
+        (0, 171) => "Delegated-IPv6-Prefix-Pool",
+        (0, 172) => "Stateful-IPv6-Address-Pool",
+        (VENDOR_MICROSOFT, 7) => "MS-MPPE-Encryption-Policy",
+        (VENDOR_MICROSOFT, 8) => "MS-MPPE-Encryption-Types",
+        (VENDOR_MICROSOFT, 10) => "MS-CHAP-Domain",
+        (VENDOR_MICROSOFT, 13) => "MS-BAP-Usage",
+        (VENDOR_MICROSOFT, 14) => "MS-Link-Utilization-Threshold",
+        (VENDOR_MICROSOFT, 15) => "MS-Link-Drop-Time-Limit",
+        (VENDOR_MICROSOFT, 22) => "MS-Filter",
+        (VENDOR_MICROSOFT, 36) => "MS-Quarantine-IPFilter",
+        (VENDOR_MICROSOFT, 37) => "MS-Quarantine-Session-Timeout",
+        (VENDOR_MICROSOFT, 51) => "MS-IPv6-Filter",
+        _ => return None,
+    })
+}
+
+/// The name of a group in MS-Azure-Policy-ID, as hexadecimal digits: its values begin with 6ad1bd.
+pub(crate) fn azure_group(value: &[u8]) -> Option<String> {
+    value.starts_with(&[0x6a, 0xd1, 0xbd]).then(|| value.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The name of an attribute in messages.
@@ -147,8 +227,35 @@ impl Packet<'_> {
         self.first(number).map(|attribute| attribute.u32(name(number))).transpose()
     }
 
+    /// All attributes, what is inside Vendor-Specific by itself. A Vendor-Specific of another form counts as one of type 0.
+    pub(crate) fn identified(&self) -> Vec<(AttributeId, &[u8])> {
+        let mut found = Vec::new();
+        for attribute in self.attributes() {
+            match attribute.value.split_first_chunk::<4>() {
+                Some((vendor, inside)) if attribute.number == number::VENDOR_SPECIFIC => {
+                    vendor_attributes(u32::from_be_bytes(*vendor), inside, &mut found);
+                }
+                _ => found.push((AttributeId::standard(attribute.number), attribute.value)),
+            }
+        }
+        found
+    }
+
     /// The first attribute of `number` as text.
     pub fn text(&self, number: u8) -> Option<String> {
         self.first(number).map(|attribute| attribute.text())
+    }
+}
+
+/// Type, length, value; the length counts all three (RFC 2865 section 5.26).
+fn vendor_attributes<'a>(vendor: u32, mut inside: &'a [u8], found: &mut Vec<(AttributeId, &'a [u8])>) {
+    while let [number, length, ..] = *inside {
+        let length = usize::from(length);
+        let Some(value) = inside.get(2..length) else { break };
+        found.push((AttributeId { vendor, number }, value));
+        inside = &inside[length..];
+    }
+    if !inside.is_empty() {
+        found.push((AttributeId { vendor, number: 0 }, inside));
     }
 }

@@ -1,17 +1,20 @@
 //! EAP conversations and logins by password: State, server stickiness, failover.
-use crate::api::{ConversationId, Credentials, NasContext, RequestFailure, Server, Ticket};
+use crate::api::{Change, ConversationId, Credentials, NasContext, Output, RequestFailure, Server, Ticket};
 use crate::attributes::service_type;
 use crate::client::{Client, Request, Timer, Work};
-use crate::codec::Packet;
-use crate::failure;
+use crate::codec::{Packet, code};
 use crate::reply::{self, Outcome};
 use crate::request::{Access, BadRequest};
 use crate::table::{PeerKey, RequestKey};
 use crate::validate::Purpose;
+use crate::{failure, filters};
 use std::time::{Duration, Instant};
 
 /// A conversation that goes on no more is forgotten after this; no client thinks longer about a challenge.
 const CONVERSATION_LIFETIME: Duration = Duration::from_secs(300);
+
+/// Kinds of attributes that are remembered as ignored, for each server.
+const MAX_IGNORED: usize = 64;
 
 /// One conversation between its rounds.
 #[derive(Debug)]
@@ -157,7 +160,8 @@ impl Client {
 
     pub(crate) fn authentication_answered(&mut self, now: Instant, request: &Request, work: AuthenticationWork, packet: &Packet<'_>) {
         let Some(peer) = self.peers.get(request.line.peer) else { return };
-        let verdict = reply::read(packet, &work.proof, &peer.server.name, request.authenticator(), &peer.server.secret);
+        let verdict = reply::read(packet, &work.proof, &peer.server, request.authenticator());
+        self.note_ignored(request.line.peer, packet);
         match self.conversations.get_mut(&work.conversation) {
             Some(conversation) if verdict.outcome.goes_on() => {
                 let expires = now + CONVERSATION_LIFETIME;
@@ -170,6 +174,17 @@ impl Client {
             _ => drop(self.end(work.conversation)),
         }
         self.report(&work.tickets, &verdict.outcome);
+    }
+
+    /// What an Access-Accept says in vain is told once.
+    fn note_ignored(&mut self, peer: PeerKey, packet: &Packet<'_>) {
+        let Some(peer) = self.peers.get_mut(peer).filter(|_| packet.code() == code::ACCESS_ACCEPT) else { return };
+        for id in filters::ignored(packet) {
+            if peer.ignored.len() < MAX_IGNORED && peer.ignored.insert(id) {
+                let server = peer.server.name.clone();
+                self.outputs.push_back(Output::Server { server, change: Change::Ignored(id) });
+            }
+        }
     }
 
     /// The server was silent or closed. Another one is asked only if this was the first round (RFC 3579 section 2.6.1: later rounds belong

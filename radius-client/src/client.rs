@@ -144,7 +144,15 @@ impl Client {
                 () => Standing::Alive,
             };
             let (since, round_trip) = (health.since(), health.round_trip);
-            ServerReport { name: peer.server.name.clone(), standing, since, round_trip, groups, counters: peer.counters }
+            ServerReport {
+                name: peer.server.name.clone(),
+                standing,
+                since,
+                round_trip,
+                groups,
+                ignored: peer.ignored.iter().copied().collect(),
+                counters: peer.counters,
+            }
         };
         self.peers.configured().map(report).collect()
     }

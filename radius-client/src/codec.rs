@@ -228,7 +228,12 @@ impl Builder {
 
     /// A Vendor-Specific of Microsoft with one attribute inside.
     pub fn put_microsoft(&mut self, vendor_type: u8, value: &[u8]) -> &mut Self {
-        let mut body = VENDOR_MICROSOFT.to_be_bytes().to_vec();
+        self.put_vendor(VENDOR_MICROSOFT, vendor_type, value)
+    }
+
+    /// A Vendor-Specific with one attribute inside.
+    pub fn put_vendor(&mut self, vendor: u32, vendor_type: u8, value: &[u8]) -> &mut Self {
+        let mut body = vendor.to_be_bytes().to_vec();
         body.extend_from_slice(&[vendor_type, (value.len() + 2).min(255) as u8]);
         body.extend_from_slice(value);
         self.put(number::VENDOR_SPECIFIC, &body)

@@ -49,7 +49,9 @@ mod accounting;
 mod authentication;
 mod client;
 mod credentials;
+mod extra;
 mod failure;
+mod filters;
 mod peer;
 mod probe;
 mod record;
@@ -63,4 +65,5 @@ mod vectors;
 
 pub use api::*;
 pub use client::Client;
+pub use extra::ExtraAttribute;
 pub use record::{AccountingRecord, AccountingStatus, Authentic, TerminateCause, auth_type};

@@ -1,9 +1,10 @@
 //! The configured servers: which one to ask, and what is known of each.
 use crate::api::{Configuration, Counters, Probe, RequestFailure, RequireMessageAuthenticator, Server};
+use crate::attributes::AttributeId;
 use crate::table::PeerKey;
 use crate::validate::Purpose;
 use crypto::Random;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ pub(crate) struct Peer {
     pub(crate) counters: Counters,
     /// A valid reply to a login without EAP had Message-Authenticator.
     pub(crate) signs: bool,
+    /// What its Access-Accepts said in vain.
+    pub(crate) ignored: BTreeSet<AttributeId>,
     /// A probe waits for its answer.
     pub(crate) probed: bool,
     /// Logins in flight that had to be repeated.
@@ -162,6 +165,7 @@ impl Peers {
                 server,
                 counters: Counters::default(),
                 signs: false,
+                ignored: BTreeSet::new(),
                 probed: false,
                 late: 0,
                 authentication: Health::default(),

@@ -1,9 +1,9 @@
 //! What a believed reply to an Access-Request says.
-use crate::api::{Accept, Credentials, EapOutcome, FramedIp, LoginOutcome, Output, RequestFailure, Ticket};
-use crate::attributes::{microsoft, name, number, service_type};
+use crate::api::{Accept, Credentials, EapOutcome, FramedIp, LoginOutcome, Output, RequestFailure, Server, Ticket};
+use crate::attributes::{azure_group, microsoft, name, number, service_type};
 use crate::authentication::Proof;
 use crate::codec::{Malformed, Packet, code};
-use crate::mppe;
+use crate::{filters, mppe};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -51,8 +51,12 @@ pub(crate) struct Verdict {
 }
 
 /// Reads a reply that passed all checks. The code alone decides (RFC 3579 section 2.6.3).
-pub(crate) fn read(reply: &Packet<'_>, proof: &Proof, server: &str, request_authenticator: &[u8; 16], secret: &[u8]) -> Verdict {
-    let granted = || accept(reply, proof.service_type(), request_authenticator, secret).map(Box::new);
+pub(crate) fn read(reply: &Packet<'_>, proof: &Proof, server: &Server, request_authenticator: &[u8; 16]) -> Verdict {
+    let granted = || {
+        check_filters(reply, server.ignore_filters)?;
+        accept(reply, proof.service_type(), request_authenticator, &server.secret).map(Box::new)
+    };
+    let server = server.name.as_str();
     let outcome = match proof {
         Proof::Eap(_) => eap_outcome(reply, server, granted).map(Outcome::Eap),
         Proof::Login(credentials) => login_outcome(reply, credentials, server, granted).map(Outcome::Login),
@@ -145,7 +149,7 @@ fn accept(reply: &Packet<'_>, asked: u32, request_authenticator: &[u8; 16], secr
             .map_err(malformed)?,
         class: reply.all(number::CLASS).map(|class| class.value.to_vec()).collect(),
         filter_id: reply.all(number::FILTER_ID).map(|filter| filter.text()).collect(),
-        groups: Vec::new(),
+        groups: reply.microsoft(microsoft::AZURE_POLICY_ID).map_err(malformed)?.iter().filter_map(|id| azure_group(id.value)).collect(),
         session_timeout: seconds(number::SESSION_TIMEOUT).map_err(malformed)?,
         idle_timeout: seconds(number::IDLE_TIMEOUT).map_err(malformed)?,
         acct_interim_interval: seconds(number::ACCT_INTERIM_INTERVAL).map_err(malformed)?,
@@ -153,8 +157,21 @@ fn accept(reply: &Packet<'_>, asked: u32, request_authenticator: &[u8; 16], secr
         nbns: microsoft_servers(reply, NBNS).map_err(malformed)?,
         user_name: reply.text(number::USER_NAME),
         framed_pool: reply.text(number::FRAMED_POOL),
+        port_limit: reply.u32(number::PORT_LIMIT).map_err(malformed)?,
         reply_message: reply_message(reply),
     })
+}
+
+/// What a filter was to keep out would come in without it.
+fn check_filters(reply: &Packet<'_>, ignore: bool) -> Result<(), String> {
+    let names: Vec<_> = filters::filters(reply).iter().map(ToString::to_string).collect();
+    if ignore || names.is_empty() {
+        return Ok(());
+    }
+    let names = names.join(", ");
+    Err(format!(
+        "Access-Accept carries packet filters ({names}), which this gateway cannot apply: take them out of the policy there, or set ignore_filters for this server"
+    ))
 }
 
 /// Another service than framed PPP is refused as if rejected (RFC 2865 sections 5.6 and 5.7); `asked`, the Service-Type of the request, may come

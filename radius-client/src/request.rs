@@ -56,6 +56,7 @@ impl Access<'_> {
         }
         put_session(&mut packet, nas, server, self.proof.service_type());
         put_remote_access(&mut packet, nas);
+        put_extra(&mut packet, server);
         if let Some(state) = self.state {
             packet.put(number::STATE, state);
         }
@@ -121,6 +122,13 @@ fn put_remote_access(packet: &mut Builder, nas: &NasContext) {
     }
 }
 
+/// What the administrator adds for this server.
+fn put_extra(packet: &mut Builder, server: &Server) {
+    for attribute in &server.attributes {
+        attribute.put(packet);
+    }
+}
+
 /// Printable ASCII up to the first zero byte, if it fits MS-RAS-Client-Name.
 fn client_text(text: &str) -> Option<&[u8]> {
     let text = text.split('\0').next()?.as_bytes();
@@ -148,6 +156,7 @@ pub(crate) fn accounting(record: &AccountingRecord, delay: u32, identifier: u8, 
     if record.status.is_of_a_session() {
         put_session(&mut packet, &record.nas, server, service_type::FRAMED);
         put_remote_access(&mut packet, &record.nas);
+        put_extra(&mut packet, server);
         put_login(&mut packet, record);
     } else {
         packet.put(number::NAS_IDENTIFIER, nas_identifier(&record.nas, server).as_bytes());

@@ -139,3 +139,31 @@ fn ikev2_with_a_certificate() {
         ",
     );
 }
+
+/// What an administrator adds stands behind what every request says, of sessions in accounting as well.
+#[test]
+fn attributes_of_the_server() {
+    let extra = ["NAS-Port-Id = vpn", "26.9.1 = text:fast"].map(|text| ExtraAttribute::parse(text).unwrap());
+    let with = || client(vec![Server { attributes: extra.to_vec(), ..server("nps1", 1) }]);
+    let added = [(87, b"vpn".to_vec()), (26, b"\0\0\0\x09\x01\x06fast".to_vec())];
+    let mut plain = client(vec![server("nps1", 1)]);
+    for input in
+        [|| ask(1, 1, &eap_packet(2, 1, b"\x01alice")), || login(1, 1, Credentials::Certificate), || account(AccountingStatus::Start)]
+    {
+        let (mut client, mut plain) = (with(), std::mem::replace(&mut plain, client(vec![server("nps1", 1)])));
+        client.handle(start(), input());
+        plain.handle(start(), input());
+        let (sent, bare) = (only_sent(&drain(&mut client)).attributes(), only_sent(&drain(&mut plain)).attributes());
+        let without: Vec<_> = sent.iter().filter(|attribute| !added.contains(attribute) && attribute.0 != 80).cloned().collect();
+        assert_eq!(without, bare.into_iter().filter(|attribute| attribute.0 != 80).collect::<Vec<_>>());
+        assert_eq!(sent.iter().filter(|attribute| added.contains(attribute)).count(), 2);
+    }
+    let mut client = with();
+    client.handle(start(), account(AccountingStatus::On));
+    assert_eq!(only_sent(&drain(&mut client)).get(87), None, "of the gateway as a whole");
+}
+
+fn account(status: AccountingStatus) -> Input {
+    let record = AccountingRecord { status, user_name: b"alice".to_vec(), nas: nas(), event_timestamp: 1, ..AccountingRecord::default() };
+    Input::Accounting { ticket: Ticket(1), group: None, record: Box::new(record) }
+}

@@ -237,3 +237,74 @@ fn a_challenge_needs_a_whole_eap_request() {
     let outcome = answer(|_| [pieces.clone(), vec![(27, vec![0, 0, 0, 30])]].concat(), 11);
     assert!(matches!(outcome, EapOutcome::Challenge { eap, .. } if eap == long));
 }
+
+/// A filter keeps something out; without it that would come in.
+#[test]
+fn filters_that_nobody_applies_refuse_the_accept() {
+    for (name, attribute) in [
+        ("NAS-Filter-Rule", (92, b"permit in ip from any to any".to_vec())),
+        ("MS-Filter", microsoft(22, &[1; 30])),
+        ("MS-IPv6-Filter", microsoft(51, &[1; 30])),
+        ("MS-Quarantine-IPFilter", microsoft(36, &[1; 30])),
+    ] {
+        let error = accept(|_| vec![attribute.clone(), attribute.clone()]).unwrap_err();
+        assert!(error.contains(&format!("packet filters ({name}), which this gateway cannot apply")), "{error}");
+        let mut client = client(vec![Server { ignore_filters: true, ..server("nps1", 1) }]);
+        client.handle(start(), ask(1, 1, &[2, 1, 0, 4]));
+        let request = only_sent(&drain(&mut client));
+        client.handle(start(), request.datagram(reply(2, &request, &[attribute])));
+        let outputs = drain(&mut client);
+        assert!(matches!(outcomes(outputs)[..], [(1, EapOutcome::Accept { .. })]));
+        assert_eq!(ignored(&client), [name]);
+    }
+}
+
+fn ignored(client: &Client) -> Vec<String> {
+    client.servers()[0].ignored.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_is_said_in_vain_is_told_once_by_name() {
+    let mut client = client(vec![server("nps1", 1)]);
+    let told: Vec<Vec<String>> = [2, 2, 3]
+        .into_iter()
+        .enumerate()
+        .map(|(round, code)| {
+            client.handle(start(), ask(round as u64, round as u64, &[2, 1, 0, 4]));
+            let request = only_sent(&drain(&mut client));
+            let nine_and_four = [&9u32.to_be_bytes()[..], &[1, 3, 0, 4, 3, 0]].concat();
+            let framed_route = (22, b"10.1.0.0/16".to_vec());
+            let known = [(25, vec![1]), (29, vec![0; 4]), (62, vec![0, 0, 0, 1]), microsoft(28, &[10, 0, 0, 1])];
+            let mut attributes = vec![framed_route.clone(), framed_route, (26, nine_and_four), microsoft(8, &[0; 4]), (241, vec![1, 1])];
+            attributes.extend(known);
+            if code == 3 {
+                attributes = vec![(123, vec![0; 6])];
+            }
+            client.handle(start(), request.datagram(reply(code, &request, &attributes)));
+            let named = drain(&mut client).into_iter().filter_map(|output| match output {
+                Output::Server { change: Change::Ignored(id), .. } => Some(id.to_string()),
+                _ => None,
+            });
+            named.collect()
+        })
+        .collect();
+    let all = ["Framed-Route", "attribute 26.9.1", "attribute 26.9.4", "MS-MPPE-Encryption-Types", "attribute 241"];
+    assert_eq!(told, [all.map(str::to_owned).to_vec(), vec![], vec![]], "an Access-Reject grants nothing that could be ignored");
+    assert_eq!(ignored(&client).len(), 5);
+}
+
+#[test]
+fn termination_action_by_default_is_what_happens_anyway() {
+    let mut client = client(vec![server("nps1", 1)]);
+    client.handle(start(), ask(1, 1, &[2, 1, 0, 4]));
+    let request = only_sent(&drain(&mut client));
+    client.handle(start(), request.datagram(reply(2, &request, &[(29, vec![0, 0, 0, 1])])));
+    assert_eq!(ignored(&client), ["Termination-Action"]);
+}
+
+#[test]
+fn groups_and_limits_of_the_user() {
+    let accept = accept(|_| vec![microsoft(65, &[0x6a, 0xd1, 0xbd, 0x0a]), microsoft(65, &[1, 2, 3, 4]), (62, vec![0, 0, 0, 2])]).unwrap();
+    assert_eq!(accept.groups, ["6ad1bd0a"]);
+    assert_eq!(accept.port_limit, Some(2));
+}

@@ -113,6 +113,9 @@ fn log(server: &str, change: Change) {
         Change::Returned { accounting, after } => {
             tracing::info!(server, port = port(accounting), seconds = after.as_secs(), "a RADIUS server answers again");
         }
+        Change::Ignored(attribute) => {
+            tracing::info!(server, %attribute, "a RADIUS server sends an attribute that this gateway does not act upon; said once");
+        }
         Change::SendsMessageAuthenticator => {
             tracing::info!(server, "a RADIUS server sends Message-Authenticator; from now on its replies must have it");
         }

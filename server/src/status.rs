@@ -116,6 +116,7 @@ fn radius_status(server: &RadiusServer, servers: &Servers) -> RadiusStatus {
         name: server.server.name.clone(),
         address: server.server.address(),
         groups: report.map(|report| report.groups.clone()).unwrap_or_default(),
+        ignored: report.map(|report| report.ignored.iter().map(ToString::to_string).collect()).unwrap_or_default(),
         standing: standing_name(standing).into(),
         since_secs: report.and_then(|report| report.since).map(|since| since.elapsed().as_secs()),
         round_trip_ms: report.and_then(|report| report.round_trip).map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),

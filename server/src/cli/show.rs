@@ -49,6 +49,9 @@ fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
         heading(out, style, "RADIUS servers")?;
         let rows: Vec<_> = status.radius.iter().map(radius).collect();
         table(out, style, &["NAME", "ADDRESS", "GROUPS", "STATE", "HEARD", "ROUND TRIP", "SENT", "REPLIES", "TIMEOUTS", "OTHER"], &rows)?;
+        for radius in status.radius.iter().filter(|radius| !radius.ignored.is_empty()) {
+            writeln!(out, "{} sends what is not acted upon: {}", radius.name, radius.ignored.join(", "))?;
+        }
     }
     if !status.eap_certificates.is_empty() {
         heading(out, style, "Certificates that RADIUS servers show to EAP clients")?;

@@ -5,7 +5,7 @@ use super::reader::{Root, Section, text};
 use super::source::Value;
 use super::{RadiusServer, values};
 use crypto::Zeroizing;
-use radius_client::{Probe, RequireMessageAuthenticator, Transport};
+use radius_client::{ExtraAttribute, Probe, RequireMessageAuthenticator, Transport};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ const RADIUS: &[&str] = &[
     "probe",
     "probe_user",
     "revive_interval",
+    "attributes",
+    "ignore_filters",
     "nas_identifier",
     "nas_ip",
 ];
@@ -66,6 +68,8 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
             },
             secret: secret(section, warnings)?,
             source,
+            attributes: attributes(section)?,
+            ignore_filters: ignore_filters(section, warnings)?,
             nas_identifier: Some(identifier.unwrap_or_else(|| server_name.to_owned())),
             nas_ip: section.optional("nas_ip", "an IP address", |value| values::address(text(value)?))?,
             retransmit_initial,
@@ -77,6 +81,22 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
         },
         host,
     })
+}
+
+/// What the server's policies match on besides what every request says.
+fn attributes(section: &Section<'_>) -> Result<Vec<ExtraAttribute>, ConfigError> {
+    let expected = "attributes such as \"NAS-Port-Id = vpn\", \"77 = text:fast\" or \"26.9.1 = hex:00ff\"";
+    let parse = |value: &Value| ExtraAttribute::parse(text(value)?);
+    Ok(section.list("attributes", expected, parse)?.unwrap_or_default())
+}
+
+fn ignore_filters(section: &Section<'_>, warnings: &mut Vec<String>) -> Result<bool, ConfigError> {
+    let ignore = section.boolean("ignore_filters", false)?;
+    if ignore {
+        warnings
+            .push(format!("{}: ignore_filters lets users in without the packet filters that this server sends for them", section.title()));
+    }
+    Ok(ignore)
 }
 
 /// `true` and `false` as in former configurations.

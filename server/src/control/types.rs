@@ -274,6 +274,9 @@ pub struct RadiusStatus {
     pub address: SocketAddr,
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Attributes of its Access-Accepts that this gateway does not act upon, by name.
+    #[serde(default)]
+    pub ignored: Vec<String>,
     /// Of its port for logins: `unknown` (it has not answered yet), `alive`, `slow` (it answers, but a login waits), `dead`
     #[serde(default)]
     pub standing: String,

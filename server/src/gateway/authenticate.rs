@@ -1,6 +1,7 @@
 //! Logins, whatever tunnel they come through: credentials go to RADIUS, its verdict to policy.
 use super::forward::Route;
 use super::inside::Inside;
+use super::report::same_user;
 use super::{Asker, Effect, Gateway, Live, Now, Plane, conversation};
 use crate::login::{Authenticated, Denied, Granted, Login};
 use crate::outcome::Stage;
@@ -251,7 +252,30 @@ impl<P: Plane> Gateway<P> {
         let method = progress.method;
         let user = accept.user_name.clone().unwrap_or_else(|| String::from_utf8_lossy(&progress.route.user_name).into_owned());
         self.note(now, session, format!("{} accepts {user}", named(server)));
+        if let Some(limit) = accept.port_limit {
+            self.within_limit(session, &user, confirmed, limit)?;
+        }
         self.authorize(now, session, &Authenticated { user: &user, confirmed, method, accept: Some(accept) })
+    }
+
+    /// Port-Limit (RFC 2865 section 5.42): how many sessions this one would make. An older one of the same client goes when this comes up.
+    fn within_limit(&self, session: SessionId, user: &str, confirmed: bool, limit: u32) -> Result<(), Denied> {
+        let refused = |cause| Err(Denied::new(Stage::Radius, cause));
+        if !confirmed {
+            return refused(format!(
+                "Port-Limit {limit} cannot be held: {user:?} is only the outer identity of a tunnelled EAP method; let the RADIUS server return User-Name in its Access-Accept"
+            ));
+        }
+        let Some(live) = self.live.get(&session) else { return Err(ended_meanwhile(Stage::Radius)) };
+        let counts = |id: SessionId, other: &Live| {
+            let granted = other.login.as_ref().and_then(|login| login.granted.as_ref());
+            id != session && granted.is_some_and(|granted| same_user(&granted.user, user)) && !succeeds(live, other, user)
+        };
+        let others = self.live.iter().filter(|&(&id, other)| counts(id, other)).count();
+        if u64::try_from(others).is_ok_and(|others| others < u64::from(limit)) {
+            return Ok(());
+        }
+        refused(format!("user {user:?} has {others} sessions already, and Port-Limit of the Access-Accept is {limit}"))
     }
 
     fn rejected(&self, session: SessionId, server: &str, reply_message: Option<String>, ms_chap_error: Option<String>) -> Denied {

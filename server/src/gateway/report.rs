@@ -150,7 +150,7 @@ impl<P: Plane> Gateway<P> {
     }
 }
 
-fn same_user(a: &str, b: &str) -> bool {
+pub(super) fn same_user(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
 }
 

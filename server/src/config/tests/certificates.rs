@@ -24,3 +24,19 @@ fn asking_takes_somebody_to_ask() {
     let error = Fixture::new(&(text[..start].to_owned() + &text[end..])).error();
     assert!(error.contains("radius: is missing; certificate_authorization = \"radius\" needs a RADIUS server to ask"), "{error}");
 }
+
+#[test]
+fn a_server_may_get_more_attributes() {
+    let fixture = with("address = \"10.0.0.4\"", "address = \"10.0.0.4\"\nattributes = [\"NAS-Port-Id = vpn\", \"26.9.1 = hex:00ff\"]");
+    let server = &fixture.load().unwrap().radius[0].server;
+    assert_eq!((server.attributes.len(), server.ignore_filters), (2, false));
+    let taken = with("address = \"10.0.0.4\"", "address = \"10.0.0.4\"\nattributes = \"User-Password = hex:00\"").error();
+    assert!(taken.contains("radius \"nps1\": attributes = ") && taken.contains("is neither a number"), "{taken}");
+}
+
+#[test]
+fn leaving_filters_out_is_a_warning() {
+    let config = with("address = \"10.0.0.4\"", "address = \"10.0.0.4\"\nignore_filters = true").load().unwrap();
+    assert!(config.radius[0].server.ignore_filters);
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+}

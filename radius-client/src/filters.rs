@@ -1,0 +1,68 @@
+//! Attributes of an Access-Accept that nobody here acts upon: filters, which refuse the login, and others, which are told of by name.
+use crate::attributes::{AttributeId, VENDOR_MICROSOFT, azure_group, microsoft, number};
+use crate::codec::Packet;
+
+/// Packet filters. Whoever sends one expects it to hold.
+const FILTERS: &[AttributeId] = &[
+    AttributeId::standard(number::NAS_FILTER_RULE),
+    AttributeId::microsoft(microsoft::FILTER),
+    AttributeId::microsoft(microsoft::IPV6_FILTER),
+    AttributeId::microsoft(microsoft::QUARANTINE_IP_FILTER),
+    AttributeId::microsoft(microsoft::QUARANTINE_SESSION_TIMEOUT),
+];
+
+/// What is acted upon, or says nothing that anybody could act upon.
+const USED: &[u8] = &[
+    number::USER_NAME,
+    number::SERVICE_TYPE,
+    number::FRAMED_PROTOCOL,
+    number::FRAMED_IP_ADDRESS,
+    number::FILTER_ID,
+    number::REPLY_MESSAGE,
+    number::STATE,
+    number::CLASS,
+    number::SESSION_TIMEOUT,
+    number::IDLE_TIMEOUT,
+    number::PROXY_STATE,
+    number::PORT_LIMIT,
+    number::EAP_MESSAGE,
+    number::MESSAGE_AUTHENTICATOR,
+    number::ACCT_INTERIM_INTERVAL,
+    number::FRAMED_POOL,
+    number::FRAMED_IPV6_ADDRESS,
+    number::DNS_SERVER_IPV6_ADDRESS,
+];
+
+const USED_OF_MICROSOFT: &[u8] = &[
+    microsoft::CHAP_ERROR,
+    microsoft::MPPE_SEND_KEY,
+    microsoft::MPPE_RECV_KEY,
+    microsoft::CHAP2_SUCCESS,
+    microsoft::PRIMARY_DNS_SERVER,
+    microsoft::SECONDARY_DNS_SERVER,
+    microsoft::PRIMARY_NBNS_SERVER,
+    microsoft::SECONDARY_NBNS_SERVER,
+];
+
+/// The packet filters of an Access-Accept, each kind once.
+pub(crate) fn filters(reply: &Packet<'_>) -> Vec<AttributeId> {
+    let mut found: Vec<_> = reply.identified().into_iter().map(|(id, _)| id).filter(|id| FILTERS.contains(id)).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// What an Access-Accept says in vain.
+pub(crate) fn ignored(reply: &Packet<'_>) -> Vec<AttributeId> {
+    let in_vain = |(id, value): (AttributeId, &[u8])| {
+        let used = match id.vendor {
+            0 if id.number == number::TERMINATION_ACTION => value == [0; 4],
+            0 => USED.contains(&id.number),
+            VENDOR_MICROSOFT if id.number == microsoft::AZURE_POLICY_ID => azure_group(value).is_some(),
+            VENDOR_MICROSOFT => USED_OF_MICROSOFT.contains(&id.number),
+            _ => false,
+        };
+        (!used).then_some(id)
+    };
+    reply.identified().into_iter().filter_map(in_vain).collect()
+}
