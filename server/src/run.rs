@@ -451,6 +451,7 @@ fn settings(config: &Config) -> Settings {
         nas_identifier: config.server.name.clone(),
         requests: config.requests.clone(),
         ikev2_listener: config.ikev2.as_ref().map(|listener| listener.name.clone()).unwrap_or_default(),
+        ikev2_tunnel_type: config.ikev2.as_ref().map_or(radius_client::TUNNEL_TYPE_ESP, |listener| listener.tunnel_type),
         certificate_authorization: config.ikev2.as_ref().map(|listener| listener.certificate_authorization).unwrap_or_default(),
         accounting: takes_accounting(config).then_some(config.accounting),
         mtu: config.server.mtu,

@@ -21,6 +21,8 @@ NEWER = set()
 TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (
     User("carol", reply={"Session-Timeout": 3}),
     User("tina", eap="TLS"),
+    User("single", reply={"Port-Limit": 1, "Framed-Route": '"10.9.0.0/16"'}),
+    User("filtered", reply={"NAS-Filter-Rule": '"deny in ip from any to any"'}),
     User("host/pc1.example.test", machine=True, reply={"Class": "0x6465766963657331", "Framed-IP-Address": "10.98.0.81"}),
     User("host/pc2.example.test", machine=True, reply={"Session-Timeout": 2}),
 )

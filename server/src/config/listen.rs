@@ -8,6 +8,7 @@ use ike::ClientAuth;
 use ike::ppk::{Ppk, PpkPolicy};
 use pki::{Certificate, Credential, TrustAnchors, UnixTime};
 use policy::network::AddressRange;
+use policy::network::Tunnel;
 use ppp::AuthProtocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ const LISTENER: &[&str] = &[
     "port",
     "sha1_binding",
     "inner_ipv4",
+    "tunnel_type",
     "proxies",
     "ppk",
     "eap_only",
@@ -165,6 +167,7 @@ fn ikev2_listener(
         proxies,
         ppk: ppk_policy(section, ppks)?,
         inner_ipv4: inner_ipv4(section)?,
+        tunnel_type: tunnel_type(section, Tunnel::Ikev2)?,
     })
 }
 
@@ -181,6 +184,11 @@ fn certificate_authorization(
         warnings.push(format!("{}: {KEY} has no effect without auth = \"certificate\"", section.title()));
     }
     Ok(chosen)
+}
+
+/// What policies of RADIUS servers match on; no document says what RRAS sends for IKEv2.
+fn tunnel_type(section: &Section<'_>, tunnel: Tunnel) -> Result<u32, ConfigError> {
+    section.number("tunnel_type", 1..=0x00ff_ffff, crate::gateway::default_tunnel_type(tunnel))
 }
 
 /// Our end of the tunnels.
@@ -227,6 +235,7 @@ fn sstp_listener(
         auth,
         sha1_binding,
         inner_ipv4: inner_ipv4(section)?,
+        tunnel_type: tunnel_type(section, Tunnel::Sstp)?,
         proxies: proxies(section)?,
     })
 }

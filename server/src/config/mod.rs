@@ -142,6 +142,8 @@ pub struct Ikev2Listener {
     pub ppk: ike::ppk::PpkPolicy,
     /// Our inner address: INTERNAL_IP4_SERVER, and the server identifier of DHCP inside the tunnel.
     pub inner_ipv4: Ipv4Addr,
+    /// Tunnel-Type of its sessions for RADIUS, 24 bits.
+    pub tunnel_type: u32,
 }
 
 /// `[[listener]]` with `protocol = "sstp"`
@@ -161,6 +163,8 @@ pub struct SstpListener {
     pub sha1_binding: bool,
     /// Our end's address in IPCP.
     pub inner_ipv4: Ipv4Addr,
+    /// Tunnel-Type of its sessions for RADIUS, 24 bits.
+    pub tunnel_type: u32,
     /// Balancers whose connections begin with a PROXY protocol header.
     pub proxies: Vec<AddressRange>,
 }

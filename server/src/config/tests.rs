@@ -1,6 +1,6 @@
 //! Whole configurations: what a small one comes to, and the one error that each mistake gives.
-mod certificates;
 mod ppk;
+mod radius;
 
 use super::*;
 use crypto::dh::Group;

@@ -349,10 +349,7 @@ impl<P: Plane> Gateway<P> {
             called_station_id: gateway.to_string(),
             calling_station_id: client.to_string(),
             acct_session_id: self.acct_session_id(live),
-            tunnel_type: match live.tunnel {
-                Tunnel::Ikev2 => radius_client::TUNNEL_TYPE_ESP,
-                Tunnel::Sstp => radius_client::TUNNEL_TYPE_SSTP,
-            },
+            tunnel_type: live.tunnel_type,
             tunnel_medium_type: if client.is_ipv4() { 1 } else { 2 },
             framed_mtu: FRAMED_MTU,
             ras_client_name: live.computer.name.clone(),

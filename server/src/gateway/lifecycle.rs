@@ -13,7 +13,11 @@ impl<P: Plane> Gateway<P> {
         let start = Start { tunnel, stage, client: path.remote, gateway: path.local, now: now.instant, unix_time };
         let attempt = self.attempts.start(start);
         self.totals.attempts += 1;
-        self.live.insert(session, Live::new(attempt, tunnel, path));
+        let mut live = Live::new(attempt, tunnel, path);
+        if tunnel == Tunnel::Ikev2 {
+            live.tunnel_type = self.settings.ikev2_tunnel_type;
+        }
+        self.live.insert(session, live);
     }
 
     pub(super) fn established(&mut self, now: Now, session: SessionId, inner: Vec<IpAddr>) {

@@ -112,6 +112,8 @@ pub struct Settings {
     pub requests: Vec<policy::request::RequestPolicy>,
     /// Name of the listener for IKEv2, for their conditions.
     pub ikev2_listener: String,
+    /// Tunnel-Type of IKEv2 sessions for RADIUS.
+    pub ikev2_tunnel_type: u32,
     /// Who decides about clients with a certificate.
     pub certificate_authorization: CertificateAuthorization,
     /// `None`: there is no accounting server, sessions are not reported.
@@ -135,6 +137,8 @@ pub struct Settings {
 struct Live {
     attempt: AttemptKey,
     tunnel: Tunnel,
+    /// Tunnel-Type for RADIUS.
+    tunnel_type: u32,
     path: Path,
     /// Where NAT was detected: `none`, `client`, `gateway`, `both`.
     nat: &'static str,
@@ -179,6 +183,7 @@ impl Live {
         Self {
             attempt,
             tunnel,
+            tunnel_type: default_tunnel_type(tunnel),
             path,
             nat: "none",
             ike_suite: None,
@@ -395,6 +400,14 @@ impl<P: Plane> Gateway<P> {
     fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         Ticket(self.next_ticket)
+    }
+}
+
+/// Tunnel-Type as RADIUS servers expect it of each tunnel.
+pub fn default_tunnel_type(tunnel: Tunnel) -> u32 {
+    match tunnel {
+        Tunnel::Ikev2 => radius_client::TUNNEL_TYPE_ESP,
+        Tunnel::Sstp => radius_client::TUNNEL_TYPE_SSTP,
     }
 }
 

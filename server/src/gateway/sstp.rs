@@ -38,6 +38,8 @@ pub struct CallSettings {
     pub name: String,
     /// The listener's own name.
     pub listener: String,
+    /// Tunnel-Type for RADIUS.
+    pub tunnel_type: u32,
 }
 
 /// A TLS connection whose client has asked for SSTP, and waits for the HTTP answer.
@@ -127,6 +129,7 @@ impl<P: Plane> Gateway<P> {
         }
         self.note(now, session, format!("{tls}; gateway presents {presented}"));
         if let Some(live) = self.live.get_mut(&session) {
+            live.tunnel_type = settings.tunnel_type;
             live.tls = Some(tls);
             live.presented = Some(presented);
             live.computer.correlation_id = correlation_id;

@@ -198,6 +198,7 @@ fn call_settings(listener: &SstpListener, gateway_name: &str) -> CallSettings {
         auth: listener.auth.clone(),
         offer_sha1: listener.sha1_binding,
         inner_ipv4: listener.inner_ipv4,
+        tunnel_type: listener.tunnel_type,
         name: gateway_name.to_owned(),
         listener: listener.name.clone(),
     }

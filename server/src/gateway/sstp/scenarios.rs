@@ -92,6 +92,7 @@ impl World {
             requests: Vec::new(),
             ikev2_listener: "ikev2".into(),
             certificate_authorization: Default::default(),
+            ikev2_tunnel_type: radius_client::TUNNEL_TYPE_ESP,
             accounting: Some(Default::default()),
             mtu: 1400,
             child_idle: None,
@@ -112,6 +113,7 @@ impl World {
             inner_ipv4: Ipv4Addr::new(10, 9, 9, 9),
             name: "vpn".into(),
             listener: "sstp".into(),
+            tunnel_type: radius_client::TUNNEL_TYPE_SSTP,
         };
         let mut certificate = CertificateHashes { sha1: [0; 20], sha256: [0; 32] };
         certificate.sha256.copy_from_slice(&hash(HashAlgorithm::Sha256, &[CERTIFICATE]));

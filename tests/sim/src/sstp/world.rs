@@ -118,6 +118,7 @@ impl World {
             requests: Vec::new(),
             ikev2_listener: "ikev2".into(),
             certificate_authorization: Default::default(),
+            ikev2_tunnel_type: radius_client::TUNNEL_TYPE_ESP,
             accounting: options.accounting.then(evergate::accounting::Settings::default),
             inner_ipv4: DUMMY_IPV4,
             mtu: 1400,
@@ -134,6 +135,7 @@ impl World {
             inner_ipv4,
             name: "vpn.example.test".into(),
             listener: "sstp".into(),
+            tunnel_type: radius_client::TUNNEL_TYPE_SSTP,
         };
         Self {
             gateway: Gateway::new(endpoint, attempts, authority, settings, FakePlane::default()),

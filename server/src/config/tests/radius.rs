@@ -1,4 +1,4 @@
-//! `[[listener]] certificate_authorization`.
+//! What RADIUS servers are told and asked: `[[listener]] certificate_authorization` and `tunnel_type`, `[[radius]] attributes`.
 use super::*;
 use crate::gateway::CertificateAuthorization;
 
@@ -39,4 +39,13 @@ fn leaving_filters_out_is_a_warning() {
     let config = with("address = \"10.0.0.4\"", "address = \"10.0.0.4\"\nignore_filters = true").load().unwrap();
     assert!(config.radius[0].server.ignore_filters);
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+}
+
+#[test]
+fn the_tunnel_type_is_the_listeners() {
+    assert_eq!(Fixture::new(MINIMAL).load().unwrap().ikev2.unwrap().tunnel_type, 9);
+    let with_type = |value| with("auth = [\"eap\"]", &format!("auth = [\"eap\"]\ntunnel_type = {value}"));
+    assert_eq!(with_type("0x013702").load().unwrap().ikev2.unwrap().tunnel_type, 0x01_3702);
+    let error = with_type("0").error();
+    assert!(error.ends_with("tunnel_type = 0: expected a whole number, 1..=16777215"), "{error}");
 }
