@@ -268,7 +268,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "address = \"10.0.0.4\"",
         "adress = \"10.0.0.4\"",
         "evergate.toml:17: radius \"nps1\": adress: unknown key; did you mean \"address\"? accepted: name, address, port, accounting_port, \
-             secret_file, source, retransmit_initial, tries, timeout, require_message_authenticator, probe, probe_user, revive_interval, nas_identifier, nas_ip",
+             secret_file, source, retransmit_initial, tries, timeout, require_message_authenticator, probe, probe_user, revive_interval, attributes, ignore_filters, nas_identifier, nas_ip",
     ),
     (
         "[[radius]]",
