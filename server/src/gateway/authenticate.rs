@@ -57,6 +57,8 @@ impl<P: Plane> Gateway<P> {
         let is_first = live.login.is_none();
         let progress = live.login.get_or_insert_with(|| Progress::new(identity.clone(), wanted, Method::Eap));
         progress.eap_identifier = view.map_or(0, |view| view.identifier());
+        // Who is asked, and under which name, was decided by the first.
+        let renamed = view.and_then(|view| view.identity()).filter(|name| *name != progress.identity).map(renamed);
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
             if attempt.user.is_none() {
                 attempt.set_user(String::from_utf8_lossy(&identity).into_owned());
@@ -64,7 +66,8 @@ impl<P: Plane> Gateway<P> {
             attempt.reach(now.instant, Stage::Eap);
         }
         self.look_inside(now, session, None, &packet);
-        if is_first && let Err(denied) = self.take_route(now, session, &identity) {
+        let routed = if is_first { self.take_route(now, session, &identity) } else { Ok(()) };
+        if let Some(denied) = renamed.or(routed.err()) {
             return self.refuse_at_once(now, session, asker, denied);
         }
         let Some(Route { group, user_name, .. }) = self.route(session).cloned() else { return };
@@ -399,6 +402,11 @@ pub(super) fn both_families() -> Wanted {
 /// What MS-CHAPv2 tells a client whose password is right but whom no policy lets in: 649, no dial-in permission (RFC 2759 section 6).
 pub(super) const NO_DIALIN: &str = "E=649 R=0 V=3 M=No network policy grants access";
 
+fn renamed(name: &[u8]) -> Denied {
+    let name = String::from_utf8_lossy(name);
+    Denied::new(Stage::Eap, format!("the client calls itself {name:?} now, and another in the same EAP conversation before"))
+}
+
 fn ended_meanwhile(stage: Stage) -> Denied {
     Denied::new(stage, "the session ended meanwhile".into())
 }
@@ -437,7 +445,8 @@ fn success_packet(packet: Option<Vec<u8>>, identifier: u8) -> Vec<u8> {
 
 /// Whether this login is of a client that is up already, and its older session goes when this one comes up: over IKEv2 it authenticates
 /// anew (RFC 4478), over SSTP it lost its connection unnoticed. Two devices of one user behind one NAT call themselves by different names,
-/// and only such a device may have the address of another session.
+/// and only such a device may have the address of another session; or any of the user's when that session's client has fallen silent, for it is
+/// most probably the same one, come back from elsewhere under another name.
 fn succeeds(live: &Live, older: &Live, user: &str) -> bool {
     let same_device = match (live.tunnel, older.tunnel) {
         (Tunnel::Ikev2, Tunnel::Ikev2) => live.idi.is_some() && live.idi == older.idi && live.path.remote.ip() == older.path.remote.ip(),
@@ -445,7 +454,7 @@ fn succeeds(live: &Live, older: &Live, user: &str) -> bool {
         (Tunnel::Sstp, Tunnel::Sstp) => live.computer.name.is_some() && live.computer.name == older.computer.name,
         _ => false,
     };
-    same_device && older.session.as_ref().is_some_and(|session| session.granted.user == user)
+    (same_device || older.silent_since.is_some()) && older.session.as_ref().is_some_and(|session| session.granted.user == user)
 }
 
 fn refuse(identifier: u8, packet: Option<Vec<u8>>, denied: Denied) -> Verdict {
@@ -551,6 +560,11 @@ mod tests {
             (live(Tunnel::Sstp, "192.0.2.2:4500", "10.0.0.7"), "another tunnel"),
         ] {
             assert!(!succeeds(&other, &older, "ann"), "{why}");
+        }
+        // A fixed address is not kept for half an hour from the only client that has it.
+        older.silent_since = Some(1);
+        for returned in [live(Tunnel::Ikev2, "203.0.113.9:4500", "10.9.9.9"), live(Tunnel::Sstp, "203.0.113.9:51000", "10.9.9.9")] {
+            assert!(succeeds(&returned, &older, "ann") && !succeeds(&returned, &older, "bob"));
         }
     }
 

@@ -253,6 +253,23 @@ fn a_login_begun_anew_leaves_nothing_of_the_first_with_radius() {
     assert_eq!(world.asked().1, 1, "the conversation goes on with the old State");
 }
 
+/// Who is asked was decided by the first name: another one goes nowhere.
+#[test]
+fn a_conversation_has_one_identity() {
+    for (second, asked) in [("alice", 1), ("bob", 0)] {
+        let mut world = World::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
+        world.lcp();
+        world.ppp(0xc227, 2, 0, b"\x01alice");
+        let ticket = world.asked().0[0].0;
+        let request = eap::build(eap::Code::Request, 1, eap::method::IDENTITY, &[]);
+        world.gateway.authenticated(world.now, ticket, EapOutcome::Challenge { server: "nps".into(), eap: request });
+        world.ppp(0xc227, 2, 1, &[&[1], second.as_bytes()].concat());
+        assert_eq!(world.asked().0.len(), asked, "{second}");
+        let failure = |packet: &Vec<u8>| packet.len() > 8 && packet[6..9] == [0xc2, 0x27, 4];
+        assert_eq!(world.gateway.plane.sent.iter().any(failure), asked == 0, "{second}");
+    }
+}
+
 #[test]
 fn a_call_that_is_on_its_way_out_does_not_come_up() {
     let mut world = World::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
