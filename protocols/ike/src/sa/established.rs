@@ -321,6 +321,11 @@ impl Established {
 
     fn leave(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, reason: CloseReason) -> State {
         self.remove_children(core, cx);
+        if core.silent {
+            // It owes an answer, and takes no DELETE before it has given that one.
+            core.end(cx, reason, None);
+            return State::Gone;
+        }
         self.todo.clear();
         self.later.clear();
         if self.sa.is_waiting() || self.own.rekeys_ike() {

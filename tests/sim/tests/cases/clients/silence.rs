@@ -216,3 +216,18 @@ fn what_is_asked_of_a_silent_client() {
     world.pass(200);
     assert_eq!(world.reasons(), [CloseReason::Operator], "nobody waits for a client that is sent away");
 }
+
+/// It would not take a DELETE that comes before the answer it owes: its session ends at once, and so do its Stop and its lease.
+#[test]
+fn nobody_waits_for_a_silent_client_that_is_sent_away() {
+    for reason in [CloseReason::Operator, CloseReason::Shutdown] {
+        let mut world = World::new(config());
+        let _client = world.up(Profile::windows_custom(), 1);
+        let session = world.host().established()[0];
+        world.pass(300);
+        assert_eq!(silences(&world), [true]);
+        world.sim.command(world.gateway, session, ike::Command::Close(reason));
+        assert_eq!(world.reasons(), [reason]);
+        assert!(world.host().is_empty() && world.host().children.is_empty());
+    }
+}
