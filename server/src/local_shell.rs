@@ -64,9 +64,14 @@ impl Local {
     }
 
     fn tell(&self, message: Message) {
-        // Rare, and the thread takes but milliseconds to get to it.
-        if self.messages.send(message).is_err() {
-            tracing::error!("the local provider has stopped");
+        match self.messages.try_send(message) {
+            Ok(()) => {}
+            // Nobody waits for room here: the thread may be waiting for its answers to be taken. Settings are rare.
+            Err(TrySendError::Full(message)) => {
+                let messages = self.messages.clone();
+                std::thread::spawn(move || messages.send(message));
+            }
+            Err(TrySendError::Disconnected(_)) => tracing::error!("the local provider has stopped"),
         }
     }
 }
@@ -163,10 +168,30 @@ mod tests {
     use crypto::SeededRandom;
     use local_provider::{EapMethod, Lockout};
 
-    fn provider() -> Provider {
+    fn provider_settings() -> Settings {
         let lockout = Lockout { failures: 0, time: Duration::from_secs(1) };
-        let settings = Settings { server_name: String::new(), methods: vec![EapMethod::MsChapV2], tls: None, lockout };
-        Provider::new(settings, Users::default(), Box::new(SeededRandom::new(1)))
+        Settings { server_name: String::new(), methods: vec![EapMethod::MsChapV2], tls: None, lockout }
+    }
+
+    fn provider() -> Provider {
+        Provider::new(provider_settings(), Users::default(), Box::new(SeededRandom::new(1)))
+    }
+
+    /// The thread may be waiting for the control thread to take answers.
+    #[test]
+    fn new_settings_wait_for_nobody() {
+        let (messages, received) = sync_channel(1);
+        let local = Local { messages };
+        let (done, finished) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            local.trust(provider_settings());
+            local.trust(provider_settings());
+            done.send(()).unwrap();
+        });
+        finished.recv_timeout(Duration::from_secs(10)).expect("the control thread stands still");
+        for _ in 0..2 {
+            assert!(matches!(received.recv_timeout(Duration::from_secs(10)), Ok(Message::Trust(_))));
+        }
     }
 
     #[test]
