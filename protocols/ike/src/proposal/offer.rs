@@ -35,6 +35,13 @@ pub fn hybrid(mut offer: SaPayload, additional: Option<Group>, demanded: bool) -
     offer
 }
 
+impl SaPayload {
+    /// Something of it has an additional key exchange.
+    pub(crate) fn is_hybrid(&self) -> bool {
+        self.proposals.iter().flat_map(|proposal| &proposal.transforms).any(|it| ADDKE.contains(&it.kind) && it.id != NONE)
+    }
+}
+
 fn offer(protocol: u8, spi: &[u8], suites: &[Suite], others: &[Transform]) -> SaPayload {
     let proposals = (1..=u8::MAX).zip(grouped(suites)).map(|(number, (encryptions, integrities))| {
         let encryptions = encryptions.into_iter().map(Transform::encryption);

@@ -22,6 +22,15 @@ pub(super) enum Rival {
     },
 }
 
+impl Rival {
+    /// The lowest nonce of the exchange that made it.
+    pub(super) fn lowest(&self) -> &[u8] {
+        match self {
+            Self::Sa { lowest, .. } | Self::Child { lowest, .. } => lowest,
+        }
+    }
+}
+
 /// Octet by octet, as section 2.8.1 says.
 pub(super) fn lowest<'a>(one: &'a [u8], other: &'a [u8]) -> &'a [u8] {
     one.min(other)

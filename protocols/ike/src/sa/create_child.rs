@@ -4,7 +4,7 @@ pub(super) mod followup;
 use super::child::{Child, ChildPhase, Narrowed, directions, install};
 use super::collision::{Rival, lowest};
 use super::established::Established;
-use super::rekey;
+use super::rekey::{self, Own};
 use super::{Core, IkeSa};
 use crate::api::{Answer, AskId, Event, Question, TrafficSelector};
 use crate::endpoint::Shared;
@@ -108,7 +108,7 @@ fn begin_ike(
     if chosen.suite.group.id() != key_exchange.group {
         return Err(other_group(chosen.suite.group.id()));
     }
-    if chosen.additional.is_some() && state.own.rekeys_ike() {
+    if state.own.rekeys_ike() && crosses(&state.own, chosen.additional) {
         return Err(Refusal::quiet(notify::TEMPORARY_FAILURE));
     }
     let spi_i = chosen.spi.ok_or_else(|| Refusal::because(notify::INVALID_SYNTAX, "rekey of the IKE SA without SPI"))?;
@@ -116,6 +116,11 @@ fn begin_ike(
     let ask = core.ask(cx, question);
     state.peer_exchange = Some(PeerExchange { ask, plan: Plan::Ike(IkePlan { chosen, spi_i, nonce_i }) });
     Ok(())
+}
+
+/// Our own rekey is too far for the peer's to be weighed against it, or would leave the peer's half done.
+fn crosses(own: &Own, additional: Option<Group>) -> bool {
+    own.is_half_done() || (own.is_plain() && additional.is_some())
 }
 
 fn other_group(group: u16) -> Refusal {
@@ -145,7 +150,7 @@ fn begin_child(
     let group = key_exchange.map(|it| it.group);
     let chosen = select_esp(core.ciphers(), sa, group, true)
         .map_err(|mismatch| Refusal::because(notify::NO_PROPOSAL_CHOSEN, core.explain(&mismatch)))?;
-    if chosen.additional.is_some() && rekeys.is_some_and(|spi_in| state.own.touches(spi_in)) {
+    if rekeys.is_some_and(|spi_in| state.own.touches(spi_in)) && crosses(&state.own, chosen.additional) {
         return Err(Refusal::quiet(notify::TEMPORARY_FAILURE));
     }
     let plan = ChildPlan { nonce_i, narrowed, rekeys, chosen };

@@ -153,7 +153,29 @@ impl Own {
 
     /// The peer has agreed to our rekey, and has all that it needs for it.
     pub(super) fn is_answered(&self) -> bool {
-        matches!(self, Self::Agreeing { .. } | Self::Agreed { .. })
+        match self {
+            Self::Agreeing { accepted, .. } => accepted.more.is_none(),
+            Self::Following(following) => following.is_answered(),
+            _ => matches!(self, Self::Agreed { .. }),
+        }
+    }
+
+    /// The peer has agreed to our rekey, and lacks the additional key exchange. Its own request crossed that too late to be weighed against ours
+    /// (RFC 9370 section 2.2.4).
+    pub(super) fn is_half_done(&self) -> bool {
+        match self {
+            Self::Agreeing { accepted, .. } => accepted.more.is_some(),
+            _ => matches!(self, Self::Following(_)),
+        }
+    }
+
+    /// What we ask for has no additional key exchange: it would be complete when the peer's, with one, is half done.
+    pub(super) fn is_plain(&self) -> bool {
+        match self {
+            Self::Offered(offered) => !offered.offer.is_hybrid(),
+            Self::Agreeing { accepted, .. } | Self::Agreed { accepted, .. } => accepted.more.is_none(),
+            _ => false,
+        }
     }
 
     /// A request of ours about Child SAs is with the peer: it would be lost with the IKE SA.
@@ -357,7 +379,7 @@ pub(super) fn answer(state: &mut Established, core: &mut Core, cx: &mut Shared, 
         }
         (Own::Agreeing { ask, accepted }, Answer::Agreed(result)) if ask == id => match result {
             Ok(secret) => match accepted.more.clone() {
-                Some(more) => followup::begin(state, core, cx, accepted, more, secret),
+                Some(more) => state.own = Own::Following(Box::new(Following::new(accepted, more, secret))),
                 None => state.own = Own::Agreed { accepted, secret: Some(secret), additional: Zeroizing::default() },
             },
             Err(error) => {
@@ -372,15 +394,23 @@ pub(super) fn answer(state: &mut Established, core: &mut Core, cx: &mut Shared, 
 
 /// Goes on with what waited for a key exchange of the peer's, once there is none.
 fn resume(state: &mut Established, core: &mut Core, cx: &mut Shared) {
-    let unsent = matches!(state.own, Own::Paired { .. });
-    if state.is_exchanging() || (unsent && (state.unconfirmed.is_some() || state.is_closing())) {
+    let waits = match state.own {
+        Own::Paired { .. } => state.is_exchanging() || state.unconfirmed.is_some() || state.is_closing(),
+        _ => state.peer_exchange.is_some(),
+    };
+    if waits {
         return;
     }
     match std::mem::replace(&mut state.own, Own::Idle) {
         Own::Paired { plan: Plan::Ike, private, public } => offer_sa(state, core, cx, private, public),
         Own::Paired { plan: Plan::Child(spi_in), private, public } => offer_child(state, core, cx, spi_in, Some((private, public))),
         Own::Paired { plan: Plan::New, private, public } => demand::offer(state, core, cx, Some((private, public))),
-        Own::Agreed { accepted, secret, additional } => complete(state, core, cx, *accepted, secret.as_ref(), &additional),
+        Own::Agreed { accepted, secret, additional } => {
+            if accepted.more.is_some() || followup::prevails(state, core, cx, &accepted) {
+                complete(state, core, cx, *accepted, secret.as_ref(), &additional);
+            }
+        }
+        Own::Following(following) => followup::go_on(state, core, cx, following),
         own => state.own = own,
     }
 }

@@ -12,7 +12,15 @@ use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// One run: what either side does, how much later the client does it, how slow their arithmetic is, with or without PFS, and which datagram is
+/// Of Child SAs in rekeys; the third kind has two, and so has the IKE SA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    None,
+    Pfs,
+    Hybrid,
+}
+
+/// One run: what either side does, how much later the client does it, how slow their arithmetic is, what key exchange they have, and which datagram is
 /// lost.
 #[derive(Debug, Clone, Copy)]
 struct Run {
@@ -21,16 +29,19 @@ struct Run {
     /// In ms; negative: the client is first.
     later: i64,
     slow: (u64, u64),
-    pfs: bool,
+    keys: Keys,
     lost: Option<usize>,
 }
 
 impl Run {
     fn pair(self) -> Pair {
         let (mut config, mut client) = (responder(), initiator(CLIENT, GATEWAY));
-        if !self.pfs {
-            config.ciphers.pfs_groups.clear();
-            client.ciphers.pfs_groups.clear();
+        for ciphers in [&mut config.ciphers, &mut client.ciphers] {
+            match self.keys {
+                Keys::None => ciphers.pfs_groups.clear(),
+                Keys::Pfs => {}
+                Keys::Hybrid => ciphers.additional = vec![Group::MlKem768],
+            }
         }
         Pair::up_with(1 + self.later.unsigned_abs() + self.slow.0, config, client)
     }
@@ -66,7 +77,9 @@ fn runs(gateway: Command, client: Command) -> impl Iterator<Item = Run> {
     let lost = || std::iter::once(None).chain((0..8).map(Some));
     [-25, -15, -5, 0, 5, 15, 25].into_iter().flat_map(move |later| {
         slow.into_iter().flat_map(move |slow| {
-            [false, true].into_iter().flat_map(move |pfs| lost().map(move |lost| Run { gateway, client, later, slow, pfs, lost }))
+            [Keys::None, Keys::Pfs, Keys::Hybrid]
+                .into_iter()
+                .flat_map(move |keys| lost().map(move |lost| Run { gateway, client, later, slow, keys, lost }))
         })
     })
 }

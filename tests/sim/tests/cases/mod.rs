@@ -3,6 +3,7 @@ mod clients;
 mod collisions;
 mod configuration;
 mod eap_only;
+mod followups;
 mod hostile;
 mod limits;
 mod login;

@@ -3,6 +3,7 @@ use super::{ChildPlan, Exchanged, Half, IkePlan, PeerExchange, Plan, make_child,
 use crate::api::Question;
 use crate::endpoint::Shared;
 use crate::sa::Core;
+use crate::sa::collision::lowest;
 use crate::sa::established::Established;
 use crate::wire::{Notify, Payload, Payloads, Spi, notify};
 use crypto::dh::Group;
@@ -29,6 +30,15 @@ pub(super) enum Part {
 }
 
 impl Followup {
+    /// The lowest nonce of the CREATE_CHILD_SA exchange.
+    pub(in crate::sa) fn lowest(&self) -> &[u8] {
+        let nonce_i = match &self.part {
+            Part::Child { plan, .. } => &plan.nonce_i,
+            Part::Ike { plan, .. } => &plan.nonce_i,
+        };
+        lowest(nonce_i, &self.half.nonce_r)
+    }
+
     /// It comes to nothing.
     pub(super) fn release(self, core: &mut Core, cx: &mut Shared) {
         match self.part {

@@ -2,8 +2,9 @@
 use super::{Accepted, NewSpi, Own, Plan, give_up, refused, release};
 use crate::api::{Answer, AskId, Question};
 use crate::endpoint::Shared;
-use crate::sa::Core;
+use crate::sa::collision::{Rival, lowest};
 use crate::sa::established::Established;
+use crate::sa::{Core, create_child};
 use crate::wire::{Exchange, KeyExchange, Notify, Payload, Payloads, notify};
 use crypto::Zeroizing;
 use crypto::dh::{Group, PrivateKey};
@@ -25,6 +26,8 @@ pub(super) struct More {
 }
 
 enum Step {
+    /// The first shared secret is there, and waits for a key exchange of the peer's, which may be the other half of a collision.
+    Held,
     /// Our key pair is being made.
     Pair(AskId),
     Asked(PrivateKey),
@@ -39,6 +42,15 @@ impl std::fmt::Debug for Following {
 }
 
 impl Following {
+    pub(super) fn new(accepted: Box<Accepted>, more: More, secret: Zeroizing<Vec<u8>>) -> Self {
+        Self { accepted, more, secret, step: Step::Held }
+    }
+
+    /// The peer has had both halves.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.step, Step::Agreeing(_))
+    }
+
     pub(super) fn plan(&self) -> Plan {
         self.accepted.plan()
     }
@@ -52,17 +64,31 @@ impl Following {
     }
 }
 
-/// Has our key pair made.
-pub(super) fn begin(
-    state: &mut Established,
-    core: &mut Core,
-    cx: &mut Shared,
-    accepted: Box<Accepted>,
-    more: More,
-    secret: Zeroizing<Vec<u8>>,
-) {
-    let step = Step::Pair(core.ask(cx, Question::GenerateKeyPair { group: more.group }));
-    state.own = Own::Following(Box::new(Following { accepted, more, secret, step }));
+/// Has our key pair made, unless the peer's half of a collision is the one.
+pub(super) fn go_on(state: &mut Established, core: &mut Core, cx: &mut Shared, mut following: Box<Following>) {
+    if matches!(following.step, Step::Held) {
+        if !prevails(state, core, cx, &following.accepted) {
+            return end(state, core, cx, &following, "both sides began at once, and the peer's goes on");
+        }
+        following.step = Step::Pair(core.ask(cx, Question::GenerateKeyPair { group: following.more.group }));
+    }
+    state.own = Own::Following(following);
+}
+
+/// Whether what we asked for goes on, although the peer asked for the same: the exchange with the lowest nonce stops where nothing is made yet (RFC 9370
+/// section 2.2.4). The other half is given up.
+pub(super) fn prevails(state: &mut Established, core: &mut Core, cx: &mut Shared, accepted: &Accepted) -> bool {
+    let half_done = accepted.more.is_some();
+    if accepted.plan() == Plan::New {
+        // Nothing says which of two new ones stays; a gateway lets its client.
+        return !(half_done && state.followup.is_some() && !core.is_initiator());
+    }
+    let theirs = state.rival.as_ref().map(Rival::lowest).or(state.followup.as_ref().map(|followup| followup.lowest()));
+    if half_done && theirs.is_some_and(|theirs| lowest(&accepted.nonce_i, &accepted.nonce_r) < theirs) {
+        return false;
+    }
+    create_child::followup::drop(state, core, cx);
+    true
 }
 
 /// Key pair made, or secret agreed.
