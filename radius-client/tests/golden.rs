@@ -167,3 +167,186 @@ fn account(status: AccountingStatus) -> Input {
     let record = AccountingRecord { status, user_name: b"alice".to_vec(), nas: nas(), event_timestamp: 1, ..AccountingRecord::default() };
     Input::Accounting { ticket: Ticket(1), group: None, record: Box::new(record) }
 }
+
+fn login_with(credentials: Credentials) -> Input {
+    let nas = Box::new(NasContext { tunnel_type: TUNNEL_TYPE_SSTP, ..nas() });
+    Input::Login {
+        ticket: Ticket(1),
+        conversation: ConversationId(1),
+        group: None,
+        user_name: b"EXAMPLE\\alice".to_vec(),
+        credentials,
+        nas,
+    }
+}
+
+#[test]
+fn sstp_with_pap() {
+    leaves(
+        login_with(pap(b"correct horse")),
+        r"
+            010000f0d70d3259e4e1cb631c663cf4d73c4c04 # Access-Request, Identifier 0, Length, Request Authenticator
+            501297a44b311ce45b45d8171abe78fc64b6 # Message-Authenticator
+            010f4558414d504c455c616c696365 # User-Name EXAMPLE\alice
+            0406c6336401 # NAS-IP-Address 198.51.100.1
+            201276706e2e6578616d706c652e74657374 # NAS-Identifier
+            05060000002a # NAS-Port 42
+            3d0600000005 # NAS-Port-Type Virtual
+            060600000002 # Service-Type Framed
+            070600000001 # Framed-Protocol PPP
+            1e0e3139382e35312e3130302e31 # Called-Station-Id 198.51.100.1
+            1f0d3230332e302e3131332e39 # Calling-Station-Id 203.0.113.9
+            2c0d30306330666665652d3137 # Acct-Session-Id 00c0ffee-17
+            400600013701 # Tunnel-Type SSTP
+            410600000001 # Tunnel-Medium-Type IPv4
+            420d3230332e302e3131332e39 # Tunnel-Client-Endpoint
+            430e3139382e35312e3130302e31 # Tunnel-Server-Endpoint
+            1a0c00000137090600000137 # MS-RAS-Vendor 311
+            1a1200000137120c4d5352415356352e3230 # MS-RAS-Version MSRASV5.20
+            1a0c000001372f0600000002 # MS-Network-Access-Server-Type 2
+            02122f1b121ab62e92b4b6071a68c020ef29 # User-Password, hidden
+        ",
+    );
+}
+
+#[test]
+fn sstp_with_chap() {
+    leaves(
+        login_with(Credentials::Chap { identifier: 7, challenge: vec![0xc1; 16], response: [0xab; 16] }),
+        r"
+            01000103d70d3259e4e1cb631c663cf4d73c4c04 # Access-Request, Identifier 0, Length, Request Authenticator
+            5012b646aeddd5e0b2eda6d6720d56399198 # Message-Authenticator
+            010f4558414d504c455c616c696365 # User-Name EXAMPLE\alice
+            0406c6336401 # NAS-IP-Address 198.51.100.1
+            201276706e2e6578616d706c652e74657374 # NAS-Identifier
+            05060000002a # NAS-Port 42
+            3d0600000005 # NAS-Port-Type Virtual
+            060600000002 # Service-Type Framed
+            070600000001 # Framed-Protocol PPP
+            1e0e3139382e35312e3130302e31 # Called-Station-Id 198.51.100.1
+            1f0d3230332e302e3131332e39 # Calling-Station-Id 203.0.113.9
+            2c0d30306330666665652d3137 # Acct-Session-Id 00c0ffee-17
+            400600013701 # Tunnel-Type SSTP
+            410600000001 # Tunnel-Medium-Type IPv4
+            420d3230332e302e3131332e39 # Tunnel-Client-Endpoint
+            430e3139382e35312e3130302e31 # Tunnel-Server-Endpoint
+            1a0c00000137090600000137 # MS-RAS-Vendor 311
+            1a1200000137120c4d5352415356352e3230 # MS-RAS-Version MSRASV5.20
+            1a0c000001372f0600000002 # MS-Network-Access-Server-Type 2
+            031307abababababababababababababababab # CHAP-Password: identifier 7, response
+            3c12c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1 # CHAP-Challenge
+        ",
+    );
+}
+
+fn record(status: AccountingStatus) -> Input {
+    let record = AccountingRecord {
+        status,
+        user_name: b"EXAMPLE\\alice".to_vec(),
+        nas: nas(),
+        multi_session_id: "00c0ffee-16".into(),
+        tunnel_connection: "17".into(),
+        authentic: Authentic::Radius,
+        auth_type: Some(auth_type::EAP),
+        eap_type: Some(26),
+        framed_ip: Some([10, 98, 0, 10].into()),
+        framed_ipv6: Some("fd98::10".parse().unwrap()),
+        class: vec![b"311 1".to_vec(), vec![0, 1, 0]],
+        session_time: std::time::Duration::from_secs(3600),
+        input_octets: 0x1_0000_0002,
+        output_octets: 0x3_0000_0004,
+        input_packets: 5,
+        output_packets: 6,
+        terminate_cause: Some(TerminateCause::IdleTimeout),
+        event_timestamp: 1_700_000_000,
+        delay: std::time::Duration::from_secs(9),
+        ..AccountingRecord::default()
+    };
+    Input::Accounting { ticket: Ticket(1), group: None, record: Box::new(record) }
+}
+
+#[test]
+fn accounting_start() {
+    leaves(
+        record(AccountingStatus::Start),
+        r"
+            04000131c322026ea5bd7d3a853985caed9b49fe # Accounting-Request, Identifier 0, Length, Request Authenticator
+            280600000001 # Acct-Status-Type Start
+            010f4558414d504c455c616c696365 # User-Name EXAMPLE\alice
+            0406c6336401 # NAS-IP-Address 198.51.100.1
+            201276706e2e6578616d706c652e74657374 # NAS-Identifier
+            05060000002a # NAS-Port 42
+            3d0600000005 # NAS-Port-Type Virtual
+            060600000002 # Service-Type Framed
+            070600000001 # Framed-Protocol PPP
+            1e0e3139382e35312e3130302e31 # Called-Station-Id 198.51.100.1
+            1f0d3230332e302e3131332e39 # Calling-Station-Id 203.0.113.9
+            2c0d30306330666665652d3137 # Acct-Session-Id 00c0ffee-17
+            400600000009 # Tunnel-Type ESP
+            410600000001 # Tunnel-Medium-Type IPv4
+            420d3230332e302e3131332e39 # Tunnel-Client-Endpoint
+            430e3139382e35312e3130302e31 # Tunnel-Server-Endpoint
+            1a0c00000137090600000137 # MS-RAS-Vendor 311
+            1a1200000137120c4d5352415356352e3230 # MS-RAS-Version MSRASV5.20
+            1a0c000001372f0600000002 # MS-Network-Access-Server-Type 2
+            2d0600000001 # Acct-Authentic RADIUS
+            320d30306330666665652d3136 # Acct-Multi-Session-Id 00c0ffee-16
+            44043137 # Acct-Tunnel-Connection 17
+            1a0c00000137170600000005 # MS-Acct-Auth-Type EAP
+            1a0c0000013718060000001a # MS-Acct-EAP-Type 26 (EAP-MSCHAPv2)
+            37066553f100 # Event-Timestamp
+            290600000009 # Acct-Delay-Time 9
+            08060a62000a # Framed-IP-Address 10.98.0.10
+            a812fd980000000000000000000000000010 # Framed-IPv6-Address fd98::10
+            19073331312031 # Class
+            1905000100 # Class
+        ",
+    );
+}
+
+#[test]
+fn accounting_stop() {
+    leaves(
+        record(AccountingStatus::Stop),
+        r"
+            04000161f5b74fa452bfa62bc1492a8ff68184ec # Accounting-Request, Identifier 0, Length, Request Authenticator
+            280600000002 # Acct-Status-Type Stop
+            010f4558414d504c455c616c696365 # User-Name EXAMPLE\alice
+            0406c6336401 # NAS-IP-Address 198.51.100.1
+            201276706e2e6578616d706c652e74657374 # NAS-Identifier
+            05060000002a # NAS-Port 42
+            3d0600000005 # NAS-Port-Type Virtual
+            060600000002 # Service-Type Framed
+            070600000001 # Framed-Protocol PPP
+            1e0e3139382e35312e3130302e31 # Called-Station-Id 198.51.100.1
+            1f0d3230332e302e3131332e39 # Calling-Station-Id 203.0.113.9
+            2c0d30306330666665652d3137 # Acct-Session-Id 00c0ffee-17
+            400600000009 # Tunnel-Type ESP
+            410600000001 # Tunnel-Medium-Type IPv4
+            420d3230332e302e3131332e39 # Tunnel-Client-Endpoint
+            430e3139382e35312e3130302e31 # Tunnel-Server-Endpoint
+            1a0c00000137090600000137 # MS-RAS-Vendor 311
+            1a1200000137120c4d5352415356352e3230 # MS-RAS-Version MSRASV5.20
+            1a0c000001372f0600000002 # MS-Network-Access-Server-Type 2
+            2d0600000001 # Acct-Authentic RADIUS
+            320d30306330666665652d3136 # Acct-Multi-Session-Id 00c0ffee-16
+            44043137 # Acct-Tunnel-Connection 17
+            1a0c00000137170600000005 # MS-Acct-Auth-Type EAP
+            1a0c0000013718060000001a # MS-Acct-EAP-Type 26 (EAP-MSCHAPv2)
+            37066553f100 # Event-Timestamp
+            290600000009 # Acct-Delay-Time 9
+            08060a62000a # Framed-IP-Address 10.98.0.10
+            a812fd980000000000000000000000000010 # Framed-IPv6-Address fd98::10
+            19073331312031 # Class
+            1905000100 # Class
+            2e0600000e10 # Acct-Session-Time 3600
+            2a0600000002 # Acct-Input-Octets, low half
+            340600000001 # Acct-Input-Gigawords 1
+            2b0600000004 # Acct-Output-Octets, low half
+            350600000003 # Acct-Output-Gigawords 3
+            2f0600000005 # Acct-Input-Packets 5
+            300600000006 # Acct-Output-Packets 6
+            310600000004 # Acct-Terminate-Cause Idle-Timeout
+        ",
+    );
+}

@@ -192,7 +192,7 @@ fn fix_of_proposal(ciphers: &CipherPolicy) -> String {
 fn fix_of_login(failure: &Failure) -> Option<&'static str> {
     Some(match (failure.stage, failure.fault) {
         (Stage::Radius, Fault::Dependency) => {
-            "check that the RADIUS server runs, knows this gateway as a client and shares its secret (NPS: New-NpsRadiusClient)"
+            "check that the RADIUS server runs, knows this gateway as a client and shares its secret (NPS: New-NpsRadiusClient); where it did answer, correct in its policy what the cause names"
         }
         (Stage::Auth | Stage::Eap | Stage::Radius, _) => {
             "check user name, password and account; on NPS: Get-WinEvent -FilterHashtable @{LogName='Security';Id=6272,6273,6274} -MaxEvents 10 | Format-List TimeCreated,Message"

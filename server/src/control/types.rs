@@ -130,7 +130,7 @@ pub struct Session {
     pub octets_out: u64,
     pub packets_in: u64,
     pub packets_out: u64,
-    /// The RADIUS server that authenticated; `None` for certificates.
+    /// The RADIUS server that let it in; `None` where none was asked.
     pub radius: Option<String>,
 }
 
