@@ -5,7 +5,7 @@ use crate::control::{self, Request, Response};
 use crate::crash_secret;
 use crate::dataplane::StreamEvent;
 use crate::dynamic::{self, Dynamic};
-use crate::gateway::{DUMMY_IPV4, Effect, Gateway, Now, Settings};
+use crate::gateway::{DUMMY_IPV4, Effect, Gateway, InnerEnd, Now, Settings};
 use crate::local_shell::Local;
 use crate::login::Authority;
 use crate::radius_shell::{self, sleep_until};
@@ -456,7 +456,10 @@ fn settings(config: &Config) -> Settings {
         accounting: takes_accounting(config).then_some(config.accounting),
         mtu: config.server.mtu,
         child_idle: Some(config.child_idle).filter(|idle| !idle.is_zero()),
-        inner_ipv4: config.ikev2.as_ref().map_or(DUMMY_IPV4, |listener| listener.inner_ipv4),
+        inner: InnerEnd {
+            ipv4: config.ikev2.as_ref().map_or(DUMMY_IPV4, |listener| listener.inner_ipv4),
+            ipv6: config.ikev2.as_ref().and_then(|listener| listener.inner_ipv6),
+        },
         sessions_max: config.server.max_sessions,
         half_open_max: config.limits.half_open_max,
         half_open_timeout: config.limits.half_open_timeout,

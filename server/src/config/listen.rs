@@ -32,6 +32,7 @@ const LISTENER: &[&str] = &[
     "port",
     "sha1_binding",
     "inner_ipv4",
+    "inner_ipv6",
     "tunnel_type",
     "proxies",
     "ppk",
@@ -49,6 +50,7 @@ const IKEV2_ONLY: &[&str] = &[
     "redirect",
     "ppk",
     "eap_only",
+    "inner_ipv6",
 ];
 const SSTP_ONLY: &[&str] = &["port", "sha1_binding"];
 
@@ -167,6 +169,7 @@ fn ikev2_listener(
         proxies,
         ppk: ppk_policy(section, ppks)?,
         inner_ipv4: inner_ipv4(section)?,
+        inner_ipv6: section.optional("inner_ipv6", "an IPv6 address", values::ipv6_value)?,
         tunnel_type: tunnel_type(section, Tunnel::Ikev2)?,
     })
 }

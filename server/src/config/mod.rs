@@ -27,7 +27,7 @@ use pki::{Credential, TrustAnchors};
 use policy::network::{AddressRange, Policy};
 use policy::pool::PoolConfig;
 use policy::request::RequestPolicy;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -142,6 +142,8 @@ pub struct Ikev2Listener {
     pub ppk: ike::ppk::PpkPolicy,
     /// Our inner address: INTERNAL_IP4_SERVER, and the server identifier of DHCP inside the tunnel.
     pub inner_ipv4: Ipv4Addr,
+    /// INTERNAL_IP6_SERVER, if any.
+    pub inner_ipv6: Option<Ipv6Addr>,
     /// Tunnel-Type of its sessions for RADIUS, 24 bits.
     pub tunnel_type: u32,
 }

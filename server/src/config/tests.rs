@@ -139,7 +139,7 @@ fn a_minimal_file_gets_the_recommended_defaults() {
     assert_eq!((config.server.mtu, config.server.tun.as_str(), config.server.threads), (1_400, "evergate0", 0));
     let listener = config.ikev2.as_ref().unwrap();
     assert_eq!((listener.ike_port, listener.nat_port, listener.addresses.len()), (500, 4_500, 2));
-    assert_eq!(listener.inner_ipv4, crate::gateway::DUMMY_IPV4);
+    assert_eq!((listener.inner_ipv4, listener.inner_ipv6), (crate::gateway::DUMMY_IPV4, None));
     assert_eq!(listener.auth, ClientAuth { eap: true, certificate: false, eap_only: false });
     assert_eq!(listener.certificate_authorization, crate::gateway::CertificateAuthorization::Policy);
     let radius = &config.radius[0];

@@ -98,6 +98,13 @@ pub(super) fn address(text: &str) -> Result<IpAddr, String> {
 }
 
 /// An IPv4 address.
+pub(super) fn ipv6_value(value: &super::source::Value) -> Result<Ipv6Addr, String> {
+    match address(super::reader::text(value)?)? {
+        IpAddr::V6(address) => Ok(address),
+        IpAddr::V4(_) => Err("is not IPv6".into()),
+    }
+}
+
 pub(super) fn ipv4_value(value: &super::source::Value) -> Result<Ipv4Addr, String> {
     match address(super::reader::text(value)?)? {
         IpAddr::V4(address) => Ok(address),

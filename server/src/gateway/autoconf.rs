@@ -48,7 +48,7 @@ impl<P: Plane> Gateway<P> {
         Some(::autoconf::Settings {
             client_ipv4: granted.ipv4,
             client_ipv6: granted.ipv6,
-            server_ipv4: call.map_or(self.settings.inner_ipv4, |call| call.inner_ipv4()),
+            server_ipv4: call.map_or(self.settings.inner.ipv4, |call| call.inner_ipv4()),
             link_local: call.and_then(|call| call.link_local).unwrap_or(LINK_LOCAL),
             dns: granted.dns.clone(),
             nbns: granted.nbns.clone(),

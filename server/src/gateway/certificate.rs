@@ -45,15 +45,15 @@ impl<P: Plane> Gateway<P> {
             return self.ask_login(now, session, Asker::Certificate(id), user.as_bytes(), Credentials::Certificate);
         }
         let who = Authenticated { user: &user, confirmed: true, method: Method::Certificate, accept: None };
-        let server = self.settings.inner_ipv4;
-        let answer = self.authorize(now, session, &who).map(|granted| Box::new(grant(&granted, server))).map_err(Denial::from);
+        let inner = self.settings.inner;
+        let answer = self.authorize(now, session, &who).map(|granted| Box::new(grant(&granted, inner))).map_err(Denial::from);
         self.answers.push_back((id, Answer::Certificate(answer)));
     }
 
     /// What RADIUS and policy said of a certificate, for the IKE machine.
     pub(super) fn answer_certificate(&mut self, id: AskId, verdict: Verdict) {
         let answer = match verdict {
-            Verdict::Granted { granted, .. } => Ok(Box::new(grant(&granted, self.settings.inner_ipv4))),
+            Verdict::Granted { granted, .. } => Ok(Box::new(grant(&granted, self.settings.inner))),
             Verdict::Refused { denied, .. } => Err(denied.into()),
             // Nothing but EAP goes on.
             Verdict::Continue { .. } => Err(Denial { stage: ike::Stage::Radius, cause: "RADIUS goes on after one question".into() }),

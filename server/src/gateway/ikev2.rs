@@ -1,6 +1,6 @@
 //! The IKE machine's outputs, and what a login came to in IKE's words.
 use super::authenticate::Verdict;
-use super::{Asker, Effect, Gateway, Now, Plane};
+use super::{Asker, Effect, Gateway, InnerEnd, Now, Plane};
 use crate::login::{Denied, Granted};
 use crate::outcome::CloseReason;
 use ike::{
@@ -9,7 +9,6 @@ use ike::{
 };
 use policy::network::AddressRange;
 use policy::pool::Wanted;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// From AUTH_LIFETIME to the end of the session: the IKE machine's own grace.
@@ -70,11 +69,11 @@ impl<P: Plane> Gateway<P> {
 
     /// What RADIUS and policy said, for the IKE machine.
     pub(super) fn answer_ike(&mut self, id: AskId, verdict: Verdict) {
-        let server = self.settings.inner_ipv4;
+        let inner = self.settings.inner;
         let answer = match verdict {
             Verdict::Continue { packet } => EapAnswer::Continue { packet },
             Verdict::Granted { eap, accept, granted, .. } => {
-                EapAnswer::Success { packet: eap, msk: accept.msk, grant: Box::new(grant(&granted, server)) }
+                EapAnswer::Success { packet: eap, msk: accept.msk, grant: Box::new(grant(&granted, inner)) }
             }
             Verdict::Refused { eap, denied, .. } => EapAnswer::Failure { packet: eap, denial: denied.into() },
         };
@@ -92,8 +91,8 @@ pub(super) fn wanted(request: AddressRequest) -> Wanted {
     Wanted { ipv4: request.ipv4, ipv6: request.ipv6, ipv4_hint: request.ipv4_hint, ipv6_hint: request.ipv6_hint, ..Wanted::default() }
 }
 
-/// `server`: our inner address, the same as DHCP tells inside the tunnel.
-pub(super) fn grant(granted: &Granted, server: Ipv4Addr) -> Grant {
+/// `inner`: our end, the same as DHCP tells inside the tunnel.
+pub(super) fn grant(granted: &Granted, inner: InnerEnd) -> Grant {
     Grant {
         user: granted.user.clone(),
         ipv4: granted.ipv4,
@@ -104,7 +103,8 @@ pub(super) fn grant(granted: &Granted, server: Ipv4Addr) -> Grant {
         nbns: granted.nbns.clone(),
         subnets: granted.routes.iter().flat_map(AddressRange::prefixes).collect(),
         dns_domains: granted.dns_suffix.iter().cloned().collect(),
-        server_ipv4: Some(server),
+        server_ipv4: Some(inner.ipv4),
+        server_ipv6: inner.ipv6,
         auth_lifetime: auth_lifetime(granted.session_timeout),
         ..Grant::default()
     }
@@ -127,6 +127,7 @@ fn selector(range: &AddressRange) -> TrafficSelector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     /// One address of ours for whoever asks: INTERNAL_IP4_SERVER is what DHCP says inside the tunnel.
     #[test]
@@ -155,9 +156,9 @@ mod tests {
             },
             trace: Vec::new(),
         };
-        let server = Ipv4Addr::new(10, 98, 255, 1);
-        let grant = grant(&granted, server);
-        assert_eq!((grant.server_ipv4, grant.server_ipv6), (Some(server), None));
+        let ends = (Ipv4Addr::new(10, 98, 255, 1), Some("fd98::1".parse().unwrap()));
+        let grant = grant(&granted, InnerEnd { ipv4: ends.0, ipv6: ends.1 });
+        assert_eq!((grant.server_ipv4, grant.server_ipv6), (Some(ends.0), ends.1));
     }
 
     #[test]

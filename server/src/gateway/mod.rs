@@ -30,11 +30,19 @@ use ike::{Answer, AskId, Command, ConnectionId, Input, Path, SessionId};
 use policy::network::{AddressRange, Tunnel};
 use radius_client::{ConversationId, Ticket};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// How often sessions with an idle limit, their own or that of Child SAs, are looked at.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
+
+/// Our end of IKEv2 tunnels, as clients are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InnerEnd {
+    pub ipv4: Ipv4Addr,
+    /// INTERNAL_IP6_SERVER; without one nothing is said of it.
+    pub ipv6: Option<Ipv6Addr>,
+}
 
 /// The moment an input is handled: monotonic for timers, wall clock for certificates, policies and accounting.
 #[derive(Debug, Clone, Copy)]
@@ -122,8 +130,8 @@ pub struct Settings {
     pub mtu: u16,
     /// How long a Child SA may carry nothing before it is deleted; the IKE SA stays.
     pub child_idle: Option<Duration>,
-    /// Our inner address towards IKEv2 clients.
-    pub inner_ipv4: Ipv4Addr,
+    /// Our end towards IKEv2 clients.
+    pub inner: InnerEnd,
     /// Sessions at most, of all tunnel types.
     pub sessions_max: usize,
     /// SSTP calls at most that are not up yet.

@@ -96,7 +96,7 @@ impl World {
             accounting: Some(Default::default()),
             mtu: 1400,
             child_idle: None,
-            inner_ipv4: crate::gateway::DUMMY_IPV4,
+            inner: crate::gateway::InnerEnd { ipv4: crate::gateway::DUMMY_IPV4, ipv6: None },
             sessions_max,
             half_open_max: 10,
             half_open_timeout: Duration::from_secs(30),

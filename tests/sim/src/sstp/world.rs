@@ -7,7 +7,7 @@ use crypto::hash::{HashAlgorithm, hash};
 use crypto::{Random, SeededRandom};
 use evergate::attempts::{Attempt, Attempts};
 use evergate::control::types::{AttemptDetail, Request, Response};
-use evergate::gateway::{CallSettings, DUMMY_IPV4, Effect, Gateway, Incoming, Now, Settings};
+use evergate::gateway::{CallSettings, DUMMY_IPV4, Effect, Gateway, Incoming, InnerEnd, Now, Settings};
 use evergate::login::Authority;
 use ike::SessionId;
 use policy::network::Policy;
@@ -120,7 +120,7 @@ impl World {
             certificate_authorization: Default::default(),
             ikev2_tunnel_type: radius_client::TUNNEL_TYPE_ESP,
             accounting: options.accounting.then(evergate::accounting::Settings::default),
-            inner_ipv4: DUMMY_IPV4,
+            inner: InnerEnd { ipv4: DUMMY_IPV4, ipv6: None },
             mtu: 1400,
             child_idle: None,
             sessions_max: options.sessions_max,
