@@ -82,8 +82,8 @@ pub struct DynamicCounters {
     pub dropped_stale: u64,
 }
 
-/// A datagram is known by who sent it and what it says.
-type Fingerprint = (SocketAddr, u8, [u8; 16]);
+/// A datagram is known by who sent it, from whatever port, and what it says.
+type Fingerprint = (IpAddr, u8, [u8; 16]);
 
 /// The machine.
 #[derive(Debug)]
@@ -118,25 +118,26 @@ impl DynamicServer {
         self.counters
     }
 
-    /// Takes a datagram; what to send back, if anything. `unix_time` in seconds. `act` does what the request asks for, all or nothing.
+    /// Takes a datagram; what to send back, if anything. `unix_time` in seconds. `names` is asked for the names of this NAS once a datagram is
+    /// believed, `act` does what the request asks for, all or nothing.
     pub fn handle(
         &mut self,
         now: Instant,
         unix_time: i64,
         from: SocketAddr,
         datagram: &[u8],
-        names: &NasNames,
+        names: impl FnOnce() -> NasNames,
         act: impl FnOnce(&DynamicRequest) -> Result<(), ErrorCause>,
     ) -> Option<Vec<u8>> {
         self.forget(now);
         match self.believed(unix_time, from, datagram) {
             Ok((client, packet)) => {
-                let fingerprint = (from, packet.identifier(), *packet.authenticator());
+                let fingerprint = (from.ip().to_canonical(), packet.identifier(), *packet.authenticator());
                 if let Some(answer) = self.answers.get(&fingerprint) {
                     self.counters.repeated += 1;
                     return Some(answer.clone());
                 }
-                let outcome = read::request(&client, names, &packet).and_then(|request| act(&request));
+                let outcome = read::request(&client, &names(), &packet).and_then(|request| act(&request));
                 self.count(outcome.is_ok());
                 let answer = answer(&packet, &client.secret, outcome);
                 self.remember(now, fingerprint, &answer);

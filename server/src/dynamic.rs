@@ -4,6 +4,7 @@ use crate::gateway::{Gateway, Now, Plane};
 use anyhow::Context as _;
 use net::ike::IkeSocket;
 use radius_client::dynamic::{DynamicCounters, DynamicServer, NasNames};
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::io::Interest;
@@ -58,11 +59,16 @@ impl Dynamic {
 
     /// Does what a request asks for and answers it.
     pub fn serve<P: Plane>(&mut self, now: Now, gateway: &mut Gateway<P>, arrived: &Arrived) {
-        let mut names = self.names.clone();
-        names.addresses.push(arrived.to);
-        names.addresses.extend(gateway.dialled());
-        let act = |request: &_| gateway.dynamic(now, request);
-        let answer = self.server.handle(now.instant, now.wall.as_second(), arrived.from, &arrived.datagram, &names, act);
+        let gateway = RefCell::new(gateway);
+        // They are asked of all sessions: not for a stranger's datagram.
+        let names = || {
+            let mut names = self.names.clone();
+            names.addresses.push(arrived.to);
+            names.addresses.extend(gateway.borrow().dialled());
+            names
+        };
+        let act = |request: &_| gateway.borrow_mut().dynamic(now, request);
+        let answer = self.server.handle(now.instant, now.wall.as_second(), arrived.from, &arrived.datagram, names, act);
         match answer {
             Some(answer) => arrived.answer(&answer),
             None => {
