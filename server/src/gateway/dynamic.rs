@@ -80,6 +80,12 @@ impl<P: Plane> Gateway<P> {
             granted.known.filter_id.clone_from(filter_id);
         }
         match self.authority.judge(tunnel, address, &granted.user, &granted.known, now.wall) {
+            Ok(decided) if decided.settings.selectors != granted.selectors => {
+                let policy = &decided.policy;
+                let why = format!("policy {policy:?} lets it reach other networks (selectors), which takes another login");
+                self.end_for(now, id, client, &why);
+                false
+            }
             Ok(decided) => {
                 granted.policy.clone_from(&decided.policy);
                 (granted.dns_suffix, granted.routes) = (decided.settings.dns_suffix.clone(), decided.settings.routes.clone());

@@ -363,6 +363,26 @@ fn a_child_sa_made_on_demand_is_not_idle_at_once() {
     assert_eq!((idle_at(699, None), idle_at(700, None)), (0, 1));
 }
 
+/// What a client may reach is settled with its tunnel: a change that would have to be another there is no change that is made on paper alone.
+#[test]
+fn a_change_to_a_policy_with_other_selectors_ends_the_session() {
+    use radius_client::dynamic::{Action, Changes, DynamicRequest, Identification};
+    let everything = Vec::new();
+    let portal = vec![AddressRange { start: Ipv4Addr::new(10, 9, 0, 1).into(), end: Ipv4Addr::new(10, 9, 0, 1).into() }];
+    for (selectors, ends) in [(everything, false), (portal, true)] {
+        let mut world = World::empty(2, &[("all", "*", true)]);
+        world.bring_up(1);
+        let conditions = Conditions { filter_id: vec!["quarantine".into()], ..Conditions::default() };
+        let settings = policy::network::Settings { pool: Some("users".into()), selectors, ..Default::default() };
+        world.gateway.authority.policies.insert(0, Policy { name: "quarantine".into(), grant: true, conditions, settings });
+        let changes = Changes { filter_id: Some(vec!["quarantine".into()]), ..Changes::default() };
+        let sessions = vec![Identification::UserName("u1".into())];
+        let request = DynamicRequest { client: "portal".into(), action: Action::Change(Box::new(changes)), sessions };
+        world.gateway.dynamic(world.now, &request).unwrap();
+        assert_eq!(world.gateway.plane.held > 0, ends);
+    }
+}
+
 #[test]
 fn silence_of_radius_is_no_wrong_password() {
     let mut world = World::new(&[AuthProtocol::Pap], &[("all", "*", true)]);
