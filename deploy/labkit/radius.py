@@ -148,7 +148,7 @@ server outer {{
     ipaddr = *
     port = {acct_port}
   }}
-  authorize {{
+{tls_listener}  authorize {{
     strip_nt_domain
     chap
     mschap
@@ -210,14 +210,61 @@ SIGNATURE = """    update reply {
 """
 
 
+# RADIUS over TLS (RFC 6614), with the secret that it prescribes.
+TLS_LISTENER = """
+  listen {{
+    type = auth+acct
+    proto = tcp
+    ipaddr = *
+    port = {port}
+    clients = over_tls
+    limit {{
+      max_connections = 64
+      lifetime = 0
+      idle_timeout = 60
+    }}
+    tls {{
+      private_key_file = {pki}/{certificate}.key
+      certificate_file = {pki}/{certificate}.pem
+      ca_file = {pki}/ca.pem
+      require_client_cert = yes
+      cipher_list = "DEFAULT"
+      tls_min_version = "1.2"
+      tls_max_version = "{version}"
+      fragment_size = 8192
+      include_length = yes
+      check_crl = no
+    }}
+  }}
+"""
+TLS_CLIENTS = """
+clients over_tls {
+  client gateway_over_tls {
+    ipaddr = 10.99.0.0/16
+    proto = tls
+    secret = radsec
+  }
+}
+"""
+
+
+@dataclass(frozen=True)
+class OverTls:
+    """A listener for RADIUS over TLS: its port, its certificate in the PKI, the highest version of TLS."""
+
+    port: int = 2083
+    certificate: str = "radius"
+    version: str = "1.2"
+
+
 class Radius:
     """The server's files, process and accounting records."""
 
-    def __init__(self, folder, namespace, pki, users=USERS, secret=SECRET, method="mschapv2", ports=(AUTH_PORT, ACCT_PORT), signs=True):
-        """`ports`: for logins and for accounting. `signs`: whether replies without EAP have Message-Authenticator too."""
+    def __init__(self, folder, namespace, pki, users=USERS, secret=SECRET, method="mschapv2", ports=(AUTH_PORT, ACCT_PORT), signs=True, tls=None):
+        """`tls`: an `OverTls`. `ports`: for logins and for accounting. `signs`: whether replies without EAP have Message-Authenticator too."""
         self.folder = Path(folder)
         self.users, self.secret, self.method, self.pki = users, secret, method, pki
-        self.ports, self.signs = ports, signs
+        self.ports, self.signs, self.tls = ports, signs, tls
         self.daemon = Daemon(namespace, self.folder / "radius.pid", self.folder / "output.log")
 
     def start(self):
@@ -230,8 +277,10 @@ class Radius:
         values["waits"] = "".join(f'  exec wait_{user.name} {{\n    wait = yes\n    program = "/bin/sleep {user.seconds}"\n  }}\n' for user in slow)
         values["dozes"] = "".join(f'    if (&User-Name == "{user.name}") {{\n      wait_{user.name}\n    }}\n' for user in slow)
         values["signature"] = SIGNATURE if self.signs else ""
+        listener = {"port": self.tls.port, "certificate": self.tls.certificate, "version": self.tls.version} if self.tls else {}
+        values["tls_listener"] = TLS_LISTENER.format(pki=self.pki.folder, **listener) if self.tls else ""
         values["auth_port"], values["acct_port"] = self.ports
-        (self.folder / "radiusd.conf").write_text(CONFIG.format(**values))
+        (self.folder / "radiusd.conf").write_text(CONFIG.format(**values) + (TLS_CLIENTS if self.tls else ""))
         self.daemon.start(["freeradius", "-f", "-d", self.folder], ready=self._listens, what="FreeRADIUS")
         return self
 
@@ -270,7 +319,8 @@ class Radius:
         if pid is None:
             return False
         bound = Path(f"/proc/{pid}/net/udp").read_text()
-        return all(f":{port:04X} " in bound for port in self.ports)
+        stream = Path(f"/proc/{pid}/net/tcp").read_text()
+        return all(f":{port:04X} " in bound for port in self.ports) and (not self.tls or f":{self.tls.port:04X} " in stream)
 
 
 # For load tests: load0, load1, ..

@@ -71,8 +71,6 @@ pub enum Transport {
     /// RFC 6614: requests of both kinds share connections.
     Tls {
         address: SocketAddr,
-        /// The name that the server's certificate must hold.
-        server_name: String,
         /// Whether this server takes accounting.
         accounting: bool,
     },
@@ -97,6 +95,10 @@ impl Server {
             probe: Probe::Off,
             revive_interval: Duration::from_secs(60),
         }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.transport, Transport::Tls { .. })
     }
 
     /// Where requests for logins go.
@@ -249,6 +251,14 @@ pub enum Input {
         socket: SocketId,
         to: SocketAddr,
     },
+    /// A TLS connection could not be made, or has ended.
+    Closed {
+        socket: SocketId,
+        /// In words for a log.
+        cause: String,
+        /// A packet of the server had come over it: another connection may serve what was in flight.
+        served: bool,
+    },
     /// [`crate::Client::poll_timeout`] has passed.
     Timeout,
     /// New servers and groups. Requests and conversations under way end with the servers they began with.
@@ -290,8 +300,8 @@ impl std::fmt::Debug for Credentials {
 pub enum Dial {
     /// A UDP socket of the peer's address family, connected to it.
     Udp { peer: SocketAddr },
-    /// A TLS connection to `peer`, whose certificate must hold `server_name`.
-    Tls { peer: SocketAddr, server_name: String },
+    /// A TLS connection to `peer`, with the settings of the server of this name.
+    Tls { peer: SocketAddr, server: String },
 }
 
 impl Dial {
@@ -475,6 +485,9 @@ pub enum RequestFailure {
     Silent { server: String, tries: u32, waited: Duration, dropped: String },
     #[error("radius {server}: port closed (ICMP unreachable)")]
     Unreachable { server: String },
+    /// Over TLS: there is no connection, or none that lasts.
+    #[error("radius {server}: {cause}")]
+    Connection { server: String, cause: String },
     #[error("radius {server}: {reason}")]
     BadReply { server: String, reason: String },
     #[error("no RADIUS server is configured")]
@@ -511,4 +524,7 @@ pub struct Counters {
     pub dropped_code: u64,
     pub dropped_proxy_state: u64,
     pub timeouts: u64,
+    /// Over TLS: connections begun, and those that failed or ended without our doing.
+    pub connections: u64,
+    pub connections_lost: u64,
 }

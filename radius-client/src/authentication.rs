@@ -153,6 +153,11 @@ impl Client {
                     self.timers.remove(&(at, Timer::Conversation(id)));
                 }
             }
+            Err((Work::Authentication(mut work), failure @ RequestFailure::Connection { .. })) if sticky.is_none() => {
+                work.tried.push(peer);
+                work.failures.push(failure);
+                self.ask(now, work);
+            }
             Err((Work::Authentication(work), failure)) => self.fail(*work, Some(failure)),
             Err(_) => {}
         }
@@ -200,11 +205,22 @@ impl Client {
         work.tried.push(peer);
         work.failures.push(failure);
         let challenged = self.conversations.get(&work.conversation).is_some_and(|conversation| conversation.challenged);
-        if challenged && let Some(RequestFailure::Silent { server, .. } | RequestFailure::Unreachable { server }) = work.failures.last() {
+        if challenged
+            && let Some(
+                RequestFailure::Silent { server, .. } | RequestFailure::Unreachable { server } | RequestFailure::Connection { server, .. },
+            ) = work.failures.last()
+        {
             let (server, cause) = (server.clone(), failure::merge(work.failures).to_string());
             work.failures = vec![RequestFailure::LostConversation { server, cause }];
         }
         if challenged || alive { self.fail(*work, None) } else { self.ask(now, work) }
+    }
+
+    /// The round in flight goes on under another key.
+    pub(crate) fn moved(&mut self, id: ConversationId, key: RequestKey) {
+        if let Some(conversation) = self.conversations.get_mut(&id) {
+            conversation.in_flight = Some(key);
+        }
     }
 
     fn fail(&mut self, work: AuthenticationWork, last: Option<RequestFailure>) {

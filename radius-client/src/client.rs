@@ -24,26 +24,37 @@ pub(crate) enum Work {
     Abandoned,
 }
 
+/// Why an answer will not come.
+#[derive(Debug)]
+pub(crate) enum Loss<'a> {
+    Silence,
+    PortClosed,
+    /// A TLS connection could not be made, or the server is not to be talked to.
+    Connection(&'a str),
+}
+
 /// A request in flight.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) line: Line,
-    slot: Slot,
+    pub(crate) slot: Slot,
     bytes: Vec<u8>,
     pub(crate) began: Instant,
     pub(crate) transmissions: u32,
+    /// How often its interval has passed without an answer.
+    waits: u32,
     interval: std::time::Duration,
     /// When to repeat or give up.
     next: Instant,
     /// The server's counters when it began.
-    before: Counters,
+    pub(crate) before: Counters,
     pub(crate) work: Work,
 }
 
 impl Request {
-    /// It had to be repeated, on the port for logins.
+    /// It has waited for longer than one interval, on the port for logins.
     fn is_late(&self) -> bool {
-        self.transmissions > 1 && self.line.purpose == Purpose::Authentication
+        self.waits > 0 && self.line.purpose == Purpose::Authentication
     }
 
     pub(crate) fn authenticator(&self) -> &[u8; 16] {
@@ -58,13 +69,15 @@ pub(crate) enum Timer {
     Conversation(crate::api::ConversationId),
     /// A dead server is probed.
     Probe(PeerKey),
+    /// A TLS connection on which nothing came is probed.
+    Watchdog(SocketId),
 }
 
 /// The RADIUS client machine; see the crate's documentation for how to drive it.
 pub struct Client {
     pub(crate) random: Box<dyn Random>,
     pub(crate) peers: Peers,
-    table: Table,
+    pub(crate) table: Table,
     pub(crate) requests: BTreeMap<RequestKey, Request>,
     next_request: u64,
     pub(crate) conversations: BTreeMap<crate::api::ConversationId, Conversation>,
@@ -112,6 +125,7 @@ impl Client {
             Input::Accounting { ticket, group, record } => self.account(now, ticket, group.as_deref(), record),
             Input::Datagram { socket, from, bytes } => self.datagram(now, socket, from, &bytes),
             Input::Unreachable { socket, to } => self.unreachable(now, socket, to),
+            Input::Closed { socket, cause, served } => self.closed(now, socket, &cause, served),
             Input::Timeout => self.timeout(now),
             Input::Configure(configuration) => self.peers.configure(configuration),
         }
@@ -159,19 +173,42 @@ impl Client {
 
     /// Writes a request and sends it to `peer` for the first time. On failure the work comes back.
     pub(crate) fn send(&mut self, now: Instant, peer: PeerKey, work: Work) -> Result<RequestKey, (Work, RequestFailure)> {
+        self.send_on(now, peer, work, None)
+    }
+
+    /// The same, on a socket that is there.
+    pub(crate) fn send_on(
+        &mut self,
+        now: Instant,
+        peer: PeerKey,
+        work: Work,
+        on: Option<SocketId>,
+    ) -> Result<RequestKey, (Work, RequestFailure)> {
         let purpose = if matches!(work, Work::Accounting(_)) { Purpose::Accounting } else { Purpose::Authentication };
         let Some((target, to)) = self.peers.get(peer).and_then(|peer| Some((peer, peer.address(purpose)?))) else {
             return Err((work, RequestFailure::NoServer));
         };
         let unsendable = |reason: String| RequestFailure::Unsendable { server: target.server.name.clone(), reason };
         let (key, line) = (RequestKey(self.next_request), Line { peer, purpose });
-        let Some((slot, opened)) = self.table.take(line, key) else {
+        let carrier = target.carrier(line);
+        if !self.table.has_socket(carrier)
+            && let Some(failure) = target.too_early(now, matches!(work, Work::Authentication(_)))
+        {
+            return Err((work, failure));
+        }
+        // On a connection one identifier is kept for the watchdog (RFC 6613 section 2.6.5).
+        let spare = usize::from(target.server.is_tls() && !matches!(work, Work::Probe));
+        let taken = match on {
+            Some(socket) => self.table.take_on(socket, key).map(|slot| (slot, false)),
+            None => self.table.take(carrier, key, spare),
+        };
+        let Some((slot, opened)) = taken else {
             return Err((work, unsendable("too many requests wait for an answer".into())));
         };
         if opened {
             let dial = match &target.server.transport {
                 Transport::Udp { .. } => Dial::Udp { peer: to },
-                Transport::Tls { server_name, .. } => Dial::Tls { peer: to, server_name: server_name.clone() },
+                Transport::Tls { .. } => Dial::Tls { peer: to, server: target.server.name.clone() },
             };
             self.outputs.push_back(Output::Open { socket: slot.socket, source: target.server.source, dial });
         }
@@ -192,10 +229,14 @@ impl Client {
         self.outputs.push_back(Output::Transmit { socket: slot.socket, to, bytes: bytes.clone() });
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.counters.sent += 1;
+            peer.counters.connections += u64::from(opened && peer.server.is_tls());
+        }
+        if opened {
+            self.watch(now, slot.socket);
         }
         self.next_request += 1;
         self.timers.insert((next, Timer::Request(key)));
-        self.requests.insert(key, Request { line, slot, bytes, began: now, transmissions: 1, interval, next, before, work });
+        self.requests.insert(key, Request { line, slot, bytes, began: now, transmissions: 1, waits: 0, interval, next, before, work });
         Ok(key)
     }
 
@@ -222,7 +263,7 @@ impl Client {
         Some(work)
     }
 
-    fn remove(&mut self, key: RequestKey) -> Option<Request> {
+    pub(crate) fn remove(&mut self, key: RequestKey) -> Option<Request> {
         let request = self.requests.remove(&key)?;
         self.timers.remove(&(request.next, Timer::Request(key)));
         self.release(request.slot);
@@ -245,8 +286,13 @@ impl Client {
                 self.answered(now, key, &reply);
             }
             Err(dropped) => {
-                if let Some(peer) = self.peers.get_mut(line.peer) {
-                    peer.counters.count(dropped);
+                let Some(peer) = self.peers.get_mut(line.peer) else { return };
+                let before = peer.counters;
+                peer.counters.count(dropped);
+                // RFC 6613 section 2.6.4: who sends such things on a connection is not to be talked to.
+                if peer.server.is_tls() && !matches!(dropped, Dropped::Unsolicited | Dropped::Source) {
+                    let cause = format!("closed because of what the server sent: {}", peer.counters.dropped_since(&before));
+                    self.hang_up(now, socket, &cause, false);
                 }
             }
         }
@@ -262,7 +308,7 @@ impl Client {
         let key = self.table.find(Slot { socket, identifier: reply.identifier() }).ok_or(Dropped::Unsolicited)?;
         let request = self.requests.get(&key).ok_or(Dropped::Unsolicited)?;
         let expected = Expected {
-            purpose: line.purpose,
+            purpose: request.line.purpose,
             request_authenticator: request.authenticator(),
             secret: &peer.server.secret,
             require_message_authenticator: match &request.work {
@@ -297,7 +343,7 @@ impl Client {
         let waiting = self.table.close(socket);
         self.outputs.push_back(Output::Close { socket });
         for key in waiting {
-            self.give_up(now, key, true);
+            self.give_up(now, key, &Loss::PortClosed);
         }
     }
 
@@ -312,6 +358,7 @@ impl Client {
                     self.conversations.remove(&conversation);
                 }
                 Timer::Probe(peer) => self.probe_dead(now, peer),
+                Timer::Watchdog(socket) => self.watchdog(now, socket),
             }
         }
     }
@@ -325,51 +372,61 @@ impl Client {
         let sent_last = now.checked_sub(request.interval).unwrap_or(request.began);
         let quiet = !peer.health(request.line.purpose).alive_since(sent_last);
         // A server that answers others is not dead: it may be waiting for a second factor, and another server would ask for one more.
-        let exhausted = request.transmissions >= peer.server.tries && !alive;
+        let exhausted = request.waits + 1 >= peer.server.tries && !alive;
         if matches!(request.work, Work::Abandoned | Work::Probe) || exhausted || now >= deadline {
-            return self.give_up(now, key, false);
+            return self.give_up(now, key, &Loss::Silence);
         }
-        let line = request.line;
+        let (line, socket, tls) = (request.line, request.slot.socket, peer.server.is_tls());
         let Some(to) = peer.address(request.line.purpose) else { return };
-        peer.counters.retransmitted += 1;
-        request.transmissions += 1;
-        if request.transmissions == 2 && request.is_late() {
+        request.waits += 1;
+        if request.waits == 1 && request.is_late() {
             peer.late += 1;
         }
         request.interval = retry::next(request.interval, &mut *self.random);
         request.next = (now + request.interval).min(deadline);
         self.timers.insert((request.next, Timer::Request(key)));
-        self.outputs.push_back(Output::Transmit { socket: request.slot.socket, to, bytes: request.bytes.clone() });
-        if quiet && line.purpose == Purpose::Authentication {
-            self.probe(now, line.peer);
+        // TCP has seen to it already (RFC 6613 section 2.6.1).
+        if !tls {
+            peer.counters.retransmitted += 1;
+            request.transmissions += 1;
+            self.outputs.push_back(Output::Transmit { socket, to, bytes: request.bytes.clone() });
+        }
+        if quiet && (tls || line.purpose == Purpose::Authentication) {
+            self.probe(now, line.peer, tls.then_some(socket));
         }
     }
 
     /// No answer came, or none can come. What was asked goes to another server where that is allowed.
-    fn give_up(&mut self, now: Instant, key: RequestKey, unreachable: bool) {
+    pub(crate) fn give_up(&mut self, now: Instant, key: RequestKey, loss: &Loss<'_>) {
         let Some(request) = self.remove(key) else { return };
         let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
         if matches!(request.work, Work::Probe) {
             peer.probed = false;
-        }
-        if matches!(request.work, Work::Abandoned | Work::Probe) {
+            if peer.server.is_tls() && matches!(loss, Loss::Silence) {
+                self.hang_up(now, request.slot.socket, "the server did not answer Status-Server", true);
+            }
             return;
         }
-        let alive = !unreachable && peer.health(request.line.purpose).alive_since(request.began);
+        if matches!(request.work, Work::Abandoned) {
+            return;
+        }
+        let alive = matches!(loss, Loss::Silence) && peer.health(request.line.purpose).alive_since(request.began);
         if !alive {
             self.died(now, request.line);
         }
         let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
         let server = peer.server.name.clone();
-        let failure = if unreachable {
-            RequestFailure::Unreachable { server }
-        } else {
-            peer.counters.timeouts += 1;
-            RequestFailure::Silent {
-                server,
-                tries: request.transmissions,
-                waited: now.saturating_duration_since(request.began),
-                dropped: peer.counters.dropped_since(&request.before),
+        let failure = match loss {
+            Loss::PortClosed => RequestFailure::Unreachable { server },
+            Loss::Connection(cause) => RequestFailure::Connection { server, cause: (*cause).to_owned() },
+            Loss::Silence => {
+                peer.counters.timeouts += 1;
+                RequestFailure::Silent {
+                    server,
+                    tries: request.transmissions,
+                    waited: now.saturating_duration_since(request.began),
+                    dropped: peer.counters.dropped_since(&request.before),
+                }
             }
         };
         match request.work {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// Names every server that was tried; `NoServer` if none was.
 pub(crate) fn merge(mut failures: Vec<RequestFailure>) -> RequestFailure {
+    failures.dedup_by(|later, former| later == former && matches!(former, RequestFailure::Connection { .. }));
     match failures.len() {
         0 => return RequestFailure::NoServer,
         1 => return failures.remove(0),
@@ -11,6 +12,14 @@ pub(crate) fn merge(mut failures: Vec<RequestFailure>) -> RequestFailure {
     }
     if failures.iter().all(|failure| matches!(failure, RequestFailure::Unreachable { .. })) {
         return RequestFailure::Unreachable { server: names(&failures, "") };
+    }
+    if failures.iter().all(|failure| matches!(failure, RequestFailure::Unreachable { .. } | RequestFailure::Connection { .. })) {
+        let cause = |failure: &RequestFailure| match failure {
+            RequestFailure::Connection { server, cause } => format!("{server}: {cause}"),
+            other => format!("{} port closed (ICMP unreachable)", names(std::slice::from_ref(other), ":")),
+        };
+        let causes: Vec<_> = failures.iter().map(cause).collect();
+        return RequestFailure::Connection { server: names(&failures, ""), cause: causes.join("; ") };
     }
     let (mut total, mut longest, mut reasons) = (0, Duration::ZERO, Vec::new());
     for failure in &failures {
@@ -32,6 +41,7 @@ fn names(failures: &[RequestFailure], closed: &str) -> String {
     for failure in failures {
         let name = match failure {
             RequestFailure::Unreachable { server } => format!("{server}{closed}"),
+            RequestFailure::Connection { server, .. } => format!("{server} (no connection)"),
             RequestFailure::Silent { server, .. }
             | RequestFailure::LostConversation { server, .. }
             | RequestFailure::BadReply { server, .. }
@@ -51,6 +61,16 @@ mod tests {
 
     fn silent(server: &str, dropped: &str) -> RequestFailure {
         RequestFailure::Silent { server: server.into(), tries: 3, waited: Duration::from_secs(14), dropped: dropped.into() }
+    }
+
+    #[test]
+    fn names_every_connection_that_failed() {
+        let failed = |server: &str| RequestFailure::Connection { server: server.into(), cause: "no TCP".into() };
+        let text = merge(vec![failed("a"), RequestFailure::Unreachable { server: "b".into() }]).to_string();
+        assert_eq!(text, "radius a (no connection), b: a: no TCP; b: port closed (ICMP unreachable)");
+        assert_eq!(merge(vec![failed("a"), failed("a")]), failed("a"));
+        let text = merge(vec![failed("a"), silent("b", "none")]).to_string();
+        assert!(text.starts_with("radius a (no connection), b: no valid reply after 3 tries"), "{text}");
     }
 
     #[test]

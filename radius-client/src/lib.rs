@@ -48,6 +48,7 @@ pub mod mppe;
 mod accounting;
 mod authentication;
 mod client;
+mod connection;
 mod credentials;
 mod extra;
 mod failure;

@@ -1,7 +1,7 @@
 //! The configured servers: which one to ask, and what is known of each.
 use crate::api::{Configuration, Counters, Probe, RequestFailure, RequireMessageAuthenticator, Server};
 use crate::attributes::AttributeId;
-use crate::table::PeerKey;
+use crate::table::{Line, PeerKey};
 use crate::validate::Purpose;
 use crypto::Random;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +20,27 @@ pub(crate) struct Peer {
     pub(crate) probed: bool,
     /// Logins in flight that had to be repeated.
     pub(crate) late: u64,
+    /// Over TLS: what keeps from connecting at once again.
+    backoff: Option<Backoff>,
     authentication: Health,
     accounting: Health,
 }
+
+/// A connection could not be made.
+#[derive(Debug)]
+struct Backoff {
+    failed: Instant,
+    until: Instant,
+    interval: Duration,
+    cause: String,
+}
+
+/// A user waits for a login: it tries again unless the last failure is so fresh that it is as good as its own.
+const LOGIN_BACKOFF: Duration = Duration::from_millis(50);
+
+/// What nobody waits for tries no connection for so long after a first failure, and at most; each failure doubles it.
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+const MAX_BACKOFF: Duration = Duration::from_secs(8);
 
 /// How one port of a server has behaved.
 #[derive(Debug, Default)]
@@ -87,6 +105,35 @@ impl Peer {
             Purpose::Authentication => Some(self.server.address()),
             Purpose::Accounting => self.server.accounting_address(),
         }
+    }
+
+    /// What carries requests on `line`: over TLS both kinds share connections.
+    pub(crate) fn carrier(&self, line: Line) -> Line {
+        if self.server.is_tls() { Line { purpose: Purpose::Authentication, ..line } } else { line }
+    }
+
+    pub(crate) fn back_off(&mut self, now: Instant, cause: &str) {
+        let interval = self.backoff.as_ref().map_or(FIRST_BACKOFF, |former| (former.interval * 2).min(MAX_BACKOFF));
+        self.backoff = Some(Backoff { failed: now, until: now + interval, interval, cause: cause.to_owned() });
+    }
+
+    /// No connection is tried now, because the last one failed a moment ago.
+    pub(crate) fn too_early(&self, now: Instant, login: bool) -> Option<RequestFailure> {
+        let backoff = self.backoff.as_ref()?;
+        if now >= if login { backoff.failed + LOGIN_BACKOFF } else { backoff.until } {
+            return None;
+        }
+        Some(RequestFailure::Connection { server: self.server.name.clone(), cause: backoff.cause.clone() })
+    }
+
+    /// When anything valid was last heard on any of its ports.
+    pub(crate) fn heard(&self) -> Option<Instant> {
+        self.authentication.heard.max(self.accounting.heard)
+    }
+
+    /// A connection serves.
+    pub(crate) fn connected(&mut self) {
+        self.backoff = None;
     }
 
     /// Asked after all others: it is dead, and either its probe will tell when that changes, or it is too early for another try.
@@ -168,6 +215,7 @@ impl Peers {
                 ignored: BTreeSet::new(),
                 probed: false,
                 late: 0,
+                backoff: None,
                 authentication: Health::default(),
                 accounting: Health::default(),
             },

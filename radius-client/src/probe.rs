@@ -1,5 +1,5 @@
 //! Signs of life: what tells a slow server from a dead one, and a dead one from one that is back.
-use crate::api::{Change, Credentials, NasContext, Output, Probe, RequireMessageAuthenticator, Server};
+use crate::api::{Change, Credentials, NasContext, Output, Probe, RequireMessageAuthenticator, Server, SocketId};
 use crate::attributes::number;
 use crate::authentication::Proof;
 use crate::client::{Client, Request, Timer, Work};
@@ -34,13 +34,13 @@ pub(crate) fn write(server: &Server, identifier: u8, authenticator: &[u8; 16]) -
 }
 
 impl Client {
-    /// Asks for a sign of life, one question at a time.
-    pub(crate) fn probe(&mut self, now: Instant, key: PeerKey) {
+    /// Asks for a sign of life, one question at a time, of a connection where it is about one.
+    pub(crate) fn probe(&mut self, now: Instant, key: PeerKey, on: Option<SocketId>) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         if peer.server.probe == Probe::Off || std::mem::replace(&mut peer.probed, true) {
             return;
         }
-        if self.send(now, key, Work::Probe).is_err()
+        if self.send_on(now, key, Work::Probe, on).is_err()
             && let Some(peer) = self.peers.get_mut(key)
         {
             peer.probed = false;
@@ -51,7 +51,7 @@ impl Client {
     pub(crate) fn probe_dead(&mut self, now: Instant, key: PeerKey) {
         let dead = self.peers.get(key).is_some_and(|peer| peer.health(Purpose::Authentication).is_dead());
         if dead && self.peers.is_configured(key) {
-            self.probe(now, key);
+            self.probe(now, key, None);
             self.probe_later(now, key);
         }
     }
@@ -81,6 +81,7 @@ impl Client {
         let line = request.line;
         let Some(peer) = self.peers.get_mut(line.peer) else { return };
         peer.counters.accepted += 1;
+        peer.connected();
         peer.probed &= !matches!(request.work, Work::Probe);
         let health = peer.health_mut(line.purpose);
         // After a repetition nobody can tell which of both was answered.

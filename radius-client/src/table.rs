@@ -43,17 +43,26 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A free identifier for `request`; true when its socket has to be opened first. `None`: all are in flight.
-    pub(crate) fn take(&mut self, line: Line, request: RequestKey) -> Option<(Slot, bool)> {
-        let free = self.sockets.iter().find(|(_, socket)| socket.line == line && !socket.free.is_empty()).map(|(id, _)| *id);
+    /// A free identifier for `request` on a socket that then still has `spare` of them; true when it has to be opened first. `None`: all are in flight.
+    pub(crate) fn take(&mut self, line: Line, request: RequestKey, spare: usize) -> Option<(Slot, bool)> {
+        let free = self.sockets.iter().find(|(_, socket)| socket.line == line && socket.free.len() > spare).map(|(id, _)| *id);
         let (id, opened) = match free {
             Some(id) => (id, false),
             None => (self.open(line)?, true),
         };
+        Some((self.take_on(id, request)?, opened))
+    }
+
+    /// A free identifier on this very socket.
+    pub(crate) fn take_on(&mut self, id: SocketId, request: RequestKey) -> Option<Slot> {
         let socket = self.sockets.get_mut(&id)?;
         let identifier = socket.free.pop_front()?;
         socket.used.insert(identifier, request);
-        Some((Slot { socket: id, identifier }, opened))
+        Some(Slot { socket: id, identifier })
+    }
+
+    pub(crate) fn has_socket(&self, line: Line) -> bool {
+        self.sockets.values().any(|socket| socket.line == line)
     }
 
     fn open(&mut self, line: Line) -> Option<SocketId> {
@@ -117,21 +126,21 @@ mod tests {
     #[test]
     fn identifiers_are_reused_as_late_as_possible() {
         let mut table = Table::default();
-        let (first, opened) = table.take(LINE, RequestKey(0)).unwrap();
+        let (first, opened) = table.take(LINE, RequestKey(0), 0).unwrap();
         assert!(opened);
         assert_eq!(table.release(first), None, "the only socket stays");
         for request in 1..=255 {
-            let (slot, opened) = table.take(LINE, RequestKey(request)).unwrap();
+            let (slot, opened) = table.take(LINE, RequestKey(request), 0).unwrap();
             assert!(!opened && slot.identifier != first.identifier);
         }
-        assert_eq!(table.take(LINE, RequestKey(256)).unwrap().0, first);
+        assert_eq!(table.take(LINE, RequestKey(256), 0).unwrap().0, first);
     }
 
     #[test]
     fn a_257th_request_opens_a_socket_and_its_answer_closes_it() {
         let mut table = Table::default();
-        let slots: Vec<_> = (0..256).map(|request| table.take(LINE, RequestKey(request)).unwrap().0).collect();
-        let (extra, opened) = table.take(LINE, RequestKey(256)).unwrap();
+        let slots: Vec<_> = (0..256).map(|request| table.take(LINE, RequestKey(request), 0).unwrap().0).collect();
+        let (extra, opened) = table.take(LINE, RequestKey(256), 0).unwrap();
         assert!(opened && extra.socket != slots[0].socket);
         assert_eq!(table.find(extra), Some(RequestKey(256)));
         for slot in &slots[..128] {
@@ -145,7 +154,7 @@ mod tests {
     fn lines_do_not_share_sockets() {
         let mut table = Table::default();
         let other = Line { purpose: Purpose::Accounting, ..LINE };
-        let (a, b) = (table.take(LINE, RequestKey(0)).unwrap(), table.take(other, RequestKey(1)).unwrap());
+        let (a, b) = (table.take(LINE, RequestKey(0), 0).unwrap(), table.take(other, RequestKey(1), 0).unwrap());
         assert!(a.1 && b.1 && a.0.socket != b.0.socket);
         assert_eq!(table.sockets(PeerKey(0)).len(), 2);
         assert!(!table.is_idle(PeerKey(0)));
@@ -155,11 +164,11 @@ mod tests {
     fn sockets_have_a_limit() {
         let mut table = Table::default();
         for request in 0..65_536 {
-            assert!(table.take(LINE, RequestKey(request)).is_some());
+            assert!(table.take(LINE, RequestKey(request), 0).is_some());
         }
-        assert_eq!(table.take(LINE, RequestKey(65_536)), None);
+        assert_eq!(table.take(LINE, RequestKey(65_536), 0), None);
         let first = table.sockets(PeerKey(0))[0];
         assert_eq!(table.close(first).len(), 256);
-        assert!(table.take(LINE, RequestKey(65_537)).is_some());
+        assert!(table.take(LINE, RequestKey(65_537), 0).is_some());
     }
 }

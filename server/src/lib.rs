@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod login;
 pub mod quickstart;
 pub mod radius_shell;
+mod radsec;
 pub mod revocation;
 pub mod run;
 pub mod sockets;

@@ -1,16 +1,18 @@
 //! The sockets and the clock of the RADIUS client machine.
+use crate::radsec;
 use radius_client::{Change, Client, Dial, Input, Output, ServerReport, SocketId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// The largest RADIUS packet (RFC 2865 section 3).
-const MAX_PACKET: usize = 4096;
+pub(crate) const MAX_PACKET: usize = 4096;
 
 /// Datagrams on their way from the sockets to the machine.
 const INBOUND_QUEUE: usize = 1024;
@@ -27,23 +29,38 @@ pub struct Outcomes {
 /// The servers, as last seen.
 pub type Servers = Vec<ServerReport>;
 
-struct Socket {
-    socket: Arc<UdpSocket>,
-    reader: JoinHandle<()>,
+/// How to reach each server that speaks TLS, by its name in the configuration.
+pub type TlsServers = BTreeMap<String, Arc<tls::ClientSettings>>;
+
+enum Socket {
+    Udp {
+        socket: Arc<UdpSocket>,
+        reader: JoinHandle<()>,
+    },
+    /// The connection ends with its queue.
+    Tls(Sender<Vec<u8>>),
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.reader.abort();
+        if let Self::Udp { reader, .. } = self {
+            reader.abort();
+        }
     }
 }
 
+struct Sockets {
+    open: BTreeMap<SocketId, Socket>,
+    inbound: Sender<Input>,
+    tls: TlsServers,
+}
+
 /// Runs the machine until the gateway hangs up.
-pub async fn run(mut client: Client, mut requests: Receiver<Input>, outcomes: Outcomes, servers: watch::Sender<Servers>) {
+pub async fn run(mut client: Client, tls: TlsServers, mut requests: Receiver<Input>, outcomes: Outcomes, servers: watch::Sender<Servers>) {
     let (inbound_tx, mut inbound) = tokio::sync::mpsc::channel(INBOUND_QUEUE);
-    let mut sockets = BTreeMap::new();
+    let mut sockets = Sockets { open: BTreeMap::new(), inbound: inbound_tx, tls };
     loop {
-        if drain(&mut client, &mut sockets, &inbound_tx, &outcomes).await.is_err() {
+        if drain(&mut client, &mut sockets, &outcomes).await.is_err() {
             return;
         }
         servers.send_replace(client.servers());
@@ -70,17 +87,12 @@ pub async fn sleep_until(deadline: Option<Instant>) {
 
 struct GatewayGone;
 
-async fn drain(
-    client: &mut Client,
-    sockets: &mut BTreeMap<SocketId, Socket>,
-    inbound: &Sender<Input>,
-    outcomes: &Outcomes,
-) -> Result<(), GatewayGone> {
+async fn drain(client: &mut Client, sockets: &mut Sockets, outcomes: &Outcomes) -> Result<(), GatewayGone> {
     while let Some(output) = client.poll_output() {
         match output {
-            Output::Open { socket, source, dial } => match open(socket, source, &dial, inbound.clone()).await {
+            Output::Open { socket, source, dial } => match sockets.dial(socket, source, &dial).await {
                 Ok(opened) => {
-                    sockets.insert(socket, opened);
+                    sockets.open.insert(socket, opened);
                 }
                 Err(error) => {
                     let peer = dial.peer();
@@ -89,9 +101,9 @@ async fn drain(
                 }
             },
             Output::Close { socket } => {
-                sockets.remove(&socket);
+                sockets.open.remove(&socket);
             }
-            Output::Transmit { socket, to, bytes } => transmit(client, sockets, socket, to, &bytes).await,
+            Output::Transmit { socket, to, bytes } => transmit(client, sockets, socket, to, bytes).await,
             Output::Server { server, change } => log(&server, change),
             outcome @ (Output::Eap { .. } | Output::Login { .. }) => outcomes.logins.send(outcome).await.map_err(|_| GatewayGone)?,
             Output::Accounting { ticket, outcome } => {
@@ -122,10 +134,22 @@ fn log(server: &str, change: Change) {
     }
 }
 
-async fn transmit(client: &mut Client, sockets: &BTreeMap<SocketId, Socket>, socket: SocketId, to: SocketAddr, bytes: &[u8]) {
-    let Some(opened) = sockets.get(&socket) else { return };
+async fn transmit(client: &mut Client, sockets: &mut Sockets, socket: SocketId, to: SocketAddr, bytes: Vec<u8>) {
+    let Some(opened) = sockets.open.get(&socket) else { return };
     tracing::trace!(%to, bytes = bytes.len(), "radius request");
-    match opened.socket.send_to(bytes, to).await {
+    let udp = match opened {
+        Socket::Udp { socket, .. } => socket,
+        Socket::Tls(packets) => {
+            // Where the connection has ended it says so itself.
+            if let Err(TrySendError::Full(_)) = packets.try_send(bytes) {
+                sockets.open.remove(&socket);
+                let cause = "the server does not take what it is sent".into();
+                client.handle(Instant::now(), Input::Closed { socket, cause, served: true });
+            }
+            return;
+        }
+    };
+    match udp.send_to(&bytes, to).await {
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             client.handle(Instant::now(), Input::Unreachable { socket, to });
@@ -134,14 +158,29 @@ async fn transmit(client: &mut Client, sockets: &BTreeMap<SocketId, Socket>, soc
     }
 }
 
-async fn open(id: SocketId, source: Option<IpAddr>, dial: &Dial, inbound: Sender<Input>) -> std::io::Result<Socket> {
-    let Dial::Udp { peer } = *dial else { return Err(std::io::ErrorKind::Unsupported.into()) };
+impl Sockets {
+    async fn dial(&self, socket: SocketId, source: Option<IpAddr>, dial: &Dial) -> std::io::Result<Socket> {
+        let inbound = self.inbound.clone();
+        match dial {
+            Dial::Udp { peer } => udp(socket, source, *peer, inbound).await,
+            Dial::Tls { peer, server } => {
+                let settings = self.tls.get(server).cloned().ok_or(std::io::ErrorKind::NotFound)?;
+                let (packets, queue) = tokio::sync::mpsc::channel(radsec::QUEUE);
+                let target = radsec::Target { socket, peer: *peer, source, server: server.clone(), settings };
+                tokio::spawn(radsec::run(target, queue, inbound));
+                Ok(Socket::Tls(packets))
+            }
+        }
+    }
+}
+
+async fn udp(id: SocketId, source: Option<IpAddr>, peer: SocketAddr, inbound: Sender<Input>) -> std::io::Result<Socket> {
     let any = if peer.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let socket = Arc::new(UdpSocket::bind((source.unwrap_or(any), 0)).await?);
     // Connected, so that ICMP port unreachable reaches us: a closed port is a dead server at once.
     socket.connect(peer).await?;
     let reader = tokio::spawn(read(id, peer, socket.clone(), inbound));
-    Ok(Socket { socket, reader })
+    Ok(Socket::Udp { socket, reader })
 }
 
 async fn read(id: SocketId, peer: SocketAddr, socket: Arc<UdpSocket>, inbound: Sender<Input>) {

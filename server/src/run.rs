@@ -486,7 +486,9 @@ fn start_radius(config: &Config) -> anyhow::Result<Radius> {
     let (servers_tx, servers) = watch::channel(Vec::new());
     let (accounted, accounting_outcomes) = accounting::outcomes();
     let client = radius_client::Client::new(config.radius_configuration(), Box::new(SystemRandom));
-    tokio::spawn(radius_shell::run(client, inputs, radius_shell::Outcomes { logins: logins.clone(), accounting: accounted }, servers_tx));
+    let tls = config.radius.iter().filter_map(|radius| Some((radius.server.name.clone(), radius.tls.clone()?))).collect();
+    let outcomes_tx = radius_shell::Outcomes { logins: logins.clone(), accounting: accounted };
+    tokio::spawn(radius_shell::run(client, tls, inputs, outcomes_tx, servers_tx));
     let accounting = if takes_accounting(config) {
         let lines = accounting::Lines { radius: requests.clone(), outcomes: accounting_outcomes };
         Some(Accounting::start(config.accounting, &config.server.state_dir, lines)?)

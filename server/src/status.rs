@@ -110,6 +110,8 @@ fn radius_status(server: &RadiusServer, servers: &Servers) -> RadiusStatus {
         ("dropped_code", counters.dropped_code),
         ("dropped_proxy_state", counters.dropped_proxy_state),
         ("timeouts", counters.timeouts),
+        ("connections", counters.connections),
+        ("connections_lost", counters.connections_lost),
     ];
     let counters: BTreeMap<_, _> = named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     RadiusStatus {

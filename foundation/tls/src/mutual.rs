@@ -191,7 +191,7 @@ impl ClientCertVerifier for Verifier {
 }
 
 /// So that the client gets the alert that fits.
-fn in_words_of_the_library(refused: &Refused) -> CertificateError {
+pub(crate) fn in_words_of_the_library(refused: &Refused) -> CertificateError {
     match refused {
         Refused::UnknownIssuer { .. } => CertificateError::UnknownIssuer,
         Refused::Expired { .. } => CertificateError::Expired,

@@ -9,6 +9,7 @@ mod listen;
 mod local;
 mod ppk;
 mod radius;
+mod radsec;
 mod reader;
 mod request;
 mod revocation;
@@ -178,6 +179,8 @@ pub struct RadiusServer {
     pub server: radius_client::Server,
     /// The address as written: IP or host name (resolved when the configuration is loaded).
     pub host: String,
+    /// Where it speaks TLS: what this gateway shows and whom it believes.
+    pub tls: Option<Arc<tls::ClientSettings>>,
 }
 
 /// `[local]`

@@ -3,17 +3,25 @@ use super::error::ConfigError;
 use super::files;
 use super::reader::{Root, Section, text};
 use super::source::Value;
-use super::{RadiusServer, values};
+use super::{RadiusServer, radsec, values};
 use crypto::Zeroizing;
 use radius_client::{ExtraAttribute, Probe, RequireMessageAuthenticator, Transport};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 const RADIUS: &[&str] = &[
     "name",
+    "transport",
     "address",
     "port",
     "accounting_port",
+    "accounting",
+    "tls_name",
+    "ca",
+    "chain",
+    "key",
+    "pin",
     "secret_file",
     "source",
     "retransmit_initial",
@@ -29,6 +37,9 @@ const RADIUS: &[&str] = &[
     "nas_ip",
 ];
 
+const TLS_ONLY: &[&str] = &["accounting", "tls_name", "ca", "chain", "key", "pin"];
+const UDP_ONLY: &[&str] = &["accounting_port"];
+
 /// RFC 2865 section 3 prefers secrets of at least 16 octets.
 const GOOD_SECRET: usize = 16;
 
@@ -38,15 +49,17 @@ pub(super) fn servers(root: &Root<'_>, server_name: &str, warnings: &mut Vec<Str
 
 fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) -> Result<RadiusServer, ConfigError> {
     let host = section.required("address", "an IP address or a host name", |value| values::non_empty(text(value)?))?;
-    let port: u16 = section.number("port", 1..=65_535, 1_812)?;
-    let accounting_port: u16 = section.number("accounting_port", 0..=65_535, 1_813)?;
+    let tls = over_tls(section)?;
+    let port: u16 = section.number("port", 1..=65_535, if tls { 2_083 } else { 1_812 })?;
     let source = section.optional("source", "an IP address of this host", |value| values::address(text(value)?))?;
     let address = resolve(section, &host, port, source)?;
     let millis = Duration::from_millis;
     let retransmit_initial = section.duration("retransmit_initial", millis(100)..=millis(16_000))?.unwrap_or(millis(2_000));
     let timeout = section.duration("timeout", millis(1_000)..=millis(300_000))?.unwrap_or(millis(60_000));
-    let require_message_authenticator = require_message_authenticator(section)?;
-    if require_message_authenticator == RequireMessageAuthenticator::No {
+    // TLS protects replies as a whole.
+    let usual = if tls { RequireMessageAuthenticator::No } else { RequireMessageAuthenticator::Yes };
+    let require_message_authenticator = require_message_authenticator(section)?.unwrap_or(usual);
+    if require_message_authenticator == RequireMessageAuthenticator::No && !tls {
         warnings.push(format!(
             "{}: require_message_authenticator = \"no\": replies can be forged by whoever is on the path (CVE-2024-3596)",
             section.title()
@@ -62,11 +75,8 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
     Ok(RadiusServer {
         server: radius_client::Server {
             name: section.name()?,
-            transport: Transport::Udp {
-                auth: address,
-                accounting: (accounting_port != 0).then(|| SocketAddr::new(address.ip(), accounting_port)),
-            },
-            secret: secret(section, warnings)?,
+            transport: transport(section, tls, address)?,
+            secret: if tls && !section.has("secret_file") { radsec::secret() } else { secret(section, warnings)? },
             source,
             attributes: attributes(section)?,
             ignore_filters: ignore_filters(section, warnings)?,
@@ -76,9 +86,10 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
             tries: section.number("tries", 1..=10, 4)?,
             timeout,
             require_message_authenticator,
-            probe: probe(section)?,
+            probe: probe(section)?.unwrap_or(if tls { Probe::StatusServer } else { Probe::Off }),
             revive_interval: section.duration("revive_interval", millis(1_000)..=millis(3_600_000))?.unwrap_or(millis(60_000)),
         },
+        tls: if tls { Some(Arc::new(radsec::settings(section, &host, warnings)?)) } else { None },
         host,
     })
 }
@@ -99,8 +110,25 @@ fn ignore_filters(section: &Section<'_>, warnings: &mut Vec<String>) -> Result<b
     Ok(ignore)
 }
 
+fn over_tls(section: &Section<'_>) -> Result<bool, ConfigError> {
+    let tls = section.choice("transport", &[("udp", false), ("tls", true)])?.unwrap_or(false);
+    let (others, word) = if tls { (UDP_ONLY, "udp") } else { (TLS_ONLY, "tls") };
+    match others.iter().find(|key| section.has(key)) {
+        Some(key) => Err(section.error(key, format!("belongs to servers with transport = {word:?}"))),
+        None => Ok(tls),
+    }
+}
+
+fn transport(section: &Section<'_>, tls: bool, address: SocketAddr) -> Result<Transport, ConfigError> {
+    if tls {
+        return Ok(Transport::Tls { address, accounting: section.boolean("accounting", true)? });
+    }
+    let port: u16 = section.number("accounting_port", 0..=65_535, 1_813)?;
+    Ok(Transport::Udp { auth: address, accounting: (port != 0).then(|| SocketAddr::new(address.ip(), port)) })
+}
+
 /// `true` and `false` as in former configurations.
-fn require_message_authenticator(section: &Section<'_>) -> Result<RequireMessageAuthenticator, ConfigError> {
+fn require_message_authenticator(section: &Section<'_>) -> Result<Option<RequireMessageAuthenticator>, ConfigError> {
     use RequireMessageAuthenticator::{Auto, No, Yes};
     let words = [("yes", Yes), ("auto", Auto), ("no", No)];
     let parse = |value: &Value| match value {
@@ -112,10 +140,10 @@ fn require_message_authenticator(section: &Section<'_>) -> Result<RequireMessage
             words.iter().find(|(known, _)| *known == word).map(|(_, mode)| *mode).ok_or_else(String::new)
         }
     };
-    Ok(section.optional("require_message_authenticator", "one of \"yes\", \"auto\", \"no\"", parse)?.unwrap_or(Yes))
+    section.optional("require_message_authenticator", "one of \"yes\", \"auto\", \"no\"", parse)
 }
 
-fn probe(section: &Section<'_>) -> Result<Probe, ConfigError> {
+fn probe(section: &Section<'_>) -> Result<Option<Probe>, ConfigError> {
     let user = section.optional("probe_user", "a user name of 1 to 253 bytes", |value| {
         Some(text(value)?).filter(|name| (1..=253).contains(&name.len())).map(str::to_owned).ok_or_else(String::new)
     })?;
@@ -127,8 +155,8 @@ fn probe(section: &Section<'_>) -> Result<Probe, ConfigError> {
     let probe = section.optional("probe", "one of \"off\", \"status-server\"", parse)?;
     match (user, probe) {
         (Some(_), Some(_)) => Err(section.error("probe", "and probe_user are two ways for one thing; leave one of them out")),
-        (Some(user), None) => Ok(Probe::User(user)),
-        (None, probe) => Ok(probe.unwrap_or_default()),
+        (Some(user), None) => Ok(Some(Probe::User(user))),
+        (None, probe) => Ok(probe),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whole configurations: what a small one comes to, and the one error that each mistake gives.
 mod ppk;
 mod radius;
+mod radsec;
 
 use super::*;
 use crypto::dh::Group;
@@ -267,8 +268,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "address = \"10.0.0.4\"",
         "adress = \"10.0.0.4\"",
-        "evergate.toml:17: radius \"nps1\": adress: unknown key; did you mean \"address\"? accepted: name, address, port, accounting_port, \
-             secret_file, source, retransmit_initial, tries, timeout, require_message_authenticator, probe, probe_user, revive_interval, attributes, ignore_filters, nas_identifier, nas_ip",
+        "evergate.toml:17: radius \"nps1\": adress: unknown key; did you mean \"address\"? accepted: name, transport, address, port, accounting_port, \
+             accounting, tls_name, ca, chain, key, pin, secret_file, source, retransmit_initial, tries, timeout, require_message_authenticator, probe, probe_user, revive_interval, attributes, ignore_filters, nas_identifier, nas_ip",
     ),
     (
         "[[radius]]",

@@ -1,3 +1,4 @@
+mod client;
 mod fixture;
 mod handshakes;
 mod mutual;

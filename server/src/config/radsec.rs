@@ -1,0 +1,72 @@
+//! The keys of `[[radius]]` that say how TLS is spoken (RFC 6614).
+use super::error::ConfigError;
+use super::reader::{Section, text};
+use super::{files, values};
+use crypto::Zeroizing;
+use pki::{Certificate, Credential, TrustAnchors};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tls::ClientSettings;
+
+const NAME: &str = "a DNS name or an IP address that the server's certificate holds";
+const PIN: &str = "the SHA-256 fingerprint of the server's certificate: 64 hexadecimal digits";
+
+/// What RFC 6614 section 2.3 prescribes: over TLS the shared secret protects nothing.
+pub(super) fn secret() -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(b"radsec".to_vec())
+}
+
+/// Whom to believe, and what to show.
+pub(super) fn settings(section: &Section<'_>, host: &str, warnings: &mut Vec<String>) -> Result<ClientSettings, ConfigError> {
+    let mut roots = Vec::new();
+    for file in section.paths("ca")?.unwrap_or_default() {
+        let pem = files::read(section, "ca", &file)?;
+        roots.extend(Certificate::from_pem(&pem).map_err(|error| section.error("ca", format!("{}: {error}", file.display())))?);
+    }
+    if roots.is_empty() {
+        return Err(section.error("ca", "is missing; expected the PEM files of the authorities that may issue this server's certificate"));
+    }
+    let name = section.optional("tls_name", NAME, |value| {
+        let name = text(value)?;
+        if name.parse::<IpAddr>().is_ok() { Ok(name.to_owned()) } else { values::dns_name(name) }
+    })?;
+    let pin = section.optional("pin", PIN, |value| fingerprint(text(value)?).ok_or_else(String::new))?;
+    let credential = credential(section, warnings)?;
+    Ok(ClientSettings::new(Some(&credential), Arc::new(TrustAnchors::new(roots)), name.unwrap_or_else(|| host.to_owned()), pin))
+}
+
+/// Both ends show a certificate (RFC 6614 section 2.3).
+fn credential(section: &Section<'_>, warnings: &mut Vec<String>) -> Result<Credential, ConfigError> {
+    let missing = |key: &str, what: &str| section.error(key, format!("is missing; expected the PEM file of {what}"));
+    let what = "the certificate that this gateway shows to the server, for clientAuth, leaf first";
+    let chain_file = section.path("chain")?.ok_or_else(|| missing("chain", what))?;
+    let key_file = section.path("key")?.ok_or_else(|| missing("key", "the private key of the certificate in chain"))?;
+    let chain = files::read(section, "chain", &chain_file)?;
+    let key = files::read_secret(section, "key", &key_file, warnings)?;
+    if Certificate::from_pem(&chain).map_err(|error| section.error("chain", error.to_string()))?.is_empty() {
+        return Err(section.error("chain", "holds no certificate"));
+    }
+    Credential::from_pem(&chain, &key).map_err(|error| section.error("key", error.to_string()))
+}
+
+/// Hexadecimal digits, with or without colons.
+fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = text.bytes().filter(|digit| *digit != b':').collect();
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect();
+    bytes?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fingerprint;
+
+    #[test]
+    fn fingerprints_have_64_digits() {
+        assert_eq!(fingerprint(&"a1".repeat(32)), Some([0xa1; 32]));
+        assert_eq!(fingerprint(&vec!["A1"; 32].join(":")), Some([0xa1; 32]));
+        for wrong in ["", "a1", &"a1".repeat(33), &"g1".repeat(32), &"a1".repeat(32)[1..]] {
+            assert_eq!(fingerprint(wrong), None, "{wrong}");
+        }
+    }
+}

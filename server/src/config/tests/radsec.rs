@@ -1,0 +1,39 @@
+//! `[[radius]]` with `transport = "tls"`.
+use super::*;
+use radius_client::{Probe, RequireMessageAuthenticator, Transport};
+
+const OVER_TLS: &str = r#"address = "10.0.0.4"
+transport = "tls"
+ca = ["ca.pem"]
+chain = "vpn.pem"
+key = "vpn.key"
+tls_name = "radius.example.test""#;
+
+const OVER_UDP: &str = "address = \"10.0.0.4\"\nsecret_file = \"nps1.secret\"";
+
+#[test]
+fn a_server_over_tls() {
+    let config = with(OVER_UDP, OVER_TLS).load().unwrap();
+    let radius = &config.radius[0];
+    assert_eq!(radius.server.transport, Transport::Tls { address: "10.0.0.4:2083".parse().unwrap(), accounting: true });
+    assert_eq!(radius.server.secret.as_slice(), b"radsec");
+    assert_eq!(radius.server.probe, Probe::StatusServer);
+    assert_eq!(radius.server.require_message_authenticator, RequireMessageAuthenticator::No);
+    assert!(radius.tls.is_some() && config.warnings.iter().all(|warning| !warning.contains("radius")), "{:?}", config.warnings);
+    assert!(with(OVER_UDP, &format!("{OVER_TLS}\npin = \"{}\"", "a1".repeat(32))).load().is_ok());
+}
+
+#[test]
+fn what_tls_needs_and_what_belongs_to_udp() {
+    for (from, to, error) in [
+        ("ca = [\"ca.pem\"]\n", "", "ca: is missing; expected the PEM files of the authorities"),
+        ("chain = \"vpn.pem\"\n", "", "chain: is missing; expected the PEM file of the certificate"),
+        ("key = \"vpn.key\"\n", "", "key: is missing; expected the PEM file of the private key"),
+        ("transport = \"tls\"", "transport = \"tls\"\npin = \"a1\"", "expected the SHA-256 fingerprint"),
+        ("transport = \"tls\"", "transport = \"tls\"\naccounting_port = 1813", "belongs to servers with transport = \"udp\""),
+        ("transport = \"tls\"\n", "", "belongs to servers with transport = \"tls\""),
+    ] {
+        let found = with(OVER_UDP, &OVER_TLS.replace(from, to)).error();
+        assert!(found.contains(error), "{found}");
+    }
+}

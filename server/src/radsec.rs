@@ -1,0 +1,198 @@
+//! One connection of RADIUS over TLS (RFC 6614): TCP, handshake, and packets told apart by their length field.
+use radius_client::{Input, SocketId};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tls::{ClientConnection, ClientSettings};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::mpsc::{Receiver, Sender};
+
+/// The smallest RADIUS packet: its header (RFC 2865 section 3).
+const MIN_PACKET: usize = 20;
+
+/// TCP and TLS together; a login waits meanwhile.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A server that reads so slowly is of no use.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+const BUFFER: usize = 16 << 10;
+
+/// Packets on their way to the connection: as many as can be in flight, and watchdogs.
+pub(crate) const QUEUE: usize = 300;
+
+/// What is to be reached, and from where.
+pub(crate) struct Target {
+    pub socket: SocketId,
+    pub peer: SocketAddr,
+    pub source: Option<IpAddr>,
+    /// The server's name in the configuration.
+    pub server: String,
+    pub settings: Arc<ClientSettings>,
+}
+
+/// Lives as long as the connection, and tells the machine of its end unless the machine itself lets go of it.
+pub(crate) async fn run(target: Target, mut packets: Receiver<Vec<u8>>, inbound: Sender<Input>) {
+    let (socket, server, peer) = (target.socket, target.server.as_str(), target.peer);
+    let mut heard = false;
+    let cause = match tokio::time::timeout(CONNECT_TIMEOUT, connect(&target)).await {
+        Err(_) => format!("no TLS connection to {peer} within {} s", CONNECT_TIMEOUT.as_secs()),
+        Ok(Err(cause)) => cause,
+        Ok(Ok(mut link)) => {
+            tracing::info!(server, %peer, version = link.tls.version(), "connected to a RADIUS server over TLS");
+            match link.serve(socket, peer, &mut packets, &inbound, &mut heard).await {
+                Ok(()) => return link.farewell().await,
+                Err(cause) => cause,
+            }
+        }
+    };
+    tracing::warn!(server, %peer, cause, "a TLS connection to a RADIUS server ended");
+    // Without the machine nobody wants to know.
+    inbound.send(Input::Closed { socket, cause, served: heard }).await.ok();
+}
+
+async fn connect(target: &Target) -> Result<Link, String> {
+    let failed = |error: io::Error| format!("no TCP connection to {}: {error}", target.peer);
+    let socket = if target.peer.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
+    if let Some(source) = target.source {
+        socket.bind((source, 0).into()).map_err(|error| format!("radius.source {source}: {error}"))?;
+    }
+    let tcp = socket.connect(target.peer).await.map_err(failed)?;
+    tcp.set_nodelay(true).map_err(failed)?;
+    let (now, mut out) = (jiff::Timestamp::now().as_second(), Vec::new());
+    let tls = ClientConnection::new(&target.settings, now, &mut out).map_err(|fault| fault.to_string())?;
+    let mut link = Link { tcp, tls, out, received: Vec::new(), buffer: vec![0; BUFFER] };
+    link.flush().await?;
+    while link.tls.is_handshaking() {
+        link.read().await?;
+    }
+    Ok(link)
+}
+
+struct Link {
+    tcp: TcpStream,
+    tls: ClientConnection,
+    /// For the server, encrypted.
+    out: Vec<u8>,
+    /// Of the server, decrypted: less than a packet once `packets` has taken the whole ones.
+    received: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl Link {
+    /// `Ok`: the machine wants it no longer.
+    async fn serve(
+        &mut self,
+        socket: SocketId,
+        peer: SocketAddr,
+        packets: &mut Receiver<Vec<u8>>,
+        inbound: &Sender<Input>,
+        heard: &mut bool,
+    ) -> Result<(), String> {
+        loop {
+            while let Some(bytes) = next_packet(&mut self.received)? {
+                *heard = true;
+                if inbound.send(Input::Datagram { socket, from: peer, bytes }).await.is_err() {
+                    return Ok(());
+                }
+            }
+            tokio::select! {
+                packet = packets.recv() => match packet {
+                    None => return Ok(()),
+                    Some(packet) => {
+                        self.tls.send(&packet, &mut self.out).map_err(|fault| fault.to_string())?;
+                        self.flush().await?;
+                    }
+                },
+                ready = self.tcp.readable() => {
+                    ready.map_err(lost)?;
+                    self.read().await?;
+                }
+            }
+        }
+    }
+
+    /// Waits until something has arrived, and takes it.
+    async fn read(&mut self) -> Result<(), String> {
+        self.tcp.readable().await.map_err(lost)?;
+        let length = match self.tcp.try_read(&mut self.buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            length => length.map_err(lost)?,
+        };
+        if length == 0 {
+            return Err("the server closed the connection".into());
+        }
+        let received = self.tls.receive(&self.buffer[..length], &mut self.received, &mut self.out);
+        // Also after an error: the alert.
+        self.flush().await?;
+        match received {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("the server closed the connection".into()),
+            Err(fault) => Err(fault.to_string()),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), String> {
+        let written = tokio::time::timeout(WRITE_TIMEOUT, self.tcp.write_all(&self.out)).await;
+        self.out.clear();
+        written.map_err(|_| "the server does not take what it is sent".to_owned())?.map_err(lost)
+    }
+
+    async fn farewell(mut self) {
+        self.tls.close(&mut self.out);
+        // It is over in any case.
+        self.flush().await.ok();
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn lost(error: io::Error) -> String {
+    format!("the connection was lost: {error}")
+}
+
+/// Takes the first packet from the stream, once it is whole.
+fn next_packet(received: &mut Vec<u8>) -> Result<Option<Vec<u8>>, String> {
+    let Some(&[_, _, high, low]) = received.first_chunk() else { return Ok(None) };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if !(MIN_PACKET..=crate::radius_shell::MAX_PACKET).contains(&length) {
+        return Err(format!("the server sent a RADIUS packet of {length} bytes, which no packet has"));
+    }
+    if received.len() < length {
+        return Ok(None);
+    }
+    let rest = received.split_off(length);
+    Ok(Some(std::mem::replace(received, rest)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_told_apart_by_their_length() {
+        let packet = |length: u8| [vec![2, 7, 0, length], vec![0xaa; usize::from(length) - 4]].concat();
+        let stream = [packet(20), packet(33), packet(20)].concat();
+        let mut received = Vec::new();
+        let mut found = Vec::new();
+        for byte in &stream {
+            received.push(*byte);
+            found.extend(next_packet(&mut received).unwrap());
+        }
+        assert_eq!(found, [packet(20), packet(33), packet(20)]);
+        assert!(received.is_empty());
+        let mut all = stream.clone();
+        assert_eq!(next_packet(&mut all).unwrap(), Some(packet(20)), "and several at once");
+        assert_eq!(all.len(), 53);
+    }
+
+    #[test]
+    fn a_length_out_of_bounds_ends_the_connection() {
+        for length in [0_u16, 19, 4097, 65_535] {
+            let [high, low] = length.to_be_bytes();
+            assert!(next_packet(&mut vec![2, 7, high, low]).unwrap_err().contains(&length.to_string()));
+        }
+        assert_eq!(next_packet(&mut vec![2, 7, 0x10, 0x00]), Ok(None), "4096 is allowed");
+    }
+}

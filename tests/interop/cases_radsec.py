@@ -1,0 +1,109 @@
+"""RADIUS over TLS (RFC 6614) with a real FreeRADIUS: logins, certificates, connections that break."""
+
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+
+from harness import case, check, setup
+from labkit.client import Profile
+from labkit.network import RADIUS_IPV4
+from labkit.pki import RADIUS_NAME
+from labkit.radius import OverTls, Radius
+from labkit.shell import in_namespace, wait_until
+from sstp_client import Sstp
+
+CUTTER = Path(__file__).with_name("cutter.py")
+PORT, CUT_PORT = 2083, 2084
+
+
+@setup("radsec")
+def _over_tls(config):
+    config["radius"] = [_server(config, "radsec")]
+
+
+@setup("radsec_cut")
+def _through_the_cutter(config):
+    config["radius"] = [_server(config, "radsec", port=CUT_PORT, accounting=False)]
+
+
+def _server(config, name, **more):
+    pki = Path(config["certificate"][0]["chain"]).parent
+    shown = {"chain": str(pki / "machine-rsa.pem"), "key": str(pki / "machine-rsa.key")}
+    server = {"name": name, "transport": "tls", "address": RADIUS_IPV4, "tls_name": RADIUS_NAME, "ca": [str(pki / "ca.pem")]}
+    return server | shown | {"revive_interval": "1s"} | more
+
+
+@contextlib.contextmanager
+def _radius(world, **options):
+    server = Radius(
+        world.lab.folder / "radius-tls", world.lab.namespace("radius"), world.lab.pki, users=world.radius.users, ports=(2812, 2813), tls=OverTls(PORT, **options)
+    )
+    try:
+        yield server.start()
+    finally:
+        server.stop(hard=True)
+
+
+def _counters(world):
+    return world.gateway.json("status")["radius"][0]["counters"]
+
+
+def _call(world, **options):
+    outcome = Sstp(world.lab, world.gateway.binary).call(**options)
+    check(outcome["event"] == "up", f"the call did not come up: {outcome}")
+
+
+def _logins(world, server):
+    world.login().disconnect()
+    _call(world)
+    _call(world, auth="mschapv2", user="dave")
+    check(wait_until(lambda: len([r for r in server.accounting() if r["Acct-Status-Type"] == "Stop"]) >= 3, 5), f"{server.accounting()}")
+
+
+@case("radsec")
+def logins_and_accounting_share_a_connection(world):
+    with _radius(world) as server:
+        _logins(world, server)
+        check(_counters(world)["connections"] == 1, f"{_counters(world)}")
+        check(world.gateway.json("status")["radius"][0]["address"].endswith(f":{PORT}"), "not the port of RADIUS over TLS")
+    with _radius(world, version="1.3") as server:
+        _call(world)
+    log = world.gateway.daemon.log_file.read_text()
+    check('version="TLS 1.2"' in log and 'version="TLS 1.3"' in log, "not both versions of TLS were spoken")
+
+
+@case("radsec")
+def another_server_is_not_believed(world):
+    for certificate, cause in (("gateway-rsa", f"not made out to {RADIUS_NAME}"), ("other-gateway", "leads to none of the accepted authorities")):
+        with _radius(world, certificate=certificate):
+            attempt = world.refused(Profile(), notify="AUTH_FAILED", stage="radius", cause=f"radsec.*{cause}")
+            check(attempt["user"] == "alice", f"{attempt}")
+
+
+@case("radsec")
+def a_server_that_is_restarted(world):
+    with _radius(world) as server:
+        world.login().forget()
+        server.stop()
+        world.refused(Profile(), notify="AUTH_FAILED", stage="radius", cause="radsec.*no TCP connection")
+        server.start()
+        check(wait_until(lambda: world.gateway.json("status")["radius"][0]["standing"] == "alive", 10), "it was not found again")
+        world.login()
+
+
+@case("radsec_cut")
+def a_connection_that_breaks_in_mid_eap(world):
+    """Status-Server aside, the third question is lost with the connection: it is asked again on another one, and the login goes on."""
+    command = in_namespace(world.lab.namespace("radius"), [sys.executable, CUTTER, CUT_PORT, PORT, 3])
+    with _radius(world):
+        process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        try:
+            check(process.stdout.readline() == "ready\n", "the cutter does not run")
+            world.login()
+            counted = _counters(world)
+            check(counted["connections"] == 2 and counted["connections_lost"] == 1 and counted["retransmitted"] == 1, f"{counted}")
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
