@@ -91,7 +91,10 @@ impl Client {
         if let Some(after) = health.answered(now) {
             let change = Change::Returned { accounting: line.purpose == Purpose::Accounting, after };
             self.outputs.push_back(Output::Server { server: peer.server.name.clone(), change });
-            self.timers.retain(|(_, timer)| *timer != Timer::Probe(line.peer));
+            // The probes are about the port for logins alone.
+            if line.purpose == Purpose::Authentication {
+                self.timers.retain(|(_, timer)| *timer != Timer::Probe(line.peer));
+            }
         }
     }
 

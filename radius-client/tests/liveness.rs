@@ -117,6 +117,35 @@ fn a_dead_server_is_probed_until_it_is_back_and_then_preferred() {
 }
 
 #[test]
+fn accounting_that_returns_does_not_end_the_probes_of_the_other_port() {
+    let t0 = start();
+    let mut client = patient(Probe::StatusServer);
+    client.handle(t0, ask(1, 1, &eap_start()));
+    run(&mut client, t0 + seconds(40), false);
+    assert_eq!(client.servers()[0].standing, Standing::Dead);
+    let record = || Box::new(AccountingRecord { user_name: b"alice".to_vec(), nas: nas(), ..AccountingRecord::default() });
+    client.handle(t0 + seconds(41), Input::Accounting { ticket: Ticket(8), group: None, record: record() });
+    let lost = only_sent(&drain(&mut client).into_iter().filter(|output| matches!(output, Output::Transmit { .. })).collect::<Vec<_>>());
+    client.handle(t0 + seconds(41), Input::Unreachable { socket: lost.socket, to: lost.to });
+    drain(&mut client);
+    client.handle(
+        t0 + seconds(42),
+        Input::Accounting {
+            ticket: Ticket(9),
+            group: None,
+            record: Box::new(AccountingRecord { server: Some("nps1".into()), ..*record() }),
+        },
+    );
+    let told = sent(&drain(&mut client)).pop().unwrap();
+    client.handle(t0 + seconds(42), told.datagram(bare_reply(5, &told, &[])));
+    assert_eq!(changes(&drain(&mut client)).last(), Some(&("nps1", Change::Returned { accounting: true, after: seconds(1) })));
+    let outputs = run(&mut client, t0 + seconds(200), true);
+    assert!(
+        changes(&outputs).iter().any(|(server, change)| *server == "nps1" && matches!(change, Change::Returned { accounting: false, .. }))
+    );
+}
+
+#[test]
 fn without_a_probe_one_login_tries_a_dead_server_after_its_interval() {
     let t0 = start();
     let mut client = client(vec![server("nps1", 1), server("nps2", 2)]);

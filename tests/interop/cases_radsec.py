@@ -75,7 +75,7 @@ def logins_and_accounting_share_a_connection(world):
 
 @case("radsec")
 def another_server_is_not_believed(world):
-    for certificate, cause in (("gateway-rsa", f"not made out to {RADIUS_NAME}"), ("other-gateway", "leads to none of the accepted authorities")):
+    for certificate, cause in (("gateway-rsa", f"not made out to {RADIUS_NAME}"), ("other-radius", "leads to none of the accepted authorities")):
         with _radius(world, certificate=certificate):
             attempt = world.refused(Profile(), notify="AUTH_FAILED", stage="radius", cause=f"radsec.*{cause}")
             check(attempt["user"] == "alice", f"{attempt}")

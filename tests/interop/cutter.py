@@ -29,7 +29,7 @@ def relay(client, server, records):
             buffer += data
             for record in whole_records(buffer):
                 seen += record[0] == APPLICATION_DATA
-                if seen == records:
+                if records and seen == records:
                     return
                 server.sendall(record)
 
