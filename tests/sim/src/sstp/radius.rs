@@ -90,7 +90,12 @@ impl Radius {
                 self.reply(after, Output::Login { ticket, outcome })
             }
             Input::Forget(conversation) => self.forget(conversation),
-            Input::Accounting { .. } | Input::Datagram { .. } | Input::Unreachable { .. } | Input::Timeout | Input::Configure(_) => {
+            Input::Accounting { .. }
+            | Input::Datagram { .. }
+            | Input::Unreachable { .. }
+            | Input::Closed { .. }
+            | Input::Timeout
+            | Input::Configure(_) => {
                 panic!("not from a gateway: {input:?}")
             }
         }
