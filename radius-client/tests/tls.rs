@@ -192,7 +192,8 @@ fn what_nobody_waits_for_pauses_longer_with_each_failure_and_an_answer_begins_an
 #[test]
 fn a_server_that_breaks_radius_loses_its_connection() {
     let t0 = start();
-    let cases: [(fn(&Sent) -> Vec<u8>, &str); 3] = [
+    type Answer = fn(&Sent) -> Vec<u8>;
+    let cases: [(Answer, &str); 3] = [
         (|request| seal(unsigned(2, request, &[]), b"another"), "another shared secret?"),
         (|request| bare_reply(5, request, &[]), "a code that answers no such request"),
         (|request| [&[2, request.identifier(), 0, 22][..], &[0; 17], &[1]].concat(), "malformed"),
