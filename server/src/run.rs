@@ -402,6 +402,7 @@ fn bounds(config: &Config) -> sstp::Bounds {
     let limits = &config.limits;
     sstp::Bounds {
         connections: limits.half_open_max,
+        exempt: limits.exempt.clone(),
         per_source: (4 * limits.half_open_per_source).max(limits.half_open_max / 8),
         handshake: limits.half_open_timeout,
         request: REQUEST_PATIENCE,

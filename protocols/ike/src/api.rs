@@ -7,6 +7,7 @@ use crypto::prf::Prf;
 use crypto::sign::Scheme;
 use pki::{Certificate, Credential, TrustAnchors, UnixTime};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ impl std::fmt::Debug for ResponderConfig {
 }
 
 /// What an unauthenticated peer may make us hold.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Half-open SAs above which every IKE_SA_INIT must bring a COOKIE.
     pub cookie_threshold: usize,
@@ -130,6 +131,16 @@ pub struct Limits {
     /// Time for the whole authentication, waiting for RADIUS included.
     pub auth_timeout: Duration,
     pub sessions_max: usize,
+    /// Balancers and address translators with many clients behind them: nothing is counted by source for these. The limits of all sources together
+    /// hold for them as well.
+    pub exempt: Vec<RangeInclusive<IpAddr>>,
+}
+
+impl Limits {
+    /// Whether nothing is counted by source for this address; an IPv4-mapped IPv6 address counts as the IPv4 address it is.
+    pub fn is_exempt(&self, address: IpAddr) -> bool {
+        self.exempt.iter().any(|range| range.contains(&address.to_canonical()))
+    }
 }
 
 /// Timers of established SAs.

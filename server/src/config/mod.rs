@@ -308,7 +308,7 @@ impl Config {
             server_name: self.server.name.clone(),
             client_roots: Arc::clone(&listener.client_roots),
             client_auth: listener.auth,
-            limits: self.limits,
+            limits: self.limits.clone(),
             timers: self.timers,
             qcd_secret: None,
             ppk: listener.ppk.clone(),

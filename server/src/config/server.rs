@@ -23,7 +23,7 @@ const SERVER: &[&str] = &[
     "dynamic_listen",
     "dynamic_port",
 ];
-const LIMITS: &[&str] = &["half_open_max", "half_open_per_source", "cookie_threshold", "half_open_timeout", "auth_timeout"];
+const LIMITS: &[&str] = &["half_open_max", "half_open_per_source", "cookie_threshold", "half_open_timeout", "auth_timeout", "exempt"];
 const TIMERS: &[&str] = &[
     "liveness_interval",
     "retransmit_initial",
@@ -34,6 +34,8 @@ const TIMERS: &[&str] = &[
     "child_rekey",
     "child_idle",
 ];
+
+const RANGES: &str = "addresses or prefixes of balancers and address translators, such as \"192.0.2.10\" or \"192.0.2.0/28\"";
 
 /// `sun_path` of a Unix socket address holds this many bytes and a zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -120,6 +122,7 @@ pub(super) fn limits(root: &Root<'_>, sessions_max: usize) -> Result<Limits, Con
         half_open_timeout: Duration::from_secs(30),
         auth_timeout: Duration::from_secs(120),
         sessions_max,
+        exempt: Vec::new(),
     };
     if let Some(section) = root.section("limits", LIMITS)? {
         limits.cookie_threshold = section.number("cookie_threshold", 0..=1_000_000, limits.cookie_threshold)?;
@@ -127,6 +130,8 @@ pub(super) fn limits(root: &Root<'_>, sessions_max: usize) -> Result<Limits, Con
         limits.half_open_per_source = section.number("half_open_per_source", 0..=1_000_000, limits.half_open_per_source)?;
         limits.half_open_timeout = section.duration("half_open_timeout", SECOND..=HOUR)?.unwrap_or(limits.half_open_timeout);
         limits.auth_timeout = section.duration("auth_timeout", SECOND..=HOUR)?.unwrap_or(limits.auth_timeout);
+        let exempt = section.list("exempt", RANGES, |value| values::address_range(text(value)?))?.unwrap_or_default();
+        limits.exempt = exempt.iter().map(|range| range.start..=range.end).collect();
         if limits.cookie_threshold > limits.half_open_max {
             let most = limits.half_open_max;
             return Err(

@@ -221,6 +221,16 @@ fn ike_over_tcp_shares_a_port_or_has_its_own() {
 }
 
 #[test]
+fn sources_may_be_exempt() {
+    let exempt = |ranges: &str| with("[[policy]]", &format!("[limits]\nexempt = {ranges}\n[[policy]]")).load();
+    let config = exempt("[\"192.0.2.9\", \"2001:db8::/32\"]").unwrap();
+    let is = |address: &str| config.limits.is_exempt(address.parse().unwrap());
+    assert!(is("192.0.2.9") && is("::ffff:192.0.2.9") && is("2001:db8:ffff::1"));
+    assert!(!is("192.0.2.8") && !is("2001:db9::") && !is("::1"));
+    assert!(exempt("[\"192.0.2.0/33\"]").is_err() && exempt("\"all\"").is_err());
+}
+
+#[test]
 fn a_certificate_may_be_for_another_name() {
     let fixture = Fixture::new(&MINIMAL.replace("key = \"vpn.key\"", "key = \"vpn.key\"\nnames = [\"tenant.example.test\"]"));
     let (chain, key) = leaf(&authority(), &["tenant.example.test"], true);

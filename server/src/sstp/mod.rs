@@ -13,7 +13,8 @@ use handshake::{Asked, Outcome, TurnedAway};
 use ike::Path;
 use places::Places;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -89,12 +90,14 @@ impl Counters {
 }
 
 /// What a stranger's connection may cost.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Bounds {
     /// Connections in their handshake at once.
     pub connections: usize,
     /// Connections of one source (an IPv4 address or an IPv6 /64) at once that are not logged in.
     pub per_source: usize,
+    /// Sources that `per_source` does not hold for.
+    pub exempt: Vec<RangeInclusive<IpAddr>>,
     /// For the TLS handshake.
     pub handshake: Duration,
     /// From there to the HTTP request; Windows fetches the certificate's revocation list meanwhile.
@@ -172,8 +175,8 @@ impl Front {
         let shared = Arc::new(Shared {
             sstp,
             encapsulated,
+            places: Arc::new(Places::new(&bounds, proxies.clone())),
             bounds,
-            places: Arc::new(Places::new(bounds.connections, bounds.per_source, proxies.clone())),
             workers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             counters,
             arrivals,

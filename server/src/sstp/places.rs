@@ -1,7 +1,9 @@
 //! How many connections strangers may have at once: in all while they shake hands, and of one source until their login is through.
+use super::Bounds;
 use policy::network::AddressRange;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -12,6 +14,8 @@ pub(super) struct Places {
     per_source: usize,
     /// Balancers, behind which there are many clients.
     proxies: Vec<AddressRange>,
+    /// Address translators and balancers that name nobody.
+    exempt: Vec<RangeInclusive<IpAddr>>,
     sources: Mutex<HashMap<u128, usize>>,
 }
 
@@ -24,12 +28,17 @@ pub struct Place {
 }
 
 impl Places {
-    pub(super) fn new(connections: usize, per_source: usize, proxies: Vec<AddressRange>) -> Self {
-        Self { room: Arc::new(Semaphore::new(connections)), per_source, proxies, sources: Mutex::default() }
+    pub(super) fn new(bounds: &Bounds, proxies: Vec<AddressRange>) -> Self {
+        let (room, exempt) = (Arc::new(Semaphore::new(bounds.connections)), bounds.exempt.clone());
+        Self { room, per_source: bounds.per_source, proxies, exempt, sources: Mutex::default() }
     }
 
     pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
         self.proxies.iter().any(|range| range.contains(address))
+    }
+
+    fn is_exempt(&self, address: IpAddr) -> bool {
+        self.exempt.iter().any(|range| range.contains(&address.to_canonical()))
     }
 
     /// `None`: no place is left, or none for this source.
@@ -43,7 +52,7 @@ impl Places {
         let source = source(address);
         let mut sources = self.sources();
         let taken = sources.entry(source).or_default();
-        if *taken >= self.per_source && !unlimited {
+        if *taken >= self.per_source && !unlimited && !self.is_exempt(address) {
             return None;
         }
         *taken += 1;
@@ -101,6 +110,12 @@ fn source(address: IpAddr) -> u128 {
 mod tests {
     use super::*;
 
+    fn places(connections: usize, per_source: usize, exempt: &[IpAddr], proxies: Vec<AddressRange>) -> Places {
+        let second = std::time::Duration::from_secs(1);
+        let exempt = exempt.iter().map(|address| *address..=*address).collect();
+        Places::new(&Bounds { connections, per_source, exempt, handshake: second, request: second }, proxies)
+    }
+
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
@@ -117,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_source_keeps_its_places_beyond_the_handshake() {
-        let places = Arc::new(Places::new(3, 2, Vec::new()));
+        let places = Arc::new(places(3, 2, &[], Vec::new()));
         let stranger = address("192.0.2.1");
         let take = || {
             let mut place = places.take(stranger)?;
@@ -135,9 +150,22 @@ mod tests {
     }
 
     #[test]
+    fn exempt_sources_have_the_places_of_all() {
+        let nat = address("192.0.2.9");
+        let places = Arc::new(places(4, 2, &[nat], Vec::new()));
+        let mapped = address("::ffff:192.0.2.9");
+        let mut taken: Vec<_> = [nat, mapped, nat].into_iter().map(|address| places.take(address).unwrap()).collect();
+        assert!(taken.iter_mut().all(|place| place.is_for(nat)));
+        let strangers: Vec<_> = (0..2).map(|_| places.take(address("192.0.2.10"))).collect();
+        assert_eq!(strangers.iter().flatten().count(), 1, "one place was left of four");
+        drop((taken, strangers));
+        assert!(places.sources().is_empty());
+    }
+
+    #[test]
     fn behind_a_balancer_its_clients_are_counted() {
         let balancer = address("192.0.2.9");
-        let places = Arc::new(Places::new(9, 2, vec![AddressRange { start: balancer, end: balancer }]));
+        let places = Arc::new(places(9, 2, &[], vec![AddressRange { start: balancer, end: balancer }]));
         let mut handshakes: Vec<_> = (0..5).map(|_| places.take(balancer).unwrap()).collect();
         let client = |last: usize| address(&format!("198.51.100.{last}"));
         let kept: Vec<_> = handshakes.iter_mut().enumerate().map(|(number, place)| place.is_for(client(number / 3))).collect();

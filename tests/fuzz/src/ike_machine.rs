@@ -299,6 +299,7 @@ pub(crate) fn config() -> ResponderConfig {
             half_open_timeout: Duration::from_secs(30),
             auth_timeout: Duration::from_secs(60),
             sessions_max: 100,
+            exempt: Vec::new(),
         },
         timers: Timers {
             liveness_interval: Duration::from_secs(30),

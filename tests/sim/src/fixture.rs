@@ -48,6 +48,7 @@ pub fn responder() -> ResponderConfig {
             half_open_timeout: Duration::from_secs(30),
             auth_timeout: Duration::from_secs(60),
             sessions_max: 10_000,
+            exempt: Vec::new(),
         },
         timers: timers(),
         qcd_secret: None,

@@ -1,4 +1,5 @@
 //! Who may begin a session: cookies, limits, repeated IKE_SA_INIT requests (RFC 7296 sections 2.1, 2.5, 2.6).
+use super::pace::Pace;
 use super::shared::{InitKey, Shared};
 use crate::api::{Limits, Path, ResponderConfig, SessionId};
 use crate::cookie::CookieSecrets;
@@ -20,6 +21,10 @@ const MAX_INIT: usize = 8 * 1024;
 /// INVALID_MAJOR_VERSION answers to all the world.
 const VERSION_ANSWERS_PER_SECOND: u32 = 10;
 
+/// Complaints about IKE_SA_INIT requests that are broken, to all the world and to one source.
+const COMPLAINTS_PER_SECOND: u32 = 100;
+const COMPLAINTS_PER_SOURCE: u32 = 10;
+
 #[derive(Debug)]
 pub(super) struct Admission {
     cookies: CookieSecrets,
@@ -27,8 +32,8 @@ pub(super) struct Admission {
     rotate_at: Option<Instant>,
     /// Half-open sessions by source, see [`source_of`].
     sources: HashMap<IpAddr, usize>,
-    /// The running second of version answers, and how many it has had.
-    version_answers: (Instant, u32),
+    version_answers: Pace,
+    complaints: Pace,
 }
 
 /// What there is already.
@@ -53,7 +58,9 @@ pub(super) enum Verdict {
 impl Admission {
     pub(super) fn new(shared: &mut Shared) -> Self {
         let cookies = CookieSecrets::new(shared.random.as_mut());
-        Self { cookies, rotate_at: None, sources: HashMap::new(), version_answers: (shared.now, 0) }
+        let version_answers = Pace::new(VERSION_ANSWERS_PER_SECOND, VERSION_ANSWERS_PER_SECOND, shared.now);
+        let complaints = Pace::new(COMPLAINTS_PER_SECOND, COMPLAINTS_PER_SOURCE, shared.now);
+        Self { cookies, rotate_at: None, sources: HashMap::new(), version_answers, complaints }
     }
 
     pub(super) fn rotation(&self) -> Option<Instant> {
@@ -83,14 +90,10 @@ impl Admission {
     /// IKEv1, or a future version: one answer, so that whoever looks at it understands, but never a flood of them.
     pub(super) fn refuse_version(&mut self, shared: &mut Shared, path: Path, header: &Header) {
         shared.counters.unsupported_version += 1;
-        let (since, answers) = &mut self.version_answers;
-        if shared.now.saturating_duration_since(*since) >= Duration::from_secs(1) {
-            (*since, *answers) = (shared.now, 0);
-        }
-        if *answers >= VERSION_ANSWERS_PER_SECOND || header.flags.response {
+        let Some(config) = shared.responder.clone() else { return };
+        if header.flags.response || !self.version_answers.allows(shared.now, path.remote.ip(), &config.limits) {
             return;
         }
-        *answers += 1;
         let answer = plain_notify(&Header { major: 2, ..*header }, Notify::new(notify::INVALID_MAJOR_VERSION, []));
         shared.transmit(path, answer);
     }
@@ -111,15 +114,11 @@ impl Admission {
         let request = match Message::parse(&bytes) {
             Ok(message) => InitRequest::new(path, *header, bytes, message.payloads, key),
             Err(error) => {
-                shared.counters.malformed += 1;
-                shared.transmit(path, plain_notify(header, parse_notify(&error)));
-                return Verdict::Refused;
+                return self.complain(shared, &config.limits, path, header, parse_notify(&error));
             }
         };
         let Some(request) = request else {
-            shared.counters.malformed += 1;
-            shared.transmit(path, plain_notify(header, Notify::new(notify::INVALID_SYNTAX, [])));
-            return Verdict::Refused;
+            return self.complain(shared, &config.limits, path, header, Notify::new(notify::INVALID_SYNTAX, []));
         };
         if let Some(session) = shared.retries.remove(&(header.initiator_spi, path.remote)) {
             return Verdict::Retry(session, Box::new(request));
@@ -127,12 +126,13 @@ impl Admission {
         if send_elsewhere(shared, &request) {
             return Verdict::Refused;
         }
-        let of_source = self.sources.get(&source_of(path.remote.ip())).copied().unwrap_or(0);
+        let exempt = config.limits.is_exempt(path.remote.ip());
+        let of_source = self.sources.get(&source_of(path.remote.ip())).copied().filter(|_| !exempt).unwrap_or(0);
         if of_source >= most_of_source(&config.limits) {
             shared.counters.half_open_refused += 1;
             return Verdict::Refused;
         }
-        if !self.has_paid(shared, &config.limits, load, of_source, &request) {
+        if !self.has_paid(shared, &config.limits, load, !exempt && of_source >= config.limits.half_open_per_source, &request) {
             return Verdict::Refused;
         }
         if load.half_open >= config.limits.half_open_max || load.sessions >= config.limits.sessions_max {
@@ -142,14 +142,23 @@ impl Admission {
         Verdict::Begin(config, Box::new(request))
     }
 
-    /// Under load, only who returns our cookie has shown that it can be reached at its address.
-    fn has_paid(&mut self, shared: &mut Shared, limits: &Limits, load: Load, of_source: usize, request: &InitRequest) -> bool {
+    /// The request is broken, and told so.
+    fn complain(&mut self, shared: &mut Shared, limits: &Limits, path: Path, header: &Header, notify: Notify) -> Verdict {
+        shared.counters.malformed += 1;
+        if self.complaints.allows(shared.now, path.remote.ip(), limits) {
+            shared.transmit(path, plain_notify(header, notify));
+        }
+        Verdict::Refused
+    }
+
+    /// Under load, or when its source has many half-open sessions (`busy`), only who returns our cookie has shown that it can be reached at its address.
+    fn has_paid(&mut self, shared: &mut Shared, limits: &Limits, load: Load, busy: bool, request: &InitRequest) -> bool {
         let source = request.path.remote.ip();
         if request.path.connection.is_some() {
             // TCP has shown it (RFC 9329 section 6.3).
             return true;
         }
-        if load.half_open + load.draining < limits.cookie_threshold && of_source < limits.half_open_per_source {
+        if load.half_open + load.draining < limits.cookie_threshold && !busy {
             return true;
         }
         if let Some(cookie) = request.payloads.notify(notify::COOKIE) {

@@ -1,5 +1,6 @@
 //! All sessions of one process: which session a datagram belongs to, who may begin one, when each is called.
 mod admission;
+mod pace;
 mod shared;
 mod strangers;
 

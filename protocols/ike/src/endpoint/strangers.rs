@@ -1,12 +1,10 @@
 //! Messages of IKE SAs that do not exist, perhaps not any more (RFC 7296 section 2.21.4, RFC 6290 section 4.5).
-use super::admission::source_of;
+use super::pace::Pace;
 use super::shared::Shared;
 use crate::api::Path;
 use crate::qcd;
 use crate::wire::{Exchange, Flags, Header, Notify, Payload, encode, kind, notify};
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Answers to all the world. A gateway that has restarted tells its clients at this rate; each asks several times.
 const ANSWERS_PER_SECOND: u32 = 500;
@@ -23,16 +21,12 @@ const NEXT_PAYLOAD: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Strangers {
-    /// The running second.
-    since: Instant,
-    answers: u32,
-    /// Answers of the running second by source; no more entries than answers.
-    sources: HashMap<IpAddr, u32>,
+    pace: Pace,
 }
 
 impl Strangers {
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, answers: 0, sources: HashMap::new() }
+        Self { pace: Pace::new(ANSWERS_PER_SECOND, ANSWERS_PER_SOURCE, now) }
     }
 
     /// A gateway answers a request, which looks protected and belongs to no IKE SA: with INVALID_IKE_SPI, and with the token of that IKE SA
@@ -41,7 +35,11 @@ impl Strangers {
         shared.counters.unknown_spi += 1;
         let Some(config) = shared.responder.clone() else { return };
         let known = [header.initiator_spi, header.responder_spi].into_iter().any(|spi| shared.owner(spi).is_some());
-        if known || header.flags.response || !looks_protected(header, message) || !self.may_answer(shared.now, path.remote.ip()) {
+        if known
+            || header.flags.response
+            || !looks_protected(header, message)
+            || !self.pace.allows(shared.now, path.remote.ip(), &config.limits)
+        {
             return;
         }
         let mut payloads = vec![Payload::Notify(Notify::new(notify::INVALID_IKE_SPI, []))];
@@ -51,23 +49,6 @@ impl Strangers {
         shared.counters.unknown_spi_answered += 1;
         let flags = Flags { initiator: !header.flags.initiator, response: true, version: false };
         shared.transmit(path, encode(&Header { flags, ..*header }, &payloads));
-    }
-
-    fn may_answer(&mut self, now: Instant, source: IpAddr) -> bool {
-        if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
-            (self.since, self.answers) = (now, 0);
-            self.sources.clear();
-        }
-        if self.answers >= ANSWERS_PER_SECOND {
-            return false;
-        }
-        let of_source = self.sources.entry(source_of(source)).or_default();
-        if *of_source >= ANSWERS_PER_SOURCE {
-            return false;
-        }
-        *of_source += 1;
-        self.answers += 1;
-        true
     }
 }
 

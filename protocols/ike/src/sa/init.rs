@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// An IKE_SA_INIT answer longer than this would be fragmented by IP, which many networks drop.
 const MAX_RESPONSE: usize = 1280;
+/// How many times the request's length the answer stays below: its sender's address may be forged.
+const AMPLIFICATION: usize = 3;
 /// Nobody needs more IKE_SA_INIT requests to find a group.
 const MAX_ROUNDS: usize = 4;
 const PAYLOAD_HEADER: usize = 4;
@@ -214,10 +216,11 @@ impl AwaitKeyExchange {
     }
 }
 
-/// As many authorities of client certificates as fit, where certificates are accepted at all.
+/// As many authorities of client certificates as there is room for, where certificates are accepted at all.
 fn certificate_request(config: &ResponderConfig, request: &InitRequest, spi_r: Spi, payloads: &[Payload]) -> Option<CertificateRequest> {
     let used = request.answer(spi_r, payloads).len() + PAYLOAD_HEADER + 1;
-    let room = MAX_RESPONSE.saturating_sub(used) / SPKI_HASH;
+    let most = MAX_RESPONSE.min(AMPLIFICATION * request.bytes.len() - 1);
+    let room = most.saturating_sub(used) / SPKI_HASH;
     let hashes: Vec<_> = config.client_roots.roots().iter().take(room).map(pki::Certificate::spki_sha1).collect();
     (config.client_auth.certificate && !hashes.is_empty()).then(|| CertificateRequest::x509(hashes))
 }

@@ -321,3 +321,32 @@ fn an_ipv6_network_is_one_source() {
     assert_eq!(sim.host(gateway).endpoint.counters().half_open_refused, 2);
     assert_eq!(knock(&mut sim, &from(8, 1)), Some(0), "the next network");
 }
+
+/// Behind a translator there are many clients: its address is not one of them. What holds for all together holds for it as well.
+#[test]
+fn exempt_sources() {
+    let nat = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+    let config = limited(|limits| {
+        (limits.half_open_per_source, limits.half_open_max, limits.cookie_threshold) = (1, 16, 16);
+        limits.exempt = vec![nat..=nat];
+    });
+    let mut pair = Pair::new(1, config);
+    for n in 0..20 {
+        let mut script = stranger(pair.gateway, 1);
+        script.spi_i.0 += n;
+        assert_eq!(knock(&mut pair.sim, &script), if n < 16 { Some(0) } else { Some(notify::COOKIE) }, "{n}");
+    }
+    assert_eq!(pair.gateway().endpoint.counters().half_open_refused, 0);
+    pair.sim.run_for(Duration::from_secs(40));
+    // Answers by the second are not counted by source for it either.
+    for (n, answered) in [(1, 40), (2, 10)] {
+        let mut script = stranger(pair.gateway, n);
+        script.nonce_i = vec![7; 3];
+        pair.sim.run_for(Duration::from_secs(2));
+        let before = pair.gateway().sent.len();
+        for _ in 0..40 {
+            pair.sim.inject(script.path, script.init_message(31, public()));
+        }
+        assert_eq!(pair.gateway().sent.len() - before, answered);
+    }
+}

@@ -1,4 +1,5 @@
 mod additional;
+mod amplification;
 mod clients;
 mod collisions;
 mod configuration;
