@@ -11,6 +11,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What one gateway has that another has not.
+type Change<'a> = &'a dyn Fn(&mut ResponderConfig);
+
 const SK: u8 = 46;
 const SKF: u8 = 53;
 
@@ -128,7 +131,7 @@ fn weigh(pair: &mut Pair, from: u16, name: &str, message: &[u8]) -> usize {
 #[test]
 fn no_answer_is_three_times_as_long_as_what_it_answers() {
     let target = || GatewayIdentity::Fqdn(format!("{}.example.test", "a".repeat(200)));
-    let shapes: [(&str, &dyn Fn(&mut ResponderConfig)); 4] = [
+    let shapes: [(&str, Change<'_>); 4] = [
         ("usual", &|_| {}),
         ("cookies", &|config| config.limits.cookie_threshold = 0),
         ("redirect", &|config| config.redirect = Some(target())),
