@@ -5,6 +5,7 @@ mod collisions;
 mod configuration;
 mod eap_only;
 mod followups;
+mod forgeries;
 mod hostile;
 mod limits;
 mod login;

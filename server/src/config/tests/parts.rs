@@ -1,0 +1,169 @@
+//! Revocation, server groups and request policies, accounting, local users, dynamic clients.
+use super::*;
+
+const WITH_CERTIFICATES: &str = "auth = [\"eap\", \"certificate\"]\nclient_ca = \"ca.pem\"\n";
+
+fn with_certificates(lines: &str) -> Fixture {
+    with("auth = [\"eap\"]", &format!("{WITH_CERTIFICATES}{lines}"))
+}
+
+#[test]
+fn revocation_of_client_certificates() {
+    use crate::revocation::Source;
+    use pki::Revocation;
+    let settings = |lines: &str| {
+        let config = with_certificates(lines).load().unwrap();
+        let listener = config.ikev2.unwrap();
+        (listener.revocation.policy, listener.revocation.sources, listener.client_roots.client_purposes().to_vec(), config.warnings)
+    };
+    let url = "crl = \"http://pki.example.test/ca.crl\"";
+    let (policy, sources, purposes, warnings) = settings(url);
+    assert_eq!((policy, purposes, warnings), (Revocation::Soft, vec!["1.3.6.1.5.5.7.3.2".to_owned()], vec![]));
+    assert!(matches!(sources.as_slice(), [Source::Url(url)] if url.as_str() == "http://pki.example.test/ca.crl"), "{sources:?}");
+    let (policy, _, purposes, _) = settings(&format!("{url}\nrevocation = \"hard\"\nclient_eku = [\"ipsecIKE\", \"1.3.6.1.4.1.32473.7\"]"));
+    assert_eq!((policy, purposes), (Revocation::Hard, vec!["1.3.6.1.5.5.7.3.17".to_owned(), "1.3.6.1.4.1.32473.7".to_owned()]));
+    assert_eq!(settings("revocation = \"off\"").3, Vec::<String>::new());
+    assert!(settings("").3[0].contains("nobody checks whether client certificates are revoked"), "{:?}", settings("").3);
+    assert!(settings(&format!("{url}\nrevocation = \"off\"")).3[0].ends_with("crl has no effect with revocation = \"off\""));
+    let idle = with("auth = [\"eap\"]", &format!("auth = [\"eap\"]\n{url}")).load().unwrap();
+    assert_eq!(idle.warnings, ["listener \"ikev2\": crl has no effect without auth = \"certificate\""]);
+    assert!(idle.ikev2.unwrap().revocation.sources.is_empty());
+}
+
+#[test]
+fn mistakes_about_revocation() {
+    for (lines, expected) in [
+        ("revocation = \"hard\"", "crl: is missing; with revocation = \"hard\" every client would be refused: name the authorities' lists"),
+        ("revocation = \"strict\"", "revocation = \"strict\": expected one of \"off\", \"soft\", \"hard\""),
+        ("crl = \"gone.crl\"", "crl = \"gone.crl\": gone.crl cannot be read: No such file or directory"),
+        ("crl = [\"ca.pem\"]", "crl = [\"ca.pem\"]: ca.pem holds no revocation list (neither PEM with X509 CRL, nor DER)"),
+        ("crl = \"https://pki.example.test/ca.crl\"", "crl = \"https://pki.example.test/ca.crl\": is no http:// URL"),
+        ("crl = \"http://pki.example.test:x/\"", "crl = \"http://pki.example.test:x/\": has no port \"x\"; expected paths of files"),
+        ("client_eku = []", "client_eku = []: is empty; expected some of \"clientAuth\""),
+        ("client_eku = \"clientauthentication\"", "client_eku = \"clientauthentication\": expected \"clientAuth\", \"ipsecIKE\""),
+    ] {
+        let error = with_certificates(lines).error();
+        assert!(error.contains(&format!("listener \"ikev2\": {expected}")), "{error}");
+    }
+}
+
+/// A second server, a group of both, and whatever more.
+fn with_groups(lines: &str) -> Fixture {
+    let more = "\n[[radius]]\nname = \"nps2\"\naddress = \"10.0.0.5\"\nsecret_file = \"nps1.secret\"\n";
+    let group = "\n[[radius_group]]\nname = \"corp\"\nservers = [\"nps2\", { name = \"nps1\", weight = 10 }]\n";
+    with("[[pool]]", &format!("{more}{group}{lines}\n[[pool]]"))
+}
+
+#[test]
+fn server_groups_and_request_policies() {
+    use policy::request::Forward;
+    let fixture = with_groups(
+        "[[request_policy]]\nname = \"partners\"\nrealm = \"*.example.org\"\ntunnel = \"ikev2\"\nlistener = \"ike*\"\ngroup = \"corp\"\n\
+         rewrite = [{ match = \"OLD\\\\*\", replace = \"{1}@example.org\" }]\nstrip_realm = true\n[[request_policy]]\nname = \"rest\"",
+    );
+    let config = fixture.load().unwrap_or_else(|error| panic!("{}", fixture.without_folder(&error)));
+    let member = |server: &str, priority, weight| radius_client::Member { server: server.into(), priority, weight };
+    assert_eq!(config.radius_groups[0].members, [member("nps2", 1, 50), member("nps1", 2, 10)]);
+    let [partners, rest] = &config.requests[..] else { panic!("{:?}", config.requests) };
+    assert_eq!((&partners.forward, partners.strip_realm, partners.rewrite.len()), (&Forward::Group("corp".into()), true, 1));
+    assert_eq!((&rest.forward, rest.conditions.realm.len()), (&Forward::AllServers, 0));
+    let shadowed = with_groups("[[request_policy]]\nname = \"a\"\n[[request_policy]]\nname = \"b\"").load().unwrap();
+    assert!(shadowed.warnings.contains(&"request_policy \"b\" is never reached: \"a\" before it has no conditions".into()));
+}
+
+#[test]
+fn mistakes_about_groups_and_request_policies() {
+    for (lines, expected) in [
+        ("group = \"crop\"", "group = \"crop\": did you mean \"corp\"? expected \"corp\""),
+        ("realm = []", "realm = []: is empty; leave the key out where anything may match"),
+        ("provider = \"local\"", "provider = \"local\": there is no local provider to ask: add [local]"),
+        ("listener = \"sstp9\"", "listener = \"sstp9\": no [[listener]] is called \"sstp9\"; accepted: ikev2"),
+        ("rewrite = [{ match = \"*\", replace = \"{2}\" }]", "rewrite = {..}: {2} stands for no *: the pattern has 1; expected { match"),
+        ("rewrite = [{ match = \"*\" }]", "rewrite = {..}: has no replace; expected { match"),
+        ("realms = \"x\"", "realms: unknown key; did you mean \"realm\"?"),
+    ] {
+        let fixture = with_groups(&format!("[[request_policy]]\nname = \"r\"\n{lines}\n"));
+        let error = fixture.without_folder(&fixture.load().unwrap_err());
+        assert!(error.contains(&format!("request_policy \"r\": {expected}")), "{error}");
+    }
+    for (servers, expected) in [
+        ("[]", "servers = []: names no server; expected names of [[radius]] sections"),
+        ("[\"nps3\"]", "servers = \"nps3\": there is no [[radius]] \"nps3\"; did you mean \"nps1\"?"),
+        ("[\"nps1\", \"nps1\"]", "names \"nps1\" twice"),
+        ("[{ name = \"nps1\", weight = 101 }]", "servers = {..}: weight = 101: expected a whole number, 1..=100; expected names"),
+        ("[{ name = \"nps1\", prio = 1 }]", "servers = {..}: prio: unknown key; accepted: name, priority, weight"),
+    ] {
+        let fixture = with_groups(&format!("[[radius_group]]\nname = \"g\"\nservers = {servers}\n"));
+        let error = fixture.without_folder(&fixture.load().unwrap_err());
+        assert!(error.contains(&format!("radius_group \"g\": {expected}")) || error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn accounting_is_configured_within_bounds() {
+    let accounting = |lines: &str| with_policy(&format!("[accounting]\n{lines}")).load().unwrap().accounting;
+    let defaults = crate::accounting::Settings::default();
+    assert_eq!(accounting(""), defaults);
+    assert_eq!(accounting("interim_interval = \"0s\"").interim_interval, None);
+    let (interim_interval, on_off, queue_max) = (Some(Duration::from_secs(60)), true, 1_000);
+    let all = accounting("interim_interval = \"1m\"\non_off = true\nqueue_max = 1000");
+    assert_eq!(all, crate::accounting::Settings { interim_interval, on_off, queue_max });
+    for (line, expected) in [
+        ("interim_interval = \"59s\"", "interim_interval = \"59s\": expected a duration from \"1m\" to \"1d\", or \"0s\" for none"),
+        ("queue_max = 10", "queue_max = 10: expected"),
+        ("interim_intervall = \"1m\"", "interim_interval"),
+    ] {
+        let error = with_policy(&format!("[accounting]\n{line}")).error();
+        assert!(error.contains(expected), "{error}");
+    }
+    let idle = Fixture::new(&format!("{}\n[accounting]\n", MINIMAL.replace("secret_file", "accounting_port = 0\nsecret_file")));
+    assert_eq!(idle.load().unwrap().warnings, ["accounting: no RADIUS server takes accounting, so this section does nothing"]);
+}
+
+const LOCAL: &str = "[local]\nusers_file = \"users\"\n";
+const RADIUS: &str = "[[radius]]\nname = \"nps1\"\naddress = \"10.0.0.4\"\nsecret_file = \"nps1.secret\"\n";
+
+fn with_local(local: &str, users: &str) -> Fixture {
+    let fixture = Fixture::new(&MINIMAL.replace(RADIUS, local));
+    fixture.file("users", users, 0o600);
+    fixture
+}
+
+#[test]
+fn a_users_file_serves_in_place_of_radius() {
+    let config = with_local(LOCAL, "ann nt=8846f7eaee8fb117ad06bdd830b7586c\n").load().unwrap();
+    assert!(config.radius.is_empty() && config.warnings.is_empty(), "{:?}", config.warnings);
+    let local = config.local.unwrap();
+    assert_eq!((local.users.len(), local.methods.as_slice()), (1, &[local_provider::EapMethod::MsChapV2][..]));
+    assert_eq!((local.lockout.failures, local.lockout.time), (10, Duration::from_secs(300)));
+    assert!(local.credential.is_none());
+
+    let text = format!("{LOCAL}client_ca = \"ca.pem\"\nrevocation = \"off\"\nlockout_failures = 0\n");
+    let local = with_local(&text, "ann\n").load().unwrap().local.unwrap();
+    assert_eq!(local.methods, [local_provider::EapMethod::MsChapV2, local_provider::EapMethod::Tls]);
+    assert_eq!((local.client_roots.roots().len(), local.credential.is_some(), local.lockout.failures), (1, true, 0));
+}
+
+#[test]
+fn mistakes_about_local_users_are_named() {
+    for (local, users, error) in [
+        ("[local]\n", "", "users_file: is missing"),
+        (LOCAL, "ann nt=12\n", "users_file = \"users\": users: line 1: nt= takes 32 hexadecimal digits"),
+        ("[local]\nusers_file = \"users\"\neap = [\"tls\"]\n", "", "client_ca: is missing; eap \"tls\" needs"),
+        ("[local]\nusers_file = \"users\"\ncertificate = \"vpn\"\n", "", "certificate = \"vpn\": is for EAP-TLS alone"),
+        ("[local]\nusers_file = \"users\"\neap = []\n", "", "eap = []: is empty"),
+        ("[local]\nuser_file = \"users\"\n", "", "user_file: unknown key; did you mean \"users_file\"?"),
+        ("", "", "auth = [\"eap\"]: eap needs somebody to ask"),
+    ] {
+        let found = with_local(local, users).error();
+        assert!(found.contains(error), "{local:?}: {found}");
+    }
+    let both = Fixture::new(&format!("{MINIMAL}\n{LOCAL}"));
+    both.file("users", "", 0o644);
+    let warnings = both.load().unwrap().warnings;
+    for text in ["is open to all users", "holds no user", "nobody is ever looked up there"] {
+        assert!(warnings.iter().any(|warning| warning.contains(text)), "{text}: {warnings:?}");
+    }
+    let named = Fixture::new(&MINIMAL.replace("name = \"nps1\"", "name = \"local\""));
+    assert!(named.error().contains("is what records call the local provider"));
+}
