@@ -209,7 +209,8 @@ fn sessions() {
             pair.sim.command(host, session, command);
         }
     };
-    let (gateway, client): (fn(&Pair) -> HostId, fn(&Pair) -> HostId) = (|pair| pair.gateway, |pair| pair.client);
+    let gateway: fn(&Pair) -> HostId = |pair| pair.gateway;
+    let client: fn(&Pair) -> HostId = |pair| pair.client;
     let quiet = |pair: &Pair| [pair.gateway(), pair.client()].iter().all(|host| host.children.len() == 1);
     for hybrid in [false, true] {
         for host in [gateway, client] {
