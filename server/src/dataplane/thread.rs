@@ -127,6 +127,10 @@ impl Thread {
             // `epoll_wait` fails on misuse alone.
             self.epoll.wait(&mut events, self.streams.timeout()).expect("waiting for packets");
             let now = Uptime::now();
+            // Before the queues are looked at: what is put in them after that wakes the thread again.
+            if events.iter().any(|event| event.token == WAKE) {
+                self.shared.waker.drain();
+            }
             if !self.take_orders(now) {
                 return self.streams.say_goodbye();
             }
@@ -193,7 +197,7 @@ impl Thread {
         let Self { number, tables, ports, shared, coalescing, out, streams, batch, epoll } = self;
         let context = Context { tables, ports, shared, epoll, number: *number, now };
         match event.token {
-            WAKE => shared.waker.drain(),
+            WAKE => {}
             TUN => out.run(context, streams),
             token if token & tcp::TOKEN != 0 && token & stream::TOKEN == 0 => streams.connections.serve(context, coalescing, event),
             token if token & stream::TOKEN != 0 => streams.serve(context, coalescing, event),
