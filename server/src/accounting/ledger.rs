@@ -51,13 +51,10 @@ pub(super) struct Ledger {
     lanes: HashMap<String, VecDeque<u64>>,
     /// Those that may be sent, by when.
     due: BTreeSet<(Instant, u64)>,
-    /// Those that come after an Accounting-On without an answer.
+    /// Those that come after an Accounting-On or Accounting-Off without an answer, and an Accounting-Off that comes after others.
     held: BTreeSet<u64>,
     /// Interim-Updates that are not on their way, to be dropped if need be.
     interims: BTreeSet<u64>,
-    barrier: Option<u64>,
-    /// Accounting-Off: goes when nothing is before it.
-    off: Option<u64>,
     in_flight: usize,
     window: usize,
     last_answer: Option<Instant>,
@@ -88,8 +85,6 @@ impl Ledger {
             due: BTreeSet::new(),
             held: BTreeSet::new(),
             interims: BTreeSet::new(),
-            barrier: None,
-            off: None,
             in_flight: 0,
             window: FIRST_WINDOW,
             last_answer: None,
@@ -182,10 +177,6 @@ impl Ledger {
             }
             Event::Gateway(record) => {
                 Line::Queue { seq, session: None, record: Cow::Borrowed(&record) }.encode(log);
-                match record.status {
-                    AccountingStatus::Off => self.off = Some(seq),
-                    _ => self.barrier = Some(seq),
-                }
                 self.push(now, seq, *record, false);
             }
         }
@@ -212,7 +203,7 @@ impl Ledger {
 
     fn push(&mut self, now: Instant, seq: u64, record: AccountingRecord, sent: bool) {
         self.next = self.next.max(seq + 1);
-        let lane = self.lanes.entry(record.nas.acct_session_id.clone()).or_default();
+        let lane = self.lanes.entry(lane_of(&record).to_owned()).or_default();
         lane.push_back(seq);
         let first = lane.len() == 1;
         if record.status == AccountingStatus::Interim {
@@ -222,7 +213,6 @@ impl Ledger {
         if first {
             self.admit(now, seq);
         }
-        self.let_off(now);
     }
 
     fn schedule(&mut self, at: Instant, seq: u64) {
@@ -232,25 +222,34 @@ impl Ledger {
         }
     }
 
-    /// Accounting-Off goes when nothing is before it.
+    /// The first Accounting-On or Accounting-Off without an answer: what comes after it in time does so on the wire, over restarts too.
+    /// A server ends all sessions at either, and must not end those of a later run.
+    fn barrier(&self) -> Option<u64> {
+        self.lanes.get(GATEWAY)?.front().copied()
+    }
+
+    /// Accounting-Off goes when each record before it has been confirmed, or at least tried: one that no server takes must not hold up
+    /// the next run for ever.
     fn let_off(&mut self, now: Instant) {
-        if let Some(off) = self.off.filter(|off| self.pending.first_key_value().is_some_and(|(first, _)| first == off)) {
-            self.off = None;
+        let Some(off) = self.barrier().filter(|barrier| self.held.contains(barrier)) else { return };
+        if self.pending.range(..off).all(|(_, before)| before.tries > 0) {
             self.held.remove(&off);
             self.schedule(now, off);
         }
     }
 
-    /// The first record of its lane may be sent, unless it has to wait for an answer to Accounting-On or is Accounting-Off.
+    /// The first record of its lane may be sent, unless it has to wait for those of the gateway, or is one that waits for others.
     fn admit(&mut self, now: Instant, seq: u64) {
-        if self.barrier.is_some_and(|barrier| seq > barrier) || self.off == Some(seq) {
+        let is_off = self.pending.get(&seq).is_some_and(|pending| pending.record.status == AccountingStatus::Off);
+        if is_off || self.barrier().is_some_and(|barrier| seq > barrier) {
             self.held.insert(seq);
+            self.let_off(now);
         } else {
             self.schedule(now, seq);
         }
     }
 
-    /// Forgets a record; the next of its session may be sent.
+    /// Forgets a record; the next of its lane may be sent.
     fn remove(&mut self, now: Instant, seq: u64) -> Option<Pending> {
         let pending = self.pending.remove(&seq)?;
         self.in_flight -= usize::from(pending.in_flight.is_some());
@@ -259,17 +258,18 @@ impl Ledger {
         if let Some(at) = pending.due {
             self.due.remove(&(at, seq));
         }
-        if let Some(lane) = self.lanes.get_mut(&pending.record.nas.acct_session_id) {
+        let was_barrier = self.barrier() == Some(seq);
+        let key = lane_of(&pending.record);
+        if let Some(lane) = self.lanes.get_mut(key) {
             let was_first = lane.front() == Some(&seq);
             lane.retain(|waiting| *waiting != seq);
             match lane.front().copied() {
                 Some(next) if was_first => self.admit(now, next),
                 Some(_) => {}
-                None => drop(self.lanes.remove(&pending.record.nas.acct_session_id)),
+                None => drop(self.lanes.remove(key)),
             }
         }
-        if self.barrier == Some(seq) {
-            self.barrier = None;
+        if was_barrier {
             self.release(now);
         }
         self.let_off(now);
@@ -344,7 +344,7 @@ impl Ledger {
     pub(super) fn outcome(&mut self, now: Instant, seq: u64, outcome: Result<String, RequestFailure>, log: &mut Vec<u8>) {
         match outcome {
             Ok(server) => self.confirmed(now, seq, &server, log),
-            Err(failure) => self.failed(now, seq, &failure),
+            Err(failure) => self.failed(now, seq, &failure, log),
         }
     }
 
@@ -367,16 +367,23 @@ impl Ledger {
         }
     }
 
-    fn failed(&mut self, now: Instant, seq: u64, failure: &RequestFailure) {
+    fn failed(&mut self, now: Instant, seq: u64, failure: &RequestFailure, log: &mut Vec<u8>) {
         let Some(pending) = self.pending.get_mut(&seq) else { return };
         let Some(sent) = pending.in_flight.take() else { return };
         pending.tries += 1;
         let (status, session) = (pending.record.status, pending.record.nas.acct_session_id.clone());
         let wait = backoff(BACKOFF, pending.tries);
         self.again(now + wait, seq);
+        self.let_off(now);
         self.status.radius_failure = Some(failure.to_string());
         // What never left the gateway says nothing of the servers.
         let own_fault = matches!(failure, RequestFailure::NoGroup { .. } | RequestFailure::NoServer | RequestFailure::Unsendable { .. });
+        if own_fault && is_of_gateway(status) {
+            // There is no server to tell it; sessions, which may have others, do not wait for that.
+            Line::Done { seq }.encode(log);
+            self.remove(now, seq);
+            return tracing::warn!(?status, %failure, "no server can be told; given up");
+        }
         if own_fault || self.last_answer.is_some_and(|answer| answer >= sent) {
             return tracing::warn!(session, ?status, %failure, "an accounting record is not answered; it will be repeated");
         }
@@ -445,6 +452,17 @@ impl Ledger {
     fn oldest(&self, wall: u32) -> Option<u32> {
         self.pending.first_key_value().map(|(_, pending)| wall.saturating_sub(pending.record.event_timestamp))
     }
+}
+
+/// The lane of Accounting-On and Accounting-Off. No session has this Acct-Session-Id.
+const GATEWAY: &str = "";
+
+fn is_of_gateway(status: AccountingStatus) -> bool {
+    matches!(status, AccountingStatus::On | AccountingStatus::Off)
+}
+
+fn lane_of(record: &AccountingRecord) -> &str {
+    if is_of_gateway(record.status) { GATEWAY } else { &record.nas.acct_session_id }
 }
 
 /// First, then twice as long each time, up to a limit.

@@ -218,6 +218,79 @@ fn accounting_on_goes_before_new_sessions_and_off_after_all() {
     assert_eq!(world.heard.len(), 9, "with nothing before it, it goes at once");
 }
 
+/// Whatever an outage left of earlier runs, a server hears run after run: an Accounting-Off that came late would end the sessions of the next.
+#[test]
+fn the_records_of_the_gateway_keep_their_order_over_restarts() {
+    let gateway = |status, at| Event::Gateway(record(0, status, at));
+    let mut world = World::new(Settings::default());
+    for run in 1..=3 {
+        world.event(gateway(On, NOON + 100 * run));
+        world.event(start(u64::from(run), NOON + 100 * run + 1));
+        world.exchange(false);
+        if run == 2 {
+            // Killed: its session ends at the next start.
+            world.crash(world.journal.len());
+            continue;
+        }
+        world.event(stop(u64::from(run), NOON + 100 * run + 2));
+        world.event(gateway(Off, NOON + 100 * run + 3));
+        world.exchange(false);
+        world.crash(world.journal.len());
+    }
+    world.event(gateway(On, NOON + 400));
+    world.event(start(4, NOON + 401));
+    world.deliver_all();
+    let order: Vec<_> = world.heard.iter().map(|record| record.status).collect();
+    // The Stop after the third Accounting-On is that of the session that was killed.
+    assert_eq!(order, [On, Start, Stop, Off, On, Start, On, Stop, Start, Stop, Off, On, Start]);
+}
+
+/// Without Accounting-On in the new run, too: accounting.on_off may have been turned off.
+#[test]
+fn sessions_wait_for_the_accounting_off_of_an_earlier_run() {
+    let mut world = World::new(Settings::default());
+    world.event(Event::Gateway(record(0, Off, NOON)));
+    world.crash(world.journal.len());
+    world.event(start(1, NOON + 1));
+    assert_eq!(world.exchange(true), 1);
+    assert_eq!(world.heard[0].status, Off);
+    world.deliver_all();
+    assert_eq!(world.heard.len(), 2);
+}
+
+#[test]
+fn neither_a_record_that_no_server_takes_nor_a_gateway_without_server_holds_up_the_next_run() {
+    let gateway = |status| Event::Gateway(record(0, status, NOON));
+    let mut world = World::new(Settings::default());
+    world.event(stop(1, NOON));
+    world.event(gateway(Off));
+    world.crash(world.journal.len());
+    world.event(gateway(On));
+    world.event(start(2, NOON + 5));
+    let mut order = Vec::new();
+    for _ in 0..10 {
+        while let Some((seq, record)) = world.ledger.send(world.now, world.wall) {
+            let poison = record.status == Stop;
+            order.extend((!poison).then_some(record.status));
+            let outcome = if poison { Err(RequestFailure::NoGroup { group: "gone".into() }) } else { Ok("radius1".into()) };
+            world.ledger.outcome(world.now, seq, outcome, &mut world.journal);
+        }
+        world.pass(1);
+    }
+    assert_eq!(order, [Off, On, Start]);
+
+    let mut world = World::new(Settings::default());
+    world.event(gateway(On));
+    world.event(start(1, NOON));
+    let (seq, record) = world.ledger.send(world.now, world.wall).unwrap();
+    assert_eq!(record.status, On);
+    world.ledger.outcome(world.now, seq, Err(RequestFailure::NoServer), &mut world.journal);
+    assert_eq!(world.exchange(true), 1, "a session's records may go to other servers");
+    world.crash(world.journal.len());
+    world.deliver_all();
+    assert_eq!(world.statuses(0), [], "given up for good");
+}
+
 #[test]
 fn after_a_crash_open_sessions_are_closed_with_what_is_known() {
     let mut world = World::new(Settings::default());
