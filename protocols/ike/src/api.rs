@@ -97,8 +97,11 @@ pub struct ResponderConfig {
     pub qcd_secret: Option<Zeroizing<Vec<u8>>>,
     /// Postquantum preshared keys (RFC 8784).
     pub ppk: PpkPolicy,
-    /// New clients that can follow (RFC 5685) are sent to this gateway; others come in.
+    /// New clients that can follow (RFC 5685) are sent to this gateway; others come in, and so do those that it sent here, as far as that can be told:
+    /// of a client that names its last gateway otherwise than this does (address or name) it cannot.
     pub redirect: Option<GatewayIdentity>,
+    /// Packets follow a client that says that it moved (RFC 4555) only when it has answered at its new address: one round trip later. False: at once.
+    pub return_routability: bool,
 }
 
 impl std::fmt::Debug for ResponderConfig {
@@ -110,6 +113,7 @@ impl std::fmt::Debug for ResponderConfig {
             .field("limits", &self.limits)
             .field("timers", &self.timers)
             .field("redirect", &self.redirect)
+            .field("return_routability", &self.return_routability)
             .field("ppk", &self.ppk)
             .field("qcd_secret", &self.qcd_secret.as_ref().map(|_| ".."))
             .finish_non_exhaustive()

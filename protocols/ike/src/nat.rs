@@ -51,6 +51,28 @@ pub fn detect(payloads: &Payloads, spi_i: Spi, spi_r: Spi, path: Path) -> Option
     Some(Detected { ours, theirs })
 }
 
+/// Why a client that allows no NAT (RFC 4555 section 3.9) is behind one: what NO_NATS_ALLOWED says of both ends is not where its message came
+/// from and arrived. `None`: it is as the client says, or it says nothing.
+pub(crate) fn unexpected(payloads: &Payloads, path: Path) -> Option<String> {
+    let told = payloads.notify(notify::NO_NATS_ALLOWED)?;
+    (told.data != no_nats_data(path.remote, path.local)).then(|| {
+        format!(
+            "the client allows no NAT on its way (NO_NATS_ALLOWED), but its addresses or ports changed: its message came from {} to {}; NAT \
+             traversal on the client would let it in",
+            path.remote, path.local
+        )
+    })
+}
+
+/// Section 4.2.6: source address, destination address, and the ports of both.
+fn no_nats_data(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    let address = |end: SocketAddr| match end.ip().to_canonical() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    [address(source), address(destination), source.port().to_be_bytes().to_vec(), destination.port().to_be_bytes().to_vec()].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +114,23 @@ mod tests {
         assert_eq!(seen(honest, true), Some(Detected { ours: false, theirs: true }));
         assert_eq!(seen(Path { local: inner, ..honest }, false), Some(Detected { ours: false, theirs: true }));
         assert_eq!(seen(Path { remote: inner, ..honest }, false), Some(Detected { ours: true, theirs: false }));
+    }
+
+    #[test]
+    fn no_nats_allowed() {
+        let said = |data: &[u8], path| unexpected(&payloads(vec![Notify::new(notify::NO_NATS_ALLOWED, data)]), path);
+        let honest = [198, 51, 100, 7, 192, 0, 2, 1, 1, 0xf4, 1, 0xf4];
+        assert_eq!(said(&honest, path()), None);
+        assert_eq!(unexpected(&payloads(vec![]), path()), None);
+        for place in 0..honest.len() {
+            let mut other = honest;
+            other[place] ^= 1;
+            assert!(said(&other, path()).unwrap().contains("from 198.51.100.7:500 to 192.0.2.1:500"), "byte {place}");
+        }
+        assert!(said(&[], path()).is_some() && said(&honest[..11], path()).is_some());
+        let six = Path::between("[2001:db8::1]:4500".parse().unwrap(), "[2001:db8::7]:4501".parse().unwrap());
+        let data = hex("20010db800000000000000000000000720010db800000000000000000000000111951194");
+        assert_eq!(said(&data, six), None);
     }
 
     #[test]

@@ -46,6 +46,26 @@ pub(crate) fn read(notify: &Notify) -> Option<(GatewayIdentity, &[u8])> {
     Some((gateway, rest))
 }
 
+/// Whether `to` is the gateway that sent the client here, as REDIRECTED_FROM names it: two gateways that send clients to one another must not send them
+/// round in a circle. Where one says an address and the other a name, or what the client says cannot be read, nobody can tell, and it counts as the
+/// same. A circle of three gateways is the client's to notice (section 10).
+pub(crate) fn leads_back(to: &GatewayIdentity, redirected_from: Option<&Notify>) -> bool {
+    let Some(notify) = redirected_from else { return false };
+    match (to, read(notify)) {
+        (GatewayIdentity::Address(to), Some((GatewayIdentity::Address(from), _))) => to.to_canonical() == from.to_canonical(),
+        (GatewayIdentity::Fqdn(to), Some((GatewayIdentity::Fqdn(from), _))) => {
+            to.trim_end_matches('.').eq_ignore_ascii_case(from.trim_end_matches('.'))
+        }
+        _ => true,
+    }
+}
+
+/// Who sent the client here, for the record.
+pub(crate) fn origin(redirected_from: Option<&Notify>) -> Option<String> {
+    let gateway = read(redirected_from?).map_or_else(|| "another gateway".into(), |(gateway, _)| gateway.to_string());
+    Some(format!("the client was sent here by {gateway}"))
+}
+
 /// The client says in IKE_SA_INIT that it follows.
 pub(crate) fn is_supported(payloads: &Payloads) -> bool {
     [notify::REDIRECT_SUPPORTED, notify::REDIRECTED_FROM].into_iter().any(|kind| payloads.notify(kind).is_some())
@@ -89,6 +109,22 @@ mod tests {
         for name in [String::new(), "x".repeat(256)] {
             assert_eq!(redirect_notify(notify::REDIRECT, &GatewayIdentity::Fqdn(name), &[]), None);
         }
+    }
+
+    #[test]
+    fn who_would_be_sent_back() {
+        let address = |text: &str| GatewayIdentity::Address(text.parse().unwrap());
+        let name = |text: &str| GatewayIdentity::Fqdn(text.into());
+        let from = |gateway: &GatewayIdentity| redirect_notify(notify::REDIRECTED_FROM, gateway, &[]).unwrap();
+        let back = |to: &GatewayIdentity, gateway: &GatewayIdentity| leads_back(to, Some(&from(gateway)));
+        assert!(!leads_back(&address("192.0.2.9"), None) && !leads_back(&name("vpn2.example.com"), None));
+        assert!(back(&address("192.0.2.9"), &address("192.0.2.9")) && back(&address("2001:db8::9"), &address("2001:db8::9")));
+        assert!(!back(&address("192.0.2.9"), &address("192.0.2.8")) && !back(&address("192.0.2.9"), &address("2001:db8::9")));
+        assert!(back(&name("VPN2.example.com."), &name("vpn2.example.com")) && !back(&name("vpn2.example.com"), &name("vpn3.example.com")));
+        assert!(back(&name("vpn2.example.com"), &address("192.0.2.9")) && back(&address("192.0.2.9"), &name("vpn2.example.com")));
+        assert!(leads_back(&address("192.0.2.9"), Some(&Notify::new(notify::REDIRECTED_FROM, [9, 9]))), "unreadable");
+        assert_eq!(origin(Some(&from(&address("192.0.2.9")))).unwrap(), "the client was sent here by 192.0.2.9");
+        assert_eq!(origin(None), None);
     }
 
     #[test]

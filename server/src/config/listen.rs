@@ -28,6 +28,7 @@ const LISTENER: &[&str] = &[
     "ike_port",
     "nat_port",
     "redirect",
+    "return_routability",
     "tcp",
     "port",
     "sha1_binding",
@@ -48,6 +49,7 @@ const IKEV2_ONLY: &[&str] = &[
     "nat_port",
     "tcp",
     "redirect",
+    "return_routability",
     "ppk",
     "eap_only",
     "inner_ipv6",
@@ -160,6 +162,7 @@ fn ikev2_listener(
         certificate_authorization: certificate_authorization(section, auth, warnings)?,
         client_roots: Arc::new(client_roots),
         revocation,
+        return_routability: section.boolean("return_routability", true)?,
         redirect: section.optional("redirect", "the name or IP address of another gateway", |value| {
             values::gateway_identity(super::reader::text(value)?)
         })?,

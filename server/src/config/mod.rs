@@ -132,6 +132,8 @@ pub struct Ikev2Listener {
     pub revocation: crate::revocation::Settings,
     /// Where new clients are sent that can follow (RFC 5685).
     pub redirect: Option<GatewayIdentity>,
+    /// Packets follow a client that moved only when it has answered at its new address (RFC 4555 section 3.7).
+    pub return_routability: bool,
     /// UDP ports; 500 and 4500 everywhere but in tests.
     pub ike_port: u16,
     pub nat_port: u16,
@@ -313,6 +315,7 @@ impl Config {
             qcd_secret: None,
             ppk: listener.ppk.clone(),
             redirect: listener.redirect.clone(),
+            return_routability: listener.return_routability,
         }
     }
 

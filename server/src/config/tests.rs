@@ -599,6 +599,15 @@ fn idle_child_sas_are_left_alone_unless_told() {
 }
 
 #[test]
+fn the_return_routability_check_is_on_unless_turned_off() {
+    let checks = |line: &str| {
+        let config = with("protocol = \"ikev2\"", &format!("protocol = \"ikev2\"\n{line}")).load().unwrap();
+        config.responder(config.ikev2.as_ref().unwrap()).return_routability
+    };
+    assert!(checks("") && checks("return_routability = true") && !checks("return_routability = false"));
+}
+
+#[test]
 fn a_listener_may_send_clients_elsewhere() {
     let redirect = |value: &str| {
         let loaded = with("protocol = \"ikev2\"", &format!("protocol = \"ikev2\"\nredirect = \"{value}\"")).load();

@@ -311,6 +311,7 @@ pub(crate) fn config() -> ResponderConfig {
         qcd_secret: Some(vec![7; 32].into()),
         ppk: ike::ppk::PpkPolicy::default(),
         redirect: None,
+        return_routability: true,
     }
 }
 

@@ -54,6 +54,7 @@ pub fn responder() -> ResponderConfig {
         qcd_secret: None,
         ppk: ike::ppk::PpkPolicy::default(),
         redirect: None,
+        return_routability: true,
     }
 }
 

@@ -177,7 +177,10 @@ impl Admission {
 
 /// Answers with REDIRECT and keeps nothing (RFC 5685 section 3), when the client can follow and the answer is no longer than its request.
 fn send_elsewhere(shared: &mut Shared, request: &InitRequest) -> bool {
-    let Some(gateway) = shared.elsewhere().filter(|_| redirect::is_supported(&request.payloads)) else { return false };
+    let from = request.payloads.notify(notify::REDIRECTED_FROM);
+    let Some(gateway) = shared.elsewhere().filter(|to| redirect::is_supported(&request.payloads) && !redirect::leads_back(to, from)) else {
+        return false;
+    };
     let Some(notify) = redirect::redirect_notify(notify::REDIRECT, gateway, &request.nonce) else { return false };
     let answer = plain_notify(&request.header, notify);
     if answer.len() > request.bytes.len() {

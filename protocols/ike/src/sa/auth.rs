@@ -5,6 +5,7 @@ use super::{Core, IkeSa, Request, Role, Signal, State, Step, grant};
 use crate::api::{AddressRequest, Answer, AskId, Denial, Event, Fault, Grant, Identity, Question, ResponderConfig, Stage, TrafficSelector};
 use crate::auth::{AuthChoice, signed_octets, verify_auth};
 use crate::endpoint::Shared;
+use crate::nat::unexpected;
 use crate::ppk::Choice;
 use crate::proposal::SaPayload;
 use crate::wire::{
@@ -97,6 +98,9 @@ impl Step for ExpectAuth {
         core.reach(cx, Stage::IkeAuth);
         core.last_seen = "the first IKE_AUTH request".into();
         core.traits.mobike = payloads.notify(notify::MOBIKE_SUPPORTED).is_some();
+        if let Some(cause) = unexpected(&payloads, core.reply_path) {
+            return core.refuse(cx, self.login.sa, notify::UNEXPECTED_NAT_DETECTED, Fault::PeerIncompatible, cause);
+        }
         match read_offer(&payloads) {
             Ok(offer) => begin(core, cx, self.login, offer, &payloads),
             Err((kind, fault, cause)) => core.refuse(cx, self.login.sa, kind, fault, cause),

@@ -1,5 +1,6 @@
 //! Child SAs: what the control half keeps of them, and their way into the data plane.
 use super::Core;
+use super::mobility::Held;
 use crate::api::{ChildKeys, ChildSa, EspSuite, Output, TrafficSelector};
 use crate::endpoint::Shared;
 use crate::keys::ChildKeyPair;
@@ -99,6 +100,7 @@ pub(super) fn install(
     rekeys: Option<u32>,
     outbound_ready: bool,
 ) {
+    let Held { path, encapsulate } = core.esp_path();
     cx.out.push_back(Output::InstallChild(Box::new(ChildSa {
         session: core.id,
         spi_in: child.spi_in,
@@ -106,8 +108,8 @@ pub(super) fn install(
         suite: child.suite,
         key_in: keys.key_in,
         key_out: keys.key_out,
-        path: core.path,
-        encapsulate: core.encapsulates(),
+        path,
+        encapsulate,
         local: child.local.clone(),
         remote: child.remote.clone(),
         inner: inner.to_vec(),

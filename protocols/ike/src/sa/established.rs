@@ -5,7 +5,7 @@ use super::collision::Rival;
 use super::create_child::{Followup, PeerExchange};
 use super::demand::Demand;
 use super::rekey::Own;
-use super::{Core, IkeSa, Phase, Request, Signal, State, Step, create_child, informational, parse_notify, rekey, silence};
+use super::{Core, IkeSa, Phase, Request, Signal, State, Step, create_child, informational, mobility, parse_notify, rekey, silence};
 use crate::api::{CloseReason, Command, Event, Fault, GatewayIdentity, Stage, TimeoutReason};
 use crate::endpoint::Shared;
 use crate::qcd;
@@ -244,7 +244,7 @@ impl Established {
             self.sa.peer_token = Some(token);
         }
         let mut answer = informational::delete_children(&mut self, core, cx, payloads);
-        answer.extend(informational::mobility(&self.sa, core, cx, payloads));
+        answer.extend(mobility::request(&mut self, core, cx, payloads));
         core.respond(cx, &mut self.sa, &answer);
         self.into()
     }
@@ -256,6 +256,14 @@ impl Established {
         let failure = core.failure(Fault::PeerIncompatible, None, "the peer does not accept our AUTH: AUTHENTICATION_FAILED");
         core.end(cx, CloseReason::Failed, Some(failure));
         State::drain(cx, Some(self.sa))
+    }
+
+    /// The session ends in failure, and the peer is told by a DELETE. The window for our requests must be free.
+    pub(super) fn expel(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, cause: String) -> State {
+        self.remove_children(core, cx);
+        let failure = core.failure(Fault::PeerMisbehaved, None, cause);
+        core.end(cx, CloseReason::Failed, Some(failure));
+        Closing::begin(core, cx, self.sa, CloseReason::Failed)
     }
 
     /// On a replaced IKE SA there is nothing left to do but to delete it.
@@ -432,6 +440,9 @@ impl Step for Established {
             // The end is near: nothing that was begun is finished any more, but a new IKE SA, which the peer may have already.
             Signal::Response(..) | Signal::Answer(..) if self.is_closing() && !self.own.rekeys_ike() => self.into(),
             Signal::Response(spi, payloads) if spi == self.sa.own_spi() => {
+                if matches!(&self.own, Own::Routability(check) if !payloads.as_ref().is_ok_and(|payloads| check.is_met(payloads))) {
+                    return self.unreachable(core, cx);
+                }
                 rekey::response(&mut self, core, cx, payloads);
                 self.into()
             }

@@ -6,7 +6,7 @@ use super::{Core, State, configuration};
 use crate::api::{AddressRequest, CloseReason, Event, Failure, Fault, GatewayIdentity, Grant, Stage, TrafficSelector};
 use crate::endpoint::{Replace, Shared};
 use crate::proposal::{ChosenEsp, select_esp};
-use crate::redirect::redirect_notify;
+use crate::redirect::{leads_back, redirect_notify};
 use crate::selector::narrow_to_allowed;
 use crate::wire::{Configuration, Notify, Payload, notify};
 use std::net::{IpAddr, Ipv4Addr};
@@ -77,7 +77,7 @@ fn refuse(core: &mut Core, cx: &mut Shared, login: Login, answer: &[Payload], fa
 
 /// REDIRECT (RFC 5685 section 6), for a client that began its login before the gateway was told to send clients elsewhere.
 fn elsewhere(core: &Core, cx: &Shared) -> Option<(Notify, GatewayIdentity)> {
-    let gateway = cx.elsewhere().filter(|_| core.traits.redirect)?;
+    let gateway = cx.elsewhere().filter(|to| core.traits.redirect && !leads_back(to, core.traits.redirected_from.as_ref()))?;
     Some((redirect_notify(notify::REDIRECT, gateway, &[])?, gateway.clone()))
 }
 

@@ -70,10 +70,14 @@ pub(super) fn begin(core: &mut Core, cx: &mut Shared, request: InitRequest) -> S
     core.init_keys.push(request.key.clone());
     let group = request.key_exchange.group;
     core.traits = read_traits(&request.payloads);
+    if let Some(origin) = redirect::origin(core.traits.redirected_from.as_ref()) {
+        core.note(cx, origin);
+    }
     if cx.drain.is_some() {
         // The nearest that there is to "not now": a client that hears nothing at all tries for minutes.
         let notify = Notify::new(notify::TEMPORARY_FAILURE, []);
-        let cause = "the gateway is being emptied (evergate drain) and takes no new clients".to_owned();
+        let origin = redirect::origin(core.traits.redirected_from.as_ref()).map(|origin| format!("; {origin}")).unwrap_or_default();
+        let cause = format!("the gateway is being emptied (evergate drain) and takes no new clients{origin}");
         return refuse(core, cx, &request, notify, Fault::Refused, cause);
     }
     let chosen = match select_ike(&usable(&config.ciphers, &request.payloads), &request.sa, group) {
@@ -233,6 +237,7 @@ pub(super) fn read_traits(payloads: &Payloads) -> Traits {
         fragmentation: payloads.notify(notify::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
         redirect: redirect::is_supported(payloads),
         mobike: false,
+        redirected_from: payloads.notify(notify::REDIRECTED_FROM).cloned(),
         ppk: payloads.notify(notify::USE_PPK).is_some(),
     }
 }

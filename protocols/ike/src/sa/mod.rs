@@ -23,6 +23,7 @@ mod init;
 mod initiate;
 mod initiate_auth;
 mod intermediate;
+mod mobility;
 mod rekey;
 mod silence;
 mod window;
@@ -107,6 +108,8 @@ pub(crate) struct Traits {
     pub redirect: bool,
     /// Both sides speak MOBIKE.
     pub mobike: bool,
+    /// REDIRECTED_FROM: another gateway has sent the client here.
+    pub redirected_from: Option<Notify>,
     /// USE_PPK: it knows postquantum preshared keys.
     pub ppk: bool,
 }
@@ -119,6 +122,8 @@ pub(crate) struct Core {
     pub path: Path,
     /// Where the request in progress came from.
     pub reply_path: Path,
+    /// Where ESP goes instead of `path`, until the client has shown that it is there.
+    held: Option<mobility::Held>,
     pub stage: Stage,
     pub nat: Detected,
     pub traits: Traits,
@@ -154,6 +159,7 @@ impl Core {
             role,
             path,
             reply_path: path,
+            held: None,
             stage: Stage::SaInit,
             nat: Detected::default(),
             traits: Traits::default(),
@@ -347,6 +353,7 @@ impl Core {
     /// IKE and ESP of an established session take another path.
     fn move_to(&mut self, cx: &mut Shared, path: Path) {
         self.path = path;
+        self.held = None;
         self.event(cx, Event::Moved(path));
         let encapsulate = self.encapsulates();
         cx.out.push_back(crate::api::Output::Repath { session: self.id, path, encapsulate });

@@ -5,7 +5,8 @@ use super::child::{Child, ChildPhase, Narrowed, Pfs, directions, install, remove
 use super::collision::lowest;
 use super::demand;
 use super::established::{Established, Todo};
-use super::{Core, IkeSa, informational, notify_text};
+use super::mobility::Check;
+use super::{Core, IkeSa, mobility, notify_text};
 use crate::api::{Answer, AskId, CipherPolicy, EspSuite, Event, IkeSuite, Question};
 use crate::endpoint::Shared;
 use crate::keys::Seed;
@@ -25,6 +26,8 @@ const RETRY_MS: u32 = 5000;
 pub(super) enum Own {
     Idle,
     Liveness,
+    /// Whether the client is where it says.
+    Routability(Check),
     /// By our inbound SPIs.
     DeleteChildren(Vec<u32>),
     /// A key pair is being made for a rekey.
@@ -137,7 +140,7 @@ impl Own {
             Self::Offered(offered) => Some(offered.plan),
             Self::Agreeing { accepted, .. } | Self::Agreed { accepted, .. } => Some(accepted.plan()),
             Self::Following(following) => Some(following.plan()),
-            Self::Idle | Self::Liveness | Self::DeleteChildren(_) => None,
+            Self::Idle | Self::Liveness | Self::Routability(_) | Self::DeleteChildren(_) => None,
         }
     }
 
@@ -203,6 +206,9 @@ impl Own {
 pub(super) fn next(state: &mut Established, core: &mut Core, cx: &mut Shared) {
     resume(state, core, cx);
     while state.may_ask() {
+        if core.held.is_some() {
+            return mobility::check(state, core, cx);
+        }
         let Some(todo) = state.todo.pop_front() else { return };
         match todo {
             Todo::Liveness => {
@@ -210,7 +216,7 @@ pub(super) fn next(state: &mut Established, core: &mut Core, cx: &mut Shared) {
                 state.own = Own::Liveness;
             }
             Todo::Move => {
-                let update = informational::moved(&state.sa, core);
+                let update = mobility::moved(&state.sa, core);
                 core.request(cx, &mut state.sa, Exchange::Informational, &update);
                 state.own = Own::Liveness;
             }
@@ -431,7 +437,7 @@ pub(super) fn forget(state: &mut Established, core: &mut Core, cx: &mut Shared) 
         Own::Offered(offered) => release(core, cx, offered.spi),
         Own::Agreeing { accepted, .. } | Own::Agreed { accepted, .. } => release(core, cx, accepted.spi()),
         Own::Following(following) => release(core, cx, following.spi()),
-        Own::Idle | Own::Liveness | Own::DeleteChildren(_) | Own::KeyPair { .. } | Own::Paired { .. } => {}
+        Own::Idle | Own::Liveness | Own::Routability(_) | Own::DeleteChildren(_) | Own::KeyPair { .. } | Own::Paired { .. } => {}
     }
 }
 
@@ -482,6 +488,7 @@ pub(super) fn response(state: &mut Established, core: &mut Core, cx: &mut Shared
         Own::Offered(offered) => answered(state, core, cx, *offered, &payloads),
         Own::Following(following) => followup::response(state, core, cx, following, &payloads),
         other @ (Own::KeyPair { .. } | Own::Paired { .. } | Own::Agreeing { .. } | Own::Agreed { .. }) => state.own = other,
+        Own::Routability(check) => check.finish(core, cx),
         Own::Idle | Own::Liveness => {}
     }
 }

@@ -1,6 +1,7 @@
 //! Clients as they are in the field: what Windows does and what goes wrong with it, Apple's and Android's habits, crowds, fragments.
 mod crowd;
 mod fragments;
+mod mobility;
 mod others;
 mod resting;
 mod silence;
@@ -11,11 +12,11 @@ use super::GATEWAY;
 use crypto::cipher::{Encryption, Integrity, Suite};
 use crypto::dh::Group;
 use crypto::prf::Prf;
-use ike::wire::Payloads;
-use ike::{CloseReason, ResponderConfig};
+use ike::wire::{Header, Notify, Payload, Payloads, notify};
+use ike::{CloseReason, ResponderConfig, nat};
 use sim::clients::{Client, InSim, Profile};
 use sim::{Host, HostId, Sim, responder};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 4);
@@ -92,6 +93,25 @@ impl World {
     fn pass(&mut self, seconds: u64) {
         self.sim.run_for(Duration::from_secs(seconds));
     }
+}
+
+/// UPDATE_SA_ADDRESSES of a device behind its NAT.
+fn update(client: &Client) -> Vec<Payload> {
+    let mut update =
+        vec![Payload::Notify(Notify::new(notify::UPDATE_SA_ADDRESSES, [])), Payload::Notify(Notify::new(notify::COOKIE2, vec![9; 32]))];
+    let seen_by_client = ike::Path { local: SocketAddr::new(client.inside, 4500), ..client.path };
+    update.extend(nat::detection_notifies(client.spi_i, client.spi_r, seen_by_client, false).map(Payload::Notify));
+    update
+}
+
+/// Answers what the gateway asks now, with the COOKIE2 that it may hold.
+fn attend(world: &mut World, client: &mut Client) -> usize {
+    let requests: Vec<(Header, Payloads)> = client.requests(&mut world.sim);
+    for (header, payloads) in &requests {
+        let cookie = payloads.notify(notify::COOKIE2).cloned().map(Payload::Notify);
+        client.answer(&mut world.sim, header, cookie.as_slice());
+    }
+    requests.len()
 }
 
 fn count(payloads: &Payloads) -> usize {

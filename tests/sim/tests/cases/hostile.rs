@@ -542,6 +542,12 @@ fn mobike() {
     let answer = world.exchange(Exchange::Informational, &update);
     assert_eq!(answer.notify(notify::COOKIE2).unwrap().data, [6; 16]);
     let here = ike::Path::between(world.script.path.remote, world.script.path.local);
+    assert!(world.host().repaths.is_empty(), "not before the client has answered there");
+    let (_, asked) = world.host().sent.last().unwrap().clone();
+    let cookie = world.script.open(&asked).notify(notify::COOKIE2).cloned().map(Payload::Notify);
+    let id = Message::parse(&asked).unwrap().header.message_id;
+    let echo = world.script.seal_as(Exchange::Informational, true, id, cookie.as_slice());
+    world.script.send(&mut world.sim, echo);
     assert_eq!(world.host().repaths.iter().map(|(_, path, encapsulate)| (*path, *encapsulate)).collect::<Vec<_>>(), [(here, true)]);
     let detected = ike::nat::detect(&answer, spi_i, spi_r, world.script.path).unwrap();
     assert!(!detected.ours && !detected.theirs, "the gateway's view of the new path is told");

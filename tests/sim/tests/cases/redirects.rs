@@ -132,10 +132,61 @@ fn of_a_session_that_cannot_follow() {
     assert_eq!(trio.sessions(trio.gateway), (0, 1));
 }
 
-/// Two gateways that send clients to one another.
+/// Two gateways that send clients to one another: the second keeps whom the first has sent, and says so.
 #[test]
-fn a_circle_ends() {
+fn two_gateways_that_name_one_another() {
     let trio = trio(draining(to(OTHER)), draining(to(GATEWAY))).dial(follower());
+    trio.assert_moved();
+    assert!(trio.sim.host(trio.other).notes().contains("sent here by 192.0.2.1"), "{}", trio.sim.host(trio.other).notes());
+    assert_eq!(trio.sim.host(trio.other).endpoint.counters().redirected, 0);
+}
+
+/// Both are being emptied: the client is refused by the second instead of sent round.
+#[test]
+fn two_gateways_that_are_emptied_into_one_another() {
+    let mut trio = trio(responder(), responder());
+    for (gateway, target) in [(trio.gateway, OTHER), (trio.other, GATEWAY)] {
+        trio.sim.input(gateway, Input::Drain(Some(ike::Drain { to: Some(to(target)) })));
+    }
+    let trio = trio.dial(follower());
+    let client = trio.sim.host(trio.client);
+    assert_eq!(client.sent.len(), 2, "one gateway, then the other, and no more");
+    assert!(client.failure().unwrap().cause.contains("TEMPORARY_FAILURE"), "{:?}", client.failure());
+    let failure = trio.sim.host(trio.other).failure().unwrap();
+    assert!(failure.cause.contains("evergate drain") && failure.cause.contains("sent here by 192.0.2.1"), "{}", failure.cause);
+    assert!(client.is_empty());
+}
+
+/// The second is told to send clients back while one that the first has sent logs in.
+#[test]
+fn nobody_is_sent_back_at_ike_auth() {
+    let mut trio = trio(draining(to(OTHER)), responder());
+    trio.sim.connect(trio.client, follower());
+    let other = trio.other;
+    assert!(trio.sim.run_until(SECOND, |sim| !sim.host(other).sent.is_empty()));
+    trio.sim.input(other, Input::Configure(Box::new(draining(to(GATEWAY)))));
+    trio.sim.run_for(5 * SECOND);
+    trio.assert_moved();
+}
+
+/// By a name nobody can tell who has sent the client: it stays. A third gateway, by its address, is another matter.
+#[test]
+fn who_was_sent_once_goes_on_only_where_it_does_not_come_from() {
+    let third = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3));
+    trio(draining(to(OTHER)), draining(GatewayIdentity::Fqdn("vpn3.example.test".into()))).dial(follower()).assert_moved();
+    let mut trio = trio(draining(to(OTHER)), draining(to(third)));
+    let last = trio.sim.add(&[third], Some(responder()));
+    let trio = trio.dial(follower());
+    assert_eq!([trio.client, last].map(|host| trio.sessions(host)), [(0, 1), (0, 1)]);
+}
+
+/// A circle of three gateways is for the client to notice.
+#[test]
+fn a_circle_of_three_ends() {
+    let third = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3));
+    let mut trio = trio(draining(to(OTHER)), draining(to(third)));
+    trio.sim.add(&[third], Some(draining(to(GATEWAY))));
+    let trio = trio.dial(follower());
     let client = trio.sim.host(trio.client);
     assert_eq!(client.sent.len(), 6, "the first, and five that followed");
     assert!(client.failure().unwrap().cause.contains("more than 5 times"));

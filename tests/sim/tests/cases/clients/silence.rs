@@ -1,7 +1,7 @@
 //! Clients that fall silent: with MOBIKE they may come back from elsewhere within the network outage time, and no later.
-use super::{ELSEWHERE, World, count, lenient};
-use ike::wire::{Header, Message, Notify, Payload, Payloads, notify};
-use ike::{CloseReason, Event, ResponderConfig, nat};
+use super::{ELSEWHERE, World, attend, count, lenient, update};
+use ike::wire::{Message, Payloads, notify};
+use ike::{CloseReason, Event, ResponderConfig};
 use sim::clients::{Client, InSim, Profile};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -36,27 +36,10 @@ fn moves(client: &mut Client) {
     client.path.local = SocketAddr::new(ELSEWHERE.into(), client.path.local.port() + 7);
 }
 
-fn update(client: &Client) -> Vec<Payload> {
-    let mut update =
-        vec![Payload::Notify(Notify::new(notify::UPDATE_SA_ADDRESSES, [])), Payload::Notify(Notify::new(notify::COOKIE2, vec![9; 32]))];
-    let seen_by_client = ike::Path { local: SocketAddr::new(client.inside, 4500), ..client.path };
-    update.extend(nat::detection_notifies(client.spi_i, client.spi_r, seen_by_client, false).map(Payload::Notify));
-    update
-}
-
 /// UPDATE_SA_ADDRESSES, and the gateway's answer.
 fn returns(world: &mut World, client: &mut Client) -> Payloads {
     let payloads = update(client);
     client.exchange(&mut world.sim, ike::wire::Exchange::Informational, &payloads)
-}
-
-/// Answers what the gateway asks now.
-fn attend(world: &mut World, client: &mut Client) -> usize {
-    let requests: Vec<(Header, Payloads)> = client.requests(&mut world.sim);
-    for (header, _) in &requests {
-        client.answer(&mut world.sim, header, &[]);
-    }
-    requests.len()
 }
 
 #[test]
@@ -76,8 +59,9 @@ fn half_an_hour_of_silence_and_a_return_from_elsewhere() {
     let answer = returns(&mut world, &mut client);
     assert_eq!(answer.notify(notify::COOKIE2).unwrap().data, [9; 32]);
     assert_eq!(silences(&world), [true, false]);
-    assert_eq!(world.host().repaths.last().unwrap().1.remote, client.path.local);
     assert_eq!(attend(&mut world, &mut client), 1, "what waits for an answer is asked where the client is now, at once");
+    assert_eq!(attend(&mut world, &mut client), 1, "and then whether it is there");
+    assert_eq!(world.host().repaths.last().unwrap().1.remote, client.path.local);
     world.assert_alive(&mut client);
     assert_eq!(client.child(&world.sim).spi_in, spi_in, "the Child SA is the same");
     world.pass(31);

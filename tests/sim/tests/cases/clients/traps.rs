@@ -1,5 +1,5 @@
 //! What goes wrong with Windows clients and gateways that do not know them, one case each.
-use super::{ELSEWHERE, OUTSIDE, World, count, lenient};
+use super::{ELSEWHERE, OUTSIDE, World, attend, count, lenient};
 use crypto::dh::Group;
 use ike::proposal::SaPayload;
 use ike::wire::{Configuration, Delete, Exchange, Notify, Payload, auth_method, kind, notify};
@@ -413,6 +413,7 @@ fn moves() {
     let answer = client.exchange(&mut world.sim, Exchange::Informational, &update);
     assert_eq!(answer.notify(notify::COOKIE2), Some(&cookie));
     assert!(answer.notify(notify::NAT_DETECTION_SOURCE_IP).is_some());
+    attend(&mut world, &mut client);
     assert_eq!(world.host().repaths.last().unwrap().1.remote, client.path.local);
     world.assert_alive(&mut client);
 }
