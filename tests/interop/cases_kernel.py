@@ -194,7 +194,10 @@ def moves_between_plain_and_udp(world):
         _both_families(world)
         check(wait_until(lambda: len(kernel.states()) == 2, 10), f"{kernel.states()}")
         kernel.check_states("aes256gcm16", True, outside, port)
-    world.session_of("alice")
+        nat = world.session_of("alice")["nat"]
+        check(nat == ("none" if port is None else "client"), f"the gateway sees NAT: {nat} at {outside}")
+    timeline = [line["text"] for line in world.attempt(world.session_of("alice")["attempt"])["timeline"]]
+    check(sum("the client answers at" in text for text in timeline) >= 2, f"{timeline}")
     check(client.disconnect(), "no answer to DELETE", client.log())
     # Its routes went with the cards.
     kernel.machine.stop()

@@ -1,5 +1,6 @@
 """Clients that go silent, move, rest without Child SA, or are sent to another gateway."""
 
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -68,6 +69,36 @@ def a_client_that_returns_with_a_login_takes_the_place_of_its_silent_session(wor
     found = wait_until(lambda: [s["id"] for s in world.sessions()] not in ([], [old["id"]]) and len(world.sessions()) == 1, 3)
     check(found, f"{world.sessions()}")
     world.accounting(old["attempt"], "Stop")
+
+
+@case("roaming")
+def a_client_moves_behind_a_nat_and_back(world):
+    """MOBIKE there and back, twice: packets follow when the client has answered the return routability check at its new address."""
+    world.clients["client"] = world.lab.client("client", tries=5, prefer_best_path="yes")
+    client = world.login()
+    session, addresses = world.session_of("alice"), client.addresses()
+    for _ in range(2):
+        with _without_addresses(world):
+            _moved(world, client, session, network.NAT_OUTSIDE)
+        _moved(world, client, session, "10.99.1.2")
+    check(client.addresses() == addresses, f"the addresses changed from {addresses} to {client.addresses()}")
+    log = "\n".join(client.log())
+    check(log.count("INFORMATIONAL request") >= 8 and re.search(r"parsed INFORMATIONAL request \d+ \[ N\(COOKIE2\) \]", log), "no check", client.log())
+    timeline = [line["text"] for line in world.attempt(session["attempt"])["timeline"]]
+    check(sum("the client answers at" in text for text in timeline) >= 4, f"{timeline}")
+
+
+def _moved(world, client, session, address):
+    def there():
+        now = world.session_of("alice")
+        return now["client"].startswith(address + ":") and now
+
+    now = wait_until(there, 8)
+    check(now, f"not at {address}: {world.session_of('alice')}", client.log())
+    check(now["id"] == session["id"], f"{now}")
+    check(wait_until(lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=1), 5), "no traffic", client.log())
+    for direction in ("up", "down"):
+        world.transfer(1, direction)
 
 
 @setup("dpd")
@@ -198,6 +229,33 @@ def a_new_client_is_redirected(world):
 
 
 @case("drain")
+def two_gateways_that_are_emptied_into_one_another(world):
+    """The second refuses whom the first has sent to it, instead of sending the client back (RFC 5685 section 10)."""
+    with _other_gateway(world) as other:
+        _drain(world, "--to", OTHER)
+        other.command("drain", "--to", network.GATEWAY_IPV4)
+        before = _redirected(world.gateway)
+        outcome = world.client().connect(Profile(seconds=6))
+        check(not outcome.up and not world.sessions() and not other.json("sessions")["sessions"], "it came in somewhere", outcome.log)
+        found = other.json("attempts", "list")["attempts"]
+        check(found and all("evergate drain" in each["cause"] and f"sent here by {network.GATEWAY_IPV4}" in each["cause"] for each in found), f"{found}")
+        # It is free to begin anew, but nobody sends it round.
+        check((_redirected(world.gateway) - before, _redirected(other)) == (len(found), 0), f"it was sent back: {found}")
+
+
+@case("drain")
+def two_gateways_that_name_one_another(world):
+    """The configured `redirect` of each is the other: whom one sends away the other serves."""
+    with _other_gateway(world, redirect=network.GATEWAY_IPV4) as other:
+        _drain(world, "--to", OTHER)
+        client = world.client()
+        outcome = client.connect(Profile())
+        check(wait_until(lambda: other.json("sessions")["sessions"], 8), f"the client did not come in: {outcome.error}", outcome.log)
+        check(_redirected(other) == 0, "it was sent back")
+        check(wait_until(lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=1), 5), "no traffic", client.log())
+
+
+@case("drain")
 def who_cannot_be_redirected_stays_until_the_end(world):
     """And new ones are refused at once."""
     world.clients["client"] = world.lab.client("client", tries=2, follow_redirects="no")
@@ -215,18 +273,22 @@ def who_cannot_be_redirected_stays_until_the_end(world):
     world.gateway.command("drain", "--cancel")
 
 
+def _redirected(gateway):
+    return gateway.json("status")["ike"]["redirected"]
+
+
 def _drain(world, *arguments):
     world.gateway.command("drain", *arguments)
 
 
 @contextmanager
-def _other_gateway(world):
+def _other_gateway(world, **listener):
     """A second gateway beside the first, on the NAT side's address; it is gone afterwards, and the first takes clients again."""
     other = Gateway(world.lab.folder / "gateway2", world.lab.namespace("gateway"), world.lab.pki, SECRET, world.gateway.binary)
     config = other.default_config()
     config["server"]["tun"] = "evergate1"
     config["listener"] = config["listener"][:1]
-    config["listener"][0]["addresses"] = [OTHER]
+    config["listener"][0] |= {"addresses": [OTHER], **listener}
     config["pool"] = [{"name": "users", "ipv4": ["10.96.0.10-10.96.0.250"], "ipv6": ["fd96::10-fd96::fff"]}]
     other.start(config)
     try:

@@ -93,6 +93,9 @@ fn relocate(state: &mut Established, core: &mut Core, cx: &mut Shared, path: Pat
         return;
     }
     let before = core.esp_path();
+    if nat != core.nat {
+        core.event(cx, Event::Nat { ours: nat.ours, theirs: nat.theirs });
+    }
     (core.path, core.nat) = (path, nat);
     core.event(cx, Event::Moved(path));
     let same_host = path.remote.ip().to_canonical() == before.path.remote.ip().to_canonical();
