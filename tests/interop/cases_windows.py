@@ -398,7 +398,7 @@ def roaming_with_mobike(world):
             check(not tunnel.login()["nat"], "a NAT was detected where there is none")
             tunnel.echo()
             outcome = tunnel.step("move", address="10.99.1.7", update=True)
-            check(outcome["cookie"] and not outcome["error"] and not outcome["nat"], f"{outcome}")
+            check(outcome["cookie"] and outcome["checked"] and not outcome["error"] and not outcome["nat"], f"{outcome}")
             tunnel.echo()
             check(world.session_of("alice")["client"].startswith("10.99.1.7:"), f"{world.sessions()}")
             tunnel.rekey_child()

@@ -291,8 +291,27 @@ impl Tunnel {
         let seen = answer.notify(notify::NAT_DETECTION_DESTINATION_IP).map(|seen| seen.data.as_slice());
         self.client.encapsulate = seen != Some(&nat::detection_hash(spi_i, spi_r, self.client.path.local)[..]);
         let mut outcome = told(&answer);
-        merge(&mut outcome, json!({ "cookie": answer.notify(notify::COOKIE2) == Some(&cookie), "nat": self.client.encapsulate }));
+        let checked = self.is_checked(sockets);
+        merge(
+            &mut outcome,
+            json!({ "cookie": answer.notify(notify::COOKIE2) == Some(&cookie), "nat": self.client.encapsulate, "checked": checked }),
+        );
         Ok(outcome)
+    }
+
+    /// The gateway looks whether we are where we say (RFC 4555 section 3.7), and has its answer.
+    fn is_checked(&mut self, sockets: &mut Sockets) -> bool {
+        let limit = Instant::now() + INNER_PATIENCE;
+        while Instant::now() < limit {
+            for (header, payloads) in self.client.requests(sockets) {
+                self.respond(sockets, &header, &payloads, 0);
+                if payloads.notify(notify::COOKIE2).is_some() {
+                    return true;
+                }
+            }
+            sockets.wait(limit.min(Instant::now() + Duration::from_millis(5)), |_| None::<()>);
+        }
+        false
     }
 }
 
