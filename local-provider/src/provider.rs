@@ -82,7 +82,12 @@ impl Provider {
                 let outcome = Err(RequestFailure::NoServer);
                 self.outputs.push_back(Output::Accounting { ticket, outcome });
             }
-            Input::Datagram { .. } | Input::Unreachable { .. } | Input::Closed { .. } | Input::Timeout | Input::Configure(_) => {}
+            Input::Datagram { .. }
+            | Input::Unreachable { .. }
+            | Input::Connected { .. }
+            | Input::Closed { .. }
+            | Input::Timeout
+            | Input::Configure(_) => {}
         }
     }
 

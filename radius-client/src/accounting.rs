@@ -1,6 +1,7 @@
 //! Accounting: each record goes to one server after the other until one confirms it.
 use crate::api::{Output, RequestFailure, Server, Ticket};
 use crate::client::{Client, Work};
+use crate::codec::Envelope;
 use crate::failure;
 use crate::record::AccountingRecord;
 use crate::request::{self, BadRequest};
@@ -24,10 +25,10 @@ pub(crate) struct AccountingWork {
 
 impl AccountingWork {
     /// Identical bytes while one server is tried; the next server, or the next round, gets a fresh packet that says how late it is.
-    pub(crate) fn write(&self, now: Instant, identifier: u8, server: &Server) -> Result<Vec<u8>, BadRequest> {
+    pub(crate) fn write(&self, now: Instant, envelope: &Envelope, server: &Server) -> Result<Vec<u8>, BadRequest> {
         let delay = self.record.delay.saturating_add(now.saturating_duration_since(self.began));
         let delay = u32::try_from(delay.as_secs()).unwrap_or(u32::MAX);
-        request::accounting(&self.record, delay, identifier, server)
+        request::accounting(&self.record, delay, envelope, server)
     }
 }
 
@@ -50,7 +51,11 @@ impl Client {
         self.outputs.push_back(Output::Accounting { ticket: work.ticket, outcome: Ok(server) });
     }
 
-    pub(crate) fn account_elsewhere(&mut self, now: Instant, mut work: Box<AccountingWork>, failure: RequestFailure) {
+    pub(crate) fn account_elsewhere(&mut self, now: Instant, mut work: Box<AccountingWork>, peer: PeerKey, failure: RequestFailure) {
+        if matches!(failure, RequestFailure::Declined { .. }) {
+            // It would say so again.
+            work.remaining.retain(|next| *next != peer);
+        }
         work.failures.push(failure);
         self.account_next(now, work);
     }

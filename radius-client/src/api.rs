@@ -163,7 +163,7 @@ pub struct Ticket(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConversationId(pub u64);
 
-/// A connection of the shell: a UDP socket or a TLS connection. At most 256 requests are in flight on each.
+/// A connection of the shell: a UDP socket or a TLS connection. At most 256 requests are in flight on each, 4,096 with RADIUS/1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u32);
 
@@ -205,6 +205,25 @@ pub fn correlation_id(guid: &[u8; 16]) -> String {
     let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02X}"));
     let (node, clock) = (&rest[2..], &rest[..2]);
     format!("{{{}-{}-{}-{}-{}}}", hex(&[*d, *c, *b, *a]), hex(&[*f, *e]), hex(&[*h, *g]), hex(clock), hex(node))
+}
+
+/// Which RADIUS a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RadiusVersion {
+    /// RFC 2865, over UDP, or over TLS as RFC 6614 says: guarded by MD5 and the shared secret.
+    V1_0,
+    /// RFC 9765: guarded by TLS alone.
+    V1_1,
+}
+
+impl RadiusVersion {
+    /// `1.0` or `1.1`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V1_0 => "1.0",
+            Self::V1_1 => "1.1",
+        }
+    }
 }
 
 /// One datagram, one request, or the passing of time.
@@ -250,6 +269,11 @@ pub enum Input {
     Unreachable {
         socket: SocketId,
         to: SocketAddr,
+    },
+    /// A TLS connection stands, and both ends have agreed on a version of RADIUS: ALPN `radius/1.1`, else [`RadiusVersion::V1_0`].
+    Connected {
+        socket: SocketId,
+        version: RadiusVersion,
     },
     /// A TLS connection could not be made, or has ended.
     Closed {
@@ -315,7 +339,7 @@ impl Dial {
 /// Work for the shell, or the outcome of a request.
 #[derive(Debug)]
 pub enum Output {
-    /// Open a connection under this id. What is transmitted before it stands waits in the shell.
+    /// Open a UDP socket or a TLS connection under this id. Of the latter the machine must hear [`Input::Connected`] before it transmits.
     Open {
         socket: SocketId,
         source: Option<IpAddr>,
@@ -387,6 +411,8 @@ pub struct ServerReport {
     /// Of the last login that was answered without a repetition.
     pub round_trip: Option<Duration>,
     pub groups: Vec<String>,
+    /// What the last connection over TLS agreed on.
+    pub version: Option<RadiusVersion>,
     /// Attributes of its Access-Accepts that are not acted upon.
     pub ignored: Vec<AttributeId>,
     pub counters: Counters,
@@ -497,6 +523,9 @@ pub enum RequestFailure {
     /// The server that holds the state of an EAP conversation fell silent; no other could go on with it.
     #[error("radius {server} was lost in the middle of an EAP conversation, which no other server can go on with: {cause}")]
     LostConversation { server: String, cause: String },
+    /// It answered, but only that it cannot serve the request (Protocol-Error, RFC 9765 section 6.1).
+    #[error("radius {server}: {cause}")]
+    Declined { server: String, cause: String },
     #[error("conversation forgotten")]
     Forgotten,
     /// The request cannot be written: a name, a password or an EAP packet too long, or neither NAS-IP-Address nor NAS-Identifier is known.
@@ -523,6 +552,8 @@ pub struct Counters {
     /// Valid, but of a code that answers no such request.
     pub dropped_code: u64,
     pub dropped_proxy_state: u64,
+    /// Protocol-Errors: answers that say that the request cannot be served.
+    pub declined: u64,
     pub timeouts: u64,
     /// Over TLS: connections begun, and those that failed or ended without our doing.
     pub connections: u64,

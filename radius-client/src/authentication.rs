@@ -2,7 +2,7 @@
 use crate::api::{Change, ConversationId, Credentials, NasContext, Output, RequestFailure, Server, Ticket};
 use crate::attributes::service_type;
 use crate::client::{Client, Request, Timer, Work};
-use crate::codec::{Packet, code};
+use crate::codec::{Envelope, Packet, code};
 use crate::reply::{self, Outcome};
 use crate::request::{Access, BadRequest};
 use crate::table::{PeerKey, RequestKey};
@@ -84,14 +84,8 @@ impl AuthenticationWork {
         matches!(self.proof, Proof::Eap(_))
     }
 
-    pub(crate) fn write(
-        &self,
-        state: Option<&[u8]>,
-        identifier: u8,
-        authenticator: &[u8; 16],
-        server: &Server,
-    ) -> Result<Vec<u8>, BadRequest> {
-        Access { user_name: &self.user_name, nas: &self.nas, proof: &self.proof, state }.write(identifier, authenticator, server)
+    pub(crate) fn write(&self, state: Option<&[u8]>, envelope: &Envelope, server: &Server) -> Result<Vec<u8>, BadRequest> {
+        Access { user_name: &self.user_name, nas: &self.nas, proof: &self.proof, state }.write(envelope, server)
     }
 }
 
@@ -165,7 +159,7 @@ impl Client {
 
     pub(crate) fn authentication_answered(&mut self, now: Instant, request: &Request, work: AuthenticationWork, packet: &Packet<'_>) {
         let Some(peer) = self.peers.get(request.line.peer) else { return };
-        let verdict = reply::read(packet, &work.proof, &peer.server, request.authenticator());
+        let verdict = reply::read(packet, &work.proof, &peer.server, request.hiding(&peer.server.secret));
         self.note_ignored(request.line.peer, packet);
         match self.conversations.get_mut(&work.conversation) {
             Some(conversation) if verdict.outcome.goes_on() => {

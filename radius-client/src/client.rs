@@ -2,12 +2,13 @@
 use crate::accounting::AccountingWork;
 use crate::api::{Configuration, Counters, Dial, Input, Output, RequestFailure, Server, ServerReport, SocketId, Standing, Transport};
 use crate::authentication::{AuthenticationWork, Conversation, Proof};
-use crate::codec::Packet;
+use crate::codec::{Envelope, Packet, code};
+use crate::mppe::Hiding;
 use crate::peer::{Peer, Peers};
 use crate::probe;
 use crate::request::BadRequest;
 use crate::retry;
-use crate::table::{Line, PeerKey, RequestKey, Slot, Table};
+use crate::table::{Line, Number, PeerKey, RequestKey, Slot, Table};
 use crate::validate::{Dropped, Expected, Purpose, same_source};
 use crypto::Random;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,6 +32,8 @@ pub(crate) enum Loss<'a> {
     PortClosed,
     /// A TLS connection could not be made, or the server is not to be talked to.
     Connection(&'a str),
+    /// The server says that it cannot serve this request.
+    Declined(&'a str),
 }
 
 /// A request in flight.
@@ -38,7 +41,7 @@ pub(crate) enum Loss<'a> {
 pub(crate) struct Request {
     pub(crate) line: Line,
     pub(crate) slot: Slot,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     pub(crate) began: Instant,
     pub(crate) transmissions: u32,
     /// How often its interval has passed without an answer.
@@ -57,9 +60,15 @@ impl Request {
         self.waits > 0 && self.line.purpose == Purpose::Authentication
     }
 
-    pub(crate) fn authenticator(&self) -> &[u8; 16] {
-        // Every request is written by `codec::Builder`, which begins with the header.
-        self.bytes[4..20].try_into().expect("a header is 20 bytes")
+    /// What hides secrets in its answer, and proves it.
+    pub(crate) fn hiding<'a>(&'a self, secret: &'a [u8]) -> Hiding<'a> {
+        match self.slot.number {
+            Number::Token(_) => Hiding::Tls,
+            // Every request is written by `codec::Builder`, which begins with the header.
+            Number::Identifier(_) => {
+                Hiding::Secret { request_authenticator: self.bytes[4..20].try_into().expect("a header is 20 bytes"), secret }
+            }
+        }
     }
 }
 
@@ -125,6 +134,7 @@ impl Client {
             Input::Accounting { ticket, group, record } => self.account(now, ticket, group.as_deref(), record),
             Input::Datagram { socket, from, bytes } => self.datagram(now, socket, from, &bytes),
             Input::Unreachable { socket, to } => self.unreachable(now, socket, to),
+            Input::Connected { socket, version } => self.connected(now, socket, version),
             Input::Closed { socket, cause, served } => self.closed(now, socket, &cause, served),
             Input::Timeout => self.timeout(now),
             Input::Configure(configuration) => self.peers.configure(configuration),
@@ -164,6 +174,7 @@ impl Client {
                 since,
                 round_trip,
                 groups,
+                version: peer.version,
                 ignored: peer.ignored.iter().copied().collect(),
                 counters: peer.counters,
             }
@@ -200,7 +211,7 @@ impl Client {
         let spare = usize::from(target.server.is_tls() && !matches!(work, Work::Probe));
         let taken = match on {
             Some(socket) => self.table.take_on(socket, key).map(|slot| (slot, false)),
-            None => self.table.take(carrier, key, spare),
+            None => self.table.take(carrier, key, spare, target.server.is_tls()),
         };
         let Some((slot, opened)) = taken else {
             return Err((work, unsendable("too many requests wait for an answer".into())));
@@ -212,9 +223,9 @@ impl Client {
             };
             self.outputs.push_back(Output::Open { socket: slot.socket, source: target.server.source, dial });
         }
-        let mut authenticator = [0; 16];
-        self.random.fill(&mut authenticator);
-        let bytes = match self.write(now, &work, slot.identifier, &authenticator, &target.server) {
+        let mut random = [0; 16];
+        self.random.fill(&mut random);
+        let bytes = match self.write(now, &work, slot.number, random, &target.server) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let failure = unsendable(error.to_string());
@@ -226,7 +237,9 @@ impl Client {
         let patience = if matches!(work, Work::Probe) { probe::PATIENCE } else { interval.min(target.server.timeout) };
         let next = now + patience;
         let before = target.counters;
-        self.outputs.push_back(Output::Transmit { socket: slot.socket, to, bytes: bytes.clone() });
+        if self.table.stands(slot.socket) {
+            self.outputs.push_back(Output::Transmit { socket: slot.socket, to, bytes: bytes.clone() });
+        }
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.counters.sent += 1;
             peer.counters.connections += u64::from(opened && peer.server.is_tls());
@@ -240,14 +253,26 @@ impl Client {
         Ok(key)
     }
 
-    fn write(&self, now: Instant, work: &Work, identifier: u8, authenticator: &[u8; 16], server: &Server) -> Result<Vec<u8>, BadRequest> {
+    /// `random`: for the Request Authenticator, and the password of a probe.
+    pub(crate) fn write(
+        &self,
+        now: Instant,
+        work: &Work,
+        number: Number,
+        random: [u8; 16],
+        server: &Server,
+    ) -> Result<Vec<u8>, BadRequest> {
+        let envelope = &match number {
+            Number::Identifier(identifier) => Envelope::Identified { identifier, authenticator: random },
+            Number::Token(token) => Envelope::Token(token),
+        };
         match work {
             Work::Authentication(work) => {
                 let state = self.conversations.get(&work.conversation).and_then(|conversation| conversation.state());
-                work.write(state, identifier, authenticator, server)
+                work.write(state, envelope, server)
             }
-            Work::Accounting(work) => work.write(now, identifier, server),
-            Work::Probe => probe::write(server, identifier, authenticator),
+            Work::Accounting(work) => work.write(now, envelope, server),
+            Work::Probe => probe::write(server, envelope, &random),
             Work::Abandoned => Ok(Vec::new()),
         }
     }
@@ -282,9 +307,8 @@ impl Client {
     fn datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, bytes: &[u8]) {
         let Some(line) = self.table.line(socket) else { return };
         match self.check(line, socket, from, bytes) {
-            Ok((key, reply)) => {
-                self.answered(now, key, &reply);
-            }
+            Ok((key, reply)) if reply.code() == code::PROTOCOL_ERROR => self.declined(now, key, &reply),
+            Ok((key, reply)) => self.answered(now, key, &reply),
             Err(dropped) => {
                 let Some(peer) = self.peers.get_mut(line.peer) else { return };
                 let before = peer.counters;
@@ -305,12 +329,12 @@ impl Client {
             return Err(Dropped::Source);
         }
         let reply = Packet::parse(bytes).map_err(|_| Dropped::Malformed)?;
-        let key = self.table.find(Slot { socket, identifier: reply.identifier() }).ok_or(Dropped::Unsolicited)?;
+        let number = if self.table.has_tokens(socket) { Number::Token(reply.token()) } else { Number::Identifier(reply.identifier()) };
+        let key = self.table.find(Slot { socket, number }).ok_or(Dropped::Unsolicited)?;
         let request = self.requests.get(&key).ok_or(Dropped::Unsolicited)?;
         let expected = Expected {
             purpose: request.line.purpose,
-            request_authenticator: request.authenticator(),
-            secret: &peer.server.secret,
+            hiding: request.hiding(&peer.server.secret),
             require_message_authenticator: match &request.work {
                 // RFC 5997 section 4.2 does not ask for it, and who forges it gains no more than a login sent in vain.
                 Work::Probe => false,
@@ -325,7 +349,7 @@ impl Client {
     fn answered(&mut self, now: Instant, key: RequestKey, reply: &Packet<'_>) {
         let Some(mut request) = self.remove(key) else { return };
         self.heard(now, &request);
-        self.note_signature(request.line, &request.work, reply);
+        self.note_signature(&request, reply);
         match std::mem::replace(&mut request.work, Work::Abandoned) {
             Work::Authentication(work) => self.authentication_answered(now, &request, *work, reply),
             Work::Accounting(work) => self.accounted(request.line.peer, &work),
@@ -411,7 +435,8 @@ impl Client {
             return;
         }
         let alive = matches!(loss, Loss::Silence) && peer.health(request.line.purpose).alive_since(request.began);
-        if !alive {
+        // What a proxy cannot forward says nothing of other requests.
+        if !alive && !matches!(loss, Loss::Declined(_)) {
             self.died(now, request.line);
         }
         let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
@@ -419,6 +444,7 @@ impl Client {
         let failure = match loss {
             Loss::PortClosed => RequestFailure::Unreachable { server },
             Loss::Connection(cause) => RequestFailure::Connection { server, cause: (*cause).to_owned() },
+            Loss::Declined(cause) => RequestFailure::Declined { server, cause: (*cause).to_owned() },
             Loss::Silence => {
                 peer.counters.timeouts += 1;
                 RequestFailure::Silent {
@@ -431,7 +457,7 @@ impl Client {
         };
         match request.work {
             Work::Authentication(work) => self.authentication_unanswered(now, work, request.line.peer, failure, alive),
-            Work::Accounting(work) => self.account_elsewhere(now, work, failure),
+            Work::Accounting(work) => self.account_elsewhere(now, work, request.line.peer, failure),
             Work::Probe | Work::Abandoned => {}
         }
     }

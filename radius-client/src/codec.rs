@@ -27,6 +27,8 @@ pub mod code {
     pub const COA_REQUEST: u8 = 43;
     pub const COA_ACK: u8 = 44;
     pub const COA_NAK: u8 = 45;
+    /// RFC 7930 section 4; in RADIUS/1.1 what a server says that cannot serve a request.
+    pub const PROTOCOL_ERROR: u8 = 52;
 }
 
 /// The bytes are no RADIUS packet. Offsets count from the packet's first byte.
@@ -92,6 +94,12 @@ impl<'a> Packet<'a> {
     pub fn authenticator(&self) -> &'a [u8; 16] {
         // `parse` guarantees the header.
         self.bytes[4..HEADER].try_into().expect("a header is 20 bytes")
+    }
+
+    /// What stands in the place of the Identifier in RADIUS/1.1 (RFC 9765 section 4.2).
+    pub fn token(&self) -> u32 {
+        // `parse` guarantees the header.
+        u32::from_be_bytes(self.bytes[4..8].try_into().expect("a header is 20 bytes"))
     }
 
     /// All attributes in their order.
@@ -173,14 +181,42 @@ pub enum TooLong {
     Packet { got: usize },
 }
 
+/// How a request is told from others, and what guards it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envelope {
+    /// RFC 2865: the shared secret guards it. Accounting-Requests compute their own authenticator.
+    Identified { identifier: u8, authenticator: [u8; 16] },
+    /// RADIUS/1.1 (RFC 9765 section 4.1): TLS guards it, with everything in it.
+    Token(u32),
+}
+
 /// Writes one request.
 #[derive(Debug)]
 pub struct Builder {
     bytes: Vec<u8>,
     too_long: Option<TooLong>,
+    /// RADIUS/1.1: no authenticators.
+    bare: bool,
 }
 
 impl Builder {
+    /// A request of `code` in its envelope.
+    pub(crate) fn request(code: u8, envelope: &Envelope) -> Self {
+        match envelope {
+            Envelope::Token(token) => {
+                // Reserved-1 and Reserved-2 are zero.
+                let mut authenticator = [0; 16];
+                authenticator[..4].copy_from_slice(&token.to_be_bytes());
+                Self { bare: true, ..Self::new(code, 0, &authenticator) }
+            }
+            Envelope::Identified { identifier, authenticator } => match code {
+                code::ACCESS_REQUEST => Self::access_request(*identifier, authenticator),
+                code::STATUS_SERVER => Self::status_server(*identifier, authenticator),
+                _ => Self::new(code, *identifier, &[0; 16]),
+            },
+        }
+    }
+
     /// An Access-Request; its first attribute is the Message-Authenticator (CVE-2024-3596), filled in by [`Builder::sign`].
     pub fn access_request(identifier: u8, authenticator: &[u8; 16]) -> Self {
         let mut builder = Self::new(code::ACCESS_REQUEST, identifier, authenticator);
@@ -203,7 +239,7 @@ impl Builder {
     pub(crate) fn new(code: u8, identifier: u8, authenticator: &[u8; 16]) -> Self {
         let mut bytes = vec![code, identifier, 0, 0];
         bytes.extend_from_slice(authenticator);
-        Self { bytes, too_long: None }
+        Self { bytes, too_long: None, bare: false }
     }
 
     /// Appends an attribute. An empty value is left out: RFC 2865 section 5 forbids sending one.
@@ -251,15 +287,18 @@ impl Builder {
         self.bytes
     }
 
-    /// Writes the length and the authenticators.
+    /// Writes the length and, but in RADIUS/1.1, the authenticators.
     pub fn sign(self, secret: &[u8]) -> Result<Vec<u8>, TooLong> {
-        let Self { mut bytes, too_long } = self;
+        let Self { mut bytes, too_long, bare } = self;
         if let Some(error) = too_long {
             return Err(error);
         }
         let length = u16::try_from(bytes.len()).ok().filter(|_| bytes.len() <= MAX_PACKET);
         let length = length.ok_or(TooLong::Packet { got: bytes.len() })?;
         bytes[2..4].copy_from_slice(&length.to_be_bytes());
+        if bare {
+            return Ok(bytes);
+        }
         if matches!(bytes[0], code::ACCESS_REQUEST | code::STATUS_SERVER) {
             let value = hmac_md5(secret, &[&bytes]);
             bytes[HEADER + 2..HEADER + 18].copy_from_slice(&value);

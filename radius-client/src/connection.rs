@@ -1,8 +1,10 @@
 //! TLS connections to servers: watched, and replaced when they break (RFC 6613 section 2.6, RFC 3539 section 3.4).
-use crate::api::{Output, Probe, SocketId};
+use crate::api::{Output, Probe, RadiusVersion, RequestFailure, SocketId};
+use crate::attributes::number;
 use crate::client::{Client, Loss, Timer, Work};
+use crate::codec::Packet;
 use crate::retry;
-use crate::table::RequestKey;
+use crate::table::{Number, RequestKey, Slot};
 use std::time::{Duration, Instant};
 
 /// How long a connection may be silent before it is probed (Tw of RFC 3539 section 3.4.1), give or take a tenth.
@@ -24,6 +26,70 @@ impl Client {
             self.probe(now, line.peer, Some(socket));
         }
         self.watch(now, socket);
+    }
+
+    /// A connection stands: what waits for it goes out, in the words of the version that both ends agreed on.
+    pub(crate) fn connected(&mut self, now: Instant, socket: SocketId, version: RadiusVersion) {
+        let Some(line) = self.table.line(socket) else { return };
+        let mut first = [0; 4];
+        self.random.fill(&mut first);
+        if let Some(peer) = self.peers.get_mut(line.peer) {
+            peer.version = Some(version);
+        }
+        for (key, slot) in self.table.connected(socket, version, u32::from_be_bytes(first)) {
+            self.send_waiting(now, key, slot);
+        }
+    }
+
+    /// Until now the request had been written for RADIUS/1.0, but not sent.
+    fn send_waiting(&mut self, now: Instant, key: RequestKey, slot: Slot) {
+        let Some(request) = self.requests.get_mut(&key) else { return };
+        request.slot = slot;
+        if matches!(request.work, Work::Abandoned) {
+            return drop(self.remove(key));
+        }
+        let Some(request) = self.requests.get(&key) else { return };
+        let Some((peer, to)) = self.peers.get(request.line.peer).and_then(|peer| Some((peer, peer.address(request.line.purpose)?))) else {
+            return;
+        };
+        let written = match slot.number {
+            Number::Identifier(_) => Ok(request.bytes.clone()),
+            Number::Token(_) => self.write(now, &request.work, slot.number, probe_password(&request.bytes), &peer.server),
+        };
+        match written {
+            Ok(bytes) => {
+                self.outputs.push_back(Output::Transmit { socket: slot.socket, to, bytes: bytes.clone() });
+                if let Some(request) = self.requests.get_mut(&key) {
+                    request.bytes = bytes;
+                }
+            }
+            Err(error) => {
+                let failure = RequestFailure::Unsendable { server: peer.server.name.clone(), reason: error.to_string() };
+                let Some(request) = self.remove(key) else { return };
+                match request.work {
+                    // Another server would be sent the same.
+                    Work::Authentication(work) => self.authentication_unanswered(now, work, request.line.peer, failure, true),
+                    Work::Accounting(work) => self.account_elsewhere(now, work, request.line.peer, failure),
+                    Work::Probe | Work::Abandoned => {}
+                }
+            }
+        }
+    }
+
+    /// The server answers that it cannot serve a request: another one may (RFC 9765 section 6.1).
+    pub(crate) fn declined(&mut self, now: Instant, key: RequestKey, reply: &Packet<'_>) {
+        let Some(peer) = self.requests.get(&key).and_then(|request| self.peers.get_mut(request.line.peer)) else { return };
+        peer.counters.declined += 1;
+        peer.connected();
+        let mut cause = "it cannot serve this request (Protocol-Error".to_owned();
+        if let Ok(Some(value)) = reply.u32(number::ERROR_CAUSE) {
+            cause.push_str(&format!(", Error-Cause {value}{}", error_cause(value)));
+        }
+        if let Some(text) = reply.text(number::REPLY_MESSAGE) {
+            cause.push_str(&format!(", {text:?}"));
+        }
+        cause.push(')');
+        self.give_up(now, key, &Loss::Declined(&cause));
     }
 
     /// Ends a connection from our side.
@@ -71,8 +137,25 @@ impl Client {
                 }
             }
             Err((Work::Authentication(work), failure)) => self.authentication_unanswered(now, work, peer, failure, false),
-            Err((Work::Accounting(work), failure)) => self.account_elsewhere(now, work, failure),
+            Err((Work::Accounting(work), failure)) => self.account_elsewhere(now, work, peer, failure),
             Err(_) => {}
         }
+    }
+}
+
+/// The Request Authenticator of the request as it was written before, which nobody has seen: as good as new random bytes.
+fn probe_password(unsent: &[u8]) -> [u8; 16] {
+    // Every request is written by `codec::Builder`, which begins with the header.
+    unsent[4..20].try_into().expect("a header is 20 bytes")
+}
+
+/// The name of an Error-Cause that stands in Protocol-Errors (RFC 5176 section 3.5).
+fn error_cause(value: u32) -> &'static str {
+    match value {
+        406 => " Unsupported Extension",
+        502 => " Request Not Routable (Proxy)",
+        505 => " Other Proxy Processing Error",
+        506 => " Resources Unavailable",
+        _ => "",
     }
 }

@@ -1,7 +1,7 @@
 //! Logins by password on the wire: PAP and CHAP (RFC 2865 sections 5.2, 5.3, 5.40), MS-CHAPv2 (RFC 2548 section 2.3).
 use crate::api::Credentials;
 use crate::attributes::{microsoft, number};
-use crate::codec::Builder;
+use crate::codec::{Builder, Envelope};
 use crypto::hash::md5;
 use crypto::{Zeroizing, constant_time_eq};
 
@@ -15,11 +15,14 @@ const CODE_CHAP2_CPW: u8 = 7;
 /// Bytes of the encrypted password in one MS-CHAP-NT-Enc-PW: what Vendor-Specific leaves after its own headers and this one's four bytes.
 const PASSWORD_PIECE: usize = 243;
 
-/// A password longer than [`MAX_PASSWORD`].
+/// User-Password cannot carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a password of {got} bytes does not fit User-Password, which carries {MAX_PASSWORD}")]
-pub(crate) struct PasswordTooLong {
-    got: usize,
+pub(crate) enum BadPassword {
+    #[error("a password of {got} bytes does not fit User-Password, which carries {MAX_PASSWORD}")]
+    TooLong { got: usize },
+    /// RFC 9765 section 5.1.1.
+    #[error("RADIUS/1.1 carries no empty password")]
+    Empty,
 }
 
 impl Credentials {
@@ -39,10 +42,17 @@ impl Credentials {
         matches!(self, Self::MsChapV2 { .. } | Self::MsChapV2Change { .. })
     }
 
-    pub(crate) fn put(&self, packet: &mut Builder, authenticator: &[u8; 16], secret: &[u8]) -> Result<(), PasswordTooLong> {
+    pub(crate) fn put(&self, packet: &mut Builder, envelope: &Envelope, secret: &[u8]) -> Result<(), BadPassword> {
         match self {
             Self::Pap { password } => {
-                packet.put(number::USER_PASSWORD, &hide(password, authenticator, secret)?);
+                if password.len() > MAX_PASSWORD {
+                    return Err(BadPassword::TooLong { got: password.len() });
+                }
+                match envelope {
+                    Envelope::Identified { authenticator, .. } => packet.put(number::USER_PASSWORD, &hide(password, authenticator, secret)),
+                    Envelope::Token(_) if password.is_empty() => return Err(BadPassword::Empty),
+                    Envelope::Token(_) => packet.put(number::USER_PASSWORD, password),
+                };
             }
             Self::Chap { identifier, challenge, response } => {
                 packet.put(number::CHAP_PASSWORD, &[&[*identifier][..], response].concat()).put(number::CHAP_CHALLENGE, challenge);
@@ -96,10 +106,8 @@ impl Credentials {
 }
 
 /// User-Password: the password, padded with zeros to blocks of 16, each xor MD5(secret | previous block), the first with the Request Authenticator.
-fn hide(password: &[u8], authenticator: &[u8; 16], secret: &[u8]) -> Result<Vec<u8>, PasswordTooLong> {
-    if password.len() > MAX_PASSWORD {
-        return Err(PasswordTooLong { got: password.len() });
-    }
+/// `password` has at most [`MAX_PASSWORD`] bytes.
+fn hide(password: &[u8], authenticator: &[u8; 16], secret: &[u8]) -> Vec<u8> {
     let mut padded = Zeroizing::new([0; MAX_PASSWORD]);
     padded[..password.len()].copy_from_slice(password);
     let blocks = password.len().div_ceil(16).max(1);
@@ -110,5 +118,5 @@ fn hide(password: &[u8], authenticator: &[u8; 16], secret: &[u8]) -> Result<Vec<
         previous = std::array::from_fn(|index| block[index] ^ pad[index]);
         hidden.extend_from_slice(&previous);
     }
-    Ok(hidden)
+    hidden
 }

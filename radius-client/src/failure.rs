@@ -13,9 +13,12 @@ pub(crate) fn merge(mut failures: Vec<RequestFailure>) -> RequestFailure {
     if failures.iter().all(|failure| matches!(failure, RequestFailure::Unreachable { .. })) {
         return RequestFailure::Unreachable { server: names(&failures, "") };
     }
-    if failures.iter().all(|failure| matches!(failure, RequestFailure::Unreachable { .. } | RequestFailure::Connection { .. })) {
+    let told = |failure: &RequestFailure| {
+        matches!(failure, RequestFailure::Unreachable { .. } | RequestFailure::Connection { .. } | RequestFailure::Declined { .. })
+    };
+    if failures.iter().all(told) {
         let cause = |failure: &RequestFailure| match failure {
-            RequestFailure::Connection { server, cause } => format!("{server}: {cause}"),
+            RequestFailure::Connection { server, cause } | RequestFailure::Declined { server, cause } => format!("{server}: {cause}"),
             other => format!("{} port closed (ICMP unreachable)", names(std::slice::from_ref(other), ":")),
         };
         let causes: Vec<_> = failures.iter().map(cause).collect();
@@ -42,6 +45,7 @@ fn names(failures: &[RequestFailure], closed: &str) -> String {
         let name = match failure {
             RequestFailure::Unreachable { server } => format!("{server}{closed}"),
             RequestFailure::Connection { server, .. } => format!("{server} (no connection)"),
+            RequestFailure::Declined { server, .. } => format!("{server} (declined)"),
             RequestFailure::Silent { server, .. }
             | RequestFailure::LostConversation { server, .. }
             | RequestFailure::BadReply { server, .. }

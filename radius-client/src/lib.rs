@@ -1,8 +1,9 @@
 //! RADIUS as a library: codec and request machine without IO.
 //!
 //! [`Client`] has the house's shape. One [`Input`] goes in with the time; then [`Client::poll_output`] is drained until it is empty; then
-//! the shell sleeps until [`Client::poll_timeout`] or until something arrives. The shell owns the sockets: one UDP socket a [`SocketId`],
-//! opened on [`Output::Open`] and connected to its peer, so that the kernel reports a closed port.
+//! the shell sleeps until [`Client::poll_timeout`] or until something arrives. The shell owns the sockets: one UDP socket or TLS connection a
+//! [`SocketId`], opened on [`Output::Open`]; a UDP socket is connected to its peer, so that the kernel reports a closed port, and of a TLS connection the
+//! machine hears when it stands ([`Input::Connected`]).
 //!
 //! A client logs in by EAP ([`Input::Eap`], round by round) or by PAP, CHAP and MS-CHAPv2 ([`Input::Login`], one request); both travel alike.
 //!

@@ -23,9 +23,18 @@ pub enum BadKey {
 const SEND: &str = "MS-MPPE-Send-Key";
 const RECV: &str = "MS-MPPE-Recv-Key";
 
+/// What hides the keys of an Access-Accept, and secrets like them.
+#[derive(Debug, Clone, Copy)]
+pub enum Hiding<'a> {
+    /// The shared secret, with the Request Authenticator of the request answered.
+    Secret { request_authenticator: &'a [u8; 16], secret: &'a [u8] },
+    /// TLS hides the whole packet (RADIUS/1.1, RFC 9765 section 5.1.4): the value is the key.
+    Tls,
+}
+
 /// MS-MPPE-Recv-Key | MS-MPPE-Send-Key, zero-padded to 64 bytes; empty when the packet has no keys, or keys of no bytes. Keys of more than 64 bytes
-/// together stay whole. `request_authenticator` is that of the request answered.
-pub fn msk(accept: &Packet<'_>, request_authenticator: &[u8; 16], secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadKey> {
+/// together stay whole.
+pub fn msk(accept: &Packet<'_>, hiding: Hiding<'_>) -> Result<Zeroizing<Vec<u8>>, BadKey> {
     let first = |vendor_type| accept.microsoft(vendor_type).map(|found| found.first().map(|attribute| attribute.value));
     let (recv, send) = match (first(microsoft::MPPE_RECV_KEY)?, first(microsoft::MPPE_SEND_KEY)?) {
         (None, None) => return Ok(Zeroizing::new(Vec::new())),
@@ -33,8 +42,8 @@ pub fn msk(accept: &Packet<'_>, request_authenticator: &[u8; 16], secret: &[u8])
         (Some(_), None) => return Err(BadKey::Alone { present: RECV, missing: SEND }),
         (None, Some(_)) => return Err(BadKey::Alone { present: SEND, missing: RECV }),
     };
-    let recv = decrypt(RECV, recv, request_authenticator, secret)?;
-    let send = decrypt(SEND, send, request_authenticator, secret)?;
+    let recv = reveal(RECV, recv, hiding)?;
+    let send = reveal(SEND, send, hiding)?;
     let mut msk = Zeroizing::new(Vec::with_capacity(MSK.max(recv.len() + send.len())));
     msk.extend_from_slice(&recv);
     msk.extend_from_slice(&send);
@@ -42,6 +51,13 @@ pub fn msk(accept: &Packet<'_>, request_authenticator: &[u8; 16], secret: &[u8])
         msk.resize(MSK, 0);
     }
     Ok(msk)
+}
+
+fn reveal(name: &'static str, value: &[u8], hiding: Hiding<'_>) -> Result<Zeroizing<Vec<u8>>, BadKey> {
+    match hiding {
+        Hiding::Secret { request_authenticator, secret } => decrypt(name, value, request_authenticator, secret),
+        Hiding::Tls => Ok(Zeroizing::new(value.to_vec())),
+    }
 }
 
 /// The key in `value` = Salt (2) | String. A salt without its first bit set is accepted: some servers send such.

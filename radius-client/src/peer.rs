@@ -1,5 +1,5 @@
 //! The configured servers: which one to ask, and what is known of each.
-use crate::api::{Configuration, Counters, Probe, RequestFailure, RequireMessageAuthenticator, Server};
+use crate::api::{Configuration, Counters, Probe, RadiusVersion, RequestFailure, RequireMessageAuthenticator, Server};
 use crate::attributes::AttributeId;
 use crate::table::{Line, PeerKey};
 use crate::validate::Purpose;
@@ -20,6 +20,8 @@ pub(crate) struct Peer {
     pub(crate) probed: bool,
     /// Logins in flight that had to be repeated.
     pub(crate) late: u64,
+    /// What the last connection over TLS agreed on.
+    pub(crate) version: Option<RadiusVersion>,
     /// Over TLS: what keeps from connecting at once again.
     backoff: Option<Backoff>,
     authentication: Health,
@@ -215,6 +217,7 @@ impl Peers {
                 ignored: BTreeSet::new(),
                 probed: false,
                 late: 0,
+                version: None,
                 backoff: None,
                 authentication: Health::default(),
                 accounting: Health::default(),

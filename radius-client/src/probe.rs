@@ -3,10 +3,10 @@ use crate::api::{Change, Credentials, NasContext, Output, Probe, RequireMessageA
 use crate::attributes::number;
 use crate::authentication::Proof;
 use crate::client::{Client, Request, Timer, Work};
-use crate::codec::{Builder, Packet};
+use crate::codec::{Builder, Envelope, Packet, code};
 use crate::request::{Access, BadRequest, nas_identifier, put_nas};
 use crate::retry;
-use crate::table::{Line, PeerKey};
+use crate::table::{Line, Number, PeerKey};
 use crate::validate::Purpose;
 use crypto::Zeroizing;
 use std::time::{Duration, Instant};
@@ -14,18 +14,18 @@ use std::time::{Duration, Instant};
 /// How long a probe waits; it is never repeated (RFC 5997 section 4.2).
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 
-/// A Status-Server, or the Access-Request of a user that need not exist.
-pub(crate) fn write(server: &Server, identifier: u8, authenticator: &[u8; 16]) -> Result<Vec<u8>, BadRequest> {
+/// A Status-Server, or the Access-Request of a user that need not exist, with a password of random bytes.
+pub(crate) fn write(server: &Server, envelope: &Envelope, nobodys: &[u8; 16]) -> Result<Vec<u8>, BadRequest> {
     let nas = NasContext { nas_identifier: "probe".into(), ..NasContext::default() };
     match &server.probe {
         Probe::User(name) => {
             // Nobody's password, and another one each time.
-            let password = Zeroizing::new(authenticator.iter().map(|byte| b'a' + byte % 26).collect());
+            let password = Zeroizing::new(nobodys.iter().map(|byte| b'a' + byte % 26).collect());
             let proof = Proof::Login(Box::new(Credentials::Pap { password }));
-            Access { user_name: name.as_bytes(), nas: &nas, proof: &proof, state: None }.write(identifier, authenticator, server)
+            Access { user_name: name.as_bytes(), nas: &nas, proof: &proof, state: None }.write(envelope, server)
         }
         Probe::StatusServer | Probe::Off => {
-            let mut packet = Builder::status_server(identifier, authenticator);
+            let mut packet = Builder::request(code::STATUS_SERVER, envelope);
             put_nas(&mut packet, &nas, server)?;
             packet.put(number::NAS_IDENTIFIER, nas_identifier(&nas, server).as_bytes());
             Ok(packet.sign(&server.secret)?)
@@ -100,8 +100,10 @@ impl Client {
 
     /// Takes note of a first Message-Authenticator that could have been left out. One beside EAP could not, and servers exist that know it there
     /// alone (FreeRADIUS before 3.2.5).
-    pub(crate) fn note_signature(&mut self, line: Line, work: &Work, reply: &Packet<'_>) {
-        let optional = matches!(work, Work::Authentication(work) if !work.is_eap());
+    pub(crate) fn note_signature(&mut self, request: &Request, reply: &Packet<'_>) {
+        let line = request.line;
+        let optional =
+            matches!(request.slot.number, Number::Identifier(_)) && matches!(&request.work, Work::Authentication(work) if !work.is_eap());
         let signed = optional && reply.first(number::MESSAGE_AUTHENTICATOR).is_some();
         let Some(peer) = self.peers.get_mut(line.peer).filter(|peer| signed && !peer.signs) else { return };
         peer.signs = true;

@@ -3,7 +3,8 @@ use crate::api::{Accept, Credentials, EapOutcome, FramedIp, LoginOutcome, Output
 use crate::attributes::{azure_group, microsoft, name, number, service_type};
 use crate::authentication::Proof;
 use crate::codec::{Malformed, Packet, code};
-use crate::{filters, mppe};
+use crate::filters;
+use crate::mppe::{self, Hiding};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -51,10 +52,10 @@ pub(crate) struct Verdict {
 }
 
 /// Reads a reply that passed all checks. The code alone decides (RFC 3579 section 2.6.3).
-pub(crate) fn read(reply: &Packet<'_>, proof: &Proof, server: &Server, request_authenticator: &[u8; 16]) -> Verdict {
+pub(crate) fn read(reply: &Packet<'_>, proof: &Proof, server: &Server, hiding: Hiding<'_>) -> Verdict {
     let granted = || {
         check_filters(reply, server.ignore_filters)?;
-        accept(reply, proof.service_type(), request_authenticator, &server.secret).map(Box::new)
+        accept(reply, proof.service_type(), hiding).map(Box::new)
     };
     let server = server.name.as_str();
     let outcome = match proof {
@@ -134,9 +135,9 @@ fn fitting_eap(reply: &Packet<'_>, wanted: u8) -> Result<Vec<u8>, String> {
 }
 
 /// Everything granted. An attribute of the wrong form refuses the whole (RFC 2865 section 5).
-fn accept(reply: &Packet<'_>, asked: u32, request_authenticator: &[u8; 16], secret: &[u8]) -> Result<Accept, String> {
+fn accept(reply: &Packet<'_>, asked: u32, hiding: Hiding<'_>) -> Result<Accept, String> {
     check_service(reply, asked)?;
-    let msk = mppe::msk(reply, request_authenticator, secret).map_err(|error| format!("Access-Accept: {error}"))?;
+    let msk = mppe::msk(reply, hiding).map_err(|error| format!("Access-Accept: {error}"))?;
     let malformed = |error: Malformed| format!("Access-Accept: {error}");
     let seconds = |number| reply.u32(number).map(|value| value.filter(|value| *value > 0).map(|value| Duration::from_secs(value.into())));
     Ok(Accept {

@@ -2,8 +2,8 @@
 use crate::api::{NasContext, Server};
 use crate::attributes::{VENDOR_MICROSOFT, microsoft, number, service_type};
 use crate::authentication::Proof;
-use crate::codec::{Builder, TooLong};
-use crate::credentials::PasswordTooLong;
+use crate::codec::{Builder, Envelope, TooLong, code};
+use crate::credentials::BadPassword;
 use crate::record::{AccountingRecord, AccountingStatus, Authentic};
 use std::net::IpAddr;
 
@@ -27,7 +27,7 @@ pub(crate) enum BadRequest {
     #[error("neither NAS-IP-Address nor NAS-Identifier is known; set one of them")]
     NoNas,
     #[error(transparent)]
-    Password(#[from] PasswordTooLong),
+    Password(#[from] BadPassword),
     #[error("the client gave no user name")]
     NoName,
 }
@@ -42,9 +42,9 @@ pub(crate) struct Access<'a> {
 }
 
 impl Access<'_> {
-    pub(crate) fn write(&self, identifier: u8, authenticator: &[u8; 16], server: &Server) -> Result<Vec<u8>, BadRequest> {
+    pub(crate) fn write(&self, envelope: &Envelope, server: &Server) -> Result<Vec<u8>, BadRequest> {
         let nas = self.nas;
-        let mut packet = Builder::access_request(identifier, authenticator);
+        let mut packet = Builder::request(code::ACCESS_REQUEST, envelope);
         if self.user_name.is_empty() && matches!(self.proof, Proof::Login(_)) {
             return Err(BadRequest::NoName);
         }
@@ -62,7 +62,7 @@ impl Access<'_> {
         }
         match self.proof {
             Proof::Eap(eap) => drop(packet.put_eap(eap)),
-            Proof::Login(credentials) => credentials.put(&mut packet, authenticator, &server.secret)?,
+            Proof::Login(credentials) => credentials.put(&mut packet, envelope, &server.secret)?,
         }
         Ok(packet.sign(&server.secret)?)
     }
@@ -148,8 +148,8 @@ fn is_guid(text: &str) -> bool {
 }
 
 /// An Accounting-Request (RFC 2866). `delay` in seconds since the event; zero is left out.
-pub(crate) fn accounting(record: &AccountingRecord, delay: u32, identifier: u8, server: &Server) -> Result<Vec<u8>, BadRequest> {
-    let mut packet = Builder::accounting_request(identifier);
+pub(crate) fn accounting(record: &AccountingRecord, delay: u32, envelope: &Envelope, server: &Server) -> Result<Vec<u8>, BadRequest> {
+    let mut packet = Builder::request(code::ACCOUNTING_REQUEST, envelope);
     packet.put_u32(number::ACCT_STATUS_TYPE, record.status as u32);
     packet.put(number::USER_NAME, &record.user_name);
     put_nas(&mut packet, &record.nas, server)?;

@@ -1,10 +1,17 @@
-//! Identifiers in flight: one byte a socket, the longest unused first, more sockets when all 256 are taken (RFC 2865 section 3).
-use crate::api::SocketId;
+//! Requests in flight. Identifiers: one byte a socket, the longest unused first, more sockets when all 256 are taken (RFC 2865 section 3). Over a
+//! connection with RADIUS/1.1 they have Tokens instead, from a counter of the connection (RFC 9765 section 4.2.1).
+use crate::api::{RadiusVersion, SocketId};
 use crate::validate::Purpose;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Sockets to one port of one server: 65,536 requests in flight.
+/// Sockets to one port of one server.
 const MAX_SOCKETS: usize = 256;
+
+/// Requests in flight to one port of one server: what all sockets have identifiers for.
+const MAX_IN_FLIGHT: usize = 65_536;
+
+/// Requests in flight on one connection with RADIUS/1.1; more open another one, so that no loss of one loses all.
+const MAX_TOKENS: usize = 4096;
 
 /// A configured server; a changed secret or address makes another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,15 +31,55 @@ pub(crate) struct Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) socket: SocketId,
-    pub(crate) identifier: u8,
+    pub(crate) number: Number,
+}
+
+/// What tells a request from the others on its socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Number {
+    Identifier(u8),
+    Token(u32),
+}
+
+#[derive(Debug)]
+enum Numbers {
+    /// The front has been free for longest.
+    Identifiers(VecDeque<u8>),
+    Tokens {
+        next: u32,
+    },
 }
 
 #[derive(Debug)]
 struct Socket {
     line: Line,
-    /// The front has been free for longest.
-    free: VecDeque<u8>,
-    used: BTreeMap<u8, RequestKey>,
+    /// A connection that stands, or a UDP socket: what is asked goes out at once.
+    stands: bool,
+    numbers: Numbers,
+    used: BTreeMap<Number, RequestKey>,
+}
+
+impl Socket {
+    /// How many more requests it takes.
+    fn room(&self) -> usize {
+        match &self.numbers {
+            Numbers::Identifiers(free) => free.len(),
+            Numbers::Tokens { .. } => MAX_TOKENS.saturating_sub(self.used.len()),
+        }
+    }
+
+    fn take(&mut self, request: RequestKey) -> Option<Number> {
+        let number = match &mut self.numbers {
+            Numbers::Identifiers(free) => Number::Identifier(free.pop_front()?),
+            Numbers::Tokens { next } => {
+                let token = *next;
+                *next = next.wrapping_add(1);
+                Number::Token(token)
+            }
+        };
+        self.used.insert(number, request);
+        Some(number)
+    }
 }
 
 /// All sockets of the client.
@@ -43,46 +90,77 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A free identifier for `request` on a socket that then still has `spare` of them; true when it has to be opened first. `None`: all are in flight.
-    pub(crate) fn take(&mut self, line: Line, request: RequestKey, spare: usize) -> Option<(Slot, bool)> {
-        let free = self.sockets.iter().find(|(_, socket)| socket.line == line && socket.free.len() > spare).map(|(id, _)| *id);
+    /// A place for `request` on a socket that then still has `spare` of them; true when it has to be opened first, with `connects` saying that this
+    /// takes its time. `None`: all are in flight.
+    pub(crate) fn take(&mut self, line: Line, request: RequestKey, spare: usize, connects: bool) -> Option<(Slot, bool)> {
+        let free = self.sockets.iter().find(|(_, socket)| socket.line == line && socket.room() > spare).map(|(id, _)| *id);
         let (id, opened) = match free {
             Some(id) => (id, false),
-            None => (self.open(line)?, true),
+            None => (self.open(line, !connects)?, true),
         };
         Some((self.take_on(id, request)?, opened))
     }
 
-    /// A free identifier on this very socket.
+    /// A place on this very socket.
     pub(crate) fn take_on(&mut self, id: SocketId, request: RequestKey) -> Option<Slot> {
-        let socket = self.sockets.get_mut(&id)?;
-        let identifier = socket.free.pop_front()?;
-        socket.used.insert(identifier, request);
-        Some(Slot { socket: id, identifier })
+        let number = self.sockets.get_mut(&id)?.take(request)?;
+        Some(Slot { socket: id, number })
+    }
+
+    /// A connection stands. Returns the requests that wait for it, in the order they were asked, and where each is now. `first`: the first Token.
+    pub(crate) fn connected(&mut self, id: SocketId, version: RadiusVersion, first: u32) -> Vec<(RequestKey, Slot)> {
+        let Some(socket) = self.sockets.get_mut(&id).filter(|socket| !socket.stands) else { return Vec::new() };
+        socket.stands = true;
+        if version == RadiusVersion::V1_1 {
+            let mut waiting: Vec<_> = std::mem::take(&mut socket.used).into_values().collect();
+            waiting.sort_unstable();
+            socket.numbers = Numbers::Tokens { next: first };
+            for request in waiting {
+                socket.take(request);
+            }
+        }
+        let mut waiting: Vec<_> = socket.used.iter().map(|(&number, &request)| (request, Slot { socket: id, number })).collect();
+        waiting.sort_unstable_by_key(|(request, _)| *request);
+        waiting
+    }
+
+    /// Whether what is asked on this socket goes out at once.
+    pub(crate) fn stands(&self, id: SocketId) -> bool {
+        self.sockets.get(&id).is_some_and(|socket| socket.stands)
+    }
+
+    /// Whether requests on this socket have Tokens.
+    pub(crate) fn has_tokens(&self, id: SocketId) -> bool {
+        self.sockets.get(&id).is_some_and(|socket| matches!(socket.numbers, Numbers::Tokens { .. }))
     }
 
     pub(crate) fn has_socket(&self, line: Line) -> bool {
         self.sockets.values().any(|socket| socket.line == line)
     }
 
-    fn open(&mut self, line: Line) -> Option<SocketId> {
-        if self.sockets.values().filter(|socket| socket.line == line).count() >= MAX_SOCKETS {
+    fn open(&mut self, line: Line, stands: bool) -> Option<SocketId> {
+        let (mut sockets, mut in_flight) = (0, 0);
+        for socket in self.sockets.values().filter(|socket| socket.line == line) {
+            (sockets, in_flight) = (sockets + 1, in_flight + socket.used.len());
+        }
+        if sockets >= MAX_SOCKETS || in_flight >= MAX_IN_FLIGHT {
             return None;
         }
         let id = SocketId(self.next);
         self.next = self.next.wrapping_add(1);
-        self.sockets.insert(id, Socket { line, free: (0..=255).collect(), used: BTreeMap::new() });
+        self.sockets.insert(id, Socket { line, stands, numbers: Numbers::Identifiers((0..=255).collect()), used: BTreeMap::new() });
         Some(id)
     }
 
-    /// Frees an identifier. Returns the socket if it is one too many now, to be closed.
+    /// Frees a place. Returns the socket if it is one too many now, to be closed.
     pub(crate) fn release(&mut self, slot: Slot) -> Option<SocketId> {
         let socket = self.sockets.get_mut(&slot.socket)?;
-        if socket.used.remove(&slot.identifier).is_some() {
-            socket.free.push_back(slot.identifier);
+        let known = socket.used.remove(&slot.number).is_some();
+        if let (true, Numbers::Identifiers(free), Number::Identifier(identifier)) = (known, &mut socket.numbers, slot.number) {
+            free.push_back(identifier);
         }
         let (line, empty) = (socket.line, socket.used.is_empty());
-        let roomy = |(id, other): (&SocketId, &Socket)| *id != slot.socket && other.line == line && other.free.len() >= 128;
+        let roomy = |(id, other): (&SocketId, &Socket)| *id != slot.socket && other.line == line && other.room() >= 128;
         let surplus = empty && self.sockets.iter().any(roomy);
         if surplus {
             self.sockets.remove(&slot.socket);
@@ -95,7 +173,7 @@ impl Table {
     }
 
     pub(crate) fn find(&self, slot: Slot) -> Option<RequestKey> {
-        self.sockets.get(&slot.socket)?.used.get(&slot.identifier).copied()
+        self.sockets.get(&slot.socket)?.used.get(&slot.number).copied()
     }
 
     /// Forgets a socket; returns the requests that used it.
@@ -126,21 +204,21 @@ mod tests {
     #[test]
     fn identifiers_are_reused_as_late_as_possible() {
         let mut table = Table::default();
-        let (first, opened) = table.take(LINE, RequestKey(0), 0).unwrap();
+        let (first, opened) = table.take(LINE, RequestKey(0), 0, false).unwrap();
         assert!(opened);
         assert_eq!(table.release(first), None, "the only socket stays");
         for request in 1..=255 {
-            let (slot, opened) = table.take(LINE, RequestKey(request), 0).unwrap();
-            assert!(!opened && slot.identifier != first.identifier);
+            let (slot, opened) = table.take(LINE, RequestKey(request), 0, false).unwrap();
+            assert!(!opened && slot.number != first.number);
         }
-        assert_eq!(table.take(LINE, RequestKey(256), 0).unwrap().0, first);
+        assert_eq!(table.take(LINE, RequestKey(256), 0, false).unwrap().0, first);
     }
 
     #[test]
     fn a_257th_request_opens_a_socket_and_its_answer_closes_it() {
         let mut table = Table::default();
-        let slots: Vec<_> = (0..256).map(|request| table.take(LINE, RequestKey(request), 0).unwrap().0).collect();
-        let (extra, opened) = table.take(LINE, RequestKey(256), 0).unwrap();
+        let slots: Vec<_> = (0..256).map(|request| table.take(LINE, RequestKey(request), 0, false).unwrap().0).collect();
+        let (extra, opened) = table.take(LINE, RequestKey(256), 0, false).unwrap();
         assert!(opened && extra.socket != slots[0].socket);
         assert_eq!(table.find(extra), Some(RequestKey(256)));
         for slot in &slots[..128] {
@@ -154,7 +232,7 @@ mod tests {
     fn lines_do_not_share_sockets() {
         let mut table = Table::default();
         let other = Line { purpose: Purpose::Accounting, ..LINE };
-        let (a, b) = (table.take(LINE, RequestKey(0), 0).unwrap(), table.take(other, RequestKey(1), 0).unwrap());
+        let (a, b) = (table.take(LINE, RequestKey(0), 0, false).unwrap(), table.take(other, RequestKey(1), 0, false).unwrap());
         assert!(a.1 && b.1 && a.0.socket != b.0.socket);
         assert_eq!(table.sockets(PeerKey(0)).len(), 2);
         assert!(!table.is_idle(PeerKey(0)));
@@ -164,11 +242,11 @@ mod tests {
     fn sockets_have_a_limit() {
         let mut table = Table::default();
         for request in 0..65_536 {
-            assert!(table.take(LINE, RequestKey(request), 0).is_some());
+            assert!(table.take(LINE, RequestKey(request), 0, false).is_some());
         }
-        assert_eq!(table.take(LINE, RequestKey(65_536), 0), None);
+        assert_eq!(table.take(LINE, RequestKey(65_536), 0, false), None);
         let first = table.sockets(PeerKey(0))[0];
         assert_eq!(table.close(first).len(), 256);
-        assert!(table.take(LINE, RequestKey(65_537), 0).is_some());
+        assert!(table.take(LINE, RequestKey(65_537), 0, false).is_some());
     }
 }

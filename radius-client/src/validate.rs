@@ -2,6 +2,7 @@
 use crate::api::Counters;
 use crate::attributes::number;
 use crate::codec::{Packet, code};
+use crate::mppe::Hiding;
 use crypto::constant_time_eq;
 use std::net::SocketAddr;
 
@@ -43,20 +44,25 @@ pub(crate) fn same_source(from: SocketAddr, server: SocketAddr) -> bool {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected<'a> {
     pub(crate) purpose: Purpose,
-    pub(crate) request_authenticator: &'a [u8; 16],
-    pub(crate) secret: &'a [u8],
+    pub(crate) hiding: Hiding<'a>,
     pub(crate) require_message_authenticator: bool,
 }
 
 impl Expected<'_> {
     /// Checks what depends on the request. Source, form and identifier have been checked before.
     pub(crate) fn check(&self, reply: &Packet<'_>) -> Result<(), Dropped> {
-        let wanted = reply.response_authenticator(self.request_authenticator, self.secret);
-        if !constant_time_eq(reply.authenticator(), &wanted) {
-            return Err(Dropped::Authenticator);
-        }
-        self.check_message_authenticator(reply)?;
-        if !self.purpose.accepts(reply.code()) {
+        let tls = match self.hiding {
+            Hiding::Secret { request_authenticator, secret } => {
+                if !constant_time_eq(reply.authenticator(), &reply.response_authenticator(request_authenticator, secret)) {
+                    return Err(Dropped::Authenticator);
+                }
+                self.check_message_authenticator(reply, request_authenticator, secret)?;
+                false
+            }
+            // What came over TLS is authentic; a Message-Authenticator says nothing (RFC 9765 section 5.2).
+            Hiding::Tls => true,
+        };
+        if !self.purpose.accepts(reply.code()) && !(tls && reply.code() == code::PROTOCOL_ERROR) {
             return Err(Dropped::Code);
         }
         // This client never sends Proxy-State: one in a reply was smuggled in to make room for an MD5 collision (CVE-2024-3596).
@@ -66,7 +72,7 @@ impl Expected<'_> {
         Ok(())
     }
 
-    fn check_message_authenticator(&self, reply: &Packet<'_>) -> Result<(), Dropped> {
+    fn check_message_authenticator(&self, reply: &Packet<'_>, request_authenticator: &[u8; 16], secret: &[u8]) -> Result<(), Dropped> {
         let mut all = reply.all(number::MESSAGE_AUTHENTICATOR);
         let Some(found) = all.next() else {
             // RFC 3579 section 3.1: never optional next to EAP-Message.
@@ -77,7 +83,7 @@ impl Expected<'_> {
         if all.next().is_some() || found.value.len() != 16 {
             return Err(Dropped::MessageAuthenticator);
         }
-        let wanted = reply.message_authenticator(found.offset, self.request_authenticator, self.secret);
+        let wanted = reply.message_authenticator(found.offset, request_authenticator, secret);
         if constant_time_eq(found.value, &wanted) { Ok(()) } else { Err(Dropped::MessageAuthenticator) }
     }
 }

@@ -1,6 +1,6 @@
 //! Published vectors: RFC 2865 section 7 and RFC 5997 section 6.
 use crate::api::Credentials;
-use crate::codec::{Builder, Malformed, Packet};
+use crate::codec::{Builder, Envelope, Malformed, Packet};
 use crypto::Zeroizing;
 
 const SECRET: &[u8] = b"xyzzy5461";
@@ -67,7 +67,8 @@ fn message_authenticator() {
 /// What a login puts behind the Message-Authenticator of a request with this authenticator.
 fn put(credentials: &Credentials, authenticator: &[u8; 16]) -> Vec<u8> {
     let mut packet = Builder::access_request(0, authenticator);
-    credentials.put(&mut packet, authenticator, SECRET).unwrap();
+    let envelope = Envelope::Identified { identifier: 0, authenticator: *authenticator };
+    credentials.put(&mut packet, &envelope, SECRET).unwrap();
     packet.sign(SECRET).unwrap()[38..].to_vec()
 }
 

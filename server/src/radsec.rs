@@ -1,5 +1,5 @@
 //! One connection of RADIUS over TLS (RFC 6614): TCP, handshake, and packets told apart by their length field.
-use radius_client::{Input, SocketId};
+use radius_client::{Input, RadiusVersion, SocketId};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,6 +12,10 @@ use tokio::sync::mpsc::{Receiver, Sender};
 /// The smallest RADIUS packet: its header (RFC 2865 section 3).
 const MIN_PACKET: usize = 20;
 
+/// Names of the versions of RADIUS in ALPN (RFC 9765 section 3.2).
+pub(crate) const RADIUS_1_0: &[u8] = b"radius/1.0";
+pub(crate) const RADIUS_1_1: &[u8] = b"radius/1.1";
+
 /// TCP and TLS together; a login waits meanwhile.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -21,7 +25,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 const BUFFER: usize = 16 << 10;
 
 /// Packets on their way to the connection: as many as can be in flight, and watchdogs.
-pub(crate) const QUEUE: usize = 300;
+pub(crate) const QUEUE: usize = 4200;
 
 /// What is to be reached, and from where.
 pub(crate) struct Target {
@@ -40,13 +44,10 @@ pub(crate) async fn run(target: Target, mut packets: Receiver<Vec<u8>>, inbound:
     let cause = match tokio::time::timeout(CONNECT_TIMEOUT, connect(&target)).await {
         Err(_) => format!("no TLS connection to {peer} within {} s", CONNECT_TIMEOUT.as_secs()),
         Ok(Err(cause)) => cause,
-        Ok(Ok(mut link)) => {
-            tracing::info!(server, %peer, version = link.tls.version(), "connected to a RADIUS server over TLS");
-            match link.serve(socket, peer, &mut packets, &inbound, &mut heard).await {
-                Ok(()) => return link.farewell().await,
-                Err(cause) => cause,
-            }
-        }
+        Ok(Ok(mut link)) => match link.serve(&target, &mut packets, &inbound, &mut heard).await {
+            Ok(()) => return link.farewell().await,
+            Err(cause) => cause,
+        },
     };
     tracing::warn!(server, %peer, cause, "a TLS connection to a RADIUS server ended");
     // Without the machine nobody wants to know.
@@ -85,12 +86,17 @@ impl Link {
     /// `Ok`: the machine wants it no longer.
     async fn serve(
         &mut self,
-        socket: SocketId,
-        peer: SocketAddr,
+        target: &Target,
         packets: &mut Receiver<Vec<u8>>,
         inbound: &Sender<Input>,
         heard: &mut bool,
     ) -> Result<(), String> {
+        let (socket, peer, server) = (target.socket, target.peer, target.server.as_str());
+        let version = self.agreed(&target.settings)?;
+        tracing::info!(server, %peer, version = self.tls.version(), radius = version.name(), "connected to a RADIUS server over TLS");
+        if inbound.send(Input::Connected { socket, version }).await.is_err() {
+            return Ok(());
+        }
         loop {
             while let Some(bytes) = next_packet(&mut self.received)? {
                 *heard = true;
@@ -111,6 +117,20 @@ impl Link {
                     self.read().await?;
                 }
             }
+        }
+    }
+
+    /// Which version of RADIUS is spoken here (RFC 9765 sections 3.3 and 3.5).
+    fn agreed(&self, settings: &ClientSettings) -> Result<RadiusVersion, String> {
+        match self.tls.protocol() {
+            Some(RADIUS_1_1) if self.tls.version() != "TLS 1.3" => {
+                Err(format!("the server chose RADIUS/1.1 with {}, which needs TLS 1.3: allow TLS 1.3 there", self.tls.version()))
+            }
+            Some(RADIUS_1_1) => Ok(RadiusVersion::V1_1),
+            None if !settings.offers(RADIUS_1_0) => {
+                Err("the server does not speak RADIUS/1.1, which radius_1_1 requires: set it to \"auto\", or enable it there".into())
+            }
+            _ => Ok(RadiusVersion::V1_0),
         }
     }
 

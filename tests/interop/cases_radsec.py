@@ -9,11 +9,11 @@ from harness import case, check, setup
 from labkit.client import Profile
 from labkit.network import RADIUS_IPV4
 from labkit.pki import RADIUS_NAME
-from labkit.radius import OverTls, Radius
+from labkit.radius import SECRET, OverTls, Radius
 from labkit.shell import in_namespace, wait_until
 from sstp_client import Sstp
 
-CUTTER = Path(__file__).with_name("cutter.py")
+CUTTER, RADIUS_1_1 = Path(__file__).with_name("cutter.py"), Path(__file__).with_name("radius11.py")
 PORT, CUT_PORT = 2083, 2084
 
 
@@ -25,6 +25,14 @@ def _over_tls(config):
 @setup("radsec_cut")
 def _through_the_cutter(config):
     config["radius"] = [_server(config, "radsec", port=CUT_PORT, accounting=False)]
+
+
+@setup("radsec_1_1")
+def _without_md5(config):
+    config["radius"] = [_server(config, "radsec", radius_1_1="require")]
+    for listener in config["listener"]:
+        if listener["protocol"] == "sstp":
+            listener["auth"] = ["eap", "mschapv2", "pap"]
 
 
 def _server(config, name, **more):
@@ -95,15 +103,63 @@ def a_server_that_is_restarted(world):
 @case("radsec_cut")
 def a_connection_that_breaks_in_mid_eap(world):
     """Status-Server aside, the third question is lost with the connection: it is asked again on another one, and the login goes on."""
-    command = in_namespace(world.lab.namespace("radius"), [sys.executable, CUTTER, CUT_PORT, PORT, 3])
+    with _radius(world), _program(world, CUTTER, CUT_PORT, PORT, 3):
+        world.login()
+        counted = _counters(world)
+        check(counted["connections"] == 2 and counted["connections_lost"] == 1 and counted["retransmitted"] == 1, f"{counted}")
+
+
+@contextlib.contextmanager
+def _program(world, *arguments):
+    """A script in the radius namespace, which says `ready`; gives what it said after that, once it is over."""
+    command = in_namespace(world.lab.namespace("radius"), [sys.executable, *arguments])
+    process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    said = []
+    try:
+        check(process.stdout.readline() == "ready\n", f"{arguments[0]} does not run")
+        yield said
+    finally:
+        process.kill()
+        said += process.stdout.read().splitlines()
+        process.wait()
+        process.stdout.close()
+
+
+def _radius_1_1(world, versions):
+    pki = world.lab.pki.folder
+    return _program(world, RADIUS_1_1, PORT, pki / "radius.pem", pki / "radius.key", pki / "ca.pem", SECRET, versions)
+
+
+@case("radsec_1_1")
+def logins_of_every_kind_without_md5(world):
+    """A server of our own that knows RADIUS/1.1 alone, with FreeRADIUS behind it."""
+    with _radius_1_1(world, "radius/1.1,radius/1.0") as said:
+        world.login().disconnect()
+        _call(world)
+        _call(world, auth="mschapv2", user="dave")
+        _call(world, auth="pap", user="dave")
+        stops = lambda: [r for r in world.radius.accounting() if r["Acct-Status-Type"] == "Stop"]
+        check(wait_until(lambda: len(stops()) >= 4, 5), f"{world.radius.accounting()}")
+        status = world.gateway.json("status")["radius"][0]
+        check(status["radius_version"] == "1.1" and status["counters"]["connections"] == 1, f"{status}")
+    check(said == ["agreed radius/1.1"], f"{said}")
+
+
+@case("radsec_1_1")
+def what_is_required_is_not_given_up(world):
+    with _radius(world, version="1.3"):
+        world.refused(Profile(), notify="AUTH_FAILED", stage="radius", cause="radsec.*does not speak RADIUS/1.1, which radius_1_1 requires")
+    with _radius_1_1(world, "radius/1.0") as said:
+        world.refused(Profile(), notify="AUTH_FAILED", stage="radius", cause="radsec.*(no_application_protocol|does not speak RADIUS/1.1)")
+    check("agreed radius/1.0" not in said, f"{said}")
+
+
+@case("radsec")
+def the_newest_that_both_know_is_spoken(world):
+    with _radius_1_1(world, "radius/1.1,radius/1.0") as said:
+        world.login()
+    check(said == ["agreed radius/1.1"], f"{said}")
     with _radius(world):
-        process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        try:
-            check(process.stdout.readline() == "ready\n", "the cutter does not run")
-            world.login()
-            counted = _counters(world)
-            check(counted["connections"] == 2 and counted["connections_lost"] == 1 and counted["retransmitted"] == 1, f"{counted}")
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
+        check(wait_until(lambda: world.gateway.json("status")["radius"][0]["standing"] == "alive", 10), "it was not found again")
+        _call(world)
+        check(world.gateway.json("status")["radius"][0]["radius_version"] == "1.0", "a server that knows nothing of RADIUS/1.1")

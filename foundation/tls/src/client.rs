@@ -24,6 +24,8 @@ pub struct ClientSettings {
     name: String,
     /// SHA-256 of the DER that the server's own certificate must be, besides being verified.
     pin: Option<[u8; 32]>,
+    /// ALPN: what is offered, most wanted first.
+    protocols: Vec<Vec<u8>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -34,7 +36,18 @@ impl ClientSettings {
             let chain = credential.chain.iter().map(|certificate| CertificateDer::from(certificate.der.clone())).collect();
             Arc::new(CertifiedKey::new(chain, Arc::new(TlsKey(credential.key.clone()))))
         };
-        Self { key: credential.map(certified), roots, name, pin, provider: Arc::new(aws_lc_rs::default_provider()) }
+        Self { key: credential.map(certified), roots, name, pin, protocols: Vec::new(), provider: Arc::new(aws_lc_rs::default_provider()) }
+    }
+
+    /// Offers these application protocols (RFC 7301), most wanted first.
+    #[must_use]
+    pub fn offering(self, protocols: &[&[u8]]) -> Self {
+        Self { protocols: protocols.iter().map(|protocol| protocol.to_vec()).collect(), ..self }
+    }
+
+    /// Whether this application protocol is offered.
+    pub fn offers(&self, protocol: &[u8]) -> bool {
+        self.protocols.iter().any(|offered| offered == protocol)
     }
 }
 
@@ -60,6 +73,7 @@ pub enum ServerFault {
 fn alert_hint(code: u8) -> &'static str {
     match code {
         42..=46 | 48 | 49 | 116 => "; does it accept the certificate that this gateway shows?",
+        120 => "; it speaks none of the protocols that this gateway offers",
         _ => "",
     }
 }
@@ -93,6 +107,7 @@ impl ClientConnection {
             None => builder.with_no_client_auth(),
         };
         config.resumption = Resumption::disabled();
+        config.alpn_protocols.clone_from(&settings.protocols);
         let mut connection = Self { tls: rustls::ClientConnection::new(Arc::new(config), name).map_err(broken)?, verifier };
         connection.flush(out);
         Ok(connection)
@@ -129,6 +144,11 @@ impl ClientConnection {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
             _ => "",
         }
+    }
+
+    /// The application protocol that the server chose, of those offered; `None`: it said nothing.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.tls.alpn_protocol()
     }
 
     /// Appends data for the server to `out`, encrypted; after the handshake alone.

@@ -86,8 +86,20 @@ pub fn password(request: &Sent, secret: &[u8]) -> Vec<u8> {
     plain
 }
 
+/// All outputs. Connections over TLS stand at once, with RADIUS/1.0.
 pub fn drain(client: &mut Client) -> Vec<Output> {
-    std::iter::from_fn(|| client.poll_output()).collect()
+    drain_speaking(client, RadiusVersion::V1_0)
+}
+
+pub fn drain_speaking(client: &mut Client, version: RadiusVersion) -> Vec<Output> {
+    let mut outputs = Vec::new();
+    while let Some(output) = client.poll_output() {
+        if let Output::Open { socket, dial: Dial::Tls { .. }, .. } = output {
+            client.handle(start(), Input::Connected { socket, version });
+        }
+        outputs.push(output);
+    }
+    outputs
 }
 
 #[derive(Debug, Clone)]

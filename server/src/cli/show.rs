@@ -111,6 +111,7 @@ fn radius(radius: &RadiusStatus) -> Vec<Cell> {
         .iter()
         .filter(|(name, value)| **value > 0 && !shown.contains(&name.as_str()))
         .map(|(name, value)| format!("{name} {value}"))
+        .chain(radius.radius_version.iter().map(|version| format!("RADIUS/{version}")))
         .collect();
     let timeouts = counter("timeouts");
     let since = radius.since_secs.map(duration);

@@ -78,6 +78,7 @@ fn status() -> Status {
             name: "nps1".into(),
             address: "10.0.0.4:1812".parse().unwrap(),
             groups: vec!["corp".into()],
+            radius_version: Some("1.1".into()),
             ignored: vec!["Framed-Route".into()],
             standing: "dead".into(),
             since_secs: Some(90),

@@ -22,6 +22,7 @@ const RADIUS: &[&str] = &[
     "chain",
     "key",
     "pin",
+    "radius_1_1",
     "secret_file",
     "source",
     "retransmit_initial",
@@ -37,7 +38,7 @@ const RADIUS: &[&str] = &[
     "nas_ip",
 ];
 
-const TLS_ONLY: &[&str] = &["accounting", "tls_name", "ca", "chain", "key", "pin"];
+const TLS_ONLY: &[&str] = &["accounting", "tls_name", "ca", "chain", "key", "pin", "radius_1_1"];
 const UDP_ONLY: &[&str] = &["accounting_port"];
 
 /// RFC 2865 section 3 prefers secrets of at least 16 octets.

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tls::ClientSettings;
 
+use crate::radsec::{RADIUS_1_0, RADIUS_1_1};
+
 const NAME: &str = "a DNS name or an IP address that the server's certificate holds";
 const PIN: &str = "the SHA-256 fingerprint of the server's certificate: 64 hexadecimal digits";
 
@@ -32,7 +34,11 @@ pub(super) fn settings(section: &Section<'_>, host: &str, warnings: &mut Vec<Str
     })?;
     let pin = section.optional("pin", PIN, |value| fingerprint(text(value)?).ok_or_else(String::new))?;
     let credential = credential(section, warnings)?;
-    Ok(ClientSettings::new(Some(&credential), Arc::new(TrustAnchors::new(roots)), name.unwrap_or_else(|| host.to_owned()), pin))
+    // RFC 9765 section 3.3: the versions that may be spoken are told to the server, which chooses.
+    let both: &[&[u8]] = &[RADIUS_1_1, RADIUS_1_0];
+    let versions = section.choice("radius_1_1", &[("auto", both), ("require", &[RADIUS_1_1]), ("off", &[RADIUS_1_0])])?.unwrap_or(both);
+    let name = name.unwrap_or_else(|| host.to_owned());
+    Ok(ClientSettings::new(Some(&credential), Arc::new(TrustAnchors::new(roots)), name, pin).offering(versions))
 }
 
 /// Both ends show a certificate (RFC 6614 section 2.3).

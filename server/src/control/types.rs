@@ -274,6 +274,9 @@ pub struct RadiusStatus {
     pub address: SocketAddr,
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Over TLS: `1.0` or `1.1`, as the last connection agreed.
+    #[serde(default)]
+    pub radius_version: Option<String>,
     /// Attributes of its Access-Accepts that this gateway does not act upon, by name.
     #[serde(default)]
     pub ignored: Vec<String>,

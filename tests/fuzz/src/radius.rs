@@ -1,6 +1,7 @@
 //! Datagrams from RADIUS servers: forged ones, and authentic ones of a server gone mad.
 use crypto::SeededRandom;
 use radius_client::codec::Packet;
+use radius_client::mppe::Hiding;
 use radius_client::{Client, ConversationId, Input, NasContext, Output, RequireMessageAuthenticator, Server, SocketId, Ticket, Transport};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -28,7 +29,7 @@ fn views(data: &[u8]) {
         assert!(attribute.offset + 2 + attribute.value.len() <= data.len());
         let _ = (attribute.text(), packet.microsoft(attribute.number));
     }
-    let _ = radius_client::mppe::msk(&packet, authenticator, SECRET);
+    let _ = radius_client::mppe::msk(&packet, Hiding::Secret { request_authenticator: authenticator, secret: SECRET });
 }
 
 /// A client with one Access-Request on the wire.

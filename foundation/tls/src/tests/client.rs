@@ -92,3 +92,15 @@ fn a_client_without_a_certificate_is_told_why_it_fails() {
         "the server sent the TLS alert certificate_required (116); does it accept the certificate that this gateway shows?"
     );
 }
+
+#[test]
+fn protocols_are_offered_and_a_server_that_says_nothing_has_chosen_none() {
+    let server = credential(&[DEFAULT_NAME], &rcgen::PKCS_ECDSA_P256_SHA256);
+    let settings = settings(DEFAULT_NAME, None).offering(&[b"radius/1.1", b"radius/1.0"]);
+    assert!(settings.offers(b"radius/1.0") && !settings.offers(b"http/1.1"));
+    let mut hello = Vec::new();
+    ClientConnection::new(&settings, NOW, &mut hello).unwrap();
+    let names = b"\x00\x16\x0aradius/1.1\x0aradius/1.0";
+    assert!(hello.windows(names.len()).any(|window| window == names));
+    assert_eq!(shake(&settings, &server, NOW).0.unwrap().protocol(), None);
+}

@@ -24,6 +24,24 @@ fn a_server_over_tls() {
 }
 
 #[test]
+fn versions_of_radius() {
+    for (value, offered) in [
+        ("", [true, true]),
+        ("\nradius_1_1 = \"auto\"", [true, true]),
+        ("\nradius_1_1 = \"require\"", [false, true]),
+        ("\nradius_1_1 = \"off\"", [true, false]),
+    ] {
+        let config = with(OVER_UDP, &format!("{OVER_TLS}{value}")).load().unwrap();
+        let settings = config.radius[0].tls.as_ref().unwrap();
+        assert_eq!([settings.offers(b"radius/1.0"), settings.offers(b"radius/1.1")], offered, "{value}");
+    }
+    let error = with(OVER_UDP, &format!("{OVER_TLS}\nradius_1_1 = true")).error();
+    assert!(error.contains("radius_1_1") && error.contains("\"auto\", \"require\", \"off\""), "{error}");
+    let error = with(OVER_UDP, &format!("{OVER_UDP}\nradius_1_1 = \"auto\"")).error();
+    assert!(error.contains("belongs to servers with transport = \"tls\""), "{error}");
+}
+
+#[test]
 fn what_tls_needs_and_what_belongs_to_udp() {
     for (from, to, error) in [
         ("ca = [\"ca.pem\"]\n", "", "ca: is missing; expected the PEM files of the authorities"),
