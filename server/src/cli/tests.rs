@@ -260,7 +260,7 @@ fn status_shows_what_counts() {
         for expected in [
             "Running   1d 1h (since ",
             "ikev2  ikev2     [::]:500     1234\n",
-            "nps1  10.0.0.4:1812  corp    dead for 1m 30s      -       12 ms     9        8         1  dropped_authenticator 2\n",
+            "nps1  10.0.0.4:1812  corp    dead for 1m 30s      -       12 ms     9        8         1  dropped_authenticator 2, RADIUS/1.1\n",
             "\nAccounting\n",
             "      3  6m 40s         40              2                 0     0\n",
             "RADIUS  no answer\n",
