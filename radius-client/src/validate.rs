@@ -62,7 +62,8 @@ impl Expected<'_> {
             // What came over TLS is authentic; a Message-Authenticator says nothing (RFC 9765 section 5.2).
             Hiding::Tls => true,
         };
-        if !self.purpose.accepts(reply.code()) && !(tls && reply.code() == code::PROTOCOL_ERROR) {
+        let answers = self.purpose.accepts(reply.code()) || tls && reply.code() == code::PROTOCOL_ERROR;
+        if !answers {
             return Err(Dropped::Code);
         }
         // This client never sends Proxy-State: one in a reply was smuggled in to make room for an MD5 collision (CVE-2024-3596).
