@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 pub struct Server {
     pub name: String,
     pub transport: Transport,
+    /// Over TLS: a fingerprint of what this gateway shows and whom it believes. Another one makes another server, with connections of its own.
+    pub tls_settings: [u8; 32],
     /// The shared secret; over TLS the text `radsec` (RFC 6614 section 2.3).
     pub secret: Zeroizing<Vec<u8>>,
     /// Source address of requests; `None`: the kernel chooses.
@@ -76,12 +78,26 @@ pub enum Transport {
     },
 }
 
+impl Transport {
+    /// The same ports at another address.
+    pub fn set_ip(&mut self, ip: IpAddr) {
+        match self {
+            Self::Udp { auth, accounting } => {
+                auth.set_ip(ip);
+                accounting.iter_mut().for_each(|address| address.set_ip(ip));
+            }
+            Self::Tls { address, .. } => address.set_ip(ip),
+        }
+    }
+}
+
 impl Server {
     /// A server with the usual timers, which must send Message-Authenticator.
     pub fn new(name: impl Into<String>, transport: Transport, secret: &[u8]) -> Self {
         Self {
             name: name.into(),
             transport,
+            tls_settings: [0; 32],
             secret: Zeroizing::new(secret.to_vec()),
             source: None,
             attributes: Vec::new(),

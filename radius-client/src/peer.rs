@@ -186,7 +186,7 @@ struct Place {
 }
 
 impl Peers {
-    /// Takes a new configuration. A server whose name, addresses and secret stay is the same server.
+    /// Takes a new configuration. A server whose name, addresses, secret and TLS settings stay is the same server.
     pub(crate) fn configure(&mut self, configuration: Configuration) {
         let previous = std::mem::take(&mut self.order);
         for server in configuration.servers {
@@ -312,6 +312,6 @@ fn drawn(equals: &[Place], random: &mut dyn Random) -> Vec<PeerKey> {
 
 /// The same server, perhaps with other timers.
 fn same(a: &Server, b: &Server) -> bool {
-    let addresses = a.transport == b.transport && a.source == b.source;
+    let addresses = a.transport == b.transport && a.source == b.source && a.tls_settings == b.tls_settings;
     addresses && a.name == b.name && crypto::constant_time_eq(&a.secret, &b.secret)
 }

@@ -23,6 +23,8 @@ const QUEUE: usize = 256;
 pub struct Dynamic {
     server: DynamicServer,
     names: NasNames,
+    listens: bool,
+    arrived: Sender<Arrived>,
 }
 
 /// A request as it came, with the way back: from the address that it was sent to.
@@ -47,14 +49,30 @@ impl Dynamic {
     /// Listens, if anybody may ask.
     pub fn start(config: &Config) -> anyhow::Result<(Self, Receiver<Arrived>)> {
         let (sender, arrived) = mpsc::channel(QUEUE);
-        if !config.dynamic_clients.is_empty() {
-            listen(&config.server.dynamic_listen, config.server.dynamic_port, &sender)?;
+        let server = DynamicServer::new(config.dynamic_clients.clone());
+        let mut dynamic = Self { server, names: names(config), listens: false, arrived: sender };
+        dynamic.prepare(config)?;
+        Ok((dynamic, arrived))
+    }
+
+    /// Requests are heard.
+    pub fn listens(&self) -> bool {
+        self.listens
+    }
+
+    /// Listens from now on, if anybody may ask.
+    pub fn prepare(&mut self, config: &Config) -> anyhow::Result<()> {
+        if !config.dynamic_clients.is_empty() && !self.listens {
+            listen(&config.server.dynamic_listen, config.server.dynamic_port, &self.arrived)?;
+            self.listens = true;
         }
-        let mut identifiers: Vec<_> = config.radius.iter().filter_map(|radius| radius.server.nas_identifier.clone()).collect();
-        identifiers.push(config.server.name.clone());
-        let addresses = config.radius.iter().filter_map(|radius| radius.server.nas_ip).collect();
-        let names = NasNames { addresses, identifiers };
-        Ok((Self { server: DynamicServer::new(config.dynamic_clients.clone()), names }, arrived))
+        Ok(())
+    }
+
+    /// Other clients from now on, and other names of this gateway.
+    pub fn configure(&mut self, config: &Config) {
+        self.server.configure(config.dynamic_clients.clone());
+        self.names = names(config);
     }
 
     /// Does what a request asks for and answers it.
@@ -83,13 +101,25 @@ impl Dynamic {
     }
 }
 
+/// What requests may call this gateway.
+fn names(config: &Config) -> NasNames {
+    let mut identifiers: Vec<_> = config.radius.iter().filter_map(|radius| radius.server.nas_identifier.clone()).collect();
+    identifiers.push(config.server.name.clone());
+    let addresses = config.radius.iter().filter_map(|radius| radius.server.nas_ip).collect();
+    NasNames { addresses, identifiers }
+}
+
 /// Binds every address and starts reading.
 fn listen(addresses: &[IpAddr], port: u16, arrived: &Sender<Arrived>) -> anyhow::Result<()> {
-    for &address in addresses {
+    let bind = |&address| {
         let address = SocketAddr::new(address, port);
         let socket = IkeSocket::bind(address)
             .with_context(|| format!("cannot bind udp {address} for dynamic authorization (server.dynamic_listen, server.dynamic_port)"))?;
-        let watched = UdpSocket::from_std(socket.standard()?)?;
+        Ok((UdpSocket::from_std(socket.standard()?)?, socket))
+    };
+    // All, or none.
+    let bound: Vec<_> = addresses.iter().map(bind).collect::<anyhow::Result<_>>()?;
+    for (watched, socket) in bound {
         tokio::spawn(read(watched, Arc::new(socket), arrived.clone()));
     }
     Ok(())

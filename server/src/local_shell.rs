@@ -1,11 +1,10 @@
 //! The local provider's thread: it reads the users file again when it changes, and computes where the control thread does not wait.
-use crate::config::LocalProvider;
+use crate::config::{LocalProvider, Look};
 use crypto::{SystemRandom, Zeroizing};
 use local_provider::{Moment, Provider, Settings, Users};
 use radius_client::{Input, Output};
 use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
@@ -107,17 +106,14 @@ struct Watched {
     seen: Option<Look>,
 }
 
-/// Device, inode, size, and time of the last change.
-type Look = (u64, u64, u64, i64, i64);
-
 impl Watched {
     fn new(path: PathBuf) -> Self {
-        Self { seen: look(&path), path }
+        Self { seen: Look::at(&path), path }
     }
 
     /// Where the file cannot be read, or holds a mistake, the users stay as they were: an edit gone wrong locks nobody out.
     fn reread(&mut self, provider: &mut Provider) {
-        let seen = look(&self.path);
+        let seen = Look::at(&self.path);
         if seen == self.seen {
             return;
         }
@@ -130,11 +126,6 @@ impl Watched {
             Err(error) => tracing::error!(file = %self.path.display(), %error, "users file not read: the users stay as they were"),
         }
     }
-}
-
-fn look(path: &Path) -> Option<Look> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.ctime(), metadata.ctime_nsec()))
 }
 
 /// Text of a users file.

@@ -3,18 +3,39 @@ use crate::config::LogFormat;
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Variables that override the configured filter, the first that is set.
 const OVERRIDES: [&str; 2] = ["EVERGATE_LOG", "RUST_LOG"];
 
+/// Sets the filter of the process's log.
+pub struct LogControl(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error>>);
+
+impl std::fmt::Debug for LogControl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogControl")
+    }
+}
+
+impl LogControl {
+    /// What the configuration says now; a variable of the environment still overrides it.
+    pub fn set(&self, filter: &str) -> anyhow::Result<()> {
+        Ok(self.0(choose_filter(filter, environment())?)?)
+    }
+}
+
 /// Sets up the process's log, once. `filter` is what the configuration says.
-pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let environment = OVERRIDES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
-    let filter = choose_filter(filter, environment)?;
+pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<LogControl> {
+    let filter = choose_filter(filter, environment())?;
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    subscriber(filter, format, colours, std::io::stderr).try_init()?;
-    Ok(())
+    let (subscriber, control) = subscriber(filter, format, colours, std::io::stderr);
+    subscriber.try_init()?;
+    Ok(control)
+}
+
+fn environment() -> impl Iterator<Item = (&'static str, String)> {
+    OVERRIDES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)))
 }
 
 fn choose_filter(configured: &str, overrides: impl Iterator<Item = (&'static str, String)>) -> anyhow::Result<EnvFilter> {
@@ -26,14 +47,24 @@ fn choose_filter(configured: &str, overrides: impl Iterator<Item = (&'static str
     }
 }
 
-fn subscriber<W>(filter: EnvFilter, format: LogFormat, colours: bool, writer: W) -> Box<dyn tracing::Subscriber + Send + Sync>
+type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
+
+fn subscriber<W>(filter: EnvFilter, format: LogFormat, colours: bool, writer: W) -> (Subscriber, LogControl)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(true);
     match format {
-        LogFormat::Text => Box::new(builder.with_ansi(colours).finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish()),
+        LogFormat::Text => {
+            let builder = builder.with_ansi(colours).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (Box::new(builder.finish()), LogControl(Box::new(move |filter| handle.reload(filter))))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(true).with_span_list(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (Box::new(builder.finish()), LogControl(Box::new(move |filter| handle.reload(filter))))
+        }
     }
 }
 
@@ -59,10 +90,12 @@ mod tests {
     fn logged(format: LogFormat) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        let subscriber = subscriber(EnvFilter::new("info"), format, false, move || writer.clone());
+        let (subscriber, control) = subscriber(EnvFilter::new("info"), format, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(attempt = "1-2", "hello\u{1b}[31m");
             tracing::debug!("unseen");
+            control.0(EnvFilter::new("error")).unwrap();
+            tracing::info!("unseen as well");
         });
         String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
     }

@@ -45,6 +45,8 @@ pub struct Granted {
     pub session_timeout: Option<Duration>,
     pub idle_timeout: Option<Duration>,
     pub class: Vec<Vec<u8>>,
+    /// What the policy set, before RADIUS had its say.
+    pub settings: Settings,
     /// Acct-Interim-Interval.
     pub interim_interval: Option<Duration>,
     /// What the policies went by.
@@ -139,6 +141,7 @@ impl Authority {
             idle_timeout: shorter(settings.idle_timeout, accept.and_then(|accept| accept.idle_timeout)),
             interim_interval: accept.and_then(|accept| accept.acct_interim_interval),
             class: known.class.clone(),
+            settings,
             known,
             policy,
             trace,

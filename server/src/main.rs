@@ -43,10 +43,10 @@ fn quickstart(wanted: &QuickstartArgs) -> anyhow::Result<()> {
 /// Runs the gateway: one thread for control, beside the packet threads and workers that it starts itself.
 fn run(path: &Path) -> anyhow::Result<()> {
     let config = cli::load(path)?;
-    evergate::logging::init(&config.server.log, config.server.log_format)?;
+    let log = evergate::logging::init(&config.server.log, config.server.log_format)?;
     open_files(config.sstp.is_empty(), config.server.max_sessions);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(evergate::run::run(config))
+    runtime.block_on(evergate::run::run(config, log))
 }
 
 /// Each SSTP connection is an open file.

@@ -1,13 +1,13 @@
 //! The sockets and the clock of the RADIUS client machine.
 use crate::radsec;
-use radius_client::{Change, Client, Dial, Input, Output, ServerReport, SocketId};
+use radius_client::{Change, Client, Configuration, Dial, Input, Output, ServerReport, SocketId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -31,6 +31,20 @@ pub type Servers = Vec<ServerReport>;
 
 /// How to reach each server that speaks TLS, by its name in the configuration.
 pub type TlsServers = BTreeMap<String, Arc<tls::ClientSettings>>;
+
+/// Servers as a reload brings them. Who asks after it was sent is served by them; conversations under way stay where they are.
+#[derive(Debug)]
+pub struct Setup {
+    pub configuration: Configuration,
+    pub tls: TlsServers,
+}
+
+/// Both ways into the task.
+#[derive(Debug)]
+pub struct Inbox {
+    pub requests: Receiver<Input>,
+    pub setups: UnboundedReceiver<Setup>,
+}
 
 enum Socket {
     Udp {
@@ -56,7 +70,8 @@ struct Sockets {
 }
 
 /// Runs the machine until the gateway hangs up.
-pub async fn run(mut client: Client, tls: TlsServers, mut requests: Receiver<Input>, outcomes: Outcomes, servers: watch::Sender<Servers>) {
+pub async fn run(mut client: Client, tls: TlsServers, inbox: Inbox, outcomes: Outcomes, servers: watch::Sender<Servers>) {
+    let Inbox { mut requests, mut setups } = inbox;
     let (inbound_tx, mut inbound) = tokio::sync::mpsc::channel(INBOUND_QUEUE);
     let mut sockets = Sockets { open: BTreeMap::new(), inbound: inbound_tx, tls };
     loop {
@@ -70,11 +85,23 @@ pub async fn run(mut client: Client, tls: TlsServers, mut requests: Receiver<Inp
                 Some(request) => request,
                 None => return,
             },
+            Some(setup) = setups.recv() => configure(&mut sockets, setup),
             Some(input) = inbound.recv() => input,
             () = sleep_until(deadline) => Input::Timeout,
         };
+        // Before the requests that came after them.
+        while let Ok(setup) = setups.try_recv() {
+            let configuration = configure(&mut sockets, setup);
+            client.handle(Instant::now(), configuration);
+        }
         client.handle(Instant::now(), input);
     }
+}
+
+fn configure(sockets: &mut Sockets, setup: Setup) -> Input {
+    // A removed server may have to be dialled again for a conversation under way.
+    sockets.tls.extend(setup.tls);
+    Input::Configure(setup.configuration)
 }
 
 /// Sleeps until `deadline`, or for ever.

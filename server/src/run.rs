@@ -1,12 +1,15 @@
 //! The running gateway: sockets, threads, timers and signals around the control half.
+mod reload;
+
 use crate::accounting::{self, Accounting};
 use crate::config::{Config, Ikev2Listener};
 use crate::control::{self, Request, Response};
 use crate::crash_secret;
 use crate::dataplane::StreamEvent;
 use crate::dynamic::{self, Dynamic};
-use crate::gateway::{DUMMY_IPV4, Effect, Gateway, InnerEnd, Now, Settings};
+use crate::gateway::{DUMMY_IPV4, Effect, Gateway, InnerEnd, Now, Rules, Settings};
 use crate::local_shell::Local;
+use crate::logging::LogControl;
 use crate::login::Authority;
 use crate::radius_shell::{self, sleep_until};
 use crate::revocation;
@@ -19,6 +22,7 @@ use crypto::SystemRandom;
 use ike::{Answer, AskId, ResponderConfig, SessionId};
 use policy::network::Tunnel;
 use radius_client::AccountingStatus;
+use reload::{News, Reason, Reloads};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,11 +59,11 @@ const STOP_LOOK: Duration = Duration::from_millis(10);
 pub type Command = (Request, oneshot::Sender<Response>);
 
 /// Runs until SIGTERM or SIGINT.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let (mut shell, mut queues) = Shell::start(config)?;
+    let (mut shell, mut queues) = Shell::start(config, log)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -69,7 +73,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => shell.renew_certificates(),
+            _ = hangup.recv() => shell.reload(Reason::Signal),
             () = shell.turn(&mut queues) => {}
         }
     }
@@ -84,6 +88,7 @@ struct Queues {
     radius: mpsc::Receiver<radius_client::Output>,
     commands: mpsc::Receiver<Command>,
     dynamic: mpsc::Receiver<dynamic::Arrived>,
+    news: News,
 }
 
 struct Shell {
@@ -97,13 +102,19 @@ struct Shell {
     revocation: revocation::Watcher,
     dynamic: Dynamic,
     radius: mpsc::Sender<radius_client::Input>,
+    radius_setups: mpsc::UnboundedSender<radius_shell::Setup>,
+    /// Where outcomes of logins go.
+    logins: mpsc::Sender<radius_client::Output>,
     /// Answers where a connection request policy says so, or where there is no RADIUS server.
     local: Option<Local>,
     /// Revocation lists of the certificates of its users.
     local_lists: revocation::Keeper,
     radius_servers: watch::Receiver<radius_shell::Servers>,
-    /// `None`: no RADIUS server takes accounting.
+    /// `None`: no RADIUS server has ever taken accounting.
     accounting: Option<Accounting>,
+    /// What it needs to start.
+    accounting_lines: Option<accounting::Lines>,
+    reloads: Reloads,
     /// Outcomes of requests that never reached the RADIUS task.
     refused: Vec<radius_client::Output>,
 }
@@ -125,7 +136,7 @@ fn now() -> Now {
 }
 
 impl Shell {
-    fn start(config: Config) -> anyhow::Result<(Self, Queues)> {
+    fn start(config: Config, log: LogControl) -> anyhow::Result<(Self, Queues)> {
         let now = now();
         let started = Started { instant: now.instant, unix_time: now.wall.as_second().unsigned_abs() };
         let commands = control::bind(&config.server.control_socket)?;
@@ -141,7 +152,7 @@ impl Shell {
         let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from), &computed_tx)?;
         let radius = start_radius(&config)?;
         let mut local_lists = revocation::Keeper::start(user_certificates(&config), &config.server.state_dir);
-        let local = start_local(&config, &mut local_lists, radius.logins)?;
+        let local = start_local(&config, &mut local_lists, radius.logins.clone())?;
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
         tokio::spawn(control::serve(commands, commands_tx));
         let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
@@ -150,8 +161,9 @@ impl Shell {
         let attempts = Attempts::new(now.wall.as_millisecond().unsigned_abs(), config.server.attempts_kept);
         let (dynamic, asked) = Dynamic::start(&config)?;
         let gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
+        let (reloads, news) = Reloads::start(&config, log);
         let clients = Clients { datagrams, streams, arrivals };
-        let queues = Queues { clients, computed, radius: radius.outcomes, commands: commands_rx, dynamic: asked };
+        let queues = Queues { clients, computed, radius: radius.outcomes, commands: commands_rx, dynamic: asked, news };
         let mut shell = Self {
             config,
             started,
@@ -163,10 +175,14 @@ impl Shell {
             revocation,
             dynamic,
             radius: radius.requests,
+            radius_setups: radius.setups,
+            logins: radius.logins,
             local,
             local_lists,
             radius_servers: radius.servers,
             accounting: radius.accounting,
+            accounting_lines: radius.accounting_lines,
+            reloads,
             refused: Vec::new(),
         };
         shell.account_gateway(AccountingStatus::On);
@@ -185,6 +201,7 @@ impl Shell {
         tokio::select! {
             biased;
             Some((request, reply)) = queues.commands.recv() => self.command(&request, reply),
+            event = queues.news.next() => self.news(event),
             Some((id, answer)) = queues.computed.recv() => self.gateway.computed(now(), id, answer),
             Some(arrived) = queues.dynamic.recv() => self.dynamic.serve(now(), &mut self.gateway, &arrived),
             Some(outcome) = queues.radius.recv() => self.radius_outcome(outcome),
@@ -232,34 +249,6 @@ impl Shell {
         }
     }
 
-    /// Reads the configuration again for its certificates: new connections get the new ones, running ones keep theirs.
-    fn renew_certificates(&mut self) {
-        let config = match Config::load(&self.config.path, &crate::config::environment()) {
-            Ok(config) => config,
-            Err(error) => return tracing::error!(%error, "certificates not renewed: the configuration is wrong"),
-        };
-        let listener = config.ikev2.as_ref().map(|listener| (listener, responder(&config, listener)));
-        self.revocation.restart(listener, &config.server.state_dir);
-        self.renew_responder();
-        for front in &self.fronts {
-            let Some(listener) = config.sstp.iter().find(|listener| listener.name == front.name) else { continue };
-            if let Err(error) = front.renew(listener) {
-                return tracing::error!(%error, listener = %front.name, "certificates not renewed");
-            }
-        }
-        self.renew_local(&config);
-        (self.config.certificates, self.config.local) = (config.certificates, config.local);
-        tracing::info!("certificates renewed");
-    }
-
-    /// The local provider with its users and certificates as `config` has them. One that comes or goes needs a restart.
-    fn renew_local(&mut self, config: &Config) {
-        let (Some(running), Some(local)) = (&self.local, &config.local) else { return };
-        self.local_lists.restart(user_certificates(config), &config.server.state_dir);
-        let roots = Arc::new(self.local_lists.trusted(&local.client_roots));
-        running.configure(local, config.local_settings(local, roots));
-    }
-
     fn renew_local_trust(&mut self) {
         let (Some(running), Some(local)) = (&self.local, &self.config.local) else { return };
         let roots = Arc::new(self.local_lists.trusted(&local.client_roots));
@@ -291,6 +280,9 @@ impl Shell {
     }
 
     fn command(&mut self, request: &Request, reply: oneshot::Sender<Response>) {
+        if let Request::Reload { end_refused } = *request {
+            return self.reload(Reason::Command { end_refused, reply });
+        }
         let response = self.gateway.control(now(), request).unwrap_or_else(|| self.status());
         // The client may have hung up; then nobody wants the answer.
         drop(reply.send(response));
@@ -353,11 +345,7 @@ impl Shell {
         let radius = |input| self.radius.try_send(input).err().map(mpsc::error::TrySendError::into_inner);
         let Some(local) = &self.local else { return radius(input) };
         match &input {
-            Input::Eap { group, .. } | Input::Login { group, .. } => match group.as_deref() {
-                Some(local_provider::SERVER) => local.ask(input),
-                None if self.config.radius.is_empty() => local.ask(input),
-                _ => radius(input),
-            },
+            Input::Eap { group, .. } | Input::Login { group, .. } if group.as_deref() == Some(local_provider::SERVER) => local.ask(input),
             Input::Forget(conversation) => {
                 // Without room for it, silence ends the conversation there.
                 local.ask(Input::Forget(*conversation));
@@ -411,9 +399,7 @@ fn bounds(config: &Config) -> sstp::Bounds {
 
 fn start_fronts(config: &Config, counters: &Arc<sstp::Counters>, arrivals: &mpsc::Sender<Arrival>) -> anyhow::Result<Vec<Front>> {
     let start = |doors: Doors| Front::start(doors, &config.server.name, bounds(config), counters.clone(), arrivals.clone());
-    let own = config.ikev2.iter().flat_map(|listener| sstp::encapsulating(listener, &config.sstp));
-    let shared = config.sstp.iter().map(|listener| Doors::Tls { listener, encapsulated: config.encapsulates_on(listener) });
-    shared.chain(own).map(start).collect()
+    sstp::doors(config).into_iter().map(start).collect()
 }
 
 /// What comes from clients.
@@ -447,8 +433,15 @@ fn authority(config: &Config) -> anyhow::Result<Authority> {
     Ok(Authority { policies: config.policies.clone(), pools, zone: config.server.time_zone.clone() })
 }
 
+fn rules(config: &Config) -> Rules {
+    let zone = config.server.time_zone.clone();
+    Rules { policies: config.policies.clone(), pools: config.pools.clone(), zone, settings: settings(config) }
+}
+
 fn settings(config: &Config) -> Settings {
+    let all_local = config.radius.is_empty() && config.local.is_some();
     Settings {
+        default_group: all_local.then(|| local_provider::SERVER.to_owned()),
         nas_identifier: config.server.name.clone(),
         requests: config.requests.clone(),
         ikev2_listener: config.ikev2.as_ref().map(|listener| listener.name.clone()).unwrap_or_default(),
@@ -478,7 +471,14 @@ struct Radius {
     logins: mpsc::Sender<radius_client::Output>,
     outcomes: mpsc::Receiver<radius_client::Output>,
     servers: watch::Receiver<radius_shell::Servers>,
+    setups: mpsc::UnboundedSender<radius_shell::Setup>,
     accounting: Option<Accounting>,
+    accounting_lines: Option<accounting::Lines>,
+}
+
+/// How to reach the servers that speak TLS.
+fn tls_servers(config: &Config) -> radius_shell::TlsServers {
+    config.radius.iter().filter_map(|radius| Some((radius.server.name.clone(), radius.tls.clone()?))).collect()
 }
 
 fn start_radius(config: &Config) -> anyhow::Result<Radius> {
@@ -487,16 +487,17 @@ fn start_radius(config: &Config) -> anyhow::Result<Radius> {
     let (servers_tx, servers) = watch::channel(Vec::new());
     let (accounted, accounting_outcomes) = accounting::outcomes();
     let client = radius_client::Client::new(config.radius_configuration(), Box::new(SystemRandom));
-    let tls = config.radius.iter().filter_map(|radius| Some((radius.server.name.clone(), radius.tls.clone()?))).collect();
     let outcomes_tx = radius_shell::Outcomes { logins: logins.clone(), accounting: accounted };
-    tokio::spawn(radius_shell::run(client, tls, inputs, outcomes_tx, servers_tx));
-    let accounting = if takes_accounting(config) {
-        let lines = accounting::Lines { radius: requests.clone(), outcomes: accounting_outcomes };
-        Some(Accounting::start(config.accounting, &config.server.state_dir, lines)?)
+    let (setups, arriving) = mpsc::unbounded_channel();
+    let inbox = radius_shell::Inbox { requests: inputs, setups: arriving };
+    tokio::spawn(radius_shell::run(client, tls_servers(config), inbox, outcomes_tx, servers_tx));
+    let lines = accounting::Lines { radius: requests.clone(), outcomes: accounting_outcomes };
+    let (accounting, accounting_lines) = if takes_accounting(config) {
+        (Some(Accounting::start(config.accounting, &config.server.state_dir, lines)?), None)
     } else {
-        None
+        (None, Some(lines))
     };
-    Ok(Radius { requests, logins, outcomes, servers, accounting })
+    Ok(Radius { requests, logins, outcomes, servers, setups, accounting, accounting_lines })
 }
 
 /// What is watched for revoked certificates of users.

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use ike::{ChildKeys, ChildSa, ConnectionId, Path, SessionId, TrafficSelector};
 use net::link::{Netlink, Prefix, Route};
 use policy::network::AddressRange;
+use policy::pool::PoolConfig;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -87,6 +88,43 @@ impl Tunnels {
         }
     }
 
+    /// Routes the addresses of other pools into the device. Leases that lie in none of them any more keep a route of their own.
+    ///
+    /// # Errors
+    /// The kernel refuses a route; then all are as they were.
+    pub fn route_pools(&mut self, pools: &[PoolConfig], leases: &[(SessionId, Vec<IpAddr>)]) -> io::Result<()> {
+        let pools: Vec<_> = pools.iter().flat_map(pool_prefixes).collect();
+        let fresh: Vec<_> = pools.iter().copied().filter(|pool| !self.pools.contains(pool)).collect();
+        let stale: Vec<_> = self.pools.iter().copied().filter(|pool| !pools.contains(pool)).collect();
+        if fresh.is_empty() && stale.is_empty() {
+            return Ok(());
+        }
+        let former = std::mem::replace(&mut self.pools, pools);
+        let routed =
+            self.add_routes(&fresh).and_then(|()| leases.iter().try_for_each(|(session, leases)| self.route_leases(*session, leases)));
+        if let Err(error) = routed {
+            self.pools = former;
+            self.delete_routes(&fresh);
+            return Err(error);
+        }
+        let unused = stale.into_iter().filter(|pool| !self.host_routes.values().any(|routes| routes.contains(pool)));
+        self.delete_routes(&unused.collect::<Vec<_>>());
+        Ok(())
+    }
+
+    fn add_routes(&self, destinations: &[Prefix]) -> io::Result<()> {
+        let mut netlink = Netlink::open()?;
+        destinations.iter().try_for_each(|&destination| netlink.replace_route(&route(destination, self.device)))
+    }
+
+    fn delete_routes(&self, destinations: &[Prefix]) {
+        for &destination in destinations {
+            if let Err(error) = Netlink::open().and_then(|mut netlink| netlink.delete_route(&route(destination, self.device))) {
+                tracing::warn!(%destination, %error, "a route is left behind");
+            }
+        }
+    }
+
     pub fn send_ike(&self, path: Path, message: &[u8]) {
         if let Err(error) = self.handle.send_ike(path, message) {
             tracing::debug!(remote = %path.remote, %error, "ike message not sent");
@@ -113,11 +151,10 @@ impl Tunnels {
 impl Tunnels {
     /// Addresses that lie in no pool need a route of their own.
     fn route_leases(&mut self, session: SessionId, leases: &[IpAddr]) -> io::Result<()> {
-        if self.host_routes.contains_key(&session) {
-            return Ok(());
-        }
         let outside = |lease: &&IpAddr| !self.pools.iter().any(|pool| holds(*pool, **lease));
-        let missing: Vec<_> = leases.iter().filter(outside).map(|&lease| Prefix::host(lease)).collect();
+        let routed = self.host_routes.get(&session).map(Vec::as_slice).unwrap_or_default();
+        let missing = leases.iter().filter(outside).map(|&lease| Prefix::host(lease)).filter(|lease| !routed.contains(lease));
+        let missing: Vec<_> = missing.collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -125,7 +162,7 @@ impl Tunnels {
         for &destination in &missing {
             netlink.replace_route(&route(destination, self.device))?;
         }
-        self.host_routes.insert(session, missing);
+        self.host_routes.entry(session).or_default().extend(missing);
         Ok(())
     }
 }
@@ -210,11 +247,9 @@ impl Plane for Tunnels {
         self.handle.forget(session.0);
         self.places.remove(&session);
         for destination in self.host_routes.remove(&session).unwrap_or_default() {
-            if self.host_routes.values().any(|of_others| of_others.contains(&destination)) {
-                continue;
-            }
-            if let Err(error) = Netlink::open().and_then(|mut netlink| netlink.delete_route(&route(destination, self.device))) {
-                tracing::warn!(%destination, %error, "a host route is left behind");
+            let of_others = self.host_routes.values().any(|of_others| of_others.contains(&destination));
+            if !of_others && !self.pools.contains(&destination) {
+                self.delete_routes(&[destination]);
             }
         }
     }

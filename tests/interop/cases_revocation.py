@@ -21,9 +21,9 @@ def _refused(world, profile, cause):
 
 def _reload(world):
     log = world.gateway.daemon.log_file
-    before = log.read_text().count("certificates renewed")
+    before = log.read_text().count("configuration reloaded")
     world.gateway.daemon.signal(signal.SIGHUP)
-    check(wait_until(lambda: log.read_text().count("certificates renewed") > before, 5), "SIGHUP has no effect", [world.gateway.daemon.tail()])
+    check(wait_until(lambda: log.read_text().count("configuration reloaded") > before, 5), "SIGHUP has no effect", [world.gateway.daemon.tail()])
 
 
 def _logged(world, text, seconds=5):

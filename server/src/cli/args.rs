@@ -74,9 +74,28 @@ const SESSIONS: &str = "Lists, shows and ends sessions.
 Examples:
   evergate sessions                             all of them
   evergate sessions show 17                     one of them, in full
+  evergate sessions --would-refuse              whom the policies would not let in today
   evergate sessions disconnect 17               end one (an Always On client comes back within seconds)
   evergate sessions disconnect --user ann@example.com
   evergate sessions --json | jq '.sessions[].user'";
+
+const RELOAD: &str = "Reads the configuration again and applies it to the running gateway, all or nothing. No session ends.
+
+The new configuration is read and checked in full, as `evergate check` does. If anything is wrong, nothing changes, the error says why, and the exit \
+code is 1. Else RADIUS servers and groups, policies, pools, certificates, limits, timers, ciphers, the local provider and the log filter are taken at \
+once: who logs in from now on gets them, who is in keeps what it has, and a login under way ends with the server it began with. What only a restart \
+brings is named: addresses and ports of listeners, listeners that come or go, and of [server] name, control_socket, state_dir, log_format, threads, \
+tun, mtu and attempts_kept.
+
+Sessions that the policies would refuse now, or give something else, are listed. They stay unless --end-refused is given.
+
+SIGHUP does the same and says so in the log. Renewed certificates need neither: their files are watched.
+
+Examples:
+  evergate reload
+  evergate reload --end-refused
+  evergate sessions --would-refuse              the list again, later
+  evergate reload --json | jq .needs_restart";
 
 const DRAIN: &str = "Empties the gateway before maintenance.
 
@@ -160,9 +179,19 @@ pub enum Question {
     /// Show listeners, RADIUS servers, pools and counters
     #[command(long_about = STATUS)]
     Status,
+    /// Apply a changed configuration without ending a session
+    #[command(long_about = RELOAD)]
+    Reload {
+        /// End the sessions that the policies refuse now
+        #[arg(long)]
+        end_refused: bool,
+    },
     /// List, show or end sessions
-    #[command(long_about = SESSIONS, visible_alias = "session")]
+    #[command(long_about = SESSIONS, visible_alias = "session", args_conflicts_with_subcommands = true)]
     Sessions {
+        /// Only those to which the policies would say something else now: refuse them, or give them other settings
+        #[arg(long)]
+        would_refuse: bool,
         #[command(subcommand)]
         command: Option<SessionsCommand>,
     },

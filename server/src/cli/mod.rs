@@ -1,6 +1,7 @@
 //! The command line: `evergate run`, `check`, and the questions to a running gateway.
 mod args;
 mod check;
+mod reload;
 mod show;
 mod text;
 mod user;
@@ -31,7 +32,9 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
         Question::Check => check::check(&cli.config_path(), cli.json, style, out, err),
         Question::Status => ask(cli, &Request::Status {}, style, out, err),
         Question::User(args) => user::user(cli, args, style, out, err),
-        Question::Sessions { command } => ask(cli, &sessions(command.as_ref()), style, out, err),
+        Question::Reload { end_refused } => ask(cli, &Request::Reload { end_refused: *end_refused }, style, out, err),
+        Question::Sessions { would_refuse: true, .. } => ask(cli, &Request::Judge {}, style, out, err),
+        Question::Sessions { command, .. } => ask(cli, &sessions(command.as_ref()), style, out, err),
         Question::Drain(drain) => ask(cli, &drain.request(), style, out, err),
         Question::Attempts { list, command } => {
             let request = match command {

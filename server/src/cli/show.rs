@@ -1,4 +1,5 @@
 //! Answers of the gateway, for people.
+use super::reload;
 use super::text::{Cell, Mark, Style, cell, clean, count, duration, heading, octets, pairs, table, time, wrap};
 use crate::control::Response;
 use crate::control::types::{
@@ -20,6 +21,8 @@ pub(super) fn response(response: &Response, style: Style, out: &mut dyn Write) -
         Response::Sessions { sessions: shown } => sessions(shown, style, out),
         Response::Session(shown) => session(shown, style, out),
         Response::Disconnected { ids } => disconnected(ids, out),
+        Response::Reloaded(shown) => reload::reloaded(shown, style, out),
+        Response::Judged { sessions } => reload::would_refuse(sessions, style, out),
         Response::Drain(shown) => writeln!(out, "{}", drain(shown)),
         Response::DrainCancelled {} => writeln!(out, "the gateway takes clients again"),
         Response::Attempts { attempts: shown } => attempts(shown, style, out),

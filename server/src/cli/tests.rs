@@ -1,9 +1,10 @@
 //! The command line from its words to what it prints and its exit code.
 use super::text::{self, Mark, cell, count};
 use super::*;
+use crate::config::{Change, KeyChange, What};
 use crate::control::types::{
-    AccountingStatus, AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, ListenerStatus, Outcome, PoolStatus,
-    RadiusStatus, Session, SocketStatus, Status, TimelineLine,
+    AccountingStatus, AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, Judged, ListenerStatus, Outcome,
+    PoolStatus, RadiusStatus, Reloaded, Session, SocketStatus, Status, TimelineLine, Verdict,
 };
 use clap::{CommandFactory as _, Parser as _};
 use std::collections::BTreeMap;
@@ -107,6 +108,57 @@ fn status() -> Status {
     }
 }
 
+fn reloaded(end_refused: bool) -> Reloaded {
+    let key = |key: &str, before: Option<&str>, after: Option<&str>, content| KeyChange {
+        key: key.into(),
+        before: before.map(str::to_owned),
+        after: after.map(str::to_owned),
+        content,
+    };
+    let change = |section: &str, change, keys: &[KeyChange]| Change { section: section.into(), change, keys: keys.to_vec() };
+    let file = Some("/etc/evergate/nps1.secret");
+    Reloaded {
+        changes: vec![
+            change("radius \"nps1\"", What::Changed, &[key("secret_file", file, file, true), key("port", None, Some("1645"), false)]),
+            change("pool \"old\"", What::Removed, &[]),
+        ],
+        needs_restart: vec![change("server", What::Changed, &[key("mtu", Some("1400"), Some("1300"), false)])],
+        warnings: vec!["pool \"old\" is gone: 1 IPv4 addresses of it stay".into()],
+        judged: vec![Judged {
+            id: 17,
+            attempt: "65a1b2c3-17".into(),
+            user: "bob".into(),
+            policy: "staff".into(),
+            verdict: Verdict::Refused,
+            cause: "network policy \"nobody\" denies".into(),
+        }],
+        ended: if end_refused { vec![17] } else { Vec::new() },
+    }
+}
+
+#[test]
+fn a_reload_says_what_it_has_done() {
+    with_gateway(|evergate| {
+        let (code, out, _) = evergate(&["reload"]);
+        assert_eq!(code, OK);
+        for expected in [
+            "reloaded: 2 changes have taken effect\n",
+            "  ~ radius \"nps1\" changed: secret_file (what /etc/evergate/nps1.secret holds), port = 1645\n  - pool \"old\" removed\n",
+            "\nNeeds a restart; until then it stays as it was\n  ~ server changed: mtu: 1400 -> 1300\n",
+            "\nWarnings\n  pool \"old\" is gone",
+            "now (evergate reload --end-refused ends those that are refused)\n",
+            "17  bob   staff       refused  network policy \"nobody\" denies\n",
+        ] {
+            assert!(out.contains(expected), "{expected}\n{out}");
+        }
+        let (_, out, _) = evergate(&["reload", "--end-refused"]);
+        assert!(out.ends_with("\n1 session is being ended\n") && !out.contains("--end-refused"), "{out}");
+        assert!(evergate(&["sessions", "--would-refuse"]).1.contains("17  bob   staff       refused"));
+        let (_, out, _) = evergate(&["reload", "--json"]);
+        assert_eq!(serde_json::from_str::<Response>(&out).unwrap(), Response::Reloaded(Box::new(reloaded(false))));
+    });
+}
+
 fn reply_to(request: Request) -> Response {
     match request {
         Request::Status {} => Response::Status(Box::new(status())),
@@ -122,6 +174,8 @@ fn reply_to(request: Request) -> Response {
             left: 9,
         })),
         Request::CancelDrain {} => Response::DrainCancelled {},
+        Request::Reload { end_refused } => Response::Reloaded(Box::new(reloaded(end_refused))),
+        Request::Judge {} => Response::Judged { sessions: reloaded(false).judged },
         Request::Attempts { failed: true, limit: 5, .. } => Response::Attempts { attempts: vec![summary(Outcome::Failed)] },
         Request::Attempts { .. } => Response::Attempts { attempts: vec![] },
         Request::Attempt { .. } => Response::Attempt(Box::new(AttemptDetail {

@@ -1,8 +1,9 @@
 //! Files that the configuration names: certificates, keys, secrets.
 use super::error::ConfigError;
+use super::notes::NotedFile;
 use super::reader::Section;
 use crypto::Zeroizing;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -13,7 +14,10 @@ const MAX_FILE: u64 = 4 << 20;
 /// Reads a file that everybody may see.
 pub(super) fn read(section: &Section<'_>, key: &str, path: &Path) -> Result<Vec<u8>, ConfigError> {
     let mut bytes = Vec::new();
-    open(section, key, path)?.take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| unreadable(section, key, path, &error))?;
+    let file = open(section, key, path)?;
+    let metadata = file.metadata().map_err(|error| unreadable(section, key, path, &error))?;
+    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| unreadable(section, key, path, &error))?;
+    note(section, key, path, &metadata, &bytes);
     Ok(bytes)
 }
 
@@ -33,7 +37,12 @@ pub(super) fn read_secret(
     let size = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(usize::MAX);
     let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
     file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| unreadable(section, key, path, &error))?;
+    note(section, key, path, &metadata, &bytes);
     Ok(bytes)
+}
+
+fn note(section: &Section<'_>, key: &str, path: &Path, metadata: &Metadata, bytes: &[u8]) {
+    section.notes().files.borrow_mut().push(NotedFile::new(section.title(), key, path, metadata, bytes));
 }
 
 /// Reads the file that `key` must name, which holds a secret and nothing else: its bytes without the line end.

@@ -2,11 +2,13 @@
 mod access;
 mod accounting;
 mod ciphers;
+mod diff;
 mod dynamic;
 mod error;
 mod files;
 mod listen;
 mod local;
+mod notes;
 mod ppk;
 mod radius;
 mod radsec;
@@ -20,10 +22,13 @@ mod tests;
 mod values;
 
 pub use ciphers::{group_name, prf_name, suite_name};
+pub use diff::{Change, Difference, KeyChange, What};
 pub use error::{ConfigError, Origin};
+pub use notes::Look;
 pub use values::{duration, duration_text, gateway_identity};
 
 use ike::{CipherPolicy, ClientAuth, GatewayIdentity, Limits, ResponderConfig, Timers};
+use notes::Notes;
 use pki::{Credential, TrustAnchors};
 use policy::network::{AddressRange, Policy};
 use policy::pool::PoolConfig;
@@ -69,6 +74,15 @@ pub struct Config {
     pub timers: Timers,
     /// What works but deserves a look, one sentence each; to be logged at WARN.
     pub warnings: Vec<String>,
+    /// What it was read from.
+    written: Arc<Written>,
+}
+
+/// What a configuration was read from, kept to tell what another one changes.
+#[derive(Debug)]
+struct Written {
+    tree: source::Node,
+    files: Vec<notes::NotedFile>,
 }
 
 /// `[server]`
@@ -231,13 +245,13 @@ pub fn environment() -> Vec<(String, String)> {
 /// The control socket that a configuration names, without reading keys and secrets: any user may ask.
 pub fn control_socket(path: &Path, environment: &[(String, String)]) -> Result<PathBuf, ConfigError> {
     let tree = source::load(path, environment)?;
-    server::control_socket_of(&reader::Root::new(&tree, folder(path), SECTIONS)?)
+    server::control_socket_of(&reader::Root::new(&tree, folder(path), &Notes::default(), SECTIONS)?)
 }
 
 /// The users file that a configuration names, without reading keys and secrets; `None`: it has no `[local]`.
 pub fn users_file(path: &Path, environment: &[(String, String)]) -> Result<Option<PathBuf>, ConfigError> {
     let tree = source::load(path, environment)?;
-    local::users_file_of(&reader::Root::new(&tree, folder(path), SECTIONS)?)
+    local::users_file_of(&reader::Root::new(&tree, folder(path), &Notes::default(), SECTIONS)?)
 }
 
 fn folder(path: &Path) -> &Path {
@@ -248,8 +262,29 @@ impl Config {
     /// Reads the file at `path`, the drop-ins in the folder beside it (`evergate.d/*.toml` for `evergate.toml`) and the variables over
     /// them, with every file they name; checks everything.
     pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Self, ConfigError> {
-        let tree = source::load(path, environment)?;
-        let root = reader::Root::new(&tree, folder(path), SECTIONS)?;
+        Self::read(path, source::load(path, environment)?, Notes::default())
+    }
+
+    /// What [`Config::load`] finds now where this one came from. Names of hosts that stand for an address in use keep it.
+    pub fn load_again(&self, environment: &[(String, String)]) -> Result<Self, ConfigError> {
+        Self::read(&self.path, source::load(&self.path, environment)?, self.notes())
+    }
+
+    /// The same configuration with the files that it names as they are now, whatever has become of its own.
+    pub fn read_files_again(&self) -> Result<Self, ConfigError> {
+        Self::read(&self.path, self.written.tree.clone(), self.notes())
+    }
+
+    fn notes(&self) -> Notes {
+        let mut notes = Notes::default();
+        for radius in &self.radius {
+            notes.addresses.entry(radius.host.clone()).or_default().push(radius.server.address().ip());
+        }
+        notes
+    }
+
+    fn read(path: &Path, tree: source::Node, notes: Notes) -> Result<Self, ConfigError> {
+        let root = reader::Root::new(&tree, folder(path), &notes, SECTIONS)?;
         let mut warnings = Vec::new();
         let server = server::server(&root)?;
         let certificates = listen::certificates(&root, &server.name, jiff::Timestamp::now().as_second(), &mut warnings)?;
@@ -275,6 +310,7 @@ impl Config {
         let timers = server::timers(&root, &mut warnings)?;
         let child_idle = server::child_idle(&root)?;
         let path = path.to_owned();
+        let written = Arc::new(Written { files: notes.files.take(), tree });
         Ok(Self {
             path,
             server,
@@ -294,6 +330,7 @@ impl Config {
             timers,
             child_idle,
             warnings,
+            written,
         })
     }
 

@@ -53,7 +53,7 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
     let tls = over_tls(section)?;
     let port: u16 = section.number("port", 1..=65_535, if tls { 2_083 } else { 1_812 })?;
     let source = section.optional("source", "an IP address of this host", |value| values::address(text(value)?))?;
-    let address = resolve(section, &host, port, source)?;
+    let address = resolve(section, &host, port, source, warnings)?;
     let millis = Duration::from_millis;
     let retransmit_initial = section.duration("retransmit_initial", millis(100)..=millis(16_000))?.unwrap_or(millis(2_000));
     let timeout = section.duration("timeout", millis(1_000)..=millis(300_000))?.unwrap_or(millis(60_000));
@@ -73,10 +73,12 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
     if name == local_provider::SERVER {
         return Err(section.error("name", "is what records call the local provider; expected another name"));
     }
+    let settings = if tls { Some(Arc::new(radsec::settings(section, &host, warnings)?)) } else { None };
     Ok(RadiusServer {
         server: radius_client::Server {
             name: section.name()?,
             transport: transport(section, tls, address)?,
+            tls_settings: if tls { radsec::fingerprint_of(section) } else { [0; 32] },
             secret: if tls && !section.has("secret_file") { radsec::secret() } else { secret(section, warnings)? },
             source,
             attributes: attributes(section)?,
@@ -90,7 +92,7 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
             probe: probe(section)?.unwrap_or(if tls { Probe::StatusServer } else { Probe::Off }),
             revive_interval: section.duration("revive_interval", millis(1_000)..=millis(3_600_000))?.unwrap_or(millis(60_000)),
         },
-        tls: if tls { Some(Arc::new(radsec::settings(section, &host, warnings)?)) } else { None },
+        tls: settings,
         host,
     })
 }
@@ -161,17 +163,33 @@ fn probe(section: &Section<'_>) -> Result<Option<Probe>, ConfigError> {
     }
 }
 
-/// The server's address, of the family of `source` where one is given.
-fn resolve(section: &Section<'_>, host: &str, port: u16, source: Option<IpAddr>) -> Result<SocketAddr, ConfigError> {
+/// The server's address, of the family of `source` where one is given. The one in use stays while the name still stands for it.
+fn resolve(
+    section: &Section<'_>,
+    host: &str,
+    port: u16,
+    source: Option<IpAddr>,
+    warnings: &mut Vec<String>,
+) -> Result<SocketAddr, ConfigError> {
     let fits = |address: &SocketAddr| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4());
+    let used = section.notes().addresses.get(host).map(Vec::as_slice).unwrap_or_default();
+    let used: Vec<_> = used.iter().map(|&address| SocketAddr::new(address, port)).filter(fits).collect();
     let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => (host, port)
-            .to_socket_addrs()
-            .map_err(|error| section.error("address", format!("is no IP address, and the host name cannot be resolved: {error}")))?
-            .collect(),
+        Err(_) => match (host, port).to_socket_addrs() {
+            Ok(found) => found.collect(),
+            Err(error) if used.is_empty() => {
+                return Err(section.error("address", format!("is no IP address, and the host name cannot be resolved: {error}")));
+            }
+            Err(error) => {
+                let title = section.title();
+                warnings.push(format!("{title}: {host} cannot be resolved now ({error}): the address found before is used"));
+                used.clone()
+            }
+        },
     };
-    found.iter().copied().find(fits).ok_or_else(|| {
+    let kept = used.into_iter().find(|address| found.contains(address));
+    kept.or_else(|| found.iter().copied().find(fits)).ok_or_else(|| {
         let family = if source.is_some_and(|source| source.is_ipv4()) { "IPv4" } else { "IPv6" };
         section.error("source", format!("is {family}, but {host} has no such address; expected one of its family"))
     })

@@ -1,5 +1,6 @@
 //! The keys of `[[radius]]` that say how TLS is spoken (RFC 6614).
 use super::error::ConfigError;
+use super::notes::digest;
 use super::reader::{Section, text};
 use super::{files, values};
 use crypto::Zeroizing;
@@ -39,6 +40,16 @@ pub(super) fn settings(section: &Section<'_>, host: &str, warnings: &mut Vec<Str
     let versions = section.choice("radius_1_1", &[("auto", both), ("require", &[RADIUS_1_1]), ("off", &[RADIUS_1_0])])?.unwrap_or(both);
     let name = name.unwrap_or_else(|| host.to_owned());
     Ok(ClientSettings::new(Some(&credential), Arc::new(TrustAnchors::new(roots)), name, pin).offering(versions))
+}
+
+/// A fingerprint of what [`settings`] came to: another one if a file of it holds something else, or a key of it says so.
+pub(super) fn fingerprint_of(section: &Section<'_>) -> [u8; 32] {
+    let title = section.title();
+    let files = section.notes().files.borrow();
+    let files = files.iter().filter(|file| file.section == title && matches!(file.key.as_str(), "ca" | "chain" | "key"));
+    let mut parts: Vec<Vec<u8>> = files.map(|file| file.digest.to_vec()).collect();
+    parts.extend(["address", "tls_name", "pin"].map(|key| section.written(key).into_bytes()));
+    digest(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
 /// Both ends show a certificate (RFC 6614 section 2.3).

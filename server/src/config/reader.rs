@@ -1,5 +1,6 @@
 //! Reading typed values out of the tree; whatever is wrong becomes a [`ConfigError`] that names its place.
 use super::error::{ConfigError, Origin, suggestion};
+use super::notes::Notes;
 use super::source::{Node, Value, name_of};
 use super::values;
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ pub(super) struct Section<'a> {
     kind: &'static str,
     /// The folder that relative paths from the environment start at.
     base: &'a Path,
+    notes: &'a Notes,
 }
 
 /// The whole configuration.
@@ -20,18 +22,19 @@ pub(super) struct Section<'a> {
 pub(super) struct Root<'a> {
     node: &'a Node,
     base: &'a Path,
+    notes: &'a Notes,
 }
 
 impl<'a> Root<'a> {
     /// Checks the names of the sections.
-    pub(super) fn new(node: &'a Node, base: &'a Path, sections: &[&str]) -> Result<Self, ConfigError> {
+    pub(super) fn new(node: &'a Node, base: &'a Path, notes: &'a Notes, sections: &[&str]) -> Result<Self, ConfigError> {
         for (key, section) in table(node) {
             if !sections.contains(&key.as_str()) {
                 let problem = format!("unknown section; {}", suggestion(key, sections));
                 return Err(ConfigError { origin: Some(section.origin.clone()), key: key.as_str().into(), ..ConfigError::file(problem) });
             }
         }
-        Ok(Self { node, base })
+        Ok(Self { node, base, notes })
     }
 
     /// `[kind]`, or an empty one where it is absent.
@@ -40,7 +43,7 @@ impl<'a> Root<'a> {
         if !matches!(node.value, Value::Table(_)) {
             return Err(self.misshapen(node, kind, &format!("expected one table, written [{kind}]")));
         }
-        Section { node, kind, base: self.base }.known(keys).map(Some)
+        Section { node, kind, base: self.base, notes: self.notes }.known(keys).map(Some)
     }
 
     /// All `[[kind]]`, each with a name of its own.
@@ -54,7 +57,7 @@ impl<'a> Root<'a> {
             if !matches!(node.value, Value::Table(_)) {
                 return Err(self.misshapen(node, kind, &format!("expected tables, written [[{kind}]]")));
             }
-            let section = Section { node, kind, base: self.base }.known(keys)?;
+            let section = Section { node, kind, base: self.base, notes: self.notes }.known(keys)?;
             let name = section.name()?;
             if let Some(twin) = sections.iter().find(|known| name_of(known.node).as_deref() == Some(name.as_str())) {
                 return Err(section.error("name", format!("is taken by the [[{kind}]] at {}", twin.node.origin)));
@@ -105,6 +108,16 @@ impl<'a> Section<'a> {
     /// The required `name`.
     pub(super) fn name(&self) -> Result<String, ConfigError> {
         self.required("name", "a name, such as \"main\"", |value| values::non_empty(text(value)?))
+    }
+
+    pub(super) fn notes(&self) -> &'a Notes {
+        self.notes
+    }
+
+    /// The text of `key` with a zero byte at its end; nothing else where it is absent.
+    pub(super) fn written(&self, key: &str) -> String {
+        let value = table(self.node).get(key).map(|node| text(&node.value).map_or_else(|_| node.value.to_string(), str::to_owned));
+        value.unwrap_or_default() + "\0"
     }
 
     pub(super) fn has(&self, key: &str) -> bool {

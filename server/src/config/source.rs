@@ -35,6 +35,27 @@ pub(super) enum Value {
     },
 }
 
+impl Value {
+    /// The same value, wherever it stands.
+    pub(super) fn means(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ambiguous { text, .. }, Self::String(other)) | (Self::String(other), Self::Ambiguous { text, .. }) => text == other,
+            (Self::Ambiguous { typed, .. }, other) | (other, Self::Ambiguous { typed, .. }) => typed.means(other),
+            (Self::String(one), Self::String(other)) | (Self::Other(one), Self::Other(other)) => one == other,
+            (Self::Integer(one), Self::Integer(other)) => one == other,
+            (Self::Boolean(one), Self::Boolean(other)) => one == other,
+            (Self::Array(one), Self::Array(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.value.means(&other.value))
+            }
+            (Self::Table(one), Self::Table(other)) => {
+                let same = |(key, node): (&String, &Node)| other.get(key).is_some_and(|other| node.value.means(&other.value));
+                one.len() == other.len() && one.iter().all(same)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// As TOML writes it; long ones are cut.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@ mod parts;
 mod ppk;
 mod radius;
 mod radsec;
+mod reload;
 
 use super::*;
 use crypto::dh::Group;

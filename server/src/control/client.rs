@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long the gateway may take to answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How much longer than the gateway's own patience an answer may take.
+const GRACE: Duration = Duration::from_secs(5);
 /// The longest response that is read: sessions of a full gateway take a few megabytes.
 const MAX_RESPONSE: u64 = 256 << 20;
 
@@ -31,7 +31,8 @@ pub enum AskError {
 /// Asks the gateway behind the socket at `path`.
 pub fn ask(path: &Path, request: &Request) -> Result<Response, AskError> {
     let stream = UnixStream::connect(path).map_err(|error| cannot_connect(path, &error))?;
-    let line = exchange(stream, request).map_err(|error| AskError::Silent { path: path.to_owned(), reason: patience(&error) })?;
+    let line = exchange(stream, request)
+        .map_err(|error| AskError::Silent { path: path.to_owned(), reason: silence(&error, patience(request)) })?;
     if line.is_empty() {
         return Err(AskError::Silent { path: path.to_owned(), reason: "it closed the connection (too many commands at once?)".into() });
     }
@@ -39,8 +40,8 @@ pub fn ask(path: &Path, request: &Request) -> Result<Response, AskError> {
 }
 
 fn exchange(mut stream: UnixStream, request: &Request) -> std::io::Result<Vec<u8>> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience(request)))?;
+    stream.set_write_timeout(Some(patience(request)))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
@@ -58,9 +59,13 @@ fn cannot_connect(path: &Path, error: &std::io::Error) -> AskError {
     }
 }
 
-fn patience(error: &std::io::Error) -> String {
+fn patience(request: &Request) -> Duration {
+    request.patience() + GRACE
+}
+
+fn silence(error: &std::io::Error, patience: Duration) -> String {
     match error.kind() {
-        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => format!("no answer within {} s", PATIENCE.as_secs()),
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => format!("no answer within {} s", patience.as_secs()),
         _ => error.to_string(),
     }
 }

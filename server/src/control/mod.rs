@@ -1,5 +1,6 @@
 //! The control socket: how the command line talks to the running gateway.
 mod client;
+mod reload;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ pub(super) const MAX_CLIENTS: usize = 32;
 pub(super) const MAX_LINE: u64 = 16 * 1024;
 /// How long a client may be silent between requests.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long the gateway may take for an answer, and a client to read it.
+/// How long a client may take to read an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, which is nearly always "too many open files".
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -105,15 +105,16 @@ async fn next_line(reader: &mut BufReader<OwnedReadHalf>) -> std::io::Result<Opt
 }
 
 async fn put(request: Request, commands: &Commands) -> Response {
+    let patience = request.patience();
     let (reply, answer) = oneshot::channel();
     let asked = async {
         commands.send((request, reply)).await.ok()?;
         answer.await.ok()
     };
-    match timeout(PATIENCE, asked).await {
+    match timeout(patience, asked).await {
         Ok(Some(response)) => response,
         Ok(None) => Response::error("the gateway is stopping"),
-        Err(_) => Response::error(format!("the gateway is too busy: no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Response::error(format!("the gateway is too busy: no answer within {} s", patience.as_secs())),
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Times are unix seconds, durations seconds unless the name says otherwise, octets and packets are counted from the client's side:
 //! `in` came from the client, `out` went to it.
+pub use super::reload::{Judged, Reloaded, Verdict};
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// An order or question to the running gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,14 @@ pub enum Request {
         to: Option<String>,
         within_secs: u64,
     },
+    /// Reads the configuration again and applies what a running gateway can take, all or nothing. -> [`Response::Reloaded`] or [`Response::Error`]
+    Reload {
+        /// Ends the sessions that the policies refuse then.
+        #[serde(default)]
+        end_refused: bool,
+    },
+    /// The sessions to which the policies would not say today what they said. -> [`Response::Judged`]
+    Judge {},
     /// Takes clients again. -> [`Response::DrainCancelled`] or [`Response::Error`]
     CancelDrain {},
     /// Attempts, newest first. -> [`Response::Attempts`]
@@ -46,6 +57,16 @@ pub enum Request {
     },
     /// One attempt with its timeline. -> [`Response::Attempt`] or [`Response::Error`]
     Attempt { id: String },
+}
+
+impl Request {
+    /// How long the gateway may take for the answer: a reload reads files and looks names up.
+    pub(super) fn patience(&self) -> Duration {
+        match self {
+            Self::Reload { .. } => Duration::from_secs(60),
+            _ => Duration::from_secs(10),
+        }
+    }
 }
 
 /// Attempts listed where nothing else is asked for.
@@ -67,6 +88,10 @@ pub enum Response {
     /// The sessions that were told to end.
     Disconnected {
         ids: Vec<u64>,
+    },
+    Reloaded(Box<Reloaded>),
+    Judged {
+        sessions: Vec<Judged>,
     },
     /// The gateway is being emptied.
     Drain(Box<DrainStatus>),

@@ -538,6 +538,7 @@ mod tests {
             session_timeout: None,
             idle_timeout: None,
             class: Vec::new(),
+            settings: policy::network::Settings::default(),
             interim_interval: None,
             known: crate::login::Known {
                 method: Method::Eap,

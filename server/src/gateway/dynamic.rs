@@ -88,6 +88,7 @@ impl<P: Plane> Gateway<P> {
             }
             Ok(decided) => {
                 granted.policy.clone_from(&decided.policy);
+                granted.settings.clone_from(&decided.settings);
                 (granted.dns_suffix, granted.routes) = (decided.settings.dns_suffix.clone(), decided.settings.routes.clone());
                 let (session, idle) = (decided.settings.session_timeout, decided.settings.idle_timeout);
                 self.note(now, id, format!("policy {:?} decides now; the addresses stay", decided.policy));

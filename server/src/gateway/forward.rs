@@ -35,7 +35,7 @@ impl<P: Plane> Gateway<P> {
             self.note(now, session, text);
         }
         let group = match decision.forward {
-            Forward::AllServers => None,
+            Forward::AllServers => self.settings.default_group.clone(),
             Forward::Group(group) => Some(group),
             Forward::Local => Some(local_provider::SERVER.to_owned()),
         };

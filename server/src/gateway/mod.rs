@@ -9,6 +9,7 @@ mod dynamic;
 mod forward;
 mod ikev2;
 mod inside;
+mod judge;
 mod lifecycle;
 mod observe;
 mod report;
@@ -18,6 +19,7 @@ mod tcp;
 
 pub use autoconf::DUMMY_IPV4;
 pub use certificate::CertificateAuthorization;
+pub use judge::Rules;
 pub use report::Summary;
 pub use session::Session;
 pub use sstp::{CallSettings, Incoming, Turned};
@@ -118,6 +120,8 @@ pub struct Settings {
     pub nas_identifier: String,
     /// Connection request policies in order.
     pub requests: Vec<policy::request::RequestPolicy>,
+    /// Who is asked where they name nobody: a RADIUS server group, or the local provider by its name; `None`: all servers.
+    pub default_group: Option<String>,
     /// Name of the listener for IKEv2, for their conditions.
     pub ikev2_listener: String,
     /// Tunnel-Type of IKEv2 sessions for RADIUS.

@@ -90,7 +90,7 @@ pub(super) async fn run(mut socket: TcpStream, remote: SocketAddr, shared: &Shar
         }
     }
     let Some(Sstp { tls, settings: calls }) = &shared.sstp else { return Err(TurnedAway::unrecorded(|counters| &counters.not_ike)) };
-    let settings = tls.borrow().clone();
+    let settings = tls.clone();
     let tls = Some(Box::new(tls::Connection::new(settings)));
     let mut visit = Visit { socket, tls, plain: Vec::new(), path, notes, workers: &shared.workers };
     match timeout(shared.bounds.handshake, visit.shake_hands()).await {

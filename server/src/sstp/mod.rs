@@ -6,12 +6,13 @@ mod proxy;
 
 pub use places::Place;
 
-use crate::config::{Ikev2Listener, SstpListener};
+use crate::config::{Config, Ikev2Listener, SstpListener};
 use crate::gateway::{CallSettings, Incoming, Turned};
 use anyhow::Context as _;
 use handshake::{Asked, Outcome, TurnedAway};
 use ike::Path;
 use places::Places;
+use policy::network::AddressRange;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -90,7 +91,7 @@ impl Counters {
 }
 
 /// What a stranger's connection may cost.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
     /// Connections in their handshake at once.
     pub connections: usize,
@@ -113,8 +114,15 @@ pub enum Doors<'a> {
     Ike { listener: &'a Ikev2Listener, port: u16 },
 }
 
+/// Whom the fronts of a configuration let in.
+pub fn doors(config: &Config) -> Vec<Doors<'_>> {
+    let own = config.ikev2.iter().flat_map(|listener| encapsulating(listener, &config.sstp));
+    let shared = config.sstp.iter().map(|listener| Doors::Tls { listener, encapsulated: config.encapsulates_on(listener) });
+    shared.chain(own).collect()
+}
+
 /// The ports for IKE alone.
-pub fn encapsulating<'a>(listener: &'a Ikev2Listener, sstp: &[SstpListener]) -> Vec<Doors<'a>> {
+fn encapsulating<'a>(listener: &'a Ikev2Listener, sstp: &[SstpListener]) -> Vec<Doors<'a>> {
     let own = listener.tcp.iter().filter(|port| !sstp.iter().any(|other| other.port == **port));
     own.map(|&port| Doors::Ike { listener, port }).collect()
 }
@@ -126,9 +134,14 @@ pub struct Front {
     pub protocol: &'static str,
     /// Address, and connections accepted there.
     pub sockets: Vec<(SocketAddr, Arc<AtomicU64>)>,
-    /// New certificates go in here; running connections keep theirs. `None`: no TLS.
-    tls: Option<watch::Sender<Arc<tls::ServerSettings>>>,
+    port: u16,
+    /// Other settings go in here; connections that were accepted before keep theirs.
+    shared: watch::Sender<Arc<Shared>>,
 }
+
+/// What new connections of a [`Front`] are to find.
+#[derive(Debug)]
+pub struct Renewal(Arc<Shared>);
 
 /// What all connections of a listener share.
 #[derive(Debug)]
@@ -139,7 +152,7 @@ struct Shared {
     bounds: Bounds,
     places: Arc<Places>,
     /// How many handshakes may compute at once.
-    workers: Semaphore,
+    workers: Arc<Semaphore>,
     counters: Arc<Counters>,
     arrivals: mpsc::Sender<Arrival>,
 }
@@ -147,7 +160,7 @@ struct Shared {
 /// What TLS connections of a listener share.
 #[derive(Debug)]
 struct Sstp {
-    tls: watch::Receiver<Arc<tls::ServerSettings>>,
+    tls: Arc<tls::ServerSettings>,
     settings: Arc<CallSettings>,
 }
 
@@ -160,40 +173,75 @@ impl Front {
         counters: Arc<Counters>,
         arrivals: mpsc::Sender<Arrival>,
     ) -> anyhow::Result<Self> {
-        let (name, addresses, port, proxies, encapsulated) = match doors {
-            Doors::Tls { listener, encapsulated } => (&listener.name, &listener.addresses, listener.port, &listener.proxies, encapsulated),
-            Doors::Ike { listener, port } => (&listener.name, &listener.addresses, port, &listener.proxies, true),
+        let (name, addresses, port) = match doors {
+            Doors::Tls { listener, .. } => (&listener.name, &listener.addresses, listener.port),
+            Doors::Ike { listener, port } => (&listener.name, &listener.addresses, port),
         };
-        let (tls, sstp) = match doors {
-            Doors::Tls { listener, .. } => {
-                let (tls, receiver) = watch::channel(Arc::new(tls_settings(listener)?));
-                let settings = Arc::new(call_settings(listener, gateway_name));
-                (Some(tls), Some(Sstp { tls: receiver, settings }))
-            }
-            Doors::Ike { .. } => (None, None),
-        };
-        let shared = Arc::new(Shared {
-            sstp,
-            encapsulated,
-            places: Arc::new(Places::new(&bounds, proxies.clone())),
+        let workers = Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from));
+        let shared = Shared {
+            sstp: sstp(doors, gateway_name)?,
+            encapsulated: doors.encapsulated(),
+            places: Arc::new(Places::new(&bounds, doors.proxies().to_vec())),
             bounds,
-            workers: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            workers: Arc::new(workers),
             counters,
             arrivals,
-        });
-        let bind = |&address| bind(SocketAddr::new(address, port), &shared);
+        };
+        let (shared, newest) = watch::channel(Arc::new(shared));
+        let bind = |&address| bind(SocketAddr::new(address, port), &newest);
         let sockets = addresses.iter().map(bind).collect::<anyhow::Result<_>>()?;
-        let protocol = if tls.is_some() { "sstp" } else { "ikev2-tcp" };
-        Ok(Self { name: name.clone(), protocol, sockets, tls })
+        let protocol = if matches!(doors, Doors::Tls { .. }) { "sstp" } else { "ikev2-tcp" };
+        Ok(Self { name: name.clone(), protocol, sockets, port, shared })
     }
 
-    /// Presents other certificates from the next connection on.
-    pub fn renew(&self, listener: &SstpListener) -> anyhow::Result<()> {
-        if let Some(tls) = &self.tls {
-            tls.send_replace(Arc::new(tls_settings(listener)?));
-        }
-        Ok(())
+    /// Other certificates, settings and bounds, made ready.
+    ///
+    /// # Errors
+    /// TLS does not take a certificate.
+    pub fn prepare(&self, doors: Doors<'_>, gateway_name: &str, bounds: Bounds) -> anyhow::Result<Renewal> {
+        let former = self.shared.borrow().clone();
+        // Who is counted stays counted.
+        let same = former.bounds == bounds && former.places.proxies() == doors.proxies();
+        let places = if same { former.places.clone() } else { Arc::new(Places::new(&bounds, doors.proxies().to_vec())) };
+        let (workers, counters) = (former.workers.clone(), former.counters.clone());
+        let (encapsulated, arrivals) = (former.encapsulated, former.arrivals.clone());
+        Ok(Renewal(Arc::new(Shared { sstp: sstp(doors, gateway_name)?, encapsulated, bounds, places, workers, counters, arrivals })))
     }
+
+    /// The next connection finds what was made ready.
+    pub fn renew(&self, renewal: Renewal) {
+        self.shared.send_replace(renewal.0);
+    }
+
+    /// Whether these are the doors of this front.
+    pub fn is_behind(&self, doors: Doors<'_>) -> bool {
+        let (name, port, protocol) = match doors {
+            Doors::Tls { listener, .. } => (&listener.name, listener.port, "sstp"),
+            Doors::Ike { listener, port } => (&listener.name, port, "ikev2-tcp"),
+        };
+        (self.name.as_str(), self.port, self.protocol) == (name.as_str(), port, protocol)
+    }
+}
+
+impl Doors<'_> {
+    fn proxies(&self) -> &[AddressRange] {
+        match self {
+            Self::Tls { listener, .. } => &listener.proxies,
+            Self::Ike { listener, .. } => &listener.proxies,
+        }
+    }
+
+    fn encapsulated(&self) -> bool {
+        match self {
+            Self::Tls { encapsulated, .. } => *encapsulated,
+            Self::Ike { .. } => true,
+        }
+    }
+}
+
+fn sstp(doors: Doors<'_>, gateway_name: &str) -> anyhow::Result<Option<Sstp>> {
+    let Doors::Tls { listener, .. } = doors else { return Ok(None) };
+    Ok(Some(Sstp { tls: Arc::new(tls_settings(listener)?), settings: Arc::new(call_settings(listener, gateway_name)) }))
 }
 
 fn call_settings(listener: &SstpListener, gateway_name: &str) -> CallSettings {
@@ -213,7 +261,7 @@ fn tls_settings(listener: &SstpListener) -> anyhow::Result<tls::ServerSettings> 
     Ok(tls::ServerSettings::new(default, &by_name)?)
 }
 
-fn bind(address: SocketAddr, shared: &Arc<Shared>) -> anyhow::Result<(SocketAddr, Arc<AtomicU64>)> {
+fn bind(address: SocketAddr, shared: &watch::Receiver<Arc<Shared>>) -> anyhow::Result<(SocketAddr, Arc<AtomicU64>)> {
     let socket = net::listen::tcp(address)
         .and_then(TcpListener::from_std)
         .with_context(|| format!("cannot listen on tcp {address}; does a web server run there, or is the address not on this machine?"))?;
@@ -222,7 +270,7 @@ fn bind(address: SocketAddr, shared: &Arc<Shared>) -> anyhow::Result<(SocketAddr
     Ok((address, accepted))
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, accepted: Arc<AtomicU64>) {
+async fn accept(listener: TcpListener, newest: watch::Receiver<Arc<Shared>>, accepted: Arc<AtomicU64>) {
     loop {
         let (socket, remote) = match listener.accept().await {
             Ok(connection) => connection,
@@ -234,12 +282,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, accepted: Arc<Atomic
             }
         };
         accepted.fetch_add(1, Ordering::Relaxed);
+        let shared = newest.borrow().clone();
         shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
         let Some(place) = shared.places.take(remote.ip()) else {
             shared.counters.over_limit.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        tokio::spawn(serve(socket, remote, shared.clone(), place));
+        tokio::spawn(serve(socket, remote, shared, place));
     }
 }
 

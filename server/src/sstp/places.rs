@@ -33,6 +33,10 @@ impl Places {
         Self { room, per_source: bounds.per_source, proxies, exempt, sources: Mutex::default() }
     }
 
+    pub(super) fn proxies(&self) -> &[AddressRange] {
+        &self.proxies
+    }
+
     pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
         self.proxies.iter().any(|range| range.contains(address))
     }

@@ -116,6 +116,7 @@ impl World {
         let settings = Settings {
             nas_identifier: "vpn.example.test".into(),
             requests: Vec::new(),
+            default_group: None,
             ikev2_listener: "ikev2".into(),
             certificate_authorization: Default::default(),
             ikev2_tunnel_type: radius_client::TUNNEL_TYPE_ESP,

@@ -1,0 +1,63 @@
+//! What a reload came to, for people.
+use super::text::{Mark, Style, cell, clean, heading, table};
+use crate::config::{Change, What};
+use crate::control::types::{Judged, Reloaded, Verdict};
+use std::io::{Result, Write};
+
+pub(super) fn reloaded(report: &Reloaded, style: Style, out: &mut dyn Write) -> Result<()> {
+    match report.changes.len() {
+        0 => writeln!(out, "reloaded: nothing has changed that takes effect")?,
+        1 => writeln!(out, "reloaded: 1 change has taken effect")?,
+        number => writeln!(out, "reloaded: {number} changes have taken effect")?,
+    }
+    changes(&report.changes, style, out)?;
+    if !report.needs_restart.is_empty() {
+        heading(out, style, "Needs a restart; until then it stays as it was")?;
+        changes(&report.needs_restart, style, out)?;
+    }
+    if !report.warnings.is_empty() {
+        heading(out, style, "Warnings")?;
+        for warning in &report.warnings {
+            writeln!(out, "  {}", style.mark(Mark::Attention, &clean(warning)))?;
+        }
+    }
+    if !report.judged.is_empty() {
+        let refused = report.judged.iter().any(|judged| judged.verdict == Verdict::Refused) && report.ended.is_empty();
+        let hint = if refused { " (evergate reload --end-refused ends those that are refused)" } else { "" };
+        heading(out, style, &format!("Sessions to which the policies would say something else now{hint}"))?;
+        judged(&report.judged, style, out)?;
+    }
+    match report.ended.len() {
+        0 => Ok(()),
+        1 => writeln!(out, "\n1 session is being ended"),
+        ended => writeln!(out, "\n{ended} sessions are being ended"),
+    }
+}
+
+pub(super) fn would_refuse(sessions: &[Judged], style: Style, out: &mut dyn Write) -> Result<()> {
+    if sessions.is_empty() {
+        return writeln!(out, "every session would get today what it has");
+    }
+    judged(sessions, style, out)
+}
+
+fn judged(sessions: &[Judged], style: Style, out: &mut dyn Write) -> Result<()> {
+    let row = |judged: &Judged| {
+        let mark = if judged.verdict == Verdict::Refused { Mark::Bad } else { Mark::Attention };
+        let verdict = cell(judged.verdict.to_string()).marked(mark);
+        vec![cell(judged.id.to_string()), cell(&judged.user), cell(&judged.policy), verdict, cell(&judged.cause)]
+    };
+    table(out, style, &["ID", "USER", "GRANTED BY", "NOW", "WHY"], &sessions.iter().map(row).collect::<Vec<_>>())
+}
+
+fn changes(changes: &[Change], style: Style, out: &mut dyn Write) -> Result<()> {
+    for change in changes {
+        let (sign, mark) = match change.change {
+            What::Added => ("+", Mark::Good),
+            What::Removed => ("-", Mark::Bad),
+            What::Changed | What::Reordered => ("~", Mark::Attention),
+        };
+        writeln!(out, "  {} {}", style.mark(mark, sign), clean(&change.to_string()))?;
+    }
+    Ok(())
+}

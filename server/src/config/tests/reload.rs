@@ -1,0 +1,133 @@
+//! What another configuration changes, and what of it a running gateway takes.
+use super::*;
+
+const MORE: &str = r#"
+[[radius]]
+name = "nps2"
+address = "10.0.0.5"
+secret_file = "nps1.secret"
+
+[[policy]]
+name = "nobody"
+grant = false
+"#;
+
+/// What changes when the file becomes `text`: what takes effect, and what needs a restart, a line each.
+fn difference(fixture: &Fixture, text: &str) -> (Vec<String>, Vec<String>) {
+    let running = fixture.load().unwrap();
+    fixture.file("evergate.toml", text, 0o644);
+    let fresh = running.load_again(&[]).unwrap();
+    let Difference { live, restart } = Difference::new(&running, &running, &fresh, true);
+    let lines = |changes: &[Change]| {
+        changes.iter().map(|change| change.to_string().replace(&format!("{}/", fixture.folder.path().display()), "")).collect()
+    };
+    (lines(&live), lines(&restart))
+}
+
+#[test]
+fn changes_are_named_by_section_and_key() {
+    let fixture = Fixture::new(&format!("{MINIMAL}{MORE}"));
+    let text = format!("{MINIMAL}{MORE}")
+        .replace("address = \"10.0.0.4\"", "address = \"10.0.0.6\"\nport = 1645")
+        .replace("name = \"nobody\"\ngrant = false", "name = \"guests\"\ngrant = false")
+        .replace("ipv4 = [\"10.98.0.10-10.98.0.250\"]", "ipv4 = [ '10.98.0.10-10.98.0.250' ]");
+    let (live, restart) = difference(&fixture, &text);
+    assert_eq!(
+        live,
+        [
+            "radius \"nps1\" changed: address: \"10.0.0.4\" -> \"10.0.0.6\", port = 1645",
+            "policy \"guests\" added: grant = false",
+            "policy \"nobody\" removed",
+        ],
+    );
+    assert!(restart.is_empty(), "{restart:?}");
+}
+
+#[test]
+fn the_order_of_policies_is_a_change() {
+    let policy = "[[policy]]\nname = \"everyone\"\npool = \"users\"\n";
+    let swapped = format!("{}{MORE}{policy}", MINIMAL.replace(policy, ""));
+    let (live, _) = difference(&Fixture::new(&format!("{MINIMAL}{MORE}")), &swapped);
+    assert_eq!(live, ["policy reordered: order: everyone, nobody -> nobody, everyone"]);
+}
+
+#[test]
+fn what_a_file_holds_is_a_change_that_shows_no_secret() {
+    let fixture = Fixture::new(MINIMAL);
+    let running = fixture.load().unwrap();
+    fixture.file("nps1.secret", "quite another secret", 0o600);
+    let fresh = running.load_again(&[]).unwrap();
+    let changes = Difference::new(&running, &running, &fresh, true).live;
+    let shown = format!("{changes:?} {}", changes[0]);
+    assert!(changes.len() == 1 && changes[0].keys[0].content && shown.contains("what "), "{shown}");
+    assert!(!shown.contains("another secret") && !format!("{fresh:?}").contains("another secret"), "{shown}");
+}
+
+#[test]
+fn what_belongs_to_the_process_needs_a_restart_and_stays() {
+    let fixture = Fixture::new(MINIMAL);
+    let text = MINIMAL
+        .replace("name = \"vpn.example.test\"", "name = \"vpn.example.test\"\ntun = \"other0\"\nmtu = 1300\nlog = \"debug\"")
+        .replace("auth = [\"eap\"]", "auth = [\"eap\"]\neap_only = true\naddresses = [\"127.0.0.1\"]\n\n[[listener]]\nname = \"more\"\nprotocol = \"sstp\"\ncertificates = [\"vpn\"]");
+    let running = fixture.load().unwrap();
+    let (live, restart) = difference(&fixture, &text);
+    assert_eq!(live, ["server changed: log = \"debug\"", "listener \"ikev2\" changed: eap_only = true"]);
+    assert_eq!(restart[0], "server changed: mtu = 1300, tun = \"other0\"");
+    assert_eq!(restart[1], "listener \"ikev2\" changed: addresses = [\"127.0.0.1\"]");
+    assert!(restart[2].starts_with("listener \"more\" added: ") && restart.len() == 3, "{restart:?}");
+    let taken = running.load_again(&[]).unwrap().over(&running, true);
+    assert_eq!((taken.server.tun.as_str(), taken.server.mtu, taken.server.log.as_str()), ("evergate0", 1400, "debug"));
+    let listener = taken.ikev2.unwrap();
+    assert_eq!((listener.addresses.len(), listener.auth.eap_only, taken.sstp.len()), (2, true, 0));
+}
+
+#[test]
+fn a_listener_that_goes_stays_until_the_restart() {
+    let sstp = "\n[[listener]]\nname = \"more\"\nprotocol = \"sstp\"\ncertificates = [\"vpn\"]\n";
+    let fixture = Fixture::new(&format!("{MINIMAL}{sstp}"));
+    let running = fixture.load().unwrap();
+    let (live, restart) = difference(&fixture, MINIMAL);
+    assert_eq!((live, restart), (Vec::new(), vec!["listener \"more\" removed".to_owned()]));
+    assert_eq!(running.load_again(&[]).unwrap().over(&running, true).sstp.len(), 1);
+}
+
+#[test]
+fn certificates_are_taken_alone() {
+    let fixture = Fixture::new(MINIMAL);
+    let running = fixture.load().unwrap();
+    let (chain, key) = leaf(&authority(), &["vpn.example.test"], true);
+    fixture.file("vpn.pem", &chain, 0o644);
+    // Half a renewal: the key does not belong to the certificate.
+    assert!(running.read_files_again().is_err());
+    fixture.file("vpn.key", &key, 0o600);
+    fixture.file("nps1.secret", "quite another secret", 0o600);
+    fixture.file("evergate.toml", "broken", 0o644);
+    let renewed = running.with_certificates_of(&running.read_files_again().unwrap());
+    assert_ne!(renewed.certificates[0].credential.chain, running.certificates[0].credential.chain);
+    assert_eq!(renewed.ikev2.as_ref().unwrap().credentials[0].chain, renewed.certificates[0].credential.chain);
+    assert_eq!(*renewed.radius[0].server.secret, *running.radius[0].server.secret);
+    let changed: Vec<_> = running.changed_files(&renewed).iter().map(|change| (change.section.clone(), change.keys.len())).collect();
+    assert_eq!(changed, [("certificate \"vpn\"".to_owned(), 2)]);
+    assert_eq!(renewed.certificate_files().len(), 2);
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_now_keeps_its_address() {
+    let fixture = with("address = \"10.0.0.4\"", "address = \"localhost\"");
+    let mut running = fixture.load().unwrap();
+    assert!(running.radius[0].server.address().ip().is_loopback());
+    running.radius[0].server.transport.set_ip("192.0.2.77".parse().unwrap());
+    let fresh = running.load_again(&[]).unwrap();
+    assert!(fresh.radius[0].server.address().ip().is_loopback(), "the name stands for another address");
+    let changes = Difference::new(&running, &running, &fresh, true).live;
+    assert!(
+        changes[0].to_string().starts_with("radius \"nps1\" changed: address: localhost (192.0.2.77) -> localhost ("),
+        "{}",
+        changes[0]
+    );
+    fixture.file("evergate.toml", &MINIMAL.replace("10.0.0.4", "no-such-host.invalid"), 0o644);
+    running.radius[0].host = "no-such-host.invalid".into();
+    let fresh = running.load_again(&[]).unwrap();
+    assert_eq!(fresh.radius[0].server.address(), "192.0.2.77:1812".parse().unwrap());
+    assert!(fresh.warnings.iter().any(|warning| warning.contains("the address found before is used")), "{:?}", fresh.warnings);
+}

@@ -1,0 +1,91 @@
+//! Other policies, pools and settings while sessions are up, and what the policies of now would say to those who came in before.
+use super::{Gateway, IDLE_CHECK, Live, Now, Plane, Settings};
+use crate::control::types::{Judged, Verdict};
+use crate::outcome::CloseReason;
+use ike::SessionId;
+use policy::network::{Policy, Settings as Granting};
+use policy::pool::PoolConfig;
+use std::net::IpAddr;
+
+/// What a running gateway takes besides its IKE settings ([`Gateway::configure`]).
+#[derive(Debug)]
+pub struct Rules {
+    pub policies: Vec<Policy>,
+    pub pools: Vec<PoolConfig>,
+    pub zone: jiff::tz::TimeZone,
+    pub settings: Settings,
+}
+
+impl<P: Plane> Gateway<P> {
+    /// Logins are decided by these rules from now on; who is in stays as it is, leases of pools that are gone included.
+    ///
+    /// # Errors
+    /// The pools contradict each other; nothing has changed then.
+    pub fn reconfigure(&mut self, now: Now, rules: Rules) -> Result<(), String> {
+        let Rules { policies, pools, zone, settings } = rules;
+        self.authority.pools.reconfigure(pools)?;
+        (self.authority.policies, self.authority.zone) = (policies, zone);
+        self.settings = settings;
+        if self.settings.child_idle.is_some() && !self.live.is_empty() {
+            self.idle_check.get_or_insert(now.instant + IDLE_CHECK);
+        }
+        Ok(())
+    }
+
+    /// The sessions to which the policies would not say what they said, as if each logged in now.
+    pub fn judge_all(&self, now: Now) -> Vec<Judged> {
+        self.live.iter().filter_map(|(&id, live)| self.judged(now, id, live)).collect()
+    }
+
+    /// Ends the sessions that the policies refuse now; their numbers.
+    pub fn end_refused(&mut self, now: Now) -> Vec<u64> {
+        let refused: Vec<_> = self.judge_all(now).into_iter().filter(|judged| judged.verdict == Verdict::Refused).collect();
+        for Judged { id, cause, .. } in &refused {
+            self.note(now, SessionId(*id), format!("ended because the policies refuse it now: {cause}"));
+            self.close(now, SessionId(*id), CloseReason::Operator);
+        }
+        refused.into_iter().map(|judged| judged.id).collect()
+    }
+
+    /// Leases of all sessions.
+    pub fn leases(&self) -> Vec<(SessionId, Vec<IpAddr>)> {
+        let granted = |live: &Live| {
+            let granted = live.login.as_ref()?.granted.as_ref()?;
+            Some(granted.ipv4.map(IpAddr::V4).into_iter().chain(granted.ipv6.map(IpAddr::V6)).collect())
+        };
+        self.live.iter().filter_map(|(&id, live)| Some((id, granted(live)?))).collect()
+    }
+
+    fn judged(&self, now: Now, id: SessionId, live: &Live) -> Option<Judged> {
+        let granted = &live.session.as_ref()?.granted;
+        let (verdict, cause) = match self.authority.judge(live.tunnel, live.path.remote.ip(), &granted.user, &granted.known, now.wall) {
+            Err(denied) => (Verdict::Refused, denied.cause),
+            Ok(decided) if decided.policy != granted.policy => (Verdict::Otherwise, format!("policy {:?} decides", decided.policy)),
+            Ok(decided) => {
+                let other = differing(&granted.settings, &decided.settings);
+                if other.is_empty() {
+                    return None;
+                }
+                (Verdict::Otherwise, format!("the same policy gives it other settings: {}", other.join(", ")))
+            }
+        };
+        let attempt = self.attempts.get(live.attempt)?.id.to_string();
+        Some(Judged { id: id.0, attempt, user: granted.user.clone(), policy: granted.policy.clone(), verdict, cause })
+    }
+}
+
+/// Keys of `[[policy]]` whose values are not the same.
+fn differing(granted: &Granting, now: &Granting) -> Vec<&'static str> {
+    let Granting { pool, dns, session_timeout, idle_timeout, selectors, nbns, dns_suffix, routes } = now;
+    let keys = [
+        ("pool", granted.pool == *pool),
+        ("dns", granted.dns == *dns),
+        ("session_timeout", granted.session_timeout == *session_timeout),
+        ("idle_timeout", granted.idle_timeout == *idle_timeout),
+        ("selectors", granted.selectors == *selectors),
+        ("nbns", granted.nbns == *nbns),
+        ("suffix", granted.dns_suffix == *dns_suffix),
+        ("routes", granted.routes == *routes),
+    ];
+    keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+}

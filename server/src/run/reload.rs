@@ -1,0 +1,285 @@
+//! Another configuration while the gateway runs: read and checked beside it, then applied in one step, or not at all.
+use super::{Shell, bounds, now, responder, rules, takes_accounting, tls_servers, user_certificates};
+use crate::accounting::Accounting;
+use crate::config::{self, Config, ConfigError, Difference};
+use crate::control::Response;
+use crate::control::types::{Reloaded, Verdict};
+use crate::file_watch::FileWatch;
+use crate::host_names::{Addresses, HostNames, other_address};
+use crate::local_shell::Local;
+use crate::logging::LogControl;
+use crate::radius_shell::Setup;
+use crate::sstp::{Doors, Renewal, doors};
+use anyhow::Context as _;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Who wants the configuration read again.
+#[derive(Debug)]
+pub(super) enum Reason {
+    Signal,
+    Command {
+        end_refused: bool,
+        reply: oneshot::Sender<Response>,
+    },
+    /// Certificates or their keys have changed: these alone are taken.
+    Certificates,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    reason: Reason,
+    config: Result<Config, ConfigError>,
+}
+
+/// Reloads, one after the other.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    /// What the process began with.
+    started: Config,
+    log: LogControl,
+    files: FileWatch,
+    names: HostNames,
+    busy: bool,
+    waiting: VecDeque<Reason>,
+    loaded: mpsc::Sender<Loaded>,
+}
+
+/// What has to do with other configurations.
+#[derive(Debug)]
+pub(super) struct News {
+    loaded: mpsc::Receiver<Loaded>,
+    certificates: mpsc::Receiver<()>,
+    addresses: mpsc::Receiver<Addresses>,
+}
+
+#[derive(Debug)]
+pub(super) enum Event {
+    Loaded(Loaded),
+    Certificates,
+    Addresses(Addresses),
+}
+
+impl News {
+    pub(super) async fn next(&mut self) -> Event {
+        tokio::select! {
+            Some(loaded) = self.loaded.recv() => Event::Loaded(loaded),
+            Some(()) = self.certificates.recv() => Event::Certificates,
+            Some(addresses) = self.addresses.recv() => Event::Addresses(addresses),
+            // All senders live as long as the gateway.
+            else => std::future::pending().await,
+        }
+    }
+}
+
+impl Reloads {
+    pub(super) fn start(config: &Config, log: LogControl) -> (Self, News) {
+        let (loaded_tx, loaded) = mpsc::channel(1);
+        let (files, certificates) = FileWatch::start(config.certificate_files());
+        let (names, addresses) = HostNames::start(host_names(config));
+        let news = News { loaded, certificates, addresses };
+        (Self { started: config.clone(), log, files, names, busy: false, waiting: VecDeque::new(), loaded: loaded_tx }, news)
+    }
+}
+
+impl Shell {
+    pub(super) fn news(&mut self, event: Event) {
+        match event {
+            Event::Loaded(loaded) => self.loaded(loaded),
+            Event::Certificates => self.reload(Reason::Certificates),
+            Event::Addresses(addresses) => self.resolved(&addresses),
+        }
+    }
+
+    /// Reads the configuration again, beside the gateway's work: a slow disk or resolver delays nobody.
+    pub(super) fn reload(&mut self, reason: Reason) {
+        if self.reloads.busy {
+            return self.reloads.waiting.push_back(reason);
+        }
+        self.reloads.busy = true;
+        let (running, loaded) = (self.config.clone(), self.reloads.loaded.clone());
+        tokio::task::spawn_blocking(move || {
+            let config = match reason {
+                Reason::Certificates => running.read_files_again(),
+                Reason::Signal | Reason::Command { .. } => running.load_again(&config::environment()),
+            };
+            // Nobody is there any more when the gateway stops.
+            drop(loaded.blocking_send(Loaded { reason, config }));
+        });
+    }
+
+    fn loaded(&mut self, loaded: Loaded) {
+        self.reloads.busy = false;
+        match loaded.reason {
+            Reason::Certificates => self.renewed(loaded.config),
+            Reason::Signal => drop(self.reloaded(loaded.config, false)),
+            Reason::Command { end_refused, reply } => {
+                // The client may have hung up; then nobody wants the answer.
+                drop(reply.send(self.reloaded(loaded.config, end_refused)));
+            }
+        }
+        if let Some(next) = self.reloads.waiting.pop_front() {
+            self.reload(next);
+        }
+    }
+
+    fn reloaded(&mut self, config: Result<Config, ConfigError>, end_refused: bool) -> Response {
+        let applied = config.map_err(anyhow::Error::from).and_then(|config| self.apply(config));
+        let mut report = match applied {
+            Ok(report) => report,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "configuration not reloaded: everything stays as it was");
+                return Response::error(format!("not reloaded, everything stays as it was: {error:#}"));
+            }
+        };
+        let now = now();
+        report.judged = self.gateway.judge_all(now);
+        let refused = report.judged.iter().filter(|judged| judged.verdict == Verdict::Refused).count();
+        if end_refused {
+            report.ended = self.gateway.end_refused(now);
+        }
+        tell(&report, refused);
+        Response::Reloaded(Box::new(report))
+    }
+
+    fn apply(&mut self, fresh: Config) -> anyhow::Result<Reloaded> {
+        let listens = self.dynamic.listens();
+        let Difference { live, restart } = Difference::new(&self.reloads.started, &self.config, &fresh, listens);
+        let mut warnings: Vec<_> = fresh.warnings.iter().filter(|warning| !self.config.warnings.contains(warning)).cloned().collect();
+        let pools = self.gateway.summary().pools;
+        self.take(fresh.over(&self.config, listens))?;
+        let gone = pools.iter().filter(|pool| pool.used > 0 && !self.config.pools.iter().any(|known| known.name == pool.pool));
+        warnings.extend(gone.map(|pool| {
+            let (name, used, family) = (&pool.pool, pool.used, &pool.family);
+            format!("pool {name:?} is gone: {used} {family} addresses of it stay with their sessions until those end")
+        }));
+        let queued = self.accounting.as_ref().map_or(0, |accounting| accounting.status().queued);
+        if queued > 0 && !takes_accounting(&self.config) {
+            warnings.push(format!("no RADIUS server takes accounting any more: {queued} records wait in the journal until one does"));
+        }
+        Ok(Reloaded { changes: live, needs_restart: restart, warnings, ..Reloaded::default() })
+    }
+
+    /// Renewed certificates; where they cannot be used, the old ones stay.
+    fn renewed(&mut self, fresh: Result<Config, ConfigError>) {
+        let renewed = fresh.map_err(anyhow::Error::from).and_then(|fresh| {
+            let renewed = self.config.with_certificates_of(&fresh);
+            let changes = self.config.changed_files(&renewed);
+            self.take(renewed).map(|()| changes)
+        });
+        match renewed {
+            Ok(changes) => changes.iter().for_each(|change| tracing::info!(%change, "certificates renewed")),
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "certificate files have changed but cannot be used: the old ones stay in use");
+            }
+        }
+    }
+
+    /// Names stand for other addresses.
+    fn resolved(&mut self, found: &Addresses) {
+        let mut moved = false;
+        for radius in &mut self.config.radius {
+            let used = radius.server.address().ip();
+            let found = found.get(&radius.host).map(Vec::as_slice).unwrap_or_default();
+            let Some(address) = other_address(used, radius.server.source, found) else { continue };
+            tracing::info!(server = %radius.server.name, name = %radius.host, before = %used, after = %address, "a RADIUS server has another address");
+            radius.server.transport.set_ip(address);
+            moved = true;
+        }
+        if moved {
+            self.set_up_radius();
+        }
+    }
+
+    fn set_up_radius(&self) {
+        let setup = Setup { configuration: self.config.radius_configuration(), tls: tls_servers(&self.config) };
+        if self.radius_setups.send(setup).is_err() {
+            tracing::error!("the RADIUS task has stopped");
+        }
+    }
+
+    /// Runs with this configuration from now on, or goes on as before.
+    fn take(&mut self, config: Config) -> anyhow::Result<()> {
+        let renewals = self.prepare_fronts(&config)?;
+        self.dynamic.prepare(&config)?;
+        self.prepare_local(&config)?;
+        self.prepare_accounting(&config)?;
+        self.gateway.plane.route_pools(&config.pools, &self.gateway.leases()).context("the new pools cannot be routed")?;
+        self.gateway.reconfigure(now(), rules(&config)).map_err(anyhow::Error::msg)?;
+        // From here on nothing can fail.
+        if let Err(error) = self.reloads.log.set(&config.server.log) {
+            tracing::warn!(%error, "the log's filter stays as it was");
+        }
+        for (front, renewal) in self.fronts.iter().zip(renewals) {
+            front.renew(renewal);
+        }
+        self.dynamic.configure(&config);
+        let listener = config.ikev2.as_ref().map(|listener| (listener, responder(&config, listener)));
+        self.revocation.restart(listener, &config.server.state_dir);
+        self.renew_responder();
+        self.renew_local(&config);
+        self.reloads.files.set(config.certificate_files());
+        self.reloads.names.set(host_names(&config));
+        self.config = config;
+        self.set_up_radius();
+        Ok(())
+    }
+
+    fn prepare_fronts(&self, config: &Config) -> anyhow::Result<Vec<Renewal>> {
+        let doors: Vec<Doors<'_>> = doors(config);
+        let prepare = |front: &crate::sstp::Front| {
+            let doors = doors.iter().find(|doors| front.is_behind(**doors)).context("a listener has lost its settings")?;
+            front.prepare(*doors, &config.server.name, bounds(config)).with_context(|| format!("listener {:?}", front.name))
+        };
+        self.fronts.iter().map(prepare).collect()
+    }
+
+    /// A local provider that was not there before. One that goes still answers whom it has begun to talk to.
+    fn prepare_local(&mut self, config: &Config) -> anyhow::Result<()> {
+        let (None, Some(local)) = (&self.local, &config.local) else { return Ok(()) };
+        self.local_lists.restart(user_certificates(config), &config.server.state_dir);
+        let roots = Arc::new(self.local_lists.trusted(&local.client_roots));
+        self.local = Some(Local::start(local, config.local_settings(local, roots), self.logins.clone())?);
+        Ok(())
+    }
+
+    fn renew_local(&mut self, config: &Config) {
+        let (Some(running), Some(local)) = (&self.local, &config.local) else { return };
+        self.local_lists.restart(user_certificates(config), &config.server.state_dir);
+        let roots = Arc::new(self.local_lists.trusted(&local.client_roots));
+        running.configure(local, config.local_settings(local, roots));
+    }
+
+    /// Accounting begins with the first server that takes it, and never ends: records wait for servers.
+    fn prepare_accounting(&mut self, config: &Config) -> anyhow::Result<()> {
+        if takes_accounting(config)
+            && let Some(lines) = self.accounting_lines.take()
+        {
+            self.accounting = Some(Accounting::start(config.accounting, &config.server.state_dir, lines)?);
+        }
+        Ok(())
+    }
+}
+
+fn host_names(config: &Config) -> BTreeSet<String> {
+    let names = config.radius.iter().filter(|radius| radius.host.parse::<IpAddr>().is_err());
+    names.map(|radius| radius.host.clone()).collect()
+}
+
+/// A line for each change, and what is left to do.
+fn tell(report: &Reloaded, refused: usize) {
+    for change in &report.changes {
+        tracing::info!(%change, "configuration changed");
+    }
+    for change in &report.needs_restart {
+        tracing::info!(%change, "configuration changed: this needs a restart");
+    }
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (changes, needs_restart, ended) = (report.changes.len(), report.needs_restart.len(), report.ended.len());
+    tracing::info!(changes, needs_restart, refused, ended, "configuration reloaded");
+}
