@@ -32,7 +32,7 @@ pub(super) enum Reason {
 #[derive(Debug)]
 pub(super) struct Loaded {
     reason: Reason,
-    config: Result<Config, ConfigError>,
+    config: Result<Box<Config>, ConfigError>,
 }
 
 /// Reloads, one after the other.
@@ -107,7 +107,7 @@ impl Shell {
                 Reason::Signal | Reason::Command { .. } => running.load_again(&config::environment()),
             };
             // Nobody is there any more when the gateway stops.
-            drop(loaded.blocking_send(Loaded { reason, config }));
+            drop(loaded.blocking_send(Loaded { reason, config: config.map(Box::new) }));
         });
     }
 
@@ -126,8 +126,8 @@ impl Shell {
         }
     }
 
-    fn reloaded(&mut self, config: Result<Config, ConfigError>, end_refused: bool) -> Response {
-        let applied = config.map_err(anyhow::Error::from).and_then(|config| self.apply(config));
+    fn reloaded(&mut self, config: Result<Box<Config>, ConfigError>, end_refused: bool) -> Response {
+        let applied = config.map_err(anyhow::Error::from).and_then(|config| self.apply(*config));
         let mut report = match applied {
             Ok(report) => report,
             Err(error) => {
@@ -164,7 +164,7 @@ impl Shell {
     }
 
     /// Renewed certificates; where they cannot be used, the old ones stay.
-    fn renewed(&mut self, fresh: Result<Config, ConfigError>) {
+    fn renewed(&mut self, fresh: Result<Box<Config>, ConfigError>) {
         let renewed = fresh.map_err(anyhow::Error::from).and_then(|fresh| {
             let renewed = self.config.with_certificates_of(&fresh);
             let changes = self.config.changed_files(&renewed);
