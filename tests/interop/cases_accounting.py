@@ -5,15 +5,24 @@ sent anew, because its answer was lost, is another packet with Acct-Delay-Time a
 Acct-Session-Id, Acct-Status-Type and Event-Timestamp, with every further copy so marked.
 """
 
+import contextlib
+import json
+import re
+import select
 import signal
 import time
 from collections import defaultdict
 
 from harness import case, check, setup
+from labkit import network
 from labkit.shell import wait_until
+from load_client import vigil
 from sstp_client import Sstp
 
-SESSIONS = 60
+# Of each tunnel.
+SESSIONS = 100
+# How old counters may be that a killed gateway leaves behind: they are written every second.
+CHECKPOINT = 1.5
 
 
 @setup("accounting")
@@ -63,14 +72,33 @@ def _kill(daemon):
     check(wait_until(lambda: daemon.pid() is None, 5), "it does not die")
 
 
+@contextlib.contextmanager
 def _crowd(world):
-    """Many SSTP sessions of clients that do nothing any more, in the middle of a rush of logins."""
-    storm = Sstp(world.lab, world.gateway.binary).start("storm", "--count", str(20 * SESSIONS), "--parallel", "8", "--keep", user="load{}", timeout="60")
-    up = wait_until(lambda: len(world.sessions()) >= SESSIONS, 60)
-    storm.send_signal(signal.SIGSTOP)
-    check(up, f"only {len(world.sessions())} sessions")
-    time.sleep(0.5)
-    return storm
+    """Sessions of both tunnels, each with octets of its own: user N sent as many echoes as `_echoes` says, and got as many."""
+    # Not beside the client, whose tunnel takes all that leaves its namespace.
+    storm = Sstp(world.lab, world.gateway.binary, role="sstp").start(
+        "storm", "--count", str(SESSIONS), "--parallel", "8", "--keep", "--hold", user="load9000{}", timeout="60", ping=network.LAN_IPV4
+    )
+    try:
+        with vigil(world, "client2", SESSIONS, 1, "--ping", network.LAN_IPV4) as made:
+            up = select.select([storm.stdout], [], [], 60)[0] and json.loads(storm.stdout.readline())
+            check(up and up.get("up") == SESSIONS, f"the SSTP sessions did not come up: {up}")
+            yield
+            made.process.kill()
+    finally:
+        storm.kill()
+        storm.wait()
+        storm.stdin.close()
+        storm.stdout.close()
+
+
+def _echoes(user):
+    """Packets of a session of the crowd, each way."""
+    return 1 + int(user.removeprefix("load9000") if user.startswith("load9000") else user.removeprefix("load")) % 8
+
+
+def _counters(record):
+    return [int(record[f"Acct-{way}-{what}"]) for what in ("Octets", "Packets") for way in ("Input", "Output")]
 
 
 @case("accounting")
@@ -121,7 +149,7 @@ def radius_is_down_for_a_while(world):
     books = _stopped(world, mark, [session], 30)
     _one_start_one_stop(books, [session])
     stop = books[session][-1]
-    found = [int(stop[f"Acct-{way}-{what}"]) for what in ("Octets", "Packets") for way in ("Input", "Output")]
+    found = _counters(stop)
     check(found == [5000, 5000, 5, 5], f"Stop says {found}")
     check(int(stop["Acct-Delay-Time"]) > 0 and stop["Acct-Terminate-Cause"] == "User-Request", f"{stop}")
     check(wait_until(lambda: _status(world)["queued"] == 0, 5), f"{_status(world)}")
@@ -143,7 +171,7 @@ def the_gateway_is_killed(world):
     books = _stopped(world, mark, [session], 15)
     _one_start_one_stop(books, [session])
     stop = books[session][-1]
-    found = [int(stop[f"Acct-{way}-{what}"]) for what in ("Octets", "Packets") for way in ("Input", "Output")]
+    found = _counters(stop)
     wanted = [live["octets_in"], live["octets_out"], live["packets_in"], live["packets_out"]]
     check(found == wanted == [5000, 5000, 5, 5], f"Stop says {found}, the session had {wanted}")
     check(stop["Acct-Terminate-Cause"] == "NAS-Reboot" and stop["Class"] == "0x7374616666", f"{stop}")
@@ -153,28 +181,54 @@ def the_gateway_is_killed(world):
     check((status["recovered"], status["lost"]) == (1, 0), f"{status}")
 
 
-@case("accounting")
-def both_sides_are_killed_under_many_sessions(world):
+@case("accounting", long=True)
+def both_sides_are_killed_during_traffic(world):
+    """200 sessions, and one that moves packets until the very end, whose counters may be as old as the last checkpoint."""
     mark = len(world.radius.accounting())
-    storm = _crowd(world)
-    try:
-        up = world.sessions()
-        sessions, closed = [session["attempt"] for session in up], up[: SESSIONS // 3]
+    with _crowd(world):
+        world.login(ping=False)
+        crowd = {session["attempt"]: session for session in world.sessions() if session["user"] != "alice"}
+        check(len(crowd) == 2 * SESSIONS, f"{len(crowd)} sessions")
+        time.sleep(CHECKPOINT)
+        ping = world.pinging(interval=0.02)
         _kill(world.radius.daemon)
-        for session in closed:
-            world.gateway.command("sessions", "disconnect", str(session["id"]))
-        check(wait_until(lambda: _status(world)["open"] == len(up) - len(closed), 20), f"{len(up)} sessions, {_status(world)}")
-        _kill(world.gateway.daemon)
-    finally:
-        storm.kill()
-        if world.radius.daemon.pid() is None:
+        try:
+            closed = [session for session in crowd.values() if session["id"] % 5 == 0]
+            for session in closed:
+                world.gateway.command("sessions", "disconnect", str(session["id"]))
+            check(wait_until(lambda: _status(world)["open"] == len(crowd) + 1 - len(closed), 10), f"{len(closed)} closed, {_status(world)}")
+            early = world.session_of("alice")
+            time.sleep(CHECKPOINT)
+            killed = time.time()
+            _kill(world.gateway.daemon)
+        finally:
+            sent = int(re.search(r"(\d+) packets transmitted", ping.end())[1])
             world.radius.start()
+    world.client().stop()
     world.gateway.restart()
-    books = _stopped(world, mark, sessions, 60)
-    _one_start_one_stop(books, sessions)
-    causes = sorted(books[session][-1]["Acct-Terminate-Cause"] for session in sessions)
-    check(causes == ["Admin-Reset"] * len(closed) + ["NAS-Reboot"] * (len(up) - len(closed)), f"{causes}")
+    books = _stopped(world, mark, [*crowd, early["attempt"]], 30)
+    _one_start_one_stop(books, [*crowd, early["attempt"]])
+    _right_stops(books, crowd, closed, killed)
+    stop = books[early["attempt"]][-1]
+    octets, _, packets, _ = _counters(stop)
+    check(octets == 84 * packets and early["packets_in"] <= packets <= sent, f"between {early} and {sent} packets: {stop}")
     check(wait_until(lambda: _status(world)["queued"] == 0, 10), f"{_status(world)}")
+
+
+def _right_stops(books, crowd, closed, killed):
+    """Each Stop of the crowd says what its client moved, why its session ended and when."""
+    closed = {session["attempt"] for session in closed}
+    check(len(closed) >= SESSIONS // 5, f"{len(closed)} were closed")
+    for attempt, session in crowd.items():
+        stop, count = books[attempt][-1], _echoes(session["user"])
+        # SSTP's clients got a Router Advertisement of 96 octets besides.
+        beside = (96, 1) if session["tunnel"] == "sstp" else (0, 0)
+        wanted = [500 * count, 500 * count + beside[0], count, count + beside[1]]
+        check(_counters(stop) == wanted, f"{session['user']}: {_counters(stop)} instead of {wanted}")
+        cause = "Admin-Reset" if attempt in closed else "NAS-Reboot"
+        check(stop["Acct-Terminate-Cause"] == cause, f"{cause}: {stop}")
+        ended = session["connected_at"] + int(stop["Acct-Session-Time"])
+        check(attempt in closed or killed - 1 - CHECKPOINT <= ended <= killed + 1, f"it ended at {ended}, the gateway died at {killed}")
 
 
 @case("accounting-on-off")

@@ -213,9 +213,13 @@ class Pinging:
         time.sleep(0.2)
         return self
 
+    def end(self):
+        """Ends it; what it said."""
+        return self._end()
+
     def __exit__(self, kind, *_):
         time.sleep(0.5)
-        output = self._end()
+        output = self.end()
         if kind is not None:
             return
         seen = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", output)}

@@ -4,6 +4,7 @@
 
 mod connect;
 mod driver;
+mod echo;
 mod options;
 mod sockets;
 mod storm;

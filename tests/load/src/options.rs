@@ -137,6 +137,9 @@ pub(crate) struct Vigil {
     /// How long it lasts.
     #[arg(long, default_value_t = 10)]
     pub(crate) seconds: u64,
+    /// Before it begins, session N sends 1 + N % 8 echo requests of 500 bytes there through its tunnel, and waits for the answers.
+    #[arg(long)]
+    pub(crate) ping: Option<IpAddr>,
 }
 
 /// Complete sets of algorithms, each with one choice per kind, so that a measurement says what it measured.

@@ -11,6 +11,14 @@ use crate::options::{IKE_PORT, NAT_PORT};
 
 const MARKER: [u8; 4] = [0; 4];
 
+/// What came in a datagram.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Carried {
+    Ike(Vec<u8>),
+    /// Or a keepalive.
+    Esp(Vec<u8>),
+}
+
 /// One IKE port of this client.
 #[derive(Debug)]
 pub(crate) struct Port {
@@ -39,6 +47,15 @@ impl Port {
     /// The next IKE message. Keepalives and ESP are passed over.
     pub(crate) async fn recv(&mut self) -> io::Result<(Path, Vec<u8>)> {
         loop {
+            if let (path, Carried::Ike(message)) = self.recv_any().await? {
+                return Ok((path, message));
+            }
+        }
+    }
+
+    /// The next datagram.
+    pub(crate) async fn recv_any(&mut self) -> io::Result<(Path, Carried)> {
+        loop {
             let received = self.readiness.async_io(Interest::READABLE, || self.socket.recv(&mut self.buffer)).await;
             let (len, remote, local) = match received {
                 Ok(received) => received,
@@ -48,9 +65,8 @@ impl Port {
             };
             let bytes = &self.buffer[..len];
             let message = if self.marked { bytes.strip_prefix(&MARKER) } else { Some(bytes) };
-            if let Some(message) = message {
-                return Ok((Path::between(local, remote), message.to_vec()));
-            }
+            let carried = message.map_or_else(|| Carried::Esp(bytes.to_vec()), |message| Carried::Ike(message.to_vec()));
+            return Ok((Path::between(local, remote), carried));
         }
     }
 
@@ -62,6 +78,11 @@ impl Port {
             self.socket.send(message, path.local.ip(), path.remote)
         };
         drop(sent);
+    }
+
+    /// Sends ESP in UDP.
+    pub(crate) fn send_esp(&self, path: Path, packet: &[u8]) {
+        drop(self.socket.send(packet, path.local.ip(), path.remote));
     }
 }
 
@@ -83,6 +104,7 @@ mod tests {
         assert_eq!(&buffer[..len], b"\0\0\0\0message");
         other.send_to(&[0xff], address).unwrap();
         other.send_to(b"ESP packet", address).unwrap();
+        assert_eq!(marked.recv_any().await.unwrap(), (path, Carried::Esp(vec![0xff])));
         other.send_to(b"\0\0\0\0answer", address).unwrap();
         assert_eq!(marked.recv().await.unwrap(), (path, b"answer".to_vec()));
     }

@@ -10,9 +10,10 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::driver::{Driver, Effect};
+use crate::echo::Echoes;
 use crate::options::{self, NAT_PORT, Profile};
 use crate::print_line;
-use crate::sockets::Port;
+use crate::sockets::{Carried, Port};
 use crate::storm::percentile;
 
 /// How long the sessions may take to come up.
@@ -49,6 +50,7 @@ struct Vigil<'a> {
     driver: Driver,
     ike: Port,
     nat: Port,
+    echoes: Option<Echoes>,
     up: HashMap<SessionId, u32>,
     /// Requests under way: IKE SA and message ID.
     asked: HashMap<(u64, u32), Instant>,
@@ -69,6 +71,7 @@ pub(crate) async fn run(options: &options::Vigil) -> anyhow::Result<()> {
         nat: Port::nat(local).with_context(|| format!("cannot bind udp {local}:4500"))?,
         profile,
         driver: Driver::new(Instant::now()),
+        echoes: options.ping.map(Echoes::to),
         up: HashMap::new(),
         asked: HashMap::new(),
         measuring: false,
@@ -91,7 +94,7 @@ impl Vigil<'_> {
     async fn assemble(&mut self) -> anyhow::Result<()> {
         let limit = Instant::now() + PATIENCE;
         let mut next = 0;
-        while self.up.len() < self.options.sessions as usize {
+        while self.up.len() < self.options.sessions as usize || self.echoes.as_ref().is_some_and(|echoes| !echoes.are_done()) {
             while next < self.options.sessions && next - (self.up.len() as u32) < self.options.parallel {
                 self.driver.connect_with(Instant::now(), &self.profile, next, self.timers(next));
                 next += 1;
@@ -153,7 +156,11 @@ impl Vigil<'_> {
         let deadline = self.driver.poll_timeout().map_or(limit, |at| at.min(limit));
         tokio::select! {
             received = self.ike.recv() => self.datagram(received?),
-            received = self.nat.recv() => self.datagram(received?),
+            received = self.nat.recv_any() => match (received?, &mut self.echoes) {
+                ((path, Carried::Ike(message)), _) => self.datagram((path, message)),
+                ((_, Carried::Esp(packet)), Some(echoes)) => echoes.packet(&packet),
+                ((_, Carried::Esp(_)), None) => {}
+            },
             () = tokio::time::sleep_until(deadline.into()) => self.driver.timeout(Instant::now()),
         }
         self.perform();
@@ -175,7 +182,7 @@ impl Vigil<'_> {
                     let port = if path.local.port() == NAT_PORT { &self.nat } else { &self.ike };
                     port.send(path, &message);
                 }
-                Effect::Up { session, number, .. } if number < self.options.sessions => drop(self.up.insert(session, number)),
+                Effect::Up { session, number, .. } if number < self.options.sessions => self.is_up(session, number),
                 Effect::Up { session, number, .. } => {
                     self.newcomers_up.insert(number);
                     self.driver.close(Instant::now(), session);
@@ -186,13 +193,20 @@ impl Vigil<'_> {
                         *self.lost.entry(cause).or_default() += 1;
                     }
                 }
-                Effect::Install(_)
-                | Effect::UseOutbound { .. }
-                | Effect::Remove { .. }
-                | Effect::Repath { .. }
-                | Effect::Rekeyed { .. } => {}
+                Effect::Install(child) => {
+                    if let Some(echoes) = &mut self.echoes {
+                        echoes.install(&child);
+                    }
+                }
+                Effect::UseOutbound { .. } | Effect::Remove { .. } | Effect::Repath { .. } | Effect::Rekeyed { .. } => {}
             }
         }
+    }
+
+    fn is_up(&mut self, session: SessionId, number: u32) {
+        self.up.insert(session, number);
+        let Some((path, packets)) = self.echoes.as_mut().and_then(|echoes| echoes.begin(session, number)) else { return };
+        packets.iter().for_each(|packet| self.nat.send_esp(path, packet));
     }
 
     fn note(&mut self, message: &[u8]) {

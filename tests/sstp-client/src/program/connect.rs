@@ -150,7 +150,7 @@ fn carry(call: &mut Call, device: &TunDevice, options: &Connect, stop: &Stop, de
 }
 
 /// Answers echoes until told to stop. Packets are counted only.
-fn hold(call: &mut Call, stop: &Stop, deadline: Option<Instant>) -> Result<Counters> {
+pub(crate) fn hold(call: &mut Call, stop: &Stop, deadline: Option<Instant>) -> Result<Counters> {
     let mut counters = Counters::default();
     while !stop.stopped() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
         let tick = Instant::now() + Duration::from_millis(100);

@@ -240,6 +240,12 @@ pub(crate) struct Storm {
     /// Keep all calls until the last one is up (at most 4096 calls), instead of ending each at once.
     #[arg(long)]
     pub(crate) keep: bool,
+    /// With --keep: say when the last one is up, and hold them all until standard input ends.
+    #[arg(long, requires = "keep")]
+    pub(crate) hold: bool,
+    /// Call N sends 1 + N % 8 echo requests of 500 bytes there, and waits for the answers.
+    #[arg(long)]
+    pub(crate) ping: Option<Ipv4Addr>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -4,12 +4,18 @@ use serde::Serialize;
 use sstp_client::call::Call;
 use sstp_client::error::{Error, Result};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::options::Storm;
-use crate::print;
+use crate::{connect, device, print};
+
+/// Bytes of an echo request, those of its headers (IPv4 and ICMP), and how long its answer may take.
+const ECHO: usize = 500;
+const HEADERS: usize = 28;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came of it. Times in milliseconds, from TCP's first packet to the last network protocol.
 #[derive(Debug, Default, Serialize)]
@@ -50,6 +56,10 @@ pub(crate) fn run(options: &Storm, json: bool) -> Result<()> {
     });
     let seconds = started.elapsed().as_secs_f64();
     let mut tally = tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if options.hold {
+        print(json, &serde_json::json!({"event": "up", "up": tally.kept.len()}), || format!("{} calls are up", tally.kept.len()))?;
+        tally.kept = hold(std::mem::take(&mut tally.kept))?;
+    }
     for call in &mut tally.kept {
         call.disconnect()?;
     }
@@ -87,10 +97,29 @@ fn work(options: &Storm, next: &AtomicU32, started: Instant, tally: &Mutex<Tally
 
 fn one(options: &Storm, number: u32) -> Result<(Call, bool)> {
     let mut call = Call::establish(&options.login.options(number))?;
+    if let Some(target) = options.ping {
+        ping(&mut call, target, 1 + (number % 8) as u16)?;
+    }
     if !options.keep {
         call.disconnect()?;
     }
     Ok((call, options.keep))
+}
+
+/// Lives with the calls until standard input ends; returns those that are up then.
+fn hold(calls: Vec<Call>) -> Result<Vec<Call>> {
+    let (stop, _) = device::until(None)?;
+    let live = |mut call: Call| connect::hold(&mut call, &stop, None).is_ok().then_some(call);
+    std::thread::scope(|scope| {
+        let held: Vec<_> = calls.into_iter().map(|call| scope.spawn(|| live(call))).collect();
+        Ok(held.into_iter().filter_map(|call| call.join().ok().flatten()).collect())
+    })
+}
+
+fn ping(call: &mut Call, target: Ipv4Addr, count: u16) -> Result<()> {
+    let source = call.address().ok_or_else(|| Error::Setup("the call has no IPv4 address".into()))?;
+    let answered = call.ping(source.into(), target.into(), count, ECHO - HEADERS, PATIENCE)?;
+    if answered == count { Ok(()) } else { Err(Error::Setup(format!("{answered} of {count} echo replies came"))) }
 }
 
 fn report(count: u32, seconds: f64, mut tally: Tally) -> Report {
