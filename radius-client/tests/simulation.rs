@@ -14,6 +14,8 @@ const ROUNDS: u8 = 3;
 /// Conversations from here on are logins by PAP; the password is the name.
 const PAP: u64 = 1 << 32;
 
+const STATUS_SERVER: u8 = 12;
+
 struct Network {
     random: SeededRandom,
     /// Of a thousand datagrams.
@@ -44,28 +46,36 @@ impl Network {
 struct Nps {
     dead: bool,
     thinks: Duration,
-    answers: BTreeMap<(u32, u8, [u8; 16]), Vec<u8>>,
+    /// With the time at which the thinking is over.
+    answers: BTreeMap<(u32, u8, [u8; 16]), (Vec<u8>, Instant)>,
     /// State handed out and not yet used, with the round it stands for.
     states: BTreeMap<Vec<u8>, u8>,
     next_state: u64,
     accepts: usize,
+    probes: usize,
 }
 
 impl Nps {
-    fn answer(&mut self, request: &Sent) -> Option<Vec<u8>> {
+    fn answer(&mut self, request: &Sent, now: Instant) -> Option<(Vec<u8>, Instant)> {
         if self.dead {
             return None;
         }
         let key = (request.socket.0, request.identifier(), request.authenticator());
         if !self.answers.contains_key(&key) {
+            let thinks = if request.bytes[0] == STATUS_SERVER { Duration::ZERO } else { self.thinks };
             let answer = self.fresh(request);
-            self.answers.insert(key, answer);
+            self.answers.insert(key, (answer, now + thinks));
         }
-        self.answers.get(&key).cloned()
+        let (answer, ready) = self.answers.get(&key).cloned()?;
+        Some((answer, ready.max(now)))
     }
 
     fn fresh(&mut self, request: &Sent) -> Vec<u8> {
         assert_eq!(request.attributes()[0].0, 80);
+        if request.bytes[0] == STATUS_SERVER {
+            self.probes += 1;
+            return reply(2, request, &[]);
+        }
         let Some(eap) = request.get(79) else {
             self.accepts += 1;
             assert_eq!(password(request, SECRET), request.get(1).unwrap(), "hidden for this request");
@@ -93,6 +103,11 @@ enum Event {
     Arrives(Sent),
     Answered(Input),
     Begins(u64),
+    /// A server dies, or comes back without its memory.
+    Turns {
+        server: u8,
+        dead: bool,
+    },
 }
 
 struct World {
@@ -109,6 +124,11 @@ struct World {
     failed: Vec<RequestFailure>,
     sockets: BTreeSet<SocketId>,
     most_sockets: usize,
+    most_open: usize,
+    /// The group that is asked.
+    group: Option<String>,
+    /// When each login was granted.
+    granted: BTreeMap<u64, Instant>,
 }
 
 impl World {
@@ -126,6 +146,9 @@ impl World {
             failed: Vec::new(),
             sockets: BTreeSet::new(),
             most_sockets: 0,
+            most_open: 0,
+            group: None,
+            granted: BTreeMap::new(),
         }
     }
 
@@ -137,6 +160,7 @@ impl World {
     fn round(&mut self, conversation: u64, round: u8) {
         self.next_ticket += 1;
         self.open.insert(self.next_ticket, conversation);
+        self.most_open = self.most_open.max(self.open.len());
         if conversation < PAP {
             return self.input(ask(self.next_ticket, conversation, &eap_packet(2, round, &[26])));
         }
@@ -144,7 +168,10 @@ impl World {
         self.input(login_as(&name, self.next_ticket, conversation, pap(name.as_bytes())));
     }
 
-    fn input(&mut self, input: Input) {
+    fn input(&mut self, mut input: Input) {
+        if let Input::Eap { group, .. } | Input::Login { group, .. } = &mut input {
+            group.clone_from(&self.group);
+        }
         self.client.handle(self.now, input);
         for output in drain(&mut self.client) {
             self.output(output);
@@ -176,6 +203,7 @@ impl World {
             EapOutcome::Accept { accept, .. } => {
                 assert_eq!((accept.msk.len(), &accept.msk[16..32]), (64, &[2; 16][..]));
                 assert!(self.accepted.insert(conversation));
+                self.granted.insert(conversation, self.now);
             }
             EapOutcome::Failed(failure) => self.failed.push(failure),
             EapOutcome::Reject { .. } => unreachable!(),
@@ -198,13 +226,19 @@ impl World {
         loop {
             let event = self.events.keys().next().copied();
             let timer = self.client.poll_timeout();
-            let Some(next) = event.map(|(at, _)| at).into_iter().chain(timer).min() else { return };
+            // The probes of a dead server never end.
+            let watched = timer.filter(|_| event.is_some() || !self.open.is_empty());
+            let Some(next) = event.map(|(at, _)| at).into_iter().chain(watched).min() else { return };
             assert!(next >= self.now || timer == Some(next), "time goes on");
             self.now = self.now.max(next);
             match event.filter(|(at, _)| *at <= next).and_then(|key| self.events.remove(&key)) {
                 Some(Event::Arrives(request)) => self.arrive(request),
                 Some(Event::Answered(input)) => self.input(input),
                 Some(Event::Begins(conversation)) => self.round(conversation, 0),
+                Some(Event::Turns { server, dead }) => {
+                    let server = self.servers.get_mut(&address(server)).unwrap();
+                    *server = Nps { dead, accepts: server.accepts, probes: server.probes, ..Nps::default() };
+                }
                 None => self.input(Input::Timeout),
             }
         }
@@ -212,8 +246,7 @@ impl World {
 
     fn arrive(&mut self, request: Sent) {
         let server = self.servers.get_mut(&request.to).unwrap();
-        let Some(bytes) = server.answer(&request) else { return };
-        let ready = self.now + server.thinks;
+        let Some((bytes, ready)) = server.answer(&request, self.now) else { return };
         for at in self.network.carry(ready) {
             self.at(at, Event::Answered(request.datagram(bytes.clone())));
         }
@@ -309,6 +342,87 @@ fn a_slow_server_with_more_than_256_in_flight() {
     assert_eq!(world.servers[&address(1)].accepts, 700, "no conversation ran twice");
     assert!(world.most_sockets >= 3, "{}", world.most_sockets);
     assert_eq!(world.sockets.len(), 1, "the sockets too many were closed");
+}
+
+#[test]
+fn ten_thousand_in_flight_are_answered_in_any_order() {
+    let slow = Nps { thinks: Duration::from_secs(5), ..Nps::default() };
+    let mut world = world(4, vec![slow], 20, 6);
+    for number in 0..10_000 {
+        let at = world.now + Duration::from_micros(300) * number as u32;
+        world.at(at, Event::Begins(PAP + number));
+    }
+    world.run();
+    assert_eq!((world.accepted.len(), world.failed.len()), (10_000, 0), "{:?}", world.failed.first());
+    assert_eq!((world.most_open, world.most_sockets, world.sockets.len()), (10_000, 40, 1));
+    assert_eq!(world.servers[&address(1)].accepts, 10_000, "nobody is asked twice");
+}
+
+/// A group of a preferred server and two that share the rest, all of them probed.
+fn group_of_three(seed: u64, preferred: Nps, lost: u32) -> World {
+    let probed = |last: u8| Server {
+        tries: 5,
+        retransmit_initial: Duration::from_millis(500),
+        timeout: Duration::from_secs(120),
+        probe: Probe::StatusServer,
+        revive_interval: Duration::from_secs(10),
+        ..server(&format!("nps{last}"), last)
+    };
+    let member = |last: u8, priority| Member { server: format!("nps{last}"), priority, weight: 50 };
+    let groups = vec![Group { name: "corp".into(), members: vec![member(1, 1), member(2, 2), member(3, 2)] }];
+    let configuration = Configuration { servers: (1..=3).map(probed).collect(), groups };
+    let client = Client::new(configuration, Box::new(SeededRandom::new(seed)));
+    let network = Network { random: SeededRandom::new(seed ^ 0xff), lost, doubled: 100, delay: 400 };
+    let servers = (1..).map(address).zip([preferred, Nps::default(), Nps::default()]).collect();
+    let mut world = World::new(client, network, servers);
+    world.group = Some("corp".into());
+    world
+}
+
+#[test]
+fn a_second_factor_of_a_minute_is_asked_for_once_on_a_bad_network() {
+    for seed in 0..4 {
+        let mut world = group_of_three(seed, Nps { thinks: Duration::from_secs(60), ..Nps::default() }, 100);
+        for number in 0..50 {
+            let at = world.now + Duration::from_secs(2) * number as u32;
+            world.at(at, Event::Begins(PAP + number));
+        }
+        world.run();
+        assert_eq!((world.accepted.len(), world.failed.len()), (50, 0), "seed {seed}: {:?}", world.failed);
+        let accepts: Vec<_> = world.servers.values().map(|server| server.accepts).collect();
+        assert_eq!(accepts, [50, 0, 0], "seed {seed}: one question to each user, of one server");
+        assert!(world.servers[&address(1)].probes > 5, "that is how it is known to live");
+    }
+}
+
+#[test]
+fn a_server_that_dies_loses_its_conversations_alone_and_is_preferred_again_when_it_is_back() {
+    for seed in 0..4 {
+        let mut world = group_of_three(seed, Nps::default(), 100);
+        let (began, dies, returns) = (world.now, Duration::from_secs(60), Duration::from_secs(160));
+        world.at(began + dies, Event::Turns { server: 1, dead: true });
+        world.at(began + returns, Event::Turns { server: 1, dead: false });
+        for number in 0..500 {
+            let at = world.now + Duration::from_millis(500) * number as u32;
+            let name = if number % 2 == 0 { number } else { PAP + number };
+            world.at(at, Event::Begins(name));
+        }
+        world.run();
+        assert_eq!(world.accepted.len() + world.failed.len(), 500, "seed {seed}");
+        let lost = |failure: &RequestFailure| matches!(failure, RequestFailure::LostConversation { server, .. } if server == "nps1");
+        assert!(world.failed.iter().all(lost) && world.failed.len() < 12, "seed {seed}: {:?}", world.failed);
+        let accepts: Vec<_> = world.servers.values().map(|server| server.accepts).collect();
+        assert!(accepts[0] >= 250 && accepts[1] >= 50 && accepts[2] >= 50, "seed {seed}: {accepts:?}");
+        let slowest = world.granted.iter().map(|(name, at)| {
+            let number = (name % PAP) as u32;
+            *at - (began + Duration::from_millis(500) * number)
+        });
+        // Four repetitions at a dead server, and the rounds of a login on this network.
+        assert!(slowest.max().unwrap() < Duration::from_secs(40), "seed {seed}");
+        let after = world.servers[&address(1)].accepts;
+        let standing = world.client.servers()[0].standing;
+        assert!(standing == Standing::Alive && after > 0, "seed {seed}: {standing:?}");
+    }
 }
 
 #[test]
