@@ -1,7 +1,7 @@
 //! Ten thousand logins that wait for one server at once, through the sockets of the gateway, on loopback.
 use crypto::hash::{hmac_md5, md5};
 use crypto::{SystemRandom, Zeroizing};
-use evergate::radius_shell::{self, Outcomes};
+use evergate::radius_shell::{self, Inbox, Outcomes};
 use radius_client::{Client, ConversationId, Credentials, Input, LoginOutcome, NasContext, Output, Probe, Server, Ticket, Transport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, UdpSocket};
@@ -92,7 +92,9 @@ async fn logins(client: Client) -> BTreeMap<u64, Vec<u8>> {
     let (logins, mut outcomes) = tokio::sync::mpsc::channel(64);
     let (accounting, _accounting) = evergate::accounting::outcomes();
     let (servers, _servers) = tokio::sync::watch::channel(Vec::new());
-    let shell = tokio::spawn(radius_shell::run(client, BTreeMap::new(), received, Outcomes { logins, accounting }, servers));
+    let (_setups, setups) = tokio::sync::mpsc::unbounded_channel();
+    let inbox = Inbox { requests: received, setups };
+    let shell = tokio::spawn(radius_shell::run(client, BTreeMap::new(), inbox, Outcomes { logins, accounting }, servers));
     let asking = tokio::spawn(async move {
         for number in 0..LOGINS as u64 {
             requests.send(login(number)).await.expect("the shell lives");
