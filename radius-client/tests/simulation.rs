@@ -41,13 +41,16 @@ impl Network {
     }
 }
 
+/// A request as its server knows it: socket, identifier, authenticator.
+type Known = (u32, u8, [u8; 16]);
+
 /// A server that answers every request once and repeats that answer for duplicates, as real ones do.
 #[derive(Default)]
 struct Nps {
     dead: bool,
     thinks: Duration,
     /// With the time at which the thinking is over.
-    answers: BTreeMap<(u32, u8, [u8; 16]), (Vec<u8>, Instant)>,
+    answers: BTreeMap<Known, (Vec<u8>, Instant)>,
     /// State handed out and not yet used, with the round it stands for.
     states: BTreeMap<Vec<u8>, u8>,
     next_state: u64,
