@@ -62,10 +62,11 @@ impl Client {
 
     fn account_next(&mut self, now: Instant, mut work: Box<AccountingWork>) {
         while let Some(peer) = work.remaining.pop_front() {
+            if !self.peers.is_configured(peer) {
+                continue;
+            }
             match self.send(now, peer, Work::Accounting(work)) {
                 Ok(_) => return,
-                // Removed from the configuration meanwhile.
-                Err((Work::Accounting(unsent), RequestFailure::NoServer)) => work = unsent,
                 Err((Work::Accounting(unsent), failure)) => {
                     work = unsent;
                     work.failures.push(failure);

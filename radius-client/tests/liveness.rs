@@ -235,3 +235,38 @@ fn a_probe_may_be_answered_without_message_authenticator() {
     client.handle(t0 + seconds(3), probe.datagram(bare_reply(2, &probe, &[])));
     assert_eq!(client.servers()[0].standing, Standing::Slow, "it lives");
 }
+
+/// What the removed server does not confirm goes to those that are left; it is not asked a second time.
+#[test]
+fn accounting_leaves_a_server_that_is_removed() {
+    let t0 = start();
+    let mut client = client(vec![server("nps1", 1), server("nps2", 2)]);
+    client.handle(
+        t0,
+        Input::Accounting {
+            ticket: Ticket(1),
+            group: None,
+            record: Box::new(AccountingRecord { nas: nas(), ..AccountingRecord::default() }),
+        },
+    );
+    assert_eq!(only_sent(&only_transmits(drain(&mut client))).to.port(), 1813);
+    client.handle(t0, Input::Configure(vec![server("nps2", 2)].into()));
+    let mut told = Vec::new();
+    let mut outcome = None;
+    while let (Some(next), None) = (client.poll_timeout(), &outcome) {
+        client.handle(next, Input::Timeout);
+        for output in drain(&mut client) {
+            match output {
+                Output::Transmit { to, .. } => told.push(to.ip().to_string()),
+                Output::Accounting { outcome: Err(failure), .. } => outcome = Some(failure),
+                _ => {}
+            }
+        }
+    }
+    told.dedup();
+    assert_eq!(told, ["192.0.2.1", "192.0.2.2"], "{outcome:?}");
+}
+
+fn only_transmits(outputs: Vec<Output>) -> Vec<Output> {
+    outputs.into_iter().filter(|output| matches!(output, Output::Transmit { .. })).collect()
+}

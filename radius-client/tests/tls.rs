@@ -54,6 +54,23 @@ fn accounting(ticket: u64) -> Input {
     Input::Accounting { ticket: Ticket(ticket), group: None, record: Box::new(record) }
 }
 
+/// Other TLS settings are for new logins; a conversation under way keeps its connection.
+#[test]
+fn a_renewed_certificate_gets_a_connection_of_its_own() {
+    let t0 = start();
+    let mut client = client(vec![tls("one", 1)]);
+    client.handle(t0, login(1, 1, pap(b"secret")));
+    let (first, _) = opened(&drain(&mut client))[0].clone();
+    client.handle(t0, Input::Configure(vec![Server { tls_settings: [1; 32], ..tls("one", 1) }].into()));
+    client.handle(t0, login(2, 2, pap(b"secret")));
+    let outputs = drain(&mut client);
+    assert!(opened(&outputs).iter().all(|(socket, server)| *socket != first && server == "one") && opened(&outputs).len() == 1);
+    assert!(closed(&outputs).is_empty(), "a login under way has lost its connection");
+    client.handle(t0, Input::Configure(vec![Server { tls_settings: [1; 32], ..tls("one", 1) }].into()));
+    client.handle(t0, login(3, 3, pap(b"secret")));
+    assert!(opened(&drain(&mut client)).is_empty(), "the same settings are the same server");
+}
+
 #[test]
 fn logins_and_accounting_share_a_connection() {
     let t0 = start();

@@ -41,8 +41,15 @@ class Vigil:
 
     def watch(self, seconds):
         """Begins what is measured, and tells it."""
+        self.begin()
+        return self.report(seconds)
+
+    def begin(self):
         self.process.stdin.write("\n")
         self.process.stdin.flush()
+
+    def report(self, seconds):
+        """What was measured, once that is over."""
         report = self.line(seconds + 30)
         check(report, "evergate-load said nothing")
         return report

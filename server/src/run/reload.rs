@@ -12,6 +12,7 @@ use crate::radius_shell::Setup;
 use crate::sstp::{Doors, Renewal, doors};
 use anyhow::Context as _;
 use std::collections::{BTreeSet, VecDeque};
+use std::mem::discriminant;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -96,6 +97,10 @@ impl Shell {
 
     /// Reads the configuration again, beside the gateway's work: a slow disk or resolver delays nobody.
     pub(super) fn reload(&mut self, reason: Reason) {
+        let waits = |reason: &Reason| self.reloads.waiting.iter().any(|waiting| discriminant(waiting) == discriminant(reason));
+        if !matches!(reason, Reason::Command { .. }) && waits(&reason) {
+            return;
+        }
         if self.reloads.busy {
             return self.reloads.waiting.push_back(reason);
         }

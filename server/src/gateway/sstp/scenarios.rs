@@ -1,4 +1,6 @@
 //! Clients that do things in an order of their own, frame by frame, against the whole control half.
+mod reload;
+
 use super::*;
 use crate::attempts::{Attempts, Outcome};
 use crate::gateway::{Effect, Settings, Traffic};

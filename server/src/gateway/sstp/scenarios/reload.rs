@@ -1,0 +1,101 @@
+//! Other rules while calls are up.
+use super::*;
+use crate::control::types::Verdict;
+use crate::gateway::Rules;
+
+const EVERYBODY: &[(&str, &str, bool)] = &[("everybody", "*", true)];
+
+/// The rules that the world has, but for its policies: name, user, granted.
+fn rules(world: &World, policies: &[(&str, &str, bool)]) -> Rules {
+    let model = World::empty(10, policies);
+    let ipv4 = vec![(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9))];
+    Rules {
+        policies: model.gateway.authority.policies,
+        pools: vec![PoolConfig { name: "users".into(), ipv4, ipv6: Vec::new() }],
+        zone: jiff::tz::TimeZone::UTC,
+        settings: world.gateway.settings.clone(),
+    }
+}
+
+fn two_calls() -> World {
+    let mut world = World::empty(10, EVERYBODY);
+    world.bring_up(1);
+    world.bring_up(2);
+    world
+}
+
+#[test]
+fn whom_other_policies_refuse_is_known_and_stays_until_it_is_asked_to_leave() {
+    let mut world = two_calls();
+    assert!(world.gateway.judge_all(world.now).is_empty());
+    let rules = rules(&world, &[("not u2", "u2", false), ("everybody", "*", true)]);
+    world.gateway.reconfigure(world.now, rules).unwrap();
+    let judged = world.gateway.judge_all(world.now);
+    let seen: Vec<_> = judged.iter().map(|judged| (judged.user.as_str(), judged.policy.as_str(), judged.verdict)).collect();
+    assert_eq!(seen, [("u2", "everybody", Verdict::Refused)]);
+    assert!(judged[0].cause.contains("\"not u2\" denies"), "{}", judged[0].cause);
+    assert_eq!(world.gateway.summary().sessions, 2);
+    assert_eq!(world.gateway.end_refused(world.now), [judged[0].id]);
+    let attempt = world.gateway.attempts.find(&judged[0].attempt).unwrap();
+    assert!(attempt.timeline.iter().any(|(_, line)| line.contains("the policies refuse it now")), "{:?}", attempt.timeline);
+}
+
+#[test]
+fn other_policies_and_other_settings_are_told_apart() {
+    let mut world = two_calls();
+    let mut rules = rules(&world, &[("one", "u1", true), ("everybody", "*", true)]);
+    rules.policies[1].settings.session_timeout = Some(Duration::from_secs(60));
+    world.gateway.reconfigure(world.now, rules).unwrap();
+    let judged = world.gateway.judge_all(world.now);
+    assert!(judged.iter().all(|judged| judged.verdict == Verdict::Otherwise));
+    let causes: Vec<_> = judged.iter().map(|judged| judged.cause.as_str()).collect();
+    assert_eq!(causes, ["policy \"one\" decides", "the same policy gives it other settings: session_timeout"]);
+    // It is a matter of the next login.
+    assert!(world.gateway.deadlines.is_empty());
+    assert!(world.gateway.end_refused(world.now).is_empty());
+}
+
+#[test]
+fn a_lease_outlives_its_pool_and_is_given_to_nobody_else() {
+    let mut world = two_calls();
+    let leases = world.gateway.leases();
+    let mut other = rules(&world, EVERYBODY);
+    other.pools =
+        vec![PoolConfig { name: "new".into(), ipv4: vec![(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 3))], ipv6: Vec::new() }];
+    other.policies[0].settings.pool = Some("new".into());
+    world.gateway.reconfigure(world.now, other).unwrap();
+    world.bring_up(3);
+    assert_eq!(world.gateway.leases()[..2], leases);
+    let third = &world.gateway.leases()[2].1;
+    assert_eq!(third, &[IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3))]);
+    let wrong = Rules { pools: vec![PoolConfig { name: "empty".into(), ipv4: Vec::new(), ipv6: Vec::new() }], ..rules(&world, &[]) };
+    assert!(world.gateway.reconfigure(world.now, wrong).is_err());
+    assert!(!world.gateway.authority.policies.is_empty(), "half of a wrong configuration was taken");
+}
+
+#[test]
+fn who_is_asked_by_default_stays_for_a_conversation_under_way() {
+    let mut world = World::empty(10, EVERYBODY);
+    world.gateway.settings.default_group = Some("local".into());
+    let groups = |world: &mut World| {
+        let mut groups = Vec::new();
+        while let Some(effect) = world.gateway.poll_effect() {
+            if let Effect::Radius(Input::Eap { group, .. }) = effect {
+                groups.push(group);
+            }
+        }
+        groups
+    };
+    world.dial(&[AuthProtocol::Eap]);
+    world.packet(&Message::CallConnectRequest.encode());
+    world.lcp();
+    world.ppp(0xc227, 2, 0, b"\x01alice");
+    assert_eq!(groups(&mut world), [Some("local".to_owned())]);
+    let mut rules = rules(&world, EVERYBODY);
+    rules.settings.default_group = None;
+    world.gateway.reconfigure(world.now, rules).unwrap();
+    let request = eap::build(eap::Code::Request, 1, eap::method::MD5, &[0]);
+    world.gateway.authenticated(world.now, Ticket(1), EapOutcome::Challenge { server: "local".into(), eap: request });
+    world.ppp(0xc227, 2, 1, &[4, 0]);
+    assert_eq!(groups(&mut world), [Some("local".to_owned())]);
+}
