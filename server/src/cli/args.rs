@@ -14,6 +14,7 @@ ordered network policies, leases addresses from pools, and remembers of every lo
 const EXAMPLES: &str = "Examples:
   evergate check                       is the configuration good? prints what it comes to
   evergate run                         run the gateway in the foreground
+  evergate reload                      apply a changed configuration; no session ends
   evergate status                      listeners, RADIUS servers, pools, drops
   evergate sessions                    who is connected
   evergate attempts --failed           who could not connect, and why
@@ -85,7 +86,7 @@ The new configuration is read and checked in full, as `evergate check` does. If 
 code is 1. Else RADIUS servers and groups, policies, pools, certificates, limits, timers, ciphers, the local provider and the log filter are taken at \
 once: who logs in from now on gets them, who is in keeps what it has, and a login under way ends with the server it began with. What only a restart \
 brings is named: addresses and ports of listeners, listeners that come or go, and of [server] name, control_socket, state_dir, log_format, threads, \
-tun, mtu and attempts_kept.
+tun, mtu and attempts_kept; queue_max of [accounting]; dynamic_listen and dynamic_port where requests are heard already.
 
 Sessions that the policies would refuse now, or give something else, are listed. They stay unless --end-refused is given.
 
