@@ -399,6 +399,9 @@ def roaming_with_mobike(world):
             tunnel.echo()
             outcome = tunnel.step("move", address="10.99.1.7", update=True)
             check(outcome["cookie"] and outcome["checked"] and not outcome["error"] and not outcome["nat"], f"{outcome}")
+            attempt = world.session_of("alice")["attempt"]
+            told = wait_until(lambda: any("answers at 10.99.1.7" in line["text"] for line in world.attempt(attempt)["timeline"]), 5)
+            check(told, "the gateway does not take the client's answer")
             tunnel.echo()
             check(world.session_of("alice")["client"].startswith("10.99.1.7:"), f"{world.sessions()}")
             tunnel.rekey_child()
