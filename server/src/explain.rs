@@ -1,8 +1,8 @@
 //! From a failure to words: the number that Windows shows its user, and what to change.
 use crate::outcome::{CloseReason, EapFault, Failure, Fault, Stage};
 use crypto::dh::Group;
-use ike::CipherPolicy;
 use ike::proposal::windows_line;
+use ike::{CipherPolicy, Remedy};
 use policy::network::Tunnel;
 use std::borrow::Cow;
 
@@ -119,6 +119,7 @@ fn code_of_notify(notify: &str) -> Option<&'static str> {
         "NO_PROPOSAL_CHOSEN" => "13868",
         "INTERNAL_ADDRESS_FAILURE" => "13899",
         "FAILED_CP_REQUIRED" => "13900",
+        "UNEXPECTED_NAT_DETECTED" => "on the client: allow NAT traversal, or connect without a NAT on the way",
         "TS_UNACCEPTABLE" => "842",
         "unknown_ca" => "0x800B0109",
         "certificate_expired" => "0x800B0101",
@@ -132,6 +133,9 @@ fn code_of_notify(notify: &str) -> Option<&'static str> {
 pub fn fix(failure: &Failure, tunnel: Tunnel, ciphers: Option<&CipherPolicy>) -> Option<Cow<'static, str>> {
     if let Some(fault) = failure.eap {
         return Some(Cow::Borrowed(fix_of_eap(fault)));
+    }
+    if let Some(remedy) = failure.remedy {
+        return Some(Cow::Borrowed(fix_of_remedy(remedy)));
     }
     if let (Some("NO_PROPOSAL_CHOSEN"), Some(ciphers)) = (failure.notify, ciphers) {
         return Some(fix_of_proposal(ciphers).into());
@@ -149,6 +153,20 @@ pub fn fix(failure: &Failure, tunnel: Tunnel, ciphers: Option<&CipherPolicy>) ->
         })
     };
     failure.notify.and_then(fix_of_notify).or_else(general).map(Cow::Borrowed)
+}
+
+fn fix_of_remedy(remedy: Remedy) -> &'static str {
+    match remedy {
+        Remedy::OfferPpk => {
+            "on the client: configure a PPK with the id and the secret of a [[ppk]] section (strongSwan: ppk_id, ppk_required); or on the gateway: ppk = \"optional\" in the [[listener]], the only way for Windows, which knows no PPK"
+        }
+        Remedy::SharePpk => {
+            "on the gateway: add a [[ppk]] section with the id that the cause names and the client's secret in its secret_file; or on the client: use an id and secret that a [[ppk]] section has (strongSwan: ppk_id), or let it go on without (ppk_required = no), where the [[listener]] has ppk = \"optional\""
+        }
+        Remedy::ProveByEap => {
+            "on the client: use EAP-TLS, or let the gateway prove itself by its certificate (strongSwan: remote auth = pubkey); or on the gateway: eap_only = false in the [[listener]]"
+        }
+    }
 }
 
 fn fix_of_eap(fault: EapFault) -> &'static str {
@@ -266,7 +284,7 @@ mod tests {
     use crypto::prf::Prf;
 
     fn failure(stage: Stage, fault: Fault, notify: Option<&'static str>) -> Failure {
-        Failure { stage, fault, notify, eap: None, cause: String::new() }
+        Failure { stage, fault, notify, eap: None, remedy: None, cause: String::new() }
     }
 
     #[test]
@@ -298,6 +316,16 @@ mod tests {
             (Stage::Policy, Fault::Refused),
         ] {
             assert!(fix(&failure(stage, fault, None), Tunnel::Ikev2, None).is_some(), "{stage:?} {fault:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_machine_knows_comes_before_the_stage() {
+        let keys = [(Remedy::OfferPpk, "ppk = \"optional\""), (Remedy::SharePpk, "[[ppk]]"), (Remedy::ProveByEap, "eap_only = false")];
+        for (remedy, key) in keys {
+            let refused = Failure { remedy: Some(remedy), ..failure(Stage::IkeAuth, Fault::Refused, Some("AUTHENTICATION_FAILED")) };
+            let fix = fix(&refused, Tunnel::Ikev2, None).unwrap();
+            assert!(fix.contains(key) && fix.contains("on the client") && fix.contains("on the gateway"), "{fix}");
         }
     }
 

@@ -64,6 +64,8 @@ pub struct Failure {
     pub notify: Option<&'static str>,
     /// What the EAP conversation that passed through showed, where it ended the attempt.
     pub eap: Option<EapFault>,
+    /// What the IKE machine knows to be the way in.
+    pub remedy: Option<ike::Remedy>,
     /// One sentence: what and why.
     pub cause: String,
 }
@@ -84,6 +86,13 @@ pub enum EapFault {
 
 impl From<ike::Failure> for Failure {
     fn from(failure: ike::Failure) -> Self {
-        Self { stage: failure.stage.into(), fault: failure.fault, notify: failure.notify, eap: None, cause: failure.cause }
+        Self {
+            stage: failure.stage.into(),
+            fault: failure.fault,
+            notify: failure.notify,
+            eap: None,
+            remedy: failure.remedy,
+            cause: failure.cause,
+        }
     }
 }

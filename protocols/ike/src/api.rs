@@ -591,8 +591,21 @@ pub struct Failure {
     pub fault: Fault,
     /// The notify we sent, by its IANA name, where we sent one.
     pub notify: Option<&'static str>,
+    /// What would let the client in, where neither the notify nor the stage tells.
+    pub remedy: Option<Remedy>,
     /// One sentence: what and why.
     pub cause: String,
+}
+
+/// Settings that client and gateway must agree on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// The client brings no PPK (RFC 8784), and must.
+    OfferPpk,
+    /// The client's PPK is not known here.
+    SharePpk,
+    /// The client takes EAP alone as proof of the gateway (RFC 5998), with a method that proves nothing of it.
+    ProveByEap,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -136,7 +136,7 @@ impl<P: Plane> Gateway<P> {
         }
         if let Err(error) = self.plane.adopt(session, connection) {
             let cause = format!("the data plane does not take the connection: {error}");
-            let failure = Failure { stage: Stage::Http, fault: Fault::Internal, notify: None, eap: None, cause };
+            let failure = Failure { stage: Stage::Http, fault: Fault::Internal, notify: None, eap: None, remedy: None, cause };
             return self.closed(now, session, CloseReason::Failed, Some(failure));
         }
         if let Some(failure) = self.no_room() {
@@ -361,7 +361,8 @@ impl<P: Plane> Gateway<P> {
 
     /// Why no more calls are taken, if so.
     fn no_room(&self) -> Option<Failure> {
-        let refuse = |cause: String| Some(Failure { stage: Stage::Http, fault: Fault::Refused, notify: None, eap: None, cause });
+        let refuse =
+            |cause: String| Some(Failure { stage: Stage::Http, fault: Fault::Refused, notify: None, eap: None, remedy: None, cause });
         if self.stopping {
             return refuse("the gateway is stopping: HTTP 503".into());
         }

@@ -82,7 +82,7 @@ impl<P: Plane> Gateway<P> {
     }
 
     fn tcp_failed(&mut self, now: Now, connection: Connection, fault: Fault, cause: String) {
-        let failure = Failure { stage: Stage::SaInit, fault, notify: None, eap: None, cause };
+        let failure = Failure { stage: Stage::SaInit, fault, notify: None, eap: None, remedy: None, cause };
         self.turned_away(now, Tunnel::Ikev2, Turned { path: connection.path, failure, notes: connection.notes });
     }
 

@@ -276,7 +276,7 @@ impl Visit<'_> {
     }
 
     fn turned(&mut self, stage: Stage, fault: Fault, notify: Option<&'static str>, cause: String) -> TurnedAway {
-        let failure = Failure { stage, fault, notify, eap: None, cause };
+        let failure = Failure { stage, fault, notify, eap: None, remedy: None, cause };
         let mut notes = std::mem::take(&mut self.notes);
         if let Some(leaf) = self.tls.as_ref().and_then(|tls| pki::Certificate::from_der(tls.leaf()?).ok()) {
             notes.push(format!("gateway presents {}", leaf.subject));

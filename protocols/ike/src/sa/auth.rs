@@ -2,7 +2,9 @@
 use super::credential::{self, Presented};
 use super::eap::{AwaitEapStart, ExpectEap};
 use super::{Core, IkeSa, Request, Role, Signal, State, Step, grant};
-use crate::api::{AddressRequest, Answer, AskId, Denial, Event, Fault, Grant, Identity, Question, ResponderConfig, Stage, TrafficSelector};
+use crate::api::{
+    AddressRequest, Answer, AskId, Denial, Event, Fault, Grant, Identity, Question, Remedy, ResponderConfig, Stage, TrafficSelector,
+};
 use crate::auth::{AuthChoice, signed_octets, verify_auth};
 use crate::endpoint::Shared;
 use crate::nat::unexpected;
@@ -142,7 +144,7 @@ fn begin(core: &mut Core, cx: &mut Shared, mut login: Login, offer: Offer, paylo
     let Role::Responder(config) = &core.role else { return State::Gone };
     let config = Arc::clone(config);
     if let Err(cause) = config.ppk.admits(core.traits.ppk) {
-        return core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, Fault::Refused, cause);
+        return core.refuse_for(cx, login.sa, Remedy::OfferPpk, cause);
     }
     let eap = payloads.auth().is_none();
     let (allowed, name) = if eap { (config.client_auth.eap, "EAP") } else { (config.client_auth.certificate, "a certificate") };
@@ -171,7 +173,7 @@ fn begin(core: &mut Core, cx: &mut Shared, mut login: Login, offer: Offer, paylo
     };
     let auth = match login.settle_ppk(core, cx, payloads) {
         Ok(auth) => auth,
-        Err(cause) => return refused(core, cx, login, Fault::Refused, cause),
+        Err(cause) => return core.refuse_for(cx, login.sa, Remedy::SharePpk, cause),
     };
     match verify_client(&config, cx, &login, &offer, payloads, auth.as_ref()) {
         Ok((certificate, proof)) => {

@@ -2,7 +2,7 @@
 use super::auth::{Login, OTHER_PPK, Offer, ask_signature, deny, unsigned};
 use super::credential::Presented;
 use super::{Core, IkeSa, Request, Signal, State, Step, grant, notify_text};
-use crate::api::{Answer, AskId, EapAnswer, EapQuestion, Fault, Grant, Question, Stage};
+use crate::api::{Answer, AskId, EapAnswer, EapQuestion, Fault, Grant, Question, Remedy, Stage};
 use crate::auth::{eap_auth, verify_eap_auth};
 use crate::endpoint::Shared;
 use crate::wire::{Identification, Payload, Payloads, Spi, notify};
@@ -135,6 +135,8 @@ impl Step for ExpectEap {
                 let ask = core.ask(cx, Question::Eap(question));
                 AwaitEap { conversation, ask }.into()
             }
+            // Its method proves nothing of us: all else that can be wrong with a response is against the protocol.
+            Err((_, Fault::PeerIncompatible, cause)) => core.refuse_for(cx, conversation.login.sa, Remedy::ProveByEap, cause),
             Err((kind, fault, cause)) => core.refuse(cx, conversation.login.sa, kind, fault, cause),
         }
     }
@@ -201,7 +203,7 @@ impl Step for AwaitEap {
             }
             EapAnswer::Success { packet, msk, grant } => {
                 if let Some(cause) = conversation.lacks(&msk) {
-                    return core.refuse(cx, conversation.login.sa, notify::AUTHENTICATION_FAILED, Fault::PeerIncompatible, cause);
+                    return core.refuse_for(cx, conversation.login.sa, Remedy::ProveByEap, cause);
                 }
                 core.respond(cx, &mut conversation.login.sa, &[Payload::Eap(packet)]);
                 core.last_seen = "the EAP-Response before EAP-Success; its AUTH did not come".into();
@@ -243,7 +245,7 @@ impl Step for ExpectEapAuth {
         let Conversation { mut login, offer, idr, .. } = self.conversation;
         let auth = match login.settle_ppk(core, cx, &payloads) {
             Ok(auth) => auth,
-            Err(cause) => return core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, Fault::Refused, cause),
+            Err(cause) => return core.refuse_for(cx, login.sa, Remedy::SharePpk, cause),
         };
         let Some(auth) = auth else {
             return core.refuse(cx, login.sa, notify::INVALID_SYNTAX, Fault::PeerMisbehaved, "no AUTH payload after EAP-Success");

@@ -32,7 +32,7 @@ pub(crate) use init::{InitRequest, plain_notify};
 pub(crate) use window::IkeSa;
 
 use crate::api::{
-    Answer, AskId, CipherPolicy, CloseReason, Command, Event, Failure, Fault, GatewayIdentity, InitiatorConfig, Path, Question,
+    Answer, AskId, CipherPolicy, CloseReason, Command, Event, Failure, Fault, GatewayIdentity, InitiatorConfig, Path, Question, Remedy,
     ResponderConfig, SessionId, Stage, TimeoutReason, Timers,
 };
 use crate::endpoint::{Dial, InitKey, Shared};
@@ -312,12 +312,20 @@ impl Core {
     }
 
     pub(crate) fn failure(&self, fault: Fault, notify: Option<u16>, cause: impl Into<String>) -> Failure {
-        Failure { stage: self.stage, fault, notify: notify.and_then(notify::name), cause: cause.into() }
+        Failure { stage: self.stage, fault, notify: notify.and_then(notify::name), remedy: None, cause: cause.into() }
     }
 
     /// Refuses the request in progress with a notify and ends the session as failed.
     pub(crate) fn refuse(&mut self, cx: &mut Shared, sa: IkeSa, kind: u16, fault: Fault, cause: impl Into<String>) -> State {
         let failure = self.failure(fault, Some(kind), cause);
+        self.refuse_with(cx, sa, vec![Payload::Notify(Notify::new(kind, []))], failure)
+    }
+
+    /// Refuses the login for a setting that the two sides do not share.
+    pub(crate) fn refuse_for(&mut self, cx: &mut Shared, sa: IkeSa, remedy: Remedy, cause: impl Into<String>) -> State {
+        let kind = notify::AUTHENTICATION_FAILED;
+        let fault = if remedy == Remedy::ProveByEap { Fault::PeerIncompatible } else { Fault::Refused };
+        let failure = Failure { remedy: Some(remedy), ..self.failure(fault, Some(kind), cause) };
         self.refuse_with(cx, sa, vec![Payload::Notify(Notify::new(kind, []))], failure)
     }
 

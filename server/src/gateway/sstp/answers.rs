@@ -45,7 +45,7 @@ impl<P: Plane> Gateway<P> {
         let Some(call) = self.calls.get_mut(&session) else { return };
         call.closing.get_or_insert(reason);
         call.feeds.push_back(Feed::Terminate(cause.clone()));
-        call.failure.get_or_insert(Failure { stage, fault, notify: None, eap: None, cause });
+        call.failure.get_or_insert(Failure { stage, fault, notify: None, eap: None, remedy: None, cause });
         self.hold(session);
     }
 

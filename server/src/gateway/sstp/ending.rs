@@ -81,7 +81,7 @@ impl<P: Plane> Gateway<P> {
     fn refusal(&mut self, session: SessionId) -> Option<Failure> {
         let login = self.live.get(&session)?.login.as_ref()?;
         let fault = if login.radius_failed { Fault::Dependency } else { Fault::Refused };
-        let refused = |stage, cause| Failure { stage, fault, notify: None, eap: None, cause };
+        let refused = |stage, cause| Failure { stage, fault, notify: None, eap: None, remedy: None, cause };
         if let Some(denied) = self.calls.get_mut(&session)?.refusal.take() {
             return Some(refused(denied.stage, denied.cause));
         }
@@ -141,7 +141,7 @@ fn link_failure(ended: &ppp::Ended) -> Failure {
         ppp::EndedBy::Refused => Fault::Refused,
         ppp::EndedBy::Timeout | ppp::EndedBy::Silence => Fault::Silence,
     };
-    Failure { stage, fault, notify: None, eap: None, cause: ended.cause.clone() }
+    Failure { stage, fault, notify: None, eap: None, remedy: None, cause: ended.cause.clone() }
 }
 
 /// What a call that ended was waiting for.
@@ -167,5 +167,5 @@ fn call_failure(ended: &sstp::Ended, reached: Stage, lacks: Option<Lack>) -> Fai
         Some(Lack::Radius) => format!("RADIUS had not answered when the call ended: {}", ended.cause),
         _ => ended.cause.clone(),
     };
-    Failure { stage, fault, notify: None, eap: None, cause }
+    Failure { stage, fault, notify: None, eap: None, remedy: None, cause }
 }

@@ -54,6 +54,7 @@ fn a_careless_client() {
     pair.sim.host_mut(pair.client).answers.peer = Peer::Md5;
     pair.dial(client());
     let failure = pair.gateway().failure().unwrap();
+    assert_eq!(failure.remedy, Some(ike::Remedy::ProveByEap));
     assert!(failure.cause.contains("EAP-MD5 proves nothing") && failure.notify == Some("AUTHENTICATION_FAILED"), "{failure:?}");
     assert_eq!(pair.gateway().answers.eap_questions, 1, "the identity");
     refused(pair);

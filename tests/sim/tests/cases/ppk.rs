@@ -45,6 +45,8 @@ fn refused(gateway: ResponderConfig, client: InitiatorConfig, cause: &str) {
     pair.dial(client);
     let failure = pair.gateway().failure().expect("the gateway refuses");
     assert_eq!((failure.fault, failure.notify), (Fault::Refused, Some("AUTHENTICATION_FAILED")));
+    // Of a secret that differs the cause tells: what the remedy would be nobody knows.
+    assert_eq!(failure.remedy.is_none(), cause.starts_with("different secrets"), "{failure:?}");
     assert!(failure.cause.contains(cause), "{}", failure.cause);
     pair.sim.run_for(Duration::from_secs(60));
     assert!(pair.gateway().is_empty() && pair.client().is_empty());

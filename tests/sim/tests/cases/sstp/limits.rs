@@ -117,8 +117,14 @@ fn a_data_plane_that_does_not_open_ends_the_call() {
 fn connections_that_never_became_sstp_have_a_record() {
     let mut world = world();
     let address: SocketAddr = "192.0.2.1:443".parse().unwrap();
-    let failure =
-        Failure { stage: Stage::Tls, fault: Fault::PeerIncompatible, notify: Some("unknown_ca"), eap: None, cause: "alert".into() };
+    let failure = Failure {
+        stage: Stage::Tls,
+        fault: Fault::PeerIncompatible,
+        notify: Some("unknown_ca"),
+        eap: None,
+        remedy: None,
+        cause: "alert".into(),
+    };
     let turned = Turned { path: ike::Path::between(address, address), failure: failure.clone(), notes: vec!["SNI".into()] };
     world.with_gateway(|gateway, now| gateway.turned_away(now, policy::network::Tunnel::Sstp, turned));
     world.finish();
