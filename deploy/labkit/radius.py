@@ -28,7 +28,7 @@ class User:
 
 USERS = (
     User("alice", reply={"Class": "0x7374616666", "Session-Timeout": 28800}),
-    User("bob", reply={"Framed-IP-Address": "10.98.0.77", "Filter-Id": '"staff"'}),
+    User("bob", reply={"Framed-IP-Address": "10.98.0.77"}),
     User("carol", reply={"Session-Timeout": 60}),
     User("dave", reply={"Class": "0x6775657374"}),
     User("erin", reply={"Framed-IP-Address": "10.97.0.9"}),

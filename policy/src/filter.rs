@@ -10,6 +10,7 @@ pub use rule::{BadRule, Rule};
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Rules of one filter at most, both directions together: a packet is held against each of them.
 pub const MAX_RULES: usize = 256;
@@ -102,6 +103,11 @@ impl Chain {
 
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// What happens where no rule matches; of filters for one IP version alone, in that one.
+    pub fn default_action(&self) -> Action {
+        if self.default.contains(&Action::Deny) { Action::Deny } else { Action::Permit }
     }
 
     /// Why the packet is dropped; `None`: it passes. `assigned`: the client's addresses.
@@ -204,13 +210,13 @@ impl Filter {
 }
 
 /// Finds the filter that a Filter-Id names: by itself, or with `.in` or `.out` behind it for one direction. Letter case does not matter.
-pub fn named(filters: &[Filter], filter_id: &str) -> Option<Filter> {
+pub fn named(filters: &[Arc<Filter>], filter_id: &str) -> Option<Arc<Filter>> {
     let find = |name: &str| filters.iter().find(|filter| filter.name.eq_ignore_ascii_case(name));
     let one_way = |direction: Direction| {
         let cut = filter_id.len().checked_sub(direction.to_string().len() + 1)?;
         let (name, suffix) = filter_id.split_at_checked(cut)?;
         suffix.strip_prefix('.').filter(|suffix| suffix.eq_ignore_ascii_case(&direction.to_string()))?;
-        find(name).map(|filter| filter.only(direction))
+        find(name).map(|filter| Arc::new(filter.only(direction)))
     };
     find(filter_id).cloned().or_else(|| one_way(Direction::In)).or_else(|| one_way(Direction::Out))
 }
@@ -222,4 +228,21 @@ pub struct RateLimit {
     pub bits_per_second: u64,
     /// What a full bucket holds, as time at this rate.
     pub burst: std::time::Duration,
+}
+
+/// What a session's packets meet beyond its addresses: they pass every filter, and stay within the rates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restrictions {
+    pub filters: Vec<Arc<Filter>>,
+    /// From the client.
+    pub rate_in: Option<RateLimit>,
+    /// To the client.
+    pub rate_out: Option<RateLimit>,
+}
+
+impl Restrictions {
+    /// True where there are none.
+    pub fn is_empty(&self) -> bool {
+        self.filters.is_empty() && self.rate_in.is_none() && self.rate_out.is_none()
+    }
 }

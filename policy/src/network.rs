@@ -1,7 +1,9 @@
 //! Ordered network policies: the first whose conditions all match decides; none means no.
+use crate::filter::Filter;
 use crate::glob;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Entries of a condition's list that a reason spells out; the rest is counted.
@@ -221,6 +223,13 @@ pub struct Settings {
     pub idle_timeout: Option<Duration>,
     /// What the client may reach; empty: everything.
     pub selectors: Vec<AddressRange>,
+    /// Packets pass all of them.
+    pub filters: Vec<Arc<Filter>>,
+    /// Bits a second from the client, and to it.
+    pub rate_limit_in: Option<u64>,
+    pub rate_limit_out: Option<u64>,
+    /// How long a session that was silent may exceed its rates.
+    pub rate_limit_burst: Option<Duration>,
 }
 
 /// What was decided, and why.

@@ -3,6 +3,7 @@ use policy::filter::microsoft::{self, Family};
 use policy::filter::{Action, Direction, Filter, MAX_RULES, Packet, Rule, named};
 use proptest::prelude::*;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -167,7 +168,7 @@ fn attributes_are_one_text_with_nul_between_rules() {
 
 #[test]
 fn names_may_say_the_direction() {
-    let filters = [filter(&["deny in ip from any to any", "deny out ip from any to any"])];
+    let filters = [Arc::new(filter(&["deny in ip from any to any", "deny out ip from any to any"]))];
     let drops = |name: &str| {
         let found = named(&filters, name)?;
         Some([Direction::In, Direction::Out].map(|direction| found.objection(direction, &to_port(TCP, 1), &[]).is_some()))

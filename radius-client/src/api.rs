@@ -20,7 +20,7 @@ pub struct Server {
     pub source: Option<IpAddr>,
     /// More attributes in requests to this server, behind those that the gateway writes itself.
     pub attributes: Vec<ExtraAttribute>,
-    /// An Access-Accept with packet filters, which nobody here can apply, is believed without them; else it lets nobody in.
+    /// An Access-Accept is believed without the packet filters in it; else one with filters that cannot be applied lets nobody in.
     pub ignore_filters: bool,
     /// NAS-Identifier in requests to this server; `None`: what the request says.
     pub nas_identifier: Option<String>,
@@ -485,6 +485,10 @@ pub struct Accept {
     pub framed_ipv6: Option<Ipv6Addr>,
     pub class: Vec<Vec<u8>>,
     pub filter_id: Vec<String>,
+    pub filters: ReplyFilters,
+    /// WISPr-Bandwidth-Max-Up, from the client, and -Down, to it: bits a second.
+    pub bandwidth_up: Option<u32>,
+    pub bandwidth_down: Option<u32>,
     /// Groups that the user is a member of, for the policies.
     pub groups: Vec<String>,
     /// `None` also for zero, which means no limit; so for all times here.
@@ -500,6 +504,18 @@ pub struct Accept {
     /// Port-Limit: how many sessions the user may have.
     pub port_limit: Option<u32>,
     pub reply_message: Option<String>,
+}
+
+/// Packet filters of an Access-Accept, as they came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReplyFilters {
+    /// The server's filters, Filter-Id included, are not to be applied: [`Server::ignore_filters`]. The others are empty then.
+    pub ignored: bool,
+    /// Values of NAS-Filter-Rule in order (RFC 4849).
+    pub rules: Vec<Vec<u8>>,
+    /// Values of MS-Filter and of MS-IPv6-Filter, each concatenated ([MS-RNAP] 2.2.1.3 and 2.2.1.15); empty where there are none.
+    pub ms_filter: Vec<u8>,
+    pub ms_ipv6_filter: Vec<u8>,
 }
 
 impl std::fmt::Debug for Accept {

@@ -5,6 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// Microsoft's enterprise number (RFC 2548).
 pub const VENDOR_MICROSOFT: u32 = 311;
 
+/// The enterprise number of the Wi-Fi Alliance's roaming group (WISPr).
+pub const VENDOR_WISPR: u32 = 14_122;
+
 /// Attribute numbers, named as the RFCs name them.
 pub mod number {
     pub const USER_NAME: u8 = 1;
@@ -99,6 +102,14 @@ pub mod microsoft {
     pub const AZURE_POLICY_ID: u8 = 65;
 }
 
+/// Vendor types of WISPr: bits a second.
+pub mod wispr {
+    /// From the user.
+    pub const BANDWIDTH_MAX_UP: u8 = 7;
+    /// To the user.
+    pub const BANDWIDTH_MAX_DOWN: u8 = 8;
+}
+
 /// An attribute by its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AttributeId {
@@ -151,6 +162,10 @@ fn unused_name(id: AttributeId) -> Option<&'static str> {
         (0, 123) => "Delegated-IPv6-Prefix",
         (0, 171) => "Delegated-IPv6-Prefix-Pool",
         (0, 172) => "Stateful-IPv6-Address-Pool",
+        (VENDOR_WISPR, 5) => "WISPr-Bandwidth-Min-Up",
+        (VENDOR_WISPR, 6) => "WISPr-Bandwidth-Min-Down",
+        (VENDOR_WISPR, wispr::BANDWIDTH_MAX_UP) => "WISPr-Bandwidth-Max-Up",
+        (VENDOR_WISPR, wispr::BANDWIDTH_MAX_DOWN) => "WISPr-Bandwidth-Max-Down",
         (VENDOR_MICROSOFT, 7) => "MS-MPPE-Encryption-Policy",
         (VENDOR_MICROSOFT, 8) => "MS-MPPE-Encryption-Types",
         (VENDOR_MICROSOFT, 10) => "MS-CHAP-Domain",

@@ -1,15 +1,18 @@
-//! Attributes of an Access-Accept that nobody here acts upon: filters, which refuse the login, and others, which are told of by name.
-use crate::attributes::{AttributeId, VENDOR_MICROSOFT, azure_group, microsoft, number};
-use crate::codec::Packet;
+//! Packet filters of an Access-Accept, and attributes that nobody acts upon: of those, filters refuse the login, and others are told of by name.
+use crate::api::ReplyFilters;
+use crate::attributes::{AttributeId, VENDOR_MICROSOFT, VENDOR_WISPR, azure_group, microsoft, number, wispr};
+use crate::codec::{Malformed, Packet};
 
-/// Packet filters. Whoever sends one expects it to hold.
-const FILTERS: &[AttributeId] = &[
+/// Packet filters that are handed on.
+const APPLIED: &[AttributeId] = &[
     AttributeId::standard(number::NAS_FILTER_RULE),
     AttributeId::microsoft(microsoft::FILTER),
     AttributeId::microsoft(microsoft::IPV6_FILTER),
-    AttributeId::microsoft(microsoft::QUARANTINE_IP_FILTER),
-    AttributeId::microsoft(microsoft::QUARANTINE_SESSION_TIMEOUT),
 ];
+
+/// Packet filters that are not: of Windows's quarantine. Whoever sends one expects it to hold.
+const FILTERS: &[AttributeId] =
+    &[AttributeId::microsoft(microsoft::QUARANTINE_IP_FILTER), AttributeId::microsoft(microsoft::QUARANTINE_SESSION_TIMEOUT)];
 
 /// What is acted upon, or says nothing that anybody could act upon.
 const USED: &[u8] = &[
@@ -44,18 +47,34 @@ const USED_OF_MICROSOFT: &[u8] = &[
     microsoft::SECONDARY_NBNS_SERVER,
 ];
 
-/// The packet filters of an Access-Accept, each kind once.
-pub(crate) fn filters(reply: &Packet<'_>) -> Vec<AttributeId> {
+/// The packet filters of an Access-Accept that cannot be applied, each kind once.
+pub(crate) fn unknown(reply: &Packet<'_>) -> Vec<AttributeId> {
     let mut found: Vec<_> = reply.identified().into_iter().map(|(id, _)| id).filter(|id| FILTERS.contains(id)).collect();
     found.sort_unstable();
     found.dedup();
     found
 }
 
-/// What an Access-Accept says in vain.
-pub(crate) fn ignored(reply: &Packet<'_>) -> Vec<AttributeId> {
+/// The packet filters to apply.
+pub(crate) fn read(reply: &Packet<'_>, ignored: bool) -> Result<ReplyFilters, Malformed> {
+    if ignored {
+        return Ok(ReplyFilters { ignored, ..ReplyFilters::default() });
+    }
+    let joined = |number| reply.microsoft(number).map(|parts| parts.iter().flat_map(|part| part.value).copied().collect());
+    Ok(ReplyFilters {
+        ignored,
+        rules: reply.all(number::NAS_FILTER_RULE).map(|rule| rule.value.to_vec()).collect(),
+        ms_filter: joined(microsoft::FILTER)?,
+        ms_ipv6_filter: joined(microsoft::IPV6_FILTER)?,
+    })
+}
+
+/// What an Access-Accept says in vain. `filters`: also its packet filters.
+pub(crate) fn ignored(reply: &Packet<'_>, filters: bool) -> Vec<AttributeId> {
     let in_vain = |(id, value): (AttributeId, &[u8])| {
         let used = match id.vendor {
+            _ if APPLIED.contains(&id) => !filters,
+            VENDOR_WISPR => [wispr::BANDWIDTH_MAX_UP, wispr::BANDWIDTH_MAX_DOWN].contains(&id.number),
             0 if id.number == number::TERMINATION_ACTION => value == [0; 4],
             0 => USED.contains(&id.number),
             VENDOR_MICROSOFT if id.number == microsoft::AZURE_POLICY_ID => azure_group(value).is_some(),

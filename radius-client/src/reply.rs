@@ -1,6 +1,6 @@
 //! What a believed reply to an Access-Request says.
-use crate::api::{Accept, Credentials, EapOutcome, FramedIp, LoginOutcome, Output, RequestFailure, Server, Ticket};
-use crate::attributes::{azure_group, microsoft, name, number, service_type};
+use crate::api::{Accept, Credentials, EapOutcome, FramedIp, LoginOutcome, Output, ReplyFilters, RequestFailure, Server, Ticket};
+use crate::attributes::{AttributeId, VENDOR_WISPR, azure_group, microsoft, name, number, service_type, wispr};
 use crate::authentication::Proof;
 use crate::codec::{Malformed, Packet, code};
 use crate::filters;
@@ -55,7 +55,9 @@ pub(crate) struct Verdict {
 pub(crate) fn read(reply: &Packet<'_>, proof: &Proof, server: &Server, hiding: Hiding<'_>) -> Verdict {
     let granted = || {
         check_filters(reply, server.ignore_filters)?;
-        accept(reply, proof.service_type(), hiding).map(Box::new)
+        let mut accept = accept(reply, proof.service_type(), hiding)?;
+        accept.filters = filters::read(reply, server.ignore_filters).map_err(|error| format!("Access-Accept: {error}"))?;
+        Ok(Box::new(accept))
     };
     let server = server.name.as_str();
     let outcome = match proof {
@@ -150,6 +152,9 @@ fn accept(reply: &Packet<'_>, asked: u32, hiding: Hiding<'_>) -> Result<Accept, 
             .map_err(malformed)?,
         class: reply.all(number::CLASS).map(|class| class.value.to_vec()).collect(),
         filter_id: reply.all(number::FILTER_ID).map(|filter| filter.text()).collect(),
+        filters: ReplyFilters::default(),
+        bandwidth_up: bandwidth(reply, wispr::BANDWIDTH_MAX_UP)?,
+        bandwidth_down: bandwidth(reply, wispr::BANDWIDTH_MAX_DOWN)?,
         groups: reply.microsoft(microsoft::AZURE_POLICY_ID).map_err(malformed)?.iter().filter_map(|id| azure_group(id.value)).collect(),
         session_timeout: seconds(number::SESSION_TIMEOUT).map_err(malformed)?,
         idle_timeout: seconds(number::IDLE_TIMEOUT).map_err(malformed)?,
@@ -163,9 +168,17 @@ fn accept(reply: &Packet<'_>, asked: u32, hiding: Hiding<'_>) -> Result<Accept, 
     })
 }
 
+/// A limit of WISPr in bits a second; zero is none.
+fn bandwidth(reply: &Packet<'_>, number: u8) -> Result<Option<u32>, String> {
+    let id = AttributeId { vendor: VENDOR_WISPR, number };
+    let Some((_, value)) = reply.identified().into_iter().find(|(found, _)| *found == id) else { return Ok(None) };
+    let value = value.try_into().map_err(|_| format!("Access-Accept: {id} has {} bytes; a number has 4 bytes", value.len()))?;
+    Ok(Some(u32::from_be_bytes(value)).filter(|value| *value > 0))
+}
+
 /// What a filter was to keep out would come in without it.
 fn check_filters(reply: &Packet<'_>, ignore: bool) -> Result<(), String> {
-    let names: Vec<_> = filters::filters(reply).iter().map(ToString::to_string).collect();
+    let names: Vec<_> = filters::unknown(reply).iter().map(ToString::to_string).collect();
     if ignore || names.is_empty() {
         return Ok(());
     }

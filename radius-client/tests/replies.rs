@@ -241,22 +241,60 @@ fn a_challenge_needs_a_whole_eap_request() {
 /// A filter keeps something out; without it that would come in.
 #[test]
 fn filters_that_nobody_applies_refuse_the_accept() {
+    let attribute = microsoft(36, &[1; 30]);
+    let error = accept(|_| vec![attribute.clone(), attribute.clone()]).unwrap_err();
+    assert!(error.contains("packet filters (MS-Quarantine-IPFilter), which this gateway cannot apply"), "{error}");
+}
+
+#[test]
+fn filters_are_handed_on_as_they_came() {
+    let all = [
+        (92, b"permit in ip from ".to_vec()),
+        (92, b"any to any".to_vec()),
+        microsoft(22, &[1; 30]),
+        microsoft(51, &[2; 4]),
+        microsoft(22, &[3]),
+    ];
+    let filters = accept(|_| all.to_vec()).unwrap().filters;
+    assert_eq!(filters.rules, [b"permit in ip from ".to_vec(), b"any to any".to_vec()]);
+    assert_eq!((filters.ms_filter, filters.ms_ipv6_filter), ([vec![1; 30], vec![3]].concat(), vec![2; 4]));
+}
+
+#[test]
+fn filters_may_be_ignored_but_not_unnoticed() {
     for (name, attribute) in [
         ("NAS-Filter-Rule", (92, b"permit in ip from any to any".to_vec())),
         ("MS-Filter", microsoft(22, &[1; 30])),
         ("MS-IPv6-Filter", microsoft(51, &[1; 30])),
         ("MS-Quarantine-IPFilter", microsoft(36, &[1; 30])),
     ] {
-        let error = accept(|_| vec![attribute.clone(), attribute.clone()]).unwrap_err();
-        assert!(error.contains(&format!("packet filters ({name}), which this gateway cannot apply")), "{error}");
-        let mut client = client(vec![Server { ignore_filters: true, ..server("nps1", 1) }]);
-        client.handle(start(), ask(1, 1, &[2, 1, 0, 4]));
-        let request = only_sent(&drain(&mut client));
-        client.handle(start(), request.datagram(reply(2, &request, &[attribute])));
-        let outputs = drain(&mut client);
-        assert!(matches!(outcomes(outputs)[..], [(1, EapOutcome::Accept { .. })]));
-        assert_eq!(ignored(&client), [name]);
+        for ignore_filters in [true, false] {
+            let mut client = client(vec![Server { ignore_filters, ..server("nps1", 1) }]);
+            client.handle(start(), ask(1, 1, &[2, 1, 0, 4]));
+            let request = only_sent(&drain(&mut client));
+            client.handle(start(), request.datagram(reply(2, &request, std::slice::from_ref(&attribute))));
+            let outcomes = outcomes(drain(&mut client));
+            let quarantine = name == "MS-Quarantine-IPFilter";
+            match &outcomes[..] {
+                [(1, EapOutcome::Accept { accept, .. })] => assert_eq!(accept.filters.ignored, ignore_filters),
+                _ => assert!(quarantine && !ignore_filters, "{outcomes:?}"),
+            }
+            let expected: &[&str] = if ignore_filters || quarantine { &[name] } else { &[] };
+            assert_eq!(ignored(&client), expected);
+        }
     }
+}
+
+#[test]
+fn bandwidths_are_bits_a_second() {
+    let wispr = |number: u8, value: &[u8]| {
+        let length = u8::try_from(value.len() + 2).unwrap();
+        (26, [&14_122_u32.to_be_bytes()[..], &[number, length], value].concat())
+    };
+    let granted = accept(|_| vec![wispr(7, &1_000_000_u32.to_be_bytes()), wispr(8, &[0; 4])]).unwrap();
+    assert_eq!((granted.bandwidth_up, granted.bandwidth_down), (Some(1_000_000), None));
+    let error = accept(|_| vec![wispr(8, &[1, 2])]).unwrap_err();
+    assert!(error.contains("WISPr-Bandwidth-Max-Down has 2 bytes"), "{error}");
 }
 
 fn ignored(client: &Client) -> Vec<String> {

@@ -13,6 +13,7 @@ pub mod login;
 pub mod quickstart;
 pub mod radius_shell;
 mod radsec;
+pub mod restrictions;
 pub mod revocation;
 pub mod run;
 pub mod sockets;

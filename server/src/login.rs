@@ -1,9 +1,12 @@
 //! From "who are you" to "this is yours": RADIUS verdict, network policy, lease. The same for every tunnel type.
 use crate::outcome::Stage;
+use crate::restrictions::{self, FromReply};
+use policy::filter::{Filter, Restrictions};
 use policy::network::{AddressRange, Decision, Facts, LocalTime, Method, Policy, Settings, Tunnel, decide};
 use policy::pool::{LeaseKey, Pools, Wanted};
 use radius_client::{Accept, FramedIp};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is known of a login besides its credentials.
@@ -49,6 +52,8 @@ pub struct Granted {
     pub settings: Settings,
     /// Acct-Interim-Interval.
     pub interim_interval: Option<Duration>,
+    /// Filters and rate limits.
+    pub restrictions: Restrictions,
     /// What the policies went by.
     pub known: Known,
     /// The decision in words, a line each.
@@ -64,18 +69,21 @@ pub struct Known {
     pub class: Vec<Vec<u8>>,
     pub filter_id: Vec<String>,
     pub groups: Vec<String>,
+    /// Filters and rates beside Filter-Id.
+    pub reply: FromReply,
 }
 
 impl Known {
-    fn of(who: &Authenticated<'_>) -> Self {
+    fn of(who: &Authenticated<'_>) -> Result<Self, Denied> {
         let accept = who.accept;
-        Self {
+        Ok(Self {
             method: who.method,
             confirmed: who.confirmed,
             class: accept.map(|accept| accept.class.clone()).unwrap_or_default(),
             filter_id: accept.map(|accept| accept.filter_id.clone()).unwrap_or_default(),
             groups: accept.map(|accept| accept.groups.clone()).unwrap_or_default(),
-        }
+            reply: accept.map(FromReply::read).transpose()?.unwrap_or_default(),
+        })
     }
 }
 
@@ -84,6 +92,7 @@ impl Known {
 pub struct Decided {
     pub policy: String,
     pub settings: Settings,
+    pub restrictions: Restrictions,
     /// The decision in words, a line each.
     pub trace: Vec<String>,
 }
@@ -106,6 +115,8 @@ impl Denied {
 #[derive(Debug)]
 pub struct Authority {
     pub policies: Vec<Policy>,
+    /// What Filter-Id may name.
+    pub filters: Vec<Arc<Filter>>,
     pub pools: Pools,
     pub zone: jiff::tz::TimeZone,
 }
@@ -120,8 +131,8 @@ impl Authority {
         same_client: &dyn Fn(LeaseKey) -> bool,
         now: jiff::Timestamp,
     ) -> Result<Granted, Denied> {
-        let known = Known::of(who);
-        let Decided { policy, settings, trace } = self.judge(login.tunnel, login.client, who.user, &known, now)?;
+        let known = Known::of(who)?;
+        let Decided { policy, settings, restrictions, trace } = self.judge(login.tunnel, login.client, who.user, &known, now)?;
         let (lease, address_failure) = match self.lease(login, who, same_client, settings.pool.as_deref()) {
             Ok(lease) => (lease, None),
             Err(failure) => (policy::pool::Lease { ipv4: None, ipv6: None }, Some(format!("policy {policy:?}: {failure}"))),
@@ -142,6 +153,7 @@ impl Authority {
             interim_interval: accept.and_then(|accept| accept.acct_interim_interval),
             class: known.class.clone(),
             settings,
+            restrictions,
             known,
             policy,
             trace,
@@ -157,10 +169,17 @@ impl Authority {
             return Err(unconfirmed(user, policy));
         }
         let decision = decide(&self.policies, &facts);
-        let trace = trace_of(&decision);
-        match decision.policy.clone().filter(|_| decision.granted) {
-            Some(policy) => Ok(Decided { policy, settings: decision.settings, trace }),
-            None => Err(Denied { stage: Stage::Policy, cause: refusal(&decision), trace }),
+        let mut trace = trace_of(&decision);
+        let Some(policy) = decision.policy.clone().filter(|_| decision.granted) else {
+            return Err(Denied { stage: Stage::Policy, cause: refusal(&decision), trace });
+        };
+        let settings = decision.settings;
+        match restrictions::of_session(&self.filters, &self.policies, &settings, &known.filter_id, &known.reply) {
+            Ok(restrictions) => {
+                trace.extend(Some(restrictions::words(&restrictions)).filter(|words| !words.is_empty()));
+                Ok(Decided { policy, settings, restrictions, trace })
+            }
+            Err(denied) => Err(Denied { trace, ..denied }),
         }
     }
 
@@ -305,6 +324,7 @@ mod tests {
         };
         let mut authority = Authority {
             policies: vec![policy("partners", &["*@partner.example"]), policy("everyone", &[])],
+            filters: Vec::new(),
             pools: Pools::new(vec![pool]).unwrap(),
             zone: jiff::tz::TimeZone::UTC,
         };
@@ -331,7 +351,7 @@ mod tests {
         let settings = policy::network::Settings { pool: Some("users".into()), ..Default::default() };
         let everyone = Policy { name: "everyone".into(), grant: true, conditions: policy::network::Conditions::default(), settings };
         let pools = Pools::new(vec![pool]).unwrap();
-        let mut authority = Authority { policies: vec![everyone], pools, zone: jiff::tz::TimeZone::UTC };
+        let mut authority = Authority { policies: vec![everyone], filters: Vec::new(), pools, zone: jiff::tz::TimeZone::UTC };
         let mut address = |key: u64, confirmed: bool, same: bool| {
             let wanted = Wanted { ipv4: true, ipv4_hint: Some(Ipv4Addr::new(10, 0, 0, 5)), ..Wanted::default() };
             let login = Login { key: LeaseKey(key), tunnel: Tunnel::Ikev2, client: Ipv4Addr::LOCALHOST.into(), wanted };

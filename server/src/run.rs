@@ -430,7 +430,7 @@ impl Clients {
 
 fn authority(config: &Config) -> anyhow::Result<Authority> {
     let pools = policy::pool::Pools::new(config.pools.clone()).map_err(anyhow::Error::msg)?;
-    Ok(Authority { policies: config.policies.clone(), pools, zone: config.server.time_zone.clone() })
+    Ok(Authority { policies: config.policies.clone(), filters: config.filters.clone(), pools, zone: config.server.time_zone.clone() })
 }
 
 fn rules(config: &Config) -> Rules {

@@ -11,6 +11,7 @@ use crate::sstp::{Connection, Place};
 use anyhow::Context as _;
 use ike::{ChildKeys, ChildSa, ConnectionId, Path, SessionId, TrafficSelector};
 use net::link::{Netlink, Prefix, Route};
+use policy::filter::Restrictions;
 use policy::network::AddressRange;
 use policy::pool::PoolConfig;
 use std::collections::BTreeMap;
@@ -212,6 +213,10 @@ fn route(destination: Prefix, device: u32) -> Route {
 impl Plane for Tunnels {
     type Connection = Connection;
 
+    fn restrict(&mut self, session: SessionId, restrictions: Restrictions) -> Result<(), String> {
+        self.handle.restrict(session.0, restrictions).map_err(|error| error.to_string())
+    }
+
     fn install(&mut self, child: ChildSa) -> Result<(), String> {
         self.route_leases(child.session, &child.inner).map_err(|error| format!("no route to the client's address: {error}"))?;
         self.handle.install(spec(child, Role::Gateway, self.mtu)).map_err(|error| error.to_string())
@@ -240,6 +245,9 @@ impl Plane for Tunnels {
             octets_out: counters.octets_out,
             packets_in: counters.packets_in,
             packets_out: counters.packets_out,
+            filtered_in: counters.filtered_in,
+            filtered_out: counters.filtered_out,
+            rate_limited: counters.rate_limited,
         }
     }
 

@@ -1,7 +1,8 @@
 //! `evergate check`: what a configuration comes to.
-use super::text::{Cell, Mark, Style, cell, clean, count, date, heading, pairs, table};
+use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, date, heading, pairs, table};
 use super::{FAILED, OK};
 use crate::config::{self, Config, NamedCredential};
+use policy::filter::{Chain, Filter};
 use policy::network::{Conditions, Policy};
 use serde::Serialize;
 use std::io::{Result, Write};
@@ -29,8 +30,21 @@ struct Found {
     radius: Vec<RadiusRow>,
     policies: Vec<PolicyRow>,
     pools: Vec<PoolRow>,
+    filters: Vec<FilterRow>,
     ciphers: Ciphers,
     warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct FilterRow {
+    name: String,
+    rules_in: Vec<String>,
+    /// Where no rule matches.
+    default_in: String,
+    rules_out: Vec<String>,
+    default_out: String,
+    /// Policies that apply it; Filter-Id may name it besides.
+    policies: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,6 +145,7 @@ fn found(config: &Config, now: i64) -> Found {
         radius: config.radius.iter().map(radius_row).collect(),
         policies: config.policies.iter().map(policy_row).collect(),
         pools: config.pools.iter().flat_map(pool_rows).collect(),
+        filters: config.filters.iter().map(|filter| filter_row(filter, &config.policies)).collect(),
         ciphers: Ciphers {
             ike: ciphers.ike.iter().map(|suite| config::suite_name(*suite)).collect(),
             prfs: ciphers.prfs.iter().map(|prf| config::prf_name(*prf)).collect(),
@@ -237,6 +252,9 @@ fn policy_row(policy: &Policy) -> PolicyRow {
         timeout("session", settings.session_timeout),
         timeout("idle", settings.idle_timeout),
         list("reaches", settings.selectors.iter().map(ToString::to_string).collect()),
+        list("filters", settings.filters.iter().map(|filter| filter.name.clone()).collect()),
+        settings.rate_limit_in.map(|limit| format!("from the client {}", bit_rate(limit))),
+        settings.rate_limit_out.map(|limit| format!("to it {}", bit_rate(limit))),
     ];
     PolicyRow {
         name: policy.name.clone(),
@@ -274,6 +292,25 @@ fn pool_rows(pool: &policy::pool::PoolConfig) -> Vec<PoolRow> {
     rows.into_iter().filter(|row| !row.ranges.is_empty()).collect()
 }
 
+fn filter_row(filter: &Filter, policies: &[Policy]) -> FilterRow {
+    let rules = |chain: &Chain| chain.rules().iter().map(ToString::to_string).collect();
+    let applies = |policy: &&Policy| policy.settings.filters.iter().any(|of| of.name == filter.name);
+    FilterRow {
+        name: filter.name.clone(),
+        rules_in: rules(&filter.input),
+        default_in: filter.input.default_action().to_string(),
+        rules_out: rules(&filter.output),
+        default_out: filter.output.default_action().to_string(),
+        policies: policies.iter().filter(applies).map(|policy| policy.name.clone()).collect(),
+    }
+}
+
+fn filter_cells(filter: &FilterRow) -> Vec<Cell> {
+    let rules = |rules: &[String], default: &str| format!("{} rules, else {default}", rules.len());
+    let (from, to) = (rules(&filter.rules_in, &filter.default_in), rules(&filter.rules_out, &filter.default_out));
+    vec![cell(&filter.name), cell(from), cell(to), cell(filter.policies.join(", "))]
+}
+
 fn range(start: impl Into<std::net::IpAddr>, end: impl Into<std::net::IpAddr>) -> String {
     policy::network::AddressRange { start: start.into(), end: end.into() }.to_string()
 }
@@ -295,6 +332,11 @@ fn print(found: &Found, style: Style, out: &mut dyn Write) -> Result<()> {
     heading(out, style, "Pools")?;
     let rows = found.pools.iter().map(|pool| vec![cell(&pool.name), cell(pool.family), count(&pool.size), cell(pool.ranges.join(", "))]);
     table(out, style, &["NAME", "FAMILY", "SIZE", "RANGES"], &rows.collect::<Vec<_>>())?;
+    if !found.filters.is_empty() {
+        heading(out, style, "Packet filters, for policies and Filter-Id")?;
+        let rows: Vec<_> = found.filters.iter().map(filter_cells).collect();
+        table(out, style, &["NAME", "FROM CLIENTS", "TO CLIENTS", "POLICIES"], &rows)?;
+    }
     heading(out, style, "Ciphers")?;
     let ciphers = &found.ciphers;
     let lists = [

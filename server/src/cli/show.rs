@@ -1,6 +1,6 @@
 //! Answers of the gateway, for people.
 use super::reload;
-use super::text::{Cell, Mark, Style, cell, clean, count, duration, heading, octets, pairs, table, time, wrap};
+use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, duration, heading, octets, pairs, table, time, wrap};
 use crate::control::Response;
 use crate::control::types::{
     AccountingStatus, AttemptDetail, AttemptSummary, DrainStatus, EapCertificate, Outcome, PoolStatus, RadiusStatus, Session, Status,
@@ -238,7 +238,22 @@ fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
         ("To client", traffic(session.packets_out, session.octets_out)),
         ("Attempt", format!("{} (evergate attempts show {0})", session.attempt)),
     ];
-    pairs(out, style, &rows.into_iter().chain(rekeyed).chain(silent).chain(idle).chain(rest).collect::<Vec<_>>())
+    let rows = rows.into_iter().chain(rekeyed).chain(silent).chain(idle).chain(rest).chain(filters(session)).chain(rates(session));
+    pairs(out, style, &rows.collect::<Vec<_>>())
+}
+
+/// What filters hold, and what they dropped.
+fn filters(session: &Session) -> Option<(&'static str, String)> {
+    let dropped = format!("dropped {} packets from the client, {} to it", session.filtered_in, session.filtered_out);
+    let names = clean(&session.filters.join(", "));
+    (!session.filters.is_empty()).then(|| ("Filters", format!("{names}: {dropped}")))
+}
+
+fn rates(session: &Session) -> Option<(&'static str, String)> {
+    let rate = |way: &str, limit: Option<u64>| limit.map(|limit| format!("{way} {}", bit_rate(limit)));
+    let limits: Vec<_> =
+        [rate("from the client", session.rate_limit_in), rate("to it", session.rate_limit_out)].into_iter().flatten().collect();
+    (!limits.is_empty()).then(|| ("Rate limits", format!("{}: dropped {} packets", limits.join(", "), session.rate_limited)))
 }
 
 fn disconnected(ids: &[u64], out: &mut dyn Write) -> Result<()> {

@@ -55,6 +55,12 @@ fn session() -> Session {
         octets_out: 5 << 30,
         packets_in: 12,
         packets_out: 99,
+        filters: vec!["servers".into(), "NAS-Filter-Rule".into()],
+        rate_limit_in: None,
+        rate_limit_out: Some(20_000_000),
+        filtered_in: 3,
+        filtered_out: 0,
+        rate_limited: 7,
         radius: Some("nps1".into()),
     }
 }

@@ -113,6 +113,16 @@ pub(super) fn octets(octets: u64) -> String {
     if unit == "B" || value >= 100.0 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
 }
 
+/// `512 kbit/s`, `20 Mbit/s`, `1.5 Gbit/s`.
+pub(super) fn bit_rate(bits: u64) -> String {
+    let (divisor, unit) = match bits {
+        1_000_000_000.. => (1e9, "Gbit/s"),
+        1_000_000.. => (1e6, "Mbit/s"),
+        _ => (1e3, "kbit/s"),
+    };
+    format!("{} {unit}", (bits as f64 / divisor * 100.0).round() / 100.0)
+}
+
 /// `12s`, `3m 4s`, `5h 6m`, `7d 8h`.
 pub(super) fn duration(seconds: u64) -> String {
     let (days, hours, minutes, rest) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);

@@ -3,9 +3,11 @@ use super::error::ConfigError;
 use super::reader::{Root, Section, text};
 use super::source::Value;
 use super::values;
+use policy::filter::Filter;
 use policy::network::{AddressRange, Conditions, Method, Policy, Settings, TimeWindow, Tunnel};
 use policy::pool::{PoolConfig, Pools};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 const POOL: &[&str] = &["name", "ipv4", "ipv6"];
@@ -28,6 +30,10 @@ const POLICY: &[&str] = &[
     "nbns",
     "suffix",
     "routes",
+    "filters",
+    "rate_limit_in",
+    "rate_limit_out",
+    "rate_limit_burst",
 ];
 
 const METHODS: &[(&str, Method)] = &[
@@ -70,20 +76,25 @@ fn range(value: &Value) -> Result<AddressRange, String> {
     values::address_range(text(value)?)
 }
 
-pub(super) fn policies(root: &Root<'_>, pools: &[PoolConfig], warnings: &mut Vec<String>) -> Result<Vec<Policy>, ConfigError> {
+pub(super) fn policies(
+    root: &Root<'_>,
+    pools: &[PoolConfig],
+    filters: &[Arc<Filter>],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Policy>, ConfigError> {
     let sections = root.sections("policy", POLICY)?;
     if sections.is_empty() {
         warnings.push("there is no [[policy]]: nobody is let in (what no policy grants is denied)".into());
     }
-    sections.iter().map(|section| policy(section, pools, warnings)).collect()
+    sections.iter().map(|section| policy(section, pools, filters, warnings)).collect()
 }
 
-fn policy(section: &Section<'_>, pools: &[PoolConfig], warnings: &mut Vec<String>) -> Result<Policy, ConfigError> {
+fn policy(section: &Section<'_>, pools: &[PoolConfig], filters: &[Arc<Filter>], warnings: &mut Vec<String>) -> Result<Policy, ConfigError> {
     let policy = Policy {
         name: section.name()?,
         grant: section.boolean("grant", true)?,
         conditions: conditions(section)?,
-        settings: settings(section, pools)?,
+        settings: settings(section, pools, filters)?,
     };
     if policy.grant && policy.settings.pool.is_none() {
         warnings.push(format!(
@@ -136,7 +147,7 @@ pub(super) fn clients(section: &Section<'_>) -> Result<Vec<AddressRange>, Config
 
 pub(super) const TUNNELS: &[(&str, Tunnel)] = &[("ikev2", Tunnel::Ikev2), ("sstp", Tunnel::Sstp)];
 
-fn settings(section: &Section<'_>, pools: &[PoolConfig]) -> Result<Settings, ConfigError> {
+fn settings(section: &Section<'_>, pools: &[PoolConfig], filters: &[Arc<Filter>]) -> Result<Settings, ConfigError> {
     let names: Vec<_> = pools.iter().map(|pool| (pool.name.as_str(), pool.name.as_str())).collect();
     if names.is_empty() && section.has("pool") {
         return Err(section.error("pool", "there is no [[pool]]: add one with this name"));
@@ -152,5 +163,27 @@ fn settings(section: &Section<'_>, pools: &[PoolConfig]) -> Result<Settings, Con
         nbns: section.list("nbns", "IPv4 addresses of WINS servers", values::ipv4_value)?.unwrap_or_default(),
         dns_suffix: section.optional("suffix", "a DNS suffix such as \"corp.example.com\"", |value| values::dns_name(text(value)?))?,
         routes: section.list("routes", "networks such as \"10.0.0.0/8\"", range)?.unwrap_or_default(),
+        filters: filters_of(section, filters)?,
+        rate_limit_in: rate(section, "rate_limit_in")?,
+        rate_limit_out: rate(section, "rate_limit_out")?,
+        rate_limit_burst: section.duration("rate_limit_burst", Duration::from_millis(1)..=Duration::from_secs(60))?,
     })
+}
+
+fn filters_of(section: &Section<'_>, filters: &[Arc<Filter>]) -> Result<Vec<Arc<Filter>>, ConfigError> {
+    let known: Vec<_> = filters.iter().map(|filter| filter.name.as_str()).collect();
+    let expected = if known.is_empty() {
+        "names of [[filter]] sections; there is none".into()
+    } else {
+        format!("names of [[filter]] sections: {}", known.join(", "))
+    };
+    let find = |value: &Value| {
+        let name = text(value)?;
+        filters.iter().find(|filter| filter.name == name).cloned().ok_or_else(|| format!("{name:?} is no [[filter]]"))
+    };
+    Ok(section.list("filters", &expected, find)?.unwrap_or_default())
+}
+
+fn rate(section: &Section<'_>, key: &str) -> Result<Option<u64>, ConfigError> {
+    section.optional(key, "bits a second such as \"512k\", \"20M\" or \"1G\"", |value| values::bit_rate(text(value)?))
 }

@@ -6,6 +6,7 @@ mod diff;
 mod dynamic;
 mod error;
 mod files;
+mod filter;
 mod listen;
 mod local;
 mod notes;
@@ -30,6 +31,7 @@ pub use values::{duration, duration_text, gateway_identity};
 use ike::{CipherPolicy, ClientAuth, GatewayIdentity, Limits, ResponderConfig, Timers};
 use notes::Notes;
 use pki::{Credential, TrustAnchors};
+use policy::filter::Filter;
 use policy::network::{AddressRange, Policy};
 use policy::pool::PoolConfig;
 use policy::request::RequestPolicy;
@@ -65,6 +67,8 @@ pub struct Config {
     /// Who may end and change sessions (RFC 5176); none: nobody listens for it.
     pub dynamic_clients: Vec<radius_client::dynamic::DynamicClient>,
     pub pools: Vec<PoolConfig>,
+    /// What policies and Filter-Id name.
+    pub filters: Vec<Arc<Filter>>,
     /// In order; the first that matches decides.
     pub policies: Vec<Policy>,
     pub ciphers: CipherPolicy,
@@ -227,6 +231,7 @@ const SECTIONS: &[&str] = &[
     "accounting",
     "dynamic_client",
     "pool",
+    "filter",
     "policy",
     "ciphers",
     "limits",
@@ -304,7 +309,8 @@ impl Config {
         let requests = request::policies(&root, &radius_groups, &listeners, local.is_some(), &mut warnings)?;
         warnings.extend(local.iter().filter(|_| !radius.is_empty()).filter_map(|_| local::unasked(&requests)));
         let pools = access::pools(&root)?;
-        let policies = access::policies(&root, &pools, &mut warnings)?;
+        let filters = filter::filters(&root)?;
+        let policies = access::policies(&root, &pools, &filters, &mut warnings)?;
         let ciphers = ciphers::ciphers(&root, &mut warnings)?;
         let limits = server::limits(&root, server.max_sessions)?;
         let timers = server::timers(&root, &mut warnings)?;
@@ -324,6 +330,7 @@ impl Config {
             accounting,
             dynamic_clients,
             pools,
+            filters,
             policies,
             ciphers,
             limits,

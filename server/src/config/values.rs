@@ -49,6 +49,20 @@ pub fn duration_text(duration: Duration) -> String {
     }
 }
 
+/// `512k`, `20M`, `1G`: bits a second, from 8k to 100G.
+pub(super) fn bit_rate(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor: u64 = match unit {
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        _ => return Err("has no unit k, M or G behind a whole number".into()),
+    };
+    let rate = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    rate.filter(|rate| (8_000..=100_000_000_000).contains(rate)).ok_or_else(|| "is not within 8k and 100G".into())
+}
+
 /// `10.98.0.10-10.98.0.250`, `10.0.0.0/8`, or one address.
 pub(super) fn address_range(text: &str) -> Result<AddressRange, String> {
     let text = text.trim();

@@ -155,6 +155,21 @@ pub struct Session {
     pub octets_out: u64,
     pub packets_in: u64,
     pub packets_out: u64,
+    /// Packet filters that hold for it, of its policy and of RADIUS.
+    #[serde(default)]
+    pub filters: Vec<String>,
+    /// Bits a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit_in: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit_out: Option<u64>,
+    /// Packets that filters dropped, and packets of both directions beyond a rate limit.
+    #[serde(default)]
+    pub filtered_in: u64,
+    #[serde(default)]
+    pub filtered_out: u64,
+    #[serde(default)]
+    pub rate_limited: u64,
     /// The RADIUS server that let it in; `None` where none was asked.
     pub radius: Option<String>,
 }

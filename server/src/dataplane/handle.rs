@@ -1,5 +1,6 @@
 //! The control side of the engine.
 use super::gate::Gate;
+use super::guard::{Guard, GuardCounters};
 use super::stats::{Drops, SessionCounters, Totals, TrafficCounters};
 use super::stream::{Adopted, StreamRoute, StreamSpec, StreamTunnel};
 use super::tables::{Command, Order, Resting};
@@ -11,6 +12,7 @@ use crypto::cipher::BadKeyLength;
 use net::poll::Waker;
 use net::tcp::TcpOptions;
 use net::udp::UdpSocket;
+use policy::filter::Restrictions;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -88,6 +90,8 @@ struct Sessions {
     by_number: BTreeMap<u64, Session>,
     /// The session of each SPI.
     spis: BTreeMap<u32, u64>,
+    /// Of sessions that have or had restrictions, from before their first tunnel on.
+    guarded: BTreeMap<u64, Arc<GuardCounters>>,
 }
 
 #[derive(Debug, Default)]
@@ -161,6 +165,22 @@ impl DataplaneHandle {
             entry.connection = path.connection.map(tcp::owner);
         }
         self.broadcast(&Order::Repath { session, path, encapsulate })
+    }
+
+    /// Filters and rate limits of a session from now on, of all its tunnels, those to come included; in place of those that it had.
+    ///
+    /// # Errors
+    /// When a thread takes no orders: packets of the session may pass without them, so it must end.
+    pub fn restrict(&self, session: u64, restrictions: Restrictions) -> Result<(), Stalled> {
+        let mut sessions = self.sessions();
+        let known = sessions.guarded.get(&session).cloned();
+        if restrictions.is_empty() && known.is_none() {
+            return Ok(());
+        }
+        let counters = known.unwrap_or_default();
+        sessions.guarded.insert(session, counters.clone());
+        let guard = (!restrictions.is_empty()).then(|| Arc::new(Guard::new(session, restrictions, counters)));
+        self.broadcast(&Order::Guard { session, guard })
     }
 
     /// Gives a connection to one packet thread for its life. What the client sends from now on comes as events; IP data flows once
@@ -251,6 +271,11 @@ impl DataplaneHandle {
             }
         }
         sessions.by_number.remove(&session);
+        if sessions.guarded.remove(&session).is_some()
+            && let Err(stalled) = self.broadcast(&Order::Guard { session, guard: None })
+        {
+            tracing::error!(%stalled, session, "the filters of a session that is gone are left behind");
+        }
     }
 
     /// Sends an IKE message from the NAT-traversal port or on the path's TCP connection, with the marker.
@@ -271,9 +296,18 @@ impl DataplaneHandle {
     /// `None` for a session that has never been, or is forgotten.
     pub fn counters(&self, session: u64) -> Option<SessionCounters> {
         let sessions = self.sessions();
-        let session = sessions.by_number.get(&session)?;
-        let live = session.tunnels.values().map(|tunnel| tunnel.outbound.sequence()).max();
-        Some(SessionCounters { outbound_sequence: live.unwrap_or(session.spent), ..session.traffic.read() })
+        let entry = sessions.by_number.get(&session)?;
+        let live = entry.tunnels.values().map(|tunnel| tunnel.outbound.sequence()).max();
+        let dropped = |which: fn(&GuardCounters) -> &AtomicU64| {
+            sessions.guarded.get(&session).map_or(0, |counters| which(counters).load(Ordering::Relaxed))
+        };
+        Some(SessionCounters {
+            outbound_sequence: live.unwrap_or(entry.spent),
+            filtered_in: dropped(|counters| &counters.filtered_in),
+            filtered_out: dropped(|counters| &counters.filtered_out),
+            rate_limited: dropped(|counters| &counters.rate_limited),
+            ..entry.traffic.read()
+        })
     }
 
     pub fn totals(&self) -> Totals {

@@ -1,6 +1,7 @@
 //! From the sockets to the TUN device.
 use super::divert::{self, Verdict};
 use super::gate::Gate;
+use super::guard::{Candidate, Guard};
 use super::stats::{Amount, Drops, count};
 use super::stream::StreamEvent;
 use super::tables::Peer;
@@ -112,7 +113,8 @@ impl<'t, 'p> Sink<'t, 'p> {
             Ok(opened) => opened,
             Err(error) => return count_error(drops, error),
         };
-        let whence = Whence { session: run.tunnel.session, gate: &run.tunnel.gate, mtu: run.peer.mtu };
+        let guard = run.peer.guard.as_deref();
+        let whence = Whence { session: run.tunnel.session, gate: &run.tunnel.gate, guard, mtu: run.peer.mtu };
         let is_v4 = opened.next_header == packet::protocol::IPV4;
         if let Some(length) = self.tail.packet(&whence, &mut bytes[opened.payload], is_v4, traffic_class)
             && let Some(run) = &mut self.run
@@ -175,6 +177,7 @@ impl Run<'_> {
 pub(super) struct Whence<'a> {
     pub(super) session: u64,
     pub(super) gate: &'a Gate,
+    pub(super) guard: Option<&'a Guard>,
     /// Longest packet that the session can be sent.
     pub(super) mtu: usize,
 }
@@ -206,7 +209,7 @@ impl<'t, 'p> Tail<'t, 'p> {
             count(&drops.inner_malformed);
             return None;
         };
-        let Whence { session, gate, mtu } = whence;
+        let Whence { session, gate, guard, mtu } = whence;
         let refused = match divert::judge(gate, inner, &ip) {
             Verdict::Divert => return self.divert(*session, gate, &inner[..ip.length]),
             Verdict::Drop => Some(&drops.not_forwarded),
@@ -218,6 +221,11 @@ impl<'t, 'p> Tail<'t, 'p> {
         };
         if let Some(reason) = refused {
             count(reason);
+            return None;
+        }
+        if let Some(guard) = guard
+            && !guard.admits(&Candidate::single(inner, &ip), &gate.inner, self.context.now, drops)
+        {
             return None;
         }
         mss::clamp(inner, &ip, mss::for_mtu(*mtu, ip.is_v4()));

@@ -4,13 +4,14 @@
 //! thread that the last byte of the SPI names, so in practice a Child SA receives on one thread; correctness does not depend on it.
 //! Control talks to the threads by bounded channels; a packet meets no allocation and no lock that two threads fight for.
 //!
-//! A packet in: datagram -> SPI -> replay window, decryption -> lease and selectors -> MSS clamp -> coalesced -> TUN. A packet out: TUN ->
-//! lease -> selectors -> split, each segment straight to where it is sealed -> a train of datagrams for the kernel to segment, or a train
+//! A packet in: datagram -> SPI -> replay window, decryption -> lease, selectors, filters -> MSS clamp -> coalesced -> TUN. A packet out: TUN ->
+//! lease -> selectors, filters -> split, each segment straight to where it is sealed -> a train of datagrams for the kernel to segment, or a train
 //! of frames for the records of a stream.
 //!
 //! A stream belongs to one thread for its life: that thread alone reads and writes it ([`stream`], [`tcp`]).
 mod divert;
 mod gate;
+mod guard;
 mod handle;
 mod handover;
 mod inbound;

@@ -1,4 +1,5 @@
 //! From the TUN device to the sockets.
+use super::guard::Candidate;
 use super::handover::{Batch, Handover};
 use super::serves;
 use super::stats::{Amount, count, count_many};
@@ -141,11 +142,17 @@ impl Sealing {
         if let Some(owner) = carrier.owner().filter(|owner| *owner != context.number) {
             return Some(owner);
         }
-        if carrier.gate().allows_outbound(packet.bytes(), packet.ip()) {
-            self.fit(context, streams, carrier, &packet);
-        } else {
+        let gate = carrier.gate();
+        if !gate.allows_outbound(packet.bytes(), packet.ip()) {
             count(&drops.outside_selectors);
+            return None;
         }
+        if let Some(guard) = carrier.guard()
+            && !guard.admits(&Candidate::split(&packet), &gate.inner, context.now, drops)
+        {
+            return None;
+        }
+        self.fit(context, streams, carrier, &packet);
         None
     }
 
@@ -155,6 +162,11 @@ impl Sealing {
         let Some(resting) = context.tables.resting(packet.ip().destination) else { return count(&drops.no_tunnel) };
         if !resting.gate.allows_outbound(packet.bytes(), packet.ip()) {
             return count(&drops.outside_selectors);
+        }
+        if let Some(guard) = context.tables.guard(resting.session)
+            && !guard.permits(&Candidate::split(packet), &resting.gate.inner, drops)
+        {
+            return;
         }
         count(&drops.no_child_sa);
         resting.demand.seen(context.now, || context.shared.events.offer(StreamEvent::Wanted { session: resting.session }));
@@ -194,8 +206,8 @@ impl Sealing {
                 Some(connection) => self.seal_in_tcp(context, streams, connection, peer, is_v4, packets, length, write),
                 None => self.seal(context, peer, is_v4, packets, length, write),
             },
-            Carrier::Stream(route) => {
-                let amount = streams.send(context, route, is_v4, packets, length, write);
+            Carrier::Stream(opened) => {
+                let amount = streams.send(context, &opened.route, is_v4, packets, length, write);
                 self.total.packets += amount.packets;
                 self.total.octets += amount.octets;
             }

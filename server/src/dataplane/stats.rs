@@ -63,7 +63,7 @@ impl TrafficCounters {
             packets_out: self.packets_out.load(Ordering::Relaxed),
             last_in: Uptime::instant(self.last_in.load(Ordering::Relaxed)),
             last_out: Uptime::instant(self.last_out.load(Ordering::Relaxed)),
-            outbound_sequence: 0,
+            ..SessionCounters::default()
         }
     }
 }
@@ -79,6 +79,10 @@ pub struct SessionCounters {
     pub last_out: Option<Instant>,
     /// The highest sequence number that one of its Child SAs has sent: without ESN it must be rekeyed before 2^32.
     pub outbound_sequence: u64,
+    /// Packets that a filter dropped, and those beyond a rate limit.
+    pub filtered_in: u64,
+    pub filtered_out: u64,
+    pub rate_limited: u64,
 }
 
 /// Sums over all threads and sessions since the start.
@@ -170,6 +174,11 @@ drops! {
     source_not_leased,
     /// Inner addresses or ports outside the traffic selectors.
     outside_selectors,
+    /// Dropped by a filter of its session: from the client, and to it.
+    filtered_in,
+    filtered_out,
+    /// Beyond the rate limit of its session, either way.
+    rate_limited,
     /// Outer congestion mark on a packet whose sender does not know ECN.
     congestion_marked,
     /// From the TUN device, for no connected peer.
@@ -239,6 +248,6 @@ mod tests {
         let drops = Drops::default();
         count(&drops.forged);
         assert_eq!(drops.named().iter().filter(|(_, number)| **number > 0).collect::<Vec<_>>(), [(&"forged", &1)]);
-        assert_eq!(drops.named().len(), 25);
+        assert_eq!(drops.named().len(), 28);
     }
 }

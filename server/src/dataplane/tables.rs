@@ -1,6 +1,7 @@
 //! What a packet thread knows: tunnels by SPI, sessions by inner address. Indexes, not searches.
 use super::Path;
 use super::gate::{Gate, Role};
+use super::guard::Guard;
 use super::stats::Uptime;
 use super::stream::{Adopted, StreamRoute};
 use super::tcp::{self, AdoptedConnection};
@@ -62,6 +63,11 @@ pub(crate) enum Order {
     /// It does not any more.
     Leave {
         session: u64,
+    },
+    /// New filters and rate limits; `None`: there are none any more. May come before the session's first tunnel.
+    Guard {
+        session: u64,
+        guard: Option<Arc<Guard>>,
     },
     StreamOpen(Arc<StreamRoute>),
     /// The owner also closes the connection.
@@ -133,20 +139,36 @@ pub(crate) struct Peer {
     pub(crate) to: Destination,
     /// Longest inner packet.
     pub(crate) mtu: usize,
+    pub(crate) guard: Option<Arc<Guard>>,
+}
+
+/// A stream that may carry data.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) route: Arc<StreamRoute>,
+    pub(crate) guard: Option<Arc<Guard>>,
 }
 
 /// The tunnel that a packet of ours takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Carrier<'a> {
     Esp(&'a Peer),
-    Stream(&'a StreamRoute),
+    Stream(&'a Opened),
 }
 
 impl<'a> Carrier<'a> {
     pub(crate) fn gate(self) -> &'a Gate {
         match self {
             Self::Esp(peer) => &peer.outbound.gate,
-            Self::Stream(route) => &route.gate,
+            Self::Stream(opened) => &opened.route.gate,
+        }
+    }
+
+    /// Filters and rate limits, where there are any.
+    pub(crate) fn guard(self) -> Option<&'a Guard> {
+        match self {
+            Self::Esp(peer) => peer.guard.as_deref(),
+            Self::Stream(opened) => opened.guard.as_deref(),
         }
     }
 
@@ -154,7 +176,7 @@ impl<'a> Carrier<'a> {
     pub(crate) fn owner(self) -> Option<usize> {
         match self {
             Self::Esp(peer) => peer.to.path.connection.map(tcp::owner),
-            Self::Stream(route) => Some(route.owner),
+            Self::Stream(opened) => Some(opened.route.owner),
         }
     }
 
@@ -162,7 +184,7 @@ impl<'a> Carrier<'a> {
     pub(crate) fn mtu(self) -> usize {
         match self {
             Self::Esp(peer) => peer.mtu,
-            Self::Stream(route) => route.mtu,
+            Self::Stream(opened) => opened.route.mtu,
         }
     }
 }
@@ -172,8 +194,9 @@ pub(crate) struct Tables {
     by_spi: Index<u32, Arc<Tunnel>>,
     peers: Index<u64, Peer>,
     resting: Index<u64, Arc<Resting>>,
-    /// Streams that may carry data.
-    routes: Index<u64, Arc<StreamRoute>>,
+    streams: Index<u64, Opened>,
+    /// By session, tunnel or not.
+    guards: Index<u64, Arc<Guard>>,
     /// Gateway role: by the inner destination of what we send.
     leases: Index<IpAddr, u64>,
     /// Older sessions that have an address as well, oldest first: a client that authenticates anew has two for a moment.
@@ -197,7 +220,7 @@ impl Tables {
 
     /// The tunnel of a session.
     pub(crate) fn carrier(&self, session: u64) -> Option<Carrier<'_>> {
-        let stream = || self.routes.get(&session).map(|route| Carrier::Stream(route));
+        let stream = || self.streams.get(&session).map(Carrier::Stream);
         self.peers.get(&session).map(Carrier::Esp).or_else(stream)
     }
 
@@ -207,8 +230,13 @@ impl Tables {
     }
 
     /// The open stream of a session.
-    pub(crate) fn route(&self, session: u64) -> Option<&StreamRoute> {
-        self.routes.get(&session).map(|route| &**route)
+    pub(crate) fn stream(&self, session: u64) -> Option<&Opened> {
+        self.streams.get(&session)
+    }
+
+    /// Filters and rate limits of a session, whether it has a tunnel or not.
+    pub(crate) fn guard(&self, session: u64) -> Option<&Guard> {
+        self.guards.get(&session).map(|guard| &**guard)
     }
 
     pub(crate) fn apply(&mut self, order: Order) {
@@ -223,22 +251,37 @@ impl Tables {
                     self.end(session, &resting.gate.inner);
                 }
             }
+            Order::Guard { session, guard } => self.set_guard(session, guard),
             Order::StreamOpen(route) => self.open(route),
             Order::StreamClose { session } => {
-                if let Some(route) = self.routes.remove(&session) {
-                    self.end(session, &route.gate.inner);
+                if let Some(opened) = self.streams.remove(&session) {
+                    self.end(session, &opened.route.gate.inner);
                 }
             }
         }
     }
 
+    fn set_guard(&mut self, session: u64, guard: Option<Arc<Guard>>) {
+        if let Some(peer) = self.peers.get_mut(&session) {
+            peer.guard.clone_from(&guard);
+        }
+        if let Some(opened) = self.streams.get_mut(&session) {
+            opened.guard.clone_from(&guard);
+        }
+        match guard {
+            Some(guard) => self.guards.insert(session, guard),
+            None => self.guards.remove(&session),
+        };
+    }
+
     /// A second one for a session takes the place of the first.
     fn open(&mut self, route: Arc<StreamRoute>) {
-        if let Some(old) = self.routes.get(&route.session).cloned() {
-            self.end(route.session, &old.gate.inner);
+        if let Some(old) = self.streams.remove(&route.session) {
+            self.end(route.session, &old.route.gate.inner);
         }
         self.lease(route.session, &route.gate.inner);
-        self.routes.insert(route.session, route);
+        let guard = self.guards.get(&route.session).cloned();
+        self.streams.insert(route.session, Opened { route, guard });
     }
 
     /// Its last Child SA has gone.
@@ -259,7 +302,9 @@ impl Tables {
             Role::Client => self.own.extend(tunnel.gate.inner.iter().map(|&address| (address, tunnel.session))),
         }
         let to = Destination { path: tunnel.path, encapsulate: tunnel.encapsulate };
-        let peer = self.peers.entry(tunnel.session).or_insert_with(|| Peer { tunnels: Vec::new(), outbound: tunnel.clone(), to, mtu: 0 });
+        let guard = || self.guards.get(&tunnel.session).cloned();
+        let new = || Peer { tunnels: Vec::new(), outbound: tunnel.clone(), to, mtu: 0, guard: guard() };
+        let peer = self.peers.entry(tunnel.session).or_insert_with(new);
         if tunnel.outbound_ready {
             peer.outbound = tunnel.clone();
         }

@@ -190,7 +190,7 @@ fn route(session: u64, inner: &[IpAddr]) -> Arc<StreamRoute> {
 
 fn stream_of(tables: &Tables, lease: IpAddr) -> Option<u64> {
     match tables.sender(elsewhere(), lease) {
-        Some(Carrier::Stream(route)) => Some(route.session),
+        Some(Carrier::Stream(opened)) => Some(opened.route.session),
         _ => None,
     }
 }
@@ -201,7 +201,7 @@ fn streams_have_leases_while_they_are_open() {
     let other: IpAddr = [10, 9, 0, 3].into();
     tables.apply(Order::StreamOpen(route(5, &[lease(), other])));
     assert_eq!((stream_of(&tables, lease()), stream_of(&tables, other)), (Some(5), Some(5)));
-    assert!(tables.route(5).is_some() && tables.carrier(5).is_some());
+    assert!(tables.stream(5).is_some() && tables.carrier(5).is_some());
     tables.apply(Order::StreamOpen(route(5, &[other])));
     assert_eq!((stream_of(&tables, lease()), stream_of(&tables, other)), (None, Some(5)));
     tables.apply(Order::StreamOpen(route(6, &[other])));
@@ -209,4 +209,42 @@ fn streams_have_leases_while_they_are_open() {
     assert_eq!(stream_of(&tables, other), Some(6), "a lease that passed on stays");
     tables.apply(Order::StreamClose { session: 6 });
     assert!(stream_of(&tables, other).is_none() && tables.carrier(6).is_none());
+}
+
+fn guard() -> Option<Arc<Guard>> {
+    let filter = policy::filter::Filter::parse("none", [], [Some(policy::filter::Action::Deny); 2]).unwrap();
+    let restrictions = policy::filter::Restrictions { filters: vec![Arc::new(filter)], ..Default::default() };
+    Some(Arc::new(Guard::new(1, restrictions, Default::default())))
+}
+
+/// A session never has a tunnel without its filters: they come before the first, stay through rekeys and rests, and change at once.
+#[test]
+fn guards_are_the_sessions_not_the_tunnels() {
+    let mut tables = Tables::default();
+    let guarded = |tables: &Tables| tables.sender(elsewhere(), lease()).map(|carrier| carrier.guard().is_some());
+    tables.apply(Order::Guard { session: 1, guard: guard() });
+    tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, true)));
+    assert!(guarded(&tables) == Some(true) && tables.receiver(10).unwrap().1.guard.is_some());
+    let last = tunnel(1, 11, Role::Gateway, true);
+    tables.apply(Order::Install(last.clone()));
+    tables.apply(Order::Remove { session: 1, spi_in: 10 });
+    tables.apply(Order::Remove { session: 1, spi_in: 11 });
+    let resting = Resting { session: 1, gate: last.gate.clone(), demand: Demand::default() };
+    tables.apply(Order::Rest(Arc::new(resting)));
+    assert!(tables.guard(1).is_some() && tables.resting(lease()).is_some());
+    tables.apply(Order::Install(tunnel(1, 12, Role::Gateway, true)));
+    assert_eq!(guarded(&tables), Some(true));
+    tables.apply(Order::Guard { session: 1, guard: None });
+    assert!(guarded(&tables) == Some(false) && tables.guard(1).is_none());
+    // The same of a stream.
+    let mut tables = Tables::default();
+    tables.apply(Order::Guard { session: 5, guard: guard() });
+    tables.apply(Order::StreamOpen(route(5, &[lease()])));
+    assert_eq!(guarded(&tables), Some(true));
+    tables.apply(Order::StreamOpen(route(5, &[lease()])));
+    assert_eq!(guarded(&tables), Some(true));
+    tables.apply(Order::Guard { session: 5, guard: None });
+    assert_eq!(guarded(&tables), Some(false));
+    tables.apply(Order::Install(tunnel(6, 13, Role::Gateway, true)));
+    assert_eq!(guarded(&tables), Some(false), "another session's filters are none of this one's business");
 }

@@ -313,7 +313,12 @@ impl<P: Plane> Gateway<P> {
         let wanted = live.login.as_ref().map(|progress| progress.wanted).unwrap_or_default();
         let login = Login { key: LeaseKey(session.0), tunnel: live.tunnel, client: live.path.remote.ip(), wanted };
         let same_client = |key: LeaseKey| self.live.get(&SessionId(key.0)).is_some_and(|older| succeeds(live, older, who.user));
-        let result = self.authority.authorize(&login, who, &same_client, now.wall);
+        let result = self.authority.authorize(&login, who, &same_client, now.wall).and_then(|granted| {
+            match self.plane.restrict(session, granted.restrictions.clone()) {
+                Ok(()) => Ok(granted),
+                Err(error) => Err(Denied::new(Stage::Policy, format!("the data plane takes no filters and rate limits: {error}"))),
+            }
+        });
         let Some(live) = self.live.get_mut(&session) else { return Err(ended_meanwhile(Stage::Policy)) };
         let attempt = self.attempts.get_mut(live.attempt);
         match &result {
@@ -540,12 +545,14 @@ mod tests {
             class: Vec::new(),
             settings: policy::network::Settings::default(),
             interim_interval: None,
+            restrictions: policy::filter::Restrictions::default(),
             known: crate::login::Known {
                 method: Method::Eap,
                 confirmed: true,
                 class: Vec::new(),
                 filter_id: Vec::new(),
                 groups: Vec::new(),
+                reply: crate::restrictions::FromReply::default(),
             },
             trace: Vec::new(),
         };

@@ -1,6 +1,7 @@
 //! Dynamic authorization (RFC 5176): sessions that RADIUS ends or changes while they run.
 use super::{Gateway, Now, Plane};
 use crate::outcome::CloseReason;
+use crate::restrictions;
 use ike::SessionId;
 use radius_client::dynamic::{Action, Changes, DynamicRequest, ErrorCause, SessionFacts};
 use std::collections::BTreeSet;
@@ -16,6 +17,11 @@ impl<P: Plane> Gateway<P> {
             tracing::info!(client = %request.client, wanted = ?request.sessions, "dynamic authorization: no such session");
             return Err(ErrorCause::SessionContextNotFound);
         }
+        if let Action::Change(changes) = &request.action
+            && let Some(ids) = &changes.filter_id
+        {
+            named.iter().try_for_each(|id| self.knows_filters(*id, &request.client, ids))?;
+        }
         for id in named {
             match &request.action {
                 Action::Disconnect => self.end_for(now, id, &request.client, "Disconnect-Request"),
@@ -23,6 +29,18 @@ impl<P: Plane> Gateway<P> {
             }
         }
         Ok(())
+    }
+
+    /// A filter that is not there is found out before anything changes.
+    fn knows_filters(&self, id: SessionId, client: &str, filter_ids: &[String]) -> Result<(), ErrorCause> {
+        let session = self.live.get(&id).and_then(|live| live.session.as_ref());
+        if session.is_some_and(|session| session.granted.known.reply.ignored) {
+            return Ok(());
+        }
+        restrictions::by_name(&self.authority.filters, &self.authority.policies, filter_ids).map(drop).map_err(|denied| {
+            tracing::info!(session = id.0, client, cause = denied.cause, "dynamic authorization: no such filter");
+            ErrorCause::InvalidAttributeValue
+        })
     }
 
     /// The addresses that clients dialled: RADIUS knows this gateway by them.
@@ -87,11 +105,18 @@ impl<P: Plane> Gateway<P> {
                 false
             }
             Ok(decided) => {
+                let restrictions = decided.restrictions.clone();
+                granted.restrictions.clone_from(&restrictions);
                 granted.policy.clone_from(&decided.policy);
                 granted.settings.clone_from(&decided.settings);
                 (granted.dns_suffix, granted.routes) = (decided.settings.dns_suffix.clone(), decided.settings.routes.clone());
                 let (session, idle) = (decided.settings.session_timeout, decided.settings.idle_timeout);
-                self.note(now, id, format!("policy {:?} decides now; the addresses stay", decided.policy));
+                let words = restrictions::words(&restrictions);
+                self.note(now, id, format!("policy {:?} decides now; the addresses stay; {}", decided.policy, or_none(&words)));
+                if let Err(error) = self.plane.restrict(id, restrictions) {
+                    self.end_for(now, id, client, &format!("the data plane takes no filters and rate limits: {error}"));
+                    return false;
+                }
                 if session.is_some() {
                     self.limit_session(now, id, session);
                 }
@@ -126,6 +151,10 @@ impl<P: Plane> Gateway<P> {
             self.idle_check.get_or_insert(now.instant + super::IDLE_CHECK);
         }
     }
+}
+
+fn or_none(words: &str) -> &str {
+    if words.is_empty() { "no filters or rate limits" } else { words }
 }
 
 fn words(changes: &Changes) -> String {

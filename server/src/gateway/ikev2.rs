@@ -147,12 +147,14 @@ mod tests {
             class: Vec::new(),
             settings: policy::network::Settings::default(),
             interim_interval: None,
+            restrictions: policy::filter::Restrictions::default(),
             known: crate::login::Known {
                 method: policy::network::Method::Eap,
                 confirmed: true,
                 class: Vec::new(),
                 filter_id: Vec::new(),
                 groups: Vec::new(),
+                reply: crate::restrictions::FromReply::default(),
             },
             trace: Vec::new(),
         };

@@ -29,6 +29,7 @@ use crate::attempts::{AttemptKey, Attempts};
 use crate::login::Authority;
 use crate::outcome::CloseReason;
 use ike::{Answer, AskId, Command, ConnectionId, Input, Path, SessionId};
+use policy::filter::Restrictions;
 use policy::network::{AddressRange, Tunnel};
 use radius_client::{ConversationId, Ticket};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -74,6 +75,10 @@ pub struct Traffic {
     pub octets_out: u64,
     pub packets_in: u64,
     pub packets_out: u64,
+    /// Packets dropped by filters, and beyond the rate limits.
+    pub filtered_in: u64,
+    pub filtered_out: u64,
+    pub rate_limited: u64,
 }
 
 /// The data plane as the control half sees it.
@@ -81,6 +86,8 @@ pub trait Plane {
     /// An accepted TLS connection.
     type Connection: std::fmt::Debug;
 
+    /// Filters and rate limits of a session in place of those that it had, from before its first tunnel on. An error text ends the session.
+    fn restrict(&mut self, session: SessionId, restrictions: Restrictions) -> Result<(), String>;
     /// Starts a Child SA. An error text ends the session.
     fn install(&mut self, child: ike::ChildSa) -> Result<(), String>;
     fn use_outbound(&mut self, session: SessionId, spi_in: u32);

@@ -81,6 +81,7 @@ impl<P: Plane> Gateway<P> {
         let live = self.live.get(&id)?;
         let session = live.session.as_ref()?;
         let traffic = self.plane.traffic(id);
+        let restrictions = &session.granted.restrictions;
         Some(types::Session {
             id: id.0,
             attempt: self.attempts.get(live.attempt)?.id.to_string(),
@@ -103,6 +104,12 @@ impl<P: Plane> Gateway<P> {
             octets_out: traffic.octets_out,
             packets_in: traffic.packets_in,
             packets_out: traffic.packets_out,
+            filters: restrictions.filters.iter().map(|filter| filter.name.clone()).collect(),
+            rate_limit_in: restrictions.rate_in.map(|limit| limit.bits_per_second),
+            rate_limit_out: restrictions.rate_out.map(|limit| limit.bits_per_second),
+            filtered_in: traffic.filtered_in,
+            filtered_out: traffic.filtered_out,
+            rate_limited: traffic.rate_limited,
             radius: session.server.clone(),
         })
     }

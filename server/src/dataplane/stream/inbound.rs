@@ -2,9 +2,10 @@
 use super::super::inbound::{Tail, Whence};
 use super::super::line::End;
 use super::super::stats::{Amount, count};
+use super::super::tables::Opened;
 use super::super::thread::{Coalescing, Context};
+use super::StreamEvent;
 use super::streams::Stream;
-use super::{StreamEvent, StreamRoute};
 use ppp::frame::Class;
 use sstp::frame;
 use tls::Status;
@@ -96,7 +97,7 @@ impl Stream {
         let length = plain.len();
         let mut rest = plain;
         let mut tail = Tail::new(context, coalescing);
-        let route = context.tables.route(self.session);
+        let opened = context.tables.stream(self.session);
         let (mut amount, mut outcome) = (Amount::default(), Ok(()));
         while outcome.is_ok() {
             let found = match frame::next(rest) {
@@ -111,8 +112,8 @@ impl Stream {
             rest = behind;
             let class = if found.control { None } else { Some(ppp::frame::classify(&packet[sstp::HEADER_LEN..])) };
             match class {
-                Some(Class::Ipv4 { offset }) => data(&mut tail, route, &mut amount, packet, offset, true),
-                Some(Class::Ipv6 { offset }) => data(&mut tail, route, &mut amount, packet, offset, false),
+                Some(Class::Ipv4 { offset }) => data(&mut tail, opened, &mut amount, packet, offset, true),
+                Some(Class::Ipv6 { offset }) => data(&mut tail, opened, &mut amount, packet, offset, false),
                 Some(Class::Malformed) => count(&context.shared.drops.malformed),
                 Some(Class::Control { .. }) | None => outcome = self.report(context, packet),
             }
@@ -132,7 +133,7 @@ impl Stream {
             return Err(End::Fault(format!("the client sent more than {CONTROL_BURST} control packets in a second")));
         }
         let event = StreamEvent::Packet { session: self.session, packet: packet.to_vec() };
-        match context.tables.route(self.session) {
+        match context.tables.stream(self.session) {
             _ if context.shared.events.offer(event) => Ok(()),
             // What strangers send too much of must not end sessions: PPP and SSTP repeat what matters.
             Some(_) => {
@@ -144,9 +145,9 @@ impl Stream {
     }
 }
 
-fn data<'p>(tail: &mut Tail<'_, 'p>, route: Option<&StreamRoute>, amount: &mut Amount, packet: &'p mut [u8], offset: usize, is_v4: bool) {
-    let Some(route) = route else { return count(&tail.drops().stream_not_open) };
-    let whence = Whence { session: route.session, gate: &route.gate, mtu: route.mtu };
+fn data<'p>(tail: &mut Tail<'_, 'p>, opened: Option<&Opened>, amount: &mut Amount, packet: &'p mut [u8], offset: usize, is_v4: bool) {
+    let Some(Opened { route, guard }) = opened else { return count(&tail.drops().stream_not_open) };
+    let whence = Whence { session: route.session, gate: &route.gate, guard: guard.as_deref(), mtu: route.mtu };
     if let Some(length) = tail.packet(&whence, &mut packet[sstp::HEADER_LEN + offset..], is_v4, 0) {
         amount.add(1, length);
     }

@@ -95,7 +95,7 @@ impl Streams {
     /// Sends a packet of control.
     pub(in super::super) fn send_packet(&mut self, context: Context<'_>, session: u64, packet: &[u8]) {
         let Some(stream) = self.by_session.get_mut(&session).filter(|stream| !stream.line.is_closing()) else { return };
-        let outcome = stream.packet(&mut self.workspace, packet, context.tables.route(session).is_some());
+        let outcome = stream.packet(&mut self.workspace, packet, context.tables.stream(session).is_some());
         touch(&mut self.touched, stream);
         self.settle(context, session, outcome);
     }

@@ -23,11 +23,16 @@ struct Notes {
     opened: Vec<Vec<IpAddr>>,
     held: usize,
     mtu: u16,
+    restricted: Vec<policy::filter::Restrictions>,
 }
 
 impl Plane for Notes {
     type Connection = ();
 
+    fn restrict(&mut self, _: SessionId, restrictions: policy::filter::Restrictions) -> Result<(), String> {
+        self.restricted.push(restrictions);
+        Ok(())
+    }
     fn install(&mut self, _: ike::ChildSa) -> Result<(), String> {
         Ok(())
     }
@@ -88,7 +93,8 @@ impl World {
         };
         let ipv4 = vec![(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9))];
         let pools = Pools::new(vec![PoolConfig { name: "users".into(), ipv4, ipv6: Vec::new() }]).unwrap();
-        let authority = Authority { policies: policies.iter().map(policy).collect(), pools, zone: jiff::tz::TimeZone::UTC };
+        let authority =
+            Authority { policies: policies.iter().map(policy).collect(), filters: Vec::new(), pools, zone: jiff::tz::TimeZone::UTC };
         let settings = Settings {
             nas_identifier: "vpn".into(),
             requests: Vec::new(),
@@ -384,6 +390,34 @@ fn a_change_to_a_policy_with_other_selectors_ends_the_session() {
         world.gateway.dynamic(world.now, &request).unwrap();
         assert_eq!(world.gateway.plane.held > 0, ends);
     }
+}
+
+/// A filter is in force before packets flow, a CoA puts another in its place, and one that is not there changes nothing.
+#[test]
+fn a_change_of_filter_id_changes_the_filters() {
+    use policy::filter::Filter;
+    use radius_client::dynamic::{Action, Changes, DynamicRequest, ErrorCause, Identification};
+    let mut world = World::empty(2, &[("all", "*", true)]);
+    let filter = |name: &str| std::sync::Arc::new(Filter::parse(name, ["deny in ip from any to any"], [None; 2]).unwrap());
+    let settings = &mut world.gateway.authority.policies[0].settings;
+    (settings.filters, settings.rate_limit_out) = (vec![filter("always")], Some(8_000));
+    world.gateway.authority.filters = vec![filter("always"), filter("tight")];
+    world.bring_up(1);
+    let change = |world: &mut World, id: &str| {
+        let changes = Changes { filter_id: Some(vec![id.into()]), ..Changes::default() };
+        let sessions = vec![Identification::UserName("u1".into())];
+        world.gateway.dynamic(world.now, &DynamicRequest { client: "portal".into(), action: Action::Change(Box::new(changes)), sessions })
+    };
+    let names = |world: &World| {
+        let latest = world.gateway.plane.restricted.last().unwrap();
+        assert_eq!(latest.rate_out.unwrap().bits_per_second, 8_000);
+        latest.filters.iter().map(|filter| filter.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((names(&world), world.gateway.plane.restricted.len()), (vec!["always".to_owned()], 1));
+    assert_eq!(change(&mut world, "loose"), Err(ErrorCause::InvalidAttributeValue));
+    assert_eq!((world.gateway.plane.restricted.len(), world.gateway.plane.held), (1, 0));
+    change(&mut world, "tight.out").unwrap();
+    assert_eq!((names(&world), world.gateway.plane.held), (vec!["always".to_owned(), "tight.out".to_owned()], 0));
 }
 
 #[test]

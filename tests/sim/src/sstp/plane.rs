@@ -65,6 +65,8 @@ impl Evidence {
 pub struct FakePlane {
     pub streams: BTreeMap<SessionId, Stream>,
     pub adopted: Option<SessionId>,
+    /// The latest of each session.
+    pub restricted: BTreeMap<SessionId, policy::filter::Restrictions>,
     /// Streams that have something for the world to carry.
     pub(crate) touched: BTreeSet<SessionId>,
     /// Orders that the real data plane would not understand, or must never be given.
@@ -93,6 +95,11 @@ impl FakePlane {
 
 impl Plane for FakePlane {
     type Connection = ();
+
+    fn restrict(&mut self, session: SessionId, restrictions: policy::filter::Restrictions) -> Result<(), String> {
+        self.restricted.insert(session, restrictions);
+        Ok(())
+    }
 
     fn install(&mut self, child: ike::ChildSa) -> Result<(), String> {
         self.wrong.push(format!("install for session {}", child.session.0));

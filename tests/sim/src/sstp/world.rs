@@ -112,7 +112,7 @@ impl World {
         let ipv6 = [(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, options.pool.into()))];
         let ipv6 = if options.ipv6 { ipv6.to_vec() } else { Vec::new() };
         let pools = Pools::new(vec![PoolConfig { name: "users".into(), ipv4, ipv6 }]).expect("one pool");
-        let authority = Authority { policies: options.policies, pools, zone: jiff::tz::TimeZone::UTC };
+        let authority = Authority { policies: options.policies, filters: Vec::new(), pools, zone: jiff::tz::TimeZone::UTC };
         let settings = Settings {
             nas_identifier: "vpn.example.test".into(),
             requests: Vec::new(),

@@ -1,0 +1,177 @@
+//! Which filters and rate limits hold for a session: those of its policy, and those that RADIUS sent. All of them hold, the lower rate counts, and what
+//! cannot be kept lets nobody in.
+use crate::login::Denied;
+use crate::outcome::Stage;
+use policy::filter::microsoft::{self, Family};
+use policy::filter::{BadRule, Filter, RateLimit, Restrictions, named};
+use policy::glob;
+use policy::network::{Policy, Settings};
+use radius_client::Accept;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a session that was silent may exceed its rate, where nothing else is said.
+const BURST: Duration = Duration::from_millis(200);
+
+/// What an Access-Accept said of filters and rates, Filter-Id apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FromReply {
+    /// Filter-Id names no filter either: `ignore_filters` of the server that answered.
+    pub ignored: bool,
+    pub filters: Vec<Arc<Filter>>,
+    /// Bits a second.
+    pub rate_in: Option<u64>,
+    pub rate_out: Option<u64>,
+}
+
+impl FromReply {
+    /// # Errors
+    /// A filter that cannot be kept.
+    pub fn read(accept: &Accept) -> Result<Self, Denied> {
+        let from = &accept.filters;
+        let rules = (!from.rules.is_empty()).then(|| Filter::of_attributes(&from.rules));
+        let windows = |family, value: &[u8]| (!value.is_empty()).then(|| microsoft::parse(family, value));
+        let all = [rules, windows(Family::Ipv4, &from.ms_filter), windows(Family::Ipv6, &from.ms_ipv6_filter)];
+        let filters: Result<Vec<_>, _> = all.into_iter().flatten().map(|filter| filter.map(Arc::new)).collect();
+        Ok(Self {
+            ignored: from.ignored,
+            filters: filters.map_err(|bad| unkept(&bad))?,
+            rate_in: accept.bandwidth_up.map(Into::into),
+            rate_out: accept.bandwidth_down.map(Into::into),
+        })
+    }
+}
+
+/// What holds for a session that these settings were granted to.
+///
+/// # Errors
+/// A Filter-Id that names neither one of `filters` nor a group in a policy's condition.
+pub fn of_session(
+    filters: &[Arc<Filter>],
+    policies: &[Policy],
+    settings: &Settings,
+    filter_ids: &[String],
+    reply: &FromReply,
+) -> Result<Restrictions, Denied> {
+    let mut all = settings.filters.clone();
+    if !reply.ignored {
+        all.extend(by_name(filters, policies, filter_ids)?);
+    }
+    all.extend(reply.filters.iter().cloned());
+    let burst = settings.rate_limit_burst.unwrap_or(BURST);
+    let rate = |own: Option<u64>, theirs: Option<u64>| {
+        let lower = own.into_iter().chain(theirs).min();
+        lower.map(|bits_per_second| RateLimit { bits_per_second, burst })
+    };
+    Ok(Restrictions {
+        filters: all,
+        rate_in: rate(settings.rate_limit_in, reply.rate_in),
+        rate_out: rate(settings.rate_limit_out, reply.rate_out),
+    })
+}
+
+/// The filters that Filter-Ids name. One that a policy's condition speaks of may be the name of a group.
+///
+/// # Errors
+/// See [`of_session`].
+pub fn by_name(filters: &[Arc<Filter>], policies: &[Policy], filter_ids: &[String]) -> Result<Vec<Arc<Filter>>, Denied> {
+    let is_group = |id: &str| policies.iter().flat_map(|policy| &policy.conditions.filter_id).any(|pattern| glob::matches(pattern, id));
+    let mut found = Vec::new();
+    for id in filter_ids {
+        match named(filters, id) {
+            Some(filter) => found.push(filter),
+            None if is_group(id) => {}
+            None => return Err(Denied::new(Stage::Radius, unknown(id))),
+        }
+    }
+    Ok(found)
+}
+
+fn unknown(id: &str) -> String {
+    format!(
+        "RADIUS names the packet filter {id:?} (Filter-Id), which is not configured: add a [[filter]] of this name, or a policy with the condition filter_id where it is the name of a group, or set ignore_filters for this server"
+    )
+}
+
+fn unkept(bad: &BadRule) -> Denied {
+    let cause = format!(
+        "the Access-Accept carries a packet filter that cannot be kept, {bad}: correct it in the policy there, or set ignore_filters for this server"
+    );
+    Denied::new(Stage::Radius, cause)
+}
+
+/// In words, for the record; empty where there are none.
+pub fn words(restrictions: &Restrictions) -> String {
+    let filters: Vec<_> = restrictions.filters.iter().map(|filter| filter.name.as_str()).collect();
+    let rate = |direction: &str, limit: Option<RateLimit>| limit.map(|limit| format!("{direction} {} bit/s", limit.bits_per_second));
+    let parts = [
+        (!filters.is_empty()).then(|| format!("filters {}", filters.join(", "))),
+        rate("from the client at most", restrictions.rate_in),
+        rate("to it at most", restrictions.rate_out),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use policy::network::Conditions;
+    use radius_client::ReplyFilters;
+
+    fn configured() -> Vec<Arc<Filter>> {
+        let web = Filter::parse("web", ["permit in tcp from any to any 443", "deny out ip from any to any"], [None; 2]).unwrap();
+        vec![Arc::new(web)]
+    }
+
+    fn names(restrictions: &Restrictions) -> Vec<&str> {
+        restrictions.filters.iter().map(|filter| filter.name.as_str()).collect()
+    }
+
+    fn session(settings: &Settings, ids: &[&str], reply: &FromReply) -> Result<Restrictions, Denied> {
+        let conditions = Conditions { filter_id: vec!["staff*".into()], ..Conditions::default() };
+        let policy = Policy { name: "staff".into(), grant: true, conditions, settings: Settings::default() };
+        let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+        of_session(&configured(), &[policy], settings, &ids, reply)
+    }
+
+    #[test]
+    fn all_filters_hold_and_the_lower_rate() {
+        let settings = Settings { filters: configured(), rate_limit_in: Some(5_000), rate_limit_out: Some(9_000), ..Settings::default() };
+        let accept = Accept {
+            filters: ReplyFilters { rules: vec![b"deny in ip from any to any".to_vec()], ..ReplyFilters::default() },
+            bandwidth_up: Some(7_000),
+            bandwidth_down: Some(8_000),
+            ..Accept::default()
+        };
+        let reply = FromReply::read(&accept).unwrap();
+        let all = session(&settings, &["Web.out"], &reply).unwrap();
+        assert_eq!(names(&all), ["web", "web.out", "NAS-Filter-Rule"]);
+        let rates = (all.rate_in.unwrap().bits_per_second, all.rate_out.unwrap().bits_per_second, all.rate_in.unwrap().burst);
+        assert_eq!(rates, (5_000, 8_000, BURST));
+        assert_eq!(words(&all), "filters web, web.out, NAS-Filter-Rule; from the client at most 5000 bit/s; to it at most 8000 bit/s");
+        assert!(session(&Settings::default(), &[], &FromReply::default()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_filter_id_is_a_filter_or_a_groups_name() {
+        let none = FromReply::default();
+        assert!(session(&Settings::default(), &["staff-7"], &none).unwrap().is_empty());
+        let denied = session(&Settings::default(), &["web", "guests"], &none).unwrap_err();
+        assert_eq!(denied.stage, Stage::Radius);
+        assert!(denied.cause.contains("\"guests\" (Filter-Id), which is not configured"), "{}", denied.cause);
+        let ignored = FromReply { ignored: true, ..FromReply::default() };
+        assert!(session(&Settings::default(), &["web", "guests"], &ignored).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused() {
+        for filters in [
+            ReplyFilters { rules: vec![b"permit in ip from any to moon".to_vec()], ..ReplyFilters::default() },
+            ReplyFilters { ms_filter: vec![1, 0, 0, 0], ..ReplyFilters::default() },
+            ReplyFilters { ms_ipv6_filter: vec![7; 90], ..ReplyFilters::default() },
+        ] {
+            let denied = FromReply::read(&Accept { filters, ..Accept::default() }).unwrap_err();
+            assert!(denied.cause.contains("cannot be kept") && denied.cause.contains("ignore_filters"), "{}", denied.cause);
+        }
+    }
+}
