@@ -24,8 +24,8 @@ def requests_say_what_the_administrator_adds(world):
 
 
 @case("attributes")
-def a_filter_that_nobody_applies_keeps_the_user_out(world):
-    attempt = world.refused(Profile(user="filtered"), notify="AUTH_FAILED", stage="radius", cause="packet filters .NAS-Filter-Rule.*ignore_filters")
+def a_filter_that_cannot_be_kept_keeps_the_user_out(world):
+    attempt = world.refused(Profile(user="filtered"), notify="AUTH_FAILED", stage="radius", cause="packet filter that cannot be kept.*moon.*ignore_filters")
     check(attempt["user"] == "filtered", f"{attempt}")
 
 

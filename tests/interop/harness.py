@@ -17,12 +17,23 @@ CASES = []
 SETUPS = {}
 # Groups whose clients are strongSwan 6.
 NEWER = set()
+# One input filter: UDP to port 7001 passes, nothing else of IPv4; [MS-RNAP] 2.2.1.3.
+WINDOWS_FILTER = "0x" + "".join(
+    word.to_bytes(4, order).hex()
+    for order, words in (("little", (1, 72, 1, 0xFFFF0001, 40, 1, 32, 0, 1, 1, 1)), ("big", (0, 0, 0, 0)), ("little", (17, 1)), ("big", (7001,)))
+    for word in words
+)
 # Accounts of the tests: the laboratory's, with a session time short enough to wait for.
 TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (
     User("carol", reply={"Session-Timeout": 3}),
     User("tina", eap="TLS"),
     User("single", reply={"Port-Limit": 1, "Framed-Route": '"10.9.0.0/16"'}),
-    User("filtered", reply={"NAS-Filter-Rule": '"deny in ip from any to any"'}),
+    User("filtered", reply={"NAS-Filter-Rule": '"deny in ip from any to moon"'}),
+    User("ruled", reply={"NAS-Filter-Rule": '"permit in udp from any to any 7001"'}),
+    User("narrow", reply={"Filter-Id": '"narrow"'}),
+    User("unknown", reply={"Filter-Id": '"nowhere"'}),
+    User("distant", reply={"Filter-Id": '"distant"'}),
+    User("windows", reply={"MS-Filter": WINDOWS_FILTER}),
     User("host/pc1.example.test", machine=True, reply={"Class": "0x6465766963657331", "Framed-IP-Address": "10.98.0.81"}),
     User("host/pc2.example.test", machine=True, reply={"Session-Timeout": 2}),
 )
