@@ -435,7 +435,13 @@ fn authority(config: &Config) -> anyhow::Result<Authority> {
 
 fn rules(config: &Config) -> Rules {
     let zone = config.server.time_zone.clone();
-    Rules { policies: config.policies.clone(), pools: config.pools.clone(), zone, settings: settings(config) }
+    Rules {
+        policies: config.policies.clone(),
+        filters: config.filters.clone(),
+        pools: config.pools.clone(),
+        zone,
+        settings: settings(config),
+    }
 }
 
 fn settings(config: &Config) -> Settings {

@@ -3,14 +3,17 @@ use super::{Gateway, IDLE_CHECK, Live, Now, Plane, Settings};
 use crate::control::types::{Judged, Verdict};
 use crate::outcome::CloseReason;
 use ike::SessionId;
+use policy::filter::{Filter, RateLimit, Restrictions};
 use policy::network::{Policy, Settings as Granting};
 use policy::pool::PoolConfig;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What a running gateway takes besides its IKE settings ([`Gateway::configure`]).
 #[derive(Debug)]
 pub struct Rules {
     pub policies: Vec<Policy>,
+    pub filters: Vec<Arc<Filter>>,
     pub pools: Vec<PoolConfig>,
     pub zone: jiff::tz::TimeZone,
     pub settings: Settings,
@@ -22,9 +25,9 @@ impl<P: Plane> Gateway<P> {
     /// # Errors
     /// The pools contradict each other; nothing has changed then.
     pub fn reconfigure(&mut self, now: Now, rules: Rules) -> Result<(), String> {
-        let Rules { policies, pools, zone, settings } = rules;
+        let Rules { policies, filters, pools, zone, settings } = rules;
         self.authority.pools.reconfigure(pools)?;
-        (self.authority.policies, self.authority.zone) = (policies, zone);
+        (self.authority.policies, self.authority.filters, self.authority.zone) = (policies, filters, zone);
         self.settings = settings;
         if self.settings.child_idle.is_some() && !self.live.is_empty() {
             self.idle_check.get_or_insert(now.instant + IDLE_CHECK);
@@ -62,7 +65,7 @@ impl<P: Plane> Gateway<P> {
             Err(denied) => (Verdict::Refused, denied.cause),
             Ok(decided) if decided.policy != granted.policy => (Verdict::Otherwise, format!("policy {:?} decides", decided.policy)),
             Ok(decided) => {
-                let other = differing(&granted.settings, &decided.settings);
+                let other = differing((&granted.settings, &granted.restrictions), (&decided.settings, &decided.restrictions));
                 if other.is_empty() {
                     return None;
                 }
@@ -74,9 +77,11 @@ impl<P: Plane> Gateway<P> {
     }
 }
 
-/// Keys of `[[policy]]` whose values are not the same.
-fn differing(granted: &Granting, now: &Granting) -> Vec<&'static str> {
-    let Granting { pool, dns, session_timeout, idle_timeout, selectors, nbns, dns_suffix, routes } = now;
+/// Keys of `[[policy]]` whose values are not the same; filters and rates together with what RADIUS said of them.
+fn differing((granted, held): (&Granting, &Restrictions), (now, hold): (&Granting, &Restrictions)) -> Vec<&'static str> {
+    let Granting { pool, dns, session_timeout, idle_timeout, selectors, nbns, dns_suffix, routes, .. } = now;
+    let rate = |limit: Option<RateLimit>| limit.map(|limit| limit.bits_per_second);
+    let burst = |of: &Restrictions| of.rate_in.or(of.rate_out).map(|limit| limit.burst);
     let keys = [
         ("pool", granted.pool == *pool),
         ("dns", granted.dns == *dns),
@@ -86,6 +91,10 @@ fn differing(granted: &Granting, now: &Granting) -> Vec<&'static str> {
         ("nbns", granted.nbns == *nbns),
         ("suffix", granted.dns_suffix == *dns_suffix),
         ("routes", granted.routes == *routes),
+        ("filters", held.filters == hold.filters),
+        ("rate_limit_in", rate(held.rate_in) == rate(hold.rate_in)),
+        ("rate_limit_out", rate(held.rate_out) == rate(hold.rate_out)),
+        ("rate_limit_burst", burst(held) == burst(hold)),
     ];
     keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
 }
