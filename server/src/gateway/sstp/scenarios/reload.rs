@@ -11,6 +11,7 @@ fn rules(world: &World, policies: &[(&str, &str, bool)]) -> Rules {
     let ipv4 = vec![(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9))];
     Rules {
         policies: model.gateway.authority.policies,
+        filters: Vec::new(),
         pools: vec![PoolConfig { name: "users".into(), ipv4, ipv6: Vec::new() }],
         zone: jiff::tz::TimeZone::UTC,
         settings: world.gateway.settings.clone(),
