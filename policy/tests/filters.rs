@@ -1,4 +1,5 @@
 //! Packet filters: their languages, and what passes them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 use policy::filter::microsoft::{self, Family};
 use policy::filter::{Action, Direction, Filter, MAX_RULES, Packet, Rule, named};
 use proptest::prelude::*;
