@@ -34,6 +34,8 @@ pub struct DynamicClient {
     /// Refuses requests without Event-Timestamp. Without this they must name a session by Acct-Session-Id: replayed later, such a request can only
     /// hit the session it was meant for.
     pub require_event_timestamp: bool,
+    /// Its requests come over TLS (RFC 6614), and by no datagram: `secret`, the text `radsec`, is known to everybody.
+    pub over_tls: bool,
 }
 
 impl std::fmt::Debug for DynamicClient {
@@ -80,6 +82,18 @@ pub struct DynamicCounters {
     pub dropped_authenticator: u64,
     /// Event-Timestamp too old or too new: replayed, or a clock is wrong.
     pub dropped_stale: u64,
+    /// Over TLS: strangers, and certificates that were not accepted.
+    pub connections_refused: u64,
+}
+
+/// What becomes of a connection after a packet that came over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OverTls {
+    Answer(Vec<u8>),
+    /// It waits for the next packet.
+    Nothing,
+    /// It has to be closed (RFC 6613 section 2.6.4), for this reason.
+    Close(&'static str),
 }
 
 /// A datagram is known by who sent it, from whatever port, and what it says.
@@ -150,20 +164,44 @@ impl DynamicServer {
         }
     }
 
+    /// Takes a packet of the client of this name, which has proved itself by its certificate.
+    pub fn handle_over_tls(
+        &mut self,
+        unix_time: i64,
+        client: &str,
+        bytes: &[u8],
+        names: impl FnOnce() -> NasNames,
+        act: impl FnOnce(&DynamicRequest) -> Result<(), ErrorCause>,
+    ) -> OverTls {
+        let Some(client) = self.clients.iter().find(|known| known.over_tls && known.name == client).cloned() else {
+            self.drop(Dropped::Source);
+            return OverTls::Close("it is no client any more");
+        };
+        if let Some(answer) = alive(&client, bytes) {
+            return OverTls::Answer(answer);
+        }
+        match read_believed(unix_time, &client, bytes) {
+            // TCP repeats nothing: the same packet again is another request.
+            Ok(packet) => {
+                let outcome = read::request(&client, &names(), &packet).and_then(|request| act(&request));
+                self.count(outcome.is_ok());
+                OverTls::Answer(answer(&packet, &client.secret, outcome))
+            }
+            Err(dropped) => {
+                self.drop(dropped);
+                match dropped {
+                    Dropped::Stale | Dropped::Source => OverTls::Nothing,
+                    Dropped::Malformed => OverTls::Close("it sent what is neither a Disconnect-Request nor a CoA-Request"),
+                    Dropped::Authenticator => OverTls::Close("it sent a wrong authenticator (over TLS the shared secret is \"radsec\")"),
+                }
+            }
+        }
+    }
+
     fn believed<'a>(&self, unix_time: i64, from: SocketAddr, datagram: &'a [u8]) -> Result<(DynamicClient, Packet<'a>), Dropped> {
-        let client = self.clients.iter().find(|client| client.address == from.ip().to_canonical()).ok_or(Dropped::Source)?;
-        let packet = Packet::parse(datagram).map_err(|_| Dropped::Malformed)?;
-        if !matches!(packet.code(), code::DISCONNECT_REQUEST | code::COA_REQUEST) {
-            return Err(Dropped::Malformed);
-        }
-        if !is_authentic(&packet, &client.secret) {
-            return Err(Dropped::Authenticator);
-        }
-        let stamp = packet.u32(number::EVENT_TIMESTAMP).map_err(|_| Dropped::Malformed)?;
-        if stamp.is_some_and(|stamp| (i64::from(stamp) - unix_time).abs() > TIME_WINDOW) {
-            return Err(Dropped::Stale);
-        }
-        Ok((client.clone(), packet))
+        let is_from = |client: &&DynamicClient| !client.over_tls && client.address == from.ip().to_canonical();
+        let client = self.clients.iter().find(is_from).ok_or(Dropped::Source)?;
+        Ok((client.clone(), read_believed(unix_time, client, datagram)?))
     }
 
     fn count(&mut self, done: bool) {
@@ -198,6 +236,31 @@ impl DynamicServer {
             self.given.pop_front();
         }
     }
+}
+
+/// The packet, if it is a request of this client and of now.
+fn read_believed<'a>(unix_time: i64, client: &DynamicClient, bytes: &'a [u8]) -> Result<Packet<'a>, Dropped> {
+    let packet = Packet::parse(bytes).map_err(|_| Dropped::Malformed)?;
+    if !matches!(packet.code(), code::DISCONNECT_REQUEST | code::COA_REQUEST) {
+        return Err(Dropped::Malformed);
+    }
+    if !is_authentic(&packet, &client.secret) {
+        return Err(Dropped::Authenticator);
+    }
+    let stamp = packet.u32(number::EVENT_TIMESTAMP).map_err(|_| Dropped::Malformed)?;
+    if stamp.is_some_and(|stamp| (i64::from(stamp) - unix_time).abs() > TIME_WINDOW) {
+        return Err(Dropped::Stale);
+    }
+    Ok(packet)
+}
+
+/// The answer to a Status-Server, with which the client watches its connection (RFC 5997, RFC 6613 section 2.6.5).
+fn alive(client: &DynamicClient, bytes: &[u8]) -> Option<Vec<u8>> {
+    let packet = Packet::parse(bytes).ok().filter(|packet| packet.code() == code::STATUS_SERVER)?;
+    let signed = packet.first(number::MESSAGE_AUTHENTICATOR).filter(|found| found.value.len() == 16)?;
+    let wanted = packet.message_authenticator(signed.offset, packet.authenticator(), &client.secret);
+    let believed = constant_time_eq(signed.value, &wanted);
+    believed.then(|| Builder::reply(code::ACCESS_ACCEPT, packet.identifier()).sign_reply(packet.authenticator(), &client.secret))
 }
 
 /// Request Authenticator as in accounting (RFC 5176 section 3.2); Message-Authenticator, where there is one, over zeroes in its place.

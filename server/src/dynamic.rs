@@ -1,16 +1,20 @@
-//! Where Disconnect and CoA requests arrive (RFC 5176): UDP 3799.
+//! Where Disconnect and CoA requests arrive (RFC 5176): UDP 3799, and TCP 2083 over TLS.
+mod tls;
+
 use crate::config::Config;
 use crate::gateway::{Gateway, Now, Plane};
 use anyhow::Context as _;
 use net::ike::IkeSocket;
-use radius_client::dynamic::{DynamicCounters, DynamicServer, NasNames};
+use radius_client::dynamic::{DynamicClient, DynamicCounters, DynamicServer, NasNames, OverTls};
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::watch;
 
 /// The largest RADIUS packet (RFC 2865 section 3).
 const MAX_PACKET: usize = 4096;
@@ -24,7 +28,10 @@ pub struct Dynamic {
     server: DynamicServer,
     names: NasNames,
     listens: bool,
+    listens_over_tls: bool,
     arrived: Sender<Arrived>,
+    peers: watch::Sender<tls::Peers>,
+    over_tls: tls::Shared,
 }
 
 /// A request as it came, with the way back: from the address that it was sent to.
@@ -33,45 +40,56 @@ pub struct Arrived {
     pub from: SocketAddr,
     pub datagram: Vec<u8>,
     to: IpAddr,
-    socket: Arc<IkeSocket>,
+    way: Way,
 }
 
-impl Arrived {
-    /// Sends the answer; what is lost the client asks for again.
-    pub fn answer(&self, bytes: &[u8]) {
-        if let Err(error) = self.socket.send(bytes, self.to, self.from) {
-            tracing::debug!(%error, to = %self.from, "answer to a dynamic authorization request not sent");
-        }
-    }
+/// How a request came, and its answer goes.
+#[derive(Debug)]
+enum Way {
+    Datagram(Arc<IkeSocket>),
+    Connection {
+        /// Name of the client whose certificate was shown.
+        client: String,
+        answers: Sender<OverTls>,
+    },
 }
 
 impl Dynamic {
     /// Listens, if anybody may ask.
     pub fn start(config: &Config) -> anyhow::Result<(Self, Receiver<Arrived>)> {
         let (sender, arrived) = mpsc::channel(QUEUE);
-        let server = DynamicServer::new(config.dynamic_clients.clone());
-        let mut dynamic = Self { server, names: names(config), listens: false, arrived: sender };
+        let server = DynamicServer::new(clients(config));
+        let (peers, known) = watch::channel(tls::peers(&config.dynamic_clients));
+        let over_tls = tls::Shared::new(known, sender.clone());
+        let names = names(config);
+        let mut dynamic = Self { server, names, listens: false, listens_over_tls: false, arrived: sender, peers, over_tls };
         dynamic.prepare(config)?;
         Ok((dynamic, arrived))
     }
 
     /// Requests are heard.
     pub fn listens(&self) -> bool {
-        self.listens
+        self.listens || self.listens_over_tls
     }
 
     /// Listens from now on, if anybody may ask.
     pub fn prepare(&mut self, config: &Config) -> anyhow::Result<()> {
-        if !config.dynamic_clients.is_empty() && !self.listens {
+        let any = |over_tls| config.dynamic_clients.iter().any(|peer| peer.tls.is_some() == over_tls);
+        if any(false) && !self.listens {
             listen(&config.server.dynamic_listen, config.server.dynamic_port, &self.arrived)?;
             self.listens = true;
+        }
+        if any(true) && !self.listens_over_tls {
+            tls::listen(&config.server.dynamic_listen, config.server.dynamic_tls_port, &self.over_tls)?;
+            self.listens_over_tls = true;
         }
         Ok(())
     }
 
     /// Other clients from now on, and other names of this gateway.
     pub fn configure(&mut self, config: &Config) {
-        self.server.configure(config.dynamic_clients.clone());
+        self.server.configure(clients(config));
+        self.peers.send_replace(tls::peers(&config.dynamic_clients));
         self.names = names(config);
     }
 
@@ -86,19 +104,31 @@ impl Dynamic {
             names
         };
         let act = |request: &_| gateway.borrow_mut().dynamic(now, request);
-        let answer = self.server.handle(now.instant, now.wall.as_second(), arrived.from, &arrived.datagram, names, act);
-        match answer {
-            Some(answer) => arrived.answer(&answer),
-            None => {
-                let counters = self.server.counters();
-                tracing::debug!(from = %arrived.from, ?counters, "a dynamic authorization request was dropped");
+        let unix_time = now.wall.as_second();
+        let answered = match &arrived.way {
+            Way::Datagram(socket) => match self.server.handle(now.instant, unix_time, arrived.from, &arrived.datagram, names, act) {
+                // What is lost the client asks for again.
+                Some(answer) => socket.send(&answer, arrived.to, arrived.from).map_err(|error| error.to_string()),
+                None => Err("dropped".into()),
+            },
+            Way::Connection { client, answers } => {
+                let answer = self.server.handle_over_tls(unix_time, client, &arrived.datagram, names, act);
+                // Its connection asks one thing at a time.
+                answers.try_send(answer).map_err(|error| error.to_string())
             }
+        };
+        if let Err(cause) = answered {
+            tracing::debug!(from = %arrived.from, cause, counters = ?self.server.counters(), "a dynamic authorization request was not answered");
         }
     }
 
     pub fn counters(&self) -> DynamicCounters {
-        self.server.counters()
+        DynamicCounters { connections_refused: self.over_tls.refused.load(Ordering::Relaxed), ..self.server.counters() }
     }
+}
+
+fn clients(config: &Config) -> Vec<DynamicClient> {
+    config.dynamic_clients.iter().map(|peer| peer.client.clone()).collect()
 }
 
 /// What requests may call this gateway.
@@ -132,7 +162,7 @@ async fn read(watched: UdpSocket, socket: Arc<IkeSocket>, arrived: Sender<Arrive
         match watched.async_io(Interest::READABLE, || socket.recv(&mut buffer)).await {
             Ok((length, from, to)) => {
                 let datagram = buffer[..length].to_vec();
-                let one = Arrived { from, datagram, to: to.ip(), socket: socket.clone() };
+                let one = Arrived { from, datagram, to: to.ip(), way: Way::Datagram(socket.clone()) };
                 // A full queue means overload: the client asks again.
                 if matches!(arrived.try_send(one), Err(TrySendError::Closed(_))) {
                     return;

@@ -173,11 +173,11 @@ fn lost(error: io::Error) -> String {
 }
 
 /// Takes the first packet from the stream, once it is whole.
-fn next_packet(received: &mut Vec<u8>) -> Result<Option<Vec<u8>>, String> {
+pub(crate) fn next_packet(received: &mut Vec<u8>) -> Result<Option<Vec<u8>>, String> {
     let Some(&[_, _, high, low]) = received.first_chunk() else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes([high, low]));
     if !(MIN_PACKET..=crate::radius_shell::MAX_PACKET).contains(&length) {
-        return Err(format!("the server sent a RADIUS packet of {length} bytes, which no packet has"));
+        return Err(format!("a RADIUS packet came that says it has {length} bytes, which none has"));
     }
     if received.len() < length {
         return Ok(None);

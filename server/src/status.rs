@@ -62,6 +62,7 @@ fn dynamic_counters(counters: DynamicCounters) -> BTreeMap<String, u64> {
         ("dropped_malformed", counters.dropped_malformed),
         ("dropped_authenticator", counters.dropped_authenticator),
         ("dropped_stale", counters.dropped_stale),
+        ("connections_refused", counters.connections_refused),
     ];
     named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

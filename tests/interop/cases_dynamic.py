@@ -1,11 +1,14 @@
 """Sessions that are ended and changed from outside while they run (RFC 5176), with FreeRADIUS's radclient."""
 
 import re
+import struct
+import sys
 import time
 from pathlib import Path
 
 from harness import case, check, setup
 from labkit import network
+from labkit.pki import GATEWAY_NAME
 from labkit.shell import wait_until
 from sstp_client import Sstp
 
@@ -23,6 +26,21 @@ def dynamic(config):
     quarantine = {"name": "quarantine", "filter_id": ["quarantine"], "grant": False}
     short = {"name": "short", "filter_id": ["short"], "pool": config["pool"][0]["name"], "session_timeout": "2s"}
     config["policy"][:0] = [quarantine, short]
+
+
+OVER_TLS = Path(__file__).with_name("coa_over_tls.py")
+DISCONNECT, DISCONNECT_ACK, DISCONNECT_NAK = 40, 41, 42
+
+
+@setup("dynamic_tls")
+def _dynamic_over_tls(config):
+    dynamic(config)
+    chain = config["certificate"][0]
+    pki = Path(chain["chain"]).parent
+    portal = {"name": "portal", "transport": "tls", "address": network.RADIUS_IPV4, "tls_name": "pc1.example.test", "ca": [str(pki / "ca.pem")]}
+    # Somebody else may ask by datagrams.
+    other = config["dynamic_client"][0] | {"name": "other", "address": "10.99.77.77"}
+    config["dynamic_client"] = [portal | {"chain": chain["chain"], "key": chain["key"]}, other]
 
 
 def ask(world, kind, secret=SECRET, stamped=True, **attributes):
@@ -122,3 +140,47 @@ def who_is_no_client_is_not_heard(world):
     done = world.lab.network.exec("client", argv, check=False, timeout=20, input='User-Name = "alice"\n')
     check("Received" not in done.stdout, done.stdout)
     check(world.gateway.json("status")["dynamic"]["dropped_source"] >= 1, f"{world.gateway.json('status')['dynamic']}")
+
+
+def ask_over_tls(world, user, certificate="machine-rsa", secret="radsec", code=DISCONNECT):
+    """What a client that shows this certificate hears, line by line."""
+    pki = world.lab.pki
+    shown = ("-", "-") if certificate is None else (pki.folder / f"{certificate}.pem", pki.folder / f"{certificate}.key")
+    argv = [sys.executable, OVER_TLS, network.NAS_IPV4, 2083, pki.folder / "ca.pem", GATEWAY_NAME, *shown, code, secret]
+    name = user.encode()
+    done = world.lab.network.exec("radius", list(map(str, argv)), timeout=20, input=(struct.pack("!BB", 1, 2 + len(name)) + name).hex())
+    return done.stdout.splitlines()
+
+
+@case("dynamic_tls")
+def a_user_is_disconnected_over_tls(world):
+    world.login()
+    check(ask_over_tls(world, "nobody") == ["alive", f"answer {DISCONNECT_NAK} 503", "alive"], f"{ask_over_tls(world, 'nobody')}")
+    world.ping()
+    heard = ask_over_tls(world, "alice")
+    check(heard == ["alive", f"answer {DISCONNECT_ACK} 0", "alive"], f"{heard}")
+    check(gone(world), "the session lives on")
+    counted = world.gateway.json("status")["dynamic"]
+    check(counted["acknowledged"] == 1 and counted["connections_refused"] == 0, f"{counted}")
+
+
+@case("dynamic_tls")
+def only_the_right_certificate_is_heard(world):
+    world.login()
+    before = world.gateway.json("status")["dynamic"]
+    # Another name, another authority, for servers alone, too old, none at all.
+    wrong = ("machine-ecdsa", "other-machine", "radius", "machine-expired", None)
+    for certificate in wrong:
+        heard = ask_over_tls(world, "alice", certificate=certificate)
+        check(len(heard) == 1 and heard[0].startswith("ended"), f"{certificate}: {heard}")
+    log = world.gateway.daemon.log_file.read_text()
+    for cause in ("not made out to pc1.example.test", "leads to none of the accepted authorities", "expired"):
+        check(re.search(f"dynamic authorization was refused.*{cause}|{cause}.*dynamic authorization was refused", log), f"{cause}: {log}")
+    counted = world.gateway.json("status")["dynamic"]
+    grown = {name: count - before[name] for name, count in counted.items() if count != before[name]}
+    check(grown == {"connections_refused": len(wrong)}, f"{grown}")
+    # What everybody knows opens nothing by datagrams, and a broken request ends the connection.
+    check(ask(world, "disconnect", secret="radsec", User_Name="alice") is None, "a datagram with the secret of TLS was answered")
+    for heard in (ask_over_tls(world, "alice", secret="wrong"), ask_over_tls(world, "alice", code=1)):
+        check(len(heard) == 2 and heard[1].startswith("ended"), f"{heard}")
+    world.ping()

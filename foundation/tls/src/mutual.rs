@@ -1,6 +1,9 @@
 //! TLS whose client shows a certificate and whose keys serve something else: EAP-TLS (RFC 5216, RFC 9190).
 use crate::TlsError;
+use crate::client::hexadecimal;
 use crate::key::TlsKey;
+use crypto::hash::HashAlgorithm::Sha256;
+use crypto::hash::hash;
 use pki::{Certificate, Credential, Purpose, Refused, TrustAnchors, UnixTime};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -12,7 +15,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, ServerConfig, ServerConnection, SignatureScheme,
 };
-use std::io::Write;
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the server shows, and whose client certificates it takes. Read-only and shared.
@@ -20,6 +23,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct MutualSettings {
     key: Arc<CertifiedKey>,
     roots: Arc<TrustAnchors>,
+    /// What the client's certificate must be made out to; `None`: any name.
+    name: Option<String>,
+    /// SHA-256 of the DER that the client's own certificate must be, besides being verified.
+    pin: Option<[u8; 32]>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -28,13 +35,20 @@ impl MutualSettings {
     pub fn new(credential: &Credential, roots: Arc<TrustAnchors>) -> Self {
         let chain = credential.chain.iter().map(|certificate| CertificateDer::from(certificate.der.clone())).collect();
         let key = CertifiedKey::new(chain, Arc::new(TlsKey(credential.key.clone())));
-        Self { key: Arc::new(key), roots, provider: Arc::new(aws_lc_rs::default_provider()) }
+        Self { key: Arc::new(key), roots, name: None, pin: None, provider: Arc::new(aws_lc_rs::default_provider()) }
+    }
+
+    /// Takes one client alone: whose certificate is made out to `name`, a DNS name or an IP address, and is the one pinned, if one is.
+    #[must_use]
+    pub fn of_client(self, name: String, pin: Option<[u8; 32]>) -> Self {
+        Self { name: Some(name), pin, ..self }
     }
 }
 
 /// The server's end of such a connection, for its handshake and little else. After an error it is over.
 pub struct MutualConnection {
     tls: ServerConnection,
+    closed: bool,
     refused: Arc<Mutex<Option<Refused>>>,
 }
 
@@ -53,8 +67,7 @@ impl MutualConnection {
         let refused = Arc::default();
         let verifier = Verifier {
             hints: settings.roots.roots().iter().map(|root| DistinguishedName::from(root.subject_der.clone())).collect(),
-            roots: settings.roots.clone(),
-            provider: settings.provider.clone(),
+            settings: settings.clone(),
             now,
             refused: Arc::clone(&refused),
         };
@@ -64,7 +77,7 @@ impl MutualConnection {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
-        Ok(Self { tls: ServerConnection::new(Arc::new(config))?, refused })
+        Ok(Self { tls: ServerConnection::new(Arc::new(config))?, closed: false, refused })
     }
 
     /// Takes bytes of the client; appends bytes for it to `out`. True: the handshake is complete, the client's certificate verified.
@@ -72,20 +85,44 @@ impl MutualConnection {
     ///
     /// # Errors
     /// The connection is over; `out` holds the alert that tells the client, if there is one to send.
-    pub fn receive(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<bool, TlsError> {
+    pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<bool, TlsError> {
+        self.receive_data(input, &mut Vec::new(), out)
+    }
+
+    /// The same, and appends data of the client to `plain`.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn receive_data(&mut self, mut input: &[u8], plain: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<bool, TlsError> {
         let mut outcome = Ok(());
-        while !input.is_empty() && outcome.is_ok() {
+        while !input.is_empty() && outcome.is_ok() && !self.closed {
             outcome = match self.tls.read_tls(&mut input) {
                 Ok(0) => Err(TlsError::TooLong),
-                Ok(_) => self.tls.process_new_packets().map(drop).map_err(|error| self.explain(error)),
+                Ok(_) => match self.tls.process_new_packets() {
+                    Ok(state) => {
+                        self.closed = state.peer_has_closed();
+                        Ok(())
+                    }
+                    Err(error) => Err(self.explain(error)),
+                },
                 Err(_) => Err(TlsError::TooLong),
             };
-            // Nothing is expected after the handshake; what comes must not fill a buffer.
-            let mut dropped = [0; 256];
-            while matches!(std::io::Read::read(&mut self.tls.reader(), &mut dropped), Ok(1..)) {}
+            // An error says that there is no more for now; what was there has been appended.
+            self.tls.reader().read_to_end(plain).ok();
         }
         self.flush(out);
         outcome.map(|()| !self.tls.is_handshaking())
+    }
+
+    /// The client has closed: nothing more will come.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Appends close_notify to `out`.
+    pub fn close(&mut self, out: &mut Vec<u8>) {
+        self.tls.send_close_notify();
+        self.flush(out);
     }
 
     /// Appends one record with data for the client to `out`; after the handshake alone.
@@ -139,10 +176,24 @@ impl MutualConnection {
 #[derive(Debug)]
 struct Verifier {
     hints: Vec<DistinguishedName>,
-    roots: Arc<TrustAnchors>,
-    provider: Arc<CryptoProvider>,
+    settings: MutualSettings,
     now: UnixTime,
     refused: Arc<Mutex<Option<Refused>>>,
+}
+
+impl Verifier {
+    fn check(&self, leaf: &Certificate, intermediates: &[Certificate]) -> Result<(), Refused> {
+        let settings = &self.settings;
+        settings.roots.verify(leaf, intermediates, Purpose::Client, settings.name.as_deref(), self.now)?;
+        let found = hash(Sha256, &[&leaf.der]);
+        match settings.pin.filter(|pin| pin[..] != found[..]) {
+            None => Ok(()),
+            Some(pin) => {
+                let reason = format!("has the SHA-256 fingerprint {}, not the pinned {}", hexadecimal(&found), hexadecimal(&pin));
+                Err(Refused::Other { subject: leaf.subject.clone(), reason })
+            }
+        }
+    }
 }
 
 impl ClientCertVerifier for Verifier {
@@ -159,7 +210,7 @@ impl ClientCertVerifier for Verifier {
         let read = |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|_| Error::from(CertificateError::BadEncoding));
         let leaf = read(leaf)?;
         let intermediates = intermediates.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        self.roots.verify(&leaf, &intermediates, Purpose::Client, None, self.now).map_err(|refused| {
+        self.check(&leaf, &intermediates).map_err(|refused| {
             let alert = in_words_of_the_library(&refused);
             self.refused.lock().unwrap_or_else(PoisonError::into_inner).replace(refused);
             Error::InvalidCertificate(alert)
@@ -173,7 +224,7 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.settings.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -182,11 +233,11 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.settings.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.settings.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

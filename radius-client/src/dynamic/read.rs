@@ -46,7 +46,8 @@ pub(super) fn request(client: &DynamicClient, names: &NasNames, packet: &Packet<
         return Err(ErrorCause::MissingAttribute);
     }
     let names_one = sessions.iter().any(|one| matches!(one, Identification::AcctSessionId(_)));
-    if !timestamp && (client.require_event_timestamp || !names_one) {
+    // TLS lets nobody replay a request.
+    if !timestamp && (client.require_event_timestamp || !(names_one || client.over_tls)) {
         return Err(ErrorCause::MissingAttribute);
     }
     let action = match (disconnect, changes) {

@@ -10,6 +10,7 @@ fn server(require_event_timestamp: bool) -> DynamicServer {
         address: "192.0.2.7".parse().unwrap(),
         secret: Zeroizing::new(SECRET.to_vec()),
         require_event_timestamp,
+        over_tls: false,
     };
     DynamicServer::new(vec![client])
 }
@@ -245,4 +246,63 @@ fn all_that_is_named_must_fit() {
     ] {
         assert_eq!(facts.fits(&named), fits, "{named:?}");
     }
+}
+
+/// The text that everybody uses over TLS.
+const RADSEC: &[u8] = b"radsec";
+
+fn over_tls() -> DynamicServer {
+    let client = DynamicClient {
+        name: "portal".into(),
+        address: from().ip(),
+        secret: Zeroizing::new(RADSEC.to_vec()),
+        require_event_timestamp: false,
+        over_tls: true,
+    };
+    DynamicServer::new(vec![client])
+}
+
+#[test]
+fn over_tls_a_request_is_answered_each_time() {
+    let mut server = over_tls();
+    let wanted = request(code::DISCONNECT_REQUEST, 9, &[(number::USER_NAME, b"alice")], false, RADSEC);
+    for _ in 0..2 {
+        let acted = RefCell::new(0);
+        let act = |_: &DynamicRequest| {
+            *acted.borrow_mut() += 1;
+            Ok(())
+        };
+        let OverTls::Answer(answer) = server.handle_over_tls(NOW, "portal", &wanted, names, act) else { panic!() };
+        assert_eq!((answer[0], acted.into_inner()), (code::DISCONNECT_ACK, 1), "no replay, so no time is needed");
+    }
+    let old = request(code::DISCONNECT_REQUEST, 9, &[(number::USER_NAME, b"alice")], true, RADSEC);
+    let stale = server.handle_over_tls(NOW + TIME_WINDOW + 1, "portal", &old, names, |_| unreachable!());
+    assert_eq!((stale, server.counters().dropped_stale), (OverTls::Nothing, 1));
+}
+
+#[test]
+fn over_tls_what_breaks_the_rules_ends_the_connection() {
+    let mut server = over_tls();
+    let good = request(code::DISCONNECT_REQUEST, 9, &[(number::USER_NAME, b"alice")], true, RADSEC);
+    let other_secret = request(code::DISCONNECT_REQUEST, 9, &[(number::USER_NAME, b"alice")], true, SECRET);
+    let access = request(code::ACCESS_REQUEST, 9, &[(number::USER_NAME, b"alice")], true, RADSEC);
+    for (client, packet) in [("portal", &other_secret), ("portal", &access), ("portal", &good[..12].to_vec()), ("stranger", &good)] {
+        let answer = server.handle_over_tls(NOW, client, packet, names, |_| unreachable!());
+        assert!(matches!(answer, OverTls::Close(_)), "{answer:?}");
+    }
+    assert_eq!(server.handle(some_moment(), NOW, from(), &good, names, |_| unreachable!()), None, "a datagram proves nothing");
+    assert_eq!(server.counters().dropped_source, 2);
+}
+
+#[test]
+fn over_tls_status_server_is_answered_if_it_is_signed() {
+    let mut server = over_tls();
+    let signed = Builder::status_server(3, &[7; 16]).sign(RADSEC).unwrap();
+    let OverTls::Answer(answer) = server.handle_over_tls(NOW, "portal", &signed, names, |_| unreachable!()) else { panic!() };
+    let packet = Packet::parse(&answer).unwrap();
+    assert_eq!((packet.code(), packet.identifier()), (code::ACCESS_ACCEPT, 3));
+    assert_eq!(packet.response_authenticator(&[7; 16], RADSEC), *packet.authenticator());
+    let forged = Builder::status_server(3, &[7; 16]).sign(SECRET).unwrap();
+    assert!(matches!(server.handle_over_tls(NOW, "portal", &forged, names, |_| unreachable!()), OverTls::Close(_)));
+    assert_eq!(server.counters().requests, 0);
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// `[server]` keys that are about the process itself. `name` is one of them: as NAS-Identifier it names the sessions that are up.
 const SERVER_AT_START: &[&str] = &["name", "control_socket", "state_dir", "log_format", "threads", "tun", "mtu", "attempts_kept"];
 /// Where requests of dynamic clients are heard, once somebody listens.
-const DYNAMIC_AT_START: &[&str] = &["dynamic_listen", "dynamic_port"];
+const DYNAMIC_AT_START: &[&str] = &["dynamic_listen", "dynamic_port", "dynamic_tls_port"];
 /// What sockets are bound to.
 const LISTENER_AT_START: &[&str] = &["protocol", "addresses", "ike_port", "nat_port", "tcp", "port"];
 const ACCOUNTING_AT_START: &[&str] = &["queue_max"];
@@ -99,10 +99,10 @@ impl Difference {
 impl Config {
     /// This configuration as far as a process can take it that runs with `running`; see [`Difference`].
     pub fn over(self, running: &Self, listens: bool) -> Self {
-        let Server { log, time_zone, max_sessions, dynamic_listen, dynamic_port, .. } = self.server;
-        let (dynamic_listen, dynamic_port) =
-            if listens { (running.server.dynamic_listen.clone(), running.server.dynamic_port) } else { (dynamic_listen, dynamic_port) };
-        let server = Server { log, time_zone, max_sessions, dynamic_listen, dynamic_port, ..running.server.clone() };
+        let heard = if listens { &running.server } else { &self.server };
+        let (dynamic_listen, dynamic_port, dynamic_tls_port) = (heard.dynamic_listen.clone(), heard.dynamic_port, heard.dynamic_tls_port);
+        let Server { log, time_zone, max_sessions, .. } = self.server;
+        let server = Server { log, time_zone, max_sessions, dynamic_listen, dynamic_port, dynamic_tls_port, ..running.server.clone() };
         let ikev2 = running.ikev2.as_ref().map(|listener| ikev2_over(self.ikev2.as_ref(), listener));
         let sstp = running.sstp.iter().map(|listener| sstp_over(&self.sstp, listener)).collect();
         let mut accounting = self.accounting;
@@ -126,6 +126,10 @@ impl Config {
             let Some(fresh) = fresh.radius.iter().find(|fresh| fresh.server.name == radius.server.name) else { continue };
             radius.tls.clone_from(&fresh.tls);
             radius.server.tls_settings = fresh.server.tls_settings;
+        }
+        for peer in &mut renewed.dynamic_clients {
+            let Some(fresh) = fresh.dynamic_clients.iter().find(|fresh| fresh.client.name == peer.client.name) else { continue };
+            peer.tls.clone_from(&fresh.tls);
         }
         if let (Some(local), Some(fresh)) = (&mut renewed.local, &fresh.local) {
             local.credential.clone_from(&fresh.credential);

@@ -24,6 +24,7 @@ mod values;
 
 pub use ciphers::{group_name, prf_name, suite_name};
 pub use diff::{Change, Difference, KeyChange, What};
+pub use dynamic::DynamicPeer;
 pub use error::{ConfigError, Origin};
 pub use notes::Look;
 pub use values::{duration, duration_text, gateway_identity};
@@ -65,7 +66,7 @@ pub struct Config {
     /// Asked where a connection request policy says so, or where there is no RADIUS server.
     pub local: Option<LocalProvider>,
     /// Who may end and change sessions (RFC 5176); none: nobody listens for it.
-    pub dynamic_clients: Vec<radius_client::dynamic::DynamicClient>,
+    pub dynamic_clients: Vec<DynamicPeer>,
     pub pools: Vec<PoolConfig>,
     /// What policies and Filter-Id name.
     pub filters: Vec<Arc<Filter>>,
@@ -111,6 +112,8 @@ pub struct Server {
     /// Where Disconnect and CoA requests are heard, if there are dynamic clients.
     pub dynamic_listen: Vec<IpAddr>,
     pub dynamic_port: u16,
+    /// For those who ask over TLS.
+    pub dynamic_tls_port: u16,
     /// Sessions at most.
     pub max_sessions: usize,
     /// Finished attempts kept for `evergate attempts`.

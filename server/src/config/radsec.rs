@@ -1,4 +1,4 @@
-//! The keys of `[[radius]]` that say how TLS is spoken (RFC 6614).
+//! The keys of `[[radius]]` and `[[dynamic_client]]` that say how TLS is spoken (RFC 6614).
 use super::error::ConfigError;
 use super::notes::digest;
 use super::reader::{Section, text};
@@ -7,27 +7,59 @@ use crypto::Zeroizing;
 use pki::{Certificate, Credential, TrustAnchors};
 use std::net::IpAddr;
 use std::sync::Arc;
-use tls::ClientSettings;
+use tls::{ClientSettings, MutualSettings};
 
 use crate::radsec::{RADIUS_1_0, RADIUS_1_1};
 
-const NAME: &str = "a DNS name or an IP address that the server's certificate holds";
-const PIN: &str = "the SHA-256 fingerprint of the server's certificate: 64 hexadecimal digits";
+const NAME: &str = "a DNS name or an IP address that the other end's certificate holds";
+const PIN: &str = "the SHA-256 fingerprint of the other end's certificate: 64 hexadecimal digits";
 
 /// What RFC 6614 section 2.3 prescribes: over TLS the shared secret protects nothing.
 pub(super) fn secret() -> Zeroizing<Vec<u8>> {
     Zeroizing::new(b"radsec".to_vec())
 }
 
+/// A dynamic authorization client that asks over TLS.
+#[derive(Debug, Clone)]
+pub struct DynamicOverTls {
+    /// Takes this client's certificate alone.
+    pub settings: Arc<MutualSettings>,
+    /// Of the files and keys behind `settings`.
+    pub fingerprint: [u8; 32],
+}
+
+/// The same keys for a client that connects to this gateway.
+pub(super) fn settings_of_client(section: &Section<'_>, host: &str, warnings: &mut Vec<String>) -> Result<DynamicOverTls, ConfigError> {
+    let End { roots, name, pin, credential } = end(section, host, warnings)?;
+    let settings = MutualSettings::new(&credential, Arc::new(roots)).of_client(name, pin);
+    Ok(DynamicOverTls { settings: Arc::new(settings), fingerprint: fingerprint_of(section) })
+}
+
 /// Whom to believe, and what to show.
 pub(super) fn settings(section: &Section<'_>, host: &str, warnings: &mut Vec<String>) -> Result<ClientSettings, ConfigError> {
+    let End { roots, name, pin, credential } = end(section, host, warnings)?;
+    // RFC 9765 section 3.3: the versions that may be spoken are told to the server, which chooses.
+    let both: &[&[u8]] = &[RADIUS_1_1, RADIUS_1_0];
+    let versions = section.choice("radius_1_1", &[("auto", both), ("require", &[RADIUS_1_1]), ("off", &[RADIUS_1_0])])?.unwrap_or(both);
+    Ok(ClientSettings::new(Some(&credential), Arc::new(roots), name, pin).offering(versions))
+}
+
+/// What this gateway believes and shows, whichever end it is.
+struct End {
+    roots: TrustAnchors,
+    name: String,
+    pin: Option<[u8; 32]>,
+    credential: Credential,
+}
+
+fn end(section: &Section<'_>, host: &str, warnings: &mut Vec<String>) -> Result<End, ConfigError> {
     let mut roots = Vec::new();
     for file in section.paths("ca")?.unwrap_or_default() {
         let pem = files::read(section, "ca", &file)?;
         roots.extend(Certificate::from_pem(&pem).map_err(|error| section.error("ca", format!("{}: {error}", file.display())))?);
     }
     if roots.is_empty() {
-        return Err(section.error("ca", "is missing; expected the PEM files of the authorities that may issue this server's certificate"));
+        return Err(section.error("ca", "is missing; expected the PEM files of the authorities that may issue the other end's certificate"));
     }
     let name = section.optional("tls_name", NAME, |value| {
         let name = text(value)?;
@@ -35,11 +67,7 @@ pub(super) fn settings(section: &Section<'_>, host: &str, warnings: &mut Vec<Str
     })?;
     let pin = section.optional("pin", PIN, |value| fingerprint(text(value)?).ok_or_else(String::new))?;
     let credential = credential(section, warnings)?;
-    // RFC 9765 section 3.3: the versions that may be spoken are told to the server, which chooses.
-    let both: &[&[u8]] = &[RADIUS_1_1, RADIUS_1_0];
-    let versions = section.choice("radius_1_1", &[("auto", both), ("require", &[RADIUS_1_1]), ("off", &[RADIUS_1_0])])?.unwrap_or(both);
-    let name = name.unwrap_or_else(|| host.to_owned());
-    Ok(ClientSettings::new(Some(&credential), Arc::new(TrustAnchors::new(roots)), name, pin).offering(versions))
+    Ok(End { roots: TrustAnchors::new(roots), name: name.unwrap_or_else(|| host.to_owned()), pin, credential })
 }
 
 /// A fingerprint of what [`settings`] came to: another one if a file of it holds something else, or a key of it says so.
@@ -48,14 +76,14 @@ pub(super) fn fingerprint_of(section: &Section<'_>) -> [u8; 32] {
     let files = section.notes().files.borrow();
     let files = files.iter().filter(|file| file.section == title && matches!(file.key.as_str(), "ca" | "chain" | "key"));
     let mut parts: Vec<Vec<u8>> = files.map(|file| file.digest.to_vec()).collect();
-    parts.extend(["address", "tls_name", "pin"].map(|key| section.written(key).into_bytes()));
+    parts.extend(["address", "tls_name", "pin", "radius_1_1"].map(|key| section.written(key).into_bytes()));
     digest(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
 /// Both ends show a certificate (RFC 6614 section 2.3).
 fn credential(section: &Section<'_>, warnings: &mut Vec<String>) -> Result<Credential, ConfigError> {
     let missing = |key: &str, what: &str| section.error(key, format!("is missing; expected the PEM file of {what}"));
-    let what = "the certificate that this gateway shows to the server, for clientAuth, leaf first";
+    let what = "the certificate that this gateway shows, leaf first: for clientAuth to a server, for serverAuth to a client";
     let chain_file = section.path("chain")?.ok_or_else(|| missing("chain", what))?;
     let key_file = section.path("key")?.ok_or_else(|| missing("key", "the private key of the certificate in chain"))?;
     let chain = files::read(section, "chain", &chain_file)?;

@@ -22,6 +22,7 @@ const SERVER: &[&str] = &[
     "attempts_kept",
     "dynamic_listen",
     "dynamic_port",
+    "dynamic_tls_port",
 ];
 const LIMITS: &[&str] = &["half_open_max", "half_open_per_source", "cookie_threshold", "half_open_timeout", "auth_timeout", "exempt"];
 const TIMERS: &[&str] = &[
@@ -77,6 +78,7 @@ pub(super) fn server(root: &Root<'_>) -> Result<Server, ConfigError> {
         time_zone: section.optional("time_zone", "a time zone such as \"UTC\" or \"Europe/Berlin\"", time_zone)?.unwrap_or(TimeZone::UTC),
         dynamic_listen: listen::addresses(&section, "dynamic_listen")?,
         dynamic_port: section.number("dynamic_port", 1..=65_535, 3_799)?,
+        dynamic_tls_port: section.number("dynamic_tls_port", 1..=65_535, 2_083)?,
         max_sessions: section.number("max_sessions", 1..=1_000_000, 10_000)?,
         attempts_kept: section.number("attempts_kept", 0..=1_000_000, 10_000)?,
     })

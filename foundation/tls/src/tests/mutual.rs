@@ -71,3 +71,36 @@ fn without_a_good_certificate_nobody_gets_through() {
         assert!(matches!(&error, TlsError::ClientRefused(refused) if matches!(**refused, pki::Refused::Expired { .. })), "{error}");
     }
 }
+
+#[test]
+fn one_client_alone_is_taken_where_one_is_named() {
+    let server = credential(&[DEFAULT_NAME], &rcgen::PKCS_ECDSA_P256_SHA256);
+    let ours = credential(&["gateway.example.test"], &rcgen::PKCS_ECDSA_P256_SHA256);
+    let pin: [u8; 32] = crypto::hash::hash(crypto::hash::HashAlgorithm::Sha256, &[&ours.leaf().der]).try_into().unwrap();
+    let roots = || Arc::new(TrustAnchors::new(vec![Certificate::from_der(&AUTHORITY.der()).unwrap()]));
+    let shake = |name: &str, pin| {
+        let settings = MutualSettings::new(&server, roots()).of_client(name.into(), pin);
+        let ours = crate::ClientSettings::new(Some(&ours), roots(), DEFAULT_NAME.into(), None);
+        let mut server = MutualConnection::new(&settings, NOW).unwrap();
+        let mut to_server = Vec::new();
+        let mut client = crate::ClientConnection::new(&ours, NOW, &mut to_server).unwrap();
+        let (mut received, mut to_client) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            server.receive_data(&std::mem::take(&mut to_server), &mut received, &mut to_client)?;
+            client.receive(&std::mem::take(&mut to_client), &mut Vec::new(), &mut to_server).unwrap();
+        }
+        client.send(b"a request", &mut to_server).unwrap();
+        client.close(&mut to_server);
+        server.receive_data(&to_server, &mut received, &mut to_client).map(|done| (done, received, server.is_closed()))
+    };
+    for pin in [None, Some(pin)] {
+        assert_eq!(shake("gateway.example.test", pin), Ok((true, b"a request".to_vec(), true)));
+    }
+    for (name, pin, cause) in [
+        ("other.example.test", None, "is not made out to other.example.test"),
+        ("gateway.example.test", Some([0xa1; 32]), "not the pinned a1a1"),
+    ] {
+        let error = shake(name, pin).unwrap_err().to_string();
+        assert!(error.contains(cause), "{error}");
+    }
+}

@@ -55,3 +55,32 @@ fn what_tls_needs_and_what_belongs_to_udp() {
         assert!(found.contains(error), "{found}");
     }
 }
+
+const DYNAMIC: &str = r#"
+
+[[dynamic_client]]
+name = "portal"
+address = "10.0.0.5"
+transport = "tls"
+ca = ["ca.pem"]
+chain = "vpn.pem"
+key = "vpn.key"
+"#;
+
+#[test]
+fn a_dynamic_client_over_tls() {
+    let written = |text: &str| with(OVER_UDP, &format!("{OVER_UDP}{text}"));
+    let config = written(DYNAMIC).load().unwrap();
+    let peer = &config.dynamic_clients[0];
+    assert!(peer.client.over_tls && peer.tls.is_some() && peer.client.secret.as_slice() == b"radsec");
+    assert_eq!(config.server.dynamic_tls_port, 2083);
+    for (from, to, error) in [
+        ("ca = [\"ca.pem\"]\n", "", "ca: is missing; expected the PEM files of the authorities"),
+        ("chain = \"vpn.pem\"\n", "", "chain: is missing; expected the PEM file of the certificate that this gateway shows"),
+        ("ca = [", "secret_file = \"nps1.secret\"\nca = [", "belongs to clients with transport = \"udp\""),
+        ("transport = \"tls\"\n", "", "belongs to clients with transport = \"tls\""),
+    ] {
+        let found = written(&DYNAMIC.replace(from, to)).error();
+        assert!(found.contains(error), "{found}");
+    }
+}
