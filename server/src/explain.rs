@@ -36,6 +36,7 @@ pub fn close_reason_name(reason: CloseReason) -> &'static str {
         CloseReason::IdleTimeout => "idle_timeout",
         CloseReason::SessionTimeout => "session_timeout",
         CloseReason::Replaced => "replaced",
+        CloseReason::Unaccounted => "unaccounted",
         CloseReason::Failed => "failed",
         CloseReason::Shutdown => "shutdown",
     }

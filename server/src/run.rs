@@ -88,6 +88,7 @@ struct Queues {
     radius: mpsc::Receiver<radius_client::Output>,
     commands: mpsc::Receiver<Command>,
     dynamic: mpsc::Receiver<dynamic::Arrived>,
+    accounted: mpsc::UnboundedReceiver<u64>,
     news: News,
 }
 
@@ -163,7 +164,8 @@ impl Shell {
         let gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
         let (reloads, news) = Reloads::start(&config, log);
         let clients = Clients { datagrams, streams, arrivals };
-        let queues = Queues { clients, computed, radius: radius.outcomes, commands: commands_rx, dynamic: asked, news };
+        let queues =
+            Queues { clients, computed, radius: radius.outcomes, commands: commands_rx, dynamic: asked, accounted: radius.accounted, news };
         let mut shell = Self {
             config,
             started,
@@ -205,6 +207,7 @@ impl Shell {
             Some((id, answer)) = queues.computed.recv() => self.gateway.computed(now(), id, answer),
             Some(arrived) = queues.dynamic.recv() => self.dynamic.serve(now(), &mut self.gateway, &arrived),
             Some(outcome) = queues.radius.recv() => self.radius_outcome(outcome),
+            Some(session) = queues.accounted.recv() => self.gateway.accounted(SessionId(session)),
             () = sleep_until(deadline) => self.gateway.timeout(now()),
             () = self.revocation.changed() => self.renew_responder(),
             () = self.local_lists.changed() => self.renew_local_trust(),
@@ -480,6 +483,8 @@ struct Radius {
     setups: mpsc::UnboundedSender<radius_shell::Setup>,
     accounting: Option<Accounting>,
     accounting_lines: Option<accounting::Lines>,
+    /// Sessions whose Start was confirmed.
+    accounted: mpsc::UnboundedReceiver<u64>,
 }
 
 /// How to reach the servers that speak TLS.
@@ -497,13 +502,14 @@ fn start_radius(config: &Config) -> anyhow::Result<Radius> {
     let (setups, arriving) = mpsc::unbounded_channel();
     let inbox = radius_shell::Inbox { requests: inputs, setups: arriving };
     tokio::spawn(radius_shell::run(client, tls_servers(config), inbox, outcomes_tx, servers_tx));
-    let lines = accounting::Lines { radius: requests.clone(), outcomes: accounting_outcomes };
+    let (started, accounted) = mpsc::unbounded_channel();
+    let lines = accounting::Lines { radius: requests.clone(), outcomes: accounting_outcomes, started };
     let (accounting, accounting_lines) = if takes_accounting(config) {
         (Some(Accounting::start(config.accounting, &config.server.state_dir, lines)?), None)
     } else {
         (None, Some(lines))
     };
-    Ok(Radius { requests, logins, outcomes, servers, setups, accounting, accounting_lines })
+    Ok(Radius { requests, logins, outcomes, servers, setups, accounting, accounting_lines, accounted })
 }
 
 /// What is watched for revoked certificates of users.

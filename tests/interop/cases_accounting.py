@@ -35,6 +35,13 @@ def on_and_off(config):
     config["accounting"] = {"on_off": True}
 
 
+@setup("accounting-required")
+def required(config):
+    # A port where nobody takes accounting.
+    config["radius"][0] |= {"retransmit_initial": "300ms", "tries": 2, "timeout": "2s", "accounting_port": 1899}
+    config["accounting"] = {"required_within": "5s"}
+
+
 def _books(world, mark):
     """The records since `mark` by session, in their order of arrival; copies are checked and left out."""
     books = defaultdict(list)
@@ -241,3 +248,28 @@ def accounting_on_and_off(world):
     check(order[-4:] == ["Accounting-On", "Start", "Stop", "Accounting-Off"], f"{order[-6:]}")
     world.gateway.restart()
     world.login()
+
+
+@case("accounting-required", long=True)
+def a_session_that_nobody_accounts_for_is_ended(world):
+    """Both tunnels; once a server takes the records, the books say why."""
+    mark = len(world.radius.accounting())
+    with Sstp(world.lab, world.gateway.binary, role="sstp").held(user="bob") as call:
+        world.login(ping=False)
+        up = [world.session_of(user)["attempt"] for user in ("alice", "bob")]
+        check(call.ended(10), "the SSTP client was not told")
+        world.no_sessions(10)
+        check(wait_until(lambda: world.client().session() is None, 5), "the IKEv2 client was not told")
+    for attempt in map(world.attempt, up):
+        check(attempt["outcome"] == "ended" and "required_within" in str(attempt["timeline"]), f"{attempt}")
+    config = world.gateway.config_file.read_text()
+    world.gateway.config_file.write_text(config.replace("accounting_port = 1899", "accounting_port = 1813"))
+    world.gateway.stop()
+    world.gateway.restart()
+    books = _stopped(world, mark, up, 10)
+    _one_start_one_stop(books, up)
+    for attempt in up:
+        check(books[attempt][-1]["Acct-Terminate-Cause"] == "Service-Unavailable", f"{books[attempt]}")
+    world.login()
+    time.sleep(6)
+    world.session_of("alice")

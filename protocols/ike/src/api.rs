@@ -636,6 +636,8 @@ pub enum CloseReason {
     SessionTimeout,
     /// INITIAL_CONTACT of the same client; of an initiator, that it followed a REDIRECT.
     Replaced,
+    /// Accounting is required, and no server has confirmed that the session began.
+    Unaccounted,
     Failed,
     /// The gateway stops.
     Shutdown,

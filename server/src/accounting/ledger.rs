@@ -25,6 +25,8 @@ const OLD: u32 = 300;
 #[derive(Debug)]
 struct Pending {
     record: AccountingRecord,
+    /// The session of this run that it says has begun.
+    starts: Option<u64>,
     /// It may have been sent before.
     sent: bool,
     tries: u32,
@@ -159,6 +161,9 @@ impl Ledger {
                 Line::Start { seq, session, record: Cow::Borrowed(&record) }.encode(log);
                 self.open.insert(session, Open { record: (*record).clone(), usage: [0; 4] });
                 self.push(now, seq, *record, false);
+                if let Some(pending) = self.pending.get_mut(&seq) {
+                    pending.starts = Some(session);
+                }
             }
             Event::Interim { session, record } => {
                 Line::Queue { seq, session: Some(session), record: Cow::Borrowed(&record) }.encode(log);
@@ -209,7 +214,7 @@ impl Ledger {
         if record.status == AccountingStatus::Interim {
             self.interims.insert(seq);
         }
-        self.pending.insert(seq, Pending { record, sent, tries: 0, in_flight: None, due: None });
+        self.pending.insert(seq, Pending { record, starts: None, sent, tries: 0, in_flight: None, due: None });
         if first {
             self.admit(now, seq);
         }
@@ -340,16 +345,19 @@ impl Ledger {
         }
     }
 
-    /// A server has the record, or none answered.
-    pub(super) fn outcome(&mut self, now: Instant, seq: u64, outcome: Result<String, RequestFailure>, log: &mut Vec<u8>) {
+    /// A server has the record, or none answered. Returns the session that a server knows of from now on.
+    pub(super) fn outcome(&mut self, now: Instant, seq: u64, outcome: Result<String, RequestFailure>, log: &mut Vec<u8>) -> Option<u64> {
         match outcome {
             Ok(server) => self.confirmed(now, seq, &server, log),
-            Err(failure) => self.failed(now, seq, &failure, log),
+            Err(failure) => {
+                self.failed(now, seq, &failure, log);
+                None
+            }
         }
     }
 
-    fn confirmed(&mut self, now: Instant, seq: u64, server: &str, log: &mut Vec<u8>) {
-        let Some(pending) = self.remove(now, seq) else { return };
+    fn confirmed(&mut self, now: Instant, seq: u64, server: &str, log: &mut Vec<u8>) -> Option<u64> {
+        let pending = self.remove(now, seq)?;
         Line::Done { seq }.encode(log);
         tracing::debug!(session = pending.record.nas.acct_session_id.as_str(), status = ?pending.record.status, server, "accounted");
         self.status.confirmed += 1;
@@ -365,6 +373,7 @@ impl Ledger {
         if self.pending.len() <= self.settings.queue_max / 2 {
             self.warned = Warned { age: self.warned.age, ..Warned::default() };
         }
+        pending.starts
     }
 
     fn failed(&mut self, now: Instant, seq: u64, failure: &RequestFailure, log: &mut Vec<u8>) {

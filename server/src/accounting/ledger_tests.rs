@@ -112,6 +112,26 @@ fn records_of_one_session_go_in_their_order() {
     assert!(world.ledger.snapshot().is_empty());
 }
 
+/// The number is that of this run's session: a Start of an earlier one says nothing about it.
+#[test]
+fn the_confirmation_of_a_start_names_its_session() {
+    let mut world = World::new(Settings::default());
+    world.event(start(7, NOON));
+    world.crash(world.journal.len());
+    world.event(start(8, NOON));
+    world.event(stop(8, NOON + 1));
+    let mut confirmed = Vec::new();
+    while let Some((seq, record)) = world.ledger.send(world.now, world.wall) {
+        assert_eq!(world.ledger.outcome(world.now, seq, Err(silent()), &mut world.journal), None);
+        world.pass(301);
+        let (again, _) = world.ledger.send(world.now, world.wall).unwrap();
+        let outcome = world.ledger.outcome(world.now, again, Ok("radius1".into()), &mut world.journal);
+        confirmed.extend(outcome.map(|session| (session, record.status)));
+    }
+    assert_eq!(world.ledger.status(world.wall).queued, 0);
+    assert_eq!(confirmed.iter().map(|(session, _)| *session).collect::<Vec<_>>(), [8]);
+}
+
 #[test]
 fn an_outage_is_waited_out_with_one_record_at_a_time() {
     let mut world = World::new(Settings::default());

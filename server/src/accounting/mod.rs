@@ -29,11 +29,13 @@ pub struct Settings {
     pub on_off: bool,
     /// Records that may wait; beyond it the oldest Interim-Updates are dropped, never a Start or Stop.
     pub queue_max: usize,
+    /// A session whose Start no server has confirmed for so long ends; `None`: trouble with accounting ends none.
+    pub required_within: Option<Duration>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { interim_interval: Some(Duration::from_secs(600)), on_off: false, queue_max: 100_000 }
+        Self { interim_interval: Some(Duration::from_secs(600)), on_off: false, queue_max: 100_000, required_within: None }
     }
 }
 

@@ -47,6 +47,8 @@ pub type Outcomes = mpsc::Sender<Outcome>;
 pub struct Lines {
     pub radius: mpsc::Sender<Input>,
     pub outcomes: mpsc::Receiver<Outcome>,
+    /// Sessions whose Start a server has confirmed; the control half takes them at once.
+    pub started: mpsc::UnboundedSender<u64>,
 }
 
 /// The channel of [`Outcomes`].
@@ -183,7 +185,11 @@ impl Clerk {
     }
 
     fn outcome(&mut self, ticket: Ticket, outcome: Result<String, RequestFailure>) {
-        self.ledger.outcome(Instant::now(), ticket.0, outcome, &mut self.log);
+        let started = self.ledger.outcome(Instant::now(), ticket.0, outcome, &mut self.log);
+        // Nobody listens any more while the gateway stops.
+        if let Some(session) = started {
+            self.lines.started.send(session).ok();
+        }
     }
 
     fn tick(&mut self) {
@@ -273,4 +279,56 @@ fn restore(settings: Settings, state_dir: &Path) -> Ledger {
 /// Seconds since 1970.
 fn unix_time() -> u32 {
     u32::try_from(jiff::Timestamp::now().as_second()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use radius_client::{AccountingRecord, AccountingStatus, NasContext};
+
+    fn event(session: u64, status: AccountingStatus) -> Event {
+        let nas = NasContext { acct_session_id: format!("5f-{session}"), ..NasContext::default() };
+        let record = Box::new(AccountingRecord { status, nas, event_timestamp: unix_time(), ..AccountingRecord::default() });
+        match status {
+            AccountingStatus::Start => Event::Start { session, record },
+            _ => Event::Stop { session, record },
+        }
+    }
+
+    async fn until(what: impl Fn() -> bool) {
+        while !what() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// A disk without room, a folder without permission: accounting goes on in memory, says so, and writes everything once it can.
+    #[tokio::test]
+    async fn a_journal_that_cannot_be_written_loses_nothing_while_the_gateway_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        // A file stands where the folder should.
+        let state = folder.path().join("state");
+        std::fs::write(&state, "").unwrap();
+        let (radius, mut requests) = mpsc::channel(8);
+        let (answers, outcomes) = outcomes();
+        let (started, mut confirmed) = mpsc::unbounded_channel();
+        let mut accounting = Accounting::start(Settings::default(), &state, Lines { radius, outcomes, started }).unwrap();
+        accounting.submit(event(1, AccountingStatus::Start));
+        let Some(Input::Accounting { ticket, record, .. }) = requests.recv().await else { panic!("no Start") };
+        assert_eq!(record.status, AccountingStatus::Start);
+        assert!(accounting.status().journal_failure.is_some(), "{:?}", accounting.status());
+        answers.send((ticket, Ok("radius1".into()))).await.unwrap();
+        assert_eq!(confirmed.recv().await, Some(1));
+        accounting.submit(event(2, AccountingStatus::Start));
+        let Some(Input::Accounting { ticket, .. }) = requests.recv().await else { panic!("no second Start") };
+        std::fs::remove_file(&state).unwrap();
+        until(|| accounting.status().journal_failure.is_none()).await;
+        let written = journal::decode(&Journal::read(&state).unwrap());
+        let (lines, damaged) = written;
+        let open = lines.iter().filter(|line| matches!(line, journal::Line::Open { .. })).count();
+        assert_eq!((open, damaged), (2, 0), "{lines:?}");
+        answers.send((ticket, Ok("radius1".into()))).await.unwrap();
+        until(|| accounting.is_quiet()).await;
+        drop(requests);
+        accounting.finish().await;
+    }
 }

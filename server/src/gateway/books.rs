@@ -22,6 +22,8 @@ pub(super) struct Books {
     /// Counters in the journal.
     counted: Traffic,
     interim: Option<Interim>,
+    /// When the session ends unless its Start is confirmed.
+    required_by: Option<Instant>,
     stopped: bool,
 }
 
@@ -39,7 +41,9 @@ impl<P: Plane> Gateway<P> {
         let Some(session) = self.live.get_mut(&id).and_then(|live| live.session.as_mut()) else { return };
         let every = session.granted.interim_interval.or(settings.interim_interval).map(|every| every.max(SHORTEST_INTERIM));
         let interim = every.map(|every| Interim { every, next: now.instant + first_interim(id, every) });
-        session.books = Some(Books { multi_session_id, device, counted: Traffic::default(), interim, stopped: false });
+        let required_by = settings.required_within.and_then(|within| now.instant.checked_add(within));
+        session.books = Some(Books { multi_session_id, device, counted: Traffic::default(), interim, required_by, stopped: false });
+        self.unaccounted.extend(required_by.map(|at| (at, id)));
         self.interims.extend(interim.map(|interim| (interim.next, id)));
         self.checkpoint.get_or_insert(now.instant + CHECKPOINT);
         self.account(now, id, AccountingStatus::Start, None);
@@ -51,7 +55,10 @@ impl<P: Plane> Gateway<P> {
         if std::mem::replace(&mut books.stopped, true) {
             return;
         }
-        let (interim, device) = (books.interim.take(), books.device.take());
+        let (interim, device, required_by) = (books.interim.take(), books.device.take(), books.required_by.take());
+        if let Some(at) = required_by {
+            self.unaccounted.remove(&(at, id));
+        }
         if let Some(interim) = interim {
             self.interims.remove(&(interim.next, id));
         }
@@ -59,6 +66,39 @@ impl<P: Plane> Gateway<P> {
             self.links.leave(now.instant, device);
         }
         self.account(now, id, AccountingStatus::Stop, Some(terminate_cause(reason, failure)));
+    }
+
+    /// A server has confirmed the Start of a session.
+    pub fn accounted(&mut self, id: SessionId) {
+        let books = self.live.get_mut(&id).and_then(|live| live.session.as_mut()?.books.as_mut());
+        if let Some(at) = books.and_then(|books| books.required_by.take()) {
+            self.unaccounted.remove(&(at, id));
+        }
+    }
+
+    /// Ends sessions that no server knows of in time, where that is required.
+    pub(super) fn end_unaccounted(&mut self, now: Now) {
+        while let Some(&(at, id)) = self.unaccounted.first()
+            && at <= now.instant
+        {
+            self.unaccounted.pop_first();
+            let required = self.settings.accounting.and_then(|settings| settings.required_within);
+            self.accounted(id);
+            // What is required may have changed since.
+            let Some(within) = required else { continue };
+            let seconds = within.as_secs();
+            tracing::warn!(
+                session = id.0,
+                seconds,
+                "no server has confirmed that the session began, which accounting.required_within demands"
+            );
+            self.note(
+                now,
+                id,
+                format!("no RADIUS server has confirmed the accounting Start within {seconds} s (accounting.required_within)"),
+            );
+            self.close(now, id, CloseReason::Unaccounted);
+        }
     }
 
     /// Acct-Multi-Session-Id, where there are books.
@@ -215,6 +255,7 @@ fn terminate_cause(reason: CloseReason, failure: Option<&Failure>) -> TerminateC
         CloseReason::Operator => TerminateCause::AdminReset,
         CloseReason::IdleTimeout => TerminateCause::IdleTimeout,
         CloseReason::SessionTimeout => TerminateCause::SessionTimeout,
+        CloseReason::Unaccounted => TerminateCause::ServiceUnavailable,
         CloseReason::Shutdown => TerminateCause::AdminReboot,
         CloseReason::Failed => match failure.map(|failure| failure.fault) {
             Some(Fault::PeerMisbehaved | Fault::PeerIncompatible | Fault::Malformed) => TerminateCause::UserError,

@@ -262,6 +262,8 @@ pub struct Gateway<P> {
     interims: BTreeSet<(Instant, SessionId)>,
     /// When counters go to the journal next; `None`: nobody is up.
     checkpoint: Option<Instant>,
+    /// Sessions that end unless their Start is confirmed by then.
+    unaccounted: BTreeSet<(Instant, SessionId)>,
     /// Nobody new comes in any more.
     stopping: bool,
     drain: Option<drain::Drain>,
@@ -304,6 +306,7 @@ impl<P: Plane> Gateway<P> {
             links: Links::default(),
             interims: BTreeSet::new(),
             checkpoint: None,
+            unaccounted: BTreeSet::new(),
             stopping: false,
             drain: None,
             totals: Totals::default(),
@@ -330,6 +333,7 @@ impl<P: Plane> Gateway<P> {
         self.end_idle(now);
         self.account_interims(now);
         self.account_counters(now);
+        self.end_unaccounted(now);
         self.call_timeouts(now);
         self.drain_due(now);
         self.tcp_timeouts(now);
@@ -372,7 +376,11 @@ impl<P: Plane> Gateway<P> {
         let call = self.call_timers.first().map(|(at, _)| *at);
         let interim = self.interims.first().map(|(at, _)| *at);
         let drain = self.drain.as_ref().and_then(drain::Drain::poll_timeout);
-        [machine, deadline, call, drain, interim, self.tcp.next(), self.idle_check, self.checkpoint].into_iter().flatten().min()
+        let unaccounted = self.unaccounted.first().map(|(at, _)| *at);
+        [unaccounted, machine, deadline, call, drain, interim, self.tcp.next(), self.idle_check, self.checkpoint]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub fn poll_effect(&mut self) -> Option<Effect> {

@@ -106,16 +106,22 @@ fn accounting_is_configured_within_bounds() {
     assert_eq!(accounting(""), defaults);
     assert_eq!(accounting("interim_interval = \"0s\"").interim_interval, None);
     let (interim_interval, on_off, queue_max) = (Some(Duration::from_secs(60)), true, 1_000);
-    let all = accounting("interim_interval = \"1m\"\non_off = true\nqueue_max = 1000");
-    assert_eq!(all, crate::accounting::Settings { interim_interval, on_off, queue_max });
+    let all = accounting("interim_interval = \"1m\"\non_off = true\nqueue_max = 1000\nrequired_within = \"30s\"");
+    let required_within = Some(Duration::from_secs(30));
+    assert_eq!(all, crate::accounting::Settings { interim_interval, on_off, queue_max, required_within });
+    assert_eq!(accounting("required_within = \"0s\"").required_within, None);
     for (line, expected) in [
         ("interim_interval = \"59s\"", "interim_interval = \"59s\": expected a duration from \"1m\" to \"1d\", or \"0s\" for none"),
+        ("required_within = \"1s\"", "required_within = \"1s\": expected a duration from \"5s\" to \"1h\", or \"0s\""),
         ("queue_max = 10", "queue_max = 10: expected"),
         ("interim_intervall = \"1m\"", "interim_interval"),
     ] {
         let error = with_policy(&format!("[accounting]\n{line}")).error();
         assert!(error.contains(expected), "{error}");
     }
+    let nobody = MINIMAL.replace("secret_file", "accounting_port = 0\nsecret_file");
+    let error = Fixture::new(&format!("{nobody}\n[accounting]\nrequired_within = \"30s\"\n")).error();
+    assert!(error.contains("no RADIUS server takes accounting"), "{error}");
     let idle = Fixture::new(&format!("{}\n[accounting]\n", MINIMAL.replace("secret_file", "accounting_port = 0\nsecret_file")));
     assert_eq!(idle.load().unwrap().warnings, ["accounting: no RADIUS server takes accounting, so this section does nothing"]);
 }

@@ -124,7 +124,7 @@ impl Call {
 
 /// Ended by the gateway for a reason that is nobody's failure.
 fn is_ours(reason: Option<CloseReason>) -> bool {
-    matches!(reason, Some(CloseReason::Operator | CloseReason::Shutdown | CloseReason::Replaced))
+    matches!(reason, Some(CloseReason::Operator | CloseReason::Shutdown | CloseReason::Replaced | CloseReason::Unaccounted))
 }
 
 fn link_failure(ended: &ppp::Ended) -> Failure {

@@ -421,6 +421,34 @@ fn a_change_of_filter_id_changes_the_filters() {
 }
 
 #[test]
+fn a_session_that_no_server_knows_of_ends_where_that_is_required() {
+    use crate::accounting::{self, Event};
+    let within = std::time::Duration::from_secs(30);
+    for (required_within, left) in [(Some(within), 1), (None, 2)] {
+        let mut world = World::empty(2, &[("all", "*", true)]);
+        world.gateway.settings.accounting = Some(accounting::Settings { required_within, ..accounting::Settings::default() });
+        world.bring_up(1);
+        world.gateway.accounted(world.session);
+        world.bring_up(2);
+        let second = world.session;
+        world.pass(29);
+        assert_eq!((world.gateway.calls_up, world.gateway.plane.held), (2, 0));
+        world.pass(1);
+        (0..6).for_each(|_| world.pass(5));
+        assert_eq!(world.gateway.live.len(), left);
+        let stops = std::iter::from_fn(|| world.gateway.poll_effect()).filter_map(|effect| match effect {
+            Effect::Account(event) => match *event {
+                Event::Stop { session, record } => Some((session, record.terminate_cause)),
+                _ => None,
+            },
+            _ => None,
+        });
+        let unavailable = vec![(second.0, Some(radius_client::TerminateCause::ServiceUnavailable))];
+        assert_eq!(stops.collect::<Vec<_>>(), if required_within.is_some() { unavailable } else { Vec::new() });
+    }
+}
+
+#[test]
 fn silence_of_radius_is_no_wrong_password() {
     let mut world = World::new(&[AuthProtocol::Pap], &[("all", "*", true)]);
     world.lcp();
