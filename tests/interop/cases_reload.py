@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import signal
+import threading
 import time
 import tomllib
 from pathlib import Path
@@ -12,7 +13,7 @@ from cases_dynamic import ask
 from harness import TEST_USERS, case, check, setup
 from labkit import network, toml
 from labkit.client import Profile
-from labkit.radius import Radius
+from labkit.radius import Radius, User
 from labkit.shell import wait_until
 from load_client import vigil
 from sstp_client import Sstp
@@ -61,7 +62,7 @@ def _sections(changes):
 def _radius(world, name, port, secret):
     folder = world.lab.folder / f"radius-{name}"
     (folder / "radius.log").unlink(missing_ok=True)
-    return Radius(folder, world.lab.namespace("radius"), world.lab.pki, users=TEST_USERS, secret=secret, ports=(port, port + 1))
+    return Radius(folder, world.lab.namespace("radius"), world.lab.pki, users=(*TEST_USERS, User("slow", seconds=1)), secret=secret, ports=(port, port + 1))
 
 
 def _server(config, name, port):
@@ -99,6 +100,47 @@ def a_new_secret_works_and_a_removed_server_is_not_asked(world):
     finally:
         one.stop(hard=True)
         two.stop(hard=True)
+
+
+@case("reload")
+def a_login_under_way_ends_with_the_server_it_began_with(world):
+    one, two = _radius(world, "one", ONE, OTHER_SECRET), _radius(world, "two", TWO, OTHER_SECRET)
+    try:
+        one.start(), two.start()
+        with _config(world) as config:
+            config.reload(lambda new: new.update(radius=[_server(new, "one", ONE) | {"timeout": "10s", "tries": 5}]))
+            client = world.client()
+            login = threading.Thread(target=lambda: client.connect(Profile(user="slow")))
+            login.start()
+            sent = lambda: world.gateway.json("status")["radius"][0]["counters"]["sent"]
+            check(wait_until(lambda: sent() >= 2, 8), "the login does not begin")
+            config.reload(lambda new: new.update(radius=[_server(new, "two", TWO)]))
+            world.login(Profile(user="dave"), role="client2")
+            login.join(20)
+            servers = {session["user"]: session["radius"] for session in world.sessions()}
+            check(servers == {"slow": "one", "dave": "two"}, f"{servers} {world.attempts()[:2]}")
+            stop = world.session_of("slow")["attempt"]
+            client.forget()
+            told = lambda: [r for r in two.accounting() if r.get("Acct-Session-Id") == stop and r["Acct-Status-Type"] == "Stop"]
+            check(wait_until(told, 8), "nobody was told of the end of a session whose server is gone")
+            check("dave" not in one.logins(), "a removed server was asked")
+    finally:
+        one.stop(hard=True)
+        two.stop(hard=True)
+
+
+@case("reload")
+def other_ciphers_are_for_new_clients(world):
+    world.login()
+    with _config(world) as config:
+        config.reload(lambda new: new.update(ciphers={"ike": ["aes256-gcm"]}))
+        before = {attempt["id"] for attempt in world.attempts()}
+        client = world.client("client2")
+        check(not client.connect(Profile(user="dave", ike=("aes128gcm16-prfsha256-ecp256",))).up, "the old ciphers are accepted")
+        client.forget()
+        world.record(before, "sa_init", "proposal")
+        check(world.client().rekey_ike(), "who is in cannot rekey any more")
+        world.ping()
 
 
 @case("reload")
