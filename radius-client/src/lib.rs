@@ -5,6 +5,19 @@
 //! [`SocketId`], opened on [`Output::Open`]; a UDP socket is connected to its peer, so that the kernel reports a closed port, and of a TLS connection the
 //! machine hears when it stands ([`Input::Connected`]).
 //!
+//! # What it does by itself
+//!
+//! - Repeats what is not answered as RFC 5080 says; over TLS it repeats nothing, and asks again on another connection when one breaks.
+//! - Tells a server that waits for its user's second factor from a dead one, by a probe ([`Probe`]), so that nobody is asked twice.
+//! - Goes to the next server of a [`Group`] while it may: never in the middle of an EAP conversation.
+//! - Believes no answer without its proof: source, Response Authenticator and Message-Authenticator, or the TLS connection (RFC 6614, and
+//!   RADIUS/1.1 of RFC 9765, which the shell's TLS negotiates).
+//! - Has room for 65,536 requests in flight to one server; what is beyond fails at once with [`RequestFailure::Unsendable`].
+//!
+//! The other direction, sessions that a server ends or changes, is [`dynamic::DynamicServer`]: bytes in, bytes out.
+//!
+//! # Driving it
+//!
 //! A client logs in by EAP ([`Input::Eap`], round by round) or by PAP, CHAP and MS-CHAPv2 ([`Input::Login`], one request); both travel alike.
 //!
 //! Every ticket gets one outcome. Rounds of one conversation go to one server, in order; another server is asked only while the first
@@ -12,7 +25,7 @@
 //!
 //! ```
 //! use crypto::SeededRandom;
-//! use radius_client::{Client, ConversationId, Input, NasContext, Output, Server, Ticket, Transport};
+//! use radius_client::{Client, ConversationId, EapOutcome, Input, NasContext, Output, RequestFailure, Server, Ticket, Transport};
 //! use std::time::Instant;
 //!
 //! let transport = Transport::Udp { auth: "192.0.2.1:1812".parse().unwrap(), accounting: None };
@@ -36,7 +49,18 @@
 //! // No answer: at the time it asked for, the machine gets a timeout and repeats itself.
 //! let at = client.poll_timeout().unwrap();
 //! client.handle(at, Input::Timeout);
-//! assert!(matches!(client.poll_output(), Some(Output::Transmit { .. })));
+//! let Some(Output::Transmit { socket, to, bytes: request }) = client.poll_output() else { panic!() };
+//!
+//! // What the socket brings goes in. A server would sign this; without the secret it is dropped and counted, and the login waits on.
+//! let forged = [&[2, request[1], 0, 20][..], &[0; 16]].concat();
+//! client.handle(at, Input::Datagram { socket, from: to, bytes: forged });
+//! assert!(client.poll_output().is_none());
+//! assert_eq!(client.counters()[0].1.dropped_authenticator, 1);
+//!
+//! // Every ticket has one outcome: here the caller lost interest.
+//! client.handle(at, Input::Forget(ConversationId(1)));
+//! let Some(Output::Eap { ticket: Ticket(1), outcome }) = client.poll_output() else { panic!() };
+//! assert!(matches!(outcome, EapOutcome::Failed(RequestFailure::Forgotten)));
 //! ```
 #![forbid(unsafe_code)]
 

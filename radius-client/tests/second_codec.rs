@@ -4,7 +4,8 @@ mod common;
 use common::*;
 use radius::core::code::Code;
 use radius::core::packet::Packet;
-use radius::core::{rfc2865, rfc2866, rfc2868, rfc2869};
+use radius::core::{rfc2865, rfc2866, rfc2868, rfc2869, rfc3576, rfc6911};
+use radius_client::dynamic::*;
 use radius_client::*;
 use std::time::Duration;
 
@@ -91,4 +92,69 @@ fn we_read_its_access_reject() {
     client.handle(start(), request.datagram(packet.encode().unwrap()));
     let outcome = outcomes(drain(&mut client)).remove(0).1;
     assert!(matches!(outcome, EapOutcome::Reject { reply_message: Some(text), .. } if text == "no policy"));
+}
+
+#[test]
+fn we_read_its_access_accept() {
+    let lenient = Server { require_message_authenticator: RequireMessageAuthenticator::No, ..server("nps1", 1) };
+    let mut client = client(vec![lenient]);
+    client.handle(start(), login(1, 1, pap(b"secret")));
+    let request = only_sent(&drain(&mut client));
+    let mut packet = Packet::decode(&request.bytes, SECRET).unwrap().make_response_packet(Code::AccessAccept);
+    rfc2865::add_user_name(&mut packet, "alice@example.test");
+    rfc2865::add_framed_ip_address(&mut packet, &"10.98.0.7".parse().unwrap());
+    rfc6911::add_framed_ipv6_address(&mut packet, &"fd98::7".parse().unwrap());
+    rfc6911::add_dns_server_ipv6_address(&mut packet, &"fd98::53".parse().unwrap());
+    rfc2865::add_filter_id(&mut packet, "staff");
+    rfc2865::add_filter_id(&mut packet, "vpn");
+    rfc2865::add_class(&mut packet, &[0, 1, 0]);
+    rfc2865::add_session_timeout(&mut packet, 3_600);
+    rfc2865::add_idle_timeout(&mut packet, 600);
+    rfc2865::add_port_limit(&mut packet, 2);
+    rfc2869::add_framed_pool(&mut packet, "users");
+    rfc2869::add_acct_interim_interval(&mut packet, 900);
+    client.handle(start(), request.datagram(packet.encode().unwrap()));
+    let LoginOutcome::Accept { accept, .. } = login_outcomes(drain(&mut client)).remove(0).1 else { panic!() };
+    assert_eq!(accept.user_name.as_deref(), Some("alice@example.test"));
+    assert_eq!(accept.framed_ip, Some(FramedIp::Fixed("10.98.0.7".parse().unwrap())));
+    assert_eq!((accept.framed_ipv6, &accept.dns[..]), (Some("fd98::7".parse().unwrap()), &["fd98::53".parse().unwrap()][..]));
+    assert_eq!((&accept.filter_id[..], &accept.class[..]), (&["staff".to_owned(), "vpn".to_owned()][..], &[vec![0, 1, 0]][..]));
+    let seconds = |count| Some(Duration::from_secs(count));
+    assert_eq!((accept.session_timeout, accept.idle_timeout, accept.acct_interim_interval), (seconds(3_600), seconds(600), seconds(900)));
+    assert_eq!((accept.port_limit, accept.framed_pool.as_deref()), (Some(2), Some("users")));
+}
+
+#[test]
+fn we_answer_its_disconnect_and_coa_requests() {
+    let portal = DynamicClient {
+        name: "portal".into(),
+        address: "192.0.2.7".parse().unwrap(),
+        secret: crypto::Zeroizing::new(SECRET.to_vec()),
+        require_event_timestamp: false,
+        over_tls: false,
+    };
+    let mut server = DynamicServer::new(vec![portal]);
+    let from = "192.0.2.7:3799".parse().unwrap();
+    for (code, outcome, answer_code, cause) in [
+        (Code::DisconnectRequest, Ok(()), Code::DisconnectACK, None),
+        (Code::DisconnectRequest, Err(ErrorCause::SessionContextNotFound), Code::DisconnectNAK, Some(503)),
+        (Code::CoARequest, Ok(()), Code::CoAACK, None),
+        (Code::CoARequest, Err(ErrorCause::ResourcesUnavailable), Code::CoANAK, Some(506)),
+    ] {
+        let mut packet = Packet::new(code, SECRET);
+        rfc2866::add_acct_session_id(&mut packet, "00c0ffee-17");
+        if code == Code::CoARequest {
+            rfc2865::add_session_timeout(&mut packet, 60);
+        }
+        let request = packet.encode().unwrap();
+        let act = |asked: &DynamicRequest| {
+            assert!(matches!(&asked.sessions[..], [Identification::AcctSessionId(id)] if id == "00c0ffee-17"), "{asked:?}");
+            outcome
+        };
+        let answer = server.handle(start(), 1_800_000_000, from, &request, NasNames::default, act).unwrap();
+        assert!(Packet::is_authentic_response(&answer, &request, SECRET));
+        let answer = Packet::decode(&answer, SECRET).unwrap();
+        assert_eq!((answer.get_code(), answer.get_identifier()), (answer_code, request[1]));
+        assert_eq!(rfc3576::lookup_error_cause(&answer).map(Result::unwrap), cause);
+    }
 }
