@@ -5,6 +5,7 @@ use crate::config::{self, Config, NamedCredential};
 use policy::filter::{Chain, Filter};
 use policy::network::{Conditions, Policy};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::{Result, Write};
 use std::path::Path;
 
@@ -28,6 +29,9 @@ struct Found {
     certificates: Vec<CertificateRow>,
     listeners: Vec<ListenerRow>,
     radius: Vec<RadiusRow>,
+    radius_groups: Vec<GroupRow>,
+    local: Option<LocalRow>,
+    request_policies: Vec<RequestRow>,
     policies: Vec<PolicyRow>,
     pools: Vec<PoolRow>,
     filters: Vec<FilterRow>,
@@ -81,6 +85,33 @@ struct RadiusRow {
     accounting: Option<String>,
     source: Option<String>,
     nas_identifier: String,
+}
+
+#[derive(Debug, Serialize)]
+struct GroupRow {
+    name: String,
+    /// With priority and weight.
+    servers: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LocalRow {
+    users_file: String,
+    users: usize,
+    /// Users of each group.
+    groups: BTreeMap<String, usize>,
+    methods: Vec<&'static str>,
+    client_authorities: Vec<String>,
+    /// Wrong passwords; 0: no bound.
+    lockout_failures: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct RequestRow {
+    name: String,
+    conditions: Vec<String>,
+    asks: String,
+    settings: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -143,6 +174,9 @@ fn found(config: &Config, now: i64) -> Found {
         certificates: config.certificates.iter().map(|certificate| certificate_row(certificate, now)).collect(),
         listeners: config.ikev2.iter().map(ikev2_row).chain(config.sstp.iter().map(sstp_row)).collect(),
         radius: config.radius.iter().map(radius_row).collect(),
+        radius_groups: config.radius_groups.iter().map(group_row).collect(),
+        local: config.local.as_ref().map(local_row),
+        request_policies: config.requests.iter().map(request_row).collect(),
         policies: config.policies.iter().map(policy_row).collect(),
         pools: config.pools.iter().flat_map(pool_rows).collect(),
         filters: config.filters.iter().map(|filter| filter_row(filter, &config.policies)).collect(),
@@ -239,6 +273,59 @@ fn radius_row(radius: &config::RadiusServer) -> RadiusRow {
     }
 }
 
+fn group_row(group: &radius_client::Group) -> GroupRow {
+    let member = |member: &radius_client::Member| format!("{} (priority {}, weight {})", member.server, member.priority, member.weight);
+    GroupRow { name: group.name.clone(), servers: group.members.iter().map(member).collect() }
+}
+
+fn local_row(local: &config::LocalProvider) -> LocalRow {
+    use local_provider::EapMethod;
+    let mut groups = BTreeMap::new();
+    for group in local.users.iter().flat_map(|user| &user.groups) {
+        *groups.entry(group.clone()).or_default() += 1;
+    }
+    let word = |method: &EapMethod| match method {
+        EapMethod::MsChapV2 => "mschapv2",
+        EapMethod::Tls => "tls",
+    };
+    LocalRow {
+        users_file: local.users_file.display().to_string(),
+        users: local.users.len(),
+        groups,
+        methods: local.methods.iter().map(word).collect(),
+        client_authorities: local.client_roots.roots().iter().map(|root| root.subject.clone()).collect(),
+        lockout_failures: local.lockout.failures,
+    }
+}
+
+fn request_row(policy: &policy::request::RequestPolicy) -> RequestRow {
+    let wanted = &policy.conditions;
+    let conditions = [
+        either("realm", &wanted.realm),
+        either("user", &wanted.user),
+        either("tunnel", &wanted.tunnel),
+        either("listener", &wanted.listener),
+        either("client", &wanted.client),
+        either("time", &wanted.time),
+    ];
+    let settings = [
+        (!policy.rewrite.is_empty()).then(|| "rewrites the user name".to_owned()),
+        policy.strip_realm.then(|| "strips the realm".to_owned()),
+        policy.accounting.as_ref().map(|group| format!("accounting to group {group:?}")),
+    ];
+    RequestRow {
+        name: policy.name.clone(),
+        conditions: conditions.into_iter().flatten().collect(),
+        asks: policy.forward.to_string(),
+        settings: settings.into_iter().flatten().collect(),
+    }
+}
+
+fn either<T: ToString>(name: &str, entries: &[T]) -> Option<String> {
+    let entries: Vec<_> = entries.iter().map(ToString::to_string).collect();
+    (!entries.is_empty()).then(|| format!("{name} {}", entries.join(" or ")))
+}
+
 fn policy_row(policy: &Policy) -> PolicyRow {
     let settings = &policy.settings;
     let timeout = |name, timeout: Option<std::time::Duration>| timeout.map(|timeout| format!("{name} {}", config::duration_text(timeout)));
@@ -265,10 +352,6 @@ fn policy_row(policy: &Policy) -> PolicyRow {
 }
 
 fn conditions(conditions: &Conditions) -> Vec<String> {
-    fn either<T: ToString>(name: &str, entries: &[T]) -> Option<String> {
-        let entries: Vec<_> = entries.iter().map(ToString::to_string).collect();
-        (!entries.is_empty()).then(|| format!("{name} {}", entries.join(" or ")))
-    }
     let all = [
         either("tunnel", &conditions.tunnel),
         either("method", &conditions.method),
@@ -326,6 +409,7 @@ fn print(found: &Found, style: Style, out: &mut dyn Write) -> Result<()> {
     heading(out, style, "RADIUS servers, in order")?;
     let rows: Vec<_> = found.radius.iter().map(radius_cells).collect();
     table(out, style, &["NAME", "HOST", "AUTHENTICATION", "ACCOUNTING", "SOURCE", "NAS-IDENTIFIER"], &rows)?;
+    print_who_is_asked(found, style, out)?;
     heading(out, style, "Network policies, in order (the first that matches decides, default deny)")?;
     let rows: Vec<_> = found.policies.iter().enumerate().map(|(index, policy)| policy_cells(index, policy)).collect();
     table(out, style, &["#", "NAME", "DECISION", "WHEN", "THEN"], &rows)?;
@@ -355,6 +439,47 @@ fn print(found: &Found, style: Style, out: &mut dyn Write) -> Result<()> {
         found.warnings.iter().try_for_each(|warning| writeln!(out, "{mark}: {}", clean(warning)))?;
     }
     Ok(())
+}
+
+/// What stands between a login and the servers; nothing where there is nothing.
+fn print_who_is_asked(found: &Found, style: Style, out: &mut dyn Write) -> Result<()> {
+    if !found.radius_groups.is_empty() {
+        heading(out, style, "RADIUS server groups")?;
+        let rows: Vec<_> = found.radius_groups.iter().map(|group| vec![cell(&group.name), cell(group.servers.join(", "))]).collect();
+        table(out, style, &["NAME", "SERVERS"], &rows)?;
+    }
+    if let Some(local) = &found.local {
+        heading(out, style, "Local provider")?;
+        pairs(out, style, &local_pairs(local))?;
+    }
+    if !found.request_policies.is_empty() {
+        heading(out, style, "Connection request policies, in order (the first that matches decides who is asked)")?;
+        let rows: Vec<_> = found.request_policies.iter().enumerate().map(|(index, policy)| request_cells(index, policy)).collect();
+        table(out, style, &["#", "NAME", "WHEN", "ASKS", "THEN"], &rows)?;
+    }
+    Ok(())
+}
+
+fn local_pairs(local: &LocalRow) -> Vec<(&'static str, String)> {
+    let groups: Vec<_> = local.groups.iter().map(|(group, users)| format!("{group} ({users})")).collect();
+    let listed = |words: Vec<String>| if words.is_empty() { "none".into() } else { words.join(", ") };
+    let lockout = match local.lockout_failures {
+        0 => "never".into(),
+        failures => format!("after {failures} wrong passwords"),
+    };
+    vec![
+        ("Users file", local.users_file.clone()),
+        ("Users", local.users.to_string()),
+        ("Groups", listed(groups)),
+        ("EAP", local.methods.join(", ")),
+        ("Client authorities", listed(local.client_authorities.clone())),
+        ("Locks out", lockout),
+    ]
+}
+
+fn request_cells(index: usize, policy: &RequestRow) -> Vec<Cell> {
+    let when = if policy.conditions.is_empty() { "always".to_owned() } else { policy.conditions.join("; ") };
+    vec![count(index + 1), cell(&policy.name), cell(when), cell(&policy.asks), cell(policy.settings.join("; "))]
 }
 
 fn certificate_cells(certificate: &CertificateRow) -> Vec<Cell> {

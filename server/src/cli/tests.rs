@@ -373,12 +373,30 @@ fn check_tells_what_a_configuration_comes_to() {
         assert!(out.contains(expected), "{expected}\n{out}");
     }
     assert!(out.contains("ok: ") && out.contains("evergate.toml is good"), "{out}");
+    let shown = out;
     let (_, out, _) = evergate(&["check", "--json", "--config", path.to_str().unwrap()]);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((report["ok"].as_bool(), report["policies"][2]["grant"].as_bool()), (Some(true), Some(false)));
     assert_eq!(report["pools"][0]["size"], "241");
 
-    let text = std::fs::read_to_string(&path).unwrap().replace("secret_file", "secret_fil");
+    for expected in [
+        "corp  nps1 (priority 1, weight 50)\n",
+        "1  partners         realm partner.example.org  server group \"corp\"  rewrites the user name; accounting to group \"corp\"\n",
+        "2  everybody else   always                     all RADIUS servers   \n",
+    ] {
+        let wanted: Vec<_> = expected.split_whitespace().collect();
+        assert!(shown.lines().any(|line| line.split_whitespace().collect::<Vec<_>>() == wanted), "{expected}\n{shown}");
+    }
+    assert_eq!(report["radius_groups"][0]["name"], "corp");
+    std::fs::write(folder.path().join("users"), "alice groups=staff,admins\nbob groups=staff\n").unwrap();
+    std::fs::set_permissions(folder.path().join("users"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}\n[local]\nusers_file = \"users\"\n")).unwrap();
+    let (code, out, _) = evergate(&["check", "--config", path.to_str().unwrap()]);
+    let has = |first: &str, rest: &str| out.lines().any(|line| line.starts_with(first) && line.ends_with(rest));
+    assert!(code == OK && has("Users file", "/users") && has("Users ", " 2") && has("Groups", "admins (1), staff (2)"), "{out}");
+
+    let text = text.replace("secret_file", "secret_fil");
     std::fs::write(&path, text).unwrap();
     let (code, out, err) = evergate(&["check", "--config", path.to_str().unwrap()]);
     assert_eq!((code, out.as_str()), (FAILED, ""));

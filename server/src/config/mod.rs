@@ -27,7 +27,7 @@ pub use diff::{Change, Difference, KeyChange, What};
 pub use dynamic::DynamicPeer;
 pub use error::{ConfigError, Origin};
 pub use notes::Look;
-pub use values::{duration, duration_text, gateway_identity};
+pub use values::{dns_name, duration, duration_text, gateway_identity};
 
 use ike::{CipherPolicy, ClientAuth, GatewayIdentity, Limits, ResponderConfig, Timers};
 use notes::Notes;

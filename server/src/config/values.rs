@@ -180,8 +180,11 @@ pub fn gateway_identity(text: &str) -> Result<GatewayIdentity, String> {
     dns_name(text).map(GatewayIdentity::Fqdn).map_err(|_| "is neither an IP address nor a DNS name such as \"vpn2.example.com\"".into())
 }
 
-/// A DNS name as certificates hold it.
-pub(super) fn dns_name(text: &str) -> Result<String, String> {
+/// A DNS name as certificates hold it, or an IPv4 address.
+///
+/// # Errors
+/// It is none; the text says nothing of it.
+pub fn dns_name(text: &str) -> Result<String, String> {
     let label_is_good = |label: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-') && label.chars().all(allowed)

@@ -45,6 +45,10 @@ pub fn prepare(args: &QuickstartArgs, out: &mut dyn Write) -> anyhow::Result<Pat
         );
     }
     let name = args.name.clone().map_or_else(own_name, Ok)?;
+    // Before anything is made: the name goes into certificates, the configuration, and files of six kinds for clients.
+    if config::dns_name(&name).is_err() {
+        bail!("{name:?} is no name that clients can dial; expected a DNS name such as vpn.example.com, or an IPv4 address, with --name");
+    }
     let password = password();
     let authority = authority::create(&name, jiff::Timestamp::now())?;
     let guide = Guide { name: &name, user: &args.user, password: &password, folder: &folder, authority: &authority.certificate };

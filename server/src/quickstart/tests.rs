@@ -47,6 +47,30 @@ fn an_address_serves_as_a_name() {
 }
 
 #[test]
+fn a_name_that_nobody_can_dial_leaves_nothing_behind() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("new");
+    for name in [
+        "",
+        "a\"b",
+        "a'b.example",
+        "vpn example",
+        "*.example.com",
+        "vpn.example.com\n",
+        "$(id)",
+        "vpn\u{e4}.example",
+        "-vpn.example",
+        "2001:db8::1",
+    ] {
+        let error = prepare(&args(&folder, name), &mut Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("no name that clients can dial") && error.contains("--name"), "{name:?}: {error}");
+    }
+    let odd_user = QuickstartArgs { user: "a\"b".into(), ..args(&folder, "vpn.example.test") };
+    assert!(prepare(&odd_user, &mut Vec::new()).unwrap_err().to_string().contains("which no name may"));
+    assert!(!folder.exists());
+}
+
+#[test]
 fn names_are_quoted_where_they_go() {
     let guide =
         Guide { name: "vpn", user: "o'neil & <sons>", password: "x", folder: Path::new("/x"), authority: "-----BEGIN\nAA\nBB\n-----END" };

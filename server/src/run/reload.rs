@@ -252,6 +252,13 @@ impl Shell {
     }
 
     fn renew_local(&mut self, config: &Config) {
+        match (&self.config.local, &config.local) {
+            (Some(_), None) => tracing::info!("the local provider is gone from the configuration: nobody new is asked there"),
+            (None, Some(local)) => {
+                tracing::info!(users = local.users.len(), file = %local.users_file.display(), "the local provider is ready");
+            }
+            _ => {}
+        }
         let (Some(running), Some(local)) = (&self.local, &config.local) else { return };
         self.local_lists.restart(user_certificates(config), &config.server.state_dir);
         let roots = Arc::new(self.local_lists.trusted(&local.client_roots));
