@@ -57,6 +57,11 @@ def _counters(world):
     return world.gateway.json("status")["radius"][0]["counters"]
 
 
+def _lasting(counters):
+    """Connections without those that failed before the server was there: the gateway tells of its start at once."""
+    return counters["connections"] - counters["connections_lost"]
+
+
 def _call(world, **options):
     outcome = Sstp(world.lab, world.gateway.binary).call(**options)
     check(outcome["event"] == "up", f"the call did not come up: {outcome}")
@@ -73,7 +78,7 @@ def _logins(world, server):
 def logins_and_accounting_share_a_connection(world):
     with _radius(world) as server:
         _logins(world, server)
-        check(_counters(world)["connections"] == 1, f"{_counters(world)}")
+        check(_lasting(_counters(world)) == 1, f"{_counters(world)}")
         check(world.gateway.json("status")["radius"][0]["address"].endswith(f":{PORT}"), "not the port of RADIUS over TLS")
     with _radius(world, version="1.3") as server:
         _call(world)
@@ -141,7 +146,7 @@ def logins_of_every_kind_without_md5(world):
         stops = lambda: [r for r in world.radius.accounting() if r["Acct-Status-Type"] == "Stop"]
         check(wait_until(lambda: len(stops()) >= 4, 5), f"{world.radius.accounting()}")
         status = world.gateway.json("status")["radius"][0]
-        check(status["radius_version"] == "1.1" and status["counters"]["connections"] == 1, f"{status}")
+        check(status["radius_version"] == "1.1" and _lasting(status["counters"]) == 1, f"{status}")
     check(said == ["agreed radius/1.1"], f"{said}")
 
 
