@@ -124,6 +124,53 @@ fn a_client_cannot_use_an_address_that_is_not_its_lease() {
     assert_eq!((totals["source_not_leased"], totals["packets_in"]), (2, 0), "{totals:?}");
 }
 
+/// `outer`, `encapsulate`: see [`Lab::start`].
+fn filtered(outer: &str, encapsulate: bool) {
+    let mut lab = Lab::start(outer, encapsulate, "gcm");
+    let ping = ["ping", "-q", "-c", "2", "-i", "0.02", "-W", "0.3"];
+    let to = |address| [&ping[..], &[address]].concat();
+    lab.order(Side::Gateway, "restrict deny in icmp from any to 10.9.0.1;deny out icmpv6 from fd09::1 to assigned");
+    lab.fails(Side::Client, &to(GATEWAY4));
+    assert_eq!(lab.order(Side::Gateway, "dropped"), "2 0");
+    lab.fails(Side::Client, &to(GATEWAY6));
+    assert_eq!(lab.order(Side::Gateway, "dropped"), "2 2");
+    // Super-packets are looked at once and pass whole.
+    lab.order(Side::Gateway, "restrict permit in tcp from assigned to any 5201;permit out tcp from any 5201 to assigned");
+    for address in [GATEWAY4, GATEWAY6] {
+        assert!(lab.iperf(address, &["-n", "2M", "--bidir"]) > 0.0);
+    }
+    let totals = lab.totals(Side::Gateway);
+    assert_eq!((totals["filtered_in"], totals["filtered_out"]), (2, 2), "{totals:?}");
+    // A later fragment shows its protocol, but not the type of ICMP.
+    let in_pieces = |address| ["ping", "-q", "-c", "1", "-W", "0.5", "-M", "dont", "-s", "4000", address];
+    lab.order(Side::Gateway, "restrict permit in icmp from any to any icmptypes 8;deny out gre from any to any");
+    lab.run(Side::Client, &to(GATEWAY4));
+    lab.fails(Side::Client, &in_pieces(GATEWAY4));
+    lab.order(Side::Gateway, "restrict permit in icmp from any to any;deny out gre from any to any");
+    lab.run(Side::Client, &in_pieces(GATEWAY4));
+    // The filters are the session's: a rekey does not shed them.
+    for side in [Side::Gateway, Side::Client] {
+        lab.order(side, "install 2");
+    }
+    for side in [Side::Gateway, Side::Client] {
+        lab.order(side, "outbound 2");
+        lab.order(side, "remove 1");
+    }
+    lab.fails(Side::Client, &to(GATEWAY6));
+    lab.order(Side::Gateway, "restrict");
+    lab.run(Side::Client, &to(GATEWAY6));
+}
+
+#[test]
+fn filters_hold_for_esp_in_udp() {
+    filtered("192.0.2", true);
+}
+
+#[test]
+fn filters_hold_for_plain_esp() {
+    filtered("2001:db8:ff:", false);
+}
+
 #[test]
 fn packets_for_the_link_go_to_control() {
     let mut lab = Lab::start("192.0.2", true, "gcm");

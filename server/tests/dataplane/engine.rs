@@ -6,9 +6,11 @@ use evergate::dataplane::{
     Dataplane, DataplaneConfig, DataplaneHandle, IkeDatagram, Keys, Path, Role, Selector, SessionCounters, StreamEvent, Totals, TunnelSpec,
 };
 use net::link::{Netlink, Prefix, Route};
+use policy::filter::{Filter, Restrictions};
 use std::fmt::Write as _;
 use std::io::BufRead as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, channel};
 
 /// `role local remote udp|esp suite`, or what [`crate::streams`] takes.
@@ -72,6 +74,21 @@ pub(crate) fn totals_line(totals: &Totals) -> String {
     text
 }
 
+/// Rules with `;` between them, in words.
+pub(crate) fn restrictions(rules: &[&str]) -> Restrictions {
+    let text = rules.join(" ");
+    let rules: Vec<_> = text.split(';').filter(|rule| !rule.is_empty()).collect();
+    let filter = Filter::parse("test", rules.iter().copied(), [None; 2]).unwrap();
+    let filters = if rules.is_empty() { Vec::new() } else { vec![Arc::new(filter)] };
+    Restrictions { filters, ..Restrictions::default() }
+}
+
+/// What the filters of a session dropped, from the client and to it.
+pub(crate) fn dropped(handle: &DataplaneHandle, session: u64) -> String {
+    let counters = handle.counters(session).unwrap();
+    format!("{} {}", counters.filtered_in, counters.filtered_out)
+}
+
 /// An event as one line.
 pub(crate) fn show(event: &StreamEvent) -> String {
     match event {
@@ -130,6 +147,8 @@ impl Engine {
                 let address = |word: &str| SocketAddr::new(word.parse().unwrap(), 4500);
                 self.handle.repath(7, Path::between(address(local), address(remote)), self.encapsulate).unwrap();
             }
+            ["restrict", ref rules @ ..] => self.handle.restrict(7, restrictions(rules)).unwrap(),
+            ["dropped"] => return dropped(&self.handle, 7),
             ["ike", message] => self.handle.send_ike(self.path, message.as_bytes()).unwrap(),
             ["heard"] => {
                 let datagram = self.ike.blocking_recv().unwrap();

@@ -355,3 +355,23 @@ fn stream_throughput() {
         }
     }
 }
+
+#[test]
+fn streams_are_filtered_both_ways_and_at_once() {
+    let mut lab = up("192.0.2", "1.3");
+    let ping = ["ping", "-q", "-c", "2", "-i", "0.02", "-W", "0.3"];
+    let to = |address| [&ping[..], &[address]].concat();
+    lab.order(Gateway, "restrict 1 deny in icmp from any to 10.9.0.1;deny out icmpv6 from fd09::1 to assigned");
+    lab.fails(Client, &to(GATEWAY4));
+    assert_eq!(lab.order(Gateway, "dropped 1"), "2 0");
+    lab.fails(Client, &to(GATEWAY6));
+    lab.order(Gateway, "restrict 1 permit in tcp from assigned to any 5201;permit out tcp from any 5201 to assigned");
+    lab.fails(Client, &to(GATEWAY4));
+    assert_eq!(lab.order(Gateway, "dropped 1"), "4 2");
+    for address in [GATEWAY4, GATEWAY6] {
+        assert!(lab.iperf(address, &["-n", "2M", "--bidir"]) > 0.0);
+    }
+    lab.order(Gateway, "restrict 1");
+    lab.run(Client, &to(GATEWAY4));
+    assert_eq!(lab.totals(Gateway)["filtered_out"], 2);
+}

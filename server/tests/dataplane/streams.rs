@@ -112,6 +112,8 @@ fn gateway_order(handle: &DataplaneHandle, events: &mut Receiver<StreamEvent>, w
             let allowed = allowed.map(selector).into_iter().collect();
             handle.stream_open(StreamTunnel { session: number(session), inner, allowed, mtu: mtu.parse().unwrap() }).unwrap();
         }
+        ["restrict", session, ref rules @ ..] => handle.restrict(number(session), crate::engine::restrictions(rules)).unwrap(),
+        ["dropped", session] => return crate::engine::dropped(handle, number(session)),
         ["send", session, packet] => handle.stream_send(number(session), unhex(packet)).unwrap(),
         ["inner", session, packet] => handle.send_inner(number(session), unhex(packet)).unwrap(),
         ["close", session] => handle.stream_close(number(session)).unwrap(),

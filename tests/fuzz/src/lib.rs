@@ -9,6 +9,7 @@ mod ike_machine;
 mod ike_message;
 mod ike_protected;
 mod ike_tcp;
+mod packet_filter;
 mod ppp_frame;
 mod ppp_link;
 mod radius;
@@ -23,6 +24,7 @@ pub use ike_machine::ike_machine;
 pub use ike_message::ike_message;
 pub use ike_protected::ike_protected;
 pub use ike_tcp::ike_tcp;
+pub use packet_filter::packet_filter;
 pub use ppp_frame::ppp_frame;
 pub use ppp_link::ppp_link;
 pub use radius::radius_packet;
@@ -34,7 +36,7 @@ pub use sstp_stream::sstp_stream;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; a target's corpus is the folder of its name.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("autoconf_packet", autoconf_packet),
     ("certificate", certificate),
     ("eap_packet", eap_packet),
@@ -44,6 +46,7 @@ pub const TARGETS: [Target; 15] = [
     ("ike_message", ike_message),
     ("ike_protected", ike_protected),
     ("ike_tcp", ike_tcp),
+    ("packet_filter", packet_filter),
     ("ppp_frame", ppp_frame),
     ("ppp_link", ppp_link),
     ("radius_packet", radius_packet),
