@@ -3,34 +3,35 @@
 /// Whether the whole of `text` matches `pattern`. At most `pattern.len() * text.len()` steps: of several `*` only the last one passed
 /// is ever widened, which suffices because an earlier one could only give the later one less to choose from.
 pub fn matches(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    let (mut p, mut t) = (0, 0);
+    if pattern.is_ascii() && text.is_ascii() {
+        return fits(pattern.bytes().map(char::from), text.bytes().map(char::from));
+    }
+    fits(pattern.chars(), text.chars())
+}
+
+fn fits<P: Iterator<Item = char> + Clone, T: Iterator<Item = char> + Clone>(mut pattern: P, mut text: T) -> bool {
     // Where to go on after a mismatch: behind the last `*`, which then swallows one character more.
-    let mut retry: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
+    let mut retry: Option<(P, T)> = None;
+    loop {
+        let (mut rest_of_pattern, mut rest_of_text) = (pattern.clone(), text.clone());
+        let Some(got) = rest_of_text.next() else { return pattern.all(|rest| rest == '*') };
+        match rest_of_pattern.next() {
             Some('*') => {
-                p += 1;
-                retry = Some((p, t));
+                pattern = rest_of_pattern;
+                retry = Some((pattern.clone(), text.clone()));
             }
-            Some(&wanted) if wanted == '?' || same(wanted, text[t]) => {
-                p += 1;
-                t += 1;
-            }
+            Some(wanted) if wanted == '?' || same(wanted, got) => (pattern, text) = (rest_of_pattern, rest_of_text),
             _ => {
-                let Some((after_star, swallowed_to)) = retry else { return false };
-                p = after_star;
-                t = swallowed_to + 1;
-                retry = Some((after_star, t));
+                let Some((after_star, swallowed_to)) = &mut retry else { return false };
+                swallowed_to.next();
+                (pattern, text) = (after_star.clone(), swallowed_to.clone());
             }
         }
     }
-    pattern[p..].iter().all(|&rest| rest == '*')
 }
 
 pub(crate) fn same(a: char, b: char) -> bool {
-    a == b || a.to_lowercase().eq(b.to_lowercase())
+    a == b || if a.is_ascii() && b.is_ascii() { a.eq_ignore_ascii_case(&b) } else { a.to_lowercase().eq(b.to_lowercase()) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Ordered connection request policies: who is asked about a login, before anybody has been asked. The first whose conditions all match decides.
-use crate::network::{AddressRange, LocalTime, PassedOver, TimeWindow, Tunnel, fails, fails_pattern};
+use crate::condition::{fails, fails_pattern};
+use crate::network::{AddressRange, LocalTime, PassedOver, TimeWindow, Tunnel};
 use crate::rewrite::Rewrite;
 use std::net::IpAddr;
 

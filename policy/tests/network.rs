@@ -1,23 +1,13 @@
 //! Network policies: order, default deny, reasons.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+mod common;
+use common::facts;
 use policy::network::*;
 use proptest::prelude::*;
 
 fn policy(name: &str, grant: bool, conditions: Conditions) -> Policy {
-    Policy { name: name.into(), grant, conditions, settings: Settings { pool: Some(name.into()), ..Settings::default() } }
-}
-
-fn facts() -> Facts<'static> {
-    Facts {
-        tunnel: Tunnel::Ikev2,
-        method: Method::Eap,
-        user: "bob",
-        client: "192.0.2.7".parse().unwrap(),
-        class: &[],
-        filter_id: &[],
-        group: &[],
-        time: LocalTime { weekday: 2, minute: 600 },
-    }
+    let settings = Settings { pool: Some(name.into()), ..Settings::default() };
+    Policy { name: name.into(), grant, conditions, settings, ..Policy::default() }
 }
 
 fn range(start: &str, end: &str) -> AddressRange {
@@ -25,7 +15,7 @@ fn range(start: &str, end: &str) -> AddressRange {
 }
 
 fn reason(conditions: Conditions, facts: &Facts<'_>) -> String {
-    decide(&[policy("p", true, conditions)], facts).passed_over.remove(0).reason
+    decide(&[policy("p", true, conditions)], facts, &Alone).passed_over.remove(0).reason
 }
 
 #[test]
@@ -33,13 +23,13 @@ fn the_first_match_decides_and_nothing_means_no() {
     let everybody = Conditions::default();
     let staff = Conditions { user: vec!["*@example.test".into()], ..Conditions::default() };
     let policies = [policy("staff", true, staff), policy("closed", false, everybody.clone()), policy("open", true, everybody)];
-    let decision = decide(&policies, &facts());
+    let decision = decide(&policies, &facts(), &Alone);
     assert_eq!((decision.policy.as_deref(), decision.granted), (Some("closed"), false));
     let passed_over = PassedOver { policy: "staff".into(), reason: "user wanted \"*@example.test\", got \"bob\"".into() };
     assert_eq!(decision.passed_over, [passed_over]);
-    let granted = decide(&policies, &Facts { user: "Ann@Example.Test", ..facts() });
+    let granted = decide(&policies, &Facts { user: "Ann@Example.Test", ..facts() }, &Alone);
     assert_eq!((granted.policy.as_deref(), granted.granted, granted.settings.pool.as_deref()), (Some("staff"), true, Some("staff")));
-    let none = decide(&[], &facts());
+    let none = decide(&[], &facts(), &Alone);
     assert_eq!((none.policy, none.granted), (None, false));
 }
 
@@ -80,9 +70,9 @@ fn within_a_list_any_entry_may_match_and_every_condition_must() {
         filter_id: vec!["VPN".into()],
         ..Conditions::default()
     };
-    assert!(decide(&[policy("p", true, conditions.clone())], &facts).granted);
+    assert!(decide(&[policy("p", true, conditions.clone())], &facts, &Alone).granted);
     let conditions = Conditions { user: vec!["ann".into()], ..conditions };
-    assert!(!decide(&[policy("p", true, conditions)], &facts).granted);
+    assert!(!decide(&[policy("p", true, conditions)], &facts, &Alone).granted);
 }
 
 #[test]

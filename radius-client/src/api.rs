@@ -504,6 +504,8 @@ pub struct Accept {
     /// Port-Limit: how many sessions the user may have.
     pub port_limit: Option<u32>,
     pub reply_message: Option<String>,
+    /// All that the reply says of the user, as names and text.
+    pub attributes: Vec<(String, String)>,
 }
 
 /// Packet filters of an Access-Accept, as they came.

@@ -88,6 +88,7 @@ mod table;
 mod validate;
 #[cfg(test)]
 mod vectors;
+mod words;
 
 pub use api::*;
 pub use client::Client;

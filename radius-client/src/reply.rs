@@ -5,6 +5,7 @@ use crate::authentication::Proof;
 use crate::codec::{Malformed, Packet, code};
 use crate::filters;
 use crate::mppe::{self, Hiding};
+use crate::words;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -165,6 +166,7 @@ fn accept(reply: &Packet<'_>, asked: u32, hiding: Hiding<'_>) -> Result<Accept, 
         framed_pool: reply.text(number::FRAMED_POOL),
         port_limit: reply.u32(number::PORT_LIMIT).map_err(malformed)?,
         reply_message: reply_message(reply),
+        attributes: words::words(reply),
     })
 }
 

@@ -61,6 +61,8 @@ pub struct Attempt {
     pub accepted: Vec<String>,
     /// The decision of the network policies, a line each.
     pub decision: Vec<String>,
+    /// Why the policies let in or refuse.
+    pub reason: Option<policy::network::Reason>,
     pub timeline: VecDeque<(Duration, String)>,
     pub timeline_lost: u64,
 }
@@ -145,6 +147,7 @@ impl Attempts {
             offered: Vec::new(),
             accepted: Vec::new(),
             decision: Vec::new(),
+            reason: None,
             timeline: VecDeque::new(),
             timeline_lost: 0,
         };

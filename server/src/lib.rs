@@ -6,6 +6,7 @@ pub mod crash_secret;
 pub mod dataplane;
 pub mod dynamic;
 pub mod explain;
+pub mod facts;
 pub mod file_watch;
 pub mod gateway;
 pub mod host_names;

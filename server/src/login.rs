@@ -1,8 +1,11 @@
 //! From "who are you" to "this is yours": RADIUS verdict, network policy, lease. The same for every tunnel type.
+pub use crate::facts::{Known, Place};
+
+use crate::facts::{self, local_time, on_the_wall};
 use crate::outcome::Stage;
 use crate::restrictions::{self, FromReply};
 use policy::filter::{Filter, Restrictions};
-use policy::network::{AddressRange, Decision, Facts, LocalTime, Method, Policy, Settings, Tunnel, decide};
+use policy::network::{AddressRange, Certificate, Decision, Method, Policy, Reason, Settings, Usage, decide};
 use policy::pool::{LeaseKey, Pools, Wanted};
 use radius_client::{Accept, FramedIp};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,8 +16,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Login {
     pub key: LeaseKey,
-    pub tunnel: Tunnel,
-    pub client: IpAddr,
+    pub place: Place,
     pub wanted: Wanted,
 }
 
@@ -25,8 +27,25 @@ pub struct Authenticated<'a> {
     /// False: the name is the outer identity of a tunnelled EAP method, which nobody has checked.
     pub confirmed: bool,
     pub method: Method,
+    /// The EAP method by its name.
+    pub eap_type: Option<String>,
+    pub certificate: Option<Certificate>,
+    /// Name of the computer that its certificate is made out to.
+    pub machine: Option<String>,
     /// What the RADIUS server said; `None` where none was asked.
     pub accept: Option<&'a Accept>,
+}
+
+impl Authenticated<'_> {
+    fn known(&self) -> Result<Known, Denied> {
+        Ok(Known {
+            eap_type: self.eap_type.clone(),
+            machine: self.machine.clone().or_else(|| facts::machine(self.user)),
+            certificate: self.certificate.clone(),
+            reply: self.accept.map(FromReply::read).transpose()?.unwrap_or_default(),
+            ..Known::by(self.method, self.confirmed).with(self.accept)
+        })
+    }
 }
 
 /// What a granted login gets.
@@ -47,6 +66,9 @@ pub struct Granted {
     pub selectors: Vec<AddressRange>,
     pub session_timeout: Option<Duration>,
     pub idle_timeout: Option<Duration>,
+    /// When the hours end in which the policy allows sessions.
+    pub hours_end: Option<jiff::Timestamp>,
+    /// For accounting: what RADIUS sent, then what the policy adds.
     pub class: Vec<Vec<u8>>,
     /// What the policy set, before RADIUS had its say.
     pub settings: Settings,
@@ -60,39 +82,14 @@ pub struct Granted {
     pub trace: Vec<String>,
 }
 
-/// Facts of a login that outlive it, so that policies can judge again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    pub method: Method,
-    /// See [`Authenticated::confirmed`].
-    pub confirmed: bool,
-    pub class: Vec<Vec<u8>>,
-    pub filter_id: Vec<String>,
-    pub groups: Vec<String>,
-    /// Filters and rates beside Filter-Id.
-    pub reply: FromReply,
-}
-
-impl Known {
-    fn of(who: &Authenticated<'_>) -> Result<Self, Denied> {
-        let accept = who.accept;
-        Ok(Self {
-            method: who.method,
-            confirmed: who.confirmed,
-            class: accept.map(|accept| accept.class.clone()).unwrap_or_default(),
-            filter_id: accept.map(|accept| accept.filter_id.clone()).unwrap_or_default(),
-            groups: accept.map(|accept| accept.groups.clone()).unwrap_or_default(),
-            reply: accept.map(FromReply::read).transpose()?.unwrap_or_default(),
-        })
-    }
-}
-
 /// The policy that grants, and what it sets.
 #[derive(Debug, Clone)]
 pub struct Decided {
     pub policy: String,
     pub settings: Settings,
     pub restrictions: Restrictions,
+    /// When the hours end in which it allows sessions.
+    pub hours_end: Option<jiff::Timestamp>,
     /// The decision in words, a line each.
     pub trace: Vec<String>,
 }
@@ -102,12 +99,14 @@ pub struct Decided {
 pub struct Denied {
     pub stage: Stage,
     pub cause: String,
+    /// Where policies refuse.
+    pub reason: Option<Reason>,
     pub trace: Vec<String>,
 }
 
 impl Denied {
     pub fn new(stage: Stage, cause: String) -> Self {
-        Self { stage, cause, trace: Vec::new() }
+        Self { stage, cause, reason: None, trace: Vec::new() }
     }
 }
 
@@ -123,17 +122,18 @@ pub struct Authority {
 
 impl Authority {
     /// Decides by policy and leases addresses. A failed lease is part of the grant: the tunnel protocol has its own words for it.
-    /// `same_client`: whether a lease is held by an older session of this very client.
+    /// `same_client`: whether a lease is held by an older session of this very client. `usage`: who else is in.
     pub fn authorize(
         &mut self,
         login: &Login,
         who: &Authenticated<'_>,
         same_client: &dyn Fn(LeaseKey) -> bool,
+        usage: &dyn Usage,
         now: jiff::Timestamp,
     ) -> Result<Granted, Denied> {
-        let known = Known::of(who)?;
-        let Decided { policy, settings, restrictions, trace } = self.judge(login.tunnel, login.client, who.user, &known, now)?;
-        let (lease, address_failure) = match self.lease(login, who, same_client, settings.pool.as_deref()) {
+        let known = who.known()?;
+        let Decided { policy, settings, restrictions, hours_end, trace } = self.judge(&login.place, who.user, &known, usage, now)?;
+        let (lease, address_failure) = match self.lease(login, who, same_client, &settings) {
             Ok(lease) => (lease, None),
             Err(failure) => (policy::pool::Lease { ipv4: None, ipv6: None }, Some(format!("policy {policy:?}: {failure}"))),
         };
@@ -151,7 +151,8 @@ impl Authority {
             session_timeout: shorter(settings.session_timeout, accept.and_then(|accept| accept.session_timeout)),
             idle_timeout: shorter(settings.idle_timeout, accept.and_then(|accept| accept.idle_timeout)),
             interim_interval: accept.and_then(|accept| accept.acct_interim_interval),
-            class: known.class.clone(),
+            hours_end,
+            class: known.class.iter().cloned().chain(settings.accounting_class.iter().map(|class| class.clone().into_bytes())).collect(),
             settings,
             restrictions,
             known,
@@ -161,23 +162,19 @@ impl Authority {
     }
 
     /// What the policies say to someone authenticated.
-    pub fn judge(&self, tunnel: Tunnel, client: IpAddr, user: &str, known: &Known, now: jiff::Timestamp) -> Result<Decided, Denied> {
-        let facts = self.facts(tunnel, client, user, known, now);
-        if !known.confirmed
-            && let Some(policy) = self.hinges_on_the_user(&facts)
-        {
-            return Err(unconfirmed(user, policy));
-        }
-        let decision = decide(&self.policies, &facts);
+    pub fn judge(&self, place: &Place, user: &str, known: &Known, usage: &dyn Usage, now: jiff::Timestamp) -> Result<Decided, Denied> {
+        let facts = known.facts(place, user, local_time(now, &self.zone));
+        let decision = decide(&self.policies, &facts, usage);
         let mut trace = trace_of(&decision);
         let Some(policy) = decision.policy.clone().filter(|_| decision.granted) else {
-            return Err(Denied { stage: Stage::Policy, cause: refusal(&decision), trace });
+            return Err(Denied { reason: Some(decision.reason), trace, ..Denied::new(Stage::Policy, refusal(&decision, user)) });
         };
+        let hours_end = decision.open_for.and_then(|minutes| on_the_wall(now, minutes, &self.zone));
         let settings = decision.settings;
         match restrictions::of_session(&self.filters, &self.policies, &settings, &known.filter_id, &known.reply) {
             Ok(restrictions) => {
                 trace.extend(Some(restrictions::words(&restrictions)).filter(|words| !words.is_empty()));
-                Ok(Decided { policy, settings, restrictions, trace })
+                Ok(Decided { policy, settings, restrictions, hours_end, trace })
             }
             Err(denied) => Err(Denied { trace, ..denied }),
         }
@@ -188,60 +185,30 @@ impl Authority {
         self.pools.release(key);
     }
 
-    /// The policy that would decide but for its condition on the user.
-    fn hinges_on_the_user(&self, facts: &Facts<'_>) -> Option<&str> {
-        let (policy, names_users) = self.policies.iter().find_map(|policy| {
-            let mut relaxed = policy.clone();
-            let users = std::mem::take(&mut relaxed.conditions.user);
-            decide(std::slice::from_ref(&relaxed), facts).policy.map(|_| (policy, !users.is_empty()))
-        })?;
-        names_users.then_some(&policy.name)
-    }
-
-    fn facts<'a>(&self, tunnel: Tunnel, client: IpAddr, user: &'a str, known: &'a Known, now: jiff::Timestamp) -> Facts<'a> {
-        Facts {
-            tunnel,
-            method: known.method,
-            user,
-            client,
-            class: &known.class,
-            filter_id: &known.filter_id,
-            group: &known.groups,
-            time: local_time(now, &self.zone),
-        }
-    }
-
     fn lease(
         &mut self,
         login: &Login,
         who: &Authenticated<'_>,
         same_client: &dyn Fn(LeaseKey) -> bool,
-        pool: Option<&str>,
+        settings: &Settings,
     ) -> Result<policy::pool::Lease, String> {
         let accept = who.accept;
-        let pool = accept.and_then(|accept| accept.framed_pool.as_deref()).or(pool);
+        let pool = accept.and_then(|accept| accept.framed_pool.as_deref()).or(settings.pool.as_deref());
         let Some(pool) = pool else {
             return Err("neither the policy (setting pool) nor RADIUS (Framed-Pool) names an address pool".into());
         };
         let mut wanted = login.wanted;
+        wanted.ipv4_fixed = settings.ipv4;
         match accept.and_then(|accept| accept.framed_ip) {
             Some(FramedIp::Fixed(address)) => wanted.ipv4_fixed = Some(address),
             Some(FramedIp::NasChooses) => wanted.ipv4_hint = None,
             Some(FramedIp::ClientChooses) | None => {}
         }
-        wanted.ipv6_fixed = accept.and_then(|accept| accept.framed_ipv6);
+        wanted.ipv6_fixed = accept.and_then(|accept| accept.framed_ipv6).or(settings.ipv6);
         // A name that nobody has checked is no proof of being the same client.
         wanted.succeeds = asked(wanted).filter_map(|address| self.pools.holder(address)).find(|key| who.confirmed && same_client(*key));
         self.pools.lease(pool, login.key, who.user, wanted).map_err(|error| error.to_string())
     }
-}
-
-/// A condition on the user cannot be judged by a name that the client chose freely: neither to let in nor to keep out.
-fn unconfirmed(user: &str, policy: &str) -> Denied {
-    let cause = format!(
-        "policy {policy:?} has a condition on the user, but {user:?} is only the outer identity of a tunnelled EAP method: let the RADIUS server return User-Name in its Access-Accept (FreeRADIUS: use_tunneled_reply), or use Class or Filter-Id conditions"
-    );
-    Denied { stage: Stage::Policy, cause, trace: Vec::new() }
 }
 
 /// The addresses that a login asks for by number.
@@ -265,11 +232,23 @@ fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     }
 }
 
-fn refusal(decision: &Decision) -> String {
-    match &decision.policy {
-        Some(policy) => format!("network policy {policy:?} denies (its conditions match, grant = false)"),
-        None if decision.passed_over.is_empty() => "no network policy is configured; without one everybody is denied".into(),
-        None => format!("none of {} network policies matches (default deny): {}", decision.passed_over.len(), passed_over(decision)),
+fn refusal(decision: &Decision, user: &str) -> String {
+    let number = decision.reason.code();
+    match (&decision.policy, &decision.refusal) {
+        (Some(policy), Some(_)) if decision.reason == Reason::NoPolicy => format!(
+            "policy {policy:?} has a condition on the user, but {user:?} is only the outer identity of a tunnelled EAP method: let the RADIUS server return User-Name in its Access-Accept (FreeRADIUS: use_tunneled_reply), or use conditions on what it says of the user"
+        ),
+        (Some(policy), Some(refusal)) => {
+            format!("network policy {policy:?} matches, but its constraint {refusal}, and no further policy is tried (reason {number})")
+        }
+        (Some(policy), None) => format!("network policy {policy:?} denies (its conditions match, grant = false; reason {number})"),
+        (None, _) if decision.passed_over.is_empty() => {
+            format!("no network policy is configured; without one everybody is denied (reason {number})")
+        }
+        (None, _) => {
+            let count = decision.passed_over.len();
+            format!("none of {count} network policies matches (default deny, reason {number}): {}", passed_over(decision))
+        }
     }
 }
 
@@ -278,35 +257,32 @@ fn passed_over(decision: &Decision) -> String {
     reasons.join("; ")
 }
 
-fn trace_of(decision: &Decision) -> Vec<String> {
+/// A decision in words: a line for each policy that was tried.
+pub fn trace_of(decision: &Decision) -> Vec<String> {
     let mut lines: Vec<_> =
         decision.passed_over.iter().map(|passed| format!("policy {:?} does not match: {}", passed.policy, passed.reason)).collect();
-    lines.push(match &decision.policy {
-        Some(policy) => format!("policy {policy:?} decides: {}", if decision.granted { "grant" } else { "deny" }),
-        None => "no policy matches: deny".into(),
+    let number = decision.reason.code();
+    lines.push(match (&decision.policy, &decision.refusal) {
+        (Some(policy), None) if decision.granted => format!("policy {policy:?} decides: grant"),
+        (Some(policy), None) => format!("policy {policy:?} decides: deny (reason {number})"),
+        (Some(policy), Some(refusal)) => format!("policy {policy:?} decides: deny (reason {number}): {refusal}"),
+        (None, _) => format!("no policy matches: deny (reason {number})"),
     });
     lines
-}
-
-/// Weekday and minute of `now` in `zone`.
-pub fn local_time(now: jiff::Timestamp, zone: &jiff::tz::TimeZone) -> LocalTime {
-    let local = now.to_zoned(zone.clone());
-    LocalTime {
-        weekday: local.weekday().to_monday_zero_offset().unsigned_abs(),
-        minute: u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs()),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use policy::network::{Alone, Tunnel};
 
-    #[test]
-    fn local_time_follows_the_zone() {
-        let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(2));
-        // 2026-11-20 is a Friday; 22:30 UTC is 00:30 on Saturday two hours east.
-        let now: jiff::Timestamp = "2026-11-20T22:30:00Z".parse().unwrap();
-        assert_eq!(local_time(now, &zone), LocalTime { weekday: 5, minute: 30 });
+    fn place() -> Place {
+        let local = Ipv4Addr::LOCALHOST.into();
+        Place { tunnel: Tunnel::Ikev2, client: local, gateway: local, listener: "main".into(), cipher_bits: None }
+    }
+
+    fn who(user: &str, confirmed: bool) -> Authenticated<'_> {
+        Authenticated { user, confirmed, method: Method::Eap, eap_type: None, certificate: None, machine: None, accept: None }
     }
 
     #[test]
@@ -316,6 +292,7 @@ mod tests {
             grant: true,
             conditions: policy::network::Conditions { user: user.iter().map(ToString::to_string).collect(), ..Default::default() },
             settings: policy::network::Settings { pool: Some("users".into()), ..Default::default() },
+            ..Policy::default()
         };
         let pool = policy::pool::PoolConfig {
             name: "users".into(),
@@ -329,16 +306,16 @@ mod tests {
             zone: jiff::tz::TimeZone::UTC,
         };
         let wanted = Wanted { ipv4: true, ..Wanted::default() };
-        let login = Login { key: LeaseKey(1), tunnel: Tunnel::Ikev2, client: Ipv4Addr::LOCALHOST.into(), wanted };
-        let who = |confirmed| Authenticated { user: "anonymous", confirmed, method: Method::Eap, accept: None };
-        let denied = authority.authorize(&login, &who(false), &|_| false, jiff::Timestamp::UNIX_EPOCH).unwrap_err();
+        let login = Login { key: LeaseKey(1), place: place(), wanted };
+        let who = |confirmed| who("anonymous", confirmed);
+        let denied = authority.authorize(&login, &who(false), &|_| false, &Alone, jiff::Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!(denied.stage, Stage::Policy);
         assert!(denied.cause.contains("User-Name"), "{}", denied.cause);
-        let granted = authority.authorize(&login, &who(true), &|_| false, jiff::Timestamp::UNIX_EPOCH).unwrap();
+        let granted = authority.authorize(&login, &who(true), &|_| false, &Alone, jiff::Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!((granted.policy.as_str(), granted.ipv4), ("everyone", Some(Ipv4Addr::new(10, 0, 0, 1))));
         // A policy that another condition rules out does not matter.
         authority.policies[0].conditions.method = vec![Method::Certificate];
-        assert!(authority.authorize(&login, &who(false), &|_| false, jiff::Timestamp::UNIX_EPOCH).is_ok());
+        assert!(authority.authorize(&login, &who(false), &|_| false, &Alone, jiff::Timestamp::UNIX_EPOCH).is_ok());
     }
 
     #[test]
@@ -349,15 +326,15 @@ mod tests {
             ipv6: Vec::new(),
         };
         let settings = policy::network::Settings { pool: Some("users".into()), ..Default::default() };
-        let everyone = Policy { name: "everyone".into(), grant: true, conditions: policy::network::Conditions::default(), settings };
+        let everyone = Policy { name: "everyone".into(), grant: true, settings, ..Policy::default() };
         let pools = Pools::new(vec![pool]).unwrap();
         let mut authority = Authority { policies: vec![everyone], filters: Vec::new(), pools, zone: jiff::tz::TimeZone::UTC };
         let mut address = |key: u64, confirmed: bool, same: bool| {
             let wanted = Wanted { ipv4: true, ipv4_hint: Some(Ipv4Addr::new(10, 0, 0, 5)), ..Wanted::default() };
-            let login = Login { key: LeaseKey(key), tunnel: Tunnel::Ikev2, client: Ipv4Addr::LOCALHOST.into(), wanted };
-            let who = Authenticated { user: "ann", confirmed, method: Method::Eap, accept: None };
+            let login = Login { key: LeaseKey(key), place: place(), wanted };
+            let who = who("ann", confirmed);
             let same_client = |holder: LeaseKey| same && holder == LeaseKey(1);
-            authority.authorize(&login, &who, &same_client, jiff::Timestamp::UNIX_EPOCH).unwrap().ipv4.unwrap().octets()[3]
+            authority.authorize(&login, &who, &same_client, &Alone, jiff::Timestamp::UNIX_EPOCH).unwrap().ipv4.unwrap().octets()[3]
         };
         assert_eq!(address(1, true, true), 5);
         assert_ne!(address(2, false, true), 5);

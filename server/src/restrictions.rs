@@ -129,7 +129,7 @@ mod tests {
 
     fn session(settings: &Settings, ids: &[&str], reply: &FromReply) -> Result<Restrictions, Denied> {
         let conditions = Conditions { filter_id: vec!["staff*".into()], ..Conditions::default() };
-        let policy = Policy { name: "staff".into(), grant: true, conditions, settings: Settings::default() };
+        let policy = Policy { name: "staff".into(), grant: true, conditions, ..Policy::default() };
         let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
         of_session(&configured(), &[policy], settings, &ids, reply)
     }

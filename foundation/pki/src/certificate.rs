@@ -5,12 +5,14 @@ use crypto::sign::spki_kind;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{self, PemObject};
 use std::net::IpAddr;
-use x509_parser::asn1_rs::{Any, FromDer};
+use x509_parser::asn1_rs::{Any, FromDer, Oid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{DistributionPointName, ExtendedKeyUsage, GeneralName, ParsedExtension};
 
 /// szOID_NT_PRINCIPAL_NAME
 const UPN: &str = "1.3.6.1.4.1.311.20.2.3";
+/// szOID_CERTIFICATE_TEMPLATE: SEQUENCE of the template's OID and its version.
+const TEMPLATE: &str = "1.3.6.1.4.1.311.21.7";
 /// Key usage, subject alternative name, basic constraints, name constraints, extended key usage.
 const DECIDING_EXTENSIONS: [&str; 5] = ["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.37"];
 
@@ -73,6 +75,7 @@ fn read(der: &[u8]) -> Result<Certificate, String> {
         emails: Vec::new(),
         upns: Vec::new(),
         eku: eku.map(|extension| eku_oids(extension.value)),
+        template: template(&x509),
         key_usage: usage
             .map(|extension| KeyUsage { digital_signature: extension.value.digital_signature(), crl_sign: extension.value.crl_sign() }),
         crl_urls: crl_urls(&x509),
@@ -114,6 +117,15 @@ fn eku_oids(eku: &ExtendedKeyUsage<'_>) -> Vec<String> {
     ];
     let known = known.into_iter().filter(|(present, _)| *present).map(|(_, oid)| oid.to_owned());
     known.chain(eku.other.iter().map(|oid| oid.to_id_string())).collect()
+}
+
+/// A damaged extension, or two of them, name no template.
+fn template(x509: &X509Certificate<'_>) -> Option<String> {
+    let mut all = x509.extensions().iter().filter(|extension| extension.oid.to_id_string() == TEMPLATE);
+    let extension = all.next().filter(|_| all.next().is_none())?;
+    let (_, sequence) = Any::from_der(extension.value).ok()?;
+    let (_, oid) = Oid::from_der(sequence.data).ok()?;
+    Some(oid.to_id_string())
 }
 
 /// A damaged extension names no place: it decides nothing about the certificate.

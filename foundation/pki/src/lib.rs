@@ -44,6 +44,8 @@ pub struct Certificate {
     pub upns: Vec<String>,
     /// EKU OIDs in dotted form; `None` when the extension is absent.
     pub eku: Option<Vec<String>>,
+    /// OID of the certificate template that Microsoft's authority issued it by (extension 1.3.6.1.4.1.311.21.7).
+    pub template: Option<String>,
     /// `None` when the extension is absent: every use is allowed.
     pub key_usage: Option<KeyUsage>,
     /// Where its issuer publishes revocation lists (CRL distribution points), of whatever scheme.

@@ -3,7 +3,7 @@ use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, date, heading
 use super::{FAILED, OK};
 use crate::config::{self, Config, NamedCredential};
 use policy::filter::{Chain, Filter};
-use policy::network::{Conditions, Policy};
+use policy::network::Policy;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{Result, Write};
@@ -117,8 +117,10 @@ struct RequestRow {
 #[derive(Debug, Serialize)]
 struct PolicyRow {
     name: String,
+    enabled: bool,
     grant: bool,
     conditions: Vec<String>,
+    constraints: Vec<String>,
     settings: Vec<String>,
 }
 
@@ -332,12 +334,15 @@ fn policy_row(policy: &Policy) -> PolicyRow {
     let list = |name: &str, entries: Vec<String>| (!entries.is_empty()).then(|| format!("{name} {}", entries.join(", ")));
     let described = [
         settings.pool.as_ref().map(|pool| format!("pool {pool}")),
+        settings.ipv4.map(|address| format!("address {address}")),
+        settings.ipv6.map(|address| format!("address {address}")),
         list("dns", settings.dns.iter().map(ToString::to_string).collect()),
         list("nbns", settings.nbns.iter().map(ToString::to_string).collect()),
         settings.dns_suffix.as_ref().map(|suffix| format!("suffix {suffix}")),
         list("routes", settings.routes.iter().map(ToString::to_string).collect()),
         timeout("session", settings.session_timeout),
         timeout("idle", settings.idle_timeout),
+        list("accounting class", settings.accounting_class.clone()),
         list("reaches", settings.selectors.iter().map(ToString::to_string).collect()),
         list("filters", settings.filters.iter().map(|filter| filter.name.clone()).collect()),
         settings.rate_limit_in.map(|limit| format!("from the client {}", bit_rate(limit))),
@@ -346,23 +351,11 @@ fn policy_row(policy: &Policy) -> PolicyRow {
     PolicyRow {
         name: policy.name.clone(),
         grant: policy.grant,
-        conditions: conditions(&policy.conditions),
+        enabled: !policy.disabled,
+        conditions: policy.conditions.words(),
+        constraints: policy.constraints.words(),
         settings: described.into_iter().flatten().collect(),
     }
-}
-
-fn conditions(conditions: &Conditions) -> Vec<String> {
-    let all = [
-        either("tunnel", &conditions.tunnel),
-        either("method", &conditions.method),
-        either("user", &conditions.user),
-        either("client", &conditions.client),
-        either("class", &conditions.class),
-        either("filter_id", &conditions.filter_id),
-        either("group", &conditions.group),
-        either("time", &conditions.time),
-    ];
-    all.into_iter().flatten().collect()
 }
 
 fn pool_rows(pool: &policy::pool::PoolConfig) -> Vec<PoolRow> {
@@ -519,6 +512,11 @@ fn radius_cells(radius: &RadiusRow) -> Vec<Cell> {
 
 fn policy_cells(index: usize, policy: &PolicyRow) -> Vec<Cell> {
     let when = if policy.conditions.is_empty() { "always".to_owned() } else { policy.conditions.join("; ") };
-    let (decision, mark) = if policy.grant { ("grant", Mark::Good) } else { ("deny", Mark::Bad) };
-    vec![count(index + 1), cell(&policy.name), cell(decision).marked(mark), cell(when), cell(policy.settings.join("; "))]
+    let (decision, mark) = match (policy.enabled, policy.grant) {
+        (false, _) => ("disabled", Mark::Faint),
+        (true, true) => ("grant", Mark::Good),
+        (true, false) => ("deny", Mark::Bad),
+    };
+    let then: Vec<_> = policy.constraints.iter().chain(&policy.settings).map(String::as_str).collect();
+    vec![count(index + 1), cell(&policy.name), cell(decision).marked(mark), cell(when), cell(then.join("; "))]
 }

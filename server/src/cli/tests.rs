@@ -192,6 +192,7 @@ fn reply_to(request: Request) -> Response {
             timeline_lost: 2,
             offered: vec!["AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".into()],
             accepted: vec![],
+            nps_reason: Some(48),
             decision: vec!["staff: passed over: user wanted \"*@example.test\", got \"ann\"".into()],
             windows_code: Some("812".into()),
             fix: Some("Add a network policy that matches.".into()),

@@ -1,28 +1,23 @@
 //! `[[pool]]` and `[[policy]]`.
+use super::conditions::{CONDITIONS, CONSTRAINTS, conditions, constraints};
 use super::error::ConfigError;
 use super::reader::{Root, Section, text};
 use super::source::Value;
 use super::values;
 use policy::filter::Filter;
-use policy::network::{AddressRange, Conditions, Method, Policy, Settings, TimeWindow, Tunnel};
+use policy::network::{AddressRange, Policy, Settings, TimeWindow, Tunnel};
 use policy::pool::{PoolConfig, Pools};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 const POOL: &[&str] = &["name", "ipv4", "ipv6"];
 const POLICY: &[&str] = &[
     "name",
+    "enabled",
     "grant",
-    "tunnel",
-    "method",
-    "user",
-    "client",
-    "class",
-    "filter_id",
-    "group",
-    "time",
     "pool",
+    "address",
     "dns",
     "session_timeout",
     "idle_timeout",
@@ -34,14 +29,7 @@ const POLICY: &[&str] = &[
     "rate_limit_in",
     "rate_limit_out",
     "rate_limit_burst",
-];
-
-const METHODS: &[(&str, Method)] = &[
-    ("eap", Method::Eap),
-    ("certificate", Method::Certificate),
-    ("mschapv2", Method::MsChapV2),
-    ("chap", Method::Chap),
-    ("pap", Method::Pap),
+    "accounting_class",
 ];
 
 const RANGES: &str = "ranges such as \"10.98.0.10-10.98.0.250\" or \"10.98.0.0/24\"";
@@ -72,7 +60,7 @@ fn pool(section: &Section<'_>) -> Result<PoolConfig, ConfigError> {
     Ok(PoolConfig { name: section.name()?, ipv4: ipv4.unwrap_or_default(), ipv6: ipv6.unwrap_or_default() })
 }
 
-fn range(value: &Value) -> Result<AddressRange, String> {
+pub(super) fn range(value: &Value) -> Result<AddressRange, String> {
     values::address_range(text(value)?)
 }
 
@@ -80,44 +68,39 @@ pub(super) fn policies(
     root: &Root<'_>,
     pools: &[PoolConfig],
     filters: &[Arc<Filter>],
+    listeners: &[&str],
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Policy>, ConfigError> {
-    let sections = root.sections("policy", POLICY)?;
+    let keys: Vec<_> = [POLICY, CONDITIONS, CONSTRAINTS].concat();
+    let sections = root.sections("policy", &keys)?;
     if sections.is_empty() {
         warnings.push("there is no [[policy]]: nobody is let in (what no policy grants is denied)".into());
     }
-    sections.iter().map(|section| policy(section, pools, filters, warnings)).collect()
+    sections.iter().map(|section| policy(section, pools, filters, listeners, warnings)).collect()
 }
 
-fn policy(section: &Section<'_>, pools: &[PoolConfig], filters: &[Arc<Filter>], warnings: &mut Vec<String>) -> Result<Policy, ConfigError> {
+fn policy(
+    section: &Section<'_>,
+    pools: &[PoolConfig],
+    filters: &[Arc<Filter>],
+    listeners: &[&str],
+    warnings: &mut Vec<String>,
+) -> Result<Policy, ConfigError> {
     let policy = Policy {
         name: section.name()?,
+        disabled: !section.boolean("enabled", true)?,
         grant: section.boolean("grant", true)?,
-        conditions: conditions(section)?,
+        conditions: conditions(section, listeners)?,
+        constraints: constraints(section)?,
         settings: settings(section, pools, filters)?,
     };
-    if policy.grant && policy.settings.pool.is_none() {
+    if policy.grant && !policy.disabled && policy.settings.pool.is_none() {
         warnings.push(format!(
             "{}: grants without naming a pool: only clients whose RADIUS reply names one (Framed-Pool) get an address",
             section.title()
         ));
     }
     Ok(policy)
-}
-
-fn conditions(section: &Section<'_>) -> Result<Conditions, ConfigError> {
-    let conditions = Conditions {
-        tunnel: section.choices("tunnel", TUNNELS)?.unwrap_or_default(),
-        method: section.choices("method", METHODS)?.unwrap_or_default(),
-        user: patterns(section, "user")?,
-        client: clients(section)?,
-        class: patterns(section, "class")?,
-        filter_id: patterns(section, "filter_id")?,
-        group: patterns(section, "group")?,
-        time: time_windows(section)?,
-    };
-    none_empty(section, &["tunnel", "method", "user", "client", "class", "filter_id", "group", "time"])?;
-    Ok(conditions)
 }
 
 /// An empty list would be no condition at all, which is hardly what it looks like.
@@ -136,9 +119,9 @@ pub(super) fn patterns(section: &Section<'_>, key: &str) -> Result<Vec<String>, 
     Ok(found.unwrap_or_default())
 }
 
-pub(super) fn time_windows(section: &Section<'_>) -> Result<Vec<TimeWindow>, ConfigError> {
+pub(super) fn time_windows(section: &Section<'_>, key: &str) -> Result<Vec<TimeWindow>, ConfigError> {
     let expected = "hours of the week such as \"mon-fri 08:00-18:00\" or \"daily 22:00-06:00\"";
-    Ok(section.list("time", expected, |value| values::time_window(text(value)?))?.unwrap_or_default())
+    Ok(section.list(key, expected, |value| values::time_window(text(value)?))?.unwrap_or_default())
 }
 
 pub(super) fn clients(section: &Section<'_>) -> Result<Vec<AddressRange>, ConfigError> {
@@ -152,13 +135,17 @@ fn settings(section: &Section<'_>, pools: &[PoolConfig], filters: &[Arc<Filter>]
     if names.is_empty() && section.has("pool") {
         return Err(section.error("pool", "there is no [[pool]]: add one with this name"));
     }
+    let (ipv4, ipv6) = fixed(section)?;
     let second = Duration::from_secs(1);
     let month = Duration::from_secs(30 * 86_400);
     Ok(Settings {
         pool: section.choice("pool", &names)?.map(str::to_owned),
+        ipv4,
+        ipv6,
         dns: section.list("dns", "IP addresses of DNS servers", |value| values::address(text(value)?))?.unwrap_or_default(),
         session_timeout: section.duration("session_timeout", second..=month)?,
         idle_timeout: section.duration("idle_timeout", second..=month)?,
+        accounting_class: patterns(section, "accounting_class")?,
         selectors: section.list("selectors", "networks such as \"10.0.0.0/8\"", range)?.unwrap_or_default(),
         nbns: section.list("nbns", "IPv4 addresses of WINS servers", values::ipv4_value)?.unwrap_or_default(),
         dns_suffix: section.optional("suffix", "a DNS suffix such as \"corp.example.com\"", |value| values::dns_name(text(value)?))?,
@@ -186,4 +173,21 @@ fn filters_of(section: &Section<'_>, filters: &[Arc<Filter>]) -> Result<Vec<Arc<
 
 fn rate(section: &Section<'_>, key: &str) -> Result<Option<u64>, ConfigError> {
     section.optional(key, "bits a second such as \"512k\", \"20M\" or \"1G\"", |value| values::bit_rate(text(value)?))
+}
+
+/// `address`: one IPv4 address, one IPv6 address, or one of each.
+fn fixed(section: &Section<'_>) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), ConfigError> {
+    let expected = "an address of the pool, such as \"10.98.0.20\", or one of each family";
+    let addresses = section.list("address", expected, |value| values::address(text(value)?))?.unwrap_or_default();
+    let mut fixed = (None, None);
+    for address in addresses {
+        let twice = match address {
+            IpAddr::V4(address) => fixed.0.replace(address).is_some(),
+            IpAddr::V6(address) => fixed.1.replace(address).is_some(),
+        };
+        if twice {
+            return Err(section.error("address", format!("names two addresses of one family; expected {expected}")));
+        }
+    }
+    Ok(fixed)
 }

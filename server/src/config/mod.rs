@@ -2,6 +2,7 @@
 mod access;
 mod accounting;
 mod ciphers;
+mod conditions;
 mod diff;
 mod dynamic;
 mod error;
@@ -313,7 +314,7 @@ impl Config {
         warnings.extend(local.iter().filter(|_| !radius.is_empty()).filter_map(|_| local::unasked(&requests)));
         let pools = access::pools(&root)?;
         let filters = filter::filters(&root)?;
-        let policies = access::policies(&root, &pools, &filters, &mut warnings)?;
+        let policies = access::policies(&root, &pools, &filters, &listeners, &mut warnings)?;
         let ciphers = ciphers::ciphers(&root, &mut warnings)?;
         let limits = server::limits(&root, server.max_sessions)?;
         let timers = server::timers(&root, &mut warnings)?;

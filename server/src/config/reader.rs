@@ -12,6 +12,8 @@ use std::time::Duration;
 pub(super) struct Section<'a> {
     node: &'a Node,
     kind: &'static str,
+    /// What names a part of a section.
+    whole: &'a Node,
     /// The folder that relative paths from the environment start at.
     base: &'a Path,
     notes: &'a Notes,
@@ -43,7 +45,7 @@ impl<'a> Root<'a> {
         if !matches!(node.value, Value::Table(_)) {
             return Err(self.misshapen(node, kind, &format!("expected one table, written [{kind}]")));
         }
-        Section { node, kind, base: self.base, notes: self.notes }.known(keys).map(Some)
+        Section { node, kind, whole: node, base: self.base, notes: self.notes }.known(keys).map(Some)
     }
 
     /// All `[[kind]]`, each with a name of its own.
@@ -57,7 +59,7 @@ impl<'a> Root<'a> {
             if !matches!(node.value, Value::Table(_)) {
                 return Err(self.misshapen(node, kind, &format!("expected tables, written [[{kind}]]")));
             }
-            let section = Section { node, kind, base: self.base, notes: self.notes }.known(keys)?;
+            let section = Section { node, kind, whole: node, base: self.base, notes: self.notes }.known(keys)?;
             let name = section.name()?;
             if let Some(twin) = sections.iter().find(|known| name_of(known.node).as_deref() == Some(name.as_str())) {
                 return Err(section.error("name", format!("is taken by the [[{kind}]] at {}", twin.node.origin)));
@@ -99,7 +101,7 @@ impl<'a> Section<'a> {
 
     /// `server`, or `radius "nps1"`.
     pub(super) fn title(&self) -> String {
-        match name_of(self.node) {
+        match name_of(self.whole) {
             Some(name) if self.kind != "server" => format!("{} {name:?}", self.kind),
             _ => self.kind.to_owned(),
         }
@@ -118,6 +120,20 @@ impl<'a> Section<'a> {
     pub(super) fn written(&self, key: &str) -> String {
         let value = table(self.node).get(key).map(|node| text(&node.value).map_or_else(|_| node.value.to_string(), str::to_owned));
         value.unwrap_or_default() + "\0"
+    }
+
+    /// The tables that `key` lists, as parts of this section.
+    pub(super) fn groups(&self, key: &str, keys: &[&str]) -> Result<Vec<Section<'a>>, ConfigError> {
+        let Some(node) = table(self.node).get(key) else { return Ok(Vec::new()) };
+        let entries = match &node.value {
+            Value::Array(entries) => entries.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        let group = |node: &'a Node| match node.value {
+            Value::Table(_) => Section { node, ..*self }.known(keys),
+            _ => Err(self.at(node, key, "", "tables such as { user = [\"*@example.com\"] }")),
+        };
+        entries.iter().map(group).collect()
     }
 
     pub(super) fn has(&self, key: &str) -> bool {

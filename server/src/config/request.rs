@@ -133,7 +133,7 @@ fn conditions(section: &Section<'_>, listeners: &[&str]) -> Result<Conditions, C
         tunnel: section.choices("tunnel", TUNNELS)?.unwrap_or_default(),
         listener: patterns(section, "listener")?,
         client: clients(section)?,
-        time: time_windows(section)?,
+        time: time_windows(section, "time")?,
     };
     none_empty(section, &["realm", "user", "tunnel", "listener", "client", "time"])?;
     for pattern in &conditions.listener {

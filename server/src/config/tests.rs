@@ -1,6 +1,7 @@
 //! Whole configurations: what a small one comes to, and the one error that each mistake gives.
 mod filters;
 mod parts;
+mod policies;
 mod ppk;
 mod radius;
 mod radsec;

@@ -26,6 +26,7 @@ fn detail(id: &str) -> AttemptDetail {
         offered: vec!["a/b/c".into()],
         accepted: vec![],
         decision: vec![],
+        nps_reason: None,
         windows_code: Some("812".into()),
         fix: None,
     }

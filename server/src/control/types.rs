@@ -229,6 +229,9 @@ pub struct AttemptDetail {
     pub accepted: Vec<String>,
     /// The network policies: each passed over with its reason, then the deciding one.
     pub decision: Vec<String>,
+    /// The same as NPS numbers it in its events 6272 and 6273; `None`: no policy was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nps_reason: Option<u16>,
     /// The error number a Windows client shows for this: `13868 (ERROR_IPSEC_IKE_POLICY_MATCH)`.
     pub windows_code: Option<String>,
     /// What the administrator or the user can do about it.

@@ -1,12 +1,12 @@
 //! Logins, whatever tunnel they come through: credentials go to RADIUS, its verdict to policy.
 use super::forward::Route;
 use super::inside::Inside;
-use super::report::same_user;
+use super::usage::Others;
 use super::{Asker, Effect, Gateway, Live, Now, Plane, conversation};
-use crate::login::{Authenticated, Denied, Granted, Login};
+use crate::login::{Authenticated, Denied, Granted, Login, Place};
 use crate::outcome::Stage;
 use ike::SessionId;
-use policy::network::{Method, Tunnel};
+use policy::network::{Certificate, Method, Reason, Tunnel, Usage};
 use policy::pool::{LeaseKey, Wanted};
 use radius_client::{Accept, Credentials, EapOutcome, Input, LoginOutcome, NasContext, RequestFailure, Ticket};
 
@@ -27,6 +27,9 @@ pub(super) struct Progress {
     pub eap_method: Option<u8>,
     /// `E=691 R=0 ...` of an EAP-MSCHAPv2 failure, as the server sent it.
     ms_chap_error: Option<String>,
+    /// Of a client that proved itself with a certificate in IKE, and the computer that it is made out to.
+    pub certificate: Option<Certificate>,
+    pub machine: Option<String>,
     /// What passed through.
     pub inside: Inside,
     pub granted: Option<Granted>,
@@ -258,7 +261,8 @@ impl<P: Plane> Gateway<P> {
         if let Some(limit) = accept.port_limit {
             self.within_limit(session, &user, confirmed, limit)?;
         }
-        self.authorize(now, session, &Authenticated { user: &user, confirmed, method, accept: Some(accept) })
+        let who = self.authenticated_by(session, &user, confirmed, method, Some(accept));
+        self.authorize(now, session, &who)
     }
 
     /// Port-Limit (RFC 2865 section 5.42): how many sessions this one would make. An older one of the same client goes when this comes up.
@@ -269,12 +273,7 @@ impl<P: Plane> Gateway<P> {
                 "Port-Limit {limit} cannot be held: {user:?} is only the outer identity of a tunnelled EAP method; let the RADIUS server return User-Name in its Access-Accept"
             ));
         }
-        let Some(live) = self.live.get(&session) else { return Err(ended_meanwhile(Stage::Radius)) };
-        let counts = |id: SessionId, other: &Live| {
-            let granted = other.login.as_ref().and_then(|login| login.granted.as_ref());
-            id != session && granted.is_some_and(|granted| same_user(&granted.user, user)) && !succeeds(live, other, user)
-        };
-        let others = self.live.iter().filter(|&(&id, other)| counts(id, other)).count();
+        let others = Others { live: &self.live, session, user, certificate: None }.of_user();
         if u64::try_from(others).is_ok_and(|others| others < u64::from(limit)) {
             return Ok(());
         }
@@ -309,11 +308,14 @@ impl<P: Plane> Gateway<P> {
     }
 
     pub(super) fn authorize(&mut self, now: Now, session: SessionId, who: &Authenticated<'_>) -> Result<Granted, Denied> {
-        let Some(live) = self.live.get(&session) else { return Err(ended_meanwhile(Stage::Policy)) };
+        let (Some(live), Some(place)) = (self.live.get(&session), self.place(session)) else {
+            return Err(ended_meanwhile(Stage::Policy));
+        };
         let wanted = live.login.as_ref().map(|progress| progress.wanted).unwrap_or_default();
-        let login = Login { key: LeaseKey(session.0), tunnel: live.tunnel, client: live.path.remote.ip(), wanted };
+        let login = Login { key: LeaseKey(session.0), place, wanted };
+        let others = Others { live: &self.live, session, user: who.user, certificate: who.certificate.as_ref() };
         let same_client = |key: LeaseKey| self.live.get(&SessionId(key.0)).is_some_and(|older| succeeds(live, older, who.user));
-        let result = self.authority.authorize(&login, who, &same_client, now.wall).and_then(|granted| {
+        let result = self.authority.authorize(&login, who, &same_client, &others, now.wall).and_then(|granted| {
             match self.plane.restrict(session, granted.restrictions.clone()) {
                 Ok(()) => Ok(granted),
                 Err(error) => Err(Denied::new(Stage::Policy, format!("the data plane takes no filters and rate limits: {error}"))),
@@ -326,6 +328,7 @@ impl<P: Plane> Gateway<P> {
                 if let Some(attempt) = attempt {
                     attempt.set_user(granted.user.clone());
                     attempt.decision.clone_from(&granted.trace);
+                    attempt.reason = Some(Reason::Granted);
                     attempt.reach(now.instant, Stage::Policy);
                 }
                 if let Some(progress) = &mut live.login {
@@ -335,11 +338,43 @@ impl<P: Plane> Gateway<P> {
             Err(denied) => {
                 if let Some(attempt) = attempt {
                     attempt.decision.clone_from(&denied.trace);
+                    attempt.reason = denied.reason;
                     attempt.reach(now.instant, denied.stage);
                 }
             }
         }
         result
+    }
+
+    /// Where a login comes in.
+    pub(super) fn place(&self, session: SessionId) -> Option<Place> {
+        let live = self.live.get(&session)?;
+        let cipher_bits = live.ike_suite.as_deref().or(live.tls.as_deref()).and_then(crate::facts::cipher_bits);
+        let (client, gateway) = (live.path.remote.ip(), live.path.local.ip());
+        Some(Place { tunnel: live.tunnel, client, gateway, listener: self.listener(session).to_owned(), cipher_bits })
+    }
+
+    /// Somebody with what was seen of their login.
+    pub(super) fn authenticated_by<'a>(
+        &self,
+        session: SessionId,
+        user: &'a str,
+        confirmed: bool,
+        method: Method,
+        accept: Option<&'a Accept>,
+    ) -> Authenticated<'a> {
+        let progress = self.live.get(&session).and_then(|live| live.login.as_ref());
+        let eap_method = progress.and_then(|progress| progress.eap_method).filter(|_| method == Method::Eap);
+        let shown = || progress?.inside.proved_certificate(eap_method);
+        Authenticated {
+            user,
+            confirmed,
+            method,
+            eap_type: eap_method.map(eap::method::name),
+            certificate: progress.and_then(|progress| progress.certificate.clone()).or_else(shown),
+            machine: progress.and_then(|progress| progress.machine.clone()),
+            accept,
+        }
     }
 
     pub(super) fn eap_identifier(&self, session: SessionId) -> u8 {
@@ -380,6 +415,8 @@ impl Progress {
             eap_identifier: 0,
             eap_method: None,
             ms_chap_error: None,
+            certificate: None,
+            machine: None,
             inside: Inside::default(),
             granted: None,
             server: None,
@@ -452,7 +489,7 @@ fn success_packet(packet: Option<Vec<u8>>, identifier: u8) -> Vec<u8> {
 /// anew (RFC 4478), over SSTP it lost its connection unnoticed. Two devices of one user behind one NAT call themselves by different names,
 /// and only such a device may have the address of another session; or any of the user's when that session's client has fallen silent, for it is
 /// most probably the same one, come back from elsewhere under another name.
-fn succeeds(live: &Live, older: &Live, user: &str) -> bool {
+pub(super) fn succeeds(live: &Live, older: &Live, user: &str) -> bool {
     let same_device = match (live.tunnel, older.tunnel) {
         (Tunnel::Ikev2, Tunnel::Ikev2) => live.idi.is_some() && live.idi == older.idi && live.path.remote.ip() == older.path.remote.ip(),
         // From wherever: a laptop that changes networks is why its connection broke.
@@ -542,18 +579,12 @@ mod tests {
             selectors: Vec::new(),
             session_timeout: None,
             idle_timeout: None,
+            hours_end: None,
             class: Vec::new(),
             settings: policy::network::Settings::default(),
             interim_interval: None,
             restrictions: policy::filter::Restrictions::default(),
-            known: crate::login::Known {
-                method: Method::Eap,
-                confirmed: true,
-                class: Vec::new(),
-                filter_id: Vec::new(),
-                groups: Vec::new(),
-                reply: crate::restrictions::FromReply::default(),
-            },
+            known: crate::login::Known::by(Method::Eap, true),
             trace: Vec::new(),
         };
         let mut older = live(Tunnel::Ikev2, "192.0.2.2:4500", "10.0.0.7");

@@ -2,7 +2,6 @@
 use super::authenticate::{Progress, Verdict};
 use super::ikev2::{grant, wanted};
 use super::{Asker, Gateway, Now, Plane};
-use crate::login::Authenticated;
 use crate::outcome::Stage;
 use ike::{AddressRequest, Answer, AskId, Denial, SessionId};
 use policy::network::Method;
@@ -32,7 +31,10 @@ impl<P: Plane> Gateway<P> {
         let name = Name::of(certificate);
         let user = if by_radius { name.in_radius() } else { name.text.to_owned() };
         if let Some(live) = self.live.get_mut(&session) {
-            live.login = Some(Progress::new(user.clone().into_bytes(), wanted(request), Method::Certificate));
+            let mut progress = Progress::new(user.clone().into_bytes(), wanted(request), Method::Certificate);
+            progress.machine = name.is_host.then(|| name.text.to_owned());
+            progress.certificate = Some(crate::facts::certificate(certificate));
+            live.login = Some(progress);
             if let Some(attempt) = self.attempts.get_mut(live.attempt) {
                 attempt.set_user(user.clone());
                 attempt.note(now.instant, format!("client certificate {} (serial {}) accepted", certificate.subject, certificate.serial));
@@ -44,7 +46,7 @@ impl<P: Plane> Gateway<P> {
         if by_radius {
             return self.ask_login(now, session, Asker::Certificate(id), user.as_bytes(), Credentials::Certificate);
         }
-        let who = Authenticated { user: &user, confirmed: true, method: Method::Certificate, accept: None };
+        let who = self.authenticated_by(session, &user, true, Method::Certificate, None);
         let inner = self.settings.inner;
         let answer = self.authorize(now, session, &who).map(|granted| Box::new(grant(&granted, inner))).map_err(Denial::from);
         self.answers.push_back((id, Answer::Certificate(answer)));

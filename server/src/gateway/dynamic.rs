@@ -1,12 +1,14 @@
 //! Dynamic authorization (RFC 5176): sessions that RADIUS ends or changes while they run.
 use super::{Gateway, Now, Plane};
-use crate::outcome::CloseReason;
+use crate::login::{Decided, Denied, Known};
+use crate::outcome::{CloseReason, Stage};
 use crate::restrictions;
 use ike::SessionId;
+use policy::network::Alone;
 use radius_client::dynamic::{Action, Changes, DynamicRequest, ErrorCause, SessionFacts};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl<P: Plane> Gateway<P> {
     /// Does what a believed request asks for, to every session that it names.
@@ -88,7 +90,6 @@ impl<P: Plane> Gateway<P> {
     /// The policies look at the session with its new attributes; false: they deny, and it has ended.
     fn judge_anew(&mut self, now: Now, id: SessionId, client: &str, changes: &Changes) -> bool {
         let Some(live) = self.live.get_mut(&id) else { return false };
-        let (tunnel, address) = (live.tunnel, live.path.remote.ip());
         let Some(granted) = live.session.as_mut().map(|session| &mut session.granted) else { return false };
         if let Some(class) = &changes.class {
             granted.known.class.clone_from(class);
@@ -97,7 +98,12 @@ impl<P: Plane> Gateway<P> {
         if let Some(filter_id) = &changes.filter_id {
             granted.known.filter_id.clone_from(filter_id);
         }
-        match self.authority.judge(tunnel, address, &granted.user, &granted.known, now.wall) {
+        let (user, known) = (granted.user.clone(), granted.known.clone());
+        let judged = self.judge_session(now, id, &user, &known);
+        let Some(session) = self.live.get_mut(&id).and_then(|live| live.session.as_mut()) else { return false };
+        let before = session.ends_at();
+        let granted = &mut session.granted;
+        match judged {
             Ok(decided) if decided.settings.selectors != granted.selectors => {
                 let policy = &decided.policy;
                 let why = format!("policy {policy:?} lets it reach other networks (selectors), which takes another login");
@@ -110,6 +116,9 @@ impl<P: Plane> Gateway<P> {
                 granted.policy.clone_from(&decided.policy);
                 granted.settings.clone_from(&decided.settings);
                 (granted.dns_suffix, granted.routes) = (decided.settings.dns_suffix.clone(), decided.settings.routes.clone());
+                session.set_hours_end(now, decided.hours_end);
+                let after = session.ends_at();
+                self.set_deadline(id, before, after);
                 let (session, idle) = (decided.settings.session_timeout, decided.settings.idle_timeout);
                 let words = restrictions::words(&restrictions);
                 self.note(now, id, format!("policy {:?} decides now; the addresses stay; {}", decided.policy, or_none(&words)));
@@ -138,10 +147,20 @@ impl<P: Plane> Gateway<P> {
         let before = session.ends_at();
         session.granted.session_timeout = limit.and_then(|limit| limit.checked_add(session.age(now.instant)));
         let after = session.ends_at();
+        self.set_deadline(id, before, after);
+    }
+
+    fn set_deadline(&mut self, id: SessionId, before: Option<Instant>, after: Option<Instant>) {
         if let Some(at) = before {
             self.deadlines.remove(&(at, id));
         }
         self.deadlines.extend(after.map(|at| (at, id)));
+    }
+
+    /// What the policies say to a session that is up. How many there are at the same time counts when they log in, not later.
+    pub(super) fn judge_session(&self, now: Now, id: SessionId, user: &str, known: &Known) -> Result<Decided, Denied> {
+        let Some(place) = self.place(id) else { return Err(Denied::new(Stage::Policy, "the session ended meanwhile".into())) };
+        self.authority.judge(&place, user, known, &Alone, now.wall)
     }
 
     fn limit_idleness(&mut self, now: Now, id: SessionId, limit: Option<Duration>) {

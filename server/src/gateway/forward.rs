@@ -1,10 +1,11 @@
 //! Who is asked about a login: the connection request policies.
 use super::authenticate::{Progress, Verdict};
 use super::{Asker, Gateway, Now, Plane};
-use crate::login::{Denied, local_time};
+use crate::facts::local_time;
+use crate::login::Denied;
 use crate::outcome::Stage;
 use ike::SessionId;
-use policy::network::PassedOver;
+use policy::network::{PassedOver, Reason};
 use policy::request::{self, Decision, Facts, Forward};
 
 /// Where the rounds of one login go. It is decided once: neither the clock nor another name in a later round changes it.
@@ -24,7 +25,7 @@ impl<P: Plane> Gateway<P> {
         let Some(live) = self.live.get(&session) else {
             return Err(Denied::new(Stage::Radius, "the session ended meanwhile".into()));
         };
-        let listener = self.calls.get(&session).map_or(self.settings.ikev2_listener.as_str(), |call| call.listener());
+        let listener = self.listener(session);
         let user = String::from_utf8_lossy(identity);
         let time = local_time(now.wall, &self.authority.zone);
         let facts = Facts { user: &user, tunnel: live.tunnel, listener, client: live.path.remote.ip(), time };
@@ -53,6 +54,11 @@ impl<P: Plane> Gateway<P> {
         }
     }
 
+    /// Name of the listener that a client dialled.
+    pub(super) fn listener(&self, session: SessionId) -> &str {
+        self.calls.get(&session).map_or(self.settings.ikev2_listener.as_str(), |call| call.listener())
+    }
+
     /// The route of a login under way.
     pub(super) fn route(&self, session: SessionId) -> Option<&Route> {
         self.live.get(&session)?.login.as_ref().map(Progress::route)
@@ -62,8 +68,11 @@ impl<P: Plane> Gateway<P> {
 fn unmatched(passed_over: &[PassedOver]) -> Denied {
     let reasons: Vec<_> = passed_over.iter().map(|passed| format!("{:?}: {}", passed.policy, passed.reason)).collect();
     let count = passed_over.len();
-    let cause = format!("none of {count} connection request policies matches, so no server is asked: {}", reasons.join("; "));
-    Denied::new(Stage::Radius, cause)
+    let reason = Reason::NoRequestPolicy;
+    let number = reason.code();
+    let reasons = reasons.join("; ");
+    let cause = format!("none of {count} connection request policies matches, so no server is asked (reason {number}): {reasons}");
+    Denied { reason: Some(reason), ..Denied::new(Stage::Radius, cause) }
 }
 
 /// What the record says; nothing where there is nothing to choose.

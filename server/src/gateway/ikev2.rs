@@ -148,14 +148,8 @@ mod tests {
             settings: policy::network::Settings::default(),
             interim_interval: None,
             restrictions: policy::filter::Restrictions::default(),
-            known: crate::login::Known {
-                method: policy::network::Method::Eap,
-                confirmed: true,
-                class: Vec::new(),
-                filter_id: Vec::new(),
-                groups: Vec::new(),
-                reply: crate::restrictions::FromReply::default(),
-            },
+            hours_end: None,
+            known: crate::login::Known::by(policy::network::Method::Eap, true),
             trace: Vec::new(),
         };
         let ends = (Ipv4Addr::new(10, 98, 255, 1), Some("fd98::1".parse().unwrap()));

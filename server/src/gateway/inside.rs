@@ -22,6 +22,9 @@ pub(super) struct Inside {
     /// In words.
     server_certificate: Option<String>,
     client_certificate: Option<String>,
+    /// Leaf of the chain that the client showed, in DER, and how often it showed one.
+    client_leaf: Option<Vec<u8>>,
+    client_shows: usize,
     alert: Option<(Side, u8)>,
     client_has_none: bool,
     /// The client went on after it saw the server's certificate.
@@ -87,6 +90,13 @@ impl<P: Plane> Gateway<P> {
 }
 
 impl Inside {
+    /// The certificate by which a client proved itself to the RADIUS server. Only EAP-TLS always asks for that proof; and of two that were shown
+    /// nobody here could say which one the server took.
+    pub(super) fn proved_certificate(&self, method: Option<u8>) -> Option<policy::network::Certificate> {
+        let leaf = self.client_leaf.as_ref().filter(|_| method == Some(eap::method::TLS) && self.client_shows == 1)?;
+        pki::Certificate::from_der(leaf).ok().map(|leaf| crate::facts::certificate(&leaf))
+    }
+
     /// A refusal of the method offered; any other answer takes it back.
     fn nak(&mut self, view: &eap::Packet<'_>) -> Option<String> {
         if view.code() != eap::Code::Response {
@@ -113,6 +123,8 @@ impl Inside {
             Seen::Certificates { side: Side::Peer, chain } => {
                 let certificate = describe(&chain);
                 let line = format!("EAP: the client shows the certificate {certificate}");
+                self.client_leaf = chain.into_iter().next();
+                self.client_shows += 1;
                 (self.client_certificate, self.client_went_on) = (Some(certificate), true);
                 line
             }

@@ -61,7 +61,7 @@ impl<P: Plane> Gateway<P> {
 
     fn judged(&self, now: Now, id: SessionId, live: &Live) -> Option<Judged> {
         let granted = &live.session.as_ref()?.granted;
-        let (verdict, cause) = match self.authority.judge(live.tunnel, live.path.remote.ip(), &granted.user, &granted.known, now.wall) {
+        let (verdict, cause) = match self.judge_session(now, id, &granted.user, &granted.known) {
             Err(denied) => (Verdict::Refused, denied.cause),
             Ok(decided) if decided.policy != granted.policy => (Verdict::Otherwise, format!("policy {:?} decides", decided.policy)),
             Ok(decided) => {
@@ -79,11 +79,12 @@ impl<P: Plane> Gateway<P> {
 
 /// Keys of `[[policy]]` whose values are not the same; filters and rates together with what RADIUS said of them.
 fn differing((granted, held): (&Granting, &Restrictions), (now, hold): (&Granting, &Restrictions)) -> Vec<&'static str> {
-    let Granting { pool, dns, session_timeout, idle_timeout, selectors, nbns, dns_suffix, routes, .. } = now;
+    let Granting { pool, ipv4, ipv6, dns, session_timeout, idle_timeout, selectors, nbns, dns_suffix, routes, accounting_class, .. } = now;
     let rate = |limit: Option<RateLimit>| limit.map(|limit| limit.bits_per_second);
     let burst = |of: &Restrictions| of.rate_in.or(of.rate_out).map(|limit| limit.burst);
     let keys = [
         ("pool", granted.pool == *pool),
+        ("address", (granted.ipv4, granted.ipv6) == (*ipv4, *ipv6)),
         ("dns", granted.dns == *dns),
         ("session_timeout", granted.session_timeout == *session_timeout),
         ("idle_timeout", granted.idle_timeout == *idle_timeout),
@@ -95,6 +96,7 @@ fn differing((granted, held): (&Granting, &Restrictions), (now, hold): (&Grantin
         ("rate_limit_in", rate(held.rate_in) == rate(hold.rate_in)),
         ("rate_limit_out", rate(held.rate_out) == rate(hold.rate_out)),
         ("rate_limit_burst", burst(held) == burst(hold)),
+        ("accounting_class", granted.accounting_class == *accounting_class),
     ];
     keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
 }

@@ -100,6 +100,7 @@ impl<P: Plane> Gateway<P> {
             stage = explain::stage_name(failure.stage),
             fault = explain::fault_name(failure.fault),
             notify = failure.notify.unwrap_or("-"),
+            reason = attempt.reason.map(|reason| reason.code()),
             windows = explain::windows_code(failure, live.tunnel).unwrap_or("-"),
             cause = %failure.cause,
             fix = explain::fix(failure, live.tunnel, self.endpoint.ciphers()).as_deref().unwrap_or("-"),

@@ -16,6 +16,7 @@ mod report;
 mod session;
 mod sstp;
 mod tcp;
+mod usage;
 
 pub use autoconf::DUMMY_IPV4;
 pub use certificate::CertificateAuthorization;

@@ -202,6 +202,7 @@ fn detail(attempt: &Attempt, ciphers: Option<&CipherPolicy>) -> AttemptDetail {
         offered: attempt.offered.clone(),
         accepted: attempt.accepted.clone(),
         decision: attempt.decision.clone(),
+        nps_reason: attempt.reason.map(policy::network::Reason::code),
         windows_code: failure.and_then(|failure| explain::windows_code(failure, attempt.tunnel)).map(str::to_owned),
         fix: failure.and_then(|failure| explain::fix(failure, attempt.tunnel, ciphers)).map(Cow::into_owned),
     }

@@ -17,6 +17,8 @@ pub struct Session {
     pub since: Instant,
     /// Unix time, seconds.
     pub connected_at: u64,
+    /// When the hours end in which its policy allows sessions.
+    hours_end: Option<Instant>,
     /// Packets seen at the last idle check, and when they last changed.
     seen: u64,
     active: Instant,
@@ -26,16 +28,28 @@ pub struct Session {
 impl Session {
     pub(super) fn new(now: Now, granted: Granted, inner: Vec<IpAddr>, server: Option<String>) -> Self {
         let connected_at = now.wall.as_second().unsigned_abs();
-        Self { granted, inner, server, since: now.instant, connected_at, seen: 0, active: now.instant, books: None }
+        let hours_end = instant_of(now, granted.hours_end);
+        Self { granted, inner, server, since: now.instant, connected_at, hours_end, seen: 0, active: now.instant, books: None }
     }
 
     pub fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.since)
     }
 
-    /// When Session-Timeout is over.
+    /// When Session-Timeout is over, or the hours end in which the policy allows sessions, whichever comes first.
     pub(super) fn ends_at(&self) -> Option<Instant> {
-        self.granted.session_timeout.and_then(|limit| self.since.checked_add(limit))
+        let timeout = self.granted.session_timeout.and_then(|limit| self.since.checked_add(limit));
+        timeout.into_iter().chain(self.hours_end).min()
+    }
+
+    /// Another policy decides about it now.
+    pub(super) fn set_hours_end(&mut self, now: Now, hours_end: Option<jiff::Timestamp>) {
+        self.granted.hours_end = hours_end;
+        self.hours_end = instant_of(now, hours_end);
+    }
+
+    fn in_hours(&self, now: Instant) -> bool {
+        self.hours_end.is_none_or(|end| now < end)
     }
 
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
@@ -53,6 +67,12 @@ impl Session {
     }
 }
 
+/// When the wall clock will show `time`.
+fn instant_of(now: Now, time: Option<jiff::Timestamp>) -> Option<Instant> {
+    let left = time?.duration_since(now.wall);
+    now.instant.checked_add(left.unsigned_abs()).filter(|_| !left.is_negative()).or(Some(now.instant))
+}
+
 impl Session {
     /// There is a Child SA again. The packet that called for it was dropped and is not counted: its sender needs time to repeat it.
     pub(super) fn wake(&mut self, now: Instant) {
@@ -61,12 +81,18 @@ impl Session {
 }
 
 impl<P: Plane> Gateway<P> {
-    /// Ends sessions whose Session-Timeout has passed.
+    /// Ends sessions whose Session-Timeout has passed, or whose hours are over.
     pub(super) fn end_expired(&mut self, now: Now) {
         while let Some(&(at, session)) = self.deadlines.first()
             && at <= now.instant
         {
             self.deadlines.pop_first();
+            if let Some(up) = self.live.get(&session).and_then(|live| live.session.as_ref())
+                && !up.in_hours(now.instant)
+            {
+                let text = format!("the hours end in which policy {:?} allows sessions (allowed_hours)", up.granted.policy);
+                self.note(now, session, text);
+            }
             self.close(now, session, CloseReason::SessionTimeout);
         }
     }

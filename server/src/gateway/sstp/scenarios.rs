@@ -90,6 +90,7 @@ impl World {
             grant,
             conditions: Conditions { user: vec![user.into()], ..Conditions::default() },
             settings: policy::network::Settings { pool: Some("users".into()), ..Default::default() },
+            ..Policy::default()
         };
         let ipv4 = vec![(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9))];
         let pools = Pools::new(vec![PoolConfig { name: "users".into(), ipv4, ipv6: Vec::new() }]).unwrap();
@@ -383,7 +384,11 @@ fn a_change_to_a_policy_with_other_selectors_ends_the_session() {
         world.bring_up(1);
         let conditions = Conditions { filter_id: vec!["quarantine".into()], ..Conditions::default() };
         let settings = policy::network::Settings { pool: Some("users".into()), selectors, ..Default::default() };
-        world.gateway.authority.policies.insert(0, Policy { name: "quarantine".into(), grant: true, conditions, settings });
+        world
+            .gateway
+            .authority
+            .policies
+            .insert(0, Policy { name: "quarantine".into(), grant: true, conditions, settings, ..Policy::default() });
         let changes = Changes { filter_id: Some(vec!["quarantine".into()]), ..Changes::default() };
         let sessions = vec![Identification::UserName("u1".into())];
         let request = DynamicRequest { client: "portal".into(), action: Action::Change(Box::new(changes)), sessions };

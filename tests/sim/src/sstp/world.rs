@@ -62,7 +62,7 @@ impl Default for Options {
 pub fn policy(name: &str, grant: bool) -> Policy {
     let settings =
         policy::network::Settings { pool: Some("users".into()), dns: vec!["10.0.0.53".parse().expect("an address")], ..Default::default() };
-    Policy { name: name.into(), grant, conditions: policy::network::Conditions::default(), settings }
+    Policy { name: name.into(), grant, settings, ..Policy::default() }
 }
 
 /// Index of a call.

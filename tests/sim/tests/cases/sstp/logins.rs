@@ -252,7 +252,7 @@ fn policies_deny_with_their_trace() {
         world.finish();
         world.assert_empty();
         let detail = assert_failed(&mut world, call, "policy", Some("649 or 691"), "network policy \"nobody\" denies");
-        assert_eq!(detail.decision, ["policy \"nobody\" decides: deny"]);
+        assert_eq!(detail.decision, ["policy \"nobody\" decides: deny (reason 65)"]);
         assert!(!world.client(call).reached(Step::AuthDone));
     }
 }

@@ -1,0 +1,80 @@
+//! Conditions and constraints of network policies.
+use super::*;
+use policy::network::{AllowedMethod, Attribute};
+
+#[test]
+fn conditions_nest_and_constraints_are_read() {
+    let fixture = with_policy(
+        r#"
+[[policy]]
+name = "managed"
+enabled = false
+eap_type = ["eap-tls", 25]
+gateway = ["198.51.100.1"]
+calling_station_id = ["192.0.2.*"]
+called_station_id = ["198.*"]
+port_type = ["virtual", 15]
+listener = ["ike*"]
+machine = ["*.example.test"]
+certificate_subject = ["*O=Example*"]
+certificate_issuer = ["CN=Example CA"]
+certificate_san = ["pc*"]
+certificate_eku = ["clientAuth"]
+certificate_template = ["1.3.6.1.4.1.311.21.8.*"]
+reply = ["Tunnel-Private-Group-Id = 2?"]
+any = [{ user = ["a*"] }, { not = { time = ["sat-sun"] }, group = ["staff"] }]
+allowed_methods = ["certificate", "peap"]
+allowed_called_station_id = ["*"]
+allowed_port_type = "virtual"
+allowed_hours = ["mon-fri 08:00-18:00"]
+min_cipher_bits = 256
+sessions_per_user = 2
+sessions_per_certificate = 1
+sessions_max = 100
+pool = "users"
+address = "10.98.0.20"
+accounting_class = ["managed"]"#,
+    );
+    let policy = fixture.load().unwrap().policies.remove(1);
+    assert!(policy.disabled && policy.grant);
+    let conditions = &policy.conditions;
+    assert_eq!(conditions.eap_type, ["EAP-TLS", "PEAP"]);
+    assert_eq!(conditions.port_type, [5, 15]);
+    assert_eq!(conditions.certificate_eku, ["1.3.6.1.5.5.7.3.2"]);
+    assert_eq!(conditions.reply, [Attribute { name: "Tunnel-Private-Group-Id".into(), value: "2?".into() }]);
+    assert_eq!(conditions.any[0].user, ["a*"]);
+    assert_eq!((conditions.any[1].group.as_slice(), conditions.any[1].not[0].time.len()), (&["staff".to_owned()][..], 1));
+    let constraints = &policy.constraints;
+    assert_eq!(constraints.methods, [AllowedMethod::Method(Method::Certificate), AllowedMethod::Eap("PEAP".into())]);
+    assert_eq!((constraints.cipher_bits, constraints.sessions_per_user, constraints.sessions), (Some(256), Some(2), Some(100)));
+    assert_eq!(policy.settings.ipv4, Some(Ipv4Addr::new(10, 98, 0, 20)));
+    assert_eq!(policy.settings.accounting_class, ["managed"]);
+    let words = [conditions.words(), constraints.words()].concat().join("; ");
+    assert!(words.contains("any (user a*) (group staff; not (time sat,sun 00:00-24:00))") && words.contains("sessions_max 100"), "{words}");
+}
+
+#[test]
+fn mistakes_in_conditions_are_named() {
+    let error = |lines: &str| with_policy(&format!("[[policy]]\nname = \"p\"\npool = \"users\"\n{lines}")).error();
+    for (lines, expected) in [
+        ("eap_type = [\"eap\"]", "policy \"p\": eap_type = \"eap\": expected \"EAP-MD5\", \"EAP-OTP\""),
+        ("listener = [\"ssl\"]", "policy \"p\": listener = [\"ssl\"]: no [[listener]] is called \"ssl\""),
+        ("any = [{ usr = [\"a\"] }]", "policy \"p\": usr: unknown key; did you mean \"user\"?"),
+        ("any = [\"a\"]", "expected tables such as { user = [\"*@example.com\"] }"),
+        ("not = [{}]", "has a group without conditions; leave it out"),
+        ("all = []", "is empty; leave the key out where anything may match"),
+        ("reply = [\"Class\"]", "has no =; expected attributes such as"),
+        ("certificate_eku = [\"vpn\"]", "expected purposes such as \"clientAuth\""),
+        ("allowed_methods = [\"tls\"]", "expected one of \"eap\", \"certificate\""),
+        ("allowed_hours = []", "is empty"),
+        ("min_cipher_bits = 112", "expected 128, 192 or 256"),
+        ("sessions_max = 0", "expected a whole number, 1..=1000000"),
+        ("port_type = [\"vpn\"]", "or a number of NAS-Port-Type"),
+        ("address = [\"10.98.0.20\", \"10.98.0.21\"]", "names two addresses of one family"),
+    ] {
+        let error = error(lines);
+        assert!(error.contains(expected), "{lines}: {error}");
+    }
+    let deep = (0..10).fold("{ user = [\"a\"] }".to_owned(), |inner, _| format!("{{ any = [{inner}] }}"));
+    assert!(error(&format!("any = [{deep}]")).contains("is a group inside 8 others"));
+}
