@@ -29,3 +29,4 @@ pub mod control;
 pub mod local_shell;
 pub mod logging;
 pub mod outcome;
+pub mod policy_case;

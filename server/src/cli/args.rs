@@ -3,6 +3,8 @@ use crate::config::DEFAULT_PATH;
 use crate::control::Request;
 use crate::control::types::DEFAULT_LIMIT;
 use clap::{Args, Parser, Subcommand};
+use policy::network::{LocalTime, Method, Tunnel};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -122,6 +124,16 @@ Examples:
   evergate attempts --user ann@example.com
   evergate attempts show 19ab5c3d2e1-17         one, with its timeline";
 
+const POLICY: &str = "Asks the network policies of the configuration what they say to a login that you describe.
+
+Shows who decides, the reason as NPS numbers it, and of every policy tried the first condition that fails. Nobody logs in, and nothing needs to run. \
+What must stay true belongs into the configuration as a [[policy_test]]: `evergate check`, the start and every reload refuse policies that break one.
+
+Examples:
+  evergate policy test --user ann@example.com
+  evergate policy test --user ann@example.com --tunnel sstp --eap-type EAP-TLS --attribute Filter-Id=staff
+  evergate policy test --user bob --group contractors --time \"sat 10:00\" --json";
+
 const USER: &str = "Keeps the users file of the local provider ([local] users_file): the users of a gateway without a RADIUS server.
 
 Passwords are typed without being shown, or come as a line on standard input; never as an argument. The file is replaced in one step, with mode \
@@ -174,6 +186,9 @@ pub enum Question {
     /// Check the configuration without starting
     #[command(long_about = CHECK)]
     Check,
+    /// Ask the network policies what they say to a login
+    #[command(long_about = POLICY)]
+    Policy(PolicyArgs),
     /// Add, change, list or remove users of the local provider
     #[command(long_about = USER, visible_alias = "users")]
     User(UserArgs),
@@ -286,6 +301,94 @@ impl AttemptsList {
     pub(super) fn request(&self) -> Request {
         Request::Attempts { limit: self.limit, user: self.user.clone(), failed: self.failed }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyArgs {
+    #[command(subcommand)]
+    pub(super) command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyCommand {
+    /// Decide about an imagined login, with every policy tried and its first failing condition
+    Test(Box<PolicyTest>),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PolicyTest {
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(super) user: String,
+    /// Nobody has checked the name: it is the outer identity of PEAP or TTLS
+    #[arg(long)]
+    pub(super) unconfirmed: bool,
+    /// ikev2 or sstp
+    #[arg(long, default_value = "ikev2", value_parser = tunnel)]
+    pub(super) tunnel: Tunnel,
+    /// eap, certificate, mschapv2, chap or pap
+    #[arg(long, default_value = "eap", value_parser = method)]
+    pub(super) method: Method,
+    /// EAP-TLS, EAP-MSCHAPv2, PEAP, .. or the number of an EAP method
+    #[arg(long, value_name = "TYPE", value_parser = eap_type)]
+    pub(super) eap_type: Option<String>,
+    /// An attribute of the Access-Accept, such as Filter-Id=staff; any number of times
+    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = crate::policy_case::name_and_value)]
+    pub(super) attributes: Vec<(String, String)>,
+    /// A group of the user; any number of times
+    #[arg(long = "group", value_name = "GROUP")]
+    pub(super) groups: Vec<String>,
+    /// Name of the computer that logs in
+    #[arg(long, value_name = "NAME")]
+    pub(super) machine: Option<String>,
+    /// Address of the client
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) client: Option<IpAddr>,
+    /// Address that it dials
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) gateway: Option<IpAddr>,
+    /// Name of the [[listener]] that it dials [default: the first of the tunnel]
+    #[arg(long, value_name = "NAME")]
+    pub(super) listener: Option<String>,
+    /// Day and time, such as "fri 18:30" [default: now]
+    #[arg(long, value_name = "TIME", value_parser = crate::policy_case::moment)]
+    pub(super) time: Option<LocalTime>,
+    /// Key length of the cipher, in bits
+    #[arg(long, value_name = "BITS", default_value_t = 256)]
+    pub(super) cipher_bits: u16,
+    /// Sessions that are up already, of the user, the certificate and the policy
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(super) sessions: usize,
+    /// Subject of the client's certificate, such as "CN=pc1, O=Example"
+    #[arg(long, value_name = "SUBJECT")]
+    pub(super) certificate_subject: Option<String>,
+    #[arg(long, value_name = "ISSUER")]
+    pub(super) certificate_issuer: Option<String>,
+    /// A subject alternative name; any number of times
+    #[arg(long, value_name = "NAME")]
+    pub(super) certificate_san: Vec<String>,
+    /// An extended key usage, such as clientAuth or an OID; any number of times
+    #[arg(long, value_name = "PURPOSE", value_parser = purpose)]
+    pub(super) certificate_eku: Vec<String>,
+    /// OID of the certificate template
+    #[arg(long, value_name = "OID")]
+    pub(super) certificate_template: Option<String>,
+}
+
+fn tunnel(text: &str) -> Result<Tunnel, String> {
+    [Tunnel::Ikev2, Tunnel::Sstp].into_iter().find(|tunnel| tunnel.to_string() == text).ok_or_else(|| "expected ikev2 or sstp".into())
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    let all = [Method::Eap, Method::Certificate, Method::MsChapV2, Method::Chap, Method::Pap];
+    all.into_iter().find(|method| method.to_string() == text).ok_or_else(|| "expected eap, certificate, mschapv2, chap or pap".into())
+}
+
+fn eap_type(text: &str) -> Result<String, String> {
+    crate::config::eap_name(text).ok_or_else(|| "expected a name such as EAP-TLS, or the number of an EAP method".into())
+}
+
+fn purpose(text: &str) -> Result<String, String> {
+    pki::purpose_oid(text).ok_or_else(|| "expected a purpose such as clientAuth, or an OID".into())
 }
 
 #[derive(Debug, Args)]

@@ -33,6 +33,8 @@ struct Found {
     local: Option<LocalRow>,
     request_policies: Vec<RequestRow>,
     policies: Vec<PolicyRow>,
+    /// How many [[policy_test]] these policies meet.
+    policy_tests: usize,
     pools: Vec<PoolRow>,
     filters: Vec<FilterRow>,
     ciphers: Ciphers,
@@ -180,6 +182,7 @@ fn found(config: &Config, now: i64) -> Found {
         local: config.local.as_ref().map(local_row),
         request_policies: config.requests.iter().map(request_row).collect(),
         policies: config.policies.iter().map(policy_row).collect(),
+        policy_tests: config.policy_tests,
         pools: config.pools.iter().flat_map(pool_rows).collect(),
         filters: config.filters.iter().map(|filter| filter_row(filter, &config.policies)).collect(),
         ciphers: Ciphers {
@@ -406,6 +409,9 @@ fn print(found: &Found, style: Style, out: &mut dyn Write) -> Result<()> {
     heading(out, style, "Network policies, in order (the first that matches decides, default deny)")?;
     let rows: Vec<_> = found.policies.iter().enumerate().map(|(index, policy)| policy_cells(index, policy)).collect();
     table(out, style, &["#", "NAME", "DECISION", "WHEN", "THEN"], &rows)?;
+    if found.policy_tests > 0 {
+        writeln!(out, "as all {} [[policy_test]] expect", found.policy_tests)?;
+    }
     heading(out, style, "Pools")?;
     let rows = found.pools.iter().map(|pool| vec![cell(&pool.name), cell(pool.family), count(&pool.size), cell(pool.ranges.join(", "))]);
     table(out, style, &["NAME", "FAMILY", "SIZE", "RANGES"], &rows.collect::<Vec<_>>())?;

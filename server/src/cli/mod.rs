@@ -1,6 +1,7 @@
 //! The command line: `evergate run`, `check`, and the questions to a running gateway.
 mod args;
 mod check;
+mod policy;
 mod reload;
 mod show;
 mod text;
@@ -31,6 +32,7 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
     match question {
         Question::Check => check::check(&cli.config_path(), cli.json, style, out, err),
         Question::Status => ask(cli, &Request::Status {}, style, out, err),
+        Question::Policy(args) => policy::policy(cli, args, style, out, err),
         Question::User(args) => user::user(cli, args, style, out, err),
         Question::Reload { end_refused } => ask(cli, &Request::Reload { end_refused: *end_refused }, style, out, err),
         Question::Sessions { would_refuse: true, .. } => ask(cli, &Request::Judge {}, style, out, err),

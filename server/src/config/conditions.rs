@@ -160,7 +160,7 @@ fn listener_patterns(section: &Section<'_>, listeners: &[&str]) -> Result<Vec<St
 
 const PURPOSES: &str = "purposes such as \"clientAuth\", \"smartcardLogon\" or \"1.3.6.1.4.1.311.87\"";
 
-fn purpose(value: &Value) -> Result<String, String> {
+pub(super) fn purpose(value: &Value) -> Result<String, String> {
     pki::purpose_oid(text(value)?).ok_or_else(String::new)
 }
 
@@ -181,13 +181,13 @@ fn port_types(section: &Section<'_>, key: &str) -> Result<Vec<u32>, ConfigError>
     Ok(section.list(key, &expected, parse)?.unwrap_or_default())
 }
 
-fn eap_types() -> String {
+pub(super) fn eap_types() -> String {
     let names: Vec<_> = EAP_TYPES.iter().map(|&number| format!("{:?}", eap::method::name(number))).collect();
     format!("{}, or the number of an EAP method", names.join(", "))
 }
 
 /// The name of an EAP method, as the record spells it, from a name or a number.
-fn eap_type(value: &Value) -> Result<String, String> {
+pub(super) fn eap_type(value: &Value) -> Result<String, String> {
     match integer(value) {
         Ok(number) => u8::try_from(number).map(eap::method::name).map_err(|_| String::new()),
         Err(_) => eap_name(text(value)?).ok_or_else(String::new),
@@ -195,7 +195,7 @@ fn eap_type(value: &Value) -> Result<String, String> {
 }
 
 /// The same from a word: `EAP-TLS`, `peap`, `13`.
-fn eap_name(text: &str) -> Option<String> {
+pub fn eap_name(text: &str) -> Option<String> {
     let named = EAP_TYPES.iter().map(|&number| eap::method::name(number)).find(|name| name.eq_ignore_ascii_case(text));
     named.or_else(|| text.parse().ok().map(eap::method::name))
 }

@@ -11,6 +11,7 @@ mod filter;
 mod listen;
 mod local;
 mod notes;
+mod policy_tests;
 mod ppk;
 mod radius;
 mod radsec;
@@ -24,17 +25,18 @@ mod tests;
 mod values;
 
 pub use ciphers::{group_name, prf_name, suite_name};
+pub use conditions::eap_name;
 pub use diff::{Change, Difference, KeyChange, What};
 pub use dynamic::DynamicPeer;
 pub use error::{ConfigError, Origin};
 pub use notes::Look;
-pub use values::{dns_name, duration, duration_text, gateway_identity};
+pub use values::{dns_name, duration, duration_text, gateway_identity, time_of_week};
 
 use ike::{CipherPolicy, ClientAuth, GatewayIdentity, Limits, ResponderConfig, Timers};
 use notes::Notes;
 use pki::{Credential, TrustAnchors};
 use policy::filter::Filter;
-use policy::network::{AddressRange, Policy};
+use policy::network::{AddressRange, Policy, Tunnel};
 use policy::pool::PoolConfig;
 use policy::request::RequestPolicy;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -73,6 +75,8 @@ pub struct Config {
     pub filters: Vec<Arc<Filter>>,
     /// In order; the first that matches decides.
     pub policies: Vec<Policy>,
+    /// How many `[[policy_test]]` they meet: all that there are.
+    pub policy_tests: usize,
     pub ciphers: CipherPolicy,
     pub limits: Limits,
     /// How long a Child SA may carry nothing before the gateway deletes it and keeps the IKE SA; zero: as long as it likes.
@@ -237,6 +241,7 @@ const SECTIONS: &[&str] = &[
     "pool",
     "filter",
     "policy",
+    "policy_test",
     "ciphers",
     "limits",
     "timers",
@@ -315,6 +320,9 @@ impl Config {
         let pools = access::pools(&root)?;
         let filters = filter::filters(&root)?;
         let policies = access::policies(&root, &pools, &filters, &listeners, &mut warnings)?;
+        let of_ikev2 = ikev2.iter().map(|listener| (listener.name.as_str(), Tunnel::Ikev2));
+        let dialled: Vec<_> = of_ikev2.chain(sstp.iter().map(|listener| (listener.name.as_str(), Tunnel::Sstp))).collect();
+        let policy_tests = policy_tests::run(&root, &policies, &dialled)?;
         let ciphers = ciphers::ciphers(&root, &mut warnings)?;
         let limits = server::limits(&root, server.max_sessions)?;
         let timers = server::timers(&root, &mut warnings)?;
@@ -336,6 +344,7 @@ impl Config {
             pools,
             filters,
             policies,
+            policy_tests,
             ciphers,
             limits,
             timers,

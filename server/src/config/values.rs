@@ -139,6 +139,14 @@ pub(super) fn time_window(text: &str) -> Result<TimeWindow, String> {
     Ok(TimeWindow { days, from, to })
 }
 
+/// `fri 18:30`
+pub fn time_of_week(text: &str) -> Option<policy::network::LocalTime> {
+    let text = text.trim().to_lowercase();
+    let (day, minute) = text.split_once(char::is_whitespace)?;
+    let (day, minute) = (day_of_week(day).ok()?, minute_of_day(minute).ok().filter(|minute| *minute < 1_440)?);
+    u8::try_from(day).ok().map(|weekday| policy::network::LocalTime { weekday, minute })
+}
+
 /// Bit 0 = Monday.
 fn days_of_week(text: &str) -> Result<u8, String> {
     if text == "daily" {

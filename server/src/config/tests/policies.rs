@@ -78,3 +78,87 @@ fn mistakes_in_conditions_are_named() {
     let deep = (0..10).fold("{ user = [\"a\"] }".to_owned(), |inner, _| format!("{{ any = [{inner}] }}"));
     assert!(error(&format!("any = [{deep}]")).contains("is a group inside 8 others"));
 }
+
+#[test]
+fn policy_tests_are_run_and_the_first_that_breaks_is_an_error() {
+    let test = |lines: &str| with_policy(&format!("[[policy_test]]\nname = \"t\"\n{lines}"));
+    let good = test("user = \"ann\"\nexpect = \"grant\"\npolicy = \"everyone\"\nreason = 0");
+    assert_eq!(good.load().unwrap().policy_tests, 1);
+    for (lines, expected) in [
+        ("expect = \"deny\"", "policy_test \"t\": expect = \"deny\": is not what the policies say: policy \"everyone\" decides: grant"),
+        ("expect = \"grant\"\nreason = 48", "reason = 48: is not what the policies say"),
+        ("expect = \"grant\"\npolicy = \"nobody\"", "policy = \"nobody\": expected \"everyone\""),
+        ("user = \"ann\"", "expect: is missing; expected \"grant\" or \"deny\""),
+        ("expect = \"grant\"\ntime = \"noon\"", "expected a day and a time such as \"fri 18:30\""),
+    ] {
+        let error = test(lines).error();
+        assert!(error.contains(expected), "{lines}: {error}");
+    }
+}
+
+#[test]
+fn a_policy_test_describes_all_that_policies_look_at() {
+    let fixture = Fixture::new(&MINIMAL.replace(
+        "name = \"everyone\"",
+        r#"name = "everyone"
+tunnel = ["ikev2"]
+method = ["eap"]
+eap_type = ["EAP-TLS"]
+user = ["host/pc1*"]
+machine = ["pc1.example.test"]
+client = ["192.0.2.0/24"]
+gateway = ["198.51.100.1"]
+listener = ["ikev2"]
+certificate_subject = ["CN=pc1"]
+certificate_issuer = ["CN=ca"]
+certificate_san = ["pc1.*"]
+certificate_eku = ["clientAuth"]
+certificate_template = ["1.2.3"]
+class = ["staff"]
+filter_id = ["vpn"]
+group = ["admins"]
+reply = ["Reply-Message=hello"]
+time = ["sat-sun"]
+sessions_per_user = 2
+min_cipher_bits = 256"#,
+    ));
+    let text = fs::read_to_string(fixture.path("evergate.toml")).unwrap();
+    let case = r#"
+[[policy_test]]
+name = "t"
+expect = "grant"
+user = "host/pc1.example.test"
+eap_type = "eap-tls"
+client = "192.0.2.7"
+gateway = "198.51.100.1"
+certificate_subject = "CN=pc1"
+certificate_issuer = "CN=ca"
+certificate_san = ["pc1.example.test"]
+certificate_eku = ["clientAuth"]
+certificate_template = "1.2.3"
+attribute = ["Class=staff", "Filter-Id=vpn", "Reply-Message=hello"]
+group = ["admins"]
+time = "sun 23:59"
+sessions = 1
+"#;
+    fixture.file("evergate.toml", &format!("{text}{case}"), 0o644);
+    fixture.load().unwrap_or_else(|error| panic!("{error}"));
+    // Each line counts.
+    for line in case
+        .lines()
+        .filter(|line| line.contains('=') && !line.starts_with("name") && !line.starts_with("expect") && !line.starts_with("sessions"))
+    {
+        fixture.file("evergate.toml", &format!("{text}{}", case.replace(line, "")), 0o644);
+        assert!(fixture.error().contains("is not what the policies say"), "{line}");
+    }
+    for worse in [
+        "sessions = 2",
+        "sessions = 1\ncipher_bits = 128",
+        "sessions = 1\nconfirmed = false",
+        "sessions = 1\nmethod = \"pap\"",
+        "sessions = 1\nmachine = \"pc2\"",
+    ] {
+        fixture.file("evergate.toml", &format!("{text}{}", case.replace("sessions = 1", worse)), 0o644);
+        assert!(fixture.error().contains("is not what the policies say"), "{worse}");
+    }
+}
