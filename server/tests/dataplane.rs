@@ -229,6 +229,29 @@ fn a_child_sa_that_wears_is_reported_once_by_both_ends() {
     }
 }
 
+/// Until the client shows that it has the Child SA of its new session, packets for it go on over that of the old one.
+#[test]
+fn a_new_session_of_the_same_addresses_loses_nothing() {
+    let ping = ["ping", "-q", "-c", "2", "-i", "0.02", "-W", "1", CLIENT4];
+    let renewed = |show: fn(&mut Lab)| {
+        let mut lab = Lab::start("192.0.2", true, "gcm");
+        lab.order(Side::Gateway, "renew 2");
+        lab.run(Side::Gateway, &ping);
+        assert_eq!(lab.totals(Side::Client)["unknown_spi"], 0, "the client does not have it yet");
+        lab.order(Side::Client, "install 2");
+        show(&mut lab);
+        lab.order(Side::Client, "remove 1");
+        lab.run(Side::Gateway, &ping);
+        assert_eq!(lab.totals(Side::Client)["unknown_spi"], 0, "the client has nothing else any more");
+    };
+    renewed(|lab| {
+        lab.order(Side::Client, "outbound 2");
+        lab.run(Side::Client, &["ping", "-q", "-c", "1", "-W", "1", GATEWAY4]);
+    });
+    renewed(|lab| drop(lab.order(Side::Gateway, "renewed 2")));
+    renewed(|lab| drop(lab.order(Side::Gateway, "remove 1")));
+}
+
 /// Its addresses stay: packets for them ask for a new Child SA, once a second, and the next one carries them.
 #[test]
 fn packets_ask_for_the_child_sa_of_a_resting_session() {

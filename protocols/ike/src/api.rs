@@ -326,9 +326,9 @@ pub enum Output {
     Ask(AskId, SessionId, Question),
     /// Nobody waits for the answer any more.
     Cancel(AskId),
-    /// Start receiving on the new Child SA, and sending unless `outbound_ready` is false (rekey: send when told).
+    /// Start receiving on the new Child SA, and sending unless `outbound_ready` is false (rekey, first of a responder: see there).
     InstallChild(Box<ChildSa>),
-    /// A rekeyed Child SA takes over the outbound direction.
+    /// A Child SA takes over the outbound direction: the peer has it.
     UseOutbound {
         session: SessionId,
         spi_in: u32,
@@ -366,7 +366,8 @@ pub struct ChildSa {
     pub inner: Vec<IpAddr>,
     /// `Some(old spi_in)` when this replaces a Child SA.
     pub rekeys: Option<u32>,
-    /// False: keep sending on the old one until [`Output::UseOutbound`].
+    /// False: the peer may not have it yet. Keep sending on the old one, or where the session has no other on that of the peer's older session with
+    /// the same addresses, until [`Output::UseOutbound`] or an authentic packet on this one. With nothing else to send on, send on this one.
     pub outbound_ready: bool,
 }
 

@@ -150,13 +150,14 @@ impl<'t, 'p> Sink<'t, 'p> {
 }
 
 impl Run<'_> {
-    /// Tells control what the run's newest packet, which verified, says of the tunnel.
+    /// Takes note of what the run's newest packet, which verified, says of the tunnel, and tells control.
     fn tell(&self, context: Context<'_>, path: Option<Path>) {
         let highest = self.receiver.highest();
         if highest == self.before {
             return;
         }
-        let Tunnel { session, spi_in, wear, movement, .. } = self.tunnel;
+        let Tunnel { session, spi_in, wear, movement, trial, .. } = self.tunnel;
+        trial.end();
         let events = &context.shared.events;
         wear.reached(highest, || events.offer(StreamEvent::Worn { session: *session, spi_in: *spi_in }));
         let to = &self.peer.to;

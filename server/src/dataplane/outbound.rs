@@ -135,7 +135,7 @@ impl Sealing {
             count(&drops.inner_malformed);
             return None;
         };
-        let Some(carrier) = context.tables.sender(packet.ip().source, packet.ip().destination) else {
+        let Some(carrier) = context.tables.sender(packet.ip().source, packet.ip().destination, context.now) else {
             self.unserved(context, &packet);
             return None;
         };

@@ -164,6 +164,10 @@ impl<'a> Carrier<'a> {
         }
     }
 
+    fn is_on_trial(self, now: Uptime) -> bool {
+        matches!(self, Self::Esp(peer) if peer.outbound.trial.goes_on(now))
+    }
+
     /// Filters and rate limits, where there are any.
     pub(crate) fn guard(self) -> Option<&'a Guard> {
         match self {
@@ -212,10 +216,21 @@ impl Tables {
         self.peers.get(&tunnel.session).map(|peer| (&**tunnel, peer))
     }
 
-    /// The tunnel of the session that a packet of ours belongs to.
-    pub(crate) fn sender(&self, source: IpAddr, destination: IpAddr) -> Option<Carrier<'_>> {
+    /// The tunnel of the session that a packet of ours belongs to; where its client may not have that one yet, the tunnel of the session before.
+    pub(crate) fn sender(&self, source: IpAddr, destination: IpAddr, now: Uptime) -> Option<Carrier<'_>> {
         let session = self.leases.get(&destination).or_else(|| self.own.get(&source))?;
-        self.carrier(*session)
+        let carrier = self.carrier(*session)?;
+        if carrier.is_on_trial(now) {
+            return self.proven(destination, now).or(Some(carrier));
+        }
+        Some(carrier)
+    }
+
+    /// The newest tunnel that the client of older sessions with this address has for sure.
+    #[cold]
+    fn proven(&self, address: IpAddr, now: Uptime) -> Option<Carrier<'_>> {
+        let older = self.older.get(&address)?;
+        older.iter().rev().find_map(|session| self.carrier(*session).filter(|carrier| !carrier.is_on_trial(now)))
     }
 
     /// The tunnel of a session.
@@ -315,6 +330,7 @@ impl Tables {
     fn use_outbound(&mut self, session: u64, spi_in: u32) {
         let Some(peer) = self.peers.get_mut(&session) else { return };
         if let Some(tunnel) = peer.tunnels.iter().find(|tunnel| tunnel.spi_in == spi_in) {
+            tunnel.trial.end();
             peer.outbound = tunnel.clone();
             peer.measure();
         }

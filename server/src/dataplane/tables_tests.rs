@@ -44,7 +44,11 @@ fn tunnel(session: u64, spi_in: u32, role: Role, outbound_ready: bool) -> Arc<Tu
 }
 
 fn sends_on(tables: &Tables) -> Option<u32> {
-    match tables.sender(elsewhere(), lease()) {
+    sends_at(tables, Uptime::now())
+}
+
+fn sends_at(tables: &Tables, now: Uptime) -> Option<u32> {
+    match tables.sender(elsewhere(), lease(), now) {
         Some(Carrier::Esp(peer)) => Some(peer.outbound.spi_in),
         _ => None,
     }
@@ -101,6 +105,51 @@ fn two_sessions_of_one_address_take_turns() {
     tables.apply(Order::Remove { session: 1, spi_in: 11 });
     tables.apply(Order::Remove { session: 3, spi_in: 30 });
     assert!(sends_on(&tables).is_none() && tables.leases.is_empty() && tables.older.is_empty());
+}
+
+/// The client authenticates anew, and what is sent to it passes to the new session once it has that one's Child SA.
+#[test]
+fn an_older_session_carries_until_the_newer_is_proven() {
+    let long_after = || Uptime::from_millis(Uptime::now().millis() + 6_000);
+    let overlapping = || {
+        let mut tables = Tables::default();
+        tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, false)));
+        assert_eq!(sends_on(&tables), Some(10), "nothing else is there");
+        tables.apply(Order::UseOutbound { session: 1, spi_in: 10 });
+        tables.apply(Order::Install(tunnel(2, 20, Role::Gateway, false)));
+        assert_eq!((sends_on(&tables), sends_at(&tables, long_after())), (Some(10), Some(20)));
+        tables
+    };
+    let mut told = overlapping();
+    told.apply(Order::UseOutbound { session: 2, spi_in: 20 });
+    assert_eq!(sends_on(&told), Some(20));
+    let heard = overlapping();
+    heard.receiver(20).unwrap().0.trial.end();
+    assert_eq!(sends_on(&heard), Some(20));
+    let mut left = overlapping();
+    left.apply(Order::Remove { session: 1, spi_in: 10 });
+    assert_eq!(sends_on(&left), Some(20));
+    let mut given_up = overlapping();
+    given_up.apply(Order::Remove { session: 2, spi_in: 20 });
+    assert_eq!(sends_on(&given_up), Some(10));
+    let mut third = overlapping();
+    third.apply(Order::Install(tunnel(3, 30, Role::Gateway, false)));
+    assert_eq!(sends_on(&third), Some(10), "the second is not proven either");
+    third.apply(Order::Remove { session: 1, spi_in: 10 });
+    assert_eq!(sends_on(&third), Some(30));
+    third.receiver(20).unwrap().0.trial.end();
+    assert_eq!(sends_on(&third), Some(20));
+}
+
+/// SSTP and IKEv2 share the leases.
+#[test]
+fn an_older_stream_carries_as_well() {
+    let mut tables = Tables::default();
+    tables.apply(Order::StreamOpen(route(5, &[lease()])));
+    tables.apply(Order::Install(tunnel(6, 60, Role::Gateway, false)));
+    assert_eq!((stream_of(&tables, lease()), sends_on(&tables)), (Some(5), None));
+    tables.apply(Order::StreamClose { session: 5 });
+    assert_eq!(sends_on(&tables), Some(60));
 }
 
 fn resting(session: u64) -> Order {
@@ -168,8 +217,8 @@ fn an_older_session_that_rests_takes_nothing_from_a_newer_one() {
 fn a_client_sends_by_its_own_address() {
     let mut tables = Tables::default();
     tables.apply(Order::Install(tunnel(1, 10, Role::Client, true)));
-    assert!(tables.sender(lease(), elsewhere()).is_some());
-    assert!(tables.sender(elsewhere(), lease()).is_none());
+    assert!(tables.sender(lease(), elsewhere(), Uptime::now()).is_some());
+    assert!(tables.sender(elsewhere(), lease(), Uptime::now()).is_none());
 }
 
 #[test]
@@ -178,7 +227,7 @@ fn a_new_path_changes_the_mtu() {
     tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, true)));
     assert_eq!(tables.receiver(10).unwrap().1.mtu, 1438);
     tables.apply(Order::Repath { session: 1, path: path(1), encapsulate: false });
-    let Some(Carrier::Esp(peer)) = tables.sender(elsewhere(), lease()) else { panic!("no peer") };
+    let Some(Carrier::Esp(peer)) = tables.sender(elsewhere(), lease(), Uptime::now()) else { panic!("no peer") };
     assert_eq!((peer.mtu, peer.to), (1446, Destination { path: path(1), encapsulate: false }));
     assert_eq!(tables.receiver(10).unwrap().1.mtu, 1446);
 }
@@ -189,7 +238,7 @@ fn route(session: u64, inner: &[IpAddr]) -> Arc<StreamRoute> {
 }
 
 fn stream_of(tables: &Tables, lease: IpAddr) -> Option<u64> {
-    match tables.sender(elsewhere(), lease) {
+    match tables.sender(elsewhere(), lease, Uptime::now()) {
         Some(Carrier::Stream(opened)) => Some(opened.route.session),
         _ => None,
     }
@@ -221,7 +270,7 @@ fn guard() -> Option<Arc<Guard>> {
 #[test]
 fn guards_are_the_sessions_not_the_tunnels() {
     let mut tables = Tables::default();
-    let guarded = |tables: &Tables| tables.sender(elsewhere(), lease()).map(|carrier| carrier.guard().is_some());
+    let guarded = |tables: &Tables| tables.sender(elsewhere(), lease(), Uptime::now()).map(|carrier| carrier.guard().is_some());
     tables.apply(Order::Guard { session: 1, guard: guard() });
     tables.apply(Order::Install(tunnel(1, 10, Role::Gateway, true)));
     assert!(guarded(&tables) == Some(true) && tables.receiver(10).unwrap().1.guard.is_some());

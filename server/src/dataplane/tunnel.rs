@@ -1,7 +1,7 @@
 //! A Child SA as the packet threads use it.
 use super::gate::{Gate, Role, Selector};
-use super::stats::TrafficCounters;
-use super::watch::{Movement, Wear};
+use super::stats::{TrafficCounters, Uptime};
+use super::watch::{Movement, Trial, Wear};
 use super::{InstallError, Path};
 use crypto::Zeroizing;
 use crypto::cipher::{Opener, Sealer, Suite};
@@ -48,7 +48,8 @@ pub struct TunnelSpec {
     /// MTU of the path outside, bytes: what ESP, UDP and IP add is subtracted from it.
     pub path_mtu: u16,
     pub role: Role,
-    /// Starts sending at once; otherwise when told, unless the session has nothing else to send with.
+    /// Starts sending at once. Otherwise when told, unless the session has nothing else to send with; and a session's first not before the peer
+    /// has sent on it, or five seconds have passed, where an older session has the same addresses.
     pub outbound_ready: bool,
 }
 
@@ -75,6 +76,7 @@ pub(crate) struct Tunnel {
     mtu: u16,
     path_mtu: u16,
     pub(crate) outbound_ready: bool,
+    pub(crate) trial: Trial,
     pub(crate) traffic: Arc<TrafficCounters>,
     pub(crate) wear: Wear,
     pub(crate) movement: Movement,
@@ -95,6 +97,7 @@ impl Tunnel {
             mtu: spec.mtu,
             path_mtu: spec.path_mtu,
             outbound_ready: spec.outbound_ready,
+            trial: if spec.outbound_ready { Trial::default() } else { Trial::begin(Uptime::now()) },
             traffic,
             wear: Wear::new(limits.worn_at, spec.esn),
             movement: Movement::default(),

@@ -1,5 +1,5 @@
 //! What packet threads notice of a Child SA for control: its sequence numbers come to an end, its peer sends from elsewhere. Both are looked
-//! at once for a run of packets. And that there are packets for a session whose Child SA is gone.
+//! at once for a run of packets. That there are packets for a session whose Child SA is gone. And, for themselves, that a peer has a new Child SA.
 use super::stats::Uptime;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +46,34 @@ impl Wear {
         if taken.is_ok() && !tell() {
             self.next.store(next, Ordering::Relaxed);
         }
+    }
+}
+
+/// A client that authenticates anew is quicker, unless it learns of its new session by a repeated response.
+const TRIAL_MILLIS: u64 = 5_000;
+
+/// Whether the peer of a Child SA may not have it yet.
+#[derive(Debug, Default)]
+pub(crate) struct Trial {
+    /// Milliseconds of [`Uptime`]; 0: it is over.
+    until: AtomicU64,
+}
+
+impl Trial {
+    pub(crate) fn begin(now: Uptime) -> Self {
+        Self { until: AtomicU64::new(now.millis() + TRIAL_MILLIS) }
+    }
+
+    /// The peer has it. All threads know at once.
+    pub(crate) fn end(&self) {
+        // Written once: the line is read for every packet.
+        if self.until.load(Ordering::Relaxed) != 0 {
+            self.until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn goes_on(&self, now: Uptime) -> bool {
+        now.millis() < self.until.load(Ordering::Relaxed)
     }
 }
 
@@ -142,6 +170,15 @@ mod tests {
             told
         };
         assert!(told(5, false) && told(5, true) && !told(6, true) && !told(1_004, true) && told(1_005, true));
+    }
+
+    #[test]
+    fn a_trial_ends_when_told_or_after_a_while() {
+        let trial = Trial::begin(Uptime::from_millis(1_000));
+        let goes_on = |millis| trial.goes_on(Uptime::from_millis(millis));
+        assert!(goes_on(1_000) && goes_on(5_999) && !goes_on(6_000));
+        trial.end();
+        assert!(!goes_on(1_000) && !Trial::default().goes_on(Uptime::from_millis(0)));
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub(crate) const ENGINE: &str = "EVERGATE_TEST_ENGINE";
 /// What the parent looks for among the lines of the test harness.
 pub(crate) const ANSWER: &str = "answer:";
 
+/// Of the tunnel that is there from the start.
+const SESSION: u64 = 7;
+
 /// Sequence number without ESN from which a Child SA is reported.
 pub(crate) const WORN_AT: u64 = 100;
 
@@ -52,7 +55,7 @@ pub(crate) fn run(settings: &str) {
     configure(plane.interface().index, role);
     let encapsulate = words[3] == "udp";
     let mut engine = Engine { role, path, encapsulate, suite: suite(words[4]), handle: plane.handle(), ike, events };
-    engine.install(1, true);
+    engine.install(SESSION, 1, true);
     println!("{ANSWER}ready");
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { return };
@@ -139,13 +142,16 @@ impl Engine {
     fn order(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
-            ["install", number] => self.install(number.parse().unwrap(), false),
-            ["outbound", number] => self.handle.use_outbound(7, self.spi_in(number.parse().unwrap())).unwrap(),
-            ["remove", number] => self.handle.remove(7, self.spi_in(number.parse().unwrap())).unwrap(),
-            ["rest"] => self.handle.rest(7).unwrap(),
+            ["install", number] => self.install(SESSION, number.parse().unwrap(), false),
+            // The client authenticates anew: another session with the same addresses.
+            ["renew", number] => self.install(SESSION + 1, number.parse().unwrap(), false),
+            ["renewed", number] => self.handle.use_outbound(SESSION + 1, self.spi_in(number.parse().unwrap())).unwrap(),
+            ["outbound", number] => self.handle.use_outbound(SESSION, self.spi_in(number.parse().unwrap())).unwrap(),
+            ["remove", number] => self.handle.remove(SESSION, self.spi_in(number.parse().unwrap())).unwrap(),
+            ["rest"] => self.handle.rest(SESSION).unwrap(),
             ["repath", local, remote] => {
                 let address = |word: &str| SocketAddr::new(word.parse().unwrap(), 4500);
-                self.handle.repath(7, Path::between(address(local), address(remote)), self.encapsulate).unwrap();
+                self.handle.repath(SESSION, Path::between(address(local), address(remote)), self.encapsulate).unwrap();
             }
             ["restrict", ref rules @ ..] => self.handle.restrict(7, restrictions(rules)).unwrap(),
             ["dropped"] => return dropped(&self.handle, 7),
@@ -155,7 +161,7 @@ impl Engine {
                 let text = String::from_utf8_lossy(&datagram.bytes).into_owned();
                 return format!("{} -> {} {text}", datagram.path.remote, datagram.path.local);
             }
-            ["inner", packet] => self.handle.send_inner(7, unhex(packet)).unwrap(),
+            ["inner", packet] => self.handle.send_inner(SESSION, unhex(packet)).unwrap(),
             ["esp", sequence, port, content] => self.esp(sequence.parse().unwrap(), port.parse().unwrap(), content),
             ["quiet"] => return self.events.try_recv().map_or_else(|_| "quiet".to_owned(), |event| show(&event)),
             ["event"] => return show(&self.events.blocking_recv().unwrap()),
@@ -167,7 +173,7 @@ impl Engine {
 
     fn totals(&self) -> String {
         // Packets may be on their way through the counters.
-        let read = || (self.handle.totals(), self.handle.counters(7).unwrap());
+        let read = || (self.handle.totals(), self.handle.counters(SESSION).unwrap());
         let agree = |totals: &Totals, session: &SessionCounters| {
             (session.octets_in, session.packets_out) == (totals.octets_in, totals.packets_out)
                 && (session.last_in.is_some(), session.last_out.is_some()) == (totals.packets_in > 0, totals.packets_out > 0)
@@ -212,7 +218,7 @@ impl Engine {
         }
     }
 
-    fn install(&self, number: u8, outbound_ready: bool) {
+    fn install(&self, session: u64, number: u8, outbound_ready: bool) {
         let peer = self.peer();
         let any = || {
             let whole = |start: IpAddr, end: IpAddr| Selector { protocol: 0, start_port: 0, end_port: u16::MAX, start, end };
@@ -224,7 +230,7 @@ impl Engine {
             inner.push([10, 9, 0, 77].into());
         }
         let spec = TunnelSpec {
-            session: 7,
+            session,
             spi_in: self.spi_in(number),
             spi_out: Self::spi(peer, number),
             suite: self.suite,

@@ -409,7 +409,7 @@ impl User {
                 assert!(child.remote.iter().all(|selector| selector.start == leased() && selector.end == leased()));
                 assert!(self.children.insert(child.spi_in, child.spi_out).is_none(), "an inbound SPI is used twice");
                 assert!(self.children.len() <= 32, "Child SAs without end");
-                if child.outbound_ready {
+                if child.outbound_ready || self.outbound.is_none() {
                     self.outbound = Some(child.spi_in);
                 }
             }

@@ -74,6 +74,8 @@ pub struct Host {
     pub children: BTreeMap<u32, ChildSa>,
     /// Inbound SPI of the child that sends, by session.
     pub outbound: BTreeMap<SessionId, u32>,
+    /// Child SAs, by inbound SPI, that the machine says the peer has.
+    pub proven: BTreeSet<u32>,
     pub repaths: Vec<(SessionId, Path, bool)>,
     pub sent: Vec<(Path, Vec<u8>)>,
     open: BTreeSet<AskId>,
@@ -200,6 +202,7 @@ impl Sim {
             events: Vec::new(),
             children: BTreeMap::new(),
             outbound: BTreeMap::new(),
+            proven: BTreeSet::new(),
             repaths: Vec::new(),
             sent: Vec::new(),
             open: BTreeSet::new(),
@@ -311,14 +314,16 @@ impl Sim {
                 host.cancelled += 1;
             }
             Output::InstallChild(child) => {
-                if child.outbound_ready {
+                if child.outbound_ready || !host.outbound.contains_key(&child.session) {
                     host.outbound.insert(child.session, child.spi_in);
                 }
+                host.proven.extend(child.outbound_ready.then_some(child.spi_in));
                 assert!(host.children.insert(child.spi_in, *child).is_none(), "an inbound SPI is used twice");
             }
             Output::UseOutbound { session, spi_in } => {
                 assert!(host.children.contains_key(&spi_in), "sending on a Child SA that is not there");
                 host.outbound.insert(session, spi_in);
+                host.proven.insert(spi_in);
             }
             Output::RemoveChild { session, spi_in } => {
                 assert!(host.children.remove(&spi_in).is_some(), "a Child SA is removed twice");

@@ -41,6 +41,8 @@ pub(crate) struct Established {
     /// The peer made the current IKE SA by its rekey, and may not know yet that it succeeded: until it shows that it does, or until then, we
     /// ask nothing on it.
     pub(super) unconfirmed: Option<Instant>,
+    /// Responder: the first Child SA, until the peer shows that our last IKE_AUTH response has reached it.
+    pub(super) untried: Option<u32>,
     /// What a rekey of the peer's made while ours was on its way.
     pub(super) rival: Option<Rival>,
     /// When we rekey the IKE SA, unless the peer does before.
@@ -85,7 +87,7 @@ pub(super) enum Todo {
 impl Established {
     pub(super) fn begin(core: &mut Core, cx: &mut Shared, sa: IkeSa, child: Child, scope: Scope, lifetime: Option<Duration>) -> State {
         core.event(cx, Event::Reached(Stage::Up));
-        let first = child.spi_in;
+        let (first, initiator) = (child.spi_in, sa.initiator);
         let demand = Demand::new(child.clone());
         let mut state = Self {
             sa,
@@ -98,6 +100,7 @@ impl Established {
             peer_exchange: None,
             followup: None,
             unconfirmed: None,
+            untried: (!initiator).then_some(first),
             rival: None,
             rekey_at: None,
             expires_at: lifetime.and_then(|lifetime| cx.now.checked_add(lifetime + LIFETIME_GRACE)),
@@ -162,6 +165,13 @@ impl Established {
         create_child::followup::drop(self, core, cx);
         for spi_in in std::mem::take(&mut self.children).into_keys() {
             remove(core, cx, spi_in);
+        }
+    }
+
+    /// The peer has the first Child SA and receives on it.
+    fn try_first(&mut self, core: &Core, cx: &mut Shared) {
+        if let Some(first) = self.untried.take().filter(|first| self.children.contains_key(first)) {
+            Self::use_outbound(core, cx, first);
         }
     }
 
@@ -435,6 +445,9 @@ impl Established {
 impl Step for Established {
     fn handle(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
         let back = core.silent && silence::is_sign_of_life(&signal);
+        if matches!(&signal, Signal::Request(_) | Signal::Response(..)) {
+            self.try_first(core, cx);
+        }
         let next = match signal {
             Signal::Request(request) => self.request(core, cx, request),
             // The end is near: nothing that was begun is finished any more, but a new IKE SA, which the peer may have already.

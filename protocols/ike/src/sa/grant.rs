@@ -45,7 +45,8 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
     let Login { mut sa, nonce_i, nonce_r, .. } = login;
     let child = granted.child(cx);
     let keys = directions(sa.keys.child(child.suite.protection, None, &nonce_i, &nonce_r), false);
-    install(core, cx, &child, keys, &granted.scope.inner, None, true);
+    // The client has it when our response has reached it: a session of its own that has these addresses goes on until then.
+    install(core, cx, &child, keys, &granted.scope.inner, None, false);
     head.extend([
         Payload::Configuration(granted.configuration),
         Payload::Sa(granted.esp.reply(child.spi_in)),

@@ -6,8 +6,9 @@ use ike::keys::Seed;
 use ike::proposal::offer_ike;
 use ike::wire::Identification;
 use ike::wire::{Delete, Exchange, KeyExchange, Message, Notify, Opened, Payload, Spi, notify, open_envelope, vendor};
-use ike::{CloseReason, Event, Fault, Identity, Stage, TrafficSelector};
+use ike::{CloseReason, Command, Event, Fault, Identity, Stage, TrafficSelector};
 use sim::{HostId, KeyKind, Script, Sim, ciphers, client_credential, initiator, responder, server_credential};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -302,6 +303,38 @@ fn a_stranger_cannot_move_a_session() {
     pair.assert_up();
     assert!(pair.gateway().repaths.is_empty());
     assert!(pair.gateway().children.values().all(|child| child.path.remote.ip() == CLIENT));
+}
+
+/// Until its last response has reached the client, the gateway cannot know that the client receives on the Child SA. A login that is repeated,
+/// because that response was lost, says the contrary; an initiator has the response in its hands.
+#[test]
+fn the_first_request_after_a_login_proves_the_child_sa() {
+    let mut world = world();
+    world.script.init(&mut world.sim);
+    world.script.eap(&mut world.sim);
+    let auth = world.script.auth();
+    let last = world.script.seal(Exchange::IkeAuth, &[auth]);
+    let answers = world.send(last.clone());
+    let ours = world.child().spi_in;
+    assert_eq!((answers.len(), world.child().outbound_ready), (1, false));
+    assert_eq!(world.send(last), answers, "once more");
+    assert!(world.host().proven.is_empty());
+    world.still_there();
+    assert_eq!(world.host().proven, BTreeSet::from([ours]));
+    let pair = Pair::up();
+    assert!(pair.client().children.values().all(|child| child.outbound_ready));
+}
+
+/// An answer to the gateway's own request says as much.
+#[test]
+fn the_first_response_after_a_login_proves_the_child_sa() {
+    let mut pair = Pair::up();
+    assert!(pair.gateway().proven.is_empty());
+    let id = pair.session(pair.gateway);
+    pair.sim.command(pair.gateway, id, Command::Liveness);
+    pair.sim.run_for(Duration::from_secs(1));
+    assert_eq!(pair.gateway().proven.len(), 1);
+    assert_eq!(pair.gateway().outbound.values().collect::<Vec<_>>(), pair.gateway().proven.iter().collect::<Vec<_>>());
 }
 
 #[test]
