@@ -215,7 +215,7 @@ def _clocks(config):
 @case("windows_clocks")
 def the_gateway_rekeys_no_child_of_windows(world):
     """Traps 8 and 9. Its own rekey of the IKE SA has one proposal and the group in use; children and lease go on. A client that does not
-    look like Windows refuses with N(12345), once."""
+    look like Windows refuses with N(12345): it is asked again after a tenth of the age, not sooner."""
     with device(world, role="client", local="10.99.3.2") as pc, device(world) as phone:
         windows, other = pc.tunnel("user", "windows-aovpn"), phone.tunnel("user", "android", user="dave")
         addresses = windows.login()["addresses"]
@@ -225,7 +225,7 @@ def the_gateway_rekeys_no_child_of_windows(world):
         asked, refused = pc.outcome("attend")["asked"], phone.outcome("attend")["asked"]
         check("rekey of the Child SA" not in asked, f"Windows refuses this: {asked}")
         check("rekey of the IKE SA with 1 proposal, group 14" in asked, f"no rekey of the IKE SA: {asked}")
-        check(refused.count("rekey of the Child SA") == 1, f"{refused}")
+        check(refused.count("rekey of the Child SA") in (1, 2), f"{refused}")
         for tunnel in (windows, other):
             tunnel.alive()
             tunnel.echo()

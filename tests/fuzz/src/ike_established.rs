@@ -47,7 +47,7 @@ struct User {
     spi_in: u32,
     session: SessionId,
     closed: bool,
-    /// An operator has ended it, or its IKE SA was replaced under keys that came too late for us: it says little from then on.
+    /// An operator or the user has ended it, or its IKE SA was replaced under keys that came too late for us: it says little from then on.
     dumb: bool,
     /// The machine's Child SAs: its inbound SPI, and ours.
     children: BTreeMap<u32, u32>,
@@ -132,7 +132,7 @@ impl User {
             0 => drop(self.ask(Exchange::from_id(36 + byte(0) % 10), &chain(bytes.get(1..).unwrap_or_default()), 2000)),
             1 => self.rekey_child(byte(0), byte(1)),
             2 => self.rekey_ike(byte(0)),
-            3 => drop(self.ask(Exchange::Informational, &[self.delete(byte(0))], 2000)),
+            3 => self.retire(byte(0)),
             4 => self.reply(byte(0), bytes.get(1..).unwrap_or_default()),
             5 => self.worn(byte(0)),
             6 => self.command(byte(0)),
@@ -248,6 +248,12 @@ impl User {
         (self.spis, self.next_id, self.answered) = ((spi_i, spi_r), 0, false);
         self.requests.clear();
         self.take_keys(keys);
+    }
+
+    /// Deletes. Where it is the user's half of a collision that goes, the session lives on without this IKE SA.
+    fn retire(&mut self, choice: u8) {
+        self.dumb |= choice == 255;
+        self.ask(Exchange::Informational, &[self.delete(choice)], 2000);
     }
 
     fn delete(&self, choice: u8) -> Payload {
