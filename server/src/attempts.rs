@@ -187,6 +187,11 @@ impl Attempts {
         }
     }
 
+    /// When this gateway started, milliseconds since 1970.
+    pub fn boot(&self) -> u64 {
+        self.boot
+    }
+
     /// Newest first.
     pub fn iter(&self) -> impl Iterator<Item = &Attempt> {
         self.records.values().rev()

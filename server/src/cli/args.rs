@@ -21,6 +21,8 @@ const EXAMPLES: &str = "Examples:
   evergate sessions                    who is connected
   evergate attempts --failed           who could not connect, and why
   evergate attempts show 19ab5c3d2e1-17 the whole story of one login
+  evergate explain last                why the newest failed login failed, and what to do
+  evergate explain 809                 what an error number means
 
 Exit codes:
   0  done
@@ -134,6 +136,19 @@ Examples:
   evergate policy test --user ann@example.com --tunnel sstp --eap-type EAP-TLS --attribute Filter-Id=staff
   evergate policy test --user bob --group contractors --time \"sat 10:00\" --json";
 
+const EXPLAIN: &str = "Says in plain words what a number means that a client shows, or what became of a login.
+
+A number needs no gateway: 809, 13868, 0x80092013, or as event logs write it, -2146885613. For anything else the running gateway is asked: the id of an \
+attempt, a user's name, a client's address, or `last`; of a user or an address it is the newest failed attempt. The story says how far it came, why it \
+ended, what Windows shows, what other attempts of the same client add, and what to change on which side.
+
+Examples:
+  evergate explain 13868
+  evergate explain last
+  evergate explain ann@example.com
+  evergate explain 198.51.100.7
+  evergate explain 19ab5c3d2e1-17 --json | jq -r '.told[]'";
+
 const USER: &str = "Keeps the users file of the local provider ([local] users_file): the users of a gateway without a RADIUS server.
 
 Passwords are typed without being shown, or come as a line on standard input; never as an argument. The file is replaced in one step, with mode \
@@ -214,6 +229,13 @@ pub enum Question {
     /// Empty the gateway before maintenance
     #[command(long_about = DRAIN)]
     Drain(Drain),
+    /// Say what an error number means, or why a login failed
+    #[command(long_about = EXPLAIN)]
+    Explain {
+        /// An error number, an attempt's id, a user, a client's address, or last
+        #[arg(default_value = "last", allow_hyphen_values = true)]
+        what: String,
+    },
     /// List login attempts, or tell the story of one
     #[command(long_about = ATTEMPTS, visible_alias = "attempt", args_conflicts_with_subcommands = true)]
     Attempts {

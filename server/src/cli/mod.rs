@@ -1,6 +1,7 @@
 //! The command line: `evergate run`, `check`, and the questions to a running gateway.
 mod args;
 mod check;
+mod explain;
 mod policy;
 mod reload;
 mod show;
@@ -38,6 +39,7 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
         Question::Sessions { would_refuse: true, .. } => ask(cli, &Request::Judge {}, style, out, err),
         Question::Sessions { command, .. } => ask(cli, &sessions(command.as_ref()), style, out, err),
         Question::Drain(drain) => ask(cli, &drain.request(), style, out, err),
+        Question::Explain { what } => explain::explain(cli, what, style, out, err),
         Question::Attempts { list, command } => {
             let request = match command {
                 Some(AttemptsCommand::Show { id }) => Request::Attempt { id: id.clone() },

@@ -1,6 +1,6 @@
 //! Answers of the gateway, for people.
-use super::reload;
 use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, duration, heading, octets, pairs, table, time, wrap};
+use super::{explain, reload};
 use crate::control::Response;
 use crate::control::types::{
     AccountingStatus, AttemptDetail, AttemptSummary, DrainStatus, EapCertificate, Outcome, PoolStatus, RadiusStatus, Session, Status,
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{Result, Write};
 
 /// Columns of running text.
-const WIDTH: usize = 100;
+pub(super) const WIDTH: usize = 100;
 /// Age of an accounting record, in seconds, from which on it is marked.
 const OLD_RECORD: u64 = 300;
 /// Share of a pool, in percent, from which its usage is marked.
@@ -27,6 +27,7 @@ pub(super) fn response(response: &Response, style: Style, out: &mut dyn Write) -
         Response::DrainCancelled {} => writeln!(out, "the gateway takes clients again"),
         Response::Attempts { attempts: shown } => attempts(shown, style, out),
         Response::Attempt(shown) => attempt(shown, style, out),
+        Response::Explanation(shown) => explain::story(shown, style, out),
         Response::Error { message } => writeln!(out, "{}", clean(message)),
     }
 }
@@ -327,7 +328,7 @@ fn attempt(attempt: &AttemptDetail, style: Style, out: &mut dyn Write) -> Result
     Ok(())
 }
 
-fn paragraph(out: &mut dyn Write, style: Style, title: &str, text: Option<&str>) -> Result<()> {
+pub(super) fn paragraph(out: &mut dyn Write, style: Style, title: &str, text: Option<&str>) -> Result<()> {
     let Some(text) = text else { return Ok(()) };
     heading(out, style, title)?;
     for line in text.lines() {
@@ -336,7 +337,7 @@ fn paragraph(out: &mut dyn Write, style: Style, title: &str, text: Option<&str>)
     Ok(())
 }
 
-fn list(out: &mut dyn Write, style: Style, title: &str, lines: &[String]) -> Result<()> {
+pub(super) fn list(out: &mut dyn Write, style: Style, title: &str, lines: &[String]) -> Result<()> {
     if lines.is_empty() {
         return Ok(());
     }

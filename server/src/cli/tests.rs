@@ -3,8 +3,8 @@ use super::text::{self, Mark, cell, count};
 use super::*;
 use crate::config::{Change, KeyChange, What};
 use crate::control::types::{
-    AccountingStatus, AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, Judged, ListenerStatus, Outcome,
-    PoolStatus, RadiusStatus, Reloaded, Session, SocketStatus, Status, TimelineLine, Verdict,
+    AccountingStatus, AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, Explanation, Judged, ListenerStatus,
+    Outcome, PoolStatus, RadiusStatus, Reloaded, Session, SocketStatus, Status, TimelineLine, Verdict,
 };
 use clap::{CommandFactory as _, Parser as _};
 use std::collections::BTreeMap;
@@ -184,20 +184,53 @@ fn reply_to(request: Request) -> Response {
         Request::Judge {} => Response::Judged { sessions: reloaded(false).judged },
         Request::Attempts { failed: true, limit: 5, .. } => Response::Attempts { attempts: vec![summary(Outcome::Failed)] },
         Request::Attempts { .. } => Response::Attempts { attempts: vec![] },
-        Request::Attempt { .. } => Response::Attempt(Box::new(AttemptDetail {
-            summary: summary(Outcome::Failed),
-            tunnel: "ikev2".into(),
-            gateway: "192.0.2.1:500".parse().unwrap(),
-            timeline: vec![TimelineLine { at_ms: 1_204, text: "stage policy".into() }],
-            timeline_lost: 2,
-            offered: vec!["AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".into()],
-            accepted: vec![],
-            nps_reason: Some(48),
-            decision: vec!["staff: passed over: user wanted \"*@example.test\", got \"ann\"".into()],
-            windows_code: Some("812".into()),
-            fix: Some("Add a network policy that matches.".into()),
+        Request::Attempt { .. } => Response::Attempt(Box::new(attempt())),
+        Request::Explain { what } => Response::Explanation(Box::new(Explanation {
+            attempt: attempt(),
+            told: vec![format!("This is about {what}.")],
+            cases: crate::explain::numbers::cases("812").into_iter().cloned().collect(),
         })),
     }
+}
+
+fn attempt() -> AttemptDetail {
+    AttemptDetail {
+        summary: summary(Outcome::Failed),
+        tunnel: "ikev2".into(),
+        gateway: "192.0.2.1:500".parse().unwrap(),
+        timeline: vec![TimelineLine { at_ms: 1_204, text: "stage policy".into() }],
+        timeline_lost: 2,
+        offered: vec!["AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".into()],
+        accepted: vec![],
+        nps_reason: Some(48),
+        decision: vec!["staff: passed over: user wanted \"*@example.test\", got \"ann\"".into()],
+        windows_code: Some("812".into()),
+        fix: Some("Add a network policy that matches.".into()),
+    }
+}
+
+#[test]
+fn numbers_are_explained_without_a_gateway() {
+    let (code, out, _) = evergate(&["explain", "-2146885613", "--config", "/nonexistent.toml"]);
+    assert_eq!(code, OK);
+    assert!(out.starts_with("0x80092013 CRYPT_E_REVOCATION_OFFLINE: ") && out.contains("\n  certutil -verify -urlfetch"), "{out}");
+    let (code, out, _) = evergate(&["explain", "error 13868", "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, answer["number"].as_str()), (OK, Some("13868")));
+    let (code, _, err) = evergate(&["explain", "4711"]);
+    assert!(code == FAILED && err.contains("4711") && err.contains("13868"), "{err}");
+}
+
+#[test]
+fn stories_come_from_the_gateway() {
+    with_gateway(|evergate| {
+        let (code, out, _) = evergate(&["explain", "ann"]);
+        assert_eq!(code, OK);
+        for expected in ["This is about ann.", "Add a network policy that matches.", "812", "evergate attempts show 65a1b2c3-17"] {
+            assert!(out.contains(expected), "{expected}\n{out}");
+        }
+        assert!(evergate(&["explain"]).1.contains("This is about last."));
+    });
 }
 
 /// Runs `check` with the arguments that lead to a gateway which answers as above.

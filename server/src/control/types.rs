@@ -4,6 +4,7 @@
 //! `in` came from the client, `out` went to it.
 pub use super::reload::{Judged, Reloaded, Verdict};
 
+use crate::explain::numbers::Case;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -57,6 +58,9 @@ pub enum Request {
     },
     /// One attempt with its timeline. -> [`Response::Attempt`] or [`Response::Error`]
     Attempt { id: String },
+    /// The story of an attempt: its id, a user's or client address's newest failed one (or else the newest), or `last`. -> [`Response::Explanation`] or
+    /// [`Response::Error`]
+    Explain { what: String },
 }
 
 impl Request {
@@ -101,6 +105,7 @@ pub enum Response {
         attempts: Vec<AttemptSummary>,
     },
     Attempt(Box<AttemptDetail>),
+    Explanation(Box<Explanation>),
     /// The request could not be served; one sentence that names culprit and remedy.
     Error {
         message: String,
@@ -236,6 +241,16 @@ pub struct AttemptDetail {
     pub windows_code: Option<String>,
     /// What the administrator or the user can do about it.
     pub fix: Option<String>,
+}
+
+/// What an attempt was about, why it failed, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    pub attempt: AttemptDetail,
+    /// The story, a sentence each.
+    pub told: Vec<String>,
+    /// What else may be behind the numbers that Windows shows for it.
+    pub cases: Vec<Case>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

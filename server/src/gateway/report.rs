@@ -2,11 +2,12 @@
 use super::{Gateway, Live, Now, Plane};
 use crate::attempts::{Attempt, Outcome};
 use crate::control::types::{self, AttemptDetail, AttemptSummary, DrainStatus, PoolStatus, Request, Response, TimelineLine};
-use crate::explain;
+use crate::explain::{self, story};
 use crate::outcome::CloseReason;
 use ike::{CipherPolicy, SessionId};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// Attempts listed at most, whatever is asked for.
 const LIST_MAX: usize = 10_000;
@@ -37,6 +38,7 @@ impl<P: Plane> Gateway<P> {
             Request::Drain { to, within_secs } => self.start_drain(now, to.as_deref(), *within_secs),
             Request::CancelDrain {} => self.cancel_drain(now),
             Request::Attempts { limit, user, failed } => Response::Attempts { attempts: self.list(*limit, user.as_deref(), *failed) },
+            Request::Explain { what } => self.explain(now, what),
             Request::Attempt { id } => match self.attempts.find(id) {
                 Some(attempt) => Response::Attempt(Box::new(detail(attempt, self.endpoint.ciphers()))),
                 None => Response::error(format!("no attempt {id:?} is kept; `evergate attempts` lists the newest")),
@@ -55,6 +57,40 @@ impl<P: Plane> Gateway<P> {
             ike: self.counters(),
             drain: self.drain_status(),
         }
+    }
+
+    fn explain(&self, now: Now, what: &str) -> Response {
+        let Some(attempt) = self.meant(what) else {
+            return Response::error(format!(
+                "no attempt of {what:?} is kept; `evergate attempts` lists the newest, and an attempt of which nothing is known never reached this gateway"
+            ));
+        };
+        let ip = attempt.client.ip();
+        let (same_client, others) = self.attempts.iter().filter(|other| other.id != attempt.id).partition(|other| other.client.ip() == ip);
+        let since = |at: std::time::Instant| now.instant.saturating_duration_since(at).as_secs();
+        let stranger_since = self.endpoint.stranger(ip).map(since);
+        let running_for = now.wall.as_millisecond().unsigned_abs().saturating_sub(self.attempts.boot()) / 1000;
+        let around = story::Around { same_client, others, stranger_since, running_for };
+        Response::Explanation(Box::new(types::Explanation {
+            attempt: detail(attempt, self.endpoint.ciphers()),
+            told: story::tell(attempt, &around),
+            cases: story::cases(attempt).into_iter().cloned().collect(),
+        }))
+    }
+
+    /// The attempt that somebody means: by its id, or the newest failed one (else the newest) of a client address, of a user, or of all.
+    fn meant(&self, what: &str) -> Option<&Attempt> {
+        if let Some(attempt) = self.attempts.find(what) {
+            return Some(attempt);
+        }
+        let address = what.parse::<IpAddr>().ok();
+        let is_meant = |attempt: &&Attempt| match address {
+            Some(address) => attempt.client.ip().to_canonical() == address.to_canonical(),
+            None => what == "last" || attempt.user.as_deref().is_some_and(|user| same_user(user, what)),
+        };
+        let mut meant = self.attempts.iter().filter(is_meant).peekable();
+        let newest = meant.peek().copied();
+        meant.find(|attempt| matches!(attempt.outcome, Outcome::Failed(_))).or(newest)
     }
 
     fn disconnect(&mut self, now: Now, id: Option<u64>, user: Option<&str>) -> Response {

@@ -116,6 +116,12 @@ impl Endpoint {
         self.sessions.get(&session).is_some_and(|session| session.core.traits.redirect)
     }
 
+    /// When a protected request of an IKE SA that this endpoint does not know last came from an address: of a gateway that was restarted, or of another
+    /// one behind the same balancer. The newest 64 addresses are kept.
+    pub fn stranger(&self, address: std::net::IpAddr) -> Option<Instant> {
+        self.strangers.last(address)
+    }
+
     /// (half-open, established)
     pub fn sessions(&self) -> (usize, usize) {
         (self.half_open(), self.established)

@@ -4,6 +4,8 @@ use super::shared::Shared;
 use crate::api::Path;
 use crate::qcd;
 use crate::wire::{Exchange, Flags, Header, Notify, Payload, encode, kind, notify};
+use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// Answers to all the world. A gateway that has restarted tells its clients at this rate; each asks several times.
@@ -19,14 +21,33 @@ const SHORTEST_PROTECTED: usize = 57;
 /// Where a message says who is next behind the IKE header.
 const NEXT_PAYLOAD: usize = 16;
 
+/// Addresses remembered that spoke of unknown IKE SAs.
+const REMEMBERED: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct Strangers {
     pace: Pace,
+    /// The newest last, each address once.
+    seen: VecDeque<(IpAddr, Instant)>,
 }
 
 impl Strangers {
     pub(super) fn new(now: Instant) -> Self {
-        Self { pace: Pace::new(ANSWERS_PER_SECOND, ANSWERS_PER_SOURCE, now) }
+        Self { pace: Pace::new(ANSWERS_PER_SECOND, ANSWERS_PER_SOURCE, now), seen: VecDeque::with_capacity(REMEMBERED) }
+    }
+
+    /// When a message of an IKE SA that is not known here came from an address, if that is among the newest of them.
+    pub(super) fn last(&self, address: IpAddr) -> Option<Instant> {
+        self.seen.iter().find(|(seen, _)| *seen == address).map(|(_, at)| *at)
+    }
+
+    fn remember(&mut self, address: IpAddr, now: Instant) {
+        if let Some(at) = self.seen.iter().position(|(seen, _)| *seen == address) {
+            self.seen.remove(at);
+        } else if self.seen.len() == REMEMBERED {
+            self.seen.pop_front();
+        }
+        self.seen.push_back((address, now));
     }
 
     /// A gateway answers a request, which looks protected and belongs to no IKE SA: with INVALID_IKE_SPI, and with the token of that IKE SA
@@ -34,6 +55,9 @@ impl Strangers {
     pub(super) fn answer(&mut self, shared: &mut Shared, path: Path, header: &Header, message: &[u8]) {
         shared.counters.unknown_spi += 1;
         let Some(config) = shared.responder.clone() else { return };
+        if looks_protected(header, message) && !header.flags.response {
+            self.remember(path.remote.ip(), shared.now);
+        }
         let known = [header.initiator_spi, header.responder_spi].into_iter().any(|spi| shared.owner(spi).is_some());
         if known
             || header.flags.response

@@ -1,4 +1,7 @@
 //! From a failure to words: the number that Windows shows its user, and what to change.
+pub mod numbers;
+pub mod story;
+
 use crate::outcome::{CloseReason, EapFault, Failure, Fault, Stage};
 use crypto::dh::Group;
 use ike::proposal::windows_line;

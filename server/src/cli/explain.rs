@@ -1,0 +1,80 @@
+//! `evergate explain`: numbers from the table, stories from the running gateway.
+use super::show::{WIDTH, list, paragraph};
+use super::text::{Mark, Style, clean, heading, time, wrap};
+use super::{Cli, FAILED, OK, ask};
+use crate::control::Request;
+use crate::control::types::Explanation;
+use crate::explain::numbers::{self, Case};
+use std::io::{Result, Write};
+
+/// Answers `evergate explain`; returns the exit code.
+pub(super) fn explain(cli: &Cli, what: &str, style: Style, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
+    match numbers::number(what) {
+        Some(number) => of_number(cli, &number, style, out, err),
+        None => ask(cli, &Request::Explain { what: what.to_owned() }, style, out, err),
+    }
+}
+
+fn of_number(cli: &Cli, number: &str, style: Style, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
+    let cases = numbers::cases(number);
+    if cases.is_empty() {
+        writeln!(err, "error: {number} is none of the numbers that clients show for a VPN; known are: {}", numbers::all().join(", "))?;
+        return Ok(FAILED);
+    }
+    if cli.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&serde_json::json!({ "number": number, "cases": cases }))?)?;
+        return Ok(OK);
+    }
+    for (at, case) in cases.iter().enumerate() {
+        if at > 0 {
+            writeln!(out)?;
+        }
+        let name = case.numbers.get(number).map_or("", String::as_str);
+        let title = format!("{number} {name}: {} ({})", case.title, case.tunnels.join(", "));
+        writeln!(out, "{}", style.mark(Mark::Heading, &title))?;
+        whole(case, style, out)?;
+    }
+    Ok(OK)
+}
+
+fn whole(case: &Case, style: Style, out: &mut dyn Write) -> Result<()> {
+    paragraph(out, style, "What the gateway sees", Some(&case.seen))?;
+    paragraph(out, style, "Why", Some(&case.cause))?;
+    paragraph(out, style, "What to do", Some(&case.fix))?;
+    commands(case, style, out)
+}
+
+/// Lines to type stand alone on theirs, however long: they are copied.
+fn commands(case: &Case, style: Style, out: &mut dyn Write) -> Result<()> {
+    for commands in &case.commands {
+        writeln!(out, "  {}", style.mark(Mark::Faint, &format!("# {}", commands.place)))?;
+        commands.lines.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+    }
+    Ok(())
+}
+
+/// The story of an attempt.
+pub(super) fn story(shown: &Explanation, style: Style, out: &mut dyn Write) -> Result<()> {
+    let attempt = &shown.attempt;
+    let title = format!("Attempt {}, {}", attempt.summary.id, time(attempt.summary.started_at));
+    writeln!(out, "{}", style.mark(Mark::Heading, &title))?;
+    for sentence in &shown.told {
+        wrap(&clean(sentence), WIDTH).iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+    }
+    paragraph(out, style, "What to do", attempt.fix.as_deref())?;
+    list(out, style, "Client offered", &attempt.offered)?;
+    list(out, style, "Accepted here", &attempt.accepted)?;
+    list(out, style, "Network policies", &attempt.decision)?;
+    if !shown.cases.is_empty() {
+        heading(out, style, "What else may be behind such a number")?;
+    }
+    for case in &shown.cases {
+        let numbers: Vec<_> = case.numbers.keys().map(String::as_str).collect();
+        wrap(&format!("{}: {}. {}.", numbers.join(", "), case.title, case.cause), WIDTH)
+            .iter()
+            .try_for_each(|line| writeln!(out, "  {line}"))?;
+        commands(case, style, out)?;
+    }
+    heading(out, style, "More")?;
+    writeln!(out, "  evergate attempts show {}    its timeline", attempt.summary.id)
+}

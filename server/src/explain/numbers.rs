@@ -1,0 +1,138 @@
+//! The numbers that clients show: what `evergate explain NUMBER` says. The table itself is `numbers.toml`.
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+const TABLE: &str = include_str!("numbers.toml");
+
+/// One cause behind one or several numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// The numbers, as Windows writes them, with their names.
+    pub numbers: BTreeMap<String, String>,
+    pub tunnels: Vec<String>,
+    pub title: String,
+    /// What the gateway sees of it.
+    pub seen: String,
+    pub cause: String,
+    pub fix: String,
+    /// What to type, in order.
+    #[serde(default)]
+    pub commands: Vec<Commands>,
+}
+
+/// Lines to type, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Commands {
+    #[serde(rename = "where")]
+    pub place: String,
+    pub lines: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    commands: BTreeMap<String, Commands>,
+    case: Vec<Row>,
+}
+
+/// A [`Case`] as it is written: commands by name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    numbers: BTreeMap<String, String>,
+    tunnels: Vec<String>,
+    title: String,
+    seen: String,
+    cause: String,
+    fix: String,
+    commands: Vec<String>,
+}
+
+static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
+    // A part of the program: a test reads it.
+    let table: Table = toml::from_str(TABLE).expect("numbers.toml is well-formed");
+    table.case.into_iter().map(|row| row.into_case(&table.commands)).collect()
+});
+
+impl Row {
+    fn into_case(self, commands: &BTreeMap<String, Commands>) -> Case {
+        let Self { numbers, tunnels, title, seen, cause, fix, commands: names } = self;
+        let commands = names.iter().filter_map(|name| commands.get(name)).cloned().collect();
+        Case { numbers, tunnels, title, seen, cause, fix, commands }
+    }
+}
+
+/// The number as the table writes it: decimal up to 65535, HRESULTs as `0x80092013`. Understands `error 809`, `0x80092013`, `80092013h` and what
+/// event logs make of an HRESULT, `-2146885613` and `2148081683`. `None`: not a number.
+pub fn number(text: &str) -> Option<String> {
+    let text = text.trim().to_ascii_lowercase();
+    let text = ["error code", "error", "code", "#"].iter().fold(text.as_str(), |text, word| text.trim_start_matches(word).trim_start());
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_suffix('h'));
+    let value = match hex {
+        Some(digits) => u32::from_str_radix(digits, 16).ok()?,
+        None => u32::try_from(text.parse::<i64>().ok()?).or_else(|_| text.parse::<i32>().map(i32::cast_unsigned)).ok()?,
+    };
+    Some(if value <= 0xffff { value.to_string() } else { format!("0x{value:08X}") })
+}
+
+/// What may be behind a number; empty for one that the table does not hold. `number`: as [`number`] gives it.
+pub fn cases(number: &str) -> Vec<&'static Case> {
+    CASES.iter().filter(|case| case.numbers.contains_key(number)).collect()
+}
+
+/// All numbers of the table, each once.
+pub fn all() -> Vec<&'static str> {
+    let mut all: Vec<_> = CASES.iter().flat_map(|case| case.numbers.keys().map(String::as_str)).collect();
+    all.sort_unstable_by_key(|number| (number.len(), *number));
+    all.dedup();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_whole() {
+        let table: Table = toml::from_str(TABLE).unwrap();
+        for row in &table.case {
+            assert!(!row.numbers.is_empty() && !row.tunnels.is_empty(), "{}", row.title);
+            for text in [&row.title, &row.seen, &row.cause, &row.fix] {
+                assert!(!text.is_empty() && !text.ends_with('.'), "{}: {text}", row.title);
+            }
+            let missing: Vec<_> = row.commands.iter().filter(|name| !table.commands.contains_key(*name)).collect();
+            assert!(missing.is_empty(), "{}: no commands {missing:?}", row.title);
+            for spelled in row.numbers.keys() {
+                assert_eq!(number(spelled).as_ref(), Some(spelled), "as it is asked for");
+            }
+        }
+        let used = |name: &String| table.case.iter().any(|row| row.commands.contains(name));
+        assert!(table.commands.keys().all(used), "commands that nobody names");
+    }
+
+    #[test]
+    fn numbers_as_people_copy_them() {
+        for (text, expected) in [
+            ("809", "809"),
+            (" Error 809 ", "809"),
+            ("error code 13868", "13868"),
+            ("0x80092013", "0x80092013"),
+            ("0X80092013", "0x80092013"),
+            ("80092013h", "0x80092013"),
+            ("-2146885613", "0x80092013"),
+            ("2148081683", "0x80092013"),
+            ("0x329", "809"),
+        ] {
+            assert_eq!(number(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["", "last", "alice", "10.0.0.1", "1a1fe903a40-12", "0x", "99999999999"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+        assert!(cases("809")[0].cause.contains("firewall"));
+        assert_eq!((cases("13801").len(), cases("4711").len()), (2, 0));
+        assert!(all().windows(2).all(|pair| pair[0] != pair[1]) && all().len() > 100);
+    }
+}

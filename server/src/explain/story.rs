@@ -1,0 +1,248 @@
+//! The story of one attempt in plain words, and what other attempts of its client add to it.
+use super::{numbers, stage_name, windows_code};
+use crate::attempts::{Attempt, Outcome};
+use crate::outcome::{CloseReason, Failure, Fault, Stage};
+use policy::network::Tunnel;
+
+/// Attempts of one client this close together, in seconds, are one try of its user's: a profile of type Automatic tries one protocol after the other.
+const ONE_TRY: u64 = 60;
+
+/// As long as this, in seconds, others' success shows that a way is open.
+const RECENT: u64 = 3600;
+
+/// What the gateway knows beside the attempt itself.
+#[derive(Debug, Clone, Default)]
+pub struct Around<'a> {
+    /// Other attempts of the same client's address, newest first.
+    pub same_client: Vec<&'a Attempt>,
+    /// Attempts of other clients, newest first.
+    pub others: Vec<&'a Attempt>,
+    /// Seconds since a protected IKE message of an unknown SA came from this address.
+    pub stranger_since: Option<u64>,
+    /// Where sessions outlive nothing: seconds since this gateway started.
+    pub running_for: u64,
+}
+
+/// A sentence each, in the order in which they are told.
+pub fn tell(attempt: &Attempt, around: &Around<'_>) -> Vec<String> {
+    let mut told = vec![opening(attempt), reached(attempt.stage).to_owned(), ending(attempt)];
+    if let Outcome::Failed(failure) = &attempt.outcome {
+        told.extend(windows_code(failure, attempt.tunnel).map(|code| format!("Windows shows its user {code}.")));
+        told.extend(path(attempt, failure, around));
+        told.extend(every_protocol(attempt, around));
+        told.extend(now_and_then(attempt, failure, around));
+    }
+    told.extend(repeated(attempt, around));
+    told
+}
+
+/// What may be behind the numbers that Windows shows for a failure.
+pub fn cases(attempt: &Attempt) -> Vec<&'static numbers::Case> {
+    let Outcome::Failed(failure) = &attempt.outcome else { return Vec::new() };
+    let shown = windows_code(failure, attempt.tunnel).unwrap_or_default();
+    let mut cases: Vec<&numbers::Case> = Vec::new();
+    for number in shown.split([' ', ',']).filter_map(numbers::number) {
+        for case in numbers::cases(&number) {
+            if case.tunnels.iter().any(|tunnel| tunnel.eq_ignore_ascii_case(&attempt.tunnel.to_string())) && !cases.contains(&case) {
+                cases.push(case);
+            }
+        }
+    }
+    cases
+}
+
+fn opening(attempt: &Attempt) -> String {
+    let who = attempt.user.as_deref().unwrap_or("Somebody whose name is not known yet");
+    let tunnel = name(attempt.tunnel);
+    let when = attempt.ended_after.map(|after| format!(", {:.1} s long", after.as_secs_f64())).unwrap_or_default();
+    format!("{who} tried to connect over {tunnel} from {} to {}{when}.", attempt.client, attempt.gateway)
+}
+
+fn name(tunnel: Tunnel) -> &'static str {
+    match tunnel {
+        Tunnel::Ikev2 => "IKEv2",
+        Tunnel::Sstp => "SSTP",
+    }
+}
+
+/// How far it came.
+fn reached(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Tls => "It came as far as the TLS handshake; no request was made yet.",
+        Stage::Http => "TLS was set up; then the HTTP request of SSTP was due.",
+        Stage::Sstp => "TLS and HTTP were good; then SSTP was agreed upon.",
+        Stage::Lcp => "SSTP was connected; then PPP was agreed upon (LCP).",
+        Stage::SaInit => "The first message of IKE came in, and was answered.",
+        Stage::IkeAuth => "Ciphers and keys were agreed upon; then the sides prove who they are (IKE_AUTH).",
+        Stage::Auth => "PPP was agreed upon; then user name and password were asked for.",
+        Stage::Eap => "The tunnel was prepared; then EAP asked the user who it is.",
+        Stage::Radius => "The login was put before the RADIUS server.",
+        Stage::Policy => "Who it is was proved; then the network policies decided.",
+        Stage::Address => "A policy let it in; then it needed an address.",
+        Stage::CryptoBinding => "The login was good; then the client had to prove that login and TLS connection belong together.",
+        Stage::Ipcp => "The login was good; then PPP agreed upon addresses.",
+        Stage::ChildSa => "The login was good; then the SA for its packets was made.",
+        Stage::Up => "It was connected.",
+    }
+}
+
+fn ending(attempt: &Attempt) -> String {
+    match &attempt.outcome {
+        Outcome::Running => "It is still under way.".into(),
+        Outcome::Up => "It is up.".into(),
+        Outcome::Ended(reason) => format!("It ended: {}.", ended(*reason)),
+        Outcome::Failed(failure) => format!("It failed in stage {}: {}.", stage_name(failure.stage), failure.cause.trim_end_matches('.')),
+    }
+}
+
+fn ended(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::PeerDeleted => "the client disconnected",
+        CloseReason::PeerLost => "the client answered no more",
+        CloseReason::Operator => "an operator ended it",
+        CloseReason::IdleTimeout => "nothing was sent for as long as its idle timeout",
+        CloseReason::SessionTimeout => "its session timeout was reached",
+        CloseReason::Replaced => "a newer session of the same client took its place",
+        CloseReason::Failed => "it failed",
+        CloseReason::Shutdown => "the gateway was stopped",
+    }
+}
+
+/// IKE_SA_INIT was answered, and nothing came after it.
+fn path(attempt: &Attempt, failure: &Failure, around: &Around<'_>) -> Vec<String> {
+    let silent = attempt.tunnel == Tunnel::Ikev2 && failure.fault == Fault::Silence && failure.stage <= Stage::IkeAuth;
+    if !silent {
+        return Vec::new();
+    }
+    let mut told = Vec::new();
+    if around.stranger_since.is_some_and(|since| since < RECENT) {
+        let restarted = if around.running_for < RECENT { " (this gateway was started not long ago: that may be all)" } else { "" };
+        told.push(format!(
+            "From the same address came protected messages of an IKE SA that this gateway does not know{restarted}: a balancer sends the client's packets to UDP 500 and 4500 to different gateways. Give it affinity by source address over both ports."
+        ));
+    }
+    let through = |other: &&Attempt| {
+        other.tunnel == Tunnel::Ikev2
+            && other.stage > Stage::IkeAuth
+            && other.started_at + RECENT >= attempt.started_at
+            && other.started_at <= attempt.started_at + RECENT
+    };
+    told.push(match around.others.iter().find(|other| through(other)) {
+        Some(other) => format!(
+            "Others come through (attempt {} from {}): what stops this client lies on its side, a firewall that blocks UDP 4500 or drops IP fragments, or there is no machine certificate on it (Windows: 13806).",
+            other.id,
+            other.client.ip()
+        ),
+        None => "Nobody else came further over IKEv2 within the hour: look first at the firewall before this gateway, UDP 4500.".into(),
+    });
+    told
+}
+
+/// One protocol after the other failed: what Windows calls 800.
+fn every_protocol(attempt: &Attempt, around: &Around<'_>) -> Option<String> {
+    let near = |other: &&&Attempt| other.tunnel != attempt.tunnel && other.started_at.abs_diff(attempt.started_at) <= ONE_TRY;
+    let failed = |other: &&&Attempt| matches!(other.outcome, Outcome::Failed(_));
+    let other = around.same_client.iter().filter(near).find(failed)?;
+    Some(format!(
+        "The same client failed over {} within a minute (attempt {}): a profile of type Automatic shows 800 for the two together. `evergate explain {}` tells of the other.",
+        name(other.tunnel),
+        other.id,
+        other.id
+    ))
+}
+
+/// Certificates of the client that differ between what worked and what did not.
+fn now_and_then(attempt: &Attempt, failure: &Failure, around: &Around<'_>) -> Option<String> {
+    if failure.stage != Stage::IkeAuth || failure.fault != Fault::Refused {
+        return None;
+    }
+    let good = around.same_client.iter().find(|other| other.tunnel == attempt.tunnel && other.stage == Stage::Up)?;
+    Some(format!(
+        "The same client came in before (attempt {}): if it has several certificates, compare the one it showed then. Windows picks one by itself; an issuer or purpose filter in the profile makes it choose the right one.",
+        good.id
+    ))
+}
+
+fn repeated(attempt: &Attempt, around: &Around<'_>) -> Option<String> {
+    let Outcome::Failed(failure) = &attempt.outcome else { return None };
+    let alike = |other: &&&Attempt| matches!(&other.outcome, Outcome::Failed(it) if (it.stage, it.fault) == (failure.stage, failure.fault));
+    let recent = |other: &&&Attempt| other.started_at.abs_diff(attempt.started_at) <= RECENT && other.tunnel == attempt.tunnel;
+    let times = around.same_client.iter().filter(recent).filter(alike).count();
+    (times > 0).then(|| format!("The same happened to this client {times} more time{} within the hour.", if times == 1 { "" } else { "s" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempts::{Attempts, Start};
+    use std::time::{Duration, Instant};
+
+    struct Book {
+        attempts: Attempts,
+        now: Instant,
+    }
+
+    impl Book {
+        fn new() -> Self {
+            Self { attempts: Attempts::new(1, 100), now: Instant::now() }
+        }
+
+        fn add(&mut self, tunnel: Tunnel, client: &str, at: u64, stage: Stage, outcome: Outcome) -> String {
+            let client = client.parse().unwrap();
+            let gateway = "192.0.2.1:500".parse().unwrap();
+            let key = self.attempts.start(Start { tunnel, stage, client, gateway, now: self.now, unix_time: at });
+            self.attempts.finish(key, self.now + Duration::from_secs(3), outcome);
+            self.attempts.get(key).unwrap().id.to_string()
+        }
+
+        fn told(&self, id: &str, stranger_since: Option<u64>) -> String {
+            let attempt = self.attempts.find(id).unwrap();
+            let ip = attempt.client.ip();
+            let (same_client, others) =
+                self.attempts.iter().filter(|other| other.id != attempt.id).partition(|other| other.client.ip() == ip);
+            tell(attempt, &Around { same_client, others, stranger_since, running_for: 10_000 }).join("\n")
+        }
+    }
+
+    fn failed(stage: Stage, fault: Fault) -> Outcome {
+        Outcome::Failed(Failure { stage, fault, notify: None, eap: None, cause: "the peer has been silent".into() })
+    }
+
+    #[test]
+    fn one_protocol_after_the_other_is_800() {
+        let mut book = Book::new();
+        let ike = book.add(Tunnel::Ikev2, "198.51.100.7:500", 1000, Stage::IkeAuth, failed(Stage::IkeAuth, Fault::Silence));
+        let sstp = book.add(Tunnel::Sstp, "198.51.100.7:40000", 1040, Stage::Tls, failed(Stage::Tls, Fault::Silence));
+        for (one, other) in [(&ike, &sstp), (&sstp, &ike)] {
+            let told = book.told(one, None);
+            assert!(told.contains("shows 800") && told.contains(&format!("evergate explain {other}")), "{told}");
+        }
+        let late = book.add(Tunnel::Sstp, "198.51.100.7:40001", 5000, Stage::Tls, failed(Stage::Tls, Fault::Silence));
+        assert!(!book.told(&late, None).contains("shows 800"));
+    }
+
+    #[test]
+    fn whose_firewall_it_is() {
+        let mut book = Book::new();
+        let stuck = book.add(Tunnel::Ikev2, "198.51.100.7:500", 1000, Stage::IkeAuth, failed(Stage::IkeAuth, Fault::Silence));
+        let told = book.told(&stuck, None);
+        assert!(told.contains("shows its user 809") && told.contains("firewall before this gateway"), "{told}");
+        let fine = book.add(Tunnel::Ikev2, "198.51.100.8:4500", 1100, Stage::Up, Outcome::Up);
+        let told = book.told(&stuck, None);
+        assert!(told.contains(&format!("attempt {fine} from 198.51.100.8")) && told.contains("on its side"), "{told}");
+        assert!(book.told(&stuck, Some(5)).contains("affinity by source address"));
+        assert!(!book.told(&fine, Some(5)).contains("affinity"));
+    }
+
+    #[test]
+    fn what_repeats_is_counted_and_the_table_adds_its_causes() {
+        let mut book = Book::new();
+        let mut id = String::new();
+        for at in [100, 1000, 1060, 1120] {
+            id = book.add(Tunnel::Ikev2, "198.51.100.7:500", 4000 + at, Stage::Radius, failed(Stage::Radius, Fault::Refused));
+        }
+        assert!(book.told(&id, None).contains("3 more times"), "{}", book.told(&id, None));
+        let cases = cases(book.attempts.find(&id).unwrap());
+        assert!(cases.len() == 2 && cases[0].numbers.contains_key("691") && cases[1].numbers.contains_key("812"), "{cases:?}");
+    }
+}
