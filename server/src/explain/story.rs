@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn failed(stage: Stage, fault: Fault) -> Outcome {
-        Outcome::Failed(Failure { stage, fault, notify: None, eap: None, cause: "the peer has been silent".into() })
+        Outcome::Failed(Failure { stage, fault, notify: None, eap: None, remedy: None, cause: "the peer has been silent".into() })
     }
 
     #[test]
