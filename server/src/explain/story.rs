@@ -105,6 +105,7 @@ fn ended(reason: CloseReason) -> &'static str {
         CloseReason::Replaced => "a newer session of the same client took its place",
         CloseReason::Failed => "it failed",
         CloseReason::Shutdown => "the gateway was stopped",
+        CloseReason::Unaccounted => "no accounting server confirmed it in time",
     }
 }
 
