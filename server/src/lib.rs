@@ -28,5 +28,6 @@ pub mod config;
 pub mod control;
 pub mod local_shell;
 pub mod logging;
+pub mod nps;
 pub mod outcome;
 pub mod policy_case;

@@ -134,6 +134,7 @@ What must stay true belongs into the configuration as a [[policy_test]]: `everga
 Examples:
   evergate policy test --user ann@example.com
   evergate policy test --user ann@example.com --tunnel sstp --eap-type EAP-TLS --attribute Filter-Id=staff
+  evergate policy import npsconfig.xml > policies.toml
   evergate policy test --user bob --group contractors --time \"sat 10:00\" --json";
 
 const EXPLAIN: &str = "Says in plain words what a number means that a client shows, or what became of a login.
@@ -335,6 +336,11 @@ pub struct PolicyArgs {
 pub(super) enum PolicyCommand {
     /// Decide about an imagined login, with every policy tried and its first failing condition
     Test(Box<PolicyTest>),
+    /// Write the policies of an NPS export as [[policy]] sections on standard output, and what has no equivalent on standard error
+    Import {
+        /// What Export-NpsConfiguration or `netsh nps export` wrote
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

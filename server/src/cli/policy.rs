@@ -1,6 +1,6 @@
 //! `evergate policy`: what the network policies say to an imagined login.
 use super::args::{Cli, PolicyArgs, PolicyCommand, PolicyTest};
-use super::text::{Mark, Style, cell, count, heading, table, wrap};
+use super::text::{Mark, Style, cell, clean, count, heading, table, wrap};
 use super::{FAILED, OK};
 use crate::config::{self, Config};
 use crate::facts::local_time;
@@ -8,6 +8,7 @@ use crate::policy_case::Case;
 use policy::network::{Decision, Policy, Tunnel};
 use serde::Serialize;
 use std::io::{Result, Write};
+use std::path::Path;
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -51,7 +52,30 @@ pub(super) fn policy(cli: &Cli, args: &PolicyArgs, style: Style, out: &mut dyn W
             }
             Ok(OK)
         }
+        PolicyCommand::Import { file } => import(cli.json, file, out, err),
     }
+}
+
+/// Sections to standard output, everything to be said of them to standard error.
+fn import(json: bool, file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
+    let imported = match std::fs::read(file).map_err(|error| error.to_string()).and_then(|bytes| crate::nps::import(&bytes)) {
+        Ok(imported) => imported,
+        Err(problem) => {
+            writeln!(err, "error: {} {problem}", file.display())?;
+            return Ok(FAILED);
+        }
+    };
+    if json {
+        let report = serde_json::json!({ "toml": imported.toml, "notes": imported.notes, "policies": imported.policies });
+        writeln!(out, "{report:#}")?;
+        return Ok(OK);
+    }
+    write!(out, "{}", imported.toml)?;
+    for note in &imported.notes {
+        writeln!(err, "note: {}", clean(note))?;
+    }
+    writeln!(err, "{} policies written; look at each, and at its pool, before you use them", imported.policies)?;
+    Ok(OK)
 }
 
 fn case(test: &PolicyTest, config: &Config) -> Case {

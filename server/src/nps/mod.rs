@@ -1,0 +1,185 @@
+//! Network policies out of an export of NPS (`Export-NpsConfiguration`, `netsh nps export`), as sections of our configuration.
+//!
+//! What has no equivalent is named, and errs on the side of no: a policy that grants is written with `enabled = false` where one of its conditions is
+//! lost, a policy that denies is written without that condition and so denies more.
+mod expression;
+mod profile;
+#[cfg(test)]
+mod tests;
+
+use expression::Translation;
+use profile::Profile;
+use roxmltree::{Document, Node};
+
+/// Bytes of an export that are read at most.
+const SIZE_MAX: usize = 64 << 20;
+
+/// What an export comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// `[[policy]]` sections, in order.
+    pub toml: String,
+    /// What has no equivalent or needs a decision, one sentence each.
+    pub notes: Vec<String>,
+    pub policies: usize,
+}
+
+/// A policy of NPS: its entry, and the profile of the same name.
+#[derive(Debug)]
+struct Exported<'a> {
+    name: String,
+    enabled: bool,
+    sequence: i64,
+    conditions: Vec<&'a str>,
+    profile: Option<Node<'a, 'a>>,
+}
+
+/// Reads an export.
+///
+/// # Errors
+/// Why it is none.
+pub fn import(bytes: &[u8]) -> Result<Imported, String> {
+    if bytes.len() > SIZE_MAX {
+        return Err(format!("has {} bytes; an export has {SIZE_MAX} at most", bytes.len()));
+    }
+    let text = decoded(bytes).ok_or("is neither UTF-8 nor UTF-16")?;
+    let document = Document::parse(text.trim_start_matches('\u{feff}')).map_err(|error| format!("is no XML: {error}"))?;
+    let service = document
+        .descendants()
+        .find(|node| node.has_tag_name("Microsoft_Internet_Authentication_Service"))
+        .ok_or("is no export of NPS: it has no Microsoft_Internet_Authentication_Service")?;
+    let mut imported = Imported { toml: String::new(), notes: Vec::new(), policies: 0 };
+    let mut policies = exported(service, "NetworkPolicy", "RadiusProfiles");
+    policies.sort_by_key(|policy| policy.sequence);
+    for policy in &policies {
+        write(policy, &mut imported);
+    }
+    for policy in exported(service, "Proxy_Policies", "Proxy_Profiles") {
+        imported.notes.extend(request_policy(&policy));
+    }
+    for group in entries(service, "RADIUS_Server_Groups") {
+        imported.notes.push(format!(
+            "remote server group {:?} is not written: add its servers as [[radius]] with their secrets, and a [[radius_group]]",
+            name(group)
+        ));
+    }
+    imported.policies = policies.len();
+    Ok(imported)
+}
+
+fn decoded(bytes: &[u8]) -> Option<String> {
+    let wide = |of: fn([u8; 2]) -> u16| {
+        let units: Vec<_> = bytes[2..].chunks_exact(2).map(|unit| of([unit[0], unit[1]])).collect();
+        String::from_utf16(&units).ok()
+    };
+    match bytes {
+        [0xFF, 0xFE, ..] => wide(u16::from_le_bytes),
+        [0xFE, 0xFF, ..] => wide(u16::from_be_bytes),
+        bytes => String::from_utf8(bytes.to_vec()).ok(),
+    }
+}
+
+/// The entries of a collection of the service.
+fn entries<'a>(service: Node<'a, 'a>, collection: &str) -> Vec<Node<'a, 'a>> {
+    let collection = children(service).find(|node| node.has_tag_name(collection));
+    collection.map(|collection| children(collection).collect()).unwrap_or_default()
+}
+
+fn children<'a>(node: Node<'a, 'a>) -> impl Iterator<Item = Node<'a, 'a>> {
+    let inside = node.children().find(|child| child.has_tag_name("Children"));
+    inside.into_iter().flat_map(|inside| inside.children()).filter(Node::is_element)
+}
+
+fn name(node: Node<'_, '_>) -> String {
+    node.attribute("name").unwrap_or_else(|| node.tag_name().name()).to_owned()
+}
+
+fn properties<'a>(node: Node<'a, 'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let inside = node.children().find(|child| child.has_tag_name("Properties"));
+    let all = inside.into_iter().flat_map(|inside| inside.children()).filter(Node::is_element);
+    all.map(|property| (property.tag_name().name(), property.text().unwrap_or_default().trim()))
+}
+
+fn exported<'a>(service: Node<'a, 'a>, policies: &str, profiles: &str) -> Vec<Exported<'a>> {
+    let profiles = entries(service, profiles);
+    let read = |node: Node<'a, 'a>| {
+        let first = |wanted: &str| properties(node).find(|(name, _)| *name == wanted).map(|(_, value)| value);
+        let name = name(node);
+        Exported {
+            enabled: first("Policy_Enabled") != Some("0"),
+            sequence: first("msNPSequence").and_then(|value| value.parse().ok()).unwrap_or(i64::MAX),
+            conditions: properties(node).filter(|(name, _)| *name == "msNPConstraint").map(|(_, value)| value).collect(),
+            profile: profiles.iter().copied().find(|profile| self::name(*profile) == name),
+            name,
+        }
+    };
+    entries(service, policies).into_iter().map(read).collect()
+}
+
+fn write(policy: &Exported<'_>, imported: &mut Imported) {
+    let named = format!("policy {:?}", policy.name);
+    let profile = policy.profile.map(|node| Profile::read(properties(node))).unwrap_or_default();
+    let (mut lines, mut lost) = (Vec::new(), Vec::new());
+    for condition in &policy.conditions {
+        match expression::translate(condition) {
+            Translation::Lines(more, note) => {
+                lines.extend(more);
+                imported.notes.extend(note.map(|note| format!("{named}: {note}")));
+            }
+            Translation::Lost(why) => lost.push(format!("{condition} ({why})")),
+        }
+    }
+    let unusable = profile.unusable();
+    let grants = profile.grants == Some(true);
+    let enabled = policy.enabled && (lost.is_empty() || !grants) && (unusable.is_none() || !grants);
+    for lost in lost {
+        let instead = if grants { "so it is written with enabled = false" } else { "so it denies without it, and more than before" };
+        imported.notes.push(format!("{named}: the condition {lost} has no equivalent, {instead}"));
+    }
+    imported.notes.extend(unusable.filter(|_| grants).map(|why| format!("{named}: {why}, so it is written with enabled = false")));
+    if profile.grants.is_none() {
+        imported.notes.push(format!("{named}: the export does not say whether it grants, so it is written to deny"));
+    }
+    imported.notes.extend(profile.notes.iter().map(|note| format!("{named}: {note}")));
+    let out = &mut imported.toml;
+    out.push_str(&format!("[[policy]]\nname = {}\n", quoted(&policy.name)));
+    out.push_str(if enabled { "" } else { "enabled = false\n" });
+    out.push_str(if grants { "" } else { "grant = false\n" });
+    let rest = if grants { profile.lines } else { Vec::new() };
+    lines.into_iter().chain(rest).for_each(|line| {
+        out.push_str(&line);
+        out.push('\n');
+    });
+    out.push_str(if grants {
+        "# pool = \"..\"                             # where its addresses come from; NPS does not know\n\n"
+    } else {
+        "\n"
+    });
+}
+
+/// A connection request policy that does more than have everybody authenticated here.
+fn request_policy(policy: &Exported<'_>) -> Option<String> {
+    let provider = policy.profile.and_then(|node| properties(node).find(|(name, _)| *name == "msAuthProviderType"));
+    let always = policy
+        .conditions
+        .iter()
+        .all(|condition| matches!(expression::translate(condition), Translation::Lines(lines, _) if lines.is_empty()));
+    if !policy.enabled || (always && provider.is_none_or(|(_, kind)| kind == "1")) {
+        return None;
+    }
+    let conditions = policy.conditions.join(" and ");
+    Some(format!(
+        "connection request policy {:?} ({conditions}) is not written: NPS goes on with it if this gateway asks NPS; to choose between servers here, add a [[request_policy]]",
+        policy.name
+    ))
+}
+
+/// As TOML writes it.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.replace(char::is_control, " ")).to_string()
+}
+
+fn quoted_list(entries: &[String]) -> String {
+    let entries: Vec<_> = entries.iter().map(|entry| quoted(entry)).collect();
+    format!("[{}]", entries.join(", "))
+}

@@ -1,0 +1,125 @@
+//! Profiles of NPS: permission, constraints and settings of a policy.
+use super::expression::{globs, hours};
+use super::{quoted, quoted_list};
+
+#[derive(Debug, Default)]
+pub(super) struct Profile {
+    /// `None`: the export does not say.
+    pub grants: Option<bool>,
+    /// Lines of a `[[policy]]`.
+    pub lines: Vec<String>,
+    pub notes: Vec<String>,
+    methods: Vec<u32>,
+    eap_types: Vec<u8>,
+    port_types: Vec<String>,
+    hours: Vec<String>,
+    called: Vec<String>,
+    /// A constraint that cannot be said here.
+    lost: Option<String>,
+}
+
+/// What says nothing about VPN clients, or what is so here anyway.
+const SILENT: &[&str] = &[
+    "Opaque_Data",
+    "Template_Guid",
+    "IP_Filter_Template_Guid",
+    "msRADIUSFramedProtocol",
+    "msRASMPPEEncryptionPolicy",
+    "msRASMPPEEncryptionType",
+    "msRASBapLinednLimit",
+    "msRASBapLinednTime",
+    "msRASBapRequired",
+];
+
+impl Profile {
+    pub(super) fn read<'a>(properties: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut profile = Self::default();
+        for (name, value) in properties {
+            profile.take(name, value);
+        }
+        profile.finish();
+        profile
+    }
+
+    fn take(&mut self, name: &str, value: &str) {
+        match name {
+            "msNPAllowDialin" => self.grants = Some(value == "1"),
+            "msNPAuthenticationType2" => self.methods.extend(value.parse::<u32>()),
+            "msNPAllowedEapType" => self.eap_types.extend(value.get(..2).and_then(|first| u8::from_str_radix(first, 16).ok())),
+            "msNPAllowedPortTypes" => match value.parse::<u32>() {
+                Ok(number) => self.port_types.push(number.to_string()),
+                Err(_) => self.lose(name, value),
+            },
+            "msNPTimeOfDay" => match hours(value) {
+                Some(windows) => self.hours.extend(windows),
+                None => self.lose(name, value),
+            },
+            "msNPCalledStationId" => match globs(value) {
+                Some(globs) => self.called.extend(globs),
+                None => self.lose(name, value),
+            },
+            "msRADIUSSessionTimeout" => self.seconds("session_timeout", name, value),
+            "msRADIUSIdleTimeout" => self.seconds("idle_timeout", name, value),
+            "msIgnoreUserDialinProperties" if value == "1" => {}
+            "msIgnoreUserDialinProperties" => {
+                self.notes.push("the dial-in permission of an account goes before it in NPS; here only the policies count".into());
+            }
+            "msRADIUSServiceType" if value == "2" => {}
+            name if SILENT.contains(&name) => {}
+            other => self.notes.push(format!("its setting {other} ({}) is not written", quoted(value.get(..80).unwrap_or(value)))),
+        }
+    }
+
+    fn lose(&mut self, name: &str, value: &str) {
+        self.lost = Some(format!("its constraint {name} ({}) has no equivalent", quoted(value)));
+    }
+
+    fn seconds(&mut self, key: &str, name: &str, value: &str) {
+        match value.parse::<u64>() {
+            // As NPS, zero is no bound; ours ends at 30 days.
+            Ok(0) => {}
+            Ok(seconds @ 1..=2_592_000) => self.lines.push(format!("{key} = \"{seconds}s\"")),
+            _ => self.notes.push(format!("its setting {name} ({}) is not written", quoted(value))),
+        }
+    }
+
+    fn finish(&mut self) {
+        let methods = self.allowed();
+        let lists = [("allowed_methods", &methods), ("allowed_called_station_id", &self.called), ("allowed_hours", &self.hours)];
+        for (key, entries) in lists {
+            if !entries.is_empty() {
+                self.lines.push(format!("{key} = {}", quoted_list(entries)));
+            }
+        }
+        if !self.port_types.is_empty() {
+            self.lines.push(format!("allowed_port_type = [{}]", self.port_types.join(", ")));
+        }
+    }
+
+    /// How clients may prove themselves, as far as it exists here.
+    fn allowed(&mut self) -> Vec<String> {
+        let mut allowed = Vec::new();
+        for method in std::mem::take(&mut self.methods) {
+            match method {
+                1 => allowed.push("pap".to_owned()),
+                2 => allowed.push("chap".to_owned()),
+                4 => allowed.push("mschapv2".to_owned()),
+                5 if self.eap_types.is_empty() => allowed.push("eap".to_owned()),
+                5 => allowed.extend(self.eap_types.iter().map(|&number| crate::config::eap_name(&number.to_string()).unwrap_or_default())),
+                // MS-CHAP, and changes of passwords: neither exists here.
+                3 | 9 | 10 => {}
+                7 => self.notes.push("it lets clients in that do not authenticate; here nobody comes in so".into()),
+                other => self.notes.push(format!("its authentication type {other} does not exist here")),
+            }
+        }
+        if allowed.is_empty() {
+            self.lost.get_or_insert_with(|| "it allows no authentication method that exists here".into());
+        }
+        allowed
+    }
+
+    /// Why a policy that grants must not be used as it is.
+    pub(super) fn unusable(&self) -> Option<String> {
+        self.lost.clone()
+    }
+}
