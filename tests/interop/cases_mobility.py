@@ -5,7 +5,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-from harness import case, check, setup
+from harness import NEWER, case, check, setup
 from labkit import network
 from labkit.client import Profile
 from labkit.evergate import Gateway
@@ -19,6 +19,12 @@ CUT = """
 table inet cut {
   chain in { type filter hook input priority 0; iifname "wan0" drop; }
   chain out { type filter hook output priority 0; oifname "wan0" drop; }
+}
+"""
+# The client's IKE_SA_INIT passes, its IKE_AUTH does not.
+NO_IKE_AUTH = """
+table inet cut {
+  chain out { type filter hook output priority 0; udp dport 4500 drop; }
 }
 """
 
@@ -189,6 +195,10 @@ def the_gateway_deletes_an_idle_child_and_keeps_the_session(world):
     check(found, "a packet from inside does not wake the session", client.log())
 
 
+NEWER.add("strongswan6_drain")
+
+
+@setup("strongswan6_drain")
 @setup("drain")
 def one_address(config):
     config["listener"][0]["addresses"] = [network.GATEWAY_IPV4]
@@ -226,6 +236,35 @@ def a_new_client_is_redirected(world):
         check("drain" not in world.gateway.json("status"), "still draining")
         world.login()
         world.session_of("alice")
+
+
+def _redirected_in_ike_auth(world, profile):
+    """The login has begun when the gateway is told to send clients elsewhere: REDIRECT in IKE_AUTH (RFC 5685 section 6)."""
+    client, outcomes = world.client(), []
+    with _other_gateway(world) as other:
+        with _filtered(world, NO_IKE_AUTH):
+            login = threading.Thread(target=lambda: outcomes.append(client.connect(profile)))
+            login.start()
+            begun = wait_until(lambda: any(attempt["outcome"] == "running" for attempt in world.attempts()), 5)
+            _drain(world, "--to", OTHER)
+        login.join()
+        check(begun, f"no login began: {world.attempts()}", client.log())
+        check(wait_until(lambda: other.json("sessions")["sessions"], 8), f"the client did not follow: {outcomes}", client.log())
+        log = client.log()
+        check(any(re.search(r"parsed IKE_AUTH response .*N\(REDIR\)", line) for line in log), "no REDIRECT in IKE_AUTH", log)
+        check(not world.sessions(), f"{world.sessions()}")
+        check(wait_until(lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=1), 5), "no traffic", log)
+        check(client.session()["remote-host"] == OTHER, f"{client.session()}")
+
+
+@case("strongswan6_drain")
+def a_login_with_a_certificate_is_redirected(world):
+    _redirected_in_ike_auth(world, Profile(method="certificate", certificate="machine-rsa"))
+
+
+@case("strongswan6_drain")
+def a_login_with_eap_is_redirected(world):
+    _redirected_in_ike_auth(world, Profile())
 
 
 @case("drain")
@@ -314,10 +353,15 @@ def _resting(world, client):
     return world.session_of("alice")
 
 
-@contextmanager
 def _cut_off(world):
     """Nothing passes between the client and its direct link."""
-    world.lab.network.exec("client", ["nft", "-f", "-"], input=CUT)
+    return _filtered(world, CUT)
+
+
+@contextmanager
+def _filtered(world, rules):
+    """These rules, of table `cut`, hold at the client."""
+    world.lab.network.exec("client", ["nft", "-f", "-"], input=rules)
     try:
         yield
     finally:
