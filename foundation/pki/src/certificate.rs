@@ -1,4 +1,5 @@
 //! Reading certificates: DER and PEM into [`Certificate`].
+use crate::signed::Signed;
 use crate::{Certificate, CertificateError, KeyUsage, crl, name};
 use crypto::hash::{HashAlgorithm, hash};
 use crypto::sign::spki_kind;
@@ -13,6 +14,9 @@ use x509_parser::extensions::{DistributionPointName, ExtendedKeyUsage, GeneralNa
 const UPN: &str = "1.3.6.1.4.1.311.20.2.3";
 /// szOID_CERTIFICATE_TEMPLATE: SEQUENCE of the template's OID and its version.
 const TEMPLATE: &str = "1.3.6.1.4.1.311.21.7";
+/// id-ad-ocsp, id-ad-caIssuers
+const OCSP: &str = "1.3.6.1.5.5.7.48.1";
+const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
 /// Key usage, subject alternative name, basic constraints, name constraints, extended key usage.
 const DECIDING_EXTENSIONS: [&str; 5] = ["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.37"];
 
@@ -44,6 +48,19 @@ impl Certificate {
     pub fn spki_sha1(&self) -> [u8; 20] {
         // SHA-1 yields 20 bytes.
         hash(HashAlgorithm::Sha1, &[&self.spki]).try_into().expect("a SHA-1 digest")
+    }
+
+    /// SHA-256 of the whole certificate, as browsers and `openssl x509 -fingerprint -sha256` show it.
+    pub fn sha256(&self) -> [u8; 32] {
+        // SHA-256 yields 32 bytes.
+        hash(HashAlgorithm::Sha256, &[&self.der]).try_into().expect("a SHA-256 digest")
+    }
+
+    /// The key of `issuer`, an authority of the name that this certificate gives as its issuer's, has signed it. False also for algorithms that are
+    /// no longer accepted.
+    pub fn is_issued_by(&self, issuer: &Self) -> bool {
+        let named = issuer.is_ca && self.issuer_der == issuer.subject_der && self.der != issuer.der;
+        named && Signed::from_der(&self.der).is_some_and(|signed| signed.is_by(&issuer.spki))
     }
 
     /// Issued by itself, as roots are.
@@ -79,6 +96,8 @@ fn read(der: &[u8]) -> Result<Certificate, String> {
         key_usage: usage
             .map(|extension| KeyUsage { digital_signature: extension.value.digital_signature(), crl_sign: extension.value.crl_sign() }),
         crl_urls: crl_urls(&x509),
+        ocsp_urls: access_urls(&x509, OCSP),
+        issuer_urls: access_urls(&x509, CA_ISSUERS),
         is_ca: constraints.is_some_and(|extension| extension.value.ca),
         not_before: x509.validity().not_before.timestamp(),
         not_after: x509.validity().not_after.timestamp(),
@@ -140,6 +159,16 @@ fn crl_urls(x509: &X509Certificate<'_>) -> Vec<String> {
         _ => None,
     });
     names.flat_map(|names| crl::uris(names)).collect()
+}
+
+/// Addresses of this kind of access to the issuer's information (RFC 5280 section 4.2.2.1).
+fn access_urls(x509: &X509Certificate<'_>, method: &str) -> Vec<String> {
+    let accesses = x509.extensions().iter().filter_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityInfoAccess(access) => Some(access),
+        _ => None,
+    });
+    let wanted = accesses.flat_map(|access| &access.accessdescs).filter(|access| access.access_method.to_id_string() == method);
+    wanted.flat_map(|access| crl::uris(std::slice::from_ref(&access.access_location))).collect()
 }
 
 /// Names with control characters match nobody and are left out.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod certificate;
+mod choice;
 mod credential;
 mod crl;
 mod date;
@@ -12,6 +13,7 @@ mod revocation;
 mod signed;
 mod verify;
 
+pub use choice::{AskedName, Hints, KeyRank, Rule, Selection, ServerCertificate, Tie, choose, find_tie, known_authorities};
 pub use lint::lint_server;
 pub use purpose::purpose_oid;
 
@@ -50,6 +52,10 @@ pub struct Certificate {
     pub key_usage: Option<KeyUsage>,
     /// Where its issuer publishes revocation lists (CRL distribution points), of whatever scheme.
     pub crl_urls: Vec<String>,
+    /// Where its issuer answers questions about its revocation (OCSP), of whatever scheme.
+    pub ocsp_urls: Vec<String>,
+    /// Where its issuer's certificate can be had.
+    pub issuer_urls: Vec<String>,
     pub is_ca: bool,
     pub not_before: UnixTime,
     pub not_after: UnixTime,
@@ -83,6 +89,8 @@ pub enum CertificateError {
 pub struct Credential {
     /// Leaf first, then intermediates; the root is left out.
     pub chain: Vec<Certificate>,
+    /// Roots that the file held: nobody is sent them, but they are what clients ask for.
+    pub roots: Vec<Certificate>,
     pub key: Arc<SigningKey>,
 }
 
@@ -178,12 +186,24 @@ pub enum Refused {
     Other { subject: String, reason: String },
 }
 
+/// By whom a server certificate is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Uses {
+    pub ikev2: bool,
+    pub sstp: bool,
+}
+
 /// One thing about a server certificate that makes a client refuse, or may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lint {
     /// An error must stop the start (no serverAuth), a warning is printed.
     pub fatal: bool,
-    pub text: String,
+    /// Which certificate, and what is wrong with it.
+    pub culprit: String,
+    /// Who refuses it, and with which error.
+    pub refused_by: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
 #[cfg(test)]

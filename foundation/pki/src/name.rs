@@ -64,6 +64,14 @@ fn escape(value: &str) -> String {
     out
 }
 
+/// `*.example.test` covers one more label (RFC 6125 section 6.4.3).
+pub(crate) fn wildcard_covers(pattern: &str, name: &str) -> bool {
+    match (pattern.strip_prefix("*."), name.split_once('.')) {
+        (Some(domain), Some((label, rest))) => !label.is_empty() && rest.eq_ignore_ascii_case(domain),
+        _ => false,
+    }
+}
+
 /// Lower-case hexadecimal after `prefix`.
 pub(crate) fn hex(bytes: &[u8], prefix: &str) -> String {
     bytes.iter().fold(prefix.to_owned(), |mut out, byte| {

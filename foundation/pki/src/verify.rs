@@ -251,7 +251,7 @@ fn is_made_out_to(certificate: &Certificate, name: &str) -> bool {
 }
 
 /// Name of a signature algorithm that is known and refused.
-fn weak_signature(der: &[u8]) -> Option<&'static str> {
+pub(crate) fn weak_signature(der: &[u8]) -> Option<&'static str> {
     let (_, x509) = X509Certificate::from_der(der).ok()?;
     match x509.signature_algorithm.algorithm.to_id_string().as_str() {
         "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" => Some("RSA and SHA-1"),

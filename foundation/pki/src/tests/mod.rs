@@ -1,3 +1,4 @@
+mod choice;
 mod fixture;
 mod lint;
 mod reading;
