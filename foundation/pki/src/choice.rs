@@ -90,6 +90,8 @@ pub struct Selection {
     pub name: String,
     /// The last rule that ruled another one out; `None`: there is no other.
     pub rule: Option<Rule>,
+    /// It is made out to the name that the client asks for.
+    pub is_made_out: bool,
     /// In words: `made out to vpn.example.com (SNI)`.
     pub why: String,
     /// The others by name, each with the reason.
@@ -227,6 +229,7 @@ pub fn choose(certificates: &[ServerCertificate], hints: &Hints<'_>) -> Option<S
         index: winner,
         name: chosen.name.clone(),
         rule,
+        is_made_out: hints.name.is_some() && judged.scores[winner].name > NameFit::None,
         why: why(chosen, rule, hints),
         passed_over,
         remarks: remarks(chosen, hints, certificates),

@@ -137,13 +137,18 @@ fn lint_key(leaf: &Certificate) -> Option<Lint> {
             Some(warning(leaf, &format!("has a key of the kind {kind}"), "Windows cannot verify its signature (13801)", take))
         }
         Some(KeyKind::Rsa { .. } | KeyKind::EcdsaP256 | KeyKind::EcdsaP384) => None,
-        None => Some(fatal(leaf, "has a key that is neither RSA, nor on P-256, P-384 or P-521, nor Ed25519", "the gateway cannot use it", take)),
+        None => {
+            Some(fatal(leaf, "has a key that is neither RSA, nor on P-256, P-384 or P-521, nor Ed25519", "the gateway cannot use it", take))
+        }
     }
 }
 
 fn lint_signatures(credential: &Credential) -> Option<Lint> {
-    let (certificate, algorithm) =
-        credential.chain.iter().filter(|certificate| !certificate.is_self_issued()).find_map(|one| Some((one, weak_signature(&one.der)?)))?;
+    let (certificate, algorithm) = credential
+        .chain
+        .iter()
+        .filter(|certificate| !certificate.is_self_issued())
+        .find_map(|one| Some((one, weak_signature(&one.der)?)))?;
     let what = format!("is signed with {algorithm}");
     let who = "Apple and Android refuse it, and Windows where it disables weak signatures (13801, 0x800B0109)";
     Some(warning(certificate, &what, who, "have it issued anew with SHA-256"))
@@ -178,9 +183,15 @@ fn lint_chain(credential: &Credential, uses: Uses, now: UnixTime) -> Vec<Lint> {
     let stray = intermediates.iter().find(|other| !credential.chain.iter().any(|below| below.issuer_der == other.subject_der));
     lints.extend(stray.map(|stray| {
         let what = format!("comes with {}, which has issued nothing in the chain", stray.subject);
-        warning(leaf, &what, "clients that need the right intermediate refuse it", "put the leaf, then its issuer, then that one's into the chain file")
+        warning(
+            leaf,
+            &what,
+            "clients that need the right intermediate refuse it",
+            "put the leaf, then its issuer, then that one's into the chain file",
+        )
     }));
-    let is_complete = !std::ptr::eq(top, leaf) || leaf.is_self_issued() || credential.roots.iter().any(|root| leaf.issuer_der == root.subject_der);
+    let is_complete =
+        !std::ptr::eq(top, leaf) || leaf.is_self_issued() || credential.roots.iter().any(|root| leaf.issuer_der == root.subject_der);
     if !is_complete {
         lints.push(missing_intermediate(leaf, uses));
     }

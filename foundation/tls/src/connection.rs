@@ -1,9 +1,11 @@
 //! One connection: handshake and records.
 use crate::TlsError;
 use crate::settings::{Presented, ServerSettings};
+use pki::Selection;
 use rustls::server::{Acceptor, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Plaintext bytes in one record (RFC 8446 section 5.1).
@@ -33,6 +35,7 @@ pub struct Connection {
     /// Received, but not yet a whole message; freed when empty.
     held: Vec<u8>,
     presented: Option<Arc<Presented>>,
+    selection: Option<Box<Selection>>,
     server_name: Option<String>,
     peer_closed: bool,
     closed: bool,
@@ -42,6 +45,7 @@ enum Stage {
     /// Until the ClientHello has told which certificate is wanted. `fed`: bytes of it that the acceptor has seen.
     Hello {
         settings: Arc<ServerSettings>,
+        address: Option<IpAddr>,
         acceptor: Box<Acceptor>,
         fed: usize,
     },
@@ -80,14 +84,20 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub fn new(settings: Arc<ServerSettings>) -> Self {
-        let stage = Stage::Hello { settings, acceptor: Box::default(), fed: 0 };
-        Self { stage, held: Vec::new(), presented: None, server_name: None, peer_closed: false, closed: false }
+    /// `address`: where the client came to, if certificates are chosen by that.
+    pub fn new(settings: Arc<ServerSettings>, address: Option<IpAddr>) -> Self {
+        let stage = Stage::Hello { settings, address, acceptor: Box::default(), fed: 0 };
+        Self { stage, held: Vec::new(), presented: None, selection: None, server_name: None, peer_closed: false, closed: false }
     }
 
     /// DER of the certificate that this very connection was shown; `None` before the ClientHello was read.
     pub fn leaf(&self) -> Option<&[u8]> {
         self.presented.as_ref().map(|presented| &*presented.leaf)
+    }
+
+    /// Why it was shown this certificate; `None` before the ClientHello was read.
+    pub fn selection(&self) -> Option<&Selection> {
+        self.selection.as_deref()
     }
 
     pub fn report(&self) -> Report {
@@ -198,7 +208,7 @@ impl Connection {
 
     /// Reads the ClientHello and chooses the certificate. False: it is not whole yet.
     fn hello(&mut self, records: &[u8], out: &mut Vec<u8>) -> Result<bool, TlsError> {
-        let Stage::Hello { settings, acceptor, fed } = &mut self.stage else { return Ok(true) };
+        let Stage::Hello { settings, address, acceptor, fed } = &mut self.stage else { return Ok(true) };
         if let Some(&first) = records.first().filter(|first| **first != HANDSHAKE) {
             return Err(TlsError::NotTls { first });
         }
@@ -214,8 +224,8 @@ impl Connection {
             if let Some(accepted) = accepted {
                 let hello = accepted.client_hello();
                 self.server_name = hello.server_name().map(str::to_owned);
-                let (presented, config) = settings.choose(&hello);
-                self.presented = Some(presented);
+                let (presented, config, selection) = settings.choose(&hello, *address)?;
+                (self.presented, self.selection) = (Some(presented), Some(Box::new(selection)));
                 self.stage = Stage::Running(Box::new(UnbufferedServerConnection::new(config)?));
                 return Ok(true);
             }

@@ -27,7 +27,7 @@ const RSA: &[(SignatureScheme, Scheme)] = &[
 ];
 
 /// What a key of this kind can sign with, the most wanted first (RFC 8446 section 4.2.3). The library itself leaves PKCS#1 to TLS 1.2.
-fn schemes(kind: KeyKind) -> &'static [(SignatureScheme, Scheme)] {
+pub(crate) fn schemes(kind: KeyKind) -> &'static [(SignatureScheme, Scheme)] {
     match kind {
         KeyKind::Rsa { .. } => RSA,
         KeyKind::EcdsaP256 => &[(SignatureScheme::ECDSA_NISTP256_SHA256, Scheme::EcdsaAsn1(Sha256))],

@@ -1,14 +1,16 @@
 //! What a listener presents: certificates by name, protocol versions, ALPN.
 use crate::TlsError;
-use crate::key::TlsKey;
-use pki::Credential;
+use crate::key::{self, TlsKey};
+use crypto::sign::KeyKind;
+use pki::{AskedName, Credential, Hints, Selection, ServerCertificate};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use std::collections::BTreeMap;
+use rustls::{CipherSuite, SignatureScheme};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The one protocol that we name, if the client names protocols (RFC 7301).
@@ -20,9 +22,9 @@ const ALPN: &[u8] = b"http/1.1";
 /// TLS 1.2 and 1.3, no client certificates, no tickets, no resumption, no early data.
 #[derive(Debug)]
 pub struct ServerSettings {
-    default: Arc<Presented>,
-    /// By lower-case name; a wildcard under its parent with a leading dot.
-    by_name: BTreeMap<String, Arc<Presented>>,
+    certificates: Vec<ServerCertificate>,
+    /// In the same order.
+    presented: Vec<Arc<Presented>>,
 }
 
 /// One certificate, ready to be presented.
@@ -37,42 +39,61 @@ pub(crate) struct Presented {
 }
 
 impl ServerSettings {
-    /// `default` is presented to clients that name no server (SNI), or one that is unknown. Each of `by_name` is presented for its names:
-    /// exact ones, or `*.example.test` for one label before the dot; without names, for the DNS names of its certificate. Of two
-    /// credentials for one name the first counts.
+    /// [`pki::choose`] says which client sees which; where a client can verify none of them, it is chosen as if it could, and the handshake tells.
     ///
     /// # Errors
-    /// When the TLS library has no cipher suite for a protocol version: a fault of the build.
-    pub fn new(default: &Credential, by_name: &[(Vec<String>, Credential)]) -> Result<Self, TlsError> {
-        let mut index = BTreeMap::new();
-        for (names, credential) in by_name {
-            let presented = Arc::new(Presented::new(credential)?);
-            let names = if names.is_empty() { &credential.leaf().dns_names } else { names };
-            for name in names {
-                index.entry(key_of(name)).or_insert_with(|| presented.clone());
-            }
+    /// When there is no certificate, or the TLS library has no cipher suite for a protocol version: a fault of the build.
+    pub fn new(certificates: Vec<ServerCertificate>) -> Result<Self, TlsError> {
+        if certificates.is_empty() {
+            return Err(TlsError::Internal("a listener without a certificate".into()));
         }
-        Ok(Self { default: Arc::new(Presented::new(default)?), by_name: index })
+        let presented =
+            certificates.iter().map(|certificate| Presented::new(&certificate.credential).map(Arc::new)).collect::<Result<_, _>>()?;
+        Ok(Self { certificates, presented })
     }
 
-    /// What this client is to see, and with which configuration.
-    pub(crate) fn choose(&self, hello: &ClientHello<'_>) -> (Arc<Presented>, Arc<ServerConfig>) {
-        let presented = hello.server_name().and_then(|name| self.find(name)).unwrap_or(&self.default);
+    /// What this client is to see, why, and with which configuration.
+    pub(crate) fn choose(
+        &self,
+        hello: &ClientHello<'_>,
+        address: Option<IpAddr>,
+    ) -> Result<(Arc<Presented>, Arc<ServerConfig>, Selection), TlsError> {
+        let hints = Hints {
+            name: hello.server_name().map(AskedName::Dns),
+            name_source: "SNI",
+            authorities: &[],
+            address,
+            itself: None,
+            keys: &|kind| verifies(hello, kind).then(|| key_rank(kind)),
+        };
+        let despite = || pki::choose(&self.certificates, &Hints { keys: &|kind| Some(key_rank(kind)), ..hints });
+        let selection =
+            pki::choose(&self.certificates, &hints).or_else(despite).ok_or_else(|| TlsError::Internal("no certificate".into()))?;
+        let presented = &self.presented[selection.index];
         let names_http = hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == ALPN));
         let config = if names_http { &presented.with_alpn } else { &presented.without_alpn };
-        (presented.clone(), config.clone())
-    }
-
-    fn find(&self, name: &str) -> Option<&Arc<Presented>> {
-        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-        let parent = || name.find('.').and_then(|dot| self.by_name.get(&name[dot..]));
-        self.by_name.get(&name).or_else(parent)
+        Ok((presented.clone(), config.clone(), selection))
     }
 }
 
-fn key_of(name: &str) -> String {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    name.strip_prefix('*').filter(|parent| parent.starts_with('.')).unwrap_or(name).to_ascii_lowercase()
+/// How well a kind of key suits a TLS client that can verify it, the lowest being the best: ECDSA is the lesser work.
+pub const fn key_rank(kind: KeyKind) -> u8 {
+    match kind {
+        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::EcdsaP521 => 0,
+        KeyKind::Rsa { .. } => 1,
+        KeyKind::Ed25519 => 2,
+    }
+}
+
+/// The client takes a signature of such a key, with a cipher suite for it: those of TLS 1.3 are for any key.
+fn verifies(hello: &ClientHello<'_>, kind: KeyKind) -> bool {
+    let signs = |offered: &SignatureScheme| key::schemes(kind).iter().any(|(scheme, _)| scheme == offered);
+    let for_kind = |suite: &CipherSuite| match format!("{suite:?}") {
+        name if name.starts_with("TLS13_") => true,
+        name if matches!(kind, KeyKind::Rsa { .. }) => name.starts_with("TLS_ECDHE_RSA_"),
+        name => name.starts_with("TLS_ECDHE_ECDSA_"),
+    };
+    hello.signature_schemes().iter().any(signs) && hello.cipher_suites().iter().any(for_kind)
 }
 
 impl Presented {

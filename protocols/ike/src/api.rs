@@ -5,7 +5,7 @@ use crypto::cipher::Suite;
 use crypto::dh::{Group, PrivateKey};
 use crypto::prf::Prf;
 use crypto::sign::Scheme;
-use pki::{Certificate, Credential, TrustAnchors, UnixTime};
+use pki::{Certificate, Credential, Selection, ServerCertificate, TrustAnchors, UnixTime};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -85,7 +85,8 @@ pub struct ClientAuth {
 #[derive(Clone)]
 pub struct ResponderConfig {
     pub ciphers: CipherPolicy,
-    pub credentials: Vec<Credential>,
+    /// What may be shown to clients; [`pki::choose`] says which.
+    pub certificates: Vec<ServerCertificate>,
     /// Our identity (IDr) where the certificate does not decide: a DNS name that the credential's SAN holds.
     pub server_name: String,
     /// Authorities of client certificates; also what CERTREQ lists.
@@ -564,6 +565,8 @@ pub enum Event {
     Presented {
         certificate: String,
         auth_method: String,
+        /// Why this one, and why no other.
+        selection: Box<Selection>,
     },
     /// The peer's path moved (500 -> 4500, NAT rebinding).
     Moved(Path),

@@ -65,6 +65,19 @@ pub fn choose_scheme(key: KeyKind, peer_hashes: Option<&[u16]>) -> Result<AuthCh
     fixed(key).map(|(method, scheme)| AuthChoice { method, scheme }).ok_or(AuthError::NoScheme(key))
 }
 
+/// How well a key of this kind suits a peer, the lowest being the best; `None` where it could not verify the signature: Windows verifies neither
+/// P-521 nor Ed25519. Towards Windows ECDSA comes first, for it takes RSA with SHA-1 alone; towards the rest RSA, for some refuse ECDSA without
+/// saying so before (iOS profiles typed in by hand). `peer_hashes` as in [`choose_scheme`].
+pub fn key_rank(key: KeyKind, windows: bool, peer_hashes: Option<&[u16]>) -> Option<u8> {
+    choose_scheme(key, peer_hashes).ok()?;
+    match key {
+        KeyKind::EcdsaP521 | KeyKind::Ed25519 if windows => None,
+        KeyKind::Rsa { .. } => Some(windows.into()),
+        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::EcdsaP521 => Some((!windows).into()),
+        KeyKind::Ed25519 => Some(2),
+    }
+}
+
 const SHA2: [HashAlgorithm; 3] = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
 
 /// The hash as strong as the curve.

@@ -206,7 +206,7 @@ fn certificate_row(certificate: &NamedCredential, now: i64) -> CertificateRow {
         issuer: leaf.issuer.clone(),
         made_out_to: leaf.dns_names.iter().cloned().chain(addresses).collect(),
         extended_key_usage: leaf.eku.iter().flatten().map(|oid| purpose(oid).to_owned()).collect(),
-        key: leaf.key_kind.map_or_else(|| "unknown".into(), key_text),
+        key: leaf.key_kind.map_or_else(|| "unknown".into(), |kind| kind.to_string()),
         not_after: leaf.not_after,
         days_left: (leaf.not_after - now).div_euclid(86_400),
     }
@@ -224,17 +224,6 @@ fn purpose(oid: &str) -> &str {
     }
 }
 
-fn key_text(kind: crypto::sign::KeyKind) -> String {
-    use crypto::sign::KeyKind;
-    match kind {
-        KeyKind::Rsa { bits } => format!("RSA {bits}"),
-        KeyKind::EcdsaP256 => "ECDSA P-256".into(),
-        KeyKind::EcdsaP384 => "ECDSA P-384".into(),
-        KeyKind::EcdsaP521 => "ECDSA P-521".into(),
-        KeyKind::Ed25519 => "Ed25519".into(),
-    }
-}
-
 fn ikev2_row(listener: &config::Ikev2Listener) -> ListenerRow {
     let ways = [(listener.auth.eap, "eap"), (listener.auth.certificate, "certificate")];
     ListenerRow {
@@ -243,7 +232,7 @@ fn ikev2_row(listener: &config::Ikev2Listener) -> ListenerRow {
         addresses: listener.addresses.iter().map(ToString::to_string).collect(),
         ports: vec![listener.ike_port, listener.nat_port],
         auth: ways.into_iter().filter(|(on, _)| *on).map(|(_, way)| way).collect(),
-        certificates: listener.certificates.clone(),
+        certificates: listener.certificates.iter().map(|certificate| certificate.name.clone()).collect(),
         client_authorities: listener.client_roots.roots().iter().map(|root| root.subject.clone()).collect(),
     }
 }
@@ -262,7 +251,7 @@ fn sstp_row(listener: &config::SstpListener) -> ListenerRow {
         addresses: listener.addresses.iter().map(ToString::to_string).collect(),
         ports: vec![listener.port],
         auth: listener.auth.iter().map(word).collect(),
-        certificates: listener.certificates.clone(),
+        certificates: listener.certificates.iter().map(|certificate| certificate.name.clone()).collect(),
         client_authorities: Vec::new(),
     }
 }

@@ -223,6 +223,7 @@ fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
     let idle =
         session.resting_since.map(|since| ("Idle", format!("no Child SA since {}; a packet either way makes a new one", time(since))));
     let silent = session.silent_since.map(|since| ("Silent", format!("since {}; the client may still come back", time(since))));
+    let certificate = session.certificate.clone().map(|name| ("Certificate", name));
     let rows = [
         ("Session", session.id.to_string()),
         ("User", session.user.clone()),
@@ -239,7 +240,7 @@ fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
         ("To client", traffic(session.packets_out, session.octets_out)),
         ("Attempt", format!("{} (evergate attempts show {0})", session.attempt)),
     ];
-    let rows = rows.into_iter().chain(rekeyed).chain(silent).chain(idle).chain(rest).chain(filters(session)).chain(rates(session));
+    let rows = rows.into_iter().chain(certificate).chain(rekeyed).chain(silent).chain(idle).chain(rest).chain(filters(session)).chain(rates(session));
     pairs(out, style, &rows.collect::<Vec<_>>())
 }
 

@@ -47,6 +47,7 @@ fn session() -> Session {
         esp_suite: "AES_GCM_16_256".into(),
         nat: "client".into(),
         tls: None,
+        certificate: Some("vpn".into()),
         ike_rekeyed_at: None,
         child_rekeyed_at: Some(1_700_003_420),
         silent_since: None,

@@ -1,24 +1,24 @@
-//! `[[certificate]]` and `[[listener]]`.
+//! `[[listener]]`.
 use super::error::ConfigError;
 use super::files;
 use super::reader::{Root, Section};
-use super::{Ikev2Listener, NamedCredential, SstpListener, revocation, values};
+use super::{Ikev2Listener, NamedCredential, SstpListener, certificates, revocation, values};
 use crate::gateway::CertificateAuthorization;
 use ike::ClientAuth;
 use ike::ppk::{Ppk, PpkPolicy};
-use pki::{Certificate, Credential, TrustAnchors, UnixTime};
+use pki::{Certificate, ServerCertificate, TrustAnchors};
 use policy::network::AddressRange;
 use policy::network::Tunnel;
 use ppp::AuthProtocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-const CERTIFICATE: &[&str] = &["name", "chain", "key", "names"];
 const LISTENER: &[&str] = &[
     "name",
     "protocol",
     "addresses",
     "certificates",
+    "default_certificate",
     "auth",
     "certificate_authorization",
     "client_ca",
@@ -55,40 +55,6 @@ const IKEV2_ONLY: &[&str] = &[
     "inner_ipv6",
 ];
 const SSTP_ONLY: &[&str] = &["port", "sha1_binding"];
-
-pub(super) fn certificates(
-    root: &Root<'_>,
-    dialled: &str,
-    now: UnixTime,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<NamedCredential>, ConfigError> {
-    let sections = root.sections("certificate", CERTIFICATE)?;
-    sections.iter().map(|section| certificate(section, dialled, now, warnings)).collect()
-}
-
-fn certificate(section: &Section<'_>, dialled: &str, now: UnixTime, warnings: &mut Vec<String>) -> Result<NamedCredential, ConfigError> {
-    let name = section.name()?;
-    let chain_file =
-        section.path("chain")?.ok_or_else(|| section.error("chain", "is missing; expected a PEM file, leaf certificate first"))?;
-    let key_file = section.path("key")?.ok_or_else(|| section.error("key", "is missing; expected the PEM file of the private key"))?;
-    let chain = files::read(section, "chain", &chain_file)?;
-    let key = files::read_secret(section, "key", &key_file, warnings)?;
-    let certificates = Certificate::from_pem(&chain).map_err(|error| section.error("chain", error.to_string()))?;
-    let credential = Credential::from_pem(&chain, &key).map_err(|error| section.error("key", error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(section.error("chain", "holds no certificate"));
-    }
-    let names = section
-        .list("names", "DNS names that clients dial to see this certificate", |value| values::dns_name(super::reader::text(value)?))?
-        .unwrap_or_else(|| vec![dialled.to_owned()]);
-    for lint in pki::lint_server(&credential, &names, now) {
-        if lint.fatal {
-            return Err(section.error("chain", lint.text));
-        }
-        warnings.push(format!("{}: {}", section.title(), lint.text));
-    }
-    Ok(NamedCredential { name, chain_file, credential })
-}
 
 #[derive(Clone, Copy)]
 enum Protocol {
@@ -139,9 +105,9 @@ fn ikev2_listener(
     warnings: &mut Vec<String>,
 ) -> Result<Ikev2Listener, ConfigError> {
     none_of(section, SSTP_ONLY, "sstp")?;
-    let (names, credentials) = presented(section, certificates)?;
     let auth = client_auth(section, has_provider)?;
     let client_roots = client_roots(section, auth, warnings)?;
+    let shown = certificates::shown(section, certificates, client_roots.roots(), certificates::IKEV2_CLIENTS)?;
     let (client_roots, revocation) = revocation::of_clients(section, auth, client_roots, warnings)?;
     let ike_port = section.number("ike_port", 1..=65_535, 500)?;
     let nat_port = section.number("nat_port", 1..=65_535, 4_500)?;
@@ -156,8 +122,7 @@ fn ikev2_listener(
     Ok(Ikev2Listener {
         name: section.name()?,
         addresses: addresses(section, "addresses")?,
-        certificates: names,
-        credentials,
+        certificates: shown,
         auth,
         certificate_authorization: certificate_authorization(section, auth, warnings)?,
         client_roots: Arc::new(client_roots),
@@ -218,10 +183,13 @@ fn sstp_listener(
     warnings: &mut Vec<String>,
 ) -> Result<SstpListener, ConfigError> {
     none_of(section, IKEV2_ONLY, "ikev2")?;
-    let (names, credentials) = presented(section, certificates)?;
-    if let Some(index) = credentials.iter().position(|credential| !speaks_tls(credential)) {
-        return Err(section
-            .error("certificates", format!("{:?} has a key that TLS clients do not take; expected RSA, P-256 or P-384", names[index])));
+    let shown = certificates::shown(section, certificates, &[], certificates::TLS_CLIENTS)?;
+    if let Some(ServerCertificate { name, credential, .. }) = shown.iter().find(|shown| !speaks_tls(shown)) {
+        let kind = credential.key.kind();
+        return Err(section.error(
+            "certificates",
+            format!("{name:?} has a key of the kind {kind}, which Windows refuses in TLS; expected RSA, P-256 or P-384"),
+        ));
     }
     let auth = ppp_auth(section, has_provider)?;
     for weak in auth.iter().filter(|way| matches!(way, AuthProtocol::Pap | AuthProtocol::Chap)) {
@@ -236,8 +204,7 @@ fn sstp_listener(
         name: section.name()?,
         addresses: addresses(section, "addresses")?,
         port: section.number("port", 1..=65_535, 443)?,
-        certificates: names,
-        credentials,
+        certificates: shown,
         auth,
         sha1_binding,
         inner_ipv4: inner_ipv4(section)?,
@@ -270,9 +237,9 @@ fn none_of(section: &Section<'_>, keys: &[&str], protocol: &str) -> Result<(), C
 }
 
 /// What TLS clients of every kind verify: P-521 and Ed25519 fail on Windows.
-fn speaks_tls(credential: &Credential) -> bool {
+fn speaks_tls(certificate: &ServerCertificate) -> bool {
     use crypto::sign::KeyKind;
-    matches!(credential.key.kind(), KeyKind::Rsa { .. } | KeyKind::EcdsaP256 | KeyKind::EcdsaP384)
+    matches!(certificate.credential.key.kind(), KeyKind::Rsa { .. } | KeyKind::EcdsaP256 | KeyKind::EcdsaP384)
 }
 
 fn ppp_auth(section: &Section<'_>, has_provider: bool) -> Result<Vec<AuthProtocol>, ConfigError> {
@@ -301,21 +268,6 @@ pub(super) fn addresses(section: &Section<'_>, key: &'static str) -> Result<Vec<
         Some((_, address)) => Err(section.error("addresses", format!("names {address} twice"))),
         None => Ok(addresses),
     }
-}
-
-fn presented(section: &Section<'_>, certificates: &[NamedCredential]) -> Result<(Vec<String>, Vec<Credential>), ConfigError> {
-    let words: Vec<_> = certificates.iter().enumerate().map(|(index, certificate)| (certificate.name.as_str(), index)).collect();
-    if words.is_empty() {
-        return Err(section.error("certificates", "there is no [[certificate]] that it could present: add one with name, chain and key"));
-    }
-    let chosen = section.choices("certificates", &words)?.unwrap_or_default();
-    if chosen.is_empty() {
-        return Err(
-            section.error("certificates", "is missing or empty; expected the names of [[certificate]] tables, the preferred one first")
-        );
-    }
-    let names = chosen.iter().map(|index| certificates[*index].name.clone()).collect();
-    Ok((names, chosen.iter().map(|index| certificates[*index].credential.clone()).collect()))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

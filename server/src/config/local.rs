@@ -76,14 +76,20 @@ fn methods(section: &Section<'_>) -> Result<Vec<EapMethod>, ConfigError> {
     Ok(methods)
 }
 
-/// What the gateway shows in EAP-TLS: the named certificate, else the first.
+/// What the gateway shows in EAP-TLS: the named certificate, else the only one.
 fn credential(section: &Section<'_>, certificates: &[NamedCredential]) -> Result<pki::Credential, ConfigError> {
     let words: Vec<_> = certificates.iter().enumerate().map(|(index, certificate)| (certificate.name.as_str(), index)).collect();
     if words.is_empty() {
         return Err(section.error("certificate", "there is no [[certificate]] to show in EAP-TLS: add one with name, chain and key"));
     }
-    let index = section.choice("certificate", &words)?.unwrap_or(0);
-    Ok(certificates[index].credential.clone())
+    match (section.choice("certificate", &words)?, &words[..]) {
+        (Some(index), _) => Ok(certificates[index].credential.clone()),
+        (None, [(_, index)]) => Ok(certificates[*index].credential.clone()),
+        (None, _) => {
+            let names = words.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+            Err(section.error("certificate", format!("is missing: there are several; expected the one to show in EAP-TLS, of {names}")))
+        }
+    }
 }
 
 fn lockout(section: &Section<'_>) -> Result<Lockout, ConfigError> {

@@ -1,6 +1,7 @@
 //! The configuration: TOML, drop-ins and environment in; a checked [`Config`] with all files read out.
 mod access;
 mod accounting;
+mod certificates;
 mod ciphers;
 mod conditions;
 mod diff;
@@ -34,7 +35,7 @@ pub use values::{dns_name, duration, duration_text, gateway_identity, time_of_we
 
 use ike::{CipherPolicy, ClientAuth, GatewayIdentity, Limits, ResponderConfig, Timers};
 use notes::Notes;
-use pki::{Credential, TrustAnchors};
+use pki::{Credential, Lint, ServerCertificate, TrustAnchors};
 use policy::filter::Filter;
 use policy::network::{AddressRange, Policy, Tunnel};
 use policy::pool::PoolConfig;
@@ -138,6 +139,14 @@ pub struct NamedCredential {
     pub name: String,
     pub chain_file: PathBuf,
     pub credential: Credential,
+    /// What clients dial to see it, DNS names, wildcards or addresses; `None`: the names in the certificate.
+    pub names: Option<Vec<String>>,
+    /// Addresses of the gateway where clients see it in preference.
+    pub addresses: Vec<IpAddr>,
+    /// Realms of the clients that see it in preference.
+    pub realms: Vec<String>,
+    /// What clients may stumble over.
+    pub lints: Vec<Lint>,
 }
 
 /// `[[listener]]` with `protocol = "ikev2"`
@@ -146,9 +155,8 @@ pub struct Ikev2Listener {
     pub name: String,
     /// Addresses to bind, of either family; unspecified ones (`0.0.0.0`, `::`) mean all.
     pub addresses: Vec<IpAddr>,
-    /// Names of its certificates, as `[[certificate]]` spells them; the credentials in the same order.
-    pub certificates: Vec<String>,
-    pub credentials: Vec<Credential>,
+    /// No two of them tie for any client.
+    pub certificates: Vec<ServerCertificate>,
     pub auth: ClientAuth,
     /// Who decides about clients with a certificate.
     pub certificate_authorization: crate::gateway::CertificateAuthorization,
@@ -185,9 +193,8 @@ pub struct SstpListener {
     pub addresses: Vec<IpAddr>,
     /// TCP; 443 unless something else shares the machine.
     pub port: u16,
-    /// Names of its certificates; the credentials in the same order. The first serves clients that name no server, or an unknown one.
-    pub certificates: Vec<String>,
-    pub credentials: Vec<Credential>,
+    /// No two of them tie for any client.
+    pub certificates: Vec<ServerCertificate>,
     /// How PPP authenticates clients, the most wanted first.
     pub auth: Vec<ppp::AuthProtocol>,
     /// SHA-1 crypto bindings are accepted besides SHA-256.
@@ -301,13 +308,16 @@ impl Config {
         let root = reader::Root::new(&tree, folder(path), &notes, SECTIONS)?;
         let mut warnings = Vec::new();
         let server = server::server(&root)?;
-        let certificates = listen::certificates(&root, &server.name, jiff::Timestamp::now().as_second(), &mut warnings)?;
+        let mut certificates = certificates::certificates(&root, &mut warnings)?;
         let radius = radius::servers(&root, &server.name, &mut warnings)?;
         let accounting = accounting::settings(&root, &radius, &mut warnings)?;
         let local = local::provider(&root, &certificates, &mut warnings)?;
         let ppks = ppk::keys(&root, &mut warnings)?;
         let dynamic_clients = dynamic::clients(&root, &mut warnings)?;
         let (ikev2, sstp) = listen::listeners(&root, &certificates, !radius.is_empty() || local.is_some(), &ppks, &mut warnings)?;
+        let shown = certificates::Shown { ikev2: ikev2.as_ref(), sstp: &sstp, local: local.as_ref() };
+        let now = jiff::Timestamp::now().as_second();
+        certificates::lint(&root, &mut certificates, &shown, &server.name, now, &mut warnings)?;
         let asks_radius = |listener: &Ikev2Listener| listener.certificate_authorization == crate::gateway::CertificateAuthorization::Radius;
         if radius.is_empty() && ikev2.as_ref().is_some_and(asks_radius) {
             return Err(root.missing("radius", "is missing; certificate_authorization = \"radius\" needs a RADIUS server to ask"));
@@ -363,7 +373,7 @@ impl Config {
     pub fn responder(&self, listener: &Ikev2Listener) -> ResponderConfig {
         ResponderConfig {
             ciphers: self.ciphers.clone(),
-            credentials: listener.credentials.clone(),
+            certificates: listener.certificates.clone(),
             server_name: self.server.name.clone(),
             client_roots: Arc::clone(&listener.client_roots),
             client_auth: listener.auth,

@@ -1,4 +1,5 @@
 //! Whole configurations: what a small one comes to, and the one error that each mistake gives.
+mod certificates;
 mod filters;
 mod parts;
 mod policies;
@@ -160,7 +161,7 @@ fn a_minimal_file_gets_the_recommended_defaults() {
     assert!(config.ciphers.ike.iter().all(|suite| !suite_name(*suite).contains("sha1")));
     assert_eq!(config.warnings, Vec::<String>::new());
     let responder = config.responder(listener);
-    assert_eq!((responder.server_name.as_str(), responder.credentials.len()), ("vpn.example.test", 1));
+    assert_eq!((responder.server_name.as_str(), responder.certificates.len()), ("vpn.example.test", 1));
     assert_eq!(config.radius_configuration().servers.len(), 1);
 }
 

@@ -144,6 +144,9 @@ pub struct Session {
     /// SSTP: `TLSv1_3 TLS_AES_256_GCM_SHA384`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
+    /// Name of the certificate that the client was shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// IKEv2: when the IKE SA was last rekeyed, by either side. Unix time, seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ike_rekeyed_at: Option<u64>,

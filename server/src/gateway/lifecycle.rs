@@ -46,6 +46,7 @@ impl<P: Plane> Gateway<P> {
                 esp = live.esp_suite.as_deref().unwrap_or("-"),
                 tls = live.tls.as_deref().unwrap_or("-"),
                 nat = live.nat,
+                certificate = live.presented.as_ref().and_then(super::Presented::name).unwrap_or("-"),
                 radius = up.server.as_deref().unwrap_or("-"),
                 "connected"
             );

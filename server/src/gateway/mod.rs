@@ -12,6 +12,7 @@ mod inside;
 mod judge;
 mod lifecycle;
 mod observe;
+mod presented;
 mod report;
 mod session;
 mod sstp;
@@ -21,6 +22,7 @@ mod usage;
 pub use autoconf::DUMMY_IPV4;
 pub use certificate::CertificateAuthorization;
 pub use judge::Rules;
+pub use presented::Presented;
 pub use report::Summary;
 pub use session::Session;
 pub use sstp::{CallSettings, Incoming, Turned};
@@ -165,8 +167,8 @@ struct Live {
     ike_suite: Option<String>,
     /// What an IKE client calls itself, as text.
     idi: Option<String>,
-    /// Subject of the certificate that the client was shown.
-    presented: Option<String>,
+    /// The certificate that the client was shown.
+    presented: Option<Presented>,
     esp_suite: Option<String>,
     /// TLS version and cipher suite.
     tls: Option<String>,

@@ -1,5 +1,5 @@
 //! The IKE machine's events become the attempt record.
-use super::{Gateway, Live, Now, Plane};
+use super::{Gateway, Live, Now, Plane, Presented};
 use crate::outcome::{Failure, Fault, Stage};
 use ike::{Event, Path, SessionId};
 use policy::network::Tunnel;
@@ -65,9 +65,11 @@ impl<P: Plane> Gateway<P> {
                 attempt.note(now.instant, format!("client calls itself {idi}"));
                 live.idi = Some(idi);
             }
-            Event::Presented { certificate, auth_method } => {
-                attempt.note(now.instant, format!("gateway presents {certificate}, signed with {auth_method}"));
-                live.presented = Some(certificate);
+            Event::Presented { certificate, auth_method, selection } => {
+                let presented = Presented { subject: certificate, selection: Some(*selection) };
+                presented.lines(Some(&auth_method)).into_iter().for_each(|line| attempt.note(now.instant, line));
+                presented.log(attempt.id.as_str(), live.path.remote);
+                live.presented = Some(presented);
             }
             Event::Rekeyed { ike } => {
                 let (place, text) = match ike {
@@ -114,11 +116,12 @@ fn blame(mut failure: Failure, live: &Live) -> Failure {
 /// A client that leaves right after it was shown the gateway's certificate, before it says who it is, does not like that certificate.
 fn blame_certificate(mut failure: Failure, live: &Live) -> Failure {
     let left = failure.fault == Fault::PeerIncompatible && matches!(failure.stage, Stage::IkeAuth | Stage::Eap);
-    if let (true, Some(certificate)) = (left, &live.presented) {
+    if let (true, Some(presented)) = (left, &live.presented) {
         failure.stage = Stage::IkeAuth;
+        let remarks: String = presented.remarks().iter().map(|remark| format!(" ({remark})")).collect();
         failure.cause = format!(
-            "the client refuses the gateway's certificate {certificate}: it does not trust the issuer, or the name it dialled is not in the certificate; {}",
-            failure.cause
+            "the client refuses the gateway's certificate {}: it does not trust the issuer, or the name it dialled is not in the certificate{remarks}; {}",
+            presented.subject, failure.cause
         );
     }
     failure

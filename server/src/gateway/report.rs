@@ -132,6 +132,7 @@ impl<P: Plane> Gateway<P> {
             esp_suite: live.esp_suite.clone().unwrap_or_default(),
             nat: live.nat.into(),
             tls: live.tls.clone(),
+            certificate: live.presented.as_ref().and_then(super::Presented::name).map(str::to_owned),
             ike_rekeyed_at: live.rekeyed.ike,
             child_rekeyed_at: live.rekeyed.child,
             silent_since: live.silent_since,

@@ -3,7 +3,7 @@ mod answers;
 mod ending;
 
 use super::authenticate::both_families;
-use super::{Asker, Computer, Gateway, Now, Plane};
+use super::{Asker, Computer, Gateway, Now, Plane, Presented};
 use crate::login::Denied;
 use crate::outcome::{CloseReason, Failure, Fault, Stage};
 use ike::{Path, SessionId};
@@ -51,7 +51,7 @@ pub struct Incoming<C> {
     /// Of the certificate that this very connection was shown.
     pub certificate: CertificateHashes,
     /// Subject of that certificate.
-    pub presented: String,
+    pub presented: Presented,
     /// Version and cipher suite.
     pub tls: String,
     /// SSTPCORRELATIONID.
@@ -127,10 +127,16 @@ impl<P: Plane> Gateway<P> {
         for note in notes {
             self.note(now, session, note);
         }
-        self.note(now, session, format!("{tls}; gateway presents {presented}"));
+        self.note(now, session, tls.clone());
+        for line in presented.lines(None) {
+            self.note(now, session, line);
+        }
         if let Some(live) = self.live.get_mut(&session) {
             live.tunnel_type = settings.tunnel_type;
             live.tls = Some(tls);
+            if let Some(attempt) = self.attempts.get(live.attempt) {
+                presented.log(attempt.id.as_str(), live.path.remote);
+            }
             live.presented = Some(presented);
             live.computer.correlation_id = correlation_id;
         }

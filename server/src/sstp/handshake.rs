@@ -1,6 +1,6 @@
 //! One connection from its first byte to its HTTP request.
 use super::{Connection, Counters, Shared, Sstp, proxy};
-use crate::gateway::{CallSettings, Turned};
+use crate::gateway::{CallSettings, Presented, Turned};
 use crate::outcome::{Failure, Fault, Stage};
 use ike::Path;
 use sstp::http::{self, Head};
@@ -26,6 +26,7 @@ pub(super) struct Asked {
     pub(super) connection: Connection,
     /// DER of the certificate it was shown.
     pub(super) leaf: Vec<u8>,
+    pub(super) presented: Presented,
     pub(super) tls: String,
     pub(super) correlation_id: Option<String>,
     pub(super) notes: Vec<String>,
@@ -91,7 +92,7 @@ pub(super) async fn run(mut socket: TcpStream, remote: SocketAddr, shared: &Shar
     }
     let Some(Sstp { tls, settings: calls }) = &shared.sstp else { return Err(TurnedAway::unrecorded(|counters| &counters.not_ike)) };
     let settings = tls.clone();
-    let tls = Some(Box::new(tls::Connection::new(settings)));
+    let tls = Some(Box::new(tls::Connection::new(settings, Some(path.local.ip()))));
     let mut visit = Visit { socket, tls, plain: Vec::new(), path, notes, workers: &shared.workers };
     match timeout(shared.bounds.handshake, visit.shake_hands()).await {
         Ok(outcome) => outcome?,
@@ -177,6 +178,7 @@ impl Visit<'_> {
         let tls = self.tls.take().ok_or_else(gone)?;
         let report = tls.report();
         let leaf = tls.leaf().unwrap_or_default().to_vec();
+        let presented = presented(&tls).ok_or_else(gone)?;
         let early = self.plain.split_off(request.consumed.min(self.plain.len()));
         if let Some(host) = request.host {
             self.notes.push(format!("HTTP Host {host}"));
@@ -191,6 +193,7 @@ impl Visit<'_> {
                 one_packet_a_record: request.one_packet_a_record,
             },
             leaf,
+            presented,
             tls: format!("{} {}", report.version, report.cipher_suite),
             correlation_id: request.correlation_id,
             notes: self.notes,
@@ -278,11 +281,15 @@ impl Visit<'_> {
     fn turned(&mut self, stage: Stage, fault: Fault, notify: Option<&'static str>, cause: String) -> TurnedAway {
         let failure = Failure { stage, fault, notify, eap: None, remedy: None, cause };
         let mut notes = std::mem::take(&mut self.notes);
-        if let Some(leaf) = self.tls.as_ref().and_then(|tls| pki::Certificate::from_der(tls.leaf()?).ok()) {
-            notes.push(format!("gateway presents {}", leaf.subject));
-        }
+        notes.extend(self.tls.as_ref().and_then(|tls| presented(tls)).iter().flat_map(|presented| presented.lines(None)));
         TurnedAway { counter: |counters| &counters.tls_failed, record: Some(Box::new(Turned { path: self.path, failure, notes })) }
     }
+}
+
+/// What the client was shown; `None`: nothing yet.
+fn presented(tls: &tls::Connection) -> Option<Presented> {
+    let leaf = pki::Certificate::from_der(tls.leaf()?).ok()?;
+    Some(Presented { subject: leaf.subject, selection: tls.selection().cloned() })
 }
 
 /// IPv4 clients of an IPv6 socket as what they are.

@@ -256,9 +256,7 @@ fn call_settings(listener: &SstpListener, gateway_name: &str) -> CallSettings {
 }
 
 fn tls_settings(listener: &SstpListener) -> anyhow::Result<tls::ServerSettings> {
-    let default = listener.credentials.first().context("an sstp listener without a certificate")?;
-    let by_name: Vec<_> = listener.credentials.iter().map(|credential| (Vec::new(), credential.clone())).collect();
-    Ok(tls::ServerSettings::new(default, &by_name)?)
+    Ok(tls::ServerSettings::new(listener.certificates.clone())?)
 }
 
 fn bind(address: SocketAddr, shared: &watch::Receiver<Arc<Shared>>) -> anyhow::Result<(SocketAddr, Arc<AtomicU64>)> {
@@ -326,13 +324,12 @@ fn arrival(asked: Asked, place: Place, settings: Arc<CallSettings>) -> Incoming<
     let mut random = SystemRandom;
     random.fill(&mut nonce);
     random.fill(&mut seed);
-    let presented = pki::Certificate::from_der(&asked.leaf).map_or_else(|_| "a certificate".into(), |leaf| leaf.subject);
     Incoming {
         path: asked.path,
         connection: Connection { place: Some(place), ..asked.connection },
         settings,
         certificate,
-        presented,
+        presented: asked.presented,
         tls: asked.tls,
         correlation_id: asked.correlation_id,
         notes: asked.notes,

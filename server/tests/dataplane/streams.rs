@@ -82,11 +82,11 @@ fn settings() -> Arc<ServerSettings> {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(["vpn.example.test".to_owned()]).unwrap().self_signed(&key).unwrap();
     let credential = Credential::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
-    Arc::new(ServerSettings::new(&credential, &[]).unwrap())
+    Arc::new(ServerSettings::new(vec![credential.clone().into()]).unwrap())
 }
 
 fn handshake(session: u64, mut socket: TcpStream, settings: Arc<ServerSettings>) -> Option<StreamSpec> {
-    let mut tls = Connection::new(settings);
+    let mut tls = Connection::new(settings, None);
     let mut early = Vec::new();
     loop {
         let mut buffer = [0; 4096];

@@ -288,7 +288,7 @@ pub(crate) fn config() -> ResponderConfig {
     });
     ResponderConfig {
         ciphers: policy(),
-        credentials: vec![credential.clone()],
+        certificates: vec![credential.clone().into()],
         server_name: "vpn.example.test".into(),
         client_roots: client_roots.clone(),
         client_auth: ClientAuth { eap: true, certificate: true, eap_only: true },

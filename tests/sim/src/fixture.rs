@@ -37,7 +37,7 @@ pub fn timers() -> Timers {
 pub fn responder() -> ResponderConfig {
     ResponderConfig {
         ciphers: ciphers(),
-        credentials: vec![server_credential(KeyKind::P256)],
+        certificates: vec![server_credential(KeyKind::P256).into()],
         server_name: "vpn.example.test".into(),
         client_roots: authority(),
         client_auth: ClientAuth { eap: true, certificate: true, eap_only: false },

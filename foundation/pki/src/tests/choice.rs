@@ -136,7 +136,9 @@ fn names_of_every_kind() {
 #[test]
 fn ties_are_found_and_named() {
     let (one, two) = (root("Root 1"), root("Root 2"));
-    let tie = |certificates: &[ServerCertificate]| find_tie(certificates, &[&rsa_first, &ecdsa_first]).map(|tie| (tie.first + "/" + &tie.second, tie.clients));
+    let tie = |certificates: &[ServerCertificate]| {
+        find_tie(certificates, &[&rsa_first, &ecdsa_first]).map(|tie| (tie.first + "/" + &tie.second, tie.clients))
+    };
     let said = |pair: &str, clients: &str| Some((pair.to_owned(), clients.to_owned()));
     let (a, b) = (certificate("a", &["a.example.test"], &one), certificate("b", &["b.example.test"], &two));
     assert_eq!(tie(&[b.clone(), a.clone()]), said("a/b", "clients that ask for no name"));

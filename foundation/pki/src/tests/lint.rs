@@ -48,7 +48,11 @@ fn names() {
 #[test]
 fn addresses() {
     let mut params = server_params(&[NAME, "192.0.2.7"]);
-    assert_one(&lint(&with_intermediate(&params), &["192.0.2.7"]), false, "does not hold the address 192.0.2.7 as a dNSName, where Windows looks for it; Windows refuses it (IKEv2: 13801); ");
+    assert_one(
+        &lint(&with_intermediate(&params), &["192.0.2.7"]),
+        false,
+        "does not hold the address 192.0.2.7 as a dNSName, where Windows looks for it; Windows refuses it (IKEv2: 13801); ",
+    );
     assert_one(&lint(&with_intermediate(&params), &["192.0.2.8"]), true, "address 192.0.2.8 as a dNSName");
     params.subject_alt_names.push(SanType::DnsName("192.0.2.7".try_into().unwrap()));
     assert_eq!(lint(&with_intermediate(&params), &["192.0.2.7"]), []);
@@ -78,7 +82,9 @@ fn validity() {
 #[test]
 fn keys() {
     let issuer = subordinate(authority_params("Issuing"), &root("Root"));
-    for (algorithm, part) in [(&rcgen::PKCS_ECDSA_P521_SHA512, "ECDSA P-521; Windows cannot verify its signature (13801)"), (&rcgen::PKCS_ED25519, "Ed25519")] {
+    for (algorithm, part) in
+        [(&rcgen::PKCS_ECDSA_P521_SHA512, "ECDSA P-521; Windows cannot verify its signature (13801)"), (&rcgen::PKCS_ED25519, "Ed25519")]
+    {
         let (chain, key) = credential_pem(&server_params(&[NAME]), &issuer, algorithm);
         let credential = Credential::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
         assert_one(&lint(&credential, &[NAME]), false, part);
@@ -95,7 +101,11 @@ fn chain() {
     let mut bare = credential(&server_params(&[NAME]), &root("Root"));
     assert_eq!(lint(&bare, &[NAME]), [], "the root of the file says that nothing is missing");
     bare.roots.clear();
-    assert_one(&lint(&bare, &[NAME]), false, "comes without its issuer CN=Root, O=Example; unless that is a root which the clients trust, Windows refuses it (IKEv2: 13801)");
+    assert_one(
+        &lint(&bare, &[NAME]),
+        false,
+        "comes without its issuer CN=Root, O=Example; unless that is a root which the clients trust, Windows refuses it (IKEv2: 13801)",
+    );
     let mut params = server_params(&[NAME]);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     assert_one(&lint(&with_intermediate(&params), &[NAME]), false, "authority's certificate");

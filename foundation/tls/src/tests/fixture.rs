@@ -34,7 +34,7 @@ pub(super) fn credential(names: &[&str], algorithm: &'static SignatureAlgorithm)
 
 pub(super) fn settings() -> Arc<ServerSettings> {
     static SETTINGS: LazyLock<Arc<ServerSettings>> =
-        LazyLock::new(|| Arc::new(ServerSettings::new(&credential(&[DEFAULT_NAME], &rcgen::PKCS_ECDSA_P256_SHA256), &[]).unwrap()));
+        LazyLock::new(|| Arc::new(ServerSettings::new(vec![credential(&[DEFAULT_NAME], &rcgen::PKCS_ECDSA_P256_SHA256).into()]).unwrap()));
     SETTINGS.clone()
 }
 
@@ -87,7 +87,7 @@ pub(super) fn feed(client: &mut ClientConnection, mut bytes: &[u8]) -> Result<()
 
 impl Pair {
     pub(super) fn new(settings: Arc<ServerSettings>, client: ClientConnection) -> Self {
-        Self { client, server: Connection::new(settings), plain: Vec::new(), status: Status::Handshaking }
+        Self { client, server: Connection::new(settings, None), plain: Vec::new(), status: Status::Handshaking }
     }
 
     pub(super) fn up(settings: Arc<ServerSettings>, client: ClientConnection) -> Self {

@@ -1,5 +1,6 @@
 use super::fixture::{AUTHORITY, DEFAULT_NAME, Pair, client, client_config, client_config_trusting, credential, feed, flush, settings};
 use crate::{Connection, ServerSettings, Status, TlsError};
+use pki::ServerCertificate;
 use rustls::pki_types::CertificateDer;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ProtocolVersion, RootCertStore};
@@ -16,7 +17,7 @@ fn both_versions_with_every_kind_of_key() {
     ];
     for algorithm in kinds {
         let credential = credential(&[DEFAULT_NAME], algorithm);
-        let settings = Arc::new(ServerSettings::new(&credential, &[]).unwrap());
+        let settings = Arc::new(ServerSettings::new(vec![credential.clone().into()]).unwrap());
         for (version, name, wanted) in [(&TLS12, "TLS 1.2", ProtocolVersion::TLSv1_2), (&TLS13, "TLS 1.3", ProtocolVersion::TLSv1_3)] {
             let mut pair = Pair::up(settings.clone(), client(client_config(&[version]), DEFAULT_NAME));
             assert_eq!(pair.client.protocol_version(), Some(wanted));
@@ -37,13 +38,17 @@ fn the_name_chooses_the_certificate() {
     let default = credential(&["default.example.test"], &rcgen::PKCS_ECDSA_P256_SHA256);
     let exact = credential(&["a.example.test"], &rcgen::PKCS_ECDSA_P256_SHA256);
     let wild = credential(&["*.wild.example.test"], &rcgen::PKCS_ECDSA_P384_SHA384);
-    let late = credential(&["a.example.test"], &rcgen::PKCS_ECDSA_P256_SHA256);
-    let by_name = [(vec!["A.example.test.".to_owned()], exact.clone()), (Vec::new(), wild.clone()), (Vec::new(), late)];
-    let settings = Arc::new(ServerSettings::new(&default, &by_name).unwrap());
+    let mut certificates: Vec<ServerCertificate> = [&default, &exact, &wild].map(|credential| credential.clone().into()).into();
+    certificates[0].default = true;
+    certificates[1].names = Some(vec!["A.example.test.".to_owned()]);
+    certificates.reverse();
+    let settings = Arc::new(ServerSettings::new(certificates).unwrap());
     let shown = |name: &str| {
         let mut pair = Pair::new(settings.clone(), client(client_config(&[&TLS13]), name));
         // The client may refuse the certificate: what counts is which one it saw.
         pair.exchange(usize::MAX).ok();
+        let why = &pair.server.selection().unwrap().why;
+        assert!(why.contains("(SNI)") || why.contains("default_certificate"), "{why}");
         pair.server.leaf().unwrap().to_vec()
     };
     for (name, wanted) in [
@@ -56,6 +61,25 @@ fn the_name_chooses_the_certificate() {
         ("192.0.2.1", &default),
     ] {
         assert!(shown(name) == wanted.leaf().der, "{name}");
+    }
+}
+
+/// Of two for one name, each client sees the one whose signature it can verify.
+#[test]
+fn the_key_that_the_client_can_verify() {
+    let kinds = [&rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_ECDSA_P256_SHA256];
+    let certificates = kinds.map(|kind| credential(&[DEFAULT_NAME], kind).into()).into();
+    let settings = Arc::new(ServerSettings::new(certificates).unwrap());
+    for (suites, expected) in [("", "ECDSA P-256"), ("ECDHE_RSA", "RSA 2048"), ("ECDHE_ECDSA", "ECDSA P-256")] {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.cipher_suites.retain(|suite| format!("{suite:?}").contains(suites));
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(AUTHORITY.der())).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let pair = Pair::up(settings.clone(), client(config, DEFAULT_NAME));
+        let why = &pair.server.selection().unwrap().why;
+        assert!(why.contains(expected), "{suites}: {why}");
     }
 }
 
@@ -110,7 +134,7 @@ fn without_common_ground_the_client_gets_an_alert() {
     provider.cipher_suites.retain(|suite| format!("{suite:?}").contains("ECDHE_RSA"));
     let config = client_config_of(provider, &TLS12);
     let mut client = client(config, DEFAULT_NAME);
-    let mut server = Connection::new(settings());
+    let mut server = Connection::new(settings(), None);
     let mut out = Vec::new();
     let error = server.receive(&flush(&mut client), &mut Vec::new(), &mut out).unwrap_err();
     assert!(matches!(error, TlsError::Incompatible(_)), "{error}");
@@ -135,7 +159,7 @@ fn old_versions_are_named_in_the_error() {
     let mut record = vec![22, 3, 1, 0, u8::try_from(message.len()).unwrap()];
     record.extend(message);
     let mut out = Vec::new();
-    let error = Connection::new(settings()).receive(&record, &mut Vec::new(), &mut out).unwrap_err();
+    let error = Connection::new(settings(), None).receive(&record, &mut Vec::new(), &mut out).unwrap_err();
     assert!(matches!(error, TlsError::Incompatible(_)), "{error}");
     assert_eq!((out[0], out[5]), (21, 2), "a fatal alert");
 }
@@ -230,7 +254,7 @@ impl rustls::crypto::ActiveKeyExchange for Nobody {
 fn what_is_not_tls_is_told_apart() {
     for (bytes, first) in [(&b"SSTP_DUPLEX_POST /sra_"[..], b'S'), (b"GET / HTTP/1.1\r\n\r\n", b'G'), (&[0x80, 0x2e, 1], 0x80)] {
         let mut out = Vec::new();
-        assert_eq!(Connection::new(settings()).receive(bytes, &mut Vec::new(), &mut out), Err(TlsError::NotTls { first }));
+        assert_eq!(Connection::new(settings(), None).receive(bytes, &mut Vec::new(), &mut out), Err(TlsError::NotTls { first }));
     }
 }
 

@@ -136,7 +136,7 @@ fn we_close() {
 
 #[test]
 fn nothing_is_sealed_too_early_or_into_too_little_room() {
-    let mut fresh = Connection::new(settings());
+    let mut fresh = Connection::new(settings(), None);
     assert!(matches!(fresh.seal(b"x", &mut [0; 100]), Err(TlsError::Internal(_))));
     let mut out = vec![1];
     fresh.close(&mut out);
@@ -171,7 +171,7 @@ fn garbage_ends_it_and_never_panics() {
             let at = usize::from(pair[0]) * bytes.len() / 256;
             bytes[at] ^= pair[1];
         }
-        let mut server = Connection::new(settings());
+        let mut server = Connection::new(settings(), None);
         let mut out = Vec::new();
         for part in bytes.chunks(1 + usize::from(seed)) {
             if server.receive(part, &mut Vec::new(), &mut out).is_err() {
@@ -197,7 +197,7 @@ fn garbage_ends_it_and_never_panics() {
 
 #[test]
 fn an_endless_handshake_is_cut_off() {
-    let mut server = Connection::new(settings());
+    let mut server = Connection::new(settings(), None);
     // A ClientHello that announces 16 MB, in records of one kilobyte.
     let mut record = vec![22, 3, 1, 4, 0, 1, 0xff, 0xff, 0xff];
     record.resize(5 + 1024, 0);

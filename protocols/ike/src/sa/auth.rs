@@ -154,7 +154,7 @@ fn begin(core: &mut Core, cx: &mut Shared, mut login: Login, offer: Offer, paylo
         let cause = format!("the client authenticates with {name}, which this gateway does not allow");
         return core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, Fault::PeerIncompatible, cause);
     }
-    let mut presented = match credential::choose(&config, &core.traits, payloads) {
+    let mut presented = match credential::choose(&config, &core.traits, core.path, payloads) {
         Ok(presented) => presented,
         Err(error) => {
             let cause = format!("none of the gateway's certificates suits this client: {error}");
@@ -187,7 +187,10 @@ fn begin(core: &mut Core, cx: &mut Shared, mut login: Login, offer: Offer, paylo
 
 fn tell_presented(core: &mut Core, cx: &mut Shared, presented: &Presented) {
     let certificate = presented.credential.leaf().subject.clone();
-    core.event(cx, Event::Presented { certificate, auth_method: presented.choice.to_string() });
+    core.event(
+        cx,
+        Event::Presented { certificate, auth_method: presented.choice.to_string(), selection: Box::new(presented.selection.clone()) },
+    );
 }
 
 /// Chain, purpose, and proof of possession; with how the client proved it.

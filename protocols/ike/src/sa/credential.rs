@@ -1,16 +1,16 @@
-//! Which of our certificates a client gets to see.
-use crate::api::{Identity, ResponderConfig};
-use crate::auth::{AuthChoice, AuthError, choose_scheme};
+//! Which of our certificates a client gets to see: the rules are those of [`pki::choose`].
+use crate::api::{Identity, Path, ResponderConfig};
+use crate::auth::{AuthChoice, AuthError, choose_scheme, key_rank};
 use crate::wire::{CertificatePayload, Identification, Payload, Payloads, cert_encoding};
-use crypto::sign::KeyKind;
-use pki::{Certificate, Credential};
+use pki::{AskedName, Certificate, Credential, Hints, Selection};
 use std::net::IpAddr;
 
 use super::Traits;
 
-/// The credential chosen, how it signs, and who we say we are.
+/// The credential chosen and why, how it signs, and who we say we are.
 #[derive(Debug)]
 pub(super) struct Presented {
+    pub selection: Selection,
     pub credential: Credential,
     pub choice: AuthChoice,
     pub idr: Identification,
@@ -30,37 +30,46 @@ pub(super) fn certificates(credential: &Credential) -> impl Iterator<Item = Payl
     })
 }
 
-/// Of the credentials whose signature the peer can verify: the one made out to the IDr it sent, then one of an authority it trusts,
-/// then the first.
-pub(super) fn choose(config: &ResponderConfig, traits: &Traits, payloads: &Payloads) -> Result<Presented, AuthError> {
+/// What tells: the signatures that the peer can verify, IDr, CERTREQ, our address, IDi.
+pub(super) fn choose(config: &ResponderConfig, traits: &Traits, path: Path, payloads: &Payloads) -> Result<Presented, AuthError> {
     let wanted = payloads.id_responder().map(|id| &id.identity);
     let trusted: Vec<_> = payloads.certificate_requests().flat_map(|request| request.hashes().collect::<Vec<_>>()).collect();
-    let mut best: Option<((bool, bool), &Credential, AuthChoice)> = None;
-    let mut refused = None;
-    for credential in &config.credentials {
-        match scheme(credential, traits) {
-            Ok(choice) => {
-                let named = wanted.is_some_and(|identity| is_made_out_to(credential.leaf(), identity));
-                let score = (named, is_issued_by(config, credential, &trusted));
-                if best.as_ref().is_none_or(|(other, ..)| score > *other) {
-                    best = Some((score, credential, choice));
-                }
-            }
-            Err(error) => refused = refused.or(Some(error)),
-        }
-    }
-    let Some(((named, _), credential, choice)) = best else { return Err(refused.unwrap_or(AuthError::UnknownKey)) };
-    let identity = wanted.filter(|_| named).cloned().unwrap_or_else(|| own_identity(config, credential.leaf()));
-    Ok(Presented { credential: credential.clone(), choice, idr: Identification::new(identity) })
+    let hints = Hints {
+        name: wanted.and_then(asked_name),
+        name_source: "IDr",
+        authorities: &trusted,
+        address: Some(path.local.ip()),
+        itself: payloads.id_initiator().and_then(|id| own_words(&id.identity)),
+        keys: &|kind| key_rank(kind, traits.windows, traits.hashes.as_deref()),
+    };
+    let Some(selection) = pki::choose(&config.certificates, &hints) else {
+        let first = config.certificates.first().map(|certificate| certificate.credential.key.kind());
+        return Err(first.map_or(AuthError::UnknownKey, AuthError::NoScheme));
+    };
+    let credential = config.certificates[selection.index].credential.clone();
+    let choice = choose_scheme(credential.key.kind(), traits.hashes.as_deref())?;
+    let named = wanted.filter(|identity| selection.is_made_out || is_made_out_to(credential.leaf(), identity));
+    let identity = named.cloned().unwrap_or_else(|| own_identity(config, credential.leaf()));
+    Ok(Presented { selection, credential, choice, idr: Identification::new(identity) })
 }
 
-/// Windows verifies neither P-521 nor Ed25519.
-fn scheme(credential: &Credential, traits: &Traits) -> Result<AuthChoice, AuthError> {
-    let kind = credential.key.kind();
-    if traits.windows && matches!(kind, KeyKind::EcdsaP521 | KeyKind::Ed25519) {
-        return Err(AuthError::NoScheme(kind));
+fn asked_name(identity: &Identity) -> Option<AskedName<'_>> {
+    Some(match identity {
+        Identity::Fqdn(name) => AskedName::Dns(name),
+        Identity::Email(email) => AskedName::Email(email),
+        Identity::DistinguishedName(der) => AskedName::Subject(der),
+        Identity::Ipv4(address) => AskedName::Address((*address).into()),
+        Identity::Ipv6(address) => AskedName::Address((*address).into()),
+        Identity::KeyId(_) => return None,
+    })
+}
+
+/// What has a realm.
+fn own_words(identity: &Identity) -> Option<&str> {
+    match identity {
+        Identity::Fqdn(name) | Identity::Email(name) => Some(name),
+        _ => None,
     }
-    choose_scheme(kind, traits.hashes.as_deref())
 }
 
 fn is_made_out_to(certificate: &Certificate, identity: &Identity) -> bool {
@@ -75,14 +84,6 @@ fn is_made_out_to(certificate: &Certificate, identity: &Identity) -> bool {
         Identity::Ipv6(address) => has_address((*address).into()),
         Identity::KeyId(_) => false,
     }
-}
-
-/// An authority that the peer trusts is in the chain, or is the root above it, as far as we know that root.
-fn is_issued_by(config: &ResponderConfig, credential: &Credential, trusted: &[[u8; 20]]) -> bool {
-    let in_chain = credential.chain.iter().skip(1).any(|certificate| trusted.contains(&certificate.spki_sha1()));
-    let top = credential.chain.last().map(|certificate| certificate.issuer.as_str());
-    let roots = config.client_roots.roots();
-    in_chain || roots.iter().any(|root| Some(root.subject.as_str()) == top && trusted.contains(&root.spki_sha1()))
 }
 
 /// The configured name where the certificate holds it, else the certificate's own first name.

@@ -135,7 +135,7 @@ impl World {
                 connection: (),
                 settings: Arc::new(settings),
                 certificate,
-                presented: "CN=vpn".into(),
+                presented: crate::gateway::Presented { subject: "CN=vpn".into(), selection: None },
                 tls: "TLS 1.3".into(),
                 correlation_id: None,
                 notes: Vec::new(),

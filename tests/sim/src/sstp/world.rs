@@ -185,7 +185,7 @@ impl World {
             connection: (),
             settings: self.settings.clone(),
             certificate: certificate_hashes(),
-            presented: "CN=vpn.example.test".into(),
+            presented: evergate::gateway::Presented { subject: "CN=vpn.example.test".into(), selection: None },
             tls: "TLSv1_3 TLS_AES_256_GCM_SHA384".into(),
             correlation_id: None,
             notes: Vec::new(),

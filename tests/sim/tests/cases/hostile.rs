@@ -596,17 +596,18 @@ fn a_client_that_rejects_the_last_proof() {
     assert!(world.host().failure().unwrap().cause.contains("AUTHENTICATION_FAILED"));
 }
 
-/// IDr picks the credential and is said back; without one it is the first that the client can verify.
+/// IDr picks the certificate and is said back; without one it is the default with the key that suits the client best, wherever it stands.
 #[test]
 fn which_credential_is_presented() {
     let mut config = responder();
     let other = client_credential(KeyKind::P256, "gw2.example.test");
-    config.credentials = vec![server_credential(KeyKind::Ed25519), server_credential(KeyKind::P256), other];
+    config.certificates = vec![server_credential(KeyKind::Ed25519).into(), server_credential(KeyKind::P256).into(), other.into()];
+    config.certificates[..2].iter_mut().for_each(|certificate| certificate.default = true);
     for (asked, hashes, expected) in [
         (None, false, (1, "vpn.example.test")),
-        (None, true, (0, "vpn.example.test")),
+        (None, true, (1, "vpn.example.test")),
         (Some("gw2.example.test"), true, (2, "gw2.example.test")),
-        (Some("unknown.example.test"), true, (0, "vpn.example.test")),
+        (Some("unknown.example.test"), true, (1, "vpn.example.test")),
     ] {
         let mut world = world_with(config.clone());
         if hashes {
@@ -617,7 +618,7 @@ fn which_credential_is_presented() {
         payloads.extend(asked.map(|name| Payload::IdResponder(Identification::new(Identity::Fqdn(name.into())))));
         let answer = world.exchange(Exchange::IkeAuth, &payloads);
         let (index, name) = expected;
-        assert_eq!(answer.certificates().next().unwrap().data, config.credentials[index].leaf().der, "{asked:?}");
+        assert_eq!(answer.certificates().next().unwrap().data, config.certificates[index].credential.leaf().der, "{asked:?}");
         assert_eq!(answer.id_responder().unwrap().identity, Identity::Fqdn(name.into()));
     }
 }
@@ -625,12 +626,12 @@ fn which_credential_is_presented() {
 #[test]
 fn windows_sees_no_ed25519() {
     let mut config = responder();
-    config.credentials = vec![server_credential(KeyKind::Ed25519), server_credential(KeyKind::Rsa)];
+    config.certificates = vec![server_credential(KeyKind::Ed25519).into(), server_credential(KeyKind::Rsa).into()];
     let mut world = world_with(config.clone());
     world.script.extra.push(Payload::Vendor(vendor::MS_NT5_V9.to_vec()));
     world.script.init(&mut world.sim);
     let payloads = world.script.wishes();
     let answer = world.exchange(Exchange::IkeAuth, &payloads);
-    assert_eq!(answer.certificates().next().unwrap().data, config.credentials[1].leaf().der);
+    assert_eq!(answer.certificates().next().unwrap().data, config.certificates[1].credential.leaf().der);
     assert_eq!(answer.auth().unwrap().method, 1, "RSA with SHA-1: Windows announces no hashes");
 }

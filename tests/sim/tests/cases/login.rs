@@ -31,7 +31,7 @@ fn refused(pair: &mut Pair) -> ike::Failure {
 fn eap() {
     for kind in KINDS {
         let mut config = responder();
-        config.credentials = vec![server_credential(kind)];
+        config.certificates = vec![server_credential(kind).into()];
         let mut pair = Pair::new(1, config);
         pair.dial(eap_client()).assert_up();
         assert_eq!(pair.gateway().answers.eap_questions, 2, "identity and response");
@@ -42,7 +42,7 @@ fn eap() {
 fn certificates() {
     for kind in KINDS {
         let mut config = responder();
-        config.credentials = vec![server_credential(kind)];
+        config.certificates = vec![server_credential(kind).into()];
         let mut pair = Pair::new(1, config);
         pair.dial(certificate_client(kind)).assert_up();
         assert!(
@@ -216,14 +216,15 @@ fn the_record_tells_the_way() {
 #[test]
 fn the_credential_that_the_client_asks_for() {
     let mut config = responder();
-    config.credentials = vec![server_credential(KeyKind::Ed25519), server_credential(KeyKind::P256)];
+    config.certificates = vec![server_credential(KeyKind::Ed25519).into(), server_credential(KeyKind::P256).into()];
     let mut pair = Pair::new(1, config);
     pair.dial(eap_client()).assert_up();
     let presented = pair.gateway().events.iter().find_map(|(_, event)| match event {
-        Event::Presented { auth_method, .. } => Some(auth_method.clone()),
+        Event::Presented { auth_method, selection, .. } => Some((auth_method.clone(), selection.why.clone())),
         _ => None,
     });
-    assert!(presented.unwrap().contains("Ed25519"), "the first that suits");
+    let (method, why) = presented.unwrap();
+    assert!(method.contains("ECDSA") && why.contains("its key (ECDSA P-256) suits this client best"), "{method} {why}");
 }
 
 /// Fifty authorities make the first IKE_AUTH request long: it goes in fragments, in both directions, and gets through a bad wire.
@@ -233,7 +234,7 @@ fn long_messages_are_fragmented() {
     for seed in 0..10 {
         let root = sim::authority().roots()[0].clone();
         let mut config = responder();
-        config.credentials = vec![server_credential(KeyKind::Rsa)];
+        config.certificates = vec![server_credential(KeyKind::Rsa).into()];
         let mut pair = Pair::new(seed, config);
         pair.sim.faults = sim::Faults { loss: 100, duplicate: 100, jitter: std::time::Duration::from_millis(100) };
         let server_roots = std::sync::Arc::new(pki::TrustAnchors::new(vec![root; 120]));

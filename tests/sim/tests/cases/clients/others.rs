@@ -27,7 +27,7 @@ fn patient(world: &mut World, client: &mut Client, exchange: Exchange, payloads:
 fn apple_logs_in() {
     for machine in [false, true] {
         let mut config = lenient();
-        config.credentials = vec![server_credential(KeyKind::Rsa)];
+        config.certificates = vec![server_credential(KeyKind::Rsa).into()];
         let mut world = World::new(config);
         let mut client = world.client(Profile::apple(), 1);
         client.certificate = machine.then(|| client_credential(KeyKind::Rsa, "phone.example.test"));

@@ -16,7 +16,7 @@ fn signatures_as_windows_knows_them() {
     for (gateway, method) in kinds {
         for (client, _) in kinds {
             let mut config = lenient();
-            config.credentials = vec![server_credential(gateway)];
+            config.certificates = vec![server_credential(gateway).into()];
             let mut world = World::new(config);
             let mut pc = world.client(Profile::windows_custom(), 1);
             pc.certificate = Some(client_credential(client, "pc1.example.test"));
@@ -101,7 +101,7 @@ fn the_same_private_address_twice() {
 #[test]
 fn without_idr() {
     let mut config = lenient();
-    config.credentials = vec![server_credential(KeyKind::Ed25519), server_credential(KeyKind::P256)];
+    config.certificates = vec![server_credential(KeyKind::Ed25519).into(), server_credential(KeyKind::P256).into()];
     let mut world = World::new(config);
     for (number, machine) in [(1, false), (2, true)] {
         let mut pc = world.client(Profile::windows_custom(), number);

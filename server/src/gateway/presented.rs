@@ -1,0 +1,68 @@
+//! The certificate that a client was shown, and why that one: for the record and the log.
+use pki::Selection;
+
+/// A certificate of the gateway as a client has seen it.
+#[derive(Debug, Clone)]
+pub struct Presented {
+    pub subject: String,
+    /// Which of those configured, and why; `None`: nobody chose.
+    pub selection: Option<Selection>,
+}
+
+impl Presented {
+    /// For the timeline: what was shown, `signed` saying how; what was passed over and why; what of the client's wishes nothing fulfils.
+    pub fn lines(&self, signed: Option<&str>) -> Vec<String> {
+        let signed = signed.map_or_else(String::new, |method| format!(", signed with {method}"));
+        let Some(selection) = &self.selection else { return vec![format!("gateway presents {}{signed}", self.subject)] };
+        let mut lines = vec![format!("gateway presents certificate {:?} ({}){signed}: {}", selection.name, self.subject, selection.why)];
+        lines.extend(selection.passed_over.iter().map(|(name, reason)| format!("certificate {name:?} passed over: {reason}")));
+        lines.extend(selection.remarks.iter().cloned());
+        lines
+    }
+
+    /// What the configuration calls it.
+    pub fn name(&self) -> Option<&str> {
+        self.selection.as_ref().map(|selection| selection.name.as_str())
+    }
+
+    /// The likely reasons if the client refuses it now.
+    pub fn remarks(&self) -> &[String] {
+        self.selection.as_ref().map_or(&[], |selection| &selection.remarks)
+    }
+
+    /// A line of the log where there was a choice.
+    pub(super) fn log(&self, attempt: &str, client: std::net::SocketAddr) {
+        let Some(selection) = self.selection.as_ref().filter(|selection| selection.rule.is_some()) else { return };
+        let others: Vec<_> = selection.passed_over.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
+        let (certificate, passed_over) = (selection.name.as_str(), others.join("; "));
+        tracing::info!(attempt, %client, certificate, why = %selection.why, %passed_over, "certificate chosen");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_tells_the_whole_choice() {
+        let selection = Selection {
+            index: 1,
+            name: "b".into(),
+            rule: Some(pki::Rule::Default),
+            is_made_out: false,
+            why: "the listener's default_certificate".into(),
+            passed_over: vec![("a".into(), "not the default_certificate".into())],
+            remarks: vec!["no certificate is made out to x.test (IDr)".into()],
+        };
+        let presented = Presented { subject: "CN=b".into(), selection: Some(selection) };
+        assert_eq!(
+            presented.lines(Some("14 (ECDSA, SHA-256)")),
+            [
+                "gateway presents certificate \"b\" (CN=b), signed with 14 (ECDSA, SHA-256): the listener's default_certificate",
+                "certificate \"a\" passed over: not the default_certificate",
+                "no certificate is made out to x.test (IDr)",
+            ]
+        );
+        assert_eq!(Presented { subject: "CN=b".into(), selection: None }.lines(None), ["gateway presents CN=b"]);
+    }
+}
