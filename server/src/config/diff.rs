@@ -115,12 +115,12 @@ impl Config {
         let mut renewed = self.clone();
         renewed.certificates.clone_from(&fresh.certificates);
         if let (Some(listener), Some(fresh)) = (&mut renewed.ikev2, &fresh.ikev2) {
-            listener.credentials.clone_from(&fresh.credentials);
+            listener.certificates.clone_from(&fresh.certificates);
             listener.client_roots = fresh.client_roots.clone();
         }
         for listener in &mut renewed.sstp {
             let Some(fresh) = fresh.sstp.iter().find(|fresh| fresh.name == listener.name) else { continue };
-            listener.credentials.clone_from(&fresh.credentials);
+            listener.certificates.clone_from(&fresh.certificates);
         }
         for radius in &mut renewed.radius {
             let Some(fresh) = fresh.radius.iter().find(|fresh| fresh.server.name == radius.server.name) else { continue };

@@ -104,7 +104,7 @@ fn certificates_are_taken_alone() {
     fixture.file("evergate.toml", "broken", 0o644);
     let renewed = running.with_certificates_of(&running.read_files_again().unwrap());
     assert_ne!(renewed.certificates[0].credential.chain, running.certificates[0].credential.chain);
-    assert_eq!(renewed.ikev2.as_ref().unwrap().credentials[0].chain, renewed.certificates[0].credential.chain);
+    assert_eq!(renewed.ikev2.as_ref().unwrap().certificates[0].credential.chain, renewed.certificates[0].credential.chain);
     assert_eq!(*renewed.radius[0].server.secret, *running.radius[0].server.secret);
     let changed: Vec<_> = running.changed_files(&renewed).iter().map(|change| (change.section.clone(), change.keys.len())).collect();
     assert_eq!(changed, [("certificate \"vpn\"".to_owned(), 2)]);
