@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 pub mod accounting;
 pub mod attempts;
+pub mod certificates;
 pub mod crash_secret;
 pub mod dataplane;
 pub mod dynamic;

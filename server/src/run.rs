@@ -2,6 +2,7 @@
 mod reload;
 
 use crate::accounting::{self, Accounting};
+use crate::certificates::{self, ExpiryWatch};
 use crate::config::{Config, Ikev2Listener};
 use crate::control::{self, Request, Response};
 use crate::crash_secret;
@@ -116,6 +117,7 @@ struct Shell {
     /// What it needs to start.
     accounting_lines: Option<accounting::Lines>,
     reloads: Reloads,
+    expiry: ExpiryWatch,
     /// Outcomes of requests that never reached the RADIUS task.
     refused: Vec<radius_client::Output>,
 }
@@ -185,6 +187,7 @@ impl Shell {
             accounting: radius.accounting,
             accounting_lines: radius.accounting_lines,
             reloads,
+            expiry: ExpiryWatch::start(),
             refused: Vec::new(),
         };
         shell.account_gateway(AccountingStatus::On);
@@ -211,6 +214,7 @@ impl Shell {
             () = sleep_until(deadline) => self.gateway.timeout(now()),
             () = self.revocation.changed() => self.renew_responder(),
             () = self.local_lists.changed() => self.renew_local_trust(),
+            () = self.expiry.due() => ExpiryWatch::warn(&self.config, jiff::Timestamp::now().as_second()),
             message = queues.clients.next() => match message {
                 Message::Ike(datagram) => self.datagrams(datagram, queues),
                 Message::Stream(event) => self.streams(event, queues),
@@ -286,7 +290,12 @@ impl Shell {
         if let Request::Reload { end_refused } = *request {
             return self.reload(Reason::Command { end_refused, reply });
         }
-        let response = self.gateway.control(now(), request).unwrap_or_else(|| self.status());
+        let response = match request {
+            Request::Certificates {} => {
+                Response::Certificates(Box::new(certificates::report(&self.config, jiff::Timestamp::now().as_second())))
+            }
+            request => self.gateway.control(now(), request).unwrap_or_else(|| self.status()),
+        };
         // The client may have hung up; then nobody wants the answer.
         drop(reply.send(response));
     }

@@ -41,6 +41,7 @@ pub fn report(parts: Parts<'_>) -> Status {
         half_open: summary.half_open,
         drain: summary.drain,
         listeners: config.ikev2.iter().map(|listener| ikev2(listener, &sockets)).chain(fronts.iter().map(front)).collect(),
+        certificates: crate::certificates::expiries(config, jiff::Timestamp::now().as_second()),
         radius: config.radius.iter().map(|server| radius_status(server, &radius)).collect(),
         accounting: accounting.map(accounting_status),
         pools: summary.pools,

@@ -17,6 +17,7 @@ const EXAMPLES: &str = "Examples:
   evergate check                       is the configuration good? prints what it comes to
   evergate run                         run the gateway in the foreground
   evergate reload                      apply a changed configuration; no session ends
+  evergate certificates                who sees which certificate, and when it ends
   evergate status                      listeners, RADIUS servers, pools, drops
   evergate sessions                    who is connected
   evergate attempts --failed           who could not connect, and why
@@ -64,6 +65,17 @@ Examples:
   evergate check
   evergate check --config ./evergate.toml
   evergate check --json | jq .warnings";
+
+const CERTIFICATES: &str = "Shows every certificate of the gateway, and which client gets which and why.
+
+Of each: names, purposes, key, chain, fingerprint, how many days are left, where clients look whether it is revoked, and what Windows, Apple or Android \
+would refuse it for. Then a line for each kind of client: what it tells, what it gets, and the rule that decided. The running gateway is asked; without \
+one, or where the configuration names another, the configuration is read. `evergate attempts show` says the same of a real login.
+
+Examples:
+  evergate certificates
+  evergate certificates --probe                 can the revocation lists be had from here?
+  evergate certificates --json | jq '.certificates[] | {name, days_left}'";
 
 const STATUS: &str = "Shows the running gateway as a whole.
 
@@ -205,6 +217,13 @@ pub enum Question {
     /// Ask the network policies what they say to a login
     #[command(long_about = POLICY)]
     Policy(PolicyArgs),
+    /// Show the certificates, and which client gets which and why
+    #[command(long_about = CERTIFICATES, visible_alias = "certificate")]
+    Certificates {
+        /// Ask every place where clients look for revocation whether it answers, from here
+        #[arg(long)]
+        probe: bool,
+    },
     /// Add, change, list or remove users of the local provider
     #[command(long_about = USER, visible_alias = "users")]
     User(UserArgs),

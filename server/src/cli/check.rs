@@ -1,6 +1,7 @@
 //! `evergate check`: what a configuration comes to.
 use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, date, heading, pairs, table};
 use super::{FAILED, OK};
+use crate::certificates::{SOON_DAYS, purpose};
 use crate::config::{self, Config, NamedCredential};
 use policy::filter::{Chain, Filter};
 use policy::network::Policy;
@@ -8,9 +9,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{Result, Write};
 use std::path::Path;
-
-/// Days before the end of a certificate from which on its expiry is marked.
-const SOON: i64 = 30;
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -209,18 +207,6 @@ fn certificate_row(certificate: &NamedCredential, now: i64) -> CertificateRow {
         key: leaf.key_kind.map_or_else(|| "unknown".into(), |kind| kind.to_string()),
         not_after: leaf.not_after,
         days_left: (leaf.not_after - now).div_euclid(86_400),
-    }
-}
-
-/// The usual word for an extended key usage, or its OID.
-fn purpose(oid: &str) -> &str {
-    match oid {
-        "1.3.6.1.5.5.7.3.1" => "serverAuth",
-        "1.3.6.1.5.5.7.3.2" => "clientAuth",
-        "1.3.6.1.5.5.7.3.17" => "ipsecIKE",
-        "1.3.6.1.5.5.8.2.2" => "IKE-intermediate",
-        "2.5.29.37.0" => "any",
-        oid => oid,
     }
 }
 
@@ -478,7 +464,7 @@ fn certificate_cells(certificate: &CertificateRow) -> Vec<Cell> {
         cell(certificate.extended_key_usage.join(", ")),
         cell(&certificate.key),
         cell(&certificate.issuer),
-        cell(expires).marked(if certificate.days_left < SOON { Mark::Attention } else { Mark::Plain }),
+        cell(expires).marked(if certificate.days_left < SOON_DAYS { Mark::Attention } else { Mark::Plain }),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! The command line: `evergate run`, `check`, and the questions to a running gateway.
 mod args;
+mod certificates;
 mod check;
 mod explain;
 mod policy;
@@ -32,6 +33,7 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
     let style = Style { colours: colours && !cli.json };
     match question {
         Question::Check => check::check(&cli.config_path(), cli.json, style, out, err),
+        Question::Certificates { probe } => certificates::certificates(cli, *probe, style, out, err),
         Question::Status => ask(cli, &Request::Status {}, style, out, err),
         Question::Policy(args) => policy::policy(cli, args, style, out, err),
         Question::User(args) => user::user(cli, args, style, out, err),

@@ -1,6 +1,7 @@
 //! Answers of the gateway, for people.
-use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, duration, heading, octets, pairs, table, time, wrap};
+use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, date, duration, heading, octets, pairs, table, time, wrap};
 use super::{explain, reload};
+use crate::certificates::{Expiry, SOON_DAYS};
 use crate::control::Response;
 use crate::control::types::{
     AccountingStatus, AttemptDetail, AttemptSummary, DrainStatus, EapCertificate, Outcome, PoolStatus, RadiusStatus, Session, Status,
@@ -18,6 +19,7 @@ const NEARLY_FULL: u64 = 90;
 pub(super) fn response(response: &Response, style: Style, out: &mut dyn Write) -> Result<()> {
     match response {
         Response::Status(shown) => status(shown, style, out),
+        Response::Certificates(shown) => super::certificates::show(shown, style, out),
         Response::Sessions { sessions: shown } => sessions(shown, style, out),
         Response::Session(shown) => session(shown, style, out),
         Response::Disconnected { ids } => disconnected(ids, out),
@@ -49,6 +51,11 @@ fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
         listener.sockets.iter().map(row)
     });
     table(out, style, &["NAME", "PROTOCOL", "ADDRESS", "PACKETS"], &rows.collect::<Vec<_>>())?;
+    if !status.certificates.is_empty() {
+        heading(out, style, "Certificates")?;
+        let rows: Vec<_> = status.certificates.iter().map(certificate).collect();
+        table(out, style, &["NAME", "SUBJECT", "EXPIRES"], &rows)?;
+    }
     if !status.radius.is_empty() {
         heading(out, style, "RADIUS servers")?;
         let rows: Vec<_> = status.radius.iter().map(radius).collect();
@@ -211,6 +218,16 @@ fn rekeyed(session: &Session) -> Option<String> {
     let when = |at: Option<u64>| at.map_or_else(|| "never".into(), time);
     let (ike, child) = (session.ike_rekeyed_at, session.child_rekeyed_at);
     session.tls.is_none().then(|| format!("IKE SA {}, Child SA {}", when(ike), when(child)))
+}
+
+fn certificate(expiry: &Expiry) -> Vec<Cell> {
+    let mark = match expiry.days_left {
+        ..0 => Mark::Bad,
+        0..SOON_DAYS => Mark::Attention,
+        _ => Mark::Plain,
+    };
+    let expires = format!("{} (in {} days)", date(expiry.not_after), expiry.days_left);
+    vec![cell(&expiry.name), cell(&expiry.subject), cell(expires).marked(mark)]
 }
 
 fn inner(session: &Session) -> String {

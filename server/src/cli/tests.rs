@@ -1,6 +1,7 @@
 //! The command line from its words to what it prints and its exit code.
 use super::text::{self, Mark, cell, count};
 use super::*;
+use crate::certificates::Expiry;
 use crate::config::{Change, KeyChange, What};
 use crate::control::types::{
     AccountingStatus, AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, Explanation, Judged, ListenerStatus,
@@ -93,6 +94,7 @@ fn status() -> Status {
             round_trip_ms: Some(12),
             counters: counters(&[("sent", 9), ("accepted", 8), ("timeouts", 1), ("dropped_authenticator", 2), ("dropped_source", 0)]),
         }],
+        certificates: vec![Expiry { name: "vpn".into(), subject: "CN=vpn.example.com".into(), not_after: 1_790_000_000, days_left: 12 }],
         eap_certificates: vec![EapCertificate {
             radius: "nps1".into(),
             subject: "CN=nps1.example.com".into(),
@@ -168,6 +170,7 @@ fn a_reload_says_what_it_has_done() {
 
 fn reply_to(request: Request) -> Response {
     match request {
+        Request::Certificates {} => Response::error("none to show"),
         Request::Status {} => Response::Status(Box::new(status())),
         Request::Sessions {} => Response::Sessions { sessions: vec![session()] },
         Request::Session { id: 17 } => Response::Session(Box::new(session())),
@@ -355,6 +358,7 @@ fn status_shows_what_counts() {
         for expected in [
             "Running   1d 1h (since ",
             "ikev2  ikev2     [::]:500     1234\n",
+            "vpn   CN=vpn.example.com  2026-09-21 (in 12 days)\n",
             "nps1  10.0.0.4:1812  corp    dead for 1m 30s      -       12 ms     9        8         1  dropped_authenticator 2, RADIUS/1.1\n",
             "\nAccounting\n",
             "      3  6m 40s         40              2                 0     0\n",
@@ -440,6 +444,47 @@ fn check_tells_what_a_configuration_comes_to() {
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, report["ok"].as_bool()), (FAILED, Some(false)));
     assert!(report["error"].as_str().unwrap().contains("secret_file"));
+}
+
+#[test]
+fn certificates_are_shown_without_a_gateway() {
+    let folder = config_folder();
+    let path = folder.path().join("evergate.toml");
+    let (code, out, err) = evergate(&["certificates", "--config", path.to_str().unwrap()]);
+    assert_eq!((code, err.as_str()), (OK, ""), "{out}");
+    for expected in [
+        "vpn  CN=vpn.example.com\n",
+        "  Shown by              ikev2, sstp\n",
+        "  Purposes              serverAuth\n",
+        "  Key                   ECDSA P-256\n",
+        "  Chain                 CN=vpn.example.com, until ",
+        "  ! server certificate CN=vpn.example.com: is an authority's certificate; Apple refuses it",
+        "LISTENER  CLIENT                     TELLS",
+        "ikev2     Windows                    no IDr; CERTREQ with every authority of ours  vpn   9 (ECDSA, SHA-256)   the only one",
+        "ikev2     Apple, Android, strongSwan  IDr vpn.example.com",
+        "sstp      SSTP                        no SNI, or another name",
+    ] {
+        let spaced = |text: &str| text.split("  ").map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("|");
+        assert!(spaced(&out.replace('\n', "  ")).contains(&spaced(&expected.replace('\n', "  "))), "{expected}\n{out}");
+    }
+    assert!(!out.contains('\u{1b}'), "colours only on a terminal");
+    let (_, out, _) = evergate(&["certificates", "--json", "--config", path.to_str().unwrap()]);
+    let report: crate::certificates::Report = serde_json::from_str(&out).unwrap();
+    let [certificate] = &report.certificates[..] else { panic!("{report:?}") };
+    assert_eq!((certificate.fingerprint.len(), certificate.chain.len(), certificate.revocation.len()), (95, 1, 0));
+    assert!(report.clients.iter().all(|row| row.certificate.as_deref() == Some("vpn")) && report.clients.len() >= 5, "{report:?}");
+    let (code, _, err) = evergate(&["certificates", "--config", "/nowhere/evergate.toml"]);
+    assert_eq!(code, FAILED);
+    assert!(err.starts_with("error: /nowhere/evergate.toml: cannot be read"), "{err}");
+}
+
+/// A gateway that runs is asked, and what it says counts.
+#[test]
+fn certificates_of_the_running_gateway_come_first() {
+    with_gateway(|evergate| {
+        let (code, out, err) = evergate(&["certificates"]);
+        assert_eq!((code, out.as_str(), err.as_str()), (FAILED, "", "error: none to show\n"));
+    });
 }
 
 /// The example with a self-signed certificate.

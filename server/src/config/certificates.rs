@@ -4,7 +4,7 @@ use super::files;
 use super::reader::{Root, Section, text};
 use super::{Ikev2Listener, LocalProvider, NamedCredential, SstpListener, values};
 use crypto::sign::KeyKind;
-use pki::{Certificate, Credential, KeyRank, ServerCertificate, UnixTime, Uses};
+use pki::{Certificate, Credential, KeyRank, Lint, ServerCertificate, UnixTime, Uses};
 
 const CERTIFICATE: &[&str] = &["name", "chain", "key", "names", "addresses", "realms"];
 const NAMES: &str = "names that clients dial to see this certificate, such as \"vpn.example.com\" or \"*.example.com\"";
@@ -39,7 +39,7 @@ fn certificate(section: &Section<'_>, warnings: &mut Vec<String>) -> Result<Name
         }
     }
     let (addresses, realms) = (addresses.unwrap_or_default(), realms.unwrap_or_default());
-    Ok(NamedCredential { name, chain_file, credential, names, addresses, realms, lints: Vec::new() })
+    Ok(NamedCredential { name, chain_file, credential, names, addresses, realms, uses: Uses::default() })
 }
 
 /// A DNS name, perhaps with `*` for its first label, or an address.
@@ -64,12 +64,12 @@ pub(super) fn lint(
         if !uses.ikev2 && !uses.sstp && !shown.in_eap(certificate) {
             warnings.push(format!("{}: no listener names it in its certificates, so nobody sees it", section.title()));
         }
-        let names = certificate.names.clone().unwrap_or_else(|| vec![dialled.to_owned()]);
-        certificate.lints = pki::lint_server(&certificate.credential, &names, uses, now);
-        if let Some(lint) = certificate.lints.iter().find(|lint| lint.fatal) {
+        certificate.uses = uses;
+        let lints = certificate.lint(dialled, now);
+        if let Some(lint) = lints.iter().find(|lint| lint.fatal) {
             return Err(section.error("chain", lint.to_string()));
         }
-        warnings.extend(certificate.lints.iter().map(|lint| format!("{}: {lint}", section.title())));
+        warnings.extend(lints.iter().map(|lint| format!("{}: {lint}", section.title())));
         if shown.ikev2.is_some_and(|listener| listener.certificates.len() > 1) && uses.ikev2 && !has_known_root(certificate, shown) {
             warnings.push(format!(
                 "{}: the root above it is not known here, so that clients which ask for it by that root (CERTREQ) are not recognized: add it to \
@@ -160,6 +160,12 @@ fn tied(section: &Section<'_>, tie: &pki::Tie, has_default: bool) -> ConfigError
 }
 
 impl NamedCredential {
+    /// What clients stumble over at this time; `dialled`: the gateway's own name, which they dial unless `names` says otherwise.
+    pub fn lint(&self, dialled: &str, now: UnixTime) -> Vec<Lint> {
+        let names = self.names.clone().unwrap_or_else(|| vec![dialled.to_owned()]);
+        pki::lint_server(&self.credential, &names, self.uses, now)
+    }
+
     fn server_certificate(&self, known: &[Certificate]) -> ServerCertificate {
         ServerCertificate {
             name: self.name.clone(),

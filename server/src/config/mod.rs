@@ -35,7 +35,7 @@ pub use values::{dns_name, duration, duration_text, gateway_identity, time_of_we
 
 use ike::{CipherPolicy, ClientAuth, GatewayIdentity, Limits, ResponderConfig, Timers};
 use notes::Notes;
-use pki::{Credential, Lint, ServerCertificate, TrustAnchors};
+use pki::{Credential, ServerCertificate, TrustAnchors, Uses};
 use policy::filter::Filter;
 use policy::network::{AddressRange, Policy, Tunnel};
 use policy::pool::PoolConfig;
@@ -145,8 +145,8 @@ pub struct NamedCredential {
     pub addresses: Vec<IpAddr>,
     /// Realms of the clients that see it in preference.
     pub realms: Vec<String>,
-    /// What clients may stumble over.
-    pub lints: Vec<Lint>,
+    /// Who sees it.
+    pub uses: Uses,
 }
 
 /// `[[listener]]` with `protocol = "ikev2"`

@@ -4,6 +4,7 @@
 //! `in` came from the client, `out` went to it.
 pub use super::reload::{Judged, Reloaded, Verdict};
 
+use crate::certificates;
 use crate::explain::numbers::Case;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use std::time::Duration;
 pub enum Request {
     /// -> [`Response::Status`]
     Status {},
+    /// What the gateway shows, to whom and why. -> [`Response::Certificates`]
+    Certificates {},
     /// All established sessions. -> [`Response::Sessions`]
     Sessions {},
     /// One session. -> [`Response::Session`] or [`Response::Error`]
@@ -85,6 +88,7 @@ fn default_limit() -> usize {
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Response {
     Status(Box<Status>),
+    Certificates(Box<certificates::Report>),
     Sessions {
         sessions: Vec<Session>,
     },
@@ -294,6 +298,9 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainStatus>,
     pub listeners: Vec<ListenerStatus>,
+    /// When the gateway's own certificates end, the first to end in front.
+    #[serde(default)]
+    pub certificates: Vec<certificates::Expiry>,
     pub radius: Vec<RadiusStatus>,
     /// What RADIUS servers showed to clients in EAP-TLS and PEAP up to TLS 1.2.
     #[serde(default)]

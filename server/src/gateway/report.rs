@@ -27,7 +27,7 @@ impl<P: Plane> Gateway<P> {
     /// Serves a request; `None` for `status`, which the shell completes with what it knows itself, and for `reload`, which is its own.
     pub fn control(&mut self, now: Now, request: &Request) -> Option<Response> {
         Some(match request {
-            Request::Status {} | Request::Reload { .. } => return None,
+            Request::Status {} | Request::Certificates {} | Request::Reload { .. } => return None,
             Request::Judge {} => Response::Judged { sessions: self.judge_all(now) },
             Request::Sessions {} => Response::Sessions { sessions: self.live.keys().filter_map(|&id| self.session(now, id)).collect() },
             Request::Session { id } => match self.session(now, SessionId(*id)) {

@@ -53,6 +53,18 @@ impl HttpUrl {
         body(&answer.map_err(|_| format!("no complete answer within {} s", PATIENCE.as_secs()))??)
     }
 
+    /// The status of whatever answer comes.
+    pub async fn status(&self) -> Result<u16, String> {
+        let answer = tokio::time::timeout(PATIENCE, self.exchange()).await;
+        let answer = answer.map_err(|_| format!("no complete answer within {} s", PATIENCE.as_secs()))??;
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut head = httparse::Response::new(&mut headers);
+        match head.parse(&answer[..answer.len().min(MAX_HEAD)]) {
+            Ok(httparse::Status::Complete(_)) => Ok(head.code.unwrap_or_default()),
+            _ => Err("the answer is no HTTP".into()),
+        }
+    }
+
     async fn exchange(&self) -> Result<Vec<u8>, String> {
         let connected = TcpStream::connect((self.host.as_str(), self.port)).await;
         let mut stream = connected.map_err(|error| format!("no connection to port {}: {error}", self.port))?;
