@@ -321,12 +321,4 @@ mod tests {
     fn days_are_counted_down_past_the_end() {
         assert_eq!((days_left(10 * DAY + 5, 0), days_left(5, 0), days_left(-1, 0), days_left(-DAY, 0)), (10, 0, -1, -1));
     }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_watch_looks_once_a_day() {
-        let (start, mut watch) = (Instant::now(), ExpiryWatch::start());
-        watch.due().await;
-        watch.due().await;
-        assert_eq!(start.elapsed(), 2 * WARN_AGAIN);
-    }
 }
