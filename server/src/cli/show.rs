@@ -257,7 +257,15 @@ fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
         ("To client", traffic(session.packets_out, session.octets_out)),
         ("Attempt", format!("{} (evergate attempts show {0})", session.attempt)),
     ];
-    let rows = rows.into_iter().chain(certificate).chain(rekeyed).chain(silent).chain(idle).chain(rest).chain(filters(session)).chain(rates(session));
+    let rows = rows
+        .into_iter()
+        .chain(certificate)
+        .chain(rekeyed)
+        .chain(silent)
+        .chain(idle)
+        .chain(rest)
+        .chain(filters(session))
+        .chain(rates(session));
     pairs(out, style, &rows.collect::<Vec<_>>())
 }
 
