@@ -52,6 +52,7 @@ LEAVES = {
     "machine-to-be-revoked": ("ca", "p256", "pc10.example.test", "DNS:pc10.example.test", "clientAuth", -1, 730),
     "machine-no-purpose": ("ca", "p256", "pc8.example.test", "DNS:pc8.example.test", "serverAuth", -1, 730),
     "other-gateway": ("other-ca", "rsa", GATEWAY_NAME, f"DNS:{GATEWAY_NAME}", "serverAuth", -1, 730),
+    "tenant-gateway": ("other-ca", "p256", "*.tenant.test", "DNS:*.tenant.test", "serverAuth", -1, 730),
     "other-radius": ("other-ca", "p256", RADIUS_NAME, f"DNS:{RADIUS_NAME}", "serverAuth", -1, 730),
     "other-machine": ("other-ca", "rsa", "pc1.example.test", "DNS:pc1.example.test", "clientAuth", -1, 730),
 }

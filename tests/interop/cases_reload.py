@@ -279,6 +279,8 @@ def _own_certificates(config):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(certificate[key], copy)
             certificate[key] = str(copy)
+    for listener in config["listener"]:
+        listener["certificates"] = ["gateway-rsa"]
 
 
 @case("reload_files")

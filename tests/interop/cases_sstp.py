@@ -443,7 +443,7 @@ def certificates_are_renewed_without_ending_a_call(world):
         world.ping()
         first = call.up["tls"]["certificate_sha256"]
         try:
-            world.gateway.config_file.write_text(whole.replace(ours, '["gateway-ecdsa", "gateway-rsa"]'))
+            world.gateway.config_file.write_text(whole.replace(ours, '["gateway-rsa"]'))
             world.gateway.daemon.signal(signal.SIGHUP)
             wait_until(lambda: came_up(client(world, "client2").call(user="dave"))["tls"]["certificate_sha256"] != first, 5)
             renewed = came_up(client(world, "client2").call("--ping", network.LAN_IPV4, user="dave"))

@@ -59,7 +59,14 @@ def _as_set(line):
     return "windows-set:" + "/".join(re.search(rf"-{name} (\w+)", line).group(1) for name in names)
 
 
-@case("windows")
+@setup("windows_rsa")
+def _rsa(config):
+    config["certificate"] = [entry for entry in config["certificate"] if entry["name"] == "gateway-rsa"]
+    for listener in config["listener"]:
+        listener["certificates"] = ["gateway-rsa"]
+
+
+@case("windows_rsa")
 def signatures_as_windows_knows_them(world):
     """Trap 1: no SIGNATURE_HASH_ALGORITHMS, so RSA is method 1 with SHA-1; ECDSA clients log in to an RSA gateway all the same."""
     for certificate in ("machine-rsa", "machine-ecdsa", "machine-p384"):

@@ -22,11 +22,11 @@ class Sstp:
         self.lab, self.role, self.server = lab, role, server
         self.program = Path(gateway_binary).with_name("sstp-client")
 
-    def argv(self, command, *options, user="alice", password="password", **more):
+    def argv(self, command, *options, user="alice", password="password", server_name=GATEWAY_NAME, ca=None, **more):
         if not self.program.exists():
             raise LabError(f"{self.program} does not exist: build it with `cargo build --release -p sstp-client`")
         passwords = [password] if isinstance(password, str) else password
-        login = ["--server", self.server, "--server-name", GATEWAY_NAME, "--ca", self.lab.pki.cert("ca"), "--user", user]
+        login = ["--server", self.server, "--server-name", server_name, "--ca", ca or self.lab.pki.cert("ca"), "--user", user]
         login += [part for each in passwords for part in ("--password", each)]
         login += [part for name, value in more.items() for part in (f"--{name.replace('_', '-')}", value)]
         return [self.program, command, *login, *options, "--json"]
