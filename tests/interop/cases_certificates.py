@@ -68,15 +68,6 @@ def _ikev2_by_authority(world):
     check(world.session_of("dave")["certificate"] == OTHERS, f"the session does not say which: {world.session_of('dave')}")
 
 
-def _windows_by_authority(world):
-    """Windows names all its roots and no IDr: the authority decides where it has one of them, else the default."""
-    with device(world) as pc:
-        outcome = pc.tunnel("user", "windows-aovpn").login()
-        check(outcome["method"] == 1, f"the gateway proved itself with method {outcome['method']}")
-    story = _story(world)
-    check(any(line.startswith(f'gateway presents certificate "{OURS}"') for line in story), f"{story}")
-
-
 def _sstp_by_name(world):
     """SNI decides; without one of ours the default does."""
     pki = world.lab.pki
@@ -113,9 +104,24 @@ def _shown(world):
 
 for group in ("certificates", "certificates_reversed"):
     case(group, "ikev2_by_authority")(_ikev2_by_authority)
-    case(group, "windows_by_authority")(_windows_by_authority)
     case(group, "sstp_by_name")(_sstp_by_name)
     case(group, "shown_with_the_reasons")(_shown)
+
+
+@setup("certificates_of_two_kinds")
+def certificates_of_two_kinds(config):
+    """For the same names, RSA and ECDSA: no default is needed."""
+    check(len(config["certificate"]) == 2, "the laboratory has other certificates")
+
+
+@case("certificates_of_two_kinds")
+def each_kind_of_client_sees_the_key_that_suits_it(world):
+    """Windows takes RSA with SHA-1 alone, so it sees ECDSA; Android sees RSA."""
+    for profile, method, name, other in (("windows-aovpn", 9, "gateway-ecdsa", OURS), ("android", 14, OURS, "gateway-ecdsa")):
+        with device(world) as pc:
+            outcome = pc.tunnel("user", profile).login()
+            check(outcome["method"] == method, f"the gateway proved itself to {profile} with method {outcome['method']}")
+            _presented(world, name, "of those for the same names, its key", other, "suits this client less")
 
 
 @case("certificates")
