@@ -173,17 +173,17 @@ enum NameFit {
 /// For whom a certificate is meant; the larger the better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Meant {
-    ForOthers,
-    ForAll,
-    ForThis,
+    Others,
+    Anybody,
+    ThisOne,
 }
 
 impl Meant {
     fn of<T>(list: &[T], is_this: impl Fn(&T) -> bool) -> Self {
         match list {
-            [] => Self::ForAll,
-            list if list.iter().any(is_this) => Self::ForThis,
-            _ => Self::ForOthers,
+            [] => Self::Anybody,
+            list if list.iter().any(is_this) => Self::ThisOne,
+            _ => Self::Others,
         }
     }
 }
