@@ -501,3 +501,90 @@ fn an_emptied_gateway_hangs_up_one_after_the_other() {
     world.bring_up(5);
     assert_eq!((world.gateway.calls_up, world.gateway.summary().drain), (1, None));
 }
+
+/// The newest attempt: whether it failed, and the reason code of the policies.
+fn newest(world: &World) -> (bool, Option<u16>) {
+    let attempt = world.gateway.attempts.iter().next().unwrap();
+    (matches!(attempt.outcome, Outcome::Failed(_)), attempt.reason.map(|reason| reason.code()))
+}
+
+/// A login with EAP up to the verdict of the policies.
+fn knock(world: &mut World, name: &[u8]) {
+    world.dial(&[AuthProtocol::Eap]);
+    world.packet(&Message::CallConnectRequest.encode());
+    world.gateway.plane.sent.clear();
+    world.lcp();
+    world.ppp(0xc227, 2, 0, &[&[1], name].concat());
+    let ticket = world.asked().0[0].0;
+    world.accept_eap(ticket);
+}
+
+#[test]
+fn a_session_ends_with_the_hours_that_its_policy_allows() {
+    let mut world = World::empty(5, &[("all", "*", true)]);
+    // The clock starts on a Thursday at midnight.
+    let hours = policy::network::TimeWindow { days: 1 << 3, from: 0, to: 30 };
+    world.gateway.authority.policies[0].constraints.hours = vec![hours];
+    world.bring_up(1);
+    let (up, attempt) = (world.session, world.gateway.live[&world.session].attempt);
+    assert_eq!(newest(&world), (false, Some(0)));
+    world.pass(30 * 60 - 1);
+    assert!(world.gateway.live.contains_key(&up) && world.gateway.plane.held == 0);
+    world.pass(1);
+    assert!(world.gateway.plane.held > 0, "no packet passes any more");
+    world.pass(60);
+    assert!(!world.gateway.live.contains_key(&up));
+    let ended = &world.gateway.attempts.get(attempt).unwrap().outcome;
+    assert!(matches!(ended, Outcome::Ended(CloseReason::SessionTimeout)), "{ended:?}");
+    let noted = |text: &str| world.gateway.attempts.get(attempt).unwrap().timeline.iter().any(|(_, line)| line.contains(text));
+    assert!(noted("the hours end in which policy \"all\" allows sessions"));
+    // Outside of them nobody comes in, and no other policy is tried.
+    world.now.wall += jiff::SignedDuration::from_mins(30);
+    let open = Policy { name: "open".into(), grant: true, ..Policy::default() };
+    world.gateway.authority.policies.push(open);
+    knock(&mut world, b"u2");
+    assert!(!world.gateway.is_granted(world.session));
+    assert_eq!(newest(&world).1, Some(68));
+}
+
+#[test]
+fn sessions_at_the_same_time_are_counted_by_user_and_policy() {
+    let mut world = World::empty(5, &[("all", "*", true)]);
+    world.gateway.authority.policies[0].constraints.sessions_per_user = Some(1);
+    world.gateway.authority.policies[0].constraints.sessions = Some(2);
+    for (name, granted) in [(b"u1", true), (b"u1", false), (b"u2", true), (b"u3", false)] {
+        knock(&mut world, name);
+        assert_eq!(world.gateway.is_granted(world.session), granted, "{name:?}");
+        assert_eq!(newest(&world).1, Some(if granted { 0 } else { 71 }));
+    }
+}
+
+#[test]
+fn policies_see_where_and_how_somebody_comes_in() {
+    let texts = |text: &str| vec![text.to_owned()];
+    let address = |text: &str| vec![AddressRange { start: text.parse().unwrap(), end: text.parse().unwrap() }];
+    let seen = Conditions {
+        tunnel: vec![Tunnel::Sstp],
+        eap_type: texts("EAP-MD5"),
+        listener: texts("sstp"),
+        gateway: address("192.0.2.1"),
+        reply: vec![policy::network::Attribute { name: "Reply-Message".into(), value: "h*".into() }],
+        ..Conditions::default()
+    };
+    for (conditions, granted) in [(seen.clone(), true), (Conditions { eap_type: texts("EAP-TLS"), ..seen }, false)] {
+        let mut world = World::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
+        world.gateway.authority.policies[0].conditions = conditions;
+        world.lcp();
+        world.ppp(0xc227, 2, 0, b"\x01alice");
+        let ticket = world.asked().0[0].0;
+        let request = eap::build(eap::Code::Request, 1, eap::method::MD5, &[0]);
+        world.gateway.authenticated(world.now, ticket, EapOutcome::Challenge { server: "nps".into(), eap: request });
+        world.ppp(0xc227, 2, 1, &[eap::method::MD5, 0]);
+        let ticket = world.asked().0[0].0;
+        let attributes = vec![("Reply-Message".to_owned(), "hello".to_owned())];
+        let accept = Box::new(Accept { msk: Zeroizing::new(MSK.to_vec()), attributes, ..Accept::default() });
+        world.gateway.authenticated(world.now, ticket, EapOutcome::Accept { server: "nps".into(), eap: None, accept });
+        assert_eq!(world.gateway.is_granted(world.session), granted);
+        assert_eq!(newest(&world).1, Some(if granted { 0 } else { 48 }));
+    }
+}
