@@ -1,9 +1,12 @@
 """SSTP with the client that Linux has: sstpc below pppd, PPP in a kernel of its own."""
 
+import re
 import time
 
+import hostapd
 from harness import case, check, setup
 from labkit import network, trixie
+from labkit.pki import RADIUS_NAME
 from labkit.shell import wait_until
 from uml.sstp import Call
 
@@ -67,6 +70,7 @@ SIGNS = {
     "chap": r"rcvd \[CHAP Success",
     "eap-mschapv2": r"rcvd \[EAP Request .*MSCHAPv2",
     "eap-tls": r"rcvd \[EAP Request .*TLS",
+    "peap": r"rcvd \[EAP Request .*PEAP",
 }
 for method in ("mschapv2", "pap", "chap", "eap-mschapv2"):
     case("pppd", f"auth_{method.replace('-', '_')}")(lambda world, m=method: _method(world, m))
@@ -113,6 +117,22 @@ def newer_eap_tls(world):
 
 for method in ("mschapv2", "eap-mschapv2"):
     case("pppd", f"newer_{method.replace('-', '_')}")(lambda world, m=method: _newer(world, m, "alice"))
+
+
+@setup("pppd_peap")
+def _peap(config):
+    config["radius"][0] |= {"name": "hostapd", "port": hostapd.PORT}
+
+
+@case("pppd_peap")
+def newer_peap(world):
+    """Its keys are of the cryptobinding alone, which is between pppd and the RADIUS server."""
+    with hostapd.Hostapd(world.lab.folder / "hostapd", world.radius.daemon.namespace, world.lab.pki, world.radius.secret):
+        _newer(world, "peap", "pia", "PEAP TLS: L?M bits? (is|are) set")
+    link, attempt = world.link, world.attempts()[0]
+    check(link.saw("PEAP CB: generate mppe keys"), "no cryptobinding", link.log)
+    story = "\n".join(line["text"] for line in world.attempt(attempt["id"])["timeline"])
+    check(re.search(rf"RADIUS shows the certificate .*CN={RADIUS_NAME}.*SAN {RADIUS_NAME}.*serverAuth", story), f"no server certificate in\n{story}")
 
 
 @case("pppd")

@@ -5,6 +5,7 @@ import signal
 import sys
 from multiprocessing import connection
 
+import hostapd
 from labkit import packages, peap, trixie
 from labkit.shell import LabError
 from worker import Outcome, Worker
@@ -118,6 +119,8 @@ class Runner:
         packages.ensure(packages.BASE, packages.STRONGSWAN, *((packages.USER_MODE_LINUX, packages.SSTP, packages.BUILD) if jobs > 1 else ()))
         if any("strongswan6" in case.title or "newer" in case.name for case in cases):
             trixie.ensure()
+        if any(case.group == "pppd_peap" for case in cases):
+            packages.ensure(hostapd.NEEDED)
         if any("peap" in case.name for case in cases):
             try:
                 peap.ensure()

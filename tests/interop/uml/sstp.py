@@ -14,7 +14,7 @@ from labkit.pki import GATEWAY_NAME, RADIUS_NAME
 from labkit.shell import LabError, run, wait_until
 
 # What pppd refuses for a method: everything but its own. EAP stands for all its types.
-METHODS = {"mschapv2": "mschap-v2", "pap": "pap", "chap": "chap", "mschap": "mschap", "eap-mschapv2": "eap", "eap-tls": "eap"}
+METHODS = {"mschapv2": "mschap-v2", "pap": "pap", "chap": "chap", "mschap": "mschap", "eap-mschapv2": "eap", "eap-tls": "eap", "peap": "eap"}
 MODULES = ("ppp_generic", "ppp_async", "sch_netem")
 # sstpc 1.0.18 waits for ever when the server's answer to its first message is there before it looks, as in a laboratory: our packets
 # are late until the link is up.
@@ -200,6 +200,8 @@ class Sstp:
             yield f"ca {self.pki.cert(call.authority)}\ncert {self.pki.cert(call.certificate)}\nkey {self.pki.key(call.certificate)}"
         else:
             yield f"password {_quoted(call.password)}"
+        if call.method == "peap":
+            yield f"ca {self.pki.cert(call.authority)}"
         yield "+ipv6\nipv6cp-accept-local" if call.ipv6 else "noipv6"
         yield from ("noauth", "nodefaultroute", "usepeerdns", "ipcp-accept-local", "ipcp-accept-remote", "nodeflate", "nobsdcomp")
         yield from ("nodetach", "maxfail 1", "debug", f"logfile {self._log}", *call.options)
