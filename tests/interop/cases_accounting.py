@@ -35,6 +35,11 @@ def on_and_off(config):
     config["accounting"] = {"on_off": True}
 
 
+@setup("accounting-interim")
+def every_minute(config):
+    config["accounting"] = {"interim_interval": "1m"}
+
+
 @setup("accounting-required")
 def required(config):
     # A port where nobody takes accounting.
@@ -273,3 +278,32 @@ def a_session_that_nobody_accounts_for_is_ended(world):
     world.login()
     time.sleep(6)
     world.session_of("alice")
+
+@case("accounting-interim", long=True)
+def interim_updates_count_exactly(world):
+    """After the shortest interval that there is: what clients moved so far, and what they move later in the Stop alone."""
+    mark = len(world.radius.accounting())
+    call = Sstp(world.lab, world.gateway.binary, role="sstp")
+    with call.held("--ping", network.LAN_IPV4, "--count", "4", "--size", "472", user="bob") as held:
+        client = world.login(ping=False)
+        world.ping(count=10, size=1000)
+        alice, bob = (world.session_of(user)["attempt"] for user in ("alice", "bob"))
+        # Besides its echoes it asked for routes and a Router Advertisement.
+        shown = world.session_of("bob")
+        due = lambda: [session for session in (alice, bob) if len(_books(world, mark)[session]) == 2]  # noqa: E731
+        check(wait_until(lambda: len(due()) == 2, 75), f"no Interim-Updates: {_status(world)}")
+        world.ping(count=5, size=1000)
+        check(client.disconnect(), "no answer to DELETE")
+        held.hang_up()
+    books = _stopped(world, mark, [alice, bob], 10)
+    moved = [shown[f"{what}_{way}"] for what in ("octets", "packets") for way in ("in", "out")]
+    check(all(count >= least for count, least in zip(moved, (2000, 2000, 4, 4))), f"{shown}")
+    wanted = {alice: ([10 * 1028] * 2 + [10] * 2, [15 * 1028] * 2 + [15] * 2), bob: (moved, moved)}
+    for session, (then, finally_) in wanted.items():
+        start, interim, stop = books[session]
+        check([record["Acct-Status-Type"] for record in books[session]] == ["Start", "Interim-Update", "Stop"], f"{books[session]}")
+        check(not any(name.endswith(("Octets", "Packets")) for name in start), f"a Start that counts: {start}")
+        check(_counters(interim) == then, f"{_counters(interim)} instead of {then}: {interim}")
+        check(_counters(stop) == finally_, f"{_counters(stop)} instead of {finally_}: {stop}")
+        check(60 <= int(interim["Acct-Session-Time"]) <= 67 and int(stop["Acct-Session-Time"]) >= int(interim["Acct-Session-Time"]), f"{books[session]}")
+        check(interim["Acct-Input-Gigawords"] == "0" and interim.get("Framed-IP-Address"), f"{interim}")

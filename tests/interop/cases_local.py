@@ -1,7 +1,6 @@
 """Logins without RADIUS: users from a file, EAP-MSCHAPv2, EAP-TLS and MS-CHAPv2 ended in the gateway."""
 
 import re
-import re
 import subprocess
 from pathlib import Path
 
@@ -183,47 +182,3 @@ def sstpc_and_pppd(world):
         world.ping("machine")
         sstp.disconnect()
         world.no_sessions()
-
-
-@case("quickstart")
-def quickstart_serves_a_client_by_what_it_wrote(world):
-    """One command makes the gateway; swanctl then connects with the files that it wrote, and the SSTP client with what it printed."""
-    gateway, lab = world.gateway, world.lab
-    folder = gateway.folder / "quickstart"
-    said = world.lab.network.exec("gateway", [gateway.binary, "quickstart", "--name", network.GATEWAY_IPV4, "--dir", folder, "--no-start"]).stdout
-    password = re.search(r"^Password +(\S+)", said, re.M).group(1)
-    check(f"evergate run --config {folder}/evergate.toml" in said, said)
-    again = world.lab.network.exec("gateway", [gateway.binary, "quickstart", "--name", network.GATEWAY_IPV4, "--dir", folder, "--no-start"], check=False)
-    check(again.returncode == 1 and "exists already" in again.stderr, f"a second time: {again.stderr}")
-    gateway.stop()
-    # What the laboratory needs besides: its own places for socket and state.
-    text = (folder / "evergate.toml").read_text()
-    places = f'[server]\ncontrol_socket = "{gateway.control_socket}"\nstate_dir = "{gateway.folder}/state"'
-    (folder / "evergate.toml").write_text(text.replace("[server]", places))
-    before, gateway.config_file = gateway.config_file, folder / "evergate.toml"
-    try:
-        gateway.restart()
-        strongswan = world.client()
-        for name in ("swanctl.conf", "x509ca/ca.pem"):
-            file = strongswan.charon.folder / "swanctl" / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes((folder / "clients" / Path(name).name).read_bytes())
-        swanctl = ["env", f"SWANCTL_DIR={strongswan.charon.folder}/swanctl", "swanctl"]
-        where = ["--uri", f"unix://{strongswan.charon.socket}"]
-        for command in (["--load-all"], ["--initiate", "--child", "evergate", "--timeout", "10"]):
-            done = lab.network.exec("client", swanctl + command + where, check=False)
-            check(done.returncode == 0, f"swanctl {command[0]}: {done.stdout[-800:]} {done.stderr}")
-        world.session_of("alice")
-        world.ping()
-        lab.network.exec("client", swanctl + ["--terminate", "--ike", "evergate"] + where, check=False)
-        world.no_sessions()
-        sstp = client(world)
-        argv = [sstp.program, "connect", "--server", network.GATEWAY_IPV4, "--server-name", network.GATEWAY_IPV4]
-        argv += ["--ca", folder / "clients/ca.pem", "--user", "alice", "--password", password, "--seconds", "0", "--json"]
-        done = lab.network.exec("client", argv, check=False)
-        check('"event":"up"' in done.stdout.replace(" ", ""), f"{done.stdout} {done.stderr}")
-    finally:
-        gateway.stop()
-        gateway.config_file = before
-        gateway.restart()
-        check(wait_until(lambda: gateway.pid() is not None, 5), "the gateway did not come back")
