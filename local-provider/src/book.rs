@@ -1,5 +1,5 @@
 //! The users, with what is held against guessers.
-use crate::guard::{Guard, Lockout};
+use crate::guard::{Guard, Locked, Lockout};
 use crate::mschapv2::{Exchange, NtHash, Proof, without_domain};
 use crate::{Moment, User, Users};
 use crypto::{Random, Zeroizing, constant_time_eq};
@@ -50,6 +50,11 @@ impl Book {
         let mut decoy = Zeroizing::new([0; 16]);
         random.fill(&mut *decoy);
         Self { users, lockout, guard: Guard::default(), decoy }
+    }
+
+    /// Whom nobody listens to now; those for longest first.
+    pub(crate) fn locks(&self, now: std::time::Instant) -> Vec<Locked> {
+        self.guard.locks(now, self.lockout)
     }
 
     /// MS-CHAPv2 of whatever wrapping.

@@ -18,6 +18,16 @@ pub struct Lockout {
     pub time: Duration,
 }
 
+/// Somebody who is not listened to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Locked {
+    /// As the client gave it, in lower case and whether or not there is such a user; `None`: every user from this source.
+    pub user: Option<String>,
+    /// IPv4 address, or the first address of an IPv6 /64; `None`: from everywhere.
+    pub source: Option<String>,
+    pub until: Instant,
+}
+
 /// Counts wrong passwords. Names that do not exist count too, so that a lock tells nothing about them.
 #[derive(Debug, Default)]
 pub(crate) struct Guard {
@@ -48,6 +58,24 @@ impl Guard {
         self.of_user_and_source.count(now, lockout.time, (user.to_owned(), source.clone()));
         self.of_user.count(now, lockout.time, user.to_owned());
         self.of_source.count(now, lockout.time, source);
+    }
+
+    /// Whom nobody listens to now; those for longest first.
+    pub(crate) fn locks(&self, now: Instant, lockout: Lockout) -> Vec<Locked> {
+        if lockout.failures == 0 {
+            return Vec::new();
+        }
+        let wide = lockout.failures.saturating_mul(WIDER);
+        let of_both = self.of_user_and_source.locked(now, lockout.time, lockout.failures);
+        let of_user = self.of_user.locked(now, lockout.time, wide);
+        let of_source = self.of_source.locked(now, lockout.time, wide);
+        let mut found: Vec<_> = of_both
+            .map(|((user, source), until)| Locked { user: Some(user.clone()), source: Some(source.clone()), until })
+            .chain(of_user.map(|(user, until)| Locked { user: Some(user.clone()), source: None, until }))
+            .chain(of_source.map(|(source, until)| Locked { user: None, source: Some(source.clone()), until }))
+            .collect();
+        found.sort_by_key(|locked| std::cmp::Reverse(locked.until));
+        found
     }
 
     /// The right password: this user is no guesser there.
@@ -86,6 +114,11 @@ impl<K: Ord + Clone> Table<K> {
     fn rest(&self, now: Instant, time: Duration, key: &K, limit: u32) -> Option<Duration> {
         let entry = self.entries.get(key).filter(|entry| entry.failures >= limit)?;
         (entry.since + time).checked_duration_since(now).filter(|rest| !rest.is_zero())
+    }
+
+    fn locked(&self, now: Instant, time: Duration, limit: u32) -> impl Iterator<Item = (&K, Instant)> {
+        let locked = self.entries.iter().filter(move |(_, entry)| entry.failures >= limit);
+        locked.map(move |(key, entry)| (key, entry.since + time)).filter(move |(_, until)| *until > now)
     }
 
     fn count(&mut self, now: Instant, time: Duration, key: K) {
@@ -150,6 +183,22 @@ mod tests {
         let off = Lockout { failures: 0, ..LOCKOUT };
         fail(&mut guard, now, "alice", "192.0.2.1", 9);
         assert_eq!(guard.locked(now, off, "alice", "192.0.2.1"), None);
+    }
+
+    #[test]
+    fn who_is_locked_out_is_told() {
+        let (mut guard, start) = (Guard::default(), Instant::now());
+        fail(&mut guard, start, "alice", "192.0.2.1", 2);
+        assert_eq!(guard.locks(start, LOCKOUT), []);
+        fail(&mut guard, start, "alice", "192.0.2.1", 1);
+        let later = start + Duration::from_secs(10);
+        (0..30).for_each(|host| fail(&mut guard, later, &format!("user{host}"), "2001:db8::7", 1));
+        let named = |name: &str| Some(name.to_owned());
+        let source = Locked { user: None, source: named("2001:db8::"), until: later + LOCKOUT.time };
+        let both = Locked { user: named("alice"), source: named("192.0.2.1"), until: start + LOCKOUT.time };
+        assert_eq!(guard.locks(later, LOCKOUT), [source.clone(), both]);
+        assert_eq!(guard.locks(start + LOCKOUT.time, LOCKOUT), [source]);
+        assert_eq!(guard.locks(later, Lockout { failures: 0, ..LOCKOUT }), []);
     }
 
     #[test]

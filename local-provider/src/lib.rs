@@ -16,7 +16,7 @@ mod mschapv2;
 mod provider;
 mod users;
 
-pub use guard::Lockout;
+pub use guard::{Locked, Lockout};
 pub use mschapv2::{NtHash, nt_hash};
 pub use provider::{Moment, Provider, SERVER};
 pub use users::{HEADER, User, Users, UsersError, check_name, read_date, with_user, without_user};

@@ -3,7 +3,7 @@ use crate::book::{AUTHENTICATION_FAILURE, Asked, Book, Refusal};
 use crate::conversation::{Answer, Context, Conversation};
 use crate::eap_mschapv2::failure_text;
 use crate::mschapv2::Exchange;
-use crate::{Settings, Users};
+use crate::{Locked, Settings, Users};
 use crypto::{Random, Zeroizing};
 use radius_client::{Accept, ConversationId, Credentials, EapOutcome, Input, LoginOutcome, NasContext, Output, RequestFailure};
 use std::collections::{BTreeMap, VecDeque};
@@ -63,6 +63,15 @@ impl Provider {
     /// New users, at once and for all.
     pub fn replace_users(&mut self, users: Users) {
         self.book.users = users;
+    }
+
+    pub fn users(&self) -> &Users {
+        &self.book.users
+    }
+
+    /// Who is locked out now: those for longest first, some thousands at most.
+    pub fn locks(&self, now: Instant) -> Vec<Locked> {
+        self.book.locks(now)
     }
 
     /// Answers [`Input::Eap`] and [`Input::Login`], forgets conversations, refuses accounting (nobody keeps books here); the rest is for

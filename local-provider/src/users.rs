@@ -85,6 +85,15 @@ impl Users {
         self.by_name.is_empty()
     }
 
+    /// Users in each group, as it is written.
+    pub fn groups(&self) -> BTreeMap<String, u64> {
+        let mut groups = BTreeMap::new();
+        for group in self.iter().flat_map(|user| &user.groups) {
+            *groups.entry(group.clone()).or_default() += 1;
+        }
+        groups
+    }
+
     /// By the whole name.
     pub fn get(&self, name: &str) -> Option<&User> {
         self.by_name.get(&key(name))

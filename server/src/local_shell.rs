@@ -1,12 +1,14 @@
 //! The local provider's thread: it reads the users file again when it changes, and computes where the control thread does not wait.
 use crate::config::{LocalProvider, Look};
 use crypto::{SystemRandom, Zeroizing};
-use local_provider::{Moment, Provider, Settings, Users};
+use local_provider::{Locked, Moment, Provider, Settings, Users};
 use radius_client::{Input, Output};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -19,16 +21,35 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Questions waiting; more are refused.
 const QUEUE: usize = 1024;
 
+/// Locked out users and sources that a report names.
+const MAX_SHOWN: usize = 100;
+
 enum Message {
     Ask(Box<Input>),
     Configure(Box<LocalProvider>, Settings),
     Trust(Settings),
 }
 
+/// How the provider stands, for `evergate status`: not older than [`LOOK`] and a question.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    pub users: u64,
+    /// Of these, those who may not log in.
+    pub disabled: u64,
+    /// Users in each group.
+    pub groups: BTreeMap<String, u64>,
+    /// Who is locked out, and what is beyond [`MAX_SHOWN`] of them; those for longest first.
+    pub locked: Vec<Locked>,
+    pub more_locked: u64,
+    /// Why the file was not read when it changed last: the users are as they were before.
+    pub failure: Option<String>,
+}
+
 /// The control half's end of the thread, which ends with it.
 #[derive(Debug)]
 pub struct Local {
     messages: SyncSender<Message>,
+    report: Arc<Mutex<Report>>,
 }
 
 impl Local {
@@ -40,8 +61,10 @@ impl Local {
         let (messages, received) = sync_channel(QUEUE);
         let provider = Provider::new(settings, local.users.clone(), Box::new(SystemRandom));
         let file = Watched::new(local.users_file.clone());
-        std::thread::Builder::new().name("local".into()).spawn(move || run(provider, file, &received, &outcomes))?;
-        Ok(Self { messages })
+        let report = Arc::new(Mutex::new(Report::default()));
+        let reporter = Reporter::start(Arc::clone(&report), &provider);
+        std::thread::Builder::new().name("local".into()).spawn(move || run(provider, file, reporter, &received, &outcomes))?;
+        Ok(Self { messages, report })
     }
 
     /// Asks; gives the question back where there is no room for it.
@@ -50,6 +73,11 @@ impl Local {
             Err(TrySendError::Full(Message::Ask(input)) | TrySendError::Disconnected(Message::Ask(input))) => Some(*input),
             _ => None,
         }
+    }
+
+    pub fn report(&self) -> Report {
+        // Nobody panics while holding it.
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// New settings, and the users as they were just read.
@@ -75,7 +103,7 @@ impl Local {
     }
 }
 
-fn run(mut provider: Provider, mut file: Watched, messages: &Receiver<Message>, outcomes: &mpsc::Sender<Output>) {
+fn run(mut provider: Provider, mut file: Watched, mut reporter: Reporter, messages: &Receiver<Message>, outcomes: &mpsc::Sender<Output>) {
     loop {
         match messages.recv_timeout(LOOK) {
             Ok(Message::Ask(input)) => {
@@ -85,7 +113,7 @@ fn run(mut provider: Provider, mut file: Watched, messages: &Receiver<Message>, 
             }
             Ok(Message::Configure(local, settings)) => {
                 provider.configure(settings);
-                file = Watched::new(local.users_file.clone());
+                file = Watched { readings: file.readings + 1, ..Watched::new(local.users_file.clone()) };
                 provider.replace_users(local.users);
             }
             Ok(Message::Trust(settings)) => provider.configure(settings),
@@ -97,18 +125,68 @@ fn run(mut provider: Provider, mut file: Watched, messages: &Receiver<Message>, 
                 return;
             }
         }
+        reporter.report(&provider, &file);
     }
+}
+
+/// Keeps the report fresh at a cost that does not grow with questions.
+struct Reporter {
+    report: Arc<Mutex<Report>>,
+    /// When it was made last, and of which reading of the file.
+    made: Instant,
+    reading: u64,
+}
+
+impl Reporter {
+    fn start(report: Arc<Mutex<Report>>, provider: &Provider) -> Self {
+        let reporter = Self { report, made: Instant::now(), reading: 0 };
+        reporter.update(|report| count_users(report, provider));
+        reporter
+    }
+
+    fn report(&mut self, provider: &Provider, file: &Watched) {
+        let (now, read) = (Instant::now(), self.reading != file.readings);
+        if !read && now.duration_since(self.made) < LOOK {
+            return;
+        }
+        (self.made, self.reading) = (now, file.readings);
+        let mut locked = provider.locks(now);
+        let more = locked.len().saturating_sub(MAX_SHOWN);
+        locked.truncate(MAX_SHOWN);
+        self.update(|report| {
+            (report.locked, report.more_locked) = (locked, more as u64);
+            if read {
+                report.failure.clone_from(&file.failure);
+                count_users(report, provider);
+            }
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn count_users(report: &mut Report, provider: &Provider) {
+    let users = provider.users();
+    report.users = users.len() as u64;
+    report.disabled = users.iter().filter(|user| user.disabled).count() as u64;
+    report.groups = users.groups();
 }
 
 /// A file, and what it looked like when it was last read.
 struct Watched {
     path: PathBuf,
     seen: Option<Look>,
+    /// How often it was read, or could not be.
+    readings: u64,
+    /// Of the last time.
+    failure: Option<String>,
 }
 
 impl Watched {
     fn new(path: PathBuf) -> Self {
-        Self { seen: Look::at(&path), path }
+        Self { seen: Look::at(&path), path, readings: 0, failure: None }
     }
 
     /// Where the file cannot be read, or holds a mistake, the users stay as they were: an edit gone wrong locks nobody out.
@@ -118,12 +196,17 @@ impl Watched {
             return;
         }
         self.seen = seen;
+        self.readings += 1;
+        self.failure = None;
         match read_users(&self.path) {
             Ok(users) => {
                 tracing::info!(file = %self.path.display(), users = users.len(), "users read again");
                 provider.replace_users(users);
             }
-            Err(error) => tracing::error!(file = %self.path.display(), %error, "users file not read: the users stay as they were"),
+            Err(error) => {
+                tracing::error!(file = %self.path.display(), %error, "users file not read: the users stay as they were");
+                self.failure = Some(error);
+            }
         }
     }
 }
@@ -172,7 +255,7 @@ mod tests {
     #[test]
     fn new_settings_wait_for_nobody() {
         let (messages, received) = sync_channel(1);
-        let local = Local { messages };
+        let local = Local { messages, report: Arc::default() };
         let (done, finished) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             local.trust(provider_settings());
@@ -203,5 +286,29 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         file.reread(&mut provider);
         assert!(format!("{provider:?}").contains("users: 3"));
+    }
+
+    #[test]
+    fn the_report_follows_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users");
+        let mut provider = provider();
+        let mut file = Watched::new(path.clone());
+        let local = Local { messages: sync_channel(1).0, report: Arc::default() };
+        let mut reporter = Reporter::start(Arc::clone(&local.report), &provider);
+        assert_eq!(local.report(), Report::default());
+        let mut after = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            file.reread(&mut provider);
+            reporter.report(&provider, &file);
+            local.report()
+        };
+        let groups = BTreeMap::from([("kiosk".to_owned(), 1), ("staff".to_owned(), 2)]);
+        let read = Report { users: 3, disabled: 1, groups, ..Report::default() };
+        assert_eq!(after("alice groups=staff\nbob groups=staff,kiosk disabled\ncarol\n"), read);
+        let wrong = after("alice nt\n");
+        assert_eq!(Report { failure: None, ..wrong.clone() }, read, "the users stay as they were");
+        assert!(wrong.failure.as_ref().is_some_and(|text| text.starts_with("line 1: ")), "{wrong:?}");
+        assert_eq!(after("alice groups=staff\n").failure, None);
     }
 }

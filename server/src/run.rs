@@ -306,6 +306,7 @@ impl Shell {
             started: self.started,
             summary: self.gateway.summary(),
             radius: self.radius_servers.borrow().clone(),
+            local: self.local.as_ref().map(Local::report),
             accounting: self.accounting.as_ref().map(Accounting::status),
             dataplane: self.gateway.plane.status(),
             sockets: self.sockets.received(&self.gateway.plane),

@@ -1,16 +1,22 @@
 //! `evergate status`: the gateway as a whole, put together from its parts.
 use crate::accounting;
 use crate::config::{Config, Ikev2Listener, RadiusServer};
-use crate::control::types::{AccountingStatus, DataplaneStatus, ListenerStatus, RadiusStatus, SocketStatus, Status};
+use crate::control::types::{
+    AccountingStatus, DataplaneStatus, ListenerStatus, LocalStatus, LockoutStatus, RadiusStatus, SocketStatus, Status,
+};
 use crate::gateway::Summary;
+use crate::local_shell;
 use crate::radius_shell::Servers;
 use crate::run::Started;
 use crate::sstp::Front;
+use local_provider::Locked;
 use radius_client::Standing;
 use radius_client::dynamic::DynamicCounters;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// What the shell gathers for a report.
 #[derive(Debug)]
@@ -19,6 +25,7 @@ pub struct Parts<'a> {
     pub started: Started,
     pub summary: Summary,
     pub radius: Servers,
+    pub local: Option<local_shell::Report>,
     pub accounting: Option<accounting::Status>,
     pub dataplane: DataplaneStatus,
     /// Datagrams received per bound address.
@@ -30,7 +37,7 @@ pub struct Parts<'a> {
 }
 
 pub fn report(parts: Parts<'_>) -> Status {
-    let Parts { config, started, summary, radius, accounting, dataplane, sockets, fronts, sstp, dynamic } = parts;
+    let Parts { config, started, summary, radius, local, accounting, dataplane, sockets, fronts, sstp, dynamic } = parts;
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         name: config.server.name.clone(),
@@ -43,6 +50,7 @@ pub fn report(parts: Parts<'_>) -> Status {
         listeners: config.ikev2.iter().map(|listener| ikev2(listener, &sockets)).chain(fronts.iter().map(front)).collect(),
         certificates: crate::certificates::expiries(config, jiff::Timestamp::now().as_second()),
         radius: config.radius.iter().map(|server| radius_status(server, &radius)).collect(),
+        local: config.local.as_ref().zip(local).map(|(local, report)| local_status(&local.users_file, report)),
         accounting: accounting.map(accounting_status),
         pools: summary.pools,
         eap_certificates: summary.eap_certificates,
@@ -93,6 +101,23 @@ fn accounting_status(status: accounting::Status) -> AccountingStatus {
         lost: status.lost,
         journal_failure: status.journal_failure,
         radius_failure: status.radius_failure,
+    }
+}
+
+fn local_status(file: &Path, report: local_shell::Report) -> LocalStatus {
+    let now = Instant::now();
+    let rest = |locked: Locked| {
+        let rest_secs = locked.until.checked_duration_since(now)?.as_secs() + 1;
+        Some(LockoutStatus { user: locked.user, source: locked.source, rest_secs })
+    };
+    LocalStatus {
+        users_file: file.display().to_string(),
+        users: report.users,
+        disabled: report.disabled,
+        groups: report.groups,
+        lockouts: report.locked.into_iter().filter_map(rest).collect(),
+        more_lockouts: report.more_locked,
+        failure: report.failure,
     }
 }
 

@@ -44,7 +44,7 @@ def passwords_first(config):
 
 @setup("local_tls")
 def certificates_first(config):
-    _local(config, eap=["tls", "mschapv2"], certificate="gateway-ecdsa")
+    _local(config, eap=["tls", "mschapv2"], certificate="gateway-ecdsa", lockout_failures=2)
 
 
 @setup("local_pppd")
@@ -87,6 +87,31 @@ def offered_first(world):
     _accepted_locally(world, "alice")
     world.client().disconnect()
     world.login(Profile(user="bob"))
+
+
+@case("local_tls")
+def status_tells_of_users_and_of_guessers(world):
+    """Nobody of that name exists: guessers are not told, the administrator is."""
+
+    def shown():
+        return world.gateway.json("status")["local"]
+
+    for _ in range(2):
+        refused(client(world).call(user="mallory", auth="mschapv2"), stage="auth", code=691)
+    check(wait_until(lambda: shown()["lockouts"], 5), f"no lockout: {shown()}")
+    (lockout,) = shown()["lockouts"]
+    check((lockout["user"], 200 < lockout["rest_secs"] <= 301) == ("mallory", True), f"{lockout}")
+    counted = (shown()["users"], shown()["disabled"], shown()["groups"])
+    check(counted == (4, 1, {"kiosk": 1, "staff": 3}), f"{shown()}")
+    check("mallory" in world.gateway.command("status").stdout, "people are not told")
+    file = Path(shown()["users_file"])
+    try:
+        file.write_text(USERS + "alice\n")
+        check(wait_until(lambda: "alice" in shown().get("failure", ""), 5), f"a wrong file is not told of: {shown()}")
+        check(shown()["users"] == 4, f"{shown()}")
+    finally:
+        file.write_text(USERS)
+    check(wait_until(lambda: "failure" not in shown(), 5), f"{shown()}")
 
 
 @case("local")

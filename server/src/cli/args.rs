@@ -18,7 +18,7 @@ const EXAMPLES: &str = "Examples:
   evergate run                         run the gateway in the foreground
   evergate reload                      apply a changed configuration; no session ends
   evergate certificates                who sees which certificate, and when it ends
-  evergate status                      listeners, RADIUS servers, pools, drops
+  evergate status                      listeners, RADIUS servers, local users, pools, drops
   evergate sessions                    who is connected
   evergate attempts --failed           who could not connect, and why
   evergate attempts show 19ab5c3d2e1-17 the whole story of one login

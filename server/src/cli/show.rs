@@ -4,7 +4,8 @@ use super::{explain, reload};
 use crate::certificates::{Expiry, SOON_DAYS};
 use crate::control::Response;
 use crate::control::types::{
-    AccountingStatus, AttemptDetail, AttemptSummary, DrainStatus, EapCertificate, Outcome, PoolStatus, RadiusStatus, Session, Status,
+    AccountingStatus, AttemptDetail, AttemptSummary, DrainStatus, EapCertificate, LocalStatus, LockoutStatus, Outcome, PoolStatus,
+    RadiusStatus, Session, Status,
 };
 use std::collections::BTreeMap;
 use std::io::{Result, Write};
@@ -63,6 +64,9 @@ fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
         for radius in status.radius.iter().filter(|radius| !radius.ignored.is_empty()) {
             writeln!(out, "{} sends what is not acted upon: {}", radius.name, radius.ignored.join(", "))?;
         }
+    }
+    if let Some(shown) = &status.local {
+        local(shown, style, out)?;
     }
     if !status.eap_certificates.is_empty() {
         heading(out, style, "Certificates that RADIUS servers show to EAP clients")?;
@@ -148,6 +152,29 @@ fn radius(radius: &RadiusStatus) -> Vec<Cell> {
         count(timeouts).marked(if timeouts > 0 { Mark::Attention } else { Mark::Plain }),
         cell(other.join(", ")),
     ]
+}
+
+fn local(shown: &LocalStatus, style: Style, out: &mut dyn Write) -> Result<()> {
+    heading(out, style, "Local provider")?;
+    let disabled = if shown.disabled > 0 { format!(", {} disabled", shown.disabled) } else { String::new() };
+    let groups: Vec<_> = shown.groups.iter().map(|(name, users)| format!("{name} ({users})")).collect();
+    let failure = shown.failure.as_ref().map(|why| ("Not read", format!("{why}; the users stay as they were")));
+    let rows = [
+        ("File", shown.users_file.clone()),
+        ("Users", format!("{}{disabled}", shown.users)),
+        ("Groups", if groups.is_empty() { "-".into() } else { groups.join(", ") }),
+    ];
+    pairs(out, style, &rows.into_iter().chain(failure).collect::<Vec<_>>())?;
+    if shown.lockouts.is_empty() {
+        return Ok(());
+    }
+    heading(out, style, "Locked out after wrong passwords")?;
+    let row = |lockout: &LockoutStatus| {
+        let named = |name: &Option<String>, all: &str| cell(name.as_deref().unwrap_or(all)).marked(Mark::Attention);
+        vec![named(&lockout.user, "everybody"), named(&lockout.source, "everywhere"), count(duration(lockout.rest_secs))]
+    };
+    table(out, style, &["USER", "FROM", "FOR"], &shown.lockouts.iter().map(row).collect::<Vec<_>>())?;
+    if shown.more_lockouts > 0 { writeln!(out, "and {} more", shown.more_lockouts) } else { Ok(()) }
 }
 
 fn eap_certificate(shown: &EapCertificate) -> Vec<Cell> {

@@ -5,7 +5,7 @@ use crate::certificates::Expiry;
 use crate::config::{Change, KeyChange, What};
 use crate::control::types::{
     AccountingStatus, AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, Explanation, Judged, ListenerStatus,
-    Outcome, PoolStatus, RadiusStatus, Reloaded, Session, SocketStatus, Status, TimelineLine, Verdict,
+    LocalStatus, LockoutStatus, Outcome, PoolStatus, RadiusStatus, Reloaded, Session, SocketStatus, Status, TimelineLine, Verdict,
 };
 use clap::{CommandFactory as _, Parser as _};
 use std::collections::BTreeMap;
@@ -95,6 +95,18 @@ fn status() -> Status {
             counters: counters(&[("sent", 9), ("accepted", 8), ("timeouts", 1), ("dropped_authenticator", 2), ("dropped_source", 0)]),
         }],
         certificates: vec![Expiry { name: "vpn".into(), subject: "CN=vpn.example.com".into(), not_after: 1_790_000_000, days_left: 12 }],
+        local: Some(LocalStatus {
+            users_file: "/etc/evergate/users".into(),
+            users: 5,
+            disabled: 1,
+            groups: counters(&[("kiosk", 1), ("staff", 3)]),
+            lockouts: vec![
+                LockoutStatus { user: Some("al\u{1b}ice".into()), source: Some("192.0.2.7".into()), rest_secs: 90 },
+                LockoutStatus { user: None, source: Some("2001:db8::".into()), rest_secs: 5 },
+            ],
+            more_lockouts: 7,
+            failure: Some("line 3: user \"bob\" stands above already".into()),
+        }),
         eap_certificates: vec![EapCertificate {
             radius: "nps1".into(),
             subject: "CN=nps1.example.com".into(),
@@ -360,6 +372,8 @@ fn status_shows_what_counts() {
             "ikev2  ikev2     [::]:500     1234\n",
             "vpn   CN=vpn.example.com  2026-09-21 (in 12 days)\n",
             "nps1  10.0.0.4:1812  corp    dead for 1m 30s      -       12 ms     9        8         1  dropped_authenticator 2, RADIUS/1.1\n",
+            "\nLocal provider\nFile      /etc/evergate/users\nUsers     5, 1 disabled\nGroups    kiosk (1), staff (3)\nNot read  line 3: user ",
+            "al\\u{1b}ice  192.0.2.7   1m 30s\neverybody    2001:db8::      5s\nand 7 more\n",
             "\nAccounting\n",
             "      3  6m 40s         40              2                 0     0\n",
             "RADIUS  no answer\n",

@@ -302,6 +302,9 @@ pub struct Status {
     #[serde(default)]
     pub certificates: Vec<certificates::Expiry>,
     pub radius: Vec<RadiusStatus>,
+    /// `None`: there is no `[local]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalStatus>,
     /// What RADIUS servers showed to clients in EAP-TLS and PEAP up to TLS 1.2.
     #[serde(default)]
     pub eap_certificates: Vec<EapCertificate>,
@@ -359,6 +362,34 @@ pub struct RadiusStatus {
     pub round_trip_ms: Option<u64>,
     /// Counters by name: `sent`, `accepted`, `timeouts`, `dropped_authenticator`, ..
     pub counters: BTreeMap<String, u64>,
+}
+
+/// The local provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalStatus {
+    pub users_file: String,
+    pub users: u64,
+    /// Of these, those who may not log in.
+    pub disabled: u64,
+    /// Users in each group.
+    pub groups: BTreeMap<String, u64>,
+    /// Who may not log in for a while after too many wrong passwords: those for longest, a hundred at most.
+    pub lockouts: Vec<LockoutStatus>,
+    /// Further ones.
+    pub more_lockouts: u64,
+    /// Why the file was not read when it changed last; the users are as they were before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// A user, a source or both: `None` stands for everybody or everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockoutStatus {
+    /// As somebody gave it: there may be no such user.
+    pub user: Option<String>,
+    /// An IPv4 address, or an IPv6 /64 by its first address.
+    pub source: Option<String>,
+    pub rest_secs: u64,
 }
 
 /// A certificate that a RADIUS server shows to EAP clients.
