@@ -93,4 +93,5 @@ mod words;
 pub use api::*;
 pub use client::Client;
 pub use extra::ExtraAttribute;
+pub use probe::Knock;
 pub use record::{AccountingRecord, AccountingStatus, Authentic, TerminateCause, auth_type};

@@ -4,11 +4,12 @@ use crate::attributes::number;
 use crate::authentication::Proof;
 use crate::client::{Client, Request, Timer, Work};
 use crate::codec::{Builder, Envelope, Packet, code};
+use crate::mppe::Hiding;
 use crate::request::{Access, BadRequest, nas_identifier, put_nas};
 use crate::retry;
 use crate::table::{Line, Number, PeerKey};
-use crate::validate::Purpose;
-use crypto::Zeroizing;
+use crate::validate::{Expected, Purpose};
+use crypto::{Random, Zeroizing};
 use std::time::{Duration, Instant};
 
 /// How long a probe waits; it is never repeated (RFC 5997 section 4.2).
@@ -110,5 +111,95 @@ impl Client {
         if peer.server.require_message_authenticator == RequireMessageAuthenticator::Auto {
             self.outputs.push_back(Output::Server { server: peer.server.name.clone(), change: Change::SendsMessageAuthenticator });
         }
+    }
+}
+
+/// A sign of life asked for by hand, outside of any [`Client`]: one datagram, never repeated (RFC 5997 section 4.2). As [`Server::probe`] says; where
+/// that is off, a Status-Server, for which no login is counted.
+#[derive(Debug)]
+pub struct Knock {
+    bytes: Vec<u8>,
+    authenticator: [u8; 16],
+}
+
+impl Knock {
+    /// # Errors
+    /// Why the server's settings make no request, in words.
+    pub fn new(server: &Server, random: &mut dyn Random) -> Result<Self, String> {
+        let (mut authenticator, mut nobodys, mut identifier) = ([0; 16], [0; 16], [0; 1]);
+        random.fill(&mut authenticator);
+        random.fill(&mut nobodys);
+        random.fill(&mut identifier);
+        let envelope = Envelope::Identified { identifier: identifier[0], authenticator };
+        let bytes = write(server, &envelope, &nobodys).map_err(|reason| reason.to_string())?;
+        Ok(Self { bytes, authenticator })
+    }
+
+    /// What goes to the server's port for logins.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether this datagram is the answer, of whom knows the secret.
+    ///
+    /// # Errors
+    /// Why it is not, in words.
+    pub fn answered(&self, server: &Server, datagram: &[u8]) -> Result<(), String> {
+        let reply = Packet::parse(datagram).map_err(|malformed| malformed.to_string())?;
+        if self.bytes.get(1) != Some(&reply.identifier()) {
+            return Err("it answers another request".into());
+        }
+        let expected = Expected {
+            purpose: Purpose::Authentication,
+            hiding: Hiding::Secret { request_authenticator: &self.authenticator, secret: &server.secret },
+            // As for the client's own probes.
+            require_message_authenticator: false,
+        };
+        expected.check(&reply).map_err(|dropped| dropped.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Transport;
+    use crypto::SeededRandom;
+
+    fn server(probe: Probe) -> Server {
+        let transport = Transport::Udp { auth: "192.0.2.1:1812".parse().unwrap(), accounting: None };
+        Server { probe, nas_identifier: Some("vpn".into()), ..Server::new("nps1", transport, b"xyzzy5461") }
+    }
+
+    /// An answer of who knows `secret`, without Message-Authenticator.
+    fn reply(knock: &Knock, secret: &[u8]) -> Vec<u8> {
+        let mut reply = vec![code::ACCESS_REJECT, knock.bytes()[1], 0, 20];
+        reply.extend([0; 16]);
+        let signature = Packet::parse(&reply).unwrap().response_authenticator(&knock.authenticator, secret);
+        reply[4..20].copy_from_slice(&signature);
+        reply
+    }
+
+    #[test]
+    fn a_knock_is_what_the_probe_of_the_server_says() {
+        for (probe, wanted) in [
+            (Probe::Off, code::STATUS_SERVER),
+            (Probe::StatusServer, code::STATUS_SERVER),
+            (Probe::User("nobody".into()), code::ACCESS_REQUEST),
+        ] {
+            let knock = Knock::new(&server(probe), &mut SeededRandom::new(7)).unwrap();
+            assert_eq!(Packet::parse(knock.bytes()).unwrap().code(), wanted);
+        }
+    }
+
+    #[test]
+    fn only_who_knows_the_secret_answers() {
+        let server = server(Probe::StatusServer);
+        let knock = Knock::new(&server, &mut SeededRandom::new(7)).unwrap();
+        assert_eq!(knock.answered(&server, &reply(&knock, b"xyzzy5461")), Ok(()));
+        assert!(knock.answered(&server, &reply(&knock, b"another")).unwrap_err().contains("shared secret"));
+        let mut other = reply(&knock, b"xyzzy5461");
+        other[1] ^= 1;
+        assert!(knock.answered(&server, &other).unwrap_err().contains("another request"));
+        assert!(knock.answered(&server, &[1, 2, 3]).is_err());
     }
 }

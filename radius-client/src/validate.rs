@@ -35,6 +35,21 @@ pub(crate) enum Dropped {
     ProxyState,
 }
 
+impl std::fmt::Display for Dropped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Source => "from another address or port",
+            Self::Malformed => "malformed",
+            Self::Unsolicited => "unsolicited",
+            Self::Authenticator => "with a wrong Response Authenticator (another shared secret?)",
+            Self::MessageAuthenticator => "with a wrong Message-Authenticator",
+            Self::NoMessageAuthenticator => "without Message-Authenticator (update the server, or stop requiring it for this server)",
+            Self::Code => "with a code that answers no such request",
+            Self::ProxyState => "with Proxy-State that was never sent (an attack?)",
+        })
+    }
+}
+
 /// The address a reply must come from; scope and flow label do not count.
 pub(crate) fn same_source(from: SocketAddr, server: SocketAddr) -> bool {
     from.ip() == server.ip() && from.port() == server.port()
@@ -111,14 +126,14 @@ impl Counters {
     pub(crate) fn dropped_since(&self, before: &Self) -> String {
         let missing = self.missing_message_authenticator - before.missing_message_authenticator;
         let reasons = [
-            (self.dropped_source - before.dropped_source, "from another address or port"),
-            (self.dropped_malformed - before.dropped_malformed, "malformed"),
-            (self.dropped_unsolicited - before.dropped_unsolicited, "unsolicited"),
-            (self.dropped_authenticator - before.dropped_authenticator, "with a wrong Response Authenticator (another shared secret?)"),
-            (self.dropped_message_authenticator - before.dropped_message_authenticator - missing, "with a wrong Message-Authenticator"),
-            (missing, "without Message-Authenticator (update the server, or stop requiring it for this server)"),
-            (self.dropped_code - before.dropped_code, "with a code that answers no such request"),
-            (self.dropped_proxy_state - before.dropped_proxy_state, "with Proxy-State that was never sent (an attack?)"),
+            (self.dropped_source - before.dropped_source, Dropped::Source),
+            (self.dropped_malformed - before.dropped_malformed, Dropped::Malformed),
+            (self.dropped_unsolicited - before.dropped_unsolicited, Dropped::Unsolicited),
+            (self.dropped_authenticator - before.dropped_authenticator, Dropped::Authenticator),
+            (self.dropped_message_authenticator - before.dropped_message_authenticator - missing, Dropped::MessageAuthenticator),
+            (missing, Dropped::NoMessageAuthenticator),
+            (self.dropped_code - before.dropped_code, Dropped::Code),
+            (self.dropped_proxy_state - before.dropped_proxy_state, Dropped::ProxyState),
         ];
         let words: Vec<_> = reasons.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}")).collect();
         if words.is_empty() { "none".into() } else { words.join(", ") }

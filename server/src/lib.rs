@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod certificates;
 pub mod crash_secret;
 pub mod dataplane;
+pub mod doctor;
 pub mod dynamic;
 pub mod explain;
 pub mod facts;

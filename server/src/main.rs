@@ -3,12 +3,10 @@
 
 use clap::Parser as _;
 use evergate::cli::{self, Cli, Command, Question, QuickstartArgs};
+use evergate::doctor::FILES_BESIDES;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-
-/// Sockets, configuration, and connections that are not logged in.
-const FILES_BESIDES: u64 = 2048;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

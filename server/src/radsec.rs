@@ -41,7 +41,7 @@ pub(crate) struct Target {
 pub(crate) async fn run(target: Target, mut packets: Receiver<Vec<u8>>, inbound: Sender<Input>) {
     let (socket, server, peer) = (target.socket, target.server.as_str(), target.peer);
     let mut heard = false;
-    let cause = match tokio::time::timeout(CONNECT_TIMEOUT, connect(&target)).await {
+    let cause = match tokio::time::timeout(CONNECT_TIMEOUT, connect(target.peer, target.source, &target.settings)).await {
         Err(_) => format!("no TLS connection to {peer} within {} s", CONNECT_TIMEOUT.as_secs()),
         Ok(Err(cause)) => cause,
         Ok(Ok(mut link)) => match link.serve(&target, &mut packets, &inbound, &mut heard).await {
@@ -54,16 +54,30 @@ pub(crate) async fn run(target: Target, mut packets: Receiver<Vec<u8>>, inbound:
     inbound.send(Input::Closed { socket, cause, served: heard }).await.ok();
 }
 
-async fn connect(target: &Target) -> Result<Link, String> {
-    let failed = |error: io::Error| format!("no TCP connection to {}: {error}", target.peer);
-    let socket = if target.peer.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
-    if let Some(source) = target.source {
+/// Whether a connection can be had, which is closed again.
+///
+/// # Errors
+/// Why not, in words.
+pub(crate) async fn reach(peer: SocketAddr, source: Option<IpAddr>, settings: &ClientSettings) -> Result<(), String> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, connect(peer, source, settings)).await {
+        Err(_) => Err(format!("no TLS connection to {peer} within {} s", CONNECT_TIMEOUT.as_secs())),
+        Ok(link) => {
+            link?.farewell().await;
+            Ok(())
+        }
+    }
+}
+
+async fn connect(peer: SocketAddr, source: Option<IpAddr>, settings: &ClientSettings) -> Result<Link, String> {
+    let failed = |error: io::Error| format!("no TCP connection to {peer}: {error}");
+    let socket = if peer.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
+    if let Some(source) = source {
         socket.bind((source, 0).into()).map_err(|error| format!("radius.source {source}: {error}"))?;
     }
-    let tcp = socket.connect(target.peer).await.map_err(failed)?;
+    let tcp = socket.connect(peer).await.map_err(failed)?;
     tcp.set_nodelay(true).map_err(failed)?;
     let (now, mut out) = (jiff::Timestamp::now().as_second(), Vec::new());
-    let tls = ClientConnection::new(&target.settings, now, &mut out).map_err(|fault| fault.to_string())?;
+    let tls = ClientConnection::new(settings, now, &mut out).map_err(|fault| fault.to_string())?;
     let mut link = Link { tcp, tls, out, received: Vec::new(), buffer: vec![0; BUFFER] };
     link.flush().await?;
     while link.tls.is_handshaking() {

@@ -15,6 +15,7 @@ ordered network policies, leases addresses from pools, and remembers of every lo
 
 const EXAMPLES: &str = "Examples:
   evergate check                       is the configuration good? prints what it comes to
+  evergate doctor                      is the host ready? says what to do where not
   evergate run                         run the gateway in the foreground
   evergate reload                      apply a changed configuration; no session ends
   evergate certificates                who sees which certificate, and when it ends
@@ -76,6 +77,19 @@ Examples:
   evergate certificates
   evergate certificates --probe                 can the revocation lists be had from here?
   evergate certificates --json | jq '.certificates[] | {name, days_left}'";
+const DOCTOR: &str = "Looks at this host and its surroundings for whatever keeps clients from connecting, or from getting anywhere once connected.
+
+Before the start: are the sockets of the listeners free, and who has them if not? While the gateway runs: does it hold them? Both times: forwarding, reverse \
+path filter, rules of nftables, MTU, pools against the subnets of this host and the way back from the LAN, TUN device, clock, randomness, open files, \
+state_dir, the gateway's name in DNS, certificates, and RADIUS servers, which are sent a Status-Server or the probe_user of the configuration, never anybody's \
+login. Changes nothing. Run it as root, where the gateway runs: in its container or network namespace.
+
+Each line says ok, warn or fail, and what to do. The exit code is 1 if one fails, else 0.
+
+Examples:
+  evergate doctor
+  evergate doctor --config ./evergate.toml
+  evergate doctor --json | jq '.findings[] | select(.level != \"ok\")'";
 
 const STATUS: &str = "Shows the running gateway as a whole.
 
@@ -224,6 +238,9 @@ pub enum Question {
         #[arg(long)]
         probe: bool,
     },
+    /// Look for what keeps clients from connecting: ports, firewall, routes, RADIUS, ..
+    #[command(long_about = DOCTOR)]
+    Doctor,
     /// Add, change, list or remove users of the local provider
     #[command(long_about = USER, visible_alias = "users")]
     User(UserArgs),

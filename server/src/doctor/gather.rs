@@ -1,0 +1,237 @@
+//! Facts of this host, and what the judges say of them.
+use super::firewall::{self, Firewall};
+use super::host::{self, Clock, Tun};
+use super::name::{self, Dialled, Shown};
+use super::network::{self, Forwarding, Interface};
+use super::sockets::{self, Transport, Trial, Wanted};
+use super::{Finding, radius};
+use crate::config::Config;
+use crate::control::{self, AskError, Request, Response, types::Status};
+use net::link::{self, Netlink};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{IpAddr, ToSocketAddrs as _};
+use std::path::Path;
+use std::process::Command;
+
+/// Looks at everything that `config` needs.
+pub fn examine(config: &Config) -> Vec<Finding> {
+    let (status, mut findings) = gateway(config);
+    findings.extend(config.warnings.iter().map(|warning| Finding::warn("configuration", warning, "see `evergate check`")));
+    let interfaces = match interfaces(config) {
+        Ok(interfaces) => interfaces,
+        Err(error) => {
+            findings.push(Finding::warn("interfaces", format!("the kernel does not list addresses: {error}"), "run this as root"));
+            Vec::new()
+        }
+    };
+    let wanted = sockets::wanted(config);
+    findings.extend(match &status {
+        Some(status) => sockets::after(&wanted, status),
+        None => sockets::before(&wanted.iter().map(try_socket).collect::<Vec<_>>()),
+    });
+    findings.extend(firewall_findings(config, &wanted, &interfaces));
+    let on = |ipv6| link::forwarding_enabled(ipv6).ok();
+    findings.extend(network::forwarding(Forwarding { ipv4: on(false), ipv6: on(true) }, &config.pools));
+    findings.extend(network::rp_filter(&interfaces));
+    findings.extend(network::mtu(&interfaces, config.server.mtu));
+    findings.extend(network::pools(&config.pools, &interfaces));
+    findings.push(host::tun(&config.server.tun, &tun(config, status.is_some())));
+    findings.push(host::clock(clock()));
+    findings.push(host::entropy(read("/proc/sys/kernel/random/entropy_avail").and_then(|text| text.parse().ok())));
+    findings.push(host::open_files(open_files(status.as_ref()), !config.sstp.is_empty(), config.server.max_sessions));
+    findings.push(host::state_dir(&config.server.state_dir, &writable(&config.server.state_dir)));
+    findings.extend(names(config, &interfaces));
+    let sources = config.radius.iter().map(|server| server.server.source);
+    findings.extend(radius::ask(&config.radius).iter().zip(sources).map(|(asked, source)| radius::judge(asked, source)));
+    findings
+}
+
+/// Whether it runs.
+fn gateway(config: &Config) -> (Option<Status>, Vec<Finding>) {
+    const CHECK: &str = "gateway";
+    match control::ask(&config.server.control_socket, &Request::Status {}) {
+        Ok(Response::Status(status)) => {
+            let running =
+                Finding::ok(CHECK, format!("it runs (pid {}, version {}, {} sessions)", status.pid, status.version, status.sessions));
+            (Some(*status), vec![running])
+        }
+        Err(AskError::NotRunning(_) | AskError::Stale(_)) => {
+            (None, vec![Finding::ok(CHECK, "it does not run; this is how it would find the host")])
+        }
+        Ok(_) => (None, vec![Finding::warn(CHECK, "it does not tell its status", "see `evergate status`")]),
+        Err(error) => {
+            (None, vec![Finding::warn(CHECK, error.to_string(), "run this as root; without its answer it counts as not running")])
+        }
+    }
+}
+
+fn interfaces(config: &Config) -> std::io::Result<Vec<Interface>> {
+    let mut netlink = Netlink::open()?;
+    let mut found: BTreeMap<u32, Interface> = BTreeMap::new();
+    for local in netlink.addresses()? {
+        let name = link::interface_name(local.device)?;
+        if name == "lo" || name == config.server.tun {
+            continue;
+        }
+        let interface = found.entry(local.device).or_insert_with(|| Interface {
+            mtu: link::interface_mtu(&name).unwrap_or(0),
+            rp_filter: setting(&name, "ipv4", "rp_filter").max(setting("all", "ipv4", "rp_filter")),
+            proxy_arp: setting(&name, "ipv4", "proxy_arp").max(setting("all", "ipv4", "proxy_arp")) != 0,
+            proxy_ndp: setting(&name, "ipv6", "proxy_ndp").max(setting("all", "ipv6", "proxy_ndp")) != 0,
+            name,
+            ..Interface::default()
+        });
+        interface.addresses.push(local.address);
+    }
+    mark_outer(config, &mut netlink, &mut found);
+    Ok(found.into_values().collect())
+}
+
+/// Clients come in where a listener has its address, or where the way to the Internet leads out.
+fn mark_outer(config: &Config, netlink: &mut Netlink, interfaces: &mut BTreeMap<u32, Interface>) {
+    // Far away, and not asked for anything: the kernel only looks into its table.
+    const FAR: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
+    let listens: Vec<_> = sockets::wanted(config).into_iter().map(|wanted| wanted.address.ip()).collect();
+    let far = FAR.iter().filter_map(|far| far.parse().ok()).filter_map(|far: IpAddr| netlink.route_to(far).ok());
+    let default: Vec<_> = far.map(|route| route.device).collect();
+    let everywhere = listens.iter().any(IpAddr::is_unspecified);
+    for (device, interface) in &mut *interfaces {
+        let named = interface.addresses.iter().any(|address| listens.contains(&address.address));
+        interface.outer = named || everywhere && default.contains(device);
+    }
+    if interfaces.values().all(|interface| !interface.outer) {
+        // Without a default route they come in anywhere.
+        interfaces.values_mut().for_each(|interface| interface.outer = true);
+    }
+}
+
+/// A number of `/proc/sys/net/*/conf`; 0 where there is none.
+fn setting(interface: &str, family: &str, key: &str) -> u8 {
+    read(&format!("/proc/sys/net/{family}/conf/{interface}/{key}")).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn try_socket(wanted: &Wanted) -> Trial {
+    let bound = match wanted.transport {
+        Transport::Udp => net::ike::IkeSocket::bind(wanted.address).map(drop),
+        Transport::Tcp => net::listen::tcp(wanted.address).map(drop),
+    };
+    let bound = bound.map_err(|error| error.kind());
+    let holder = (bound == Err(ErrorKind::AddrInUse)).then(|| holder(wanted)).flatten();
+    Trial { wanted: *wanted, bound, holder }
+}
+
+/// The program that has a socket in the way of this one.
+fn holder(wanted: &Wanted) -> Option<String> {
+    let tables = ["", "6"].map(|family| fs::read_to_string(format!("/proc/net/{}{family}", wanted.transport.word())).unwrap_or_default());
+    let bound = tables.iter().flat_map(|table| sockets::read_table(table, wanted.transport));
+    let found = bound.filter(|bound| sockets::collides(bound.address, wanted.address)).find_map(|bound| owner(bound.inode));
+    found.map(|(name, pid)| format!("{name} (pid {pid})"))
+}
+
+/// Who has this socket open: the name of the program, and its process.
+fn owner(inode: u64) -> Option<(String, u32)> {
+    let wanted = format!("socket:[{inode}]");
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pid = numbers.find(|pid| {
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|target| target.as_os_str() == wanted.as_str())
+    })?;
+    Some((read(&format!("/proc/{pid}/comm")).unwrap_or_else(|| "a program".into()), pid))
+}
+
+fn firewall_findings(config: &Config, wanted: &[Wanted], interfaces: &[Interface]) -> Vec<Finding> {
+    let outer: Vec<_> = interfaces.iter().filter(|interface| interface.outer).map(|interface| interface.name.clone()).collect();
+    let needs = firewall::Needs { sockets: wanted, esp: config.ikev2.is_some(), outer: &outer, tun: &config.server.tun };
+    let legacy = ["ip", "ip6"].into_iter().filter_map(|family| read(&format!("/proc/net/{family}_tables_names")));
+    let legacy: Vec<_> = legacy.flat_map(|names| names.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
+    firewall::judge(&nft(), &legacy, &needs)
+}
+
+fn nft() -> Firewall {
+    let run = |program: &str| Command::new(program).args(["-j", "list", "ruleset"]).output();
+    // Not every PATH has the folders of the system's programs.
+    let done = match run("nft") {
+        Err(error) if error.kind() == ErrorKind::NotFound => run("/usr/sbin/nft"),
+        done => done,
+    };
+    match done {
+        Err(error) if error.kind() == ErrorKind::NotFound => Firewall::NoProgram,
+        Err(error) => Firewall::Refused(error.to_string()),
+        Ok(output) if !output.status.success() => {
+            Firewall::Refused(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("it says nothing").to_owned())
+        }
+        Ok(output) => serde_json::from_slice(&output.stdout).map_or_else(|error| Firewall::Refused(error.to_string()), Firewall::Answer),
+    }
+}
+
+fn tun(config: &Config, runs: bool) -> Tun {
+    let exists = link::interface_index(&config.server.tun).is_ok();
+    match (exists, runs) {
+        (true, true) => Tun::Held,
+        (false, true) => Tun::NotHere,
+        (true, false) => Tun::Taken,
+        // It goes with its descriptor.
+        (false, false) => Tun::Tried(net::tun::open(&config.server.tun, 1).map(|device| device.offload)),
+    }
+}
+
+fn clock() -> Clock {
+    let exists = |path: &&str| Path::new(path).exists();
+    if exists(&"/run/systemd/timesync/synchronized") {
+        return Clock::Synchronised;
+    }
+    if ["/run/chrony/chronyd.pid", "/run/chronyd.pid", "/run/chrony/chronyd.sock", "/run/ntpd.pid", "/var/run/ntpd.pid"].iter().any(exists)
+    {
+        return Clock::Kept;
+    }
+    if exists(&"/run/systemd/timesync") { Clock::Unsynchronised } else { Clock::Unknown }
+}
+
+/// Of the gateway, where it runs and can be seen.
+fn open_files(status: Option<&Status>) -> Option<u64> {
+    let limits = status.and_then(|status| read(&format!("/proc/{}/limits", status.pid))).or_else(|| read("/proc/self/limits"))?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    match line.split_whitespace().nth(4)? {
+        "unlimited" => Some(u64::MAX),
+        hard => hard.parse().ok(),
+    }
+}
+
+/// Tries it, in the folder or in the nearest one above that exists.
+fn writable(path: &Path) -> Result<(), String> {
+    let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(path);
+    if !existing.is_dir() {
+        return Err(format!("{} is no folder", existing.display()));
+    }
+    let trial = existing.join(format!(".evergate-doctor-{}", std::process::id()));
+    let made = fs::OpenOptions::new().write(true).create_new(true).open(&trial).map_err(|error| format!("cannot be written: {error}"));
+    made.and_then(|_| fs::remove_file(&trial).map_err(|error| error.to_string()))
+}
+
+fn names(config: &Config, interfaces: &[Interface]) -> Vec<Finding> {
+    let local: Vec<_> = interfaces.iter().flat_map(|interface| &interface.addresses).map(|address| address.address).collect();
+    let dialled = &config.server.name;
+    let found = match (dialled.as_str(), 0).to_socket_addrs() {
+        Ok(found) => {
+            let mut found: Vec<_> = found.map(|address| address.ip()).collect();
+            found.dedup();
+            Ok(found)
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    let now = jiff::Timestamp::now().as_second();
+    let shown = config.certificates.iter().map(|certificate| {
+        let leaf = certificate.credential.leaf();
+        let made_out_to = leaf.dns_names.iter().cloned().chain(leaf.ip_addresses.iter().map(ToString::to_string)).collect();
+        name::certificate(&Shown { name: &certificate.name, made_out_to, not_after: leaf.not_after }, now)
+    });
+    [name::dialled(&Dialled { name: dialled, found, local: &local })].into_iter().chain(shown).collect()
+}
+
+/// A small file's text without white space around it.
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}

@@ -1,0 +1,181 @@
+//! Whether the RADIUS servers answer.
+use super::Finding;
+use crate::config::RadiusServer;
+use crate::radsec;
+use crypto::SystemRandom;
+use radius_client::{Knock, Probe, Transport};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const CHECK: &str = "radius";
+/// RFC 5997 section 4.2: a probe is never repeated.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// The largest packet (RFC 2865 section 3).
+const MAX_PACKET: usize = 4096;
+
+/// What became of a question to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// A valid answer.
+    After(Duration),
+    /// TLS stands; nothing was asked.
+    Connected(Duration),
+    /// Something answered, but not as who knows the secret.
+    Invalid(String),
+    Silence,
+    /// The system or the way there said no.
+    Refused(String),
+}
+
+/// A server with its answer.
+#[derive(Debug, Clone)]
+pub(super) struct Asked<'a> {
+    pub(super) name: &'a str,
+    pub(super) address: std::net::SocketAddr,
+    pub(super) probe: &'a Probe,
+    pub(super) answer: Answer,
+}
+
+/// Asks all of them at once.
+pub(super) fn ask(servers: &[RadiusServer]) -> Vec<Asked<'_>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = servers.iter().map(|server| (server, scope.spawn(|| answer(server)))).collect();
+        let joined = threads.into_iter().map(|(server, thread)| {
+            let answer = thread.join().unwrap_or_else(|_| Answer::Refused("the probe broke off".into()));
+            Asked { name: &server.server.name, address: server.server.address(), probe: &server.server.probe, answer }
+        });
+        joined.collect()
+    })
+}
+
+fn answer(server: &RadiusServer) -> Answer {
+    match (&server.server.transport, &server.tls) {
+        (Transport::Tls { .. }, Some(settings)) => over_tls(server, settings),
+        _ => over_udp(&server.server).unwrap_or_else(|error| Answer::Refused(error.to_string())),
+    }
+}
+
+fn over_udp(server: &radius_client::Server) -> std::io::Result<Answer> {
+    let address = server.address();
+    let any = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let knock = match Knock::new(server, &mut SystemRandom) {
+        Ok(knock) => knock,
+        Err(reason) => return Ok(Answer::Refused(reason)),
+    };
+    let socket = UdpSocket::bind((server.source.unwrap_or(any), 0))?;
+    socket.connect(address)?;
+    let began = Instant::now();
+    socket.send(knock.bytes())?;
+    let mut buffer = [0; MAX_PACKET];
+    let mut invalid = None;
+    loop {
+        let left = PATIENCE.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return Ok(invalid.map_or(Answer::Silence, Answer::Invalid));
+        }
+        socket.set_read_timeout(Some(left))?;
+        match socket.recv(&mut buffer) {
+            Ok(length) => match knock.answered(server, &buffer[..length]) {
+                Ok(()) => return Ok(Answer::After(began.elapsed())),
+                Err(reason) => invalid = Some(reason),
+            },
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn over_tls(server: &RadiusServer, settings: &Arc<tls::ClientSettings>) -> Answer {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Answer::Refused(error.to_string()),
+    };
+    let began = Instant::now();
+    match runtime.block_on(radsec::reach(server.server.address(), server.server.source, settings)) {
+        Ok(()) => Answer::Connected(began.elapsed()),
+        Err(cause) => Answer::Refused(cause),
+    }
+}
+
+pub(super) fn judge(asked: &Asked<'_>, source: Option<IpAddr>) -> Finding {
+    let title = format!("server {:?} at {}", asked.name, asked.address);
+    let client = source.map_or_else(|| "this host".to_owned(), |source| source.to_string());
+    let question = match asked.probe {
+        Probe::User(user) => format!("an Access-Request of {user:?}"),
+        _ => "Status-Server".into(),
+    };
+    match &asked.answer {
+        Answer::After(time) => Finding::ok(CHECK, format!("{title} answered {question} within {}", milliseconds(*time))),
+        Answer::Connected(time) => Finding::ok(CHECK, format!("{title}: the TLS connection stood within {}", milliseconds(*time))),
+        Answer::Invalid(reason) => Finding::fail(
+            CHECK,
+            format!("{title} answered {question}, but the answer is not valid: {reason}"),
+            "give secret_file here and the RADIUS client entry of this gateway there the same shared secret",
+        ),
+        Answer::Refused(reason) => Finding::fail(
+            CHECK,
+            format!("{title} cannot be reached: {reason}"),
+            "start the RADIUS service there, correct address and port, and let the firewall there take this gateway's packets: nobody can log in",
+        ),
+        Answer::Silence if *asked.probe == Probe::Off => Finding::warn(
+            CHECK,
+            format!("{title} did not answer Status-Server within {} s, which NPS never does", PATIENCE.as_secs()),
+            format!(
+                "set probe_user to a name that nobody has, and it can be told from a dead server; NPS silently drops what comes from unknown \
+                 clients: New-NpsRadiusClient -Name evergate -Address {client} -SharedSecret .."
+            ),
+        ),
+        Answer::Silence => Finding::fail(
+            CHECK,
+            format!("{title} did not answer {question} within {} s: nobody can log in", PATIENCE.as_secs()),
+            format!(
+                "is it up, does it know {client} as RADIUS client (NPS: event 13 if not), with this shared secret, is the port open on the way?"
+            ),
+        ),
+    }
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+
+    fn judged(probe: &Probe, answer: Answer) -> Finding {
+        judge(&Asked { name: "nps1", address: "10.0.0.4:1812".parse().unwrap(), probe, answer }, None)
+    }
+
+    #[test]
+    fn each_answer_has_its_line() {
+        let user = Probe::User("nobody".into());
+        let good = judged(&Probe::StatusServer, Answer::After(Duration::from_micros(1_500)));
+        assert_eq!(good, Finding::ok("radius", "server \"nps1\" at 10.0.0.4:1812 answered Status-Server within 1.5 ms"));
+        assert_eq!(judged(&user, Answer::Connected(Duration::ZERO)).level, Level::Ok);
+        assert!(judged(&user, Answer::Invalid("wrong".into())).remedy.unwrap().contains("secret_file"));
+        assert_eq!(judged(&user, Answer::Refused("Connection refused".into())).level, Level::Fail);
+        assert_eq!(judged(&user, Answer::Silence).level, Level::Fail);
+        assert_eq!(judged(&Probe::Off, Answer::Silence).level, Level::Warn, "NPS is silent too");
+    }
+
+    #[test]
+    fn a_server_is_asked_over_the_wire() {
+        let other_end = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let transport = Transport::Udp { auth: other_end.local_addr().unwrap(), accounting: None };
+        let server = radius_client::Server::new("near", transport, b"xyzzy5461");
+        let answerer = std::thread::spawn(move || {
+            let mut buffer = [0; MAX_PACKET];
+            let (length, from) = other_end.recv_from(&mut buffer).unwrap();
+            // An Access-Accept without proof.
+            buffer[0] = 2;
+            other_end.send_to(&buffer[..length], from).unwrap();
+        });
+        assert!(matches!(over_udp(&server).unwrap(), Answer::Invalid(_)));
+        answerer.join().unwrap();
+        let gone = over_udp(&server);
+        assert!(gone.is_err(), "the port is closed now: {gone:?}");
+    }
+}

@@ -1,0 +1,126 @@
+"""`evergate doctor` before and after the start, and with faults made for it."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+
+from harness import case, check
+from labkit import toml
+from labkit.shell import in_namespace
+
+HOLD = "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 4500)); print('held', flush=True); time.sleep(60)"
+DROP = """
+table inet doctor {
+  chain input {
+    type filter hook input priority 0; policy accept;
+    udp dport 4500 drop
+  }
+}
+"""
+
+
+def _examine(world, config=None, *more):
+    """Exit code and findings of the doctor in the gateway's namespace."""
+    file = world.gateway.config_file
+    if config is not None:
+        file = world.gateway.folder / "doctor.toml"
+        file.write_text(toml.dumps(config))
+    done = world.lab.network.exec("gateway", [world.gateway.binary, "doctor", "--json", "--config", file, *more], check=False)
+    check(done.stdout.startswith("{"), f"no report: {done.stdout} {done.stderr}")
+    return done.returncode, json.loads(done.stdout)["findings"]
+
+
+def _fails(found, name, text, remedy):
+    """The one failure names its fault and the remedy."""
+    code, findings = found
+    failed = [finding for finding in findings if finding["level"] == "fail"]
+    check(code == 1 and len(failed) == 1, f"exit code {code}, failures: {failed}")
+    check(failed[0]["check"] == name and text in failed[0]["text"] and remedy in failed[0]["remedy"], f"another fault: {failed[0]}")
+
+
+def _well(found, *texts):
+    code, findings = found
+    failed = [finding for finding in findings if finding["level"] == "fail"]
+    check(code == 0 and not failed, f"exit code {code}, failures: {failed}")
+    said = [finding["text"] for finding in findings if finding["level"] == "ok"]
+    for text in texts:
+        check(any(text in line for line in said), f"nothing says {text!r}: {said}")
+
+
+@contextlib.contextmanager
+def _stopped(world):
+    world.gateway.stop()
+    try:
+        yield
+    finally:
+        world.gateway.restart()
+
+
+@contextlib.contextmanager
+def _dropping(world):
+    world.lab.network.exec("gateway", ["nft", "-f", "-"], input=DROP)
+    try:
+        yield
+    finally:
+        world.lab.network.exec("gateway", ["nft", "delete", "table", "inet", "doctor"])
+
+
+@case("doctor")
+def all_is_well_after_and_before_the_start(world):
+    both = ["answered Status-Server", "no rule of nftables", "IPv4 is forwarded", "server.mtu = 1400 fits", "can be written"]
+    _well(_examine(world), "udp 0.0.0.0:4500 is held by the gateway", "tcp [::]:443 is held", "the gateway has its device", *both)
+    with _stopped(world):
+        _well(_examine(world), "udp 0.0.0.0:4500 is free", "tcp [::]:443 is free", "TUN devices can be made", *both)
+
+
+@case("doctor")
+def forwarding_is_off(world):
+    world.lab.network.exec("gateway", ["sysctl", "-q", "-w", "net.ipv4.ip_forward=0"])
+    try:
+        _fails(_examine(world), "forwarding", "IPv4 is not forwarded", "sysctl -w net.ipv4.ip_forward=1")
+    finally:
+        world.lab.network.exec("gateway", ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])
+
+
+@case("doctor")
+def a_port_is_taken(world):
+    with _stopped(world):
+        holder = subprocess.Popen(in_namespace(world.lab.namespace("gateway"), [sys.executable, "-c", HOLD]), stdout=subprocess.PIPE, text=True)
+        try:
+            check(holder.stdout.readline() == "held\n", "the port could not be taken")
+            _fails(_examine(world), "listener", "udp 0.0.0.0:4500 is taken by python3", "stop that program")
+        finally:
+            holder.send_signal(signal.SIGKILL)
+            holder.communicate()
+
+
+@case("doctor")
+def a_firewall_drops_4500(world):
+    with _dropping(world):
+        code, findings = _examine(world)
+        failed = [finding for finding in findings if finding["level"] == "fail"]
+        check(code == 1 and {finding["check"] for finding in failed} == {"firewall"}, f"other faults: {failed}")
+        check(any("udp/4500 over IPv4 is dropped in chain inet doctor input" in finding["text"] for finding in failed), f"not named: {failed}")
+        check("nft insert rule inet doctor input udp dport 4500 accept" in failed[0]["remedy"], f"no remedy: {failed}")
+
+
+@case("doctor")
+def a_pool_lies_in_the_lan(world):
+    config = world.gateway.default_config()
+    config["pool"][0]["ipv4"] = ["10.99.10.100-10.99.10.120"]
+    _fails(_examine(world, config), "pool", "lies in 10.99.10.0/24 of lan0", "sysctl -w net.ipv4.conf.lan0.proxy_arp=1")
+
+
+@case("doctor")
+def radius_is_not_there(world):
+    config = world.gateway.default_config()
+    config["radius"][0]["port"] = 1999
+    _fails(_examine(world, config), "radius", "cannot be reached: Connection refused", "start the RADIUS service")
+    config["radius"][0] |= {"port": 1812, "probe": "status-server"}
+    world.radius.freeze()
+    try:
+        _fails(_examine(world, config), "radius", "did not answer Status-Server", "does it know this host as RADIUS client")
+    finally:
+        world.radius.thaw()
