@@ -417,7 +417,7 @@ mod tests {
     fn a_policy_drops_what_no_rule_accepts() {
         let input = chain("input", Some("input"), "drop");
         let accept = |left: Value, right: Value| rule("input", json!([is(left, right), {"accept": null}]));
-        assert_eq!(fate(&[input.clone()], &NAT_T), dropped("its policy"));
+        assert_eq!(fate(std::slice::from_ref(&input), &NAT_T), dropped("its policy"));
         assert_eq!(fate(&[input.clone(), accept(dport("udp"), json!(4500))], &NAT_T), Fate::Passes);
         assert_eq!(fate(&[input.clone(), accept(dport("tcp"), json!(4500))], &NAT_T), dropped("its policy"));
         assert_eq!(
