@@ -52,6 +52,8 @@ fn main() {
         class: &[],
         filter_id: &[],
         group: &groups,
+        radius_server: Some("nps1"),
+        radius_group: Some("corp"),
         reply: &[],
         time: LocalTime { weekday: 2, minute: 600 },
     };

@@ -40,6 +40,8 @@ pub struct Conditions {
     pub filter_id: Vec<String>,
     /// Patterns, of which one of the user's groups must match one.
     pub group: Vec<String>,
+    pub radius_server: Vec<String>,
+    pub radius_group: Vec<String>,
     pub reply: Vec<Attribute>,
     pub time: Vec<TimeWindow>,
     /// One of these must match, if there are any.
@@ -180,6 +182,8 @@ impl Conditions {
         fails_pattern("class", &self.class, &class)
             .or_else(|| fails_pattern("filter_id", &self.filter_id, facts.filter_id))
             .or_else(|| fails_pattern("group", &self.group, facts.group))
+            .or_else(|| fails_pattern("radius_server", &self.radius_server, facts.radius_server.as_slice()))
+            .or_else(|| fails_pattern("radius_group", &self.radius_group, facts.radius_group.as_slice()))
             .or_else(|| fails("reply", &self.reply, has, got))
     }
 
@@ -214,6 +218,8 @@ impl Conditions {
             either("class", &self.class),
             either("filter_id", &self.filter_id),
             either("group", &self.group),
+            either("radius_server", &self.radius_server),
+            either("radius_group", &self.radius_group),
             either("reply", &self.reply),
             either("time", &self.time),
         ];

@@ -32,6 +32,9 @@ pub struct Facts<'a> {
     pub filter_id: &'a [String],
     /// Groups of the user, as whoever authenticated it names them.
     pub group: &'a [String],
+    /// The RADIUS server that let the user in, and the server group that was asked.
+    pub radius_server: Option<&'a str>,
+    pub radius_group: Option<&'a str>,
     /// Attributes of the Access-Accept as text: name and value.
     pub reply: &'a [(String, String)],
     pub time: LocalTime,

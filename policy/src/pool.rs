@@ -1,6 +1,10 @@
 //! Address pools: ranges, leases, stickiness.
+mod networks;
 mod space;
 
+pub use networks::Network;
+
+use networks::Networks;
 use space::Space;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -32,7 +36,7 @@ pub struct Wanted {
     pub succeeds: Option<LeaseKey>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lease {
     pub ipv4: Option<Ipv4Addr>,
     pub ipv6: Option<Ipv6Addr>,
@@ -50,6 +54,30 @@ pub enum LeaseError {
     NoFamily { pool: String, family: &'static str },
     #[error("address {address} is no address for a client: RADIUS must send a unicast address or none")]
     NotUnicast { address: String },
+    #[error("network {network} behind the client overlaps {other} of {holder}")]
+    NetworkInUse { network: Network, other: String, holder: String },
+    #[error("network {network} behind the client overlaps pool {pool:?}: every address of it would be this client's")]
+    NetworkInPool { network: Network, pool: String },
+}
+
+impl LeaseError {
+    /// Somebody has it now; false: it can never be had.
+    pub fn is_for_now(&self) -> bool {
+        matches!(self, Self::Exhausted { .. } | Self::InUse { .. } | Self::NetworkInUse { .. })
+    }
+}
+
+/// Names of the pools that a lease comes from, by family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolNames<'a> {
+    pub ipv4: &'a str,
+    pub ipv6: &'a str,
+}
+
+impl<'a> From<&'a str> for PoolNames<'a> {
+    fn from(pool: &'a str) -> Self {
+        Self { ipv4: pool, ipv6: pool }
+    }
 }
 
 /// Usage of a pool, for `status`.
@@ -74,6 +102,8 @@ pub struct Pools {
     leases: BTreeMap<LeaseKey, Lease>,
     /// Every leased address, also those outside all ranges.
     holders: BTreeMap<IpAddr, Holder>,
+    /// What is behind clients; it overlaps no pool, no lease of another and nothing of itself.
+    networks: Networks,
 }
 
 #[derive(Debug)]
@@ -163,13 +193,14 @@ impl Pools {
     ///
     /// An address is chosen in this order: the fixed one; the hint; the one this owner had last; (IPv6) the one at the position of the
     /// leased IPv4 address; the lowest never used; the one unused for longest. A key that already holds a lease gets the same again.
-    pub fn lease(&mut self, pool: &str, key: LeaseKey, owner: &str, wanted: Wanted) -> Result<Lease, LeaseError> {
+    pub fn lease<'a>(&mut self, from: impl Into<PoolNames<'a>>, key: LeaseKey, owner: &str, wanted: Wanted) -> Result<Lease, LeaseError> {
         if let Some(lease) = self.leases.get(&key) {
             return Ok(*lease);
         }
-        let index = self.pools.iter().position(|known| known.name == pool).ok_or_else(|| LeaseError::NoPool(pool.to_owned()))?;
+        let from = from.into();
+        let pools = (self.index(from.ipv4)?, self.index(from.ipv6)?);
         let owner: Arc<str> = owner.into();
-        let (ipv4, ipv6) = self.lease_families(index, key, &owner, wanted)?;
+        let (ipv4, ipv6) = self.lease_families(pools, key, &owner, wanted)?;
         let lease = Lease { ipv4, ipv6 };
         if ipv4.is_some() || ipv6.is_some() {
             self.leases.insert(key, lease);
@@ -177,8 +208,24 @@ impl Pools {
         Ok(lease)
     }
 
+    /// Takes networks behind the client of `key`, all or none. One that is held already is shared by the lease that `succeeds` names, of the same owner.
+    /// Claims of a key add up.
+    pub fn claim(&mut self, key: LeaseKey, owner: &str, networks: &[Network], succeeds: Option<LeaseKey>) -> Result<(), LeaseError> {
+        for network in networks {
+            self.check_claim(key, owner, *network, succeeds)?;
+        }
+        networks.iter().for_each(|network| self.networks.take(*network, owner, key));
+        Ok(())
+    }
+
+    /// The newest lease that a network belongs to which overlaps this one.
+    pub fn network_holder(&self, network: Network) -> Option<LeaseKey> {
+        self.networks.overlapping(network).next()?.1.keys.last().copied()
+    }
+
     /// Gives back what `key` holds; a key that holds nothing is no error.
     pub fn release(&mut self, key: &LeaseKey) {
+        self.networks.give_back(*key);
         let Some(lease) = self.leases.remove(key) else { return };
         for address in addresses(lease) {
             self.let_go(address, *key);
@@ -198,10 +245,24 @@ impl Pools {
             .collect()
     }
 
-    /// Replaces the pools; running leases stay held even where their range is gone. On an error nothing changes.
+    /// Names of the pools, in configuration order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.pools.iter().map(|pool| pool.name.as_str())
+    }
+
+    /// Replaces the pools; running leases stay held even where their range is gone. A pool that overlaps a network behind a client is an error. On an
+    /// error nothing changes.
     pub fn reconfigure(&mut self, pools: Vec<PoolConfig>) -> Result<(), String> {
         check(&pools)?;
-        let old = std::mem::replace(&mut self.pools, pools.iter().map(Pool::new).collect());
+        let new: Vec<Pool> = pools.iter().map(Pool::new).collect();
+        if let Some((network, held)) = self.networks.all().find(|(network, _)| pool_of(&new, *network).is_some()) {
+            let pool = pool_of(&new, network).unwrap_or_default();
+            return Err(format!(
+                "pool {pool:?} overlaps network {network}, which is behind the client of {}: end that session first",
+                held.owner
+            ));
+        }
+        let old = std::mem::replace(&mut self.pools, new);
         for address in self.holders.keys() {
             for pool in &mut self.pools {
                 pool.space(Family::of(*address)).take(number(*address));
@@ -216,9 +277,32 @@ impl Pools {
         Ok(())
     }
 
+    fn index(&self, pool: &str) -> Result<usize, LeaseError> {
+        self.pools.iter().position(|known| known.name == pool).ok_or_else(|| LeaseError::NoPool(pool.to_owned()))
+    }
+
+    fn check_claim(&self, key: LeaseKey, owner: &str, network: Network, succeeds: Option<LeaseKey>) -> Result<(), LeaseError> {
+        if let Some(pool) = pool_of(&self.pools, network) {
+            return Err(LeaseError::NetworkInPool { network, pool: pool.to_owned() });
+        }
+        let of_this_client = |keys: &[LeaseKey]| keys.iter().all(|held| *held == key || Some(*held) == succeeds);
+        for (other, held) in self.networks.overlapping(network) {
+            let same = other == network && &*held.owner == owner && held.keys.iter().any(|held| *held == key || Some(*held) == succeeds);
+            if !same {
+                return Err(LeaseError::NetworkInUse { network, other: format!("network {other}"), holder: held.owner.to_string() });
+            }
+        }
+        for (address, held) in self.holders.range(network.first()..=network.last()) {
+            if !of_this_client(&held.keys) {
+                return Err(LeaseError::NetworkInUse { network, other: format!("address {address}"), holder: held.owner.to_string() });
+            }
+        }
+        Ok(())
+    }
+
     fn lease_families(
         &mut self,
-        pool: usize,
+        (pool, ipv6_pool): (usize, usize),
         key: LeaseKey,
         owner: &Arc<str>,
         wanted: Wanted,
@@ -236,8 +320,9 @@ impl Pools {
         let mut ipv6 = None;
         if wanted.ipv6 {
             let (fixed, hint) = (wanted.ipv6_fixed.map(IpAddr::V6), wanted.ipv6_hint.map(IpAddr::V6));
-            let pair = ipv4.and_then(|address| self.pools[pool].ipv4.index_of(number(address)));
-            match self.choose(&Ask { pool, family: Family::Ipv6, key, owner, succeeds: wanted.succeeds, fixed, hint, pair }) {
+            let pair = ipv4.filter(|_| pool == ipv6_pool).and_then(|address| self.pools[pool].ipv4.index_of(number(address)));
+            let ask = Ask { pool: ipv6_pool, family: Family::Ipv6, key, owner, succeeds: wanted.succeeds, fixed, hint, pair };
+            match self.choose(&ask) {
                 Ok(address) => ipv6 = Some(address),
                 Err(error) if fixed.is_some() => {
                     ipv4.into_iter().for_each(|address| self.let_go(address, key));
@@ -262,7 +347,7 @@ impl Pools {
             return Ok(address);
         }
         let address = match ask.fixed {
-            Some(address) => self.take_fixed(address)?,
+            Some(address) => self.take_fixed(address, ask)?,
             None => self.take_from_pool(ask)?,
         };
         self.holders.insert(address, Holder { owner: Arc::clone(ask.owner), keys: vec![ask.key] });
@@ -283,12 +368,17 @@ impl Pools {
     }
 
     /// Takes an address that must be had, in whatever pool it lies or in none.
-    fn take_fixed(&mut self, address: IpAddr) -> Result<IpAddr, LeaseError> {
+    fn take_fixed(&mut self, address: IpAddr, ask: &Ask<'_>) -> Result<IpAddr, LeaseError> {
         if !is_client_address(address) {
             return Err(LeaseError::NotUnicast { address: address.to_string() });
         }
         if let Some(holder) = self.holders.get(&address) {
             return Err(LeaseError::InUse { address: address.to_string(), holder: holder.owner.to_string() });
+        }
+        if let Some((_, held)) = self.networks.overlapping(Network::host(address)).next()
+            && !(held.owner == *ask.owner && ask.succeeds.is_some_and(|older| held.keys.contains(&older)))
+        {
+            return Err(LeaseError::InUse { address: address.to_string(), holder: held.owner.to_string() });
         }
         for pool in &mut self.pools {
             pool.space(Family::of(address)).take(number(address));
@@ -342,6 +432,16 @@ fn as_ipv6(address: IpAddr) -> Option<Ipv6Addr> {
         IpAddr::V6(address) => Some(address),
         IpAddr::V4(_) => None,
     }
+}
+
+/// The pool that has addresses of this network.
+fn pool_of(pools: &[Pool], network: Network) -> Option<&str> {
+    let (first, last) = (network.first(), network.last());
+    let overlaps = |pool: &&Pool| {
+        let space = if first.is_ipv4() { &pool.ipv4 } else { &pool.ipv6 };
+        space.overlaps(number(first), number(last))
+    };
+    pools.iter().find(overlaps).map(|pool| pool.name.as_str())
 }
 
 fn is_client_address(address: IpAddr) -> bool {

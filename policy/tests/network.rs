@@ -145,3 +145,18 @@ proptest! {
         prop_assert_eq!(TimeWindow { days, from, to }.contains(LocalTime { weekday, minute }), walked);
     }
 }
+
+/// Two servers may return the same User-Name: what counts is who said it.
+#[test]
+fn policies_may_ask_who_answered() {
+    let conditions = |server: &[&str], group: &[&str]| Conditions {
+        radius_server: server.iter().map(ToString::to_string).collect(),
+        radius_group: group.iter().map(ToString::to_string).collect(),
+        ..Conditions::default()
+    };
+    let of_partner = Facts { radius_server: Some("partner1"), radius_group: Some("partners"), ..facts() };
+    assert!(decide(&[policy("p", true, conditions(&["partner?"], &["partners", "corp"]))], &of_partner, &Alone).granted);
+    let elsewhere = reason(conditions(&["nps1", "nps2"], &[]), &of_partner);
+    assert_eq!(elsewhere, "radius_server wanted \"nps1\" or \"nps2\", got \"partner1\"");
+    assert_eq!(reason(conditions(&[], &["partners"]), &facts()), "radius_group wanted \"partners\", got none");
+}

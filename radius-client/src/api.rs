@@ -1,6 +1,7 @@
 //! What goes into the client and what comes out.
 use crate::attributes::AttributeId;
 use crate::extra::ExtraAttribute;
+use crate::framed::Framed;
 use crate::record::AccountingRecord;
 use crypto::Zeroizing;
 use serde::{Deserialize, Serialize};
@@ -501,6 +502,10 @@ pub struct Accept {
     /// User-Name of the Accept: replaces the name in accounting.
     pub user_name: Option<String>,
     pub framed_pool: Option<String>,
+    /// More of addresses, and networks behind the client.
+    pub framed: Framed,
+    /// Termination-Action RADIUS-Request: when Session-Timeout is over, the user shall be authenticated anew and not be sent away.
+    pub renew: bool,
     /// Port-Limit: how many sessions the user may have.
     pub port_limit: Option<u32>,
     pub reply_message: Option<String>,

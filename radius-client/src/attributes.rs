@@ -18,9 +18,11 @@ pub mod number {
     pub const SERVICE_TYPE: u8 = 6;
     pub const FRAMED_PROTOCOL: u8 = 7;
     pub const FRAMED_IP_ADDRESS: u8 = 8;
+    pub const FRAMED_IP_NETMASK: u8 = 9;
     pub const FILTER_ID: u8 = 11;
     pub const FRAMED_MTU: u8 = 12;
     pub const REPLY_MESSAGE: u8 = 18;
+    pub const FRAMED_ROUTE: u8 = 22;
     pub const STATE: u8 = 24;
     pub const CLASS: u8 = 25;
     pub const VENDOR_SPECIFIC: u8 = 26;
@@ -61,7 +63,10 @@ pub mod number {
     pub const NAS_IPV6_ADDRESS: u8 = 95;
     pub const FRAMED_INTERFACE_ID: u8 = 96;
     pub const FRAMED_IPV6_PREFIX: u8 = 97;
+    pub const FRAMED_IPV6_ROUTE: u8 = 99;
+    pub const FRAMED_IPV6_POOL: u8 = 100;
     pub const ERROR_CAUSE: u8 = 101;
+    pub const DELEGATED_IPV6_PREFIX: u8 = 123;
     pub const FRAMED_IPV6_ADDRESS: u8 = 168;
     pub const DNS_SERVER_IPV6_ADDRESS: u8 = 169;
 }
@@ -143,23 +148,16 @@ impl std::fmt::Display for AttributeId {
 /// Names of what replies bring that is not acted upon, and of filters.
 fn unused_name(id: AttributeId) -> Option<&'static str> {
     Some(match (id.vendor, id.number) {
-        (0, 9) => "Framed-IP-Netmask",
         (0, 10) => "Framed-Routing",
         (0, 12) => "Framed-MTU",
         (0, 13) => "Framed-Compression",
         (0, 19) => "Callback-Number",
-        (0, 22) => "Framed-Route",
         (0, 29) => "Termination-Action",
         (0, 64) => "Tunnel-Type",
         (0, 65) => "Tunnel-Medium-Type",
         (0, 81) => "Tunnel-Private-Group-Id",
         (0, 89) => "Chargeable-User-Identity",
         (0, 92) => "NAS-Filter-Rule",
-        (0, 96) => "Framed-Interface-Id",
-        (0, 97) => "Framed-IPv6-Prefix",
-        (0, 99) => "Framed-IPv6-Route",
-        (0, 100) => "Framed-IPv6-Pool",
-        (0, 123) => "Delegated-IPv6-Prefix",
         (0, 171) => "Delegated-IPv6-Prefix-Pool",
         (0, 172) => "Stateful-IPv6-Address-Pool",
         (VENDOR_WISPR, 5) => "WISPr-Bandwidth-Min-Up",
@@ -194,6 +192,8 @@ pub fn name(number: u8) -> &'static str {
         number::SERVICE_TYPE => "Service-Type",
         number::FRAMED_PROTOCOL => "Framed-Protocol",
         number::FRAMED_IP_ADDRESS => "Framed-IP-Address",
+        number::FRAMED_IP_NETMASK => "Framed-IP-Netmask",
+        number::FRAMED_ROUTE => "Framed-Route",
         number::STATE => "State",
         number::FILTER_ID => "Filter-Id",
         number::REPLY_MESSAGE => "Reply-Message",
@@ -210,6 +210,11 @@ pub fn name(number: u8) -> &'static str {
         number::TUNNEL_CLIENT_ENDPOINT => "Tunnel-Client-Endpoint",
         number::TUNNEL_SERVER_ENDPOINT => "Tunnel-Server-Endpoint",
         number::ACCT_INTERIM_INTERVAL => "Acct-Interim-Interval",
+        number::FRAMED_INTERFACE_ID => "Framed-Interface-Id",
+        number::FRAMED_IPV6_PREFIX => "Framed-IPv6-Prefix",
+        number::FRAMED_IPV6_ROUTE => "Framed-IPv6-Route",
+        number::FRAMED_IPV6_POOL => "Framed-IPv6-Pool",
+        number::DELEGATED_IPV6_PREFIX => "Delegated-IPv6-Prefix",
         number::FRAMED_IPV6_ADDRESS => "Framed-IPv6-Address",
         number::DNS_SERVER_IPV6_ADDRESS => "DNS-Server-IPv6-Address",
         _ => "attribute",
@@ -228,6 +233,22 @@ impl<'a> Attribute<'a> {
 
     pub fn ipv6(&self, name: &'static str) -> Result<Ipv6Addr, Malformed> {
         self.fixed::<16>(name, "an IPv6 address has 16 bytes").map(Ipv6Addr::from)
+    }
+
+    /// Reserved, length in bits, as many bytes as the length needs (RFC 3162 section 2.3). Bits beyond the length are left as they are.
+    pub fn ipv6_prefix(&self, name: &'static str) -> Result<(Ipv6Addr, u8), Malformed> {
+        let wrong = |wanted| Malformed::Value { name, offset: self.offset, got: self.value.len(), wanted };
+        let &[_, bits, ref bytes @ ..] = self.value else { return Err(wrong("an IPv6 prefix has a length")) };
+        if bits > 128 || bytes.len() > 16 || bytes.len() < usize::from(bits).div_ceil(8) {
+            return Err(wrong("an IPv6 prefix has as many bytes as its length in bits, of at most 128, needs"));
+        }
+        let mut octets = [0; 16];
+        octets[..bytes.len()].copy_from_slice(bytes);
+        Ok((Ipv6Addr::from(octets), bits))
+    }
+
+    pub fn interface_id(&self, name: &'static str) -> Result<u64, Malformed> {
+        self.fixed(name, "an interface identifier has 8 bytes").map(u64::from_be_bytes)
     }
 
     /// Text for people: bytes that are no UTF-8 are replaced.

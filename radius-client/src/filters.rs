@@ -20,6 +20,8 @@ const USED: &[u8] = &[
     number::SERVICE_TYPE,
     number::FRAMED_PROTOCOL,
     number::FRAMED_IP_ADDRESS,
+    number::FRAMED_IP_NETMASK,
+    number::FRAMED_ROUTE,
     number::FILTER_ID,
     number::REPLY_MESSAGE,
     number::STATE,
@@ -32,6 +34,10 @@ const USED: &[u8] = &[
     number::MESSAGE_AUTHENTICATOR,
     number::ACCT_INTERIM_INTERVAL,
     number::FRAMED_POOL,
+    number::FRAMED_IPV6_PREFIX,
+    number::FRAMED_IPV6_ROUTE,
+    number::FRAMED_IPV6_POOL,
+    number::DELEGATED_IPV6_PREFIX,
     number::FRAMED_IPV6_ADDRESS,
     number::DNS_SERVER_IPV6_ADDRESS,
 ];
@@ -75,7 +81,9 @@ pub(crate) fn ignored(reply: &Packet<'_>, filters: bool) -> Vec<AttributeId> {
         let used = match id.vendor {
             _ if APPLIED.contains(&id) => !filters,
             VENDOR_WISPR => [wispr::BANDWIDTH_MAX_UP, wispr::BANDWIDTH_MAX_DOWN].contains(&id.number),
-            0 if id.number == number::TERMINATION_ACTION => value == [0; 4],
+            0 if id.number == number::TERMINATION_ACTION => matches!(value, [0, 0, 0, 0 | 1]),
+            // It is the lower half of an address of this prefix and of no other.
+            0 if id.number == number::FRAMED_INTERFACE_ID => reply.first(number::FRAMED_IPV6_PREFIX).is_some(),
             0 => USED.contains(&id.number),
             VENDOR_MICROSOFT if id.number == microsoft::AZURE_POLICY_ID => azure_group(value).is_some(),
             VENDOR_MICROSOFT => USED_OF_MICROSOFT.contains(&id.number),

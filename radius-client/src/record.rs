@@ -77,6 +77,8 @@ pub struct AccountingRecord {
     pub eap_type: Option<u8>,
     pub framed_ip: Option<Ipv4Addr>,
     pub framed_ipv6: Option<Ipv6Addr>,
+    /// [`crate::Framed::received`].
+    pub framed: Vec<(u8, Vec<u8>)>,
     pub class: Vec<Vec<u8>>,
     pub session_time: Duration,
     /// From the client.

@@ -3,9 +3,8 @@ use crate::api::{Accept, Credentials, EapOutcome, FramedIp, LoginOutcome, Output
 use crate::attributes::{AttributeId, VENDOR_WISPR, azure_group, microsoft, name, number, service_type, wispr};
 use crate::authentication::Proof;
 use crate::codec::{Malformed, Packet, code};
-use crate::filters;
 use crate::mppe::{self, Hiding};
-use crate::words;
+use crate::{filters, framed, words};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -13,6 +12,9 @@ use std::time::Duration;
 const EAP_REQUEST: u8 = 1;
 const EAP_SUCCESS: u8 = 3;
 const EAP_FAILURE: u8 = 4;
+
+/// Termination-Action (RFC 2865 section 5.29): at the end of the session RADIUS is asked again.
+const TERMINATION_RADIUS_REQUEST: u32 = 1;
 
 /// Digits of the authenticator response in MS-CHAP2-Success.
 const SUCCESS_DIGITS: usize = 40;
@@ -164,6 +166,8 @@ fn accept(reply: &Packet<'_>, asked: u32, hiding: Hiding<'_>) -> Result<Accept, 
         nbns: microsoft_servers(reply, NBNS).map_err(malformed)?,
         user_name: reply.text(number::USER_NAME),
         framed_pool: reply.text(number::FRAMED_POOL),
+        framed: framed::read(reply).map_err(|why| format!("Access-Accept {why}"))?,
+        renew: reply.u32(number::TERMINATION_ACTION).map_err(malformed)? == Some(TERMINATION_RADIUS_REQUEST),
         port_limit: reply.u32(number::PORT_LIMIT).map_err(malformed)?,
         reply_message: reply_message(reply),
         attributes: words::words(reply),

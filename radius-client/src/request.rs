@@ -172,6 +172,9 @@ pub(crate) fn accounting(record: &AccountingRecord, delay: u32, envelope: &Envel
     if let Some(address) = record.framed_ipv6 {
         packet.put(number::FRAMED_IPV6_ADDRESS, &address.octets());
     }
+    for (number, value) in &record.framed {
+        packet.put(*number, value);
+    }
     for class in &record.class {
         packet.put(number::CLASS, class);
     }

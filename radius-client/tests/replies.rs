@@ -311,12 +311,13 @@ fn what_is_said_in_vain_is_told_once_by_name() {
             client.handle(start(), ask(round as u64, round as u64, &[2, 1, 0, 4]));
             let request = only_sent(&drain(&mut client));
             let nine_and_four = [&9u32.to_be_bytes()[..], &[1, 3, 0, 4, 3, 0]].concat();
-            let framed_route = (22, b"10.1.0.0/16".to_vec());
+            let framed_routing = (10, vec![0, 0, 0, 3]);
             let known = [(25, vec![1]), (29, vec![0; 4]), (62, vec![0, 0, 0, 1]), microsoft(28, &[10, 0, 0, 1])];
-            let mut attributes = vec![framed_route.clone(), framed_route, (26, nine_and_four), microsoft(8, &[0; 4]), (241, vec![1, 1])];
+            let mut attributes =
+                vec![framed_routing.clone(), framed_routing, (26, nine_and_four), microsoft(8, &[0; 4]), (241, vec![1, 1])];
             attributes.extend(known);
             if code == 3 {
-                attributes = vec![(123, vec![0; 6])];
+                attributes = vec![(13, vec![0; 4])];
             }
             client.handle(start(), request.datagram(reply(code, &request, &attributes)));
             let named = drain(&mut client).into_iter().filter_map(|output| match output {
@@ -326,17 +327,17 @@ fn what_is_said_in_vain_is_told_once_by_name() {
             named.collect()
         })
         .collect();
-    let all = ["Framed-Route", "attribute 26.9.1", "attribute 26.9.4", "MS-MPPE-Encryption-Types", "attribute 241"];
+    let all = ["Framed-Routing", "attribute 26.9.1", "attribute 26.9.4", "MS-MPPE-Encryption-Types", "attribute 241"];
     assert_eq!(told, [all.map(str::to_owned).to_vec(), vec![], vec![]], "an Access-Reject grants nothing that could be ignored");
     assert_eq!(ignored(&client).len(), 5);
 }
 
 #[test]
-fn termination_action_by_default_is_what_happens_anyway() {
+fn termination_actions_that_nobody_defined_are_ignored() {
     let mut client = client(vec![server("nps1", 1)]);
     client.handle(start(), ask(1, 1, &[2, 1, 0, 4]));
     let request = only_sent(&drain(&mut client));
-    client.handle(start(), request.datagram(reply(2, &request, &[(29, vec![0, 0, 0, 1])])));
+    client.handle(start(), request.datagram(reply(2, &request, &[(29, vec![0, 0, 0, 2])])));
     assert_eq!(ignored(&client), ["Termination-Action"]);
 }
 
@@ -345,4 +346,47 @@ fn groups_and_limits_of_the_user() {
     let accept = accept(|_| vec![microsoft(65, &[0x6a, 0xd1, 0xbd, 0x0a]), microsoft(65, &[1, 2, 3, 4]), (62, vec![0, 0, 0, 2])]).unwrap();
     assert_eq!(accept.groups, ["6ad1bd0a"]);
     assert_eq!(accept.port_limit, Some(2));
+}
+
+#[test]
+fn networks_behind_the_client_are_read() {
+    let given = vec![
+        (9, vec![255, 255, 255, 248]),
+        (22, b"10.9.0.0/16 0.0.0.0 1".to_vec()),
+        (88, b"static".to_vec()),
+        (96, vec![0, 0, 0, 0, 0, 0, 0, 7]),
+        (97, [&[0, 64, 0x20, 0x01, 0x0d, 0xb8][..], &[0; 4]].concat()),
+        (99, b"2001:db8:9::/48 :: 1".to_vec()),
+        (100, b"static6".to_vec()),
+        (123, vec![0, 56, 0x20, 0x01, 0x0d, 0xb8, 0, 1, 0xff]),
+        (29, vec![0, 0, 0, 1]),
+    ];
+    let accept = accept(|_| given.clone()).unwrap();
+    assert!(accept.renew);
+    let framed = accept.framed;
+    assert_eq!((framed.netmask, framed.interface_id, framed.ipv6_pool.as_deref()), (Some(29), Some(7), Some("static6")));
+    assert_eq!(framed.prefixes, [("2001:db8::".parse().unwrap(), 64)]);
+    assert_eq!(framed.delegated, [("2001:db8:1:ff00::".parse().unwrap(), 56)]);
+    let routes: Vec<_> = framed.routes.iter().map(ToString::to_string).collect();
+    assert_eq!(routes, ["Framed-Route \"10.9.0.0/16\"", "Framed-IPv6-Route \"2001:db8:9::/48\""]);
+    assert_eq!(framed.received, given[..8], "accounting gets back what came, but for Termination-Action");
+}
+
+#[test]
+fn networks_that_cannot_be_refuse_the_accept() {
+    for (attribute, why) in [
+        ((9, vec![255, 0, 255, 0]), "Framed-IP-Netmask 255.0.255.0, which is no mask"),
+        ((9, vec![0, 0, 0, 0]), "Framed-IP-Netmask 0.0.0.0, which is no mask"),
+        ((22, b"everything".to_vec()), "Framed-Route \"everything\", which begins with no IPv4 network"),
+        ((97, vec![0, 64, 1]), "Framed-IPv6-Prefix"),
+        ((97, vec![0, 129, 1]), "Framed-IPv6-Prefix"),
+        ((123, vec![0, 0]), "Delegated-IPv6-Prefix of length 0"),
+        ((96, vec![1]), "Framed-Interface-Id"),
+    ] {
+        let error = accept(|_| vec![attribute.clone()]).unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
+    let error = accept(|_| (0..65).map(|n| (22, format!("10.{n}.0.0/16").into_bytes())).collect()).unwrap_err();
+    assert!(error.contains("65 networks behind the client") && error.contains("64 are possible"), "{error}");
+    assert_eq!(accept(|_| vec![(9, vec![255; 4])]).unwrap().framed.netmask, None);
 }

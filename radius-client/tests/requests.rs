@@ -109,6 +109,7 @@ fn record(status: AccountingStatus) -> AccountingRecord {
         eap_type: Some(26),
         framed_ip: Some([10, 0, 0, 7].into()),
         framed_ipv6: Some("2001:db8::7".parse().unwrap()),
+        framed: vec![(22, b"10.9.0.0/16".to_vec())],
         class: vec![vec![0, 1, 0], vec![0xff]],
         session_time: Duration::from_secs(3600),
         input_octets: 0x2_0000_0005,
@@ -167,6 +168,7 @@ fn session_part() -> Vec<(u8, Vec<u8>)> {
         (55, u32(1_700_000_000)),
         (8, vec![10, 0, 0, 7]),
         (168, "2001:db8::7".parse::<std::net::Ipv6Addr>().unwrap().octets().to_vec()),
+        (22, b"10.9.0.0/16".to_vec()),
         (25, vec![0, 1, 0]),
         (25, vec![0xff]),
     ]
@@ -183,8 +185,15 @@ fn accounting_requests() {
     let interim = accounting_request(AccountingStatus::Interim);
     assert_eq!(interim.attributes(), [vec![(40, u32(3))], session_part(), usage].concat());
     for (status, number) in [(AccountingStatus::On, 7), (AccountingStatus::Off, 8)] {
-        let gateway =
-            AccountingRecord { status, user_name: Vec::new(), class: Vec::new(), framed_ip: None, framed_ipv6: None, ..record(status) };
+        let gateway = AccountingRecord {
+            status,
+            user_name: Vec::new(),
+            class: Vec::new(),
+            framed_ip: None,
+            framed_ipv6: None,
+            framed: Vec::new(),
+            ..record(status)
+        };
         let whole = vec![(40, u32(number)), (4, vec![198, 51, 100, 1]), (32, b"vpn.example.test".to_vec())];
         let whole = [whole, vec![(44, b"00c0ffee-17".to_vec()), (55, u32(1_700_000_000))]].concat();
         assert_eq!(sent(gateway).attributes(), whole);

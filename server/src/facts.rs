@@ -33,6 +33,9 @@ pub struct Known {
     pub class: Vec<Vec<u8>>,
     pub filter_id: Vec<String>,
     pub groups: Vec<String>,
+    /// See [`crate::login::Authenticated::server`].
+    pub server: Option<String>,
+    pub server_group: Option<String>,
     /// Attributes of the Access-Accept as text.
     pub attributes: Vec<(String, String)>,
     /// Filters and rates beside Filter-Id.
@@ -51,6 +54,8 @@ impl Known {
             class: Vec::new(),
             filter_id: Vec::new(),
             groups: Vec::new(),
+            server: None,
+            server_group: None,
             attributes: Vec::new(),
             reply: FromReply::default(),
         }
@@ -85,6 +90,8 @@ impl Known {
             class: &self.class,
             filter_id: &self.filter_id,
             group: &self.groups,
+            radius_server: self.server.as_deref(),
+            radius_group: self.server_group.as_deref(),
             reply: &self.attributes,
             time,
         }

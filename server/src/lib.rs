@@ -10,6 +10,7 @@ pub mod dynamic;
 pub mod explain;
 pub mod facts;
 pub mod file_watch;
+pub mod framed;
 pub mod gateway;
 pub mod host_names;
 pub mod login;

@@ -2,12 +2,13 @@
 pub use crate::facts::{Known, Place};
 
 use crate::facts::{self, local_time, on_the_wall};
-use crate::outcome::Stage;
+use crate::framed::{self, Reserved};
+use crate::outcome::{Fault, Stage};
 use crate::restrictions::{self, FromReply};
 use policy::filter::{Filter, Restrictions};
 use policy::network::{AddressRange, Certificate, Decision, Method, Policy, Reason, Settings, Usage, decide};
-use policy::pool::{LeaseKey, Pools, Wanted};
-use radius_client::{Accept, FramedIp};
+use policy::pool::{Lease, LeaseError, LeaseKey, Network, PoolNames, Pools, Wanted};
+use radius_client::Accept;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub struct Login {
     pub key: LeaseKey,
     pub place: Place,
     pub wanted: Wanted,
+    /// What no network behind the client may hold.
+    pub reserved: Vec<Reserved>,
 }
 
 /// Someone whose credentials were found good.
@@ -34,6 +37,9 @@ pub struct Authenticated<'a> {
     pub machine: Option<String>,
     /// What the RADIUS server said; `None` where none was asked.
     pub accept: Option<&'a Accept>,
+    /// The RADIUS server that said so, or the local provider, and the server group that was asked.
+    pub server: Option<&'a str>,
+    pub server_group: Option<&'a str>,
 }
 
 impl Authenticated<'_> {
@@ -43,6 +49,8 @@ impl Authenticated<'_> {
             machine: self.machine.clone().or_else(|| facts::machine(self.user)),
             certificate: self.certificate.clone(),
             reply: self.accept.map(FromReply::read).transpose()?.unwrap_or_default(),
+            server: self.server.map(str::to_owned),
+            server_group: self.server_group.map(str::to_owned),
             ..Known::by(self.method, self.confirmed).with(self.accept)
         })
     }
@@ -57,6 +65,10 @@ pub struct Granted {
     pub ipv6: Option<Ipv6Addr>,
     /// Why no address could be leased; then both are `None`.
     pub address_failure: Option<String>,
+    /// What is behind the client: routed to it, and allowed as a source of its packets. Disjoint.
+    pub networks: Vec<Network>,
+    /// Those of `networks` that the client is told.
+    pub delegated: Vec<(Ipv6Addr, u8)>,
     pub dns: Vec<IpAddr>,
     /// WINS servers.
     pub nbns: Vec<Ipv4Addr>,
@@ -65,6 +77,8 @@ pub struct Granted {
     pub routes: Vec<AddressRange>,
     pub selectors: Vec<AddressRange>,
     pub session_timeout: Option<Duration>,
+    /// The client shall authenticate anew when it is over.
+    pub renew: bool,
     pub idle_timeout: Option<Duration>,
     /// When the hours end in which the policy allows sessions.
     pub hours_end: Option<jiff::Timestamp>,
@@ -78,6 +92,8 @@ pub struct Granted {
     pub restrictions: Restrictions,
     /// What the policies went by.
     pub known: Known,
+    /// [`radius_client::Framed::received`].
+    pub framed: Vec<(u8, Vec<u8>)>,
     /// The decision in words, a line each.
     pub trace: Vec<String>,
 }
@@ -98,6 +114,7 @@ pub struct Decided {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
     pub stage: Stage,
+    pub fault: Fault,
     pub cause: String,
     /// Where policies refuse.
     pub reason: Option<Reason>,
@@ -106,7 +123,12 @@ pub struct Denied {
 
 impl Denied {
     pub fn new(stage: Stage, cause: String) -> Self {
-        Self { stage, cause, reason: None, trace: Vec::new() }
+        Self { stage, fault: Fault::Refused, cause, reason: None, trace: Vec::new() }
+    }
+
+    /// RADIUS lets the user in, but on terms that cannot be kept.
+    pub fn unusable(cause: String) -> Self {
+        Self { fault: Fault::Misconfigured, ..Self::new(Stage::Radius, cause) }
     }
 }
 
@@ -132,29 +154,37 @@ impl Authority {
         now: jiff::Timestamp,
     ) -> Result<Granted, Denied> {
         let known = who.known()?;
-        let Decided { policy, settings, restrictions, hours_end, trace } = self.judge(&login.place, who.user, &known, usage, now)?;
-        let (lease, address_failure) = match self.lease(login, who, same_client, &settings) {
-            Ok(lease) => (lease, None),
-            Err(failure) => (policy::pool::Lease { ipv4: None, ipv6: None }, Some(format!("policy {policy:?}: {failure}"))),
+        let Decided { policy, settings, restrictions, hours_end, mut trace } = self.judge(&login.place, who.user, &known, usage, now)?;
+        let (Leased { lease, networks }, address_failure) = match self.lease(login, who, same_client, &settings) {
+            Ok(leased) => (leased, None),
+            Err(LeaseFailure::Unavailable(failure)) => (Leased::default(), Some(format!("policy {policy:?}: {failure}"))),
+            Err(LeaseFailure::Unusable(cause)) => return Err(Denied { trace, ..Denied::unusable(cause) }),
         };
+        if !networks.is_empty() {
+            trace.push(format!("behind the client: {}", networks.iter().map(Network::to_string).collect::<Vec<_>>().join(", ")));
+        }
         let accept = who.accept;
         Ok(Granted {
             user: accept.and_then(|accept| accept.user_name.clone()).unwrap_or_else(|| who.user.to_owned()),
             ipv4: lease.ipv4,
             ipv6: lease.ipv6,
             address_failure,
+            delegated: accept.map(|accept| framed::delegated(accept, &networks)).unwrap_or_default(),
+            networks,
             dns: dns(&settings.dns, accept),
             nbns: accept.map(|accept| &accept.nbns).filter(|nbns| !nbns.is_empty()).unwrap_or(&settings.nbns).clone(),
             dns_suffix: settings.dns_suffix.clone(),
             routes: settings.routes.clone(),
             selectors: settings.selectors.clone(),
             session_timeout: shorter(settings.session_timeout, accept.and_then(|accept| accept.session_timeout)),
+            renew: accept.is_some_and(|accept| accept.renew),
             idle_timeout: shorter(settings.idle_timeout, accept.and_then(|accept| accept.idle_timeout)),
             interim_interval: accept.and_then(|accept| accept.acct_interim_interval),
             hours_end,
             class: known.class.iter().cloned().chain(settings.accounting_class.iter().map(|class| class.clone().into_bytes())).collect(),
             settings,
             restrictions,
+            framed: accept.map(|accept| accept.framed.received.clone()).unwrap_or_default(),
             known,
             policy,
             trace,
@@ -185,30 +215,89 @@ impl Authority {
         self.pools.release(key);
     }
 
+    /// Addresses, and the networks behind the client: all of it or nothing.
     fn lease(
         &mut self,
         login: &Login,
         who: &Authenticated<'_>,
         same_client: &dyn Fn(LeaseKey) -> bool,
         settings: &Settings,
-    ) -> Result<policy::pool::Lease, String> {
-        let accept = who.accept;
-        let pool = accept.and_then(|accept| accept.framed_pool.as_deref()).or(settings.pool.as_deref());
-        let Some(pool) = pool else {
-            return Err("neither the policy (setting pool) nor RADIUS (Framed-Pool) names an address pool".into());
-        };
-        let mut wanted = login.wanted;
-        wanted.ipv4_fixed = settings.ipv4;
-        match accept.and_then(|accept| accept.framed_ip) {
-            Some(FramedIp::Fixed(address)) => wanted.ipv4_fixed = Some(address),
-            Some(FramedIp::NasChooses) => wanted.ipv4_hint = None,
-            Some(FramedIp::ClientChooses) | None => {}
+    ) -> Result<Leased, LeaseFailure> {
+        let names = pool_names(who.accept, settings.pool.as_deref()).ok_or_else(|| {
+            LeaseFailure::Unavailable("neither the policy (setting pool) nor RADIUS (Framed-Pool) names an address pool".into())
+        })?;
+        let mut wanted = Wanted { ipv4_fixed: settings.ipv4, ipv6_fixed: settings.ipv6, ..login.wanted };
+        if let Some(accept) = who.accept {
+            framed::apply(accept, &mut wanted);
         }
-        wanted.ipv6_fixed = accept.and_then(|accept| accept.framed_ipv6).or(settings.ipv6);
         // A name that nobody has checked is no proof of being the same client.
-        wanted.succeeds = asked(wanted).filter_map(|address| self.pools.holder(address)).find(|key| who.confirmed && same_client(*key));
-        self.pools.lease(pool, login.key, who.user, wanted).map_err(|error| error.to_string())
+        let is_older = |key: &LeaseKey| who.confirmed && same_client(*key);
+        wanted.succeeds = asked(wanted).filter_map(|address| self.pools.holder(address)).find(is_older);
+        let lease = self.pools.lease(names, login.key, who.user, wanted).map_err(|error| self.explained(error, who.accept))?;
+        let networks = self.claim(login, who, lease, wanted.succeeds, &is_older);
+        if networks.is_err() {
+            self.pools.release(&login.key);
+        }
+        Ok(Leased { lease, networks: networks? })
     }
+
+    fn claim(
+        &mut self,
+        login: &Login,
+        who: &Authenticated<'_>,
+        lease: Lease,
+        succeeds: Option<LeaseKey>,
+        is_older: &dyn Fn(&LeaseKey) -> bool,
+    ) -> Result<Vec<Network>, LeaseFailure> {
+        let Some(accept) = who.accept else { return Ok(Vec::new()) };
+        let own = |reserved: &&Reserved| addresses_of(lease).any(|address| address == reserved.address);
+        if let Some(Reserved { address, what }) = login.reserved.iter().find(own) {
+            return Err(LeaseFailure::Unusable(format!("the client would get {address}, {what}")));
+        }
+        let networks = framed::networks(accept, lease, &login.reserved).map_err(LeaseFailure::Unusable)?;
+        let older = networks.iter().find_map(|network| self.pools.network_holder(*network)).filter(is_older);
+        self.pools.claim(login.key, who.user, &networks, succeeds.or(older)).map_err(|error| self.explained(error, Some(accept)))?;
+        Ok(networks)
+    }
+
+    /// Nobody but RADIUS names a pool that there is not, or an address that cannot be had.
+    fn explained(&self, error: LeaseError, accept: Option<&Accept>) -> LeaseFailure {
+        match error {
+            LeaseError::NoPool(name) => {
+                let attribute = match accept {
+                    Some(accept) if accept.framed_pool.as_ref() == Some(&name) => "Framed-Pool",
+                    _ => "Framed-IPv6-Pool",
+                };
+                let known: Vec<_> = self.pools.names().map(|name| format!("{name:?}")).collect();
+                LeaseFailure::Unusable(format!("{attribute} {name:?} names no pool of this gateway: its pools are {}", known.join(", ")))
+            }
+            LeaseError::NotUnicast { .. } | LeaseError::NetworkInPool { .. } => LeaseFailure::Unusable(error.to_string()),
+            error => LeaseFailure::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// What a login holds.
+#[derive(Debug, Default)]
+struct Leased {
+    lease: Lease,
+    networks: Vec<Network>,
+}
+
+/// Why a login holds nothing.
+#[derive(Debug)]
+enum LeaseFailure {
+    /// The tunnel protocol has its own words for it.
+    Unavailable(String),
+    /// What RADIUS says cannot be done.
+    Unusable(String),
+}
+
+/// RADIUS comes before the policy, and a pool for both families is better than none.
+fn pool_names<'a>(accept: Option<&'a Accept>, policy: Option<&'a str>) -> Option<PoolNames<'a>> {
+    let framed = accept.and_then(|accept| accept.framed_pool.as_deref());
+    let framed_ipv6 = accept.and_then(|accept| accept.framed.ipv6_pool.as_deref());
+    Some(PoolNames { ipv4: framed.or(policy).or(framed_ipv6)?, ipv6: framed_ipv6.or(framed).or(policy)? })
 }
 
 /// The addresses that a login asks for by number.
@@ -216,6 +305,10 @@ fn asked(wanted: Wanted) -> impl Iterator<Item = IpAddr> {
     let ipv4 = wanted.ipv4_fixed.or(wanted.ipv4_hint).filter(|_| wanted.ipv4).map(IpAddr::V4);
     let ipv6 = wanted.ipv6_fixed.or(wanted.ipv6_hint).filter(|_| wanted.ipv6).map(IpAddr::V6);
     ipv4.into_iter().chain(ipv6)
+}
+
+fn addresses_of(lease: Lease) -> impl Iterator<Item = IpAddr> {
+    lease.ipv4.map(IpAddr::V4).into_iter().chain(lease.ipv6.map(IpAddr::V6))
 }
 
 fn dns(settings: &[IpAddr], accept: Option<&Accept>) -> Vec<IpAddr> {
@@ -282,7 +375,17 @@ mod tests {
     }
 
     fn who(user: &str, confirmed: bool) -> Authenticated<'_> {
-        Authenticated { user, confirmed, method: Method::Eap, eap_type: None, certificate: None, machine: None, accept: None }
+        Authenticated {
+            user,
+            confirmed,
+            method: Method::Eap,
+            eap_type: None,
+            certificate: None,
+            machine: None,
+            accept: None,
+            server: None,
+            server_group: None,
+        }
     }
 
     #[test]
@@ -306,7 +409,7 @@ mod tests {
             zone: jiff::tz::TimeZone::UTC,
         };
         let wanted = Wanted { ipv4: true, ..Wanted::default() };
-        let login = Login { key: LeaseKey(1), place: place(), wanted };
+        let login = Login { key: LeaseKey(1), place: place(), wanted, reserved: Vec::new() };
         let who = |confirmed| who("anonymous", confirmed);
         let denied = authority.authorize(&login, &who(false), &|_| false, &Alone, jiff::Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!(denied.stage, Stage::Policy);
@@ -331,7 +434,7 @@ mod tests {
         let mut authority = Authority { policies: vec![everyone], filters: Vec::new(), pools, zone: jiff::tz::TimeZone::UTC };
         let mut address = |key: u64, confirmed: bool, same: bool| {
             let wanted = Wanted { ipv4: true, ipv4_hint: Some(Ipv4Addr::new(10, 0, 0, 5)), ..Wanted::default() };
-            let login = Login { key: LeaseKey(key), place: place(), wanted };
+            let login = Login { key: LeaseKey(key), place: place(), wanted, reserved: Vec::new() };
             let who = who("ann", confirmed);
             let same_client = |holder: LeaseKey| same && holder == LeaseKey(1);
             authority.authorize(&login, &who, &same_client, &Alone, jiff::Timestamp::UNIX_EPOCH).unwrap().ipv4.unwrap().octets()[3]

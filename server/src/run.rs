@@ -473,6 +473,7 @@ fn settings(config: &Config) -> Settings {
             ipv4: config.ikev2.as_ref().map_or(DUMMY_IPV4, |listener| listener.inner_ipv4),
             ipv6: config.ikev2.as_ref().and_then(|listener| listener.inner_ipv6),
         },
+        radius_addresses: config.radius.iter().map(|radius| (radius.server.name.clone(), radius.server.address().ip())).collect(),
         sessions_max: config.server.max_sessions,
         half_open_max: config.limits.half_open_max,
         half_open_timeout: config.limits.half_open_timeout,
@@ -541,7 +542,7 @@ fn start_local(
 
 /// The outcome of a request that nobody had room for.
 fn refuse(input: radius_client::Input) -> Option<radius_client::Output> {
-    let failure = radius_client::RequestFailure::BadReply { server: "queue".into(), reason: "too many requests are waiting".into() };
+    let failure = radius_client::RequestFailure::Unsendable { server: "queue".into(), reason: "too many requests are waiting".into() };
     match input {
         radius_client::Input::Eap { ticket, .. } => {
             Some(radius_client::Output::Eap { ticket, outcome: radius_client::EapOutcome::Failed(failure) })

@@ -2,10 +2,10 @@
 use crate::config::{Config, Ikev2Listener};
 use crate::control::types::DataplaneStatus;
 use crate::dataplane::{
-    ConnectionSpec, Dataplane, DataplaneConfig, DataplaneHandle, IkeSink, Keys, Role, Selector, Stalled, StreamEvent, StreamSink,
+    self, ConnectionSpec, Dataplane, DataplaneConfig, DataplaneHandle, IkeSink, Keys, Role, Selector, Stalled, StreamEvent, StreamSink,
     StreamSpec, StreamTunnel, TunnelSpec,
 };
-use crate::gateway::{Plane, Traffic};
+use crate::gateway::{Inner, Plane, Traffic};
 use crate::sockets::Datagram;
 use crate::sstp::{Connection, Place};
 use anyhow::Context as _;
@@ -13,7 +13,7 @@ use ike::{ChildKeys, ChildSa, ConnectionId, Path, SessionId, TrafficSelector};
 use net::link::{Netlink, Prefix, Route};
 use policy::filter::Restrictions;
 use policy::network::AddressRange;
-use policy::pool::PoolConfig;
+use policy::pool::{Network, PoolConfig};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -33,8 +33,10 @@ pub struct Tunnels {
     device: u32,
     /// What is routed into the device for good.
     pools: Vec<Prefix>,
-    /// Host routes of leases outside every pool (RADIUS gave the address).
-    host_routes: BTreeMap<SessionId, Vec<Prefix>>,
+    /// What is routed for a session: its address where that lies outside every pool, and the networks behind it.
+    routes: BTreeMap<SessionId, Vec<Prefix>>,
+    /// How many sessions each of these routes is for: a client that authenticates anew has two for a moment.
+    routed: BTreeMap<Prefix, usize>,
     /// Of connections that are not logged in.
     places: BTreeMap<SessionId, Place>,
     /// Of TCP connections with IKE and ESP, until somebody on them is logged in.
@@ -69,7 +71,8 @@ impl Tunnels {
             mtu,
             device,
             pools,
-            host_routes: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            routed: BTreeMap::new(),
             places: BTreeMap::new(),
             tcp_places: BTreeMap::new(),
         })
@@ -101,14 +104,14 @@ impl Tunnels {
             return Ok(());
         }
         let former = std::mem::replace(&mut self.pools, pools);
-        let routed =
-            self.add_routes(&fresh).and_then(|()| leases.iter().try_for_each(|(session, leases)| self.route_leases(*session, leases)));
+        let keep = |tunnels: &mut Self| leases.iter().try_for_each(|(session, leases)| tunnels.route_inner(*session, leases, &[]));
+        let routed = self.add_routes(&fresh).and_then(|()| keep(self).map_err(io::Error::other));
         if let Err(error) = routed {
             self.pools = former;
             self.delete_routes(&fresh);
             return Err(error);
         }
-        let unused = stale.into_iter().filter(|pool| !self.host_routes.values().any(|routes| routes.contains(pool)));
+        let unused = stale.into_iter().filter(|pool| !self.routed.contains_key(pool));
         self.delete_routes(&unused.collect::<Vec<_>>());
         Ok(())
     }
@@ -150,26 +153,53 @@ impl Tunnels {
 }
 
 impl Tunnels {
-    /// Addresses that lie in no pool need a route of their own.
-    fn route_leases(&mut self, session: SessionId, leases: &[IpAddr]) -> io::Result<()> {
-        let outside = |lease: &&IpAddr| !self.pools.iter().any(|pool| holds(*pool, **lease));
-        let routed = self.host_routes.get(&session).map(Vec::as_slice).unwrap_or_default();
-        let missing = leases.iter().filter(outside).map(|&lease| Prefix::host(lease)).filter(|lease| !routed.contains(lease));
-        let missing: Vec<_> = missing.collect();
+    /// Addresses that lie in no pool need a route of their own, and so do networks behind the client. What is routed for the session already stays.
+    fn route_inner(&mut self, session: SessionId, addresses: &[IpAddr], networks: &[Network]) -> Result<(), String> {
+        let outside = |address: &&IpAddr| !self.pools.iter().any(|pool| pool.contains(**address));
+        let hosts = addresses.iter().filter(outside).map(|&address| (Prefix::host(address), true));
+        let networks = prefixes(networks).into_iter().map(|network| (network, false));
+        let routed = self.routes.get(&session).map(Vec::as_slice).unwrap_or_default();
+        let missing: Vec<_> = hosts.chain(networks).filter(|(destination, _)| !routed.contains(destination)).collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let mut netlink = Netlink::open()?;
-        for &destination in &missing {
-            netlink.replace_route(&route(destination, self.device))?;
+        let mut netlink = Netlink::open().map_err(|error| format!("no route to the client: {error}"))?;
+        // What is noted here is given back at the end of the session, whatever becomes of the rest.
+        let routed = self.routes.entry(session).or_default();
+        for (destination, is_lease) in missing {
+            let users = self.routed.get(&destination).copied().unwrap_or(0);
+            let route = route(destination, self.device);
+            match (users, is_lease) {
+                // It may be the route of a pool that is about to go.
+                (0, true) => netlink.replace_route(&route).map_err(|error| unrouted(destination, &error))?,
+                (0, false) => netlink.add_route(&route).map_err(|error| unrouted(destination, &error))?,
+                _ => {}
+            }
+            self.routed.insert(destination, users + 1);
+            routed.push(destination);
         }
-        self.host_routes.entry(session).or_default().extend(missing);
         Ok(())
+    }
+
+    fn unroute(&mut self, session: SessionId) {
+        for destination in self.routes.remove(&session).unwrap_or_default() {
+            let Some(users) = self.routed.get_mut(&destination) else { continue };
+            *users -= 1;
+            if *users == 0 {
+                self.routed.remove(&destination);
+                if !self.pools.contains(&destination) {
+                    self.delete_routes(&[destination]);
+                }
+            }
+        }
     }
 }
 
-fn holds(prefix: Prefix, address: IpAddr) -> bool {
-    Prefix::new(address, prefix.len).is_some_and(|of| of.network() == prefix.network())
+fn unrouted(destination: Prefix, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => format!("this host has a route to {destination} already, which leads elsewhere"),
+        _ => format!("no route to {destination}: {error}"),
+    }
 }
 
 fn nat_sockets(listener: &Ikev2Listener) -> Vec<SocketAddr> {
@@ -217,9 +247,11 @@ impl Plane for Tunnels {
         self.handle.restrict(session.0, restrictions).map_err(|error| error.to_string())
     }
 
-    fn install(&mut self, child: ChildSa) -> Result<(), String> {
-        self.route_leases(child.session, &child.inner).map_err(|error| format!("no route to the client's address: {error}"))?;
-        self.handle.install(spec(child, Role::Gateway, self.mtu)).map_err(|error| error.to_string())
+    fn install(&mut self, child: ChildSa, networks: &[Network]) -> Result<(), String> {
+        self.route_inner(child.session, &child.inner, networks)?;
+        let mut spec = spec(child, Role::Gateway, self.mtu);
+        spec.inner.networks = prefixes(networks);
+        self.handle.install(spec).map_err(|error| error.to_string())
     }
 
     fn use_outbound(&mut self, session: SessionId, spi_in: u32) {
@@ -254,12 +286,7 @@ impl Plane for Tunnels {
     fn forget(&mut self, session: SessionId) {
         self.handle.forget(session.0);
         self.places.remove(&session);
-        for destination in self.host_routes.remove(&session).unwrap_or_default() {
-            let of_others = self.host_routes.values().any(|of_others| of_others.contains(&destination));
-            if !of_others && !self.pools.contains(&destination) {
-                self.delete_routes(&[destination]);
-            }
-        }
+        self.unroute(session);
     }
 
     fn adopt(&mut self, session: SessionId, connection: Connection) -> Result<(), String> {
@@ -276,17 +303,18 @@ impl Plane for Tunnels {
         report(session, self.handle.stream_send(session.0, packet));
     }
 
-    fn stream_open(&mut self, session: SessionId, inner: &[IpAddr], allowed: &[AddressRange], mtu: u16) -> Result<(), String> {
-        self.route_leases(session, inner).map_err(|error| format!("no route to the client's address: {error}"))?;
+    fn stream_open(&mut self, session: SessionId, inner: Inner<'_>, allowed: &[AddressRange], mtu: u16) -> Result<(), String> {
+        self.route_inner(session, inner.addresses, inner.networks)?;
         let allowed = allowed.iter().map(whole).collect();
-        let tunnel = StreamTunnel { session: session.0, inner: inner.to_vec(), allowed, mtu };
+        let inner = dataplane::Inner { addresses: inner.addresses.to_vec(), networks: prefixes(inner.networks) };
+        let tunnel = StreamTunnel { session: session.0, inner, allowed, mtu };
         self.places.remove(&session);
         self.handle.stream_open(tunnel).map_err(|error| error.to_string())
     }
 
     fn stream_hold(&mut self, session: SessionId) {
         // Without leases no packet belongs to it.
-        let tunnel = StreamTunnel { session: session.0, inner: Vec::new(), allowed: Vec::new(), mtu: self.mtu };
+        let tunnel = StreamTunnel { session: session.0, inner: dataplane::Inner::default(), allowed: Vec::new(), mtu: self.mtu };
         report(session, self.handle.stream_open(tunnel));
     }
 
@@ -320,6 +348,16 @@ impl Plane for Tunnels {
     fn send_inner(&mut self, session: SessionId, packet: Vec<u8>) {
         report(session, self.handle.send_inner(session.0, packet));
     }
+
+    fn own_addresses(&self) -> Result<Vec<IpAddr>, String> {
+        let addresses = Netlink::open().and_then(|mut netlink| netlink.addresses());
+        let addresses = addresses.map_err(|error| format!("the addresses of this host cannot be read: {error}"))?;
+        Ok(addresses.into_iter().map(|local| local.address.address).collect())
+    }
+}
+
+fn prefixes(networks: &[Network]) -> Vec<Prefix> {
+    networks.iter().filter_map(|network| Prefix::new(network.first(), network.length())).collect()
 }
 
 /// A range of addresses, any protocol and port.
@@ -345,7 +383,7 @@ pub fn spec(child: ChildSa, role: Role, mtu: u16) -> TunnelSpec {
         key_out: keys(child.key_out),
         path: child.path,
         encapsulate: child.encapsulate,
-        inner: child.inner,
+        inner: dataplane::Inner { addresses: child.inner, networks: Vec::new() },
         local: child.local.iter().map(selector).collect(),
         remote: child.remote.iter().map(selector).collect(),
         mtu,
@@ -379,14 +417,6 @@ fn pool_prefixes(pool: &policy::pool::PoolConfig) -> Vec<Prefix> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_leases_outside_the_pools_need_a_route() {
-        let pool: Prefix = "10.98.0.0/24".parse().unwrap();
-        assert!(holds(pool, "10.98.0.200".parse().unwrap()));
-        assert!(!holds(pool, "10.98.1.1".parse().unwrap()));
-        assert!(!holds(pool, "fd98::1".parse().unwrap()));
-    }
 
     #[test]
     fn pools_become_routes() {

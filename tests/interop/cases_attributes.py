@@ -42,8 +42,8 @@ def port_limit_counts_sessions(world):
 def what_is_ignored_is_named_once(world):
     world.login(SINGLE)
     server = world.gateway.json("status")["radius"][0]
-    check("Framed-Route" in server["ignored"], f"ignored: {server['ignored']}")
-    said = [line for line in world.gateway.daemon.log_file.read_text().splitlines() if "does not act upon" in line and "Framed-Route" in line]
+    check("Framed-Routing" in server["ignored"], f"ignored: {server['ignored']}")
+    said = [line for line in world.gateway.daemon.log_file.read_text().splitlines() if "does not act upon" in line and "Framed-Routing" in line]
     check(len(said) == 1, f"{said}")
 
 

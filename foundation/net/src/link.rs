@@ -35,6 +35,15 @@ impl Prefix {
         Self { address, len: width(address) }
     }
 
+    /// Whether the address lies in it.
+    pub fn contains(self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => (network.to_bits() ^ address.to_bits()).leading_zeros() >= u32::from(self.len),
+            (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits() ^ address.to_bits()).leading_zeros() >= u32::from(self.len),
+            _ => false,
+        }
+    }
+
     /// The same prefix with all bits beyond its length cleared.
     pub fn network(self) -> Self {
         let address = match self.address {
@@ -133,6 +142,14 @@ impl Netlink {
     /// Adds a route, or replaces the one with the same destination and metric.
     pub fn replace_route(&mut self, route: &Route) -> io::Result<()> {
         self.connection.change(route_request(libc::RTM_NEWROUTE, NLM_CREATE, route))
+    }
+
+    /// Adds a route.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where there is one with the same destination and metric, wherever it leads.
+    pub fn add_route(&mut self, route: &Route) -> io::Result<()> {
+        self.connection.change(route_request(libc::RTM_NEWROUTE, libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL, route))
     }
 
     /// Deletes a route.

@@ -61,6 +61,11 @@ impl Space {
         after > 0 && address <= self.ranges[after - 1].1
     }
 
+    /// Whether any address from `first` to `last` is in the ranges.
+    pub(super) fn overlaps(&self, first: u128, last: u128) -> bool {
+        self.ranges.iter().any(|(start, end)| *start <= last && first <= *end)
+    }
+
     /// Position of `address` in the ranges.
     pub(super) fn index_of(&self, address: u128) -> Option<u128> {
         let mut before = 0;

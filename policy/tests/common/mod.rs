@@ -18,6 +18,8 @@ pub(crate) fn facts() -> Facts<'static> {
         class: &[],
         filter_id: &[],
         group: &[],
+        radius_server: None,
+        radius_group: None,
         reply: &[],
         time: LocalTime { weekday: 2, minute: 600 },
     }

@@ -498,6 +498,10 @@ pub struct Grant {
     pub dns: Vec<IpAddr>,
     /// Inner networks that the client may reach (TSr is narrowed to these); empty: all.
     pub selectors: Vec<TrafficSelector>,
+    /// Networks behind the client with their prefix lengths: TSi may hold them besides its addresses.
+    pub networks: Vec<(IpAddr, u8)>,
+    /// Those that are delegated to the client (INTERNAL_IP6_PREFIX, RFC 5739), for one that asks.
+    pub delegated: Vec<(Ipv6Addr, u8)>,
     /// WINS servers (INTERNAL_IP4_NBNS), for a client that asks for them.
     pub nbns: Vec<Ipv4Addr>,
     /// Networks behind the gateway with their prefix lengths (INTERNAL_IP4_SUBNET, INTERNAL_IP6_SUBNET), for a client that asks for them;
@@ -624,8 +628,10 @@ pub enum Fault {
     Refused,
     /// Nothing came any more.
     Silence,
-    /// RADIUS or another party we depend on.
+    /// RADIUS or another party we depend on does not answer.
     Dependency,
+    /// It answers, with what nobody can act upon.
+    Misconfigured,
     Internal,
 }
 

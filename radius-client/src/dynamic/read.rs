@@ -2,7 +2,7 @@
 use super::{DynamicClient, ErrorCause, Identification, NasNames};
 use crate::attributes::number;
 use crate::codec::{Attribute, Malformed, Packet, code};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A request as the gateway acts on it.
@@ -109,28 +109,17 @@ fn identification(attribute: Attribute<'_>) -> Result<Option<Identification>, Er
         number::NAS_PORT => Identification::NasPort(valid(attribute.u32("NAS-Port"))?),
         number::FRAMED_IP_ADDRESS => Identification::FramedAddress(valid(attribute.ipv4("Framed-IP-Address"))?.into()),
         number::FRAMED_IPV6_ADDRESS => Identification::FramedAddress(valid(attribute.ipv6("Framed-IPv6-Address"))?.into()),
-        number::FRAMED_IPV6_PREFIX => prefix(attribute)?,
-        number::FRAMED_INTERFACE_ID => {
-            let id: [u8; 8] = attribute.value.try_into().map_err(|_| ErrorCause::InvalidAttributeValue)?;
-            Identification::FramedInterfaceId(u64::from_be_bytes(id))
+        number::FRAMED_IPV6_PREFIX => {
+            let (network, length) = valid(attribute.ipv6_prefix("Framed-IPv6-Prefix"))?;
+            Identification::FramedPrefix(network, length)
         }
+        number::FRAMED_INTERFACE_ID => Identification::FramedInterfaceId(valid(attribute.interface_id("Framed-Interface-Id"))?),
         number::CALLED_STATION_ID => Identification::CalledStationId(attribute.text()),
         number::CALLING_STATION_ID => Identification::CallingStationId(attribute.text()),
         number::ACCT_SESSION_ID => Identification::AcctSessionId(attribute.text()),
         number::ACCT_MULTI_SESSION_ID => Identification::AcctMultiSessionId(attribute.text()),
         _ => return Ok(None),
     }))
-}
-
-/// Framed-IPv6-Prefix: reserved, length in bits, as many bytes as the length needs (RFC 3162 section 2.3).
-fn prefix(attribute: Attribute<'_>) -> Result<Identification, ErrorCause> {
-    let &[_, bits, ref bytes @ ..] = attribute.value else { return Err(ErrorCause::InvalidAttributeValue) };
-    if bits > 128 || bytes.len() > 16 || bytes.len() < usize::from(bits).div_ceil(8) {
-        return Err(ErrorCause::InvalidAttributeValue);
-    }
-    let mut octets = [0; 16];
-    octets[..bytes.len()].copy_from_slice(bytes);
-    Ok(Identification::FramedPrefix(Ipv6Addr::from(octets), bits))
 }
 
 fn is_us(attribute: Attribute<'_>, names: &NasNames) -> Result<(), ErrorCause> {

@@ -401,6 +401,12 @@ pub(super) struct PolicyTest {
     /// A group of the user; any number of times
     #[arg(long = "group", value_name = "GROUP")]
     pub(super) groups: Vec<String>,
+    /// The [[radius]] that let the user in; "local": the local provider
+    #[arg(long, value_name = "NAME")]
+    pub(super) radius_server: Option<String>,
+    /// The [[radius_group]] that was asked
+    #[arg(long, value_name = "NAME")]
+    pub(super) radius_group: Option<String>,
     /// Name of the computer that logs in
     #[arg(long, value_name = "NAME")]
     pub(super) machine: Option<String>,

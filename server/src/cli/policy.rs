@@ -95,6 +95,8 @@ fn case(test: &PolicyTest, config: &Config) -> Case {
     case.known.confirmed = !test.unconfirmed;
     case.known.machine = test.machine.clone().or(case.known.machine.take());
     case.known.groups.clone_from(&test.groups);
+    case.known.server.clone_from(&test.radius_server);
+    case.known.server_group.clone_from(&test.radius_group);
     for (name, value) in &test.attributes {
         case.attribute(name, value);
     }

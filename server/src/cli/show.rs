@@ -268,6 +268,7 @@ fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
         session.resting_since.map(|since| ("Idle", format!("no Child SA since {}; a packet either way makes a new one", time(since))));
     let silent = session.silent_since.map(|since| ("Silent", format!("since {}; the client may still come back", time(since))));
     let certificate = session.certificate.clone().map(|name| ("Certificate", name));
+    let behind = Some(("Behind it", session.networks.join(", "))).filter(|_| !session.networks.is_empty());
     let rows = [
         ("Session", session.id.to_string()),
         ("User", session.user.clone()),
@@ -287,6 +288,7 @@ fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
     let rows = rows
         .into_iter()
         .chain(certificate)
+        .chain(behind)
         .chain(rekeyed)
         .chain(silent)
         .chain(idle)

@@ -42,6 +42,7 @@ fn session() -> Session {
         tunnel: "ikev2".into(),
         client: "203.0.113.9:4500".parse().unwrap(),
         inner: vec!["10.98.0.10".parse().unwrap(), "fd98::10".parse().unwrap()],
+        networks: vec!["10.9.0.0/16".into()],
         connected_at: 1_700_000_000,
         since_secs: 3_725,
         ike_suite: "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".into(),

@@ -64,35 +64,33 @@ pub(super) fn range(value: &Value) -> Result<AddressRange, String> {
     values::address_range(text(value)?)
 }
 
-pub(super) fn policies(
-    root: &Root<'_>,
-    pools: &[PoolConfig],
-    filters: &[Arc<Filter>],
-    listeners: &[&str],
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Policy>, ConfigError> {
+/// What policies refer to by name.
+pub(super) struct Names<'a> {
+    pub pools: &'a [PoolConfig],
+    pub filters: &'a [Arc<Filter>],
+    pub listeners: &'a [&'a str],
+    /// Those of the local provider too.
+    pub radius_servers: Vec<&'a str>,
+    pub radius_groups: Vec<&'a str>,
+}
+
+pub(super) fn policies(root: &Root<'_>, names: &Names<'_>, warnings: &mut Vec<String>) -> Result<Vec<Policy>, ConfigError> {
     let keys: Vec<_> = [POLICY, CONDITIONS, CONSTRAINTS].concat();
     let sections = root.sections("policy", &keys)?;
     if sections.is_empty() {
         warnings.push("there is no [[policy]]: nobody is let in (what no policy grants is denied)".into());
     }
-    sections.iter().map(|section| policy(section, pools, filters, listeners, warnings)).collect()
+    sections.iter().map(|section| policy(section, names, warnings)).collect()
 }
 
-fn policy(
-    section: &Section<'_>,
-    pools: &[PoolConfig],
-    filters: &[Arc<Filter>],
-    listeners: &[&str],
-    warnings: &mut Vec<String>,
-) -> Result<Policy, ConfigError> {
+fn policy(section: &Section<'_>, names: &Names<'_>, warnings: &mut Vec<String>) -> Result<Policy, ConfigError> {
     let policy = Policy {
         name: section.name()?,
         disabled: !section.boolean("enabled", true)?,
         grant: section.boolean("grant", true)?,
-        conditions: conditions(section, listeners)?,
+        conditions: conditions(section, names)?,
         constraints: constraints(section)?,
-        settings: settings(section, pools, filters)?,
+        settings: settings(section, names.pools, names.filters)?,
     };
     if policy.grant && !policy.disabled && policy.settings.pool.is_none() {
         warnings.push(format!(

@@ -1,5 +1,5 @@
 //! Conditions and constraints of `[[policy]]`.
-use super::access::{TUNNELS, clients, none_empty, patterns, range, time_windows};
+use super::access::{Names, TUNNELS, clients, none_empty, patterns, range, time_windows};
 use super::error::{ConfigError, suggestion};
 use super::reader::{Section, integer, text};
 use super::source::Value;
@@ -27,6 +27,8 @@ pub(super) const CONDITIONS: &[&str] = &[
     "class",
     "filter_id",
     "group",
+    "radius_server",
+    "radius_group",
     "reply",
     "time",
     "any",
@@ -72,18 +74,18 @@ const EAP_TYPES: &[u8] = &[
     eap::method::TEAP,
 ];
 
-pub(super) fn conditions(section: &Section<'_>, listeners: &[&str]) -> Result<Conditions, ConfigError> {
-    nested(section, listeners, 0)
+pub(super) fn conditions(section: &Section<'_>, names: &Names<'_>) -> Result<Conditions, ConfigError> {
+    nested(section, names, 0)
 }
 
-fn nested(section: &Section<'_>, listeners: &[&str], depth: usize) -> Result<Conditions, ConfigError> {
+fn nested(section: &Section<'_>, names: &Names<'_>, depth: usize) -> Result<Conditions, ConfigError> {
     let groups = |key: &str| {
         let groups = section.groups(key, CONDITIONS)?;
         if depth == DEPTH_MAX && !groups.is_empty() {
             return Err(section.error(key, format!("is a group inside {DEPTH_MAX} others; write it flatter")));
         }
         let group = |group: &Section<'_>| {
-            let conditions = nested(group, listeners, depth + 1)?;
+            let conditions = nested(group, names, depth + 1)?;
             if conditions.is_empty() { Err(section.error(key, "has a group without conditions; leave it out")) } else { Ok(conditions) }
         };
         groups.iter().map(group).collect::<Result<Vec<_>, _>>()
@@ -99,7 +101,7 @@ fn nested(section: &Section<'_>, listeners: &[&str], depth: usize) -> Result<Con
         calling_station_id: patterns(section, "calling_station_id")?,
         called_station_id: patterns(section, "called_station_id")?,
         port_type: port_types(section, "port_type")?,
-        listener: listener_patterns(section, listeners)?,
+        listener: name_patterns(section, "listener", "[[listener]]", names.listeners)?,
         certificate_subject: patterns(section, "certificate_subject")?,
         certificate_issuer: patterns(section, "certificate_issuer")?,
         certificate_san: patterns(section, "certificate_san")?,
@@ -108,6 +110,8 @@ fn nested(section: &Section<'_>, listeners: &[&str], depth: usize) -> Result<Con
         class: patterns(section, "class")?,
         filter_id: patterns(section, "filter_id")?,
         group: patterns(section, "group")?,
+        radius_server: name_patterns(section, "radius_server", "[[radius]]", &names.radius_servers)?,
+        radius_group: name_patterns(section, "radius_group", "[[radius_group]]", &names.radius_groups)?,
         reply: section
             .list("reply", "attributes such as \"Tunnel-Private-Group-Id=2*\"", |value| attribute(text(value)?))?
             .unwrap_or_default(),
@@ -147,13 +151,13 @@ fn bound(section: &Section<'_>, key: &str) -> Result<Option<u32>, ConfigError> {
     })
 }
 
-fn listener_patterns(section: &Section<'_>, listeners: &[&str]) -> Result<Vec<String>, ConfigError> {
-    let patterns = patterns(section, "listener")?;
-    let unknown = patterns.iter().find(|pattern| !listeners.iter().any(|name| policy::glob::matches(pattern, name)));
+/// Patterns over the names of sections of one kind, of which each must match some.
+fn name_patterns(section: &Section<'_>, key: &str, kind: &str, names: &[&str]) -> Result<Vec<String>, ConfigError> {
+    let patterns = patterns(section, key)?;
+    let unknown = patterns.iter().find(|pattern| !names.iter().any(|name| policy::glob::matches(pattern, name)));
     match unknown {
-        Some(pattern) => {
-            Err(section.error("listener", format!("no [[listener]] is called {pattern:?}; {}", suggestion(pattern, listeners))))
-        }
+        Some(_) if names.is_empty() => Err(section.error(key, format!("there is no {kind}: add one with this name"))),
+        Some(pattern) => Err(section.error(key, format!("no {kind} is called {pattern:?}; {}", suggestion(pattern, names)))),
         None => Ok(patterns),
     }
 }

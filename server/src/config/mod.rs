@@ -329,10 +329,21 @@ impl Config {
         warnings.extend(local.iter().filter(|_| !radius.is_empty()).filter_map(|_| local::unasked(&requests)));
         let pools = access::pools(&root)?;
         let filters = filter::filters(&root)?;
-        let policies = access::policies(&root, &pools, &filters, &listeners, &mut warnings)?;
+        let names = access::Names {
+            pools: &pools,
+            filters: &filters,
+            listeners: &listeners,
+            radius_servers: radius
+                .iter()
+                .map(|radius| radius.server.name.as_str())
+                .chain(local.as_ref().map(|_| local_provider::SERVER))
+                .collect(),
+            radius_groups: radius_groups.iter().map(|group| group.name.as_str()).collect(),
+        };
+        let policies = access::policies(&root, &names, &mut warnings)?;
         let of_ikev2 = ikev2.iter().map(|listener| (listener.name.as_str(), Tunnel::Ikev2));
         let dialled: Vec<_> = of_ikev2.chain(sstp.iter().map(|listener| (listener.name.as_str(), Tunnel::Sstp))).collect();
-        let policy_tests = policy_tests::run(&root, &policies, &dialled)?;
+        let policy_tests = policy_tests::run(&root, &policies, &dialled, &names)?;
         let ciphers = ciphers::ciphers(&root, &mut warnings)?;
         let limits = server::limits(&root, server.max_sessions)?;
         let timers = server::timers(&root, &mut warnings)?;

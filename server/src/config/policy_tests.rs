@@ -1,5 +1,5 @@
 //! `[[policy_test]]`: imagined logins with what the policies must say to them.
-use super::access::{TUNNELS, patterns};
+use super::access::{Names, TUNNELS, patterns};
 use super::conditions::{METHODS, attribute, eap_type, eap_types, purpose};
 use super::error::ConfigError;
 use super::reader::{Root, Section, integer, text};
@@ -24,6 +24,8 @@ const KEYS: &[&str] = &[
     "listener",
     "cipher_bits",
     "group",
+    "radius_server",
+    "radius_group",
     "attribute",
     "certificate_subject",
     "certificate_issuer",
@@ -41,22 +43,22 @@ const NOON: LocalTime = LocalTime { weekday: 2, minute: 720 };
 ///
 /// # Errors
 /// The first that the policies do not meet, with what they say instead.
-pub(super) fn run(root: &Root<'_>, policies: &[Policy], listeners: &[(&str, Tunnel)]) -> Result<usize, ConfigError> {
+pub(super) fn run(root: &Root<'_>, policies: &[Policy], listeners: &[(&str, Tunnel)], known: &Names<'_>) -> Result<usize, ConfigError> {
     let sections = root.sections("policy_test", KEYS)?;
     for section in &sections {
-        check(section, policies, listeners)?;
+        check(section, policies, listeners, known)?;
     }
     Ok(sections.len())
 }
 
-fn check(section: &Section<'_>, policies: &[Policy], listeners: &[(&str, Tunnel)]) -> Result<(), ConfigError> {
+fn check(section: &Section<'_>, policies: &[Policy], listeners: &[(&str, Tunnel)], known: &Names<'_>) -> Result<(), ConfigError> {
     let words = [("grant", true), ("deny", false)];
     let expect = section.choice("expect", &words)?.ok_or_else(|| section.error("expect", "is missing; expected \"grant\" or \"deny\""))?;
     let names: Vec<_> = policies.iter().map(|policy| (policy.name.as_str(), policy.name.as_str())).collect();
     let wanted = section.choice("policy", &names)?;
     let reason = section
         .optional("reason", "a reason code of NPS, such as 48", |value| u16::try_from(integer(value)?).map_err(|_| String::new()))?;
-    let decision = case(section, listeners)?.decide(policies);
+    let decision = case(section, listeners, known)?.decide(policies);
     let met = |key: &str, met: bool| if met { Ok(()) } else { Err(section.error(key, broken(&decision))) };
     met("expect", decision.granted == expect)?;
     met("policy", wanted.is_none() || decision.policy.as_deref() == wanted)?;
@@ -67,7 +69,7 @@ fn broken(decision: &Decision) -> String {
     format!("is not what the policies say: {}", trace_of(decision).join("; "))
 }
 
-fn case(section: &Section<'_>, listeners: &[(&str, Tunnel)]) -> Result<Case, ConfigError> {
+fn case(section: &Section<'_>, listeners: &[(&str, Tunnel)], known: &Names<'_>) -> Result<Case, ConfigError> {
     let user = section.optional("user", "a user name", |value| values::non_empty(text(value)?))?.unwrap_or_default();
     let time =
         section.optional("time", "a day and a time such as \"fri 18:30\"", |value| moment(text(value)?).map_err(|_| String::new()))?;
@@ -86,6 +88,8 @@ fn case(section: &Section<'_>, listeners: &[(&str, Tunnel)]) -> Result<Case, Con
     let machine = section.optional("machine", "the name of a computer", |value| values::non_empty(text(value)?))?;
     case.known.machine = machine.or(case.known.machine.take());
     case.known.groups = patterns(section, "group")?;
+    case.known.server = one_of(section, "radius_server", &known.radius_servers)?;
+    case.known.server_group = one_of(section, "radius_group", &known.radius_groups)?;
     let attributes = section.list("attribute", "attributes such as \"Filter-Id=staff\"", |value| attribute(text(value)?))?;
     for attribute in attributes.unwrap_or_default() {
         case.attribute(&attribute.name, &attribute.value);
@@ -94,6 +98,11 @@ fn case(section: &Section<'_>, listeners: &[(&str, Tunnel)]) -> Result<Case, Con
     (case.sessions.of_user, case.sessions.of_certificate, case.sessions.of_policy) = (sessions, sessions, sessions);
     certificate(section, &mut case)?;
     Ok(case)
+}
+
+fn one_of(section: &Section<'_>, key: &str, names: &[&str]) -> Result<Option<String>, ConfigError> {
+    let words: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
+    Ok(section.choice(key, &words)?.map(str::to_owned))
 }
 
 fn certificate(section: &Section<'_>, case: &mut Case) -> Result<(), ConfigError> {

@@ -258,6 +258,7 @@ client = ["192.0.2.0/24", "2001:db8::1"]
 class = ["staff"]
 filter_id = ["vpn"]
 group = ["admins"]
+radius_server = ["nps1"]
 time = ["mon-fri 08:00-18:00"]
 dns = ["10.0.0.53", "fd00::53"]
 session_timeout = "8h"
@@ -274,7 +275,10 @@ selectors = ["10.0.0.0/8"]"#,
     assert_eq!((policy.conditions.user.len(), policy.conditions.client.len(), policy.conditions.time[0].from), (2, 2, 480));
     assert_eq!(policy.settings.session_timeout, Some(Duration::from_secs(28_800)));
     assert_eq!(policy.settings.idle_timeout, Some(Duration::from_secs(5_400)));
-    assert_eq!(policy.conditions.group, ["admins"]);
+    assert_eq!(
+        (policy.conditions.group.as_slice(), policy.conditions.radius_server.as_slice()),
+        (&["admins".to_owned()][..], &["nps1".to_owned()][..])
+    );
     assert_eq!((policy.settings.dns.len(), policy.settings.selectors[0].to_string().as_str()), (2, "10.0.0.0/8"));
 }
 

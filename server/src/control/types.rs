@@ -137,6 +137,9 @@ pub struct Session {
     pub client: SocketAddr,
     /// Leased inner addresses.
     pub inner: Vec<IpAddr>,
+    /// What is routed to the client besides: `10.9.0.0/16`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
     /// Unix time, seconds.
     pub connected_at: u64,
     pub since_secs: u64,

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     fn gate(role: Role) -> Gate {
-        Gate::new(role, vec!["10.9.0.2".parse().unwrap(), "fd09::2".parse().unwrap()], Vec::new(), Vec::new())
+        Gate::new(role, vec!["10.9.0.2".parse().unwrap(), "fd09::2".parse().unwrap()].into(), Vec::new(), Vec::new())
     }
 
     /// A packet with `transport` as payload of the given protocol.

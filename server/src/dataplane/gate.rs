@@ -1,4 +1,5 @@
 //! Who may send what through a session's tunnel: leases and selectors, the same for every kind of tunnel.
+use net::link::Prefix;
 use packet::IpHeader;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,12 +32,29 @@ impl Selector {
     }
 }
 
+/// What a tunnel leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inner {
+    /// See [`Role`].
+    pub addresses: Vec<IpAddr>,
+    /// Gateway role: what is behind the peer, without bits beyond the length.
+    pub networks: Vec<Prefix>,
+}
+
+impl From<Vec<IpAddr>> for Inner {
+    fn from(addresses: Vec<IpAddr>) -> Self {
+        Self { addresses, networks: Vec::new() }
+    }
+}
+
 /// The inner addresses of a tunnel, and what the negotiation or the policy lets through.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) role: Role,
     /// See [`Role`].
     pub(crate) inner: Vec<IpAddr>,
+    /// Gateway role: behind the peer.
+    pub(crate) networks: Vec<Prefix>,
     local: Vec<Selector>,
     remote: Vec<Selector>,
     pub(crate) diverted: Allowance,
@@ -44,8 +62,14 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// `local`, `remote`: selectors of our side and the peer's.
-    pub(crate) fn new(role: Role, inner: Vec<IpAddr>, local: Vec<Selector>, remote: Vec<Selector>) -> Self {
-        Self { role, inner, local, remote, diverted: Allowance::default() }
+    pub(crate) fn new(role: Role, inner: Inner, local: Vec<Selector>, remote: Vec<Selector>) -> Self {
+        let Inner { addresses: inner, networks } = inner;
+        Self { role, inner, networks, local, remote, diverted: Allowance::default() }
+    }
+
+    /// What is sent through it, in the gateway role.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Prefix> {
+        self.inner.iter().map(|&address| Prefix::host(address)).chain(self.networks.iter().copied())
     }
 
     /// True when a packet from the peer is what the negotiation allows.
@@ -62,7 +86,7 @@ impl Gate {
     /// True when the end of the tunnel that has leased addresses uses one of them.
     pub(crate) fn is_leased(&self, ip: &IpHeader) -> bool {
         match self.role {
-            Role::Gateway => self.inner.contains(&ip.source),
+            Role::Gateway => self.inner.contains(&ip.source) || self.networks.iter().any(|network| network.contains(ip.source)),
             Role::Client => self.inner.contains(&ip.destination),
         }
     }
@@ -111,6 +135,20 @@ mod tests {
         assert!(web.covers("2001:db8::1".parse().unwrap(), 6, Some(443)));
         assert!(!web.covers("2001:db8::1".parse().unwrap(), 17, Some(443)) && !web.covers("2001:db8::1".parse().unwrap(), 6, Some(80)));
         assert!(!web.covers("2001:db8::1".parse().unwrap(), 6, None), "a fragment without ports is outside a port selector");
+    }
+
+    #[test]
+    fn sources_are_leases_and_what_is_behind_them() {
+        let inner = Inner { addresses: vec![[10, 9, 0, 2].into()], networks: vec!["192.168.7.0/24".parse().unwrap()] };
+        let from = |source: [u8; 4]| {
+            let mut bytes = vec![0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0];
+            bytes.extend([source, [10, 0, 0, 1]].concat());
+            IpHeader::parse(&bytes).unwrap()
+        };
+        let gate = Gate::new(Role::Gateway, inner.clone(), Vec::new(), Vec::new());
+        let leased = [[10, 9, 0, 2], [192, 168, 7, 0], [192, 168, 7, 255]];
+        assert!(leased.into_iter().all(|source| gate.is_leased(&from(source))));
+        assert!([[10, 9, 0, 3], [192, 168, 8, 0], [192, 168, 6, 255]].into_iter().all(|source| !gate.is_leased(&from(source))));
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod thread;
 mod tunnel;
 mod watch;
 
-pub use gate::{Role, Selector};
+pub use gate::{Inner, Role, Selector};
 pub use handle::{DataplaneHandle, InstallError, Stalled};
 pub use ike::Path;
 pub use start::{Dataplane, DataplaneConfig, Interface};

@@ -8,7 +8,9 @@ use super::tcp::{self, AdoptedConnection};
 use super::tunnel::Tunnel;
 use super::watch::Demand;
 use ike::ConnectionId;
-use std::collections::HashMap;
+use net::link::Prefix;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -202,9 +204,11 @@ pub(crate) struct Tables {
     /// By session, tunnel or not.
     guards: Index<u64, Arc<Guard>>,
     /// Gateway role: by the inner destination of what we send.
-    leases: Index<IpAddr, u64>,
-    /// Older sessions that have an address as well, oldest first: a client that authenticates anew has two for a moment.
-    older: Index<IpAddr, Vec<u64>>,
+    leases: Index<Prefix, u64>,
+    /// How many networks of each length there are, of each family, the longest first: as many questions at most tell whose a destination is.
+    lengths: [BTreeMap<Reverse<u8>, usize>; 2],
+    /// Older sessions that have it as well, oldest first: a client that authenticates anew has two for a moment.
+    older: Index<Prefix, Vec<u64>>,
     /// Client role: by its inner source.
     own: Index<IpAddr, u64>,
 }
@@ -218,19 +222,27 @@ impl Tables {
 
     /// The tunnel of the session that a packet of ours belongs to; where its client may not have that one yet, the tunnel of the session before.
     pub(crate) fn sender(&self, source: IpAddr, destination: IpAddr, now: Uptime) -> Option<Carrier<'_>> {
-        let session = self.leases.get(&destination).or_else(|| self.own.get(&source))?;
-        let carrier = self.carrier(*session)?;
+        let Some((leased, session)) = self.lessee(destination) else { return self.carrier(*self.own.get(&source)?) };
+        let carrier = self.carrier(session)?;
         if carrier.is_on_trial(now) {
-            return self.proven(destination, now).or(Some(carrier));
+            return self.proven(leased, now).or(Some(carrier));
         }
         Some(carrier)
     }
 
-    /// The newest tunnel that the client of older sessions with this address has for sure.
+    /// The newest tunnel that the client of older sessions with this address or network has for sure.
     #[cold]
-    fn proven(&self, address: IpAddr, now: Uptime) -> Option<Carrier<'_>> {
-        let older = self.older.get(&address)?;
+    fn proven(&self, leased: Prefix, now: Uptime) -> Option<Carrier<'_>> {
+        let older = self.older.get(&leased)?;
         older.iter().rev().find_map(|session| self.carrier(*session).filter(|carrier| !carrier.is_on_trial(now)))
+    }
+
+    /// The session that has the address, or the network that holds it.
+    fn lessee(&self, address: IpAddr) -> Option<(Prefix, u64)> {
+        let of = |leased: Prefix| self.leases.get(&leased).map(|session| (leased, *session));
+        let lengths = &self.lengths[usize::from(address.is_ipv6())];
+        let network = |length: &Reverse<u8>| of(Prefix { address, len: length.0 }.network());
+        of(Prefix::host(address)).or_else(|| lengths.keys().find_map(network))
     }
 
     /// The tunnel of a session.
@@ -241,7 +253,7 @@ impl Tables {
 
     /// The session without Child SA that has this address.
     pub(crate) fn resting(&self, destination: IpAddr) -> Option<&Resting> {
-        self.resting.get(self.leases.get(&destination)?).map(|resting| &**resting)
+        self.resting.get(&self.lessee(destination)?.1).map(|resting| &**resting)
     }
 
     /// The open stream of a session.
@@ -263,14 +275,14 @@ impl Tables {
             Order::Rest(resting) => self.rest(resting),
             Order::Leave { session } => {
                 if let Some(resting) = self.resting.remove(&session) {
-                    self.end(session, &resting.gate.inner);
+                    self.end(session, &resting.gate);
                 }
             }
             Order::Guard { session, guard } => self.set_guard(session, guard),
             Order::StreamOpen(route) => self.open(route),
             Order::StreamClose { session } => {
                 if let Some(opened) = self.streams.remove(&session) {
-                    self.end(session, &opened.route.gate.inner);
+                    self.end(session, &opened.route.gate);
                 }
             }
         }
@@ -292,9 +304,9 @@ impl Tables {
     /// A second one for a session takes the place of the first.
     fn open(&mut self, route: Arc<StreamRoute>) {
         if let Some(old) = self.streams.remove(&route.session) {
-            self.end(route.session, &old.route.gate.inner);
+            self.end(route.session, &old.route.gate);
         }
-        self.lease(route.session, &route.gate.inner);
+        self.lease(route.session, &route.gate);
         let guard = self.guards.get(&route.session).cloned();
         self.streams.insert(route.session, Opened { route, guard });
     }
@@ -302,7 +314,7 @@ impl Tables {
     /// Its last Child SA has gone.
     fn rest(&mut self, resting: Arc<Resting>) {
         if !self.peers.contains_key(&resting.session) {
-            self.keep(resting.session, &resting.gate.inner);
+            self.keep(resting.session, &resting.gate);
             self.resting.insert(resting.session, resting);
         }
     }
@@ -313,7 +325,7 @@ impl Tables {
         match tunnel.gate.role {
             // A rekey brings no newer session: the address stays where it is.
             Role::Gateway if self.peers.contains_key(&tunnel.session) || wakes => {}
-            Role::Gateway => self.lease(tunnel.session, &tunnel.gate.inner),
+            Role::Gateway => self.lease(tunnel.session, &tunnel.gate),
             Role::Client => self.own.extend(tunnel.gate.inner.iter().map(|&address| (address, tunnel.session))),
         }
         let to = Destination { path: tunnel.path, encapsulate: tunnel.encapsulate };
@@ -355,47 +367,74 @@ impl Tables {
                 peer.measure();
             }
             Some(_) => {}
-            None => self.end(session, &tunnel.gate.inner),
+            None => self.end(session, &tunnel.gate),
         }
     }
 
     /// A new session gets what is sent to these addresses.
-    fn lease(&mut self, session: u64, inner: &[IpAddr]) {
-        for &address in inner {
-            if let Some(before) = self.leases.insert(address, session).filter(|before| *before != session) {
-                self.older.entry(address).or_default().push(before);
-            }
+    fn lease(&mut self, session: u64, gate: &Gate) {
+        gate.places().for_each(|place| self.lease_one(session, place));
+    }
+
+    fn lease_one(&mut self, session: u64, place: Prefix) {
+        match self.leases.insert(place, session) {
+            Some(before) if before != session => self.older.entry(place).or_default().push(before),
+            Some(_) => {}
+            None => self.count(place),
         }
     }
 
     /// A session goes on with its addresses; what has passed to a newer one meanwhile stays there.
-    fn keep(&mut self, session: u64, inner: &[IpAddr]) {
-        for &address in inner {
-            match self.leases.get(&address) {
-                Some(&newer) if newer > session => self.older.entry(address).or_default().insert(0, session),
-                _ => self.lease(session, &[address]),
+    fn keep(&mut self, session: u64, gate: &Gate) {
+        for place in gate.places() {
+            match self.leases.get(&place) {
+                Some(&newer) if newer > session => self.older.entry(place).or_default().insert(0, session),
+                _ => self.lease_one(session, place),
             }
         }
     }
 
     /// A lease may have passed to a newer session in the meantime: that one keeps it. Or there is an older one that has it still.
-    fn end(&mut self, session: u64, inner: &[IpAddr]) {
+    fn end(&mut self, session: u64, gate: &Gate) {
         self.peers.remove(&session);
-        for address in inner {
+        for address in &gate.inner {
             if self.own.get(address) == Some(&session) {
                 self.own.remove(address);
             }
-            let mut older = self.older.remove(address).unwrap_or_default();
+        }
+        for place in gate.places() {
+            let mut older = self.older.remove(&place).unwrap_or_default();
             older.retain(|before| *before != session);
-            if self.leases.get(address) == Some(&session) {
+            if self.leases.get(&place) == Some(&session) {
                 match older.pop() {
-                    Some(before) => self.leases.insert(*address, before),
-                    None => self.leases.remove(address),
-                };
+                    Some(before) => {
+                        self.leases.insert(place, before);
+                    }
+                    None => {
+                        self.leases.remove(&place);
+                        self.uncount(place);
+                    }
+                }
             }
             if !older.is_empty() {
-                self.older.insert(*address, older);
+                self.older.insert(place, older);
             }
+        }
+    }
+
+    /// Hosts are asked for without it.
+    fn count(&mut self, place: Prefix) {
+        if place != Prefix::host(place.address) {
+            *self.lengths[usize::from(place.address.is_ipv6())].entry(Reverse(place.len)).or_default() += 1;
+        }
+    }
+
+    fn uncount(&mut self, place: Prefix) {
+        let lengths = &mut self.lengths[usize::from(place.address.is_ipv6())];
+        let Some(count) = lengths.get_mut(&Reverse(place.len)) else { return };
+        *count -= 1;
+        if *count == 0 {
+            lengths.remove(&Reverse(place.len));
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::super::gate::Selector;
+use super::super::gate::{Inner, Selector};
 use super::super::stats::TrafficCounters;
 use super::super::stream::StreamTunnel;
 use super::super::tunnel::{Keys, Limits, TunnelSpec};
@@ -32,7 +32,7 @@ fn tunnel(session: u64, spi_in: u32, role: Role, outbound_ready: bool) -> Arc<Tu
         key_out: key(),
         path: path(4500),
         encapsulate: true,
-        inner: vec![lease()],
+        inner: vec![lease()].into(),
         local: all([0; 4], [255; 4]),
         remote: all([10, 9, 0, 2], [10, 9, 0, 2]),
         mtu: u16::MAX,
@@ -233,7 +233,7 @@ fn a_new_path_changes_the_mtu() {
 }
 
 fn route(session: u64, inner: &[IpAddr]) -> Arc<StreamRoute> {
-    let tunnel = StreamTunnel { session, inner: inner.to_vec(), allowed: Vec::new(), mtu: 1400 };
+    let tunnel = StreamTunnel { session, inner: inner.to_vec().into(), allowed: Vec::new(), mtu: 1400 };
     Arc::new(StreamRoute::new(tunnel, 0, Arc::<TrafficCounters>::default()))
 }
 
@@ -296,4 +296,44 @@ fn guards_are_the_sessions_not_the_tunnels() {
     assert_eq!(guarded(&tables), Some(false));
     tables.apply(Order::Install(tunnel(6, 13, Role::Gateway, true)));
     assert_eq!(guarded(&tables), Some(false), "another session's filters are none of this one's business");
+}
+
+/// The longest prefix wins, and nobody has what its session has taken along.
+#[test]
+fn networks_lead_to_the_client_before_them() {
+    let mut tables = Tables::default();
+    let open = |session: u64, networks: &[&str]| {
+        let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+        let tunnel = StreamTunnel { session, inner: Inner { addresses: Vec::new(), networks }, allowed: Vec::new(), mtu: 1400 };
+        Order::StreamOpen(Arc::new(StreamRoute::new(tunnel, 0, Arc::<TrafficCounters>::default())))
+    };
+    tables.apply(open(1, &["10.9.0.0/16", "fd09:1::/48"]));
+    tables.apply(open(2, &["10.9.4.0/22", "10.10.0.0/16"]));
+    tables.apply(Order::StreamOpen(route(3, &[[10, 9, 4, 7].into()])));
+    let whose = |tables: &Tables, address: &str| stream_of(tables, address.parse().unwrap());
+    for (address, session) in [
+        ("10.9.0.0", Some(1)),
+        ("10.9.255.255", Some(1)),
+        ("10.9.3.255", Some(1)),
+        ("10.9.4.0", Some(2)),
+        ("10.9.7.255", Some(2)),
+        ("10.9.4.7", Some(3)),
+        ("10.10.1.1", Some(2)),
+        ("10.8.255.255", None),
+        ("10.11.0.0", None),
+        ("fd09:1::1", Some(1)),
+        ("fd09:2::1", None),
+    ] {
+        assert_eq!(whose(&tables, address), session, "{address}");
+    }
+    // The same client again: the newer has it, until it goes.
+    tables.apply(open(4, &["10.10.0.0/16"]));
+    assert_eq!(whose(&tables, "10.10.1.1"), Some(4));
+    tables.apply(Order::StreamClose { session: 4 });
+    assert_eq!(whose(&tables, "10.10.1.1"), Some(2));
+    for session in [1, 2, 3] {
+        tables.apply(Order::StreamClose { session });
+    }
+    assert_eq!((whose(&tables, "10.9.0.0"), whose(&tables, "10.9.4.7")), (None, None));
+    assert!(tables.lengths.iter().all(BTreeMap::is_empty) && tables.leases.is_empty() && tables.older.is_empty());
 }

@@ -1,12 +1,11 @@
 //! A Child SA as the packet threads use it.
-use super::gate::{Gate, Role, Selector};
+use super::gate::{Gate, Inner, Role, Selector};
 use super::stats::{TrafficCounters, Uptime};
 use super::watch::{Movement, Trial, Wear};
 use super::{InstallError, Path};
 use crypto::Zeroizing;
 use crypto::cipher::{Opener, Sealer, Suite};
 use esp::{Encapsulation, InboundSa, OutboundSa, Overhead};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The smallest MTU that IPv4 knows (RFC 791).
@@ -38,8 +37,7 @@ pub struct TunnelSpec {
     pub path: Path,
     /// ESP in UDP, else IP protocol 50.
     pub encapsulate: bool,
-    /// See [`Role`].
-    pub inner: Vec<IpAddr>,
+    pub inner: Inner,
     /// Negotiated selectors: our side and the peer's.
     pub local: Vec<Selector>,
     pub remote: Vec<Selector>,

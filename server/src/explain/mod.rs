@@ -54,6 +54,7 @@ pub fn fault_name(fault: Fault) -> &'static str {
         Fault::Refused => "refused",
         Fault::Silence => "silence",
         Fault::Dependency => "dependency",
+        Fault::Misconfigured => "misconfigured",
         Fault::Internal => "internal",
     }
 }
@@ -94,6 +95,7 @@ fn code_over_ikev2(failure: &Failure) -> Option<&'static str> {
     Some(match (failure.stage, failure.fault) {
         (Stage::SaInit | Stage::IkeAuth, Fault::Silence) => "809",
         (Stage::Radius, Fault::Dependency) => "809 or 691",
+        (Stage::Radius, Fault::Misconfigured) => "812",
         (Stage::Eap | Stage::Radius, _) => "691 or 812",
         (Stage::Policy, _) => "812",
         (Stage::IkeAuth, Fault::Refused | Fault::PeerIncompatible) => "13801",
@@ -110,7 +112,7 @@ fn code_over_sstp(failure: &Failure) -> Option<&'static str> {
         (Stage::Lcp, Fault::Silence) => "721",
         (Stage::Lcp, _) => "919 or 734",
         (Stage::Radius, Fault::Dependency) => "619 or 718",
-        (Stage::Policy, _) => "649 or 691",
+        (Stage::Policy, _) | (Stage::Radius, Fault::Misconfigured) => "649 or 691",
         (Stage::Auth | Stage::Eap | Stage::Radius, _) => "691",
         (Stage::Address, _) => "720 or 738",
         (Stage::Ipcp, _) => "720",
@@ -214,7 +216,10 @@ fn fix_of_proposal(ciphers: &CipherPolicy) -> String {
 fn fix_of_login(failure: &Failure) -> Option<&'static str> {
     Some(match (failure.stage, failure.fault) {
         (Stage::Radius, Fault::Dependency) => {
-            "check that the RADIUS server runs, knows this gateway as a client and shares its secret (NPS: New-NpsRadiusClient); where it did answer, correct in its policy what the cause names"
+            "check that the RADIUS server runs, knows this gateway as a client and shares its secret (NPS: New-NpsRadiusClient)"
+        }
+        (Stage::Radius, Fault::Misconfigured) => {
+            "RADIUS lets the user in, but says what this gateway cannot do: correct in the RADIUS server's policy, or in the configuration here, what the cause names"
         }
         (Stage::Auth | Stage::Eap | Stage::Radius, _) => {
             "check user name, password and account; on NPS: Get-WinEvent -FilterHashtable @{LogName='Security';Id=6272,6273,6274} -MaxEvents 10 | Format-List TimeCreated,Message"
@@ -307,6 +312,8 @@ mod tests {
         let refused = failure(Stage::Radius, Fault::Refused, None);
         assert_eq!(windows_code(&refused, Tunnel::Sstp), Some("691"));
         assert_eq!(windows_code(&refused, Tunnel::Ikev2), Some("691 or 812"));
+        let unusable = failure(Stage::Radius, Fault::Misconfigured, None);
+        assert_eq!((windows_code(&unusable, Tunnel::Ikev2), windows_code(&unusable, Tunnel::Sstp)), (Some("812"), Some("649 or 691")));
         assert_eq!(windows_code(&failure(Stage::Tls, Fault::PeerIncompatible, Some("unknown_ca")), Tunnel::Sstp), Some("0x800B0109"));
         assert_eq!(windows_code(&failure(Stage::CryptoBinding, Fault::Refused, None), Tunnel::Sstp), Some("0x800704D4"));
     }
@@ -316,6 +323,7 @@ mod tests {
         for (stage, fault) in [
             (Stage::SaInit, Fault::Silence),
             (Stage::Radius, Fault::Dependency),
+            (Stage::Radius, Fault::Misconfigured),
             (Stage::Radius, Fault::Refused),
             (Stage::Policy, Fault::Refused),
         ] {

@@ -2,13 +2,15 @@
 use super::forward::Route;
 use super::inside::Inside;
 use super::usage::Others;
-use super::{Asker, Effect, Gateway, Live, Now, Plane, conversation};
+use super::{Asker, Effect, Gateway, InnerEnd, Live, Now, Plane, conversation};
+use crate::framed::{self, Reserved};
 use crate::login::{Authenticated, Denied, Granted, Login, Place};
-use crate::outcome::Stage;
+use crate::outcome::{Fault, Stage};
 use ike::SessionId;
 use policy::network::{Certificate, Method, Reason, Tunnel, Usage};
 use policy::pool::{LeaseKey, Wanted};
 use radius_client::{Accept, Credentials, EapOutcome, Input, LoginOutcome, NasContext, RequestFailure, Ticket};
+use std::net::IpAddr;
 
 /// EAP fragments of this size fit one UDP datagram towards the RADIUS server (KB883389).
 const FRAMED_MTU: u32 = 1344;
@@ -35,8 +37,8 @@ pub(super) struct Progress {
     pub granted: Option<Granted>,
     /// RADIUS server that accepted.
     pub server: Option<String>,
-    /// The login fails because RADIUS did, not because it said no.
-    pub radius_failed: bool,
+    /// Whose fault the refusal of the login is.
+    pub fault: Option<Fault>,
     /// Whom it is asked of.
     route: Route,
 }
@@ -163,6 +165,12 @@ impl<P: Plane> Gateway<P> {
     }
 
     fn deliver(&mut self, now: Now, session: SessionId, asker: Asker, verdict: Verdict) {
+        if let Some(progress) = self.live.get_mut(&session).and_then(|live| live.login.as_mut()) {
+            progress.fault = match &verdict {
+                Verdict::Refused { denied, .. } => Some(denied.fault),
+                Verdict::Continue { .. } | Verdict::Granted { .. } => None,
+            };
+        }
         match asker {
             Asker::Ike(id) => self.answer_ike(id, verdict),
             Asker::Certificate(id) => self.answer_certificate(id, verdict),
@@ -257,12 +265,14 @@ impl<P: Plane> Gateway<P> {
         progress.server = Some(server.to_owned());
         let method = progress.method;
         let user = accept.user_name.clone().unwrap_or_else(|| String::from_utf8_lossy(&progress.route.user_name).into_owned());
+        let server_group = progress.route.group.clone().filter(|group| group != local_provider::SERVER);
         self.note(now, session, format!("{} accepts {user}", named(server)));
         if let Some(limit) = accept.port_limit {
             self.within_limit(session, &user, confirmed, limit)?;
         }
-        let who = self.authenticated_by(session, &user, confirmed, method, Some(accept));
-        self.authorize(now, session, &who)
+        let (server, server_group) = (Some(server), server_group.as_deref());
+        let who = self.authenticated_by(session, &user, confirmed, method);
+        self.authorize(now, session, &Authenticated { accept: Some(accept), server, server_group, ..who })
     }
 
     /// Port-Limit (RFC 2865 section 5.42): how many sessions this one would make. An older one of the same client goes when this comes up.
@@ -299,12 +309,11 @@ impl<P: Plane> Gateway<P> {
         Denied::new(Stage::Radius, cause)
     }
 
-    fn radius_failed(&mut self, session: SessionId, failure: &RequestFailure) -> Verdict {
+    fn radius_failed(&self, session: SessionId, failure: &RequestFailure) -> Verdict {
         tracing::warn!(%failure, "a login failed because RADIUS did");
-        if let Some(progress) = self.live.get_mut(&session).and_then(|live| live.login.as_mut()) {
-            progress.radius_failed = true;
-        }
-        refuse(self.eap_identifier(session), None, Denied::new(Stage::Radius, failure.to_string()))
+        let fault = if matches!(failure, RequestFailure::BadReply { .. }) { Fault::Misconfigured } else { Fault::Dependency };
+        let denied = Denied { fault, ..Denied::new(Stage::Radius, failure.to_string()) };
+        Verdict::Refused { eap: eap::failure(self.eap_identifier(session)), message: NO_DIALIN.into(), denied }
     }
 
     pub(super) fn authorize(&mut self, now: Now, session: SessionId, who: &Authenticated<'_>) -> Result<Granted, Denied> {
@@ -312,7 +321,9 @@ impl<P: Plane> Gateway<P> {
             return Err(ended_meanwhile(Stage::Policy));
         };
         let wanted = live.login.as_ref().map(|progress| progress.wanted).unwrap_or_default();
-        let login = Login { key: LeaseKey(session.0), place, wanted };
+        let reserved =
+            who.accept.filter(|accept| framed::names_addresses(accept)).map(|_| self.reserved(live)).transpose()?.unwrap_or_default();
+        let login = Login { key: LeaseKey(session.0), place, wanted, reserved };
         let others = Others { live: &self.live, session, user: who.user, certificate: who.certificate.as_ref() };
         let same_client = |key: LeaseKey| self.live.get(&SessionId(key.0)).is_some_and(|older| succeeds(live, older, who.user));
         let result = self.authority.authorize(&login, who, &same_client, &others, now.wall).and_then(|granted| {
@@ -346,6 +357,18 @@ impl<P: Plane> Gateway<P> {
         result
     }
 
+    /// What must stay reachable as it is, whatever lies behind clients: this host, its RADIUS servers, and the client's own end of the tunnel.
+    fn reserved(&self, live: &Live) -> Result<Vec<Reserved>, Denied> {
+        let reserved = |address: IpAddr, what: String| Reserved { address: address.to_canonical(), what };
+        let InnerEnd { ipv4, ipv6 } = self.settings.inner;
+        let inner = std::iter::once(IpAddr::V4(ipv4)).chain(ipv6.map(IpAddr::V6));
+        let own = self.plane.own_addresses().map_err(|cause| Denied { fault: Fault::Internal, ..Denied::new(Stage::Address, cause) })?;
+        let own = own.into_iter().chain(inner).map(|address| reserved(address, "an address of the gateway".into()));
+        let servers = self.settings.radius_addresses.iter().map(|(name, address)| reserved(*address, format!("RADIUS server {name:?}")));
+        let client = reserved(live.path.remote.ip(), "the client's own address outside the tunnel".into());
+        Ok(own.chain(servers).chain([client]).collect())
+    }
+
     /// Where a login comes in.
     pub(super) fn place(&self, session: SessionId) -> Option<Place> {
         let live = self.live.get(&session)?;
@@ -354,15 +377,8 @@ impl<P: Plane> Gateway<P> {
         Some(Place { tunnel: live.tunnel, client, gateway, listener: self.listener(session).to_owned(), cipher_bits })
     }
 
-    /// Somebody with what was seen of their login.
-    pub(super) fn authenticated_by<'a>(
-        &self,
-        session: SessionId,
-        user: &'a str,
-        confirmed: bool,
-        method: Method,
-        accept: Option<&'a Accept>,
-    ) -> Authenticated<'a> {
+    /// Somebody with what was seen of their login, before any server said anything of them.
+    pub(super) fn authenticated_by<'a>(&self, session: SessionId, user: &'a str, confirmed: bool, method: Method) -> Authenticated<'a> {
         let progress = self.live.get(&session).and_then(|live| live.login.as_ref());
         let eap_method = progress.and_then(|progress| progress.eap_method).filter(|_| method == Method::Eap);
         let shown = || progress?.inside.proved_certificate(eap_method);
@@ -373,7 +389,9 @@ impl<P: Plane> Gateway<P> {
             eap_type: eap_method.map(eap::method::name),
             certificate: progress.and_then(|progress| progress.certificate.clone()).or_else(shown),
             machine: progress.and_then(|progress| progress.machine.clone()),
-            accept,
+            accept: None,
+            server: None,
+            server_group: None,
         }
     }
 
@@ -420,7 +438,7 @@ impl Progress {
             inside: Inside::default(),
             granted: None,
             server: None,
-            radius_failed: false,
+            fault: None,
             route: Route::default(),
         }
     }
@@ -460,7 +478,7 @@ fn named(server: &str) -> String {
 
 fn keyless(server: &str, method: &str) -> Denied {
     let cause = format!("{} accepts without MS-MPPE keys after {method}: the login cannot be bound to this tunnel", named(server));
-    Denied::new(Stage::Radius, cause)
+    Denied::unusable(cause)
 }
 
 /// NAS-Port is 32 bits wide; session numbers start at 1 and wrap after four thousand million logins.
@@ -572,12 +590,15 @@ mod tests {
             ipv4: None,
             ipv6: None,
             address_failure: None,
+            networks: Vec::new(),
+            delegated: Vec::new(),
             dns: Vec::new(),
             nbns: Vec::new(),
             dns_suffix: None,
             routes: Vec::new(),
             selectors: Vec::new(),
             session_timeout: None,
+            renew: false,
             idle_timeout: None,
             hours_end: None,
             class: Vec::new(),
@@ -585,6 +606,7 @@ mod tests {
             interim_interval: None,
             restrictions: policy::filter::Restrictions::default(),
             known: crate::login::Known::by(Method::Eap, true),
+            framed: Vec::new(),
             trace: Vec::new(),
         };
         let mut older = live(Tunnel::Ikev2, "192.0.2.2:4500", "10.0.0.7");

@@ -204,6 +204,7 @@ impl<P: Plane> Gateway<P> {
                 IpAddr::V6(address) => Some(*address),
                 IpAddr::V4(_) => None,
             }),
+            framed: session.granted.framed.clone(),
             class: session.granted.class.clone(),
             session_time: session.age(now.instant),
             input_octets: traffic.octets_in,
@@ -260,7 +261,7 @@ fn terminate_cause(reason: CloseReason, failure: Option<&Failure>) -> TerminateC
         CloseReason::Failed => match failure.map(|failure| failure.fault) {
             Some(Fault::PeerMisbehaved | Fault::PeerIncompatible | Fault::Malformed) => TerminateCause::UserError,
             Some(Fault::Silence) => TerminateCause::LostCarrier,
-            Some(Fault::Dependency) => TerminateCause::ServiceUnavailable,
+            Some(Fault::Dependency | Fault::Misconfigured) => TerminateCause::ServiceUnavailable,
             Some(Fault::Refused | Fault::Internal) | None => TerminateCause::NasError,
         },
     }

@@ -46,7 +46,7 @@ impl<P: Plane> Gateway<P> {
         if by_radius {
             return self.ask_login(now, session, Asker::Certificate(id), user.as_bytes(), Credentials::Certificate);
         }
-        let who = self.authenticated_by(session, &user, true, Method::Certificate, None);
+        let who = self.authenticated_by(session, &user, true, Method::Certificate);
         let inner = self.settings.inner;
         let answer = self.authorize(now, session, &who).map(|granted| Box::new(grant(&granted, inner))).map_err(Denial::from);
         self.answers.push_back((id, Answer::Certificate(answer)));

@@ -8,7 +8,7 @@ use ike::{
     TrafficSelector,
 };
 use policy::network::AddressRange;
-use policy::pool::Wanted;
+use policy::pool::{Network, Wanted};
 use std::time::Duration;
 
 /// From AUTH_LIFETIME to the end of the session: the IKE machine's own grace.
@@ -60,11 +60,18 @@ impl<P: Plane> Gateway<P> {
 
     fn install(&mut self, now: Now, child: ike::ChildSa) {
         let session = child.session;
-        if let Err(error) = self.plane.install(child) {
+        let networks = self.networks(session);
+        if let Err(error) = self.plane.install(child, &networks) {
             tracing::warn!(%error, "the data plane refuses a Child SA");
             self.note(now, session, format!("the data plane refuses the Child SA: {error}"));
             self.commands.push_back((session, Command::Close(CloseReason::Failed)));
         }
+    }
+
+    /// What is behind the client.
+    pub(super) fn networks(&self, session: SessionId) -> Vec<Network> {
+        let granted = self.live.get(&session).and_then(|live| live.login.as_ref()?.granted.as_ref());
+        granted.map(|granted| granted.networks.clone()).unwrap_or_default()
     }
 
     /// What RADIUS and policy said, for the IKE machine.
@@ -100,12 +107,14 @@ pub(super) fn grant(granted: &Granted, inner: InnerEnd) -> Grant {
         address_failure: granted.address_failure.clone(),
         dns: granted.dns.clone(),
         selectors: granted.selectors.iter().map(selector).collect(),
+        networks: granted.networks.iter().map(|network| (network.first(), network.length())).collect(),
+        delegated: granted.delegated.clone(),
         nbns: granted.nbns.clone(),
         subnets: granted.routes.iter().flat_map(AddressRange::prefixes).collect(),
         dns_domains: granted.dns_suffix.iter().cloned().collect(),
         server_ipv4: Some(inner.ipv4),
         server_ipv6: inner.ipv6,
-        auth_lifetime: auth_lifetime(granted.session_timeout),
+        auth_lifetime: auth_lifetime(granted.session_timeout, granted.renew),
     }
 }
 
@@ -114,8 +123,11 @@ pub(super) fn grant(granted: &Granted, inner: InnerEnd) -> Grant {
 /// The machine closes a session [`REAUTHENTICATION`] after the lifetime it told, so that a client that does nothing loses it when its
 /// Session-Timeout is over, not sooner or later. A client that authenticates anew gets what RADIUS and policy give it then. Short sessions are
 /// meant to end: nothing is said of theirs.
-fn auth_lifetime(session_timeout: Option<Duration>) -> Option<Duration> {
-    let timeout = session_timeout.filter(|timeout| *timeout >= SHORTEST_RENEWED)?;
+///
+/// `renew`: RADIUS wants it to (Termination-Action), however short the session: then it is told where there is a minute left to do so.
+fn auth_lifetime(session_timeout: Option<Duration>, renew: bool) -> Option<Duration> {
+    let shortest = if renew { 2 * REAUTHENTICATION } else { SHORTEST_RENEWED };
+    let timeout = session_timeout.filter(|timeout| *timeout >= shortest)?;
     timeout.checked_sub(REAUTHENTICATION)
 }
 
@@ -137,12 +149,15 @@ mod tests {
             ipv4: Some(Ipv4Addr::new(10, 98, 0, 10)),
             ipv6: None,
             address_failure: None,
+            networks: Vec::new(),
+            delegated: Vec::new(),
             dns: Vec::new(),
             nbns: Vec::new(),
             dns_suffix: None,
             routes: Vec::new(),
             selectors: Vec::new(),
             session_timeout: None,
+            renew: false,
             idle_timeout: None,
             class: Vec::new(),
             settings: policy::network::Settings::default(),
@@ -150,6 +165,7 @@ mod tests {
             restrictions: policy::filter::Restrictions::default(),
             hours_end: None,
             known: crate::login::Known::by(policy::network::Method::Eap, true),
+            framed: Vec::new(),
             trace: Vec::new(),
         };
         let ends = (Ipv4Addr::new(10, 98, 255, 1), Some("fd98::1".parse().unwrap()));
@@ -159,8 +175,10 @@ mod tests {
 
     #[test]
     fn clients_are_told_a_minute_a_minute_before_the_end() {
-        let told = |seconds| auth_lifetime(Some(Duration::from_secs(seconds))).map(|lifetime| lifetime.as_secs());
+        let told = |seconds| auth_lifetime(Some(Duration::from_secs(seconds)), false).map(|lifetime| lifetime.as_secs());
         assert_eq!((told(0), told(3599), told(3600), told(28_800)), (None, None, Some(3540), Some(28_740)));
-        assert_eq!(auth_lifetime(None), None);
+        assert_eq!(auth_lifetime(None, true), None);
+        let renewed = |seconds| auth_lifetime(Some(Duration::from_secs(seconds)), true).map(|lifetime| lifetime.as_secs());
+        assert_eq!((renewed(119), renewed(120), renewed(600)), (None, Some(60), Some(540)));
     }
 }

@@ -2,7 +2,7 @@
 //! wrong certificate of the RADIUS server from one that the client misses or the server refuses.
 use super::{Gateway, Live, Now, Plane};
 use crate::control::types::EapCertificate;
-use crate::outcome::{EapFault, Failure, Stage};
+use crate::outcome::{EapFault, Failure, Fault, Stage};
 use eap::inside::{Observer, Seen, Side, alert_name, version_name};
 use ike::SessionId;
 use std::collections::BTreeMap;
@@ -182,7 +182,7 @@ impl Inside {
 /// A failure in EAP with what was seen inside it.
 pub(super) fn explained(mut failure: Failure, live: &Live) -> Failure {
     let Some(login) = live.login.as_ref().filter(|_| matches!(failure.stage, Stage::Eap | Stage::Radius)) else { return failure };
-    if login.radius_failed {
+    if matches!(login.fault, Some(Fault::Dependency | Fault::Misconfigured)) {
         return failure;
     }
     let left = failure.stage == Stage::Eap;

@@ -34,6 +34,7 @@ use crate::outcome::CloseReason;
 use ike::{Answer, AskId, Command, ConnectionId, Input, Path, SessionId};
 use policy::filter::Restrictions;
 use policy::network::{AddressRange, Tunnel};
+use policy::pool::Network;
 use radius_client::{ConversationId, Ticket};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -84,6 +85,14 @@ pub struct Traffic {
     pub rate_limited: u64,
 }
 
+/// What a client has inside its tunnel.
+#[derive(Debug, Clone, Copy)]
+pub struct Inner<'a> {
+    pub addresses: &'a [IpAddr],
+    /// Behind it.
+    pub networks: &'a [Network],
+}
+
 /// The data plane as the control half sees it.
 pub trait Plane {
     /// An accepted TLS connection.
@@ -92,7 +101,8 @@ pub trait Plane {
     /// Filters and rate limits of a session in place of those that it had, from before its first tunnel on. An error text ends the session.
     fn restrict(&mut self, session: SessionId, restrictions: Restrictions) -> Result<(), String>;
     /// Starts a Child SA. An error text ends the session.
-    fn install(&mut self, child: ike::ChildSa) -> Result<(), String>;
+    /// `networks`: what is behind the client, the same for all Child SAs of a session.
+    fn install(&mut self, child: ike::ChildSa, networks: &[Network]) -> Result<(), String>;
     fn use_outbound(&mut self, session: SessionId, spi_in: u32);
     fn remove(&mut self, session: SessionId, spi_in: u32);
     /// The last Child SA is gone, the session stays: packets for it call for a new one.
@@ -106,7 +116,7 @@ pub trait Plane {
     /// A whole SSTP packet for the client.
     fn stream_send(&mut self, session: SessionId, packet: Vec<u8>);
     /// Lets IP packets of these addresses flow.
-    fn stream_open(&mut self, session: SessionId, inner: &[IpAddr], allowed: &[AddressRange], mtu: u16) -> Result<(), String>;
+    fn stream_open(&mut self, session: SessionId, inner: Inner<'_>, allowed: &[AddressRange], mtu: u16) -> Result<(), String>;
     /// Stops IP packets both ways while the call says goodbye.
     fn stream_hold(&mut self, session: SessionId);
     /// Closes the connection, after what was sent has left.
@@ -121,6 +131,8 @@ pub trait Plane {
     fn last_heard(&self, session: SessionId) -> Option<Instant>;
     /// An IP packet of the gateway's own for the client, over whatever tunnel.
     fn send_inner(&mut self, session: SessionId, packet: Vec<u8>);
+    /// Addresses of this host; an error text if they cannot be read.
+    fn own_addresses(&self) -> Result<Vec<IpAddr>, String>;
 }
 
 /// Settings of the control half that are not the machines' own.
@@ -146,6 +158,8 @@ pub struct Settings {
     pub child_idle: Option<Duration>,
     /// Our end towards IKEv2 clients.
     pub inner: InnerEnd,
+    /// RADIUS servers by name: no network behind a client may hold them.
+    pub radius_addresses: Vec<(String, IpAddr)>,
     /// Sessions at most, of all tunnel types.
     pub sessions_max: usize,
     /// SSTP calls at most that are not up yet.

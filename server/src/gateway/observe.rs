@@ -103,8 +103,8 @@ impl<P: Plane> Gateway<P> {
 /// password wrong inside EAP.
 fn blame(mut failure: Failure, live: &Live) -> Failure {
     let Some(login) = &live.login else { return blame_certificate(failure, live) };
-    if login.radius_failed {
-        failure.fault = Fault::Dependency;
+    if let (Fault::Refused, Some(fault)) = (failure.fault, login.fault) {
+        failure.fault = fault;
     }
     if let (Stage::Eap, Some(words)) = (failure.stage, login.refusal_inside_eap()) {
         (failure.stage, failure.fault) = (Stage::Radius, Fault::Refused);

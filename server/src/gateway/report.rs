@@ -126,6 +126,7 @@ impl<P: Plane> Gateway<P> {
             tunnel: live.tunnel.to_string(),
             client: live.path.remote,
             inner: session.inner.clone(),
+            networks: session.granted.networks.iter().map(ToString::to_string).collect(),
             connected_at: session.connected_at,
             since_secs: session.age(now.instant).as_secs(),
             ike_suite: live.ike_suite.clone().unwrap_or_default(),

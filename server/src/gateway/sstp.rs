@@ -3,7 +3,7 @@ mod answers;
 mod ending;
 
 use super::authenticate::both_families;
-use super::{Asker, Computer, Gateway, Now, Plane, Presented};
+use super::{Asker, Computer, Gateway, Inner, Now, Plane, Presented};
 use crate::login::Denied;
 use crate::outcome::{CloseReason, Failure, Fault, Stage};
 use ike::{Path, SessionId};
@@ -351,7 +351,9 @@ impl<P: Plane> Gateway<P> {
         let mtu = call.mtu(mtu);
         let Some(granted) = self.live.get(&session).and_then(|live| live.login.as_ref()?.granted.clone()) else { return };
         let inner: Vec<IpAddr> = granted.ipv4.map(IpAddr::V4).into_iter().chain(granted.ipv6.map(IpAddr::V6)).collect();
-        if let Err(error) = self.plane.stream_open(session, &inner, &granted.selectors, mtu) {
+        if let Err(error) =
+            self.plane.stream_open(session, Inner { addresses: &inner, networks: &granted.networks }, &granted.selectors, mtu)
+        {
             tracing::warn!(%error, "the data plane refuses a session");
             self.note(now, session, format!("the data plane refuses the session: {error}"));
             return self.hang_up_later(session, CloseReason::Failed, Stage::Ipcp, Fault::Internal, error);

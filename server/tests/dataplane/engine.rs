@@ -239,7 +239,7 @@ impl Engine {
             key_out: self.keys(peer, number),
             path: self.path,
             encapsulate: self.encapsulate,
-            inner,
+            inner: inner.into(),
             local: any(),
             remote: any(),
             mtu: u16::MAX,

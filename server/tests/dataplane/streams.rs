@@ -106,7 +106,7 @@ fn gateway_order(handle: &DataplaneHandle, events: &mut Receiver<StreamEvent>, w
         // open SESSION MTU LEASE.. [only ADDRESS]
         ["open", session, mtu, ref rest @ ..] => {
             let (leases, only) = rest.split_at(rest.iter().position(|word| *word == "only").unwrap_or(rest.len()));
-            let inner = leases.iter().map(|lease| lease.parse().unwrap()).collect();
+            let inner = leases.iter().map(|lease| lease.parse().unwrap()).collect::<Vec<IpAddr>>().into();
             let allowed = only.get(1).map(|address| address.parse::<IpAddr>().unwrap());
             let selector = |address| Selector { protocol: 0, start_port: 0, end_port: u16::MAX, start: address, end: address };
             let allowed = allowed.map(selector).into_iter().collect();

@@ -5,7 +5,7 @@ use crate::wire::{Configuration, ConfigurationAttribute as Attribute, attribute}
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What SUPPORTED_ATTRIBUTES answers.
-const SUPPORTED: [u16; 12] = [
+const SUPPORTED: [u16; 13] = [
     attribute::INTERNAL_IP4_ADDRESS,
     attribute::INTERNAL_IP4_NETMASK,
     attribute::INTERNAL_IP4_DNS,
@@ -15,6 +15,7 @@ const SUPPORTED: [u16; 12] = [
     attribute::INTERNAL_IP4_SUBNET,
     attribute::SUPPORTED_ATTRIBUTES,
     attribute::INTERNAL_IP6_SUBNET,
+    attribute::INTERNAL_IP6_PREFIX,
     attribute::INTERNAL_DNS_DOMAIN,
     attribute::INTERNAL_IP4_SERVER,
     attribute::INTERNAL_IP6_SERVER,
@@ -31,6 +32,7 @@ pub(super) fn reply(asked: &[u16], grant: &Grant, ipv4: Option<Ipv4Addr>, ipv6: 
         more.extend(grant.server_ipv4.map(|server| Attribute::Ip4Server(Some(server))));
     }
     if ipv6.is_some() {
+        more.extend(grant.delegated.iter().map(|prefix| Attribute::Ip6Prefix(Some(*prefix))));
         more.extend(grant.server_ipv6.map(|server| Attribute::Ip6Server(Some(server))));
     }
     more.extend(grant.subnets.iter().filter_map(|(address, prefix)| match address {

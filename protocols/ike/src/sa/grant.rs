@@ -102,8 +102,9 @@ impl Granted {
         }
         core.reach(cx, Stage::ChildSa);
         let esp = choose_esp(core, cx, offer)?;
-        let hosts: Vec<_> = inner.iter().copied().map(TrafficSelector::host).collect();
-        let scope = Scope { local: allowed(grant, &inner), remote: hosts, inner };
+        let behind = grant.networks.iter().map(|&(address, prefix)| TrafficSelector::network(address, prefix));
+        let remote = inner.iter().copied().map(TrafficSelector::host).chain(behind).collect();
+        let scope = Scope { local: allowed(grant, &inner), remote, inner };
         let Some((local, remote)) = scope.narrow(&offer.ts_r, &offer.ts_i) else {
             return Err(unacceptable_selectors(offer, &scope));
         };

@@ -17,6 +17,8 @@ pub mod attribute {
     pub const INTERNAL_IP4_SUBNET: u16 = 13;
     pub const SUPPORTED_ATTRIBUTES: u16 = 14;
     pub const INTERNAL_IP6_SUBNET: u16 = 15;
+    /// A prefix of the client's own (RFC 5739 section 4.1).
+    pub const INTERNAL_IP6_PREFIX: u16 = 18;
     pub const INTERNAL_DNS_DOMAIN: u16 = 25;
     pub const INTERNAL_DNSSEC_TA: u16 = 26;
     /// Microsoft: the server's inner address (MS-IKEE 2.2.8).
@@ -48,6 +50,8 @@ pub enum ConfigurationAttribute {
     /// A network behind the gateway: address and prefix length in bits.
     Ip4Subnet(Option<(Ipv4Addr, u8)>),
     Ip6Subnet(Option<(Ipv6Addr, u8)>),
+    /// A network behind the client.
+    Ip6Prefix(Option<(Ipv6Addr, u8)>),
     /// A name in presentation format (RFC 8598); empty in a request.
     DnsDomain(Vec<u8>),
     /// Anything else, kept as it came.
@@ -175,6 +179,7 @@ impl ConfigurationAttribute {
             attribute::INTERNAL_IP4_SERVER => Self::Ip4Server(ipv4(value)?),
             attribute::INTERNAL_IP4_SUBNET => Self::Ip4Subnet(ipv4_with_mask(value)?),
             attribute::INTERNAL_IP6_SUBNET => Self::Ip6Subnet(ipv6_with_prefix(value)?),
+            attribute::INTERNAL_IP6_PREFIX => Self::Ip6Prefix(ipv6_with_prefix(value)?),
             attribute::INTERNAL_DNS_DOMAIN => Self::DnsDomain(value.rest().to_vec()),
             attribute::INTERNAL_IP6_ADDRESS => Self::Ip6Address(ipv6_with_prefix(value)?),
             attribute::INTERNAL_IP6_DNS => Self::Ip6Dns(ipv6(value)?),
@@ -203,6 +208,7 @@ impl ConfigurationAttribute {
                 (attribute::INTERNAL_IP4_SUBNET, value.unwrap_or_default())
             }
             Self::Ip6Subnet(value) => (attribute::INTERNAL_IP6_SUBNET, with_prefix(value)),
+            Self::Ip6Prefix(value) => (attribute::INTERNAL_IP6_PREFIX, with_prefix(value)),
             Self::DnsDomain(name) => (attribute::INTERNAL_DNS_DOMAIN, name.clone()),
             Self::Ip6Dns(value) => (attribute::INTERNAL_IP6_DNS, six(value)),
             Self::Ip6Server(value) => (attribute::INTERNAL_IP6_SERVER, six(value)),

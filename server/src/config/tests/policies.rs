@@ -117,6 +117,7 @@ certificate_template = ["1.2.3"]
 class = ["staff"]
 filter_id = ["vpn"]
 group = ["admins"]
+radius_server = ["nps*"]
 reply = ["Reply-Message=hello"]
 time = ["sat-sun"]
 sessions_per_user = 2
@@ -138,6 +139,7 @@ certificate_eku = ["clientAuth"]
 certificate_template = "1.2.3"
 attribute = ["Class=staff", "Filter-Id=vpn", "Reply-Message=hello"]
 group = ["admins"]
+radius_server = "nps1"
 time = "sun 23:59"
 sessions = 1
 "#;

@@ -11,7 +11,7 @@ pub(super) use inbound::{Bucket, CONTROL_BURST};
 pub(super) use streams::{Streams, TOKEN};
 
 use super::Path;
-use super::gate::{Gate, Role, Selector};
+use super::gate::{Gate, Inner, Role, Selector};
 use super::stats::TrafficCounters;
 use super::tunnel::MIN_MTU;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
@@ -40,8 +40,7 @@ pub struct StreamSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamTunnel {
     pub session: u64,
-    /// Leases.
-    pub inner: Vec<IpAddr>,
+    pub inner: Inner,
     /// What the client may reach; empty: everything.
     pub allowed: Vec<Selector>,
     /// Longest inner packet, bytes.

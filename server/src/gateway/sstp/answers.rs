@@ -16,7 +16,8 @@ const HLAK_LEN: usize = 32;
 impl<P: Plane> Gateway<P> {
     /// What RADIUS and policy said, for the link.
     pub(in super::super) fn answer_ppp(&mut self, now: Now, session: SessionId, id: AskId, verdict: Verdict) {
-        let failed_radius = self.live.get(&session).and_then(|live| live.login.as_ref()).is_some_and(|login| login.radius_failed);
+        let failed_radius =
+            self.live.get(&session).and_then(|live| live.login.as_ref()).is_some_and(|login| login.fault == Some(Fault::Dependency));
         let Some(call) = self.calls.get_mut(&session) else { return };
         match verdict {
             Verdict::Continue { packet } => call.feeds.push_back(Feed::Answer(id, Answer::EapContinue { packet })),

@@ -80,7 +80,7 @@ impl<P: Plane> Gateway<P> {
     /// A refusal that the client did not mend: whatever it did next, this is why it is not in.
     fn refusal(&mut self, session: SessionId) -> Option<Failure> {
         let login = self.live.get(&session)?.login.as_ref()?;
-        let fault = if login.radius_failed { Fault::Dependency } else { Fault::Refused };
+        let fault = login.fault.unwrap_or(Fault::Refused);
         let refused = |stage, cause| Failure { stage, fault, notify: None, eap: None, remedy: None, cause };
         if let Some(denied) = self.calls.get_mut(&session)?.refusal.take() {
             return Some(refused(denied.stage, denied.cause));

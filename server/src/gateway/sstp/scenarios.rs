@@ -33,7 +33,7 @@ impl Plane for Notes {
         self.restricted.push(restrictions);
         Ok(())
     }
-    fn install(&mut self, _: ike::ChildSa) -> Result<(), String> {
+    fn install(&mut self, _: ike::ChildSa, _: &[policy::pool::Network]) -> Result<(), String> {
         Ok(())
     }
     fn use_outbound(&mut self, _: SessionId, _: u32) {}
@@ -50,9 +50,9 @@ impl Plane for Notes {
     fn stream_send(&mut self, _: SessionId, packet: Vec<u8>) {
         self.sent.push(packet);
     }
-    fn stream_open(&mut self, _: SessionId, inner: &[IpAddr], _: &[AddressRange], mtu: u16) -> Result<(), String> {
+    fn stream_open(&mut self, _: SessionId, inner: Inner<'_>, _: &[AddressRange], mtu: u16) -> Result<(), String> {
         self.mtu = mtu;
-        self.opened.push(inner.to_vec());
+        self.opened.push(inner.addresses.to_vec());
         Ok(())
     }
     fn stream_hold(&mut self, _: SessionId) {
@@ -62,6 +62,9 @@ impl Plane for Notes {
     fn tcp_trust(&mut self, _: ike::ConnectionId) {}
     fn tcp_close(&mut self, _: ike::ConnectionId) {}
     fn tcp_gone(&mut self, _: ike::ConnectionId) {}
+    fn own_addresses(&self) -> Result<Vec<IpAddr>, String> {
+        Ok(Vec::new())
+    }
     fn last_heard(&self, _: SessionId) -> Option<Instant> {
         None
     }
@@ -107,6 +110,7 @@ impl World {
             mtu: 1400,
             child_idle: None,
             inner: crate::gateway::InnerEnd { ipv4: crate::gateway::DUMMY_IPV4, ipv6: None },
+            radius_addresses: Vec::new(),
             sessions_max,
             half_open_max: 10,
             half_open_timeout: Duration::from_secs(30),

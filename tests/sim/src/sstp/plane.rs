@@ -1,7 +1,7 @@
 //! A data plane that carries nothing, writes down what it is told, and judges crypto bindings for itself before it believes an order to open.
 use super::packets::cmac;
 use crypto::hash::{HashAlgorithm, hash};
-use evergate::gateway::{Plane, Traffic};
+use evergate::gateway::{Inner, Plane, Traffic};
 use ike::SessionId;
 use policy::network::AddressRange;
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,7 +101,7 @@ impl Plane for FakePlane {
         Ok(())
     }
 
-    fn install(&mut self, child: ike::ChildSa) -> Result<(), String> {
+    fn install(&mut self, child: ike::ChildSa, _: &[policy::pool::Network]) -> Result<(), String> {
         self.wrong.push(format!("install for session {}", child.session.0));
         Ok(())
     }
@@ -158,18 +158,22 @@ impl Plane for FakePlane {
         }
     }
 
-    fn stream_open(&mut self, session: SessionId, inner: &[IpAddr], _allowed: &[AddressRange], mtu: u16) -> Result<(), String> {
+    fn stream_open(&mut self, session: SessionId, inner: Inner<'_>, _allowed: &[AddressRange], mtu: u16) -> Result<(), String> {
         if let Some(error) = &self.open_error {
             return Err(error.clone());
         }
         let Some(stream) = self.stream(session, "stream_open") else { return Ok(()) };
-        let again = stream.opened.replace(inner.to_vec()).is_some();
+        let again = stream.opened.replace(inner.addresses.to_vec()).is_some();
         stream.mtu = mtu;
         let vouched = stream.evidence.vouches();
-        if again || !vouched || inner.is_empty() {
+        if again || !vouched || inner.addresses.is_empty() {
             self.wrong.push(format!("stream_open for session {}: again {again}, vouched for {vouched}, inner {inner:?}", session.0));
         }
         Ok(())
+    }
+
+    fn own_addresses(&self) -> Result<Vec<IpAddr>, String> {
+        Ok(Vec::new())
     }
 
     fn stream_close(&mut self, session: SessionId) {

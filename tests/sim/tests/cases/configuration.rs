@@ -91,7 +91,17 @@ fn android_and_networks_for_one_family_only() {
     let six = attributes(&told(rich, &[8, 13, 15, 4]));
     assert_eq!(six, [LEASE6, Attribute::Ip6Dns(Some(DNS6)), Attribute::Ip6Subnet(Some(NETWORK6))]);
     let supported = attributes(&told(rich, &[1, attribute::SUPPORTED_ATTRIBUTES]));
-    assert!(matches!(&supported[2], Attribute::Other { kind: 14, value } if value.len() == 24), "{supported:?}");
+    assert!(matches!(&supported[2], Attribute::Other { kind: 14, value } if value.len() == 26), "{supported:?}");
+}
+
+/// A delegated prefix is told to who asks for one (RFC 5739), and to nobody else.
+#[test]
+fn a_prefix_of_the_clients_own() {
+    let prefix = (Ipv6Addr::new(0x2001, 0xdb8, 0x94, 0, 0, 0, 0, 0), 56);
+    let delegated = |grant| Grant { delegated: vec![prefix], networks: vec![(prefix.0.into(), prefix.1)], ..rich(grant) };
+    assert_eq!(attributes(&told(delegated, &[8, attribute::INTERNAL_IP6_PREFIX])), [LEASE6, Attribute::Ip6Prefix(Some(prefix))]);
+    assert_eq!(attributes(&told(delegated, &[8])), [LEASE6]);
+    assert_eq!(attributes(&told(delegated, &[1, attribute::INTERNAL_IP6_PREFIX])), [LEASE4]);
 }
 
 const LIFETIME: Duration = Duration::from_secs(3600);

@@ -132,7 +132,8 @@ fn make_device(up: &Up, options: &Connect) -> Result<Option<TunDevice>> {
 
 fn ping(call: &mut Call, up: &mut Up, options: &Connect) -> Result<()> {
     for target in &options.ping {
-        let source = if target.is_ipv4() { up.ipv4.address.map(IpAddr::V4) } else { up.ipv6.map(IpAddr::V6) };
+        let behind = options.source.filter(|source| source.is_ipv4() == target.is_ipv4());
+        let source = behind.or(if target.is_ipv4() { up.ipv4.address.map(IpAddr::V4) } else { up.ipv6.map(IpAddr::V6) });
         let source = source.ok_or_else(|| Error::Setup(format!("no address of our own to ping {target} from")))?;
         let answered = call.ping(source, *target, options.count, options.size, Duration::from_secs(2))?;
         up.ping.insert(*target, answered);

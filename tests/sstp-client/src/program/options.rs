@@ -207,6 +207,9 @@ pub(crate) struct Connect {
     /// Without a device: send echo requests to this address inside the tunnel.
     #[arg(long, conflicts_with = "tun")]
     pub(crate) ping: Vec<IpAddr>,
+    /// Where echo requests come from: a host behind us. Default: our own address.
+    #[arg(long)]
+    pub(crate) source: Option<IpAddr>,
     /// How many echo requests to each address.
     #[arg(long, default_value_t = 3)]
     pub(crate) count: u16,
