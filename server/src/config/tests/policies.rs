@@ -59,6 +59,8 @@ fn mistakes_in_conditions_are_named() {
     for (lines, expected) in [
         ("eap_type = [\"eap\"]", "policy \"p\": eap_type = \"eap\": expected \"EAP-MD5\", \"EAP-OTP\""),
         ("listener = [\"ssl\"]", "policy \"p\": listener = [\"ssl\"]: no [[listener]] is called \"ssl\""),
+        ("radius_server = [\"nsp1\"]", "no [[radius]] is called \"nsp1\"; did you mean \"nps1\"?"),
+        ("radius_group = [\"corp\"]", "there is no [[radius_group]]: add one with this name"),
         ("any = [{ usr = [\"a\"] }]", "policy \"p\": usr: unknown key; did you mean \"user\"?"),
         ("any = [\"a\"]", "expected tables such as { user = [\"*@example.com\"] }"),
         ("not = [{}]", "has a group without conditions; leave it out"),
