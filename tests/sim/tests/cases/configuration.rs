@@ -98,7 +98,8 @@ fn android_and_networks_for_one_family_only() {
 #[test]
 fn a_prefix_of_the_clients_own() {
     let prefix = (Ipv6Addr::new(0x2001, 0xdb8, 0x94, 0, 0, 0, 0, 0), 56);
-    let delegated = |grant| Grant { delegated: vec![prefix], networks: vec![(prefix.0.into(), prefix.1)], ..rich(grant) };
+    let networks = vec![(prefix.0.into(), prefix.1)];
+    let delegated = |grant| Grant { delegated: vec![prefix], networks: networks.clone(), dns: Vec::new(), ..rich(grant) };
     assert_eq!(attributes(&told(delegated, &[8, attribute::INTERNAL_IP6_PREFIX])), [LEASE6, Attribute::Ip6Prefix(Some(prefix))]);
     assert_eq!(attributes(&told(delegated, &[8])), [LEASE6]);
     assert_eq!(attributes(&told(delegated, &[1, attribute::INTERNAL_IP6_PREFIX])), [LEASE4]);
