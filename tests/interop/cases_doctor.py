@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from harness import case, check
-from labkit import toml
+from labkit import network, toml
 from labkit.shell import in_namespace
 
 HOLD = "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 4500)); print('held', flush=True); time.sleep(60)"
@@ -124,3 +124,36 @@ def radius_is_not_there(world):
         _fails(_examine(world, config), "radius", "did not answer Status-Server", "does it know this host as RADIUS client")
     finally:
         world.radius.thaw()
+
+
+def _probe(world):
+    """What a client finds, from the client's namespace."""
+    argv = [world.gateway.binary, "doctor", "--json", "--probe", network.GATEWAY_IPV4, "--ca", world.lab.pki.cert("ca")]
+    done = world.lab.network.exec("client", argv, check=False)
+    check(done.stdout.startswith("{"), f"no report: {done.stdout} {done.stderr}")
+    return done.returncode, json.loads(done.stdout)["findings"]
+
+
+@case("doctor")
+def a_probe_goes_all_the_way(world):
+    _well(_probe(world), "udp/500: IKE_SA_INIT answered", "udp/4500: IKE_SA_INIT answered", "of 2000 bytes arrives", "certificate for vpn.example.test", "HTTP/1.1 200")
+
+
+@case("doctor")
+def a_probe_finds_4500_blocked(world):
+    with _dropping(world):
+        _fails(_probe(world), "ikev2", "udp/4500: no answer, while udp/500 answers", "open udp/4500")
+
+
+@case("doctor")
+def a_probe_finds_nobody_on_443(world):
+    config = world.gateway.default_config()
+    config["listener"] = config["listener"][:1]
+    config["policy"][0]["tunnel"] = ["ikev2"]
+    world.gateway.stop()
+    world.gateway.start(config)
+    try:
+        _fails(_probe(world), "sstp", "nothing listens there (Windows shows 0x8007274D)", 'protocol = "sstp"')
+    finally:
+        world.gateway.stop()
+        world.gateway.start()

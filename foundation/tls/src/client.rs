@@ -98,7 +98,7 @@ impl ClientConnection {
     pub fn new(settings: &ClientSettings, now: UnixTime, out: &mut Vec<u8>) -> Result<Self, ServerFault> {
         let broken = |error: Error| ServerFault::Broken(error.to_string());
         let name = ServerName::try_from(settings.name.clone()).map_err(|_| ServerFault::Name { name: settings.name.clone() })?;
-        let verifier = Arc::new(Verifier { settings: settings.clone(), now, fault: Mutex::default() });
+        let verifier = Arc::new(Verifier { settings: settings.clone(), now, shown: Mutex::default(), fault: Mutex::default() });
         let builder = rustls::ClientConfig::builder_with_provider(settings.provider.clone());
         let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(broken)?;
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier.clone());
@@ -144,6 +144,11 @@ impl ClientConnection {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
             _ => "",
         }
+    }
+
+    /// The certificates that the server has shown, its own first, whether they were believed or not; empty before that.
+    pub fn shown(&self) -> Vec<Certificate> {
+        self.verifier.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The application protocol that the server chose, of those offered; `None`: it said nothing.
@@ -194,6 +199,8 @@ impl ClientConnection {
 struct Verifier {
     settings: ClientSettings,
     now: UnixTime,
+    /// The server's chain, believed or not.
+    shown: Mutex<Vec<Certificate>>,
     fault: Mutex<Option<ServerFault>>,
 }
 
@@ -226,6 +233,8 @@ impl ServerCertVerifier for Verifier {
         let read = |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|_| Error::from(CertificateError::BadEncoding));
         let leaf = read(leaf)?;
         let intermediates = intermediates.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let chain = [leaf.clone()].into_iter().chain(intermediates.iter().cloned()).collect();
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = chain;
         self.check(&leaf, &intermediates).map_err(|fault| {
             let alert = match &fault {
                 ServerFault::Refused(refused) => crate::mutual::in_words_of_the_library(refused),

@@ -86,6 +86,15 @@ fn error_response(status: u16, text: &str, extra: &str, date: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status} {text}\r\nContent-Length: 0\r\n{rest}").into_bytes()
 }
 
+/// The head that a client sends, as Windows writes it, to try whether SSTP is to be had here. `host`: what it dials; `correlation`: random, to find the
+/// attempt again.
+pub fn request(host: &str, correlation: &[u8; 16]) -> Vec<u8> {
+    let digits = |range: std::ops::Range<usize>| correlation[range].iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+    let guid = [digits(0..4), digits(4..6), digits(6..8), digits(8..10), digits(10..16)].join("-");
+    format!("{METHOD} /{SERVICE}/ HTTP/1.1\r\nSSTPCORRELATIONID: {{{guid}}}\r\nContent-Length: {CONTENT_LENGTH}\r\nHost: {host}\r\n\r\n")
+        .into_bytes()
+}
+
 /// Reads the head at the beginning of `stream`: all bytes that have come so far. Call again with more while [`Head::Incomplete`].
 pub fn parse(stream: &[u8]) -> Head {
     let head = &stream[..stream.len().min(MAX_HEAD)];

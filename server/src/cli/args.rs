@@ -84,11 +84,17 @@ path filter, rules of nftables, MTU, pools against the subnets of this host and 
 state_dir, the gateway's name in DNS, certificates, and RADIUS servers, which are sent a Status-Server or the probe_user of the configuration, never anybody's \
 login. Changes nothing. Run it as root, where the gateway runs: in its container or network namespace.
 
+With --probe it needs no configuration and plays a client instead, from wherever it is run: it resolves the name, sends an IKE_SA_INIT to udp/500 and to \
+udp/4500, there also one in IP fragments, shakes hands on tcp/443, shows the certificate, and asks for SSTP. It says which step fails, and which error Windows \
+shows then. It logs nobody in.
+
 Each line says ok, warn or fail, and what to do. The exit code is 1 if one fails, else 0.
 
 Examples:
   evergate doctor
   evergate doctor --config ./evergate.toml
+  evergate doctor --probe vpn.example.com       from another machine, best from outside
+  evergate doctor --probe vpn.example.com --ca /etc/evergate/ca.pem
   evergate doctor --json | jq '.findings[] | select(.level != \"ok\")'";
 
 const STATUS: &str = "Shows the running gateway as a whole.
@@ -240,7 +246,7 @@ pub enum Question {
     },
     /// Look for what keeps clients from connecting: ports, firewall, routes, RADIUS, ..
     #[command(long_about = DOCTOR)]
-    Doctor,
+    Doctor(DoctorArgs),
     /// Add, change, list or remove users of the local provider
     #[command(long_about = USER, visible_alias = "users")]
     User(UserArgs),
@@ -281,6 +287,19 @@ pub enum Question {
         #[command(subcommand)]
         command: Option<AttemptsCommand>,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Play a client of this gateway from here instead: a DNS name or an IP address
+    #[arg(long, value_name = "HOST")]
+    pub(super) probe: Option<String>,
+    /// PEM file with the authorities of its certificate [default: those of this system]
+    #[arg(long, value_name = "FILE", requires = "probe")]
+    pub(super) ca: Option<PathBuf>,
+    /// TCP port of SSTP
+    #[arg(long, value_name = "PORT", default_value_t = 443, requires = "probe")]
+    pub(super) port: u16,
 }
 
 #[derive(Debug, Subcommand)]

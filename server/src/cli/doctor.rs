@@ -1,11 +1,11 @@
 //! `evergate doctor`: findings, and what to do about them.
+use super::args::{Cli, DoctorArgs};
 use super::text::{Mark, Style, clean, wrap};
 use super::{FAILED, OK};
 use crate::config::{self, Config};
 use crate::doctor::{self, Finding, Level};
 use serde::Serialize;
 use std::io::{Result, Write};
-use std::path::Path;
 
 /// Columns of what is told.
 const WIDTH: usize = 120;
@@ -17,12 +17,16 @@ struct Report {
     findings: Vec<Finding>,
 }
 
-pub(super) fn doctor(path: &Path, json: bool, style: Style, out: &mut dyn Write) -> Result<u8> {
-    let findings = match Config::load(path, &config::environment()) {
+pub(super) fn doctor(cli: &Cli, args: &DoctorArgs, style: Style, out: &mut dyn Write) -> Result<u8> {
+    if let Some(host) = &args.probe {
+        let dial = doctor::Dial { host, port: args.port, authorities: args.ca.as_deref() };
+        return report(doctor::probe(&dial), cli.json, style, out);
+    }
+    let findings = match Config::load(&cli.config_path(), &config::environment()) {
         Ok(config) => doctor::examine(&config),
         Err(error) => vec![Finding::fail("configuration", error.to_string(), "correct it first; `evergate check` tells when it is good")],
     };
-    report(findings, json, style, out)
+    report(findings, cli.json, style, out)
 }
 
 /// Prints them; the exit code.

@@ -35,7 +35,7 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
     match question {
         Question::Check => check::check(&cli.config_path(), cli.json, style, out, err),
         Question::Certificates { probe } => certificates::certificates(cli, *probe, style, out, err),
-        Question::Doctor => doctor::doctor(&cli.config_path(), cli.json, style, out),
+        Question::Doctor(args) => doctor::doctor(cli, args, style, out),
         Question::Status => ask(cli, &Request::Status {}, style, out, err),
         Question::Policy(args) => policy::policy(cli, args, style, out, err),
         Question::User(args) => user::user(cli, args, style, out, err),

@@ -60,7 +60,7 @@ pub(super) fn ciphers(root: &Root<'_>, warnings: &mut Vec<String>) -> Result<Cip
     Ok(policy)
 }
 
-fn baseline() -> CipherPolicy {
+pub(super) fn baseline() -> CipherPolicy {
     let groups: Vec<_> = GROUPS.iter().map(|(_, _, group)| *group).filter(|group| *group != Group::Modp1024).collect();
     let protections: Vec<_> = suites().into_iter().map(|(_, suite)| suite).filter(|suite| !is_sha1(*suite)).collect();
     CipherPolicy {

@@ -375,6 +375,11 @@ impl Config {
         })
     }
 
+    /// What is accepted where `[ciphers]` says nothing.
+    pub fn default_ciphers() -> CipherPolicy {
+        ciphers::baseline()
+    }
+
     /// Whether clients of IKEv2 come to the port of this listener too.
     pub fn encapsulates_on(&self, listener: &SstpListener) -> bool {
         self.ikev2.as_ref().is_some_and(|ikev2| ikev2.tcp.contains(&listener.port))

@@ -4,14 +4,17 @@
 mod firewall;
 mod gather;
 mod host;
+mod knock;
 mod name;
 mod network;
+mod outside;
 mod radius;
 mod rules;
 mod sockets;
 
 pub use gather::examine;
 pub use host::FILES_BESIDES;
+pub use outside::{Dial, probe};
 
 use serde::Serialize;
 

@@ -188,3 +188,10 @@ fn answers() {
         assert!(has("Content-Length", "0") && has("Connection", "close") && has("Date", DATE), "{status}");
     }
 }
+
+#[test]
+fn our_own_request_is_a_good_one() {
+    let head = request("vpn.example.com", &[0xab; 16]);
+    let Head::Request(read) = parse(&head) else { panic!("{:?}", parse(&head)) };
+    assert_eq!(read.consumed, head.len());
+}

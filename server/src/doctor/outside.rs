@@ -1,0 +1,300 @@
+//! A client from outside, as far as it gets without a login: where its way to the gateway ends, and what Windows says then.
+use super::Finding;
+use super::knock::{self, IkeAnswer, WebAnswer};
+use crate::config::Config;
+use pki::{Certificate, Refused, TrustAnchors};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tls::ServerFault;
+
+const IKE_PORT: u16 = 500;
+const NAT_PORT: u16 = 4_500;
+/// Beyond every MTU on the Internet: this leaves in IP fragments.
+const FRAGMENTED: usize = 2_000;
+/// Where most systems keep the authorities that all programs trust.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Addresses of one name that are tried.
+const ADDRESSES: usize = 4;
+const DAY: i64 = 86_400;
+
+/// What is to be dialled, and how.
+#[derive(Debug)]
+pub struct Dial<'a> {
+    /// DNS name or IP address, as clients have it in their profile.
+    pub host: &'a str,
+    /// TCP port of SSTP.
+    pub port: u16,
+    /// PEM with the authorities of the gateway's certificate; `None`: those of this system.
+    pub authorities: Option<&'a Path>,
+}
+
+/// Plays the client: name, IKE_SA_INIT on both ports, TLS, the HTTP head of SSTP.
+pub fn probe(dial: &Dial<'_>) -> Vec<Finding> {
+    let roots = match authorities(dial.authorities) {
+        Ok(roots) => Arc::new(roots),
+        Err(problem) => return vec![Finding::fail("authorities", problem, "name a PEM file with the root certificate: --ca FILE")],
+    };
+    let found = (dial.host, 0).to_socket_addrs().map(|found| found.map(|address| address.ip()).collect::<Vec<_>>());
+    let mut addresses = match found {
+        Ok(addresses) => addresses,
+        Err(error) => return vec![unresolved(dial.host, &error.to_string())],
+    };
+    addresses.dedup();
+    addresses.truncate(ADDRESSES);
+    let listed = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut findings = vec![Finding::ok("name", format!("{} resolves to {listed}", dial.host))];
+    findings.extend(addresses.iter().flat_map(|&address| at(dial, address, &roots)));
+    findings
+}
+
+fn unresolved(host: &str, reason: &str) -> Finding {
+    Finding::fail(
+        "name",
+        format!("{host} cannot be resolved: {reason} (Windows shows error 868)"),
+        "add an A or AAAA record, or ask the resolver that clients use",
+    )
+}
+
+fn at(dial: &Dial<'_>, address: IpAddr, roots: &Arc<TrustAnchors>) -> Vec<Finding> {
+    let ike = |port, size| knock::ike(SocketAddr::new(address, port), size);
+    let ports = Ike { address, plain: ike(IKE_PORT, 0), nat: ike(NAT_PORT, 0), fragmented: None };
+    let fragmented = matches!(ports.nat, IkeAnswer::Answered { .. }).then(|| ike(NAT_PORT, FRAGMENTED));
+    let mut findings = judge_ike(&Ike { fragmented, ..ports });
+    let target = SocketAddr::new(address, dial.port);
+    findings.extend(judge_web(dial.host, target, &knock::web(target, dial.host, roots), jiff::Timestamp::now().as_second()));
+    findings
+}
+
+fn authorities(path: Option<&Path>) -> Result<TrustAnchors, String> {
+    let named = path.unwrap_or(Path::new(SYSTEM_ROOTS));
+    let wrong = |problem: &dyn std::fmt::Display| format!("{}: {problem}", named.display());
+    let pem = match std::fs::read(named) {
+        Ok(pem) => pem,
+        // Then the certificate is shown, and found to be of nobody known.
+        Err(_) if path.is_none() => return Ok(TrustAnchors::new(Vec::new())),
+        Err(error) => return Err(wrong(&error)),
+    };
+    Ok(TrustAnchors::new(Certificate::from_pem(&pem).map_err(|error| wrong(&error))?))
+}
+
+/// What IKE_SA_INIT brought at one address.
+#[derive(Debug, Clone)]
+struct Ike {
+    address: IpAddr,
+    plain: IkeAnswer,
+    nat: IkeAnswer,
+    /// On the second port, in IP fragments; `None`: not tried.
+    fragmented: Option<IkeAnswer>,
+}
+
+fn judge_ike(ike: &Ike) -> Vec<Finding> {
+    let open = |answer: &IkeAnswer| matches!(answer, IkeAnswer::Answered { .. } | IkeAnswer::Refused(_));
+    let mut findings =
+        vec![judge_port(ike.address, IKE_PORT, &ike.plain, open(&ike.nat)), judge_port(ike.address, NAT_PORT, &ike.nat, open(&ike.plain))];
+    match &ike.fragmented {
+        None => {}
+        Some(IkeAnswer::Answered { .. }) => {
+            findings.push(Finding::ok("fragments", format!("{}: a datagram of {FRAGMENTED} bytes arrives in IP fragments", ike.address)))
+        }
+        Some(_) => findings.push(Finding::warn(
+            "fragments",
+            format!("{}: a datagram of {FRAGMENTED} bytes in IP fragments does not arrive", ike.address),
+            "clients need IKE fragmentation, which Windows (since 1803), Apple, Android and strongSwan have on by default; ProfileXML: \
+             <DisableIKEv2Fragmentation>false</DisableIKEv2Fragmentation>; older clients show error 809",
+        )),
+    }
+    findings
+}
+
+/// `other`: the other port of IKE is open.
+fn judge_port(address: IpAddr, port: u16, answer: &IkeAnswer, other: bool) -> Finding {
+    let title = format!("{address} udp/{port}");
+    match answer {
+        IkeAnswer::Answered { suite, time } => {
+            Finding::ok("ikev2", format!("{title}: IKE_SA_INIT answered within {} ({suite})", milliseconds(*time)))
+        }
+        IkeAnswer::Refused(cause) => Finding::warn(
+            "ikev2",
+            format!("{title}: the way is open, but IKE_SA_INIT was refused: {cause}"),
+            "compare [ciphers] there with what clients offer; Windows shows 13868 for NO_PROPOSAL_CHOSEN",
+        ),
+        IkeAnswer::Silence if port == NAT_PORT && other => Finding::fail(
+            "ikev2",
+            format!("{title}: no answer, while udp/{IKE_PORT} answers: clients stop after IKE_SA_INIT (Windows shows error 809)"),
+            format!("open udp/{NAT_PORT} on firewalls and NATs on the way, and to the same host; then `evergate doctor` on the gateway"),
+        ),
+        IkeAnswer::Silence if other => Finding::fail(
+            "ikev2",
+            format!("{title}: no answer, while udp/{NAT_PORT} answers (Windows shows error 809)"),
+            format!("open udp/{IKE_PORT} on firewalls and NATs on the way: every login begins there"),
+        ),
+        IkeAnswer::Silence => Finding::fail(
+            "ikev2",
+            format!("{title}: no answer (Windows shows error 809, or 800 when SSTP fails too)"),
+            format!(
+                "see whether datagrams arrive: `evergate status` on the gateway counts those of udp/{port}; if none, something on the way blocks them"
+            ),
+        ),
+        IkeAnswer::Unreachable(reason) => Finding::fail(
+            "ikev2",
+            format!("{title}: {reason}"),
+            "nothing listens there, or there is no way: start the gateway, correct the DNS record (Windows shows error 809 or 808)",
+        ),
+    }
+}
+
+fn judge_web(host: &str, target: SocketAddr, answer: &WebAnswer, now: i64) -> Vec<Finding> {
+    let title = format!("{} tcp/{}", target.ip(), target.port());
+    match answer {
+        WebAnswer::Unreachable { timed_out: true, .. } => vec![Finding::fail(
+            "sstp",
+            format!("{title}: no answer to the TCP connection (Windows shows 0x8007274C)"),
+            format!("open tcp/{} on firewalls on the way, and `evergate doctor` on the gateway", target.port()),
+        )],
+        WebAnswer::Unreachable { reason, .. } => vec![Finding::fail(
+            "sstp",
+            format!("{title}: {reason}: nothing listens there (Windows shows 0x8007274D)"),
+            "start the gateway; it needs a [[listener]] with protocol = \"sstp\"",
+        )],
+        WebAnswer::TlsFailed { fault, shown } => {
+            let mut findings: Vec<_> = certificate(&title, shown, now).into_iter().collect();
+            findings.push(judge_tls(host, &title, fault, shown.len()));
+            findings
+        }
+        WebAnswer::Spoke { version, shown, status } => {
+            let mut findings = vec![Finding::ok("tls", format!("{title}: {version} for {host}"))];
+            findings.extend(certificate(&title, shown, now));
+            findings.push(judge_status(&title, status.as_deref()));
+            findings
+        }
+    }
+}
+
+fn certificate(title: &str, shown: &[Certificate], now: i64) -> Option<Finding> {
+    let leaf = shown.first()?;
+    let names = leaf.dns_names.iter().cloned().chain(leaf.ip_addresses.iter().map(ToString::to_string)).collect::<Vec<_>>().join(", ");
+    let chain = shown.iter().map(|certificate| certificate.subject.as_str()).chain(shown.last().map(|last| last.issuer.as_str()));
+    let text = format!(
+        "{title}: certificate for {names}, ends in {} days; chain: {}",
+        (leaf.not_after - now).div_euclid(DAY),
+        chain.collect::<Vec<_>>().join(" <- ")
+    );
+    Some(Finding::ok("certificate", text))
+}
+
+fn judge_tls(host: &str, title: &str, fault: &ServerFault, shown: usize) -> Finding {
+    let (code, remedy) = match fault {
+        ServerFault::Refused(refused) => match &**refused {
+            Refused::UnknownIssuer { .. } if shown < 2 => (
+                "0x800B0109",
+                "if the authority is your own: --ca FILE here, and its root in the machine store of the clients; else put the intermediate \
+                 certificates into the chain file",
+            ),
+            Refused::UnknownIssuer { .. } => {
+                ("0x800B0109", "if the authority is your own: --ca FILE here, and its root in the machine store of the clients")
+            }
+            Refused::Expired { .. } => ("0x800B0101", "renew the certificate: replacing its files is enough"),
+            Refused::NotYetValid { .. } => ("0x800B0101", "see the clocks of both sides"),
+            Refused::WrongName { .. } => ("0x800B010F", "clients must dial a name that the certificate holds: issue it for that name"),
+            Refused::WrongPurpose { .. } => ("0x80070040", "issue the certificate with the extended key usage serverAuth"),
+            _ => ("0x800B010A", "issue another certificate"),
+        },
+        ServerFault::Alert { .. } => ("0x80090326", "see `evergate attempts --failed` on the gateway"),
+        _ => ("0x80090326 or 0x80072746", "is that the gateway? something else may have the port, or a proxy on the way breaks TLS"),
+    };
+    Finding::fail("tls", format!("{title}: {host}: {fault} (Windows shows {code})"), remedy)
+}
+
+/// `status`: the status line of HTTP; `None`: it closed, or said nothing.
+fn judge_status(title: &str, status: Option<&str>) -> Finding {
+    match status {
+        Some(line) if line.split(' ').nth(1) == Some("200") => Finding::ok("sstp", format!("{title}: SSTP_DUPLEX_POST answered: {line}")),
+        Some(line) if line.split(' ').nth(1) == Some("503") => Finding::warn(
+            "sstp",
+            format!("{title}: the gateway takes no clients now: {line} (Windows shows 0x800704C9)"),
+            "it is full or being emptied: `evergate status` there",
+        ),
+        Some(line) => Finding::fail(
+            "sstp",
+            format!("{title}: SSTP_DUPLEX_POST was answered with {line}"),
+            "something else than the gateway has this port (a web server, a proxy): let it pass TLS on unopened",
+        ),
+        None => Finding::fail(
+            "sstp",
+            format!("{title}: no answer to SSTP_DUPLEX_POST (Windows shows 0x800704D4)"),
+            "something else than the gateway has this port, or a proxy on the way knows web traffic only",
+        ),
+    }
+}
+
+/// The authorities and ciphers of nobody's configuration.
+pub(super) fn ciphers() -> ike::CipherPolicy {
+    Config::default_ciphers()
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::{Level, only};
+
+    fn answered() -> IkeAnswer {
+        IkeAnswer::Answered { suite: "AES_GCM_16_256/PRF_HMAC_SHA2_256/ECP_256".into(), time: Duration::from_millis(3) }
+    }
+
+    fn ports(plain: IkeAnswer, nat: IkeAnswer) -> Vec<Finding> {
+        judge_ike(&Ike { address: "192.0.2.1".parse().unwrap(), plain, nat, fragmented: None })
+    }
+
+    #[test]
+    fn the_port_that_is_blocked_is_named() {
+        let levels = |found: &[Finding]| found.iter().map(|finding| finding.level).collect::<Vec<_>>();
+        assert_eq!(levels(&ports(answered(), answered())), [Level::Ok, Level::Ok]);
+        let found = ports(answered(), IkeAnswer::Silence);
+        assert_eq!(levels(&found), [Level::Ok, Level::Fail]);
+        assert!(found[1].text.contains("while udp/500 answers") && found[1].text.contains("809"), "{found:?}");
+        let found = ports(IkeAnswer::Silence, answered());
+        assert!(found[0].text.contains("while udp/4500 answers"), "{found:?}");
+        let found = ports(IkeAnswer::Silence, IkeAnswer::Silence);
+        assert!(found[0].remedy.as_ref().unwrap().contains("evergate status"), "{found:?}");
+        assert_eq!(ports(IkeAnswer::Refused("no common proposal".into()), answered())[0].level, Level::Warn);
+        assert_eq!(ports(IkeAnswer::Unreachable("Connection refused".into()), answered())[0].level, Level::Fail);
+    }
+
+    #[test]
+    fn lost_fragments_are_a_warning() {
+        let address = "192.0.2.1".parse().unwrap();
+        let with = |fragmented| judge_ike(&Ike { address, plain: answered(), nat: answered(), fragmented: Some(fragmented) })[2].level;
+        assert_eq!((with(answered()), with(IkeAnswer::Silence)), (Level::Ok, Level::Warn));
+    }
+
+    #[test]
+    fn each_end_of_the_way_over_tcp_has_its_number() {
+        let judged = |answer: &WebAnswer| judge_web("vpn.example.com", "192.0.2.1:443".parse().unwrap(), answer, 0);
+        let unreachable = |timed_out| WebAnswer::Unreachable { timed_out, reason: "Connection refused".into() };
+        assert!(only(&judged(&unreachable(true))).text.contains("0x8007274C"));
+        assert!(only(&judged(&unreachable(false))).text.contains("0x8007274D"));
+        let tls = |fault| only(&judged(&WebAnswer::TlsFailed { fault, shown: Vec::new() })).text.clone();
+        let refused = |refused| ServerFault::Refused(Box::new(refused));
+        let (subject, name) = ("CN=a".to_owned(), "vpn.example.com".to_owned());
+        assert!(tls(refused(Refused::UnknownIssuer { subject: subject.clone(), issuer: "CN=b".into() })).contains("0x800B0109"));
+        assert!(tls(refused(Refused::Expired { subject: subject.clone(), not_after: 0 })).contains("0x800B0101"));
+        assert!(tls(refused(Refused::WrongName { subject: subject.clone(), name })).contains("0x800B010F"));
+        assert!(tls(refused(Refused::WrongPurpose { subject, wanted: "x".into() })).contains("0x80070040"));
+        assert!(tls(ServerFault::Broken("x".into())).contains("0x80072746"));
+        let spoke = |status: Option<&str>| {
+            let answer = WebAnswer::Spoke { version: "TLS 1.3", shown: Vec::new(), status: status.map(str::to_owned) };
+            judged(&answer).pop().unwrap().level
+        };
+        assert_eq!(spoke(Some("HTTP/1.1 200 OK")), Level::Ok);
+        assert_eq!(spoke(Some("HTTP/1.1 503 Service Unavailable")), Level::Warn);
+        assert_eq!(spoke(Some("HTTP/1.1 404 Not Found")), Level::Fail);
+        assert_eq!(spoke(None), Level::Fail);
+        assert_eq!(unresolved("vpn.example.com", "no such name").level, Level::Fail);
+    }
+}
