@@ -8,6 +8,7 @@ import sys
 
 from harness import case, check
 from labkit import network, toml
+from labkit.pki import GATEWAY_NAME
 from labkit.shell import in_namespace
 
 HOLD = "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 4500)); print('held', flush=True); time.sleep(60)"
@@ -128,15 +129,20 @@ def radius_is_not_there(world):
 
 def _probe(world):
     """What a client finds, from the client's namespace."""
-    argv = [world.gateway.binary, "doctor", "--json", "--probe", network.GATEWAY_IPV4, "--ca", world.lab.pki.cert("ca")]
-    done = world.lab.network.exec("client", argv, check=False)
+    hosts = world.gateway.folder / "hosts"
+    hosts.write_text(f"{network.GATEWAY_IPV4} {GATEWAY_NAME}\n")
+    # The name is of a mount namespace of its own, which ends with the command.
+    within = ["unshare", "--mount", "--propagation", "private", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts]
+    argv = [world.gateway.binary, "doctor", "--json", "--probe", GATEWAY_NAME, "--ca", world.lab.pki.cert("ca")]
+    done = world.lab.network.exec("client", within + argv, check=False)
     check(done.stdout.startswith("{"), f"no report: {done.stdout} {done.stderr}")
     return done.returncode, json.loads(done.stdout)["findings"]
 
 
 @case("doctor")
 def a_probe_goes_all_the_way(world):
-    _well(_probe(world), "udp/500: IKE_SA_INIT answered", "udp/4500: IKE_SA_INIT answered", "of 2000 bytes arrives", "certificate for vpn.example.test", "HTTP/1.1 200")
+    steps = ["resolves to 10.99.1.1", "udp/500: IKE_SA_INIT answered", "udp/4500: IKE_SA_INIT answered", "of 2000 bytes arrives"]
+    _well(_probe(world), *steps, "certificate for vpn.example.test", "HTTP/1.1 200")
 
 
 @case("doctor")
