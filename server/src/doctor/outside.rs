@@ -96,7 +96,8 @@ fn judge_ike(ike: &Ike) -> Vec<Finding> {
     match &ike.fragmented {
         None => {}
         Some(IkeAnswer::Answered { .. }) => {
-            findings.push(Finding::ok("fragments", format!("{}: a datagram of {FRAGMENTED} bytes arrives in IP fragments", ike.address)))
+            let text = format!("{}: a datagram of {FRAGMENTED} bytes arrives in IP fragments", ike.address);
+            findings.push(Finding::ok("fragments", text));
         }
         Some(_) => findings.push(Finding::warn(
             "fragments",
@@ -229,7 +230,7 @@ fn judge_status(title: &str, status: Option<&str>) -> Finding {
     }
 }
 
-/// The authorities and ciphers of nobody's configuration.
+/// What is offered: what a gateway accepts whose configuration says nothing.
 pub(super) fn ciphers() -> ike::CipherPolicy {
     Config::default_ciphers()
 }
