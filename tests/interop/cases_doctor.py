@@ -12,6 +12,27 @@ from labkit.pki import GATEWAY_NAME
 from labkit.shell import in_namespace
 
 HOLD = "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 4500)); print('held', flush=True); time.sleep(60)"
+# Listens on 443: with an answer a web server, without one it says good day in plain text.
+OTHER_SERVER = """
+import socket, ssl, sys
+answer, chain, key = sys.argv[1:]
+listener = socket.create_server(("0.0.0.0", 443))
+print("there", flush=True)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(chain, key)
+while True:
+    peer, _ = listener.accept()
+    if not answer:
+        peer.sendall(b"220 good day\\r\\n")
+        peer.close()
+        continue
+    peer = context.wrap_socket(peer, server_side=True)
+    peer.recv(4096)
+    peer.sendall((answer + "\\r\\nContent-Length: 0\\r\\n\\r\\n").encode())
+    peer.close()
+"""
+# Resolves to the gateway and is in none of its certificates.
+OTHER_NAME = "other.example.test"
 DROP = """
 table inet doctor {
   chain input {
@@ -127,22 +148,64 @@ def radius_is_not_there(world):
         world.radius.thaw()
 
 
-def _probe(world):
-    """What a client finds, from the client's namespace."""
+def _probe(world, name=GATEWAY_NAME):
+    """What a client that dials this name finds, from the client's namespace."""
     hosts = world.gateway.folder / "hosts"
-    hosts.write_text(f"{network.GATEWAY_IPV4} {GATEWAY_NAME}\n")
-    # The name is of a mount namespace of its own, which ends with the command.
-    within = ["unshare", "--mount", "--propagation", "private", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts]
-    argv = [world.gateway.binary, "doctor", "--json", "--probe", GATEWAY_NAME, "--ca", world.lab.pki.cert("ca")]
+    hosts.write_text(f"{network.GATEWAY_IPV4} {GATEWAY_NAME} {OTHER_NAME}\n")
+    resolver = world.gateway.folder / "resolv.conf"
+    # Nobody is there, and says so at once.
+    resolver.write_text("nameserver 127.0.0.1\n")
+    # The names are of a mount namespace of its own, which ends with the command.
+    mounts = f"mount --bind {hosts} /etc/hosts && mount --bind {resolver} /etc/resolv.conf"
+    within = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
+    argv = [world.gateway.binary, "doctor", "--json", "--probe", name, "--ca", world.lab.pki.cert("ca")]
     done = world.lab.network.exec("client", within + argv, check=False)
     check(done.stdout.startswith("{"), f"no report: {done.stdout} {done.stderr}")
     return done.returncode, json.loads(done.stdout)["findings"]
+
+
+@contextlib.contextmanager
+def _without_sstp(world):
+    config = world.gateway.default_config()
+    config["listener"] = config["listener"][:1]
+    config["policy"][0]["tunnel"] = ["ikev2"]
+    world.gateway.stop()
+    world.gateway.start(config)
+    try:
+        yield
+    finally:
+        world.gateway.stop()
+        world.gateway.start()
+
+
+@contextlib.contextmanager
+def _on_443(world, answer):
+    """Something that is no gateway has the port: a web server, or what speaks no TLS where `answer` is empty."""
+    secrets = [world.lab.pki.cert("gateway-rsa"), world.lab.pki.key("gateway-rsa")]
+    argv = in_namespace(world.lab.namespace("gateway"), [sys.executable, "-c", OTHER_SERVER, answer, *map(str, secrets)])
+    server = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    try:
+        check(server.stdout.readline() == "there\n", "the other server did not start")
+        yield
+    finally:
+        server.send_signal(signal.SIGKILL)
+        server.communicate()
 
 
 @case("doctor")
 def a_probe_goes_all_the_way(world):
     steps = ["resolves to 10.99.1.1", "udp/500: IKE_SA_INIT answered", "udp/4500: IKE_SA_INIT answered", "of 2000 bytes arrives"]
     _well(_probe(world), *steps, "certificate for vpn.example.test", "HTTP/1.1 200")
+
+
+@case("doctor")
+def a_probe_finds_no_such_name(world):
+    _fails(_probe(world, "nowhere.invalid"), "name", "nowhere.invalid cannot be resolved", "add an A or AAAA record")
+
+
+@case("doctor")
+def a_probe_finds_a_certificate_for_another_name(world):
+    _fails(_probe(world, OTHER_NAME), "tls", "0x800B010F", "clients must dial a name that the certificate holds")
 
 
 @case("doctor")
@@ -153,13 +216,14 @@ def a_probe_finds_4500_blocked(world):
 
 @case("doctor")
 def a_probe_finds_nobody_on_443(world):
-    config = world.gateway.default_config()
-    config["listener"] = config["listener"][:1]
-    config["policy"][0]["tunnel"] = ["ikev2"]
-    world.gateway.stop()
-    world.gateway.start(config)
-    try:
+    with _without_sstp(world):
         _fails(_probe(world), "sstp", "nothing listens there (Windows shows 0x8007274D)", 'protocol = "sstp"')
-    finally:
-        world.gateway.stop()
-        world.gateway.start()
+
+
+@case("doctor")
+def a_probe_finds_a_stranger_on_443(world):
+    with _without_sstp(world):
+        with _on_443(world, "HTTP/1.1 404 Not Found"):
+            _fails(_probe(world), "sstp", "SSTP_DUPLEX_POST was answered with HTTP/1.1 404 Not Found", "something else than the gateway")
+        with _on_443(world, ""):
+            _fails(_probe(world), "tls", "10.99.1.1 tcp/443", "is that the gateway?")
