@@ -203,11 +203,11 @@ fn filters_of_windows_permit_only_or_drop_only_what_they_list() {
     assert!(only.objection(Direction::Out, &to_port(TCP, 80), &[]).is_none());
     let ping = [0, 0, 0, 0, 1, 0, 0x0800_ff00];
     let but = microsoft::parse(Family::Ipv4, &ms_filter(0xffff_0001, 0, &[ping])).unwrap();
-    assert_eq!(but.input.rules()[0].to_string(), "deny in icmp from any to any icmptypes 8");
+    assert_eq!(but.input.rules()[0].to_string(), "deny in icmp from 0.0.0.0/0 to 0.0.0.0/0 icmptypes 8");
     let icmp = |kind| Packet { icmp: Some((kind, 0)), ..packet("10.9.0.2", "10.1.2.3", 1) };
     assert!(!passes(&but, icmp(8)) && passes(&but, icmp(0)) && passes(&but, to_port(TCP, 80)));
     let out = microsoft::parse(Family::Ipv4, &ms_filter(0xffff_0002, 1, &[[0, 0, 0, 0, 17, 4, 53 << 16]])).unwrap();
-    assert_eq!(out.output.rules()[0].to_string(), "permit out udp from any 53 to assigned");
+    assert_eq!(out.output.rules()[0].to_string(), "permit out udp from 0.0.0.0/0 53 to assigned");
 }
 
 #[test]
@@ -218,8 +218,39 @@ fn filters_of_windows_for_ipv6_are_big_endian() {
     let head = words(&[1, 32 + 12 + 52, 1, 0xffff_0011, 12 + 52, 1, 32, 0, 1, 1, 1]);
     let value = [head, filter].concat();
     let only = microsoft::parse(Family::Ipv6, &value).unwrap();
-    assert_eq!(only.input.rules()[0].to_string(), "permit in tcp from any to 2001:db8::/32 443");
+    assert_eq!(only.input.rules()[0].to_string(), "permit in tcp from ::/0 to 2001:db8::/32 443");
     assert!(!passes(&only, packet("fd09::2", "2001:db9::1", 50)) && passes(&only, to_port(TCP, 80)));
+}
+
+/// Any address to any address is none of the other IP version's business.
+#[test]
+fn filters_of_windows_keep_to_their_ip_version() {
+    let filter_v6 = |protocol| {
+        let head = [1, 32 + 12 + 52, 1, 0xffff_0011, 12 + 52, 1, 32, 0, 1, 1, 0].map(u32::to_be_bytes).concat();
+        [head, vec![0; 40], [protocol, 0, 0].map(u32::to_be_bytes).concat()].concat()
+    };
+    let (v4, v6) = (to_port(TCP, 80), packet("fd09::2", "2001:db8::1", 6));
+    let denies_v6 = microsoft::parse(Family::Ipv6, &filter_v6(0)).unwrap();
+    assert!(!passes(&denies_v6, v6) && passes(&denies_v6, v4));
+    let denies_v4 = microsoft::parse(Family::Ipv4, &ms_filter(0xffff_0001, 0, &[[0; 7]])).unwrap();
+    assert!(!passes(&denies_v4, v4) && passes(&denies_v4, v6));
+    let error = microsoft::parse(Family::Ipv6, &filter_v6(51)).unwrap_err().to_string();
+    assert!(error.contains("names protocol ah"), "{error}");
+    assert!(microsoft::parse(Family::Ipv4, &ms_filter(0xffff_0001, 0, &[[0, 0, 0, 0, 51, 1, 0]])).is_ok());
+}
+
+/// Packets are judged by what is behind the extension headers of IPv6.
+#[test]
+fn rules_on_extension_headers_are_for_ipv4_alone() {
+    for protocol in ["0", "43", "44", "51", "ah", "60", "135", "139", "140"] {
+        for ends in ["from any to any", "from assigned to any", "from any to fd00::/8"] {
+            let error = Rule::parse(&format!("deny in {protocol} {ends}")).unwrap_err().to_string();
+            assert!(error.contains("in IPv6 an extension header"), "{error}");
+        }
+        assert!(Rule::parse(&format!("deny in {protocol} from any to 0.0.0.0/0")).is_ok(), "{protocol}");
+    }
+    assert!(Rule::parse("deny in esp from any to any").is_ok());
+    assert!(!passes(&filter(&["deny in ah from any to 0.0.0.0/0"]), packet("10.9.0.2", "10.1.2.3", 51)));
 }
 
 #[test]

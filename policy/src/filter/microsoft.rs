@@ -3,7 +3,7 @@
 //! A list of up to two sets, one a direction: filters, and what happens to packets that none of them matches (`faDefaultAction`, [MS-RRASM]
 //! 2.2.1.2.5); those that one matches meet the opposite. The version, always 1, shows the order of bytes: little endian for IPv4 and big endian for
 //! IPv6 as documented, but either is taken. A set is of one IP version and says nothing of the other.
-use super::rule::{BadRule, End, Net, Options, Rule, mask_v6, protocol_name};
+use super::rule::{BadRule, End, Net, Options, Rule, mask_v6, protocol_is_shown, protocol_name};
 use super::{Action, Chain, Direction, Filter, MAX_RULES};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -166,6 +166,7 @@ fn rule(family: Family, direction: Direction, action: Action, bytes: Bytes<'_>) 
     let late = bytes.u32(rest + 4)?;
     let (source, destination) = bind(direction, late, source, destination)?;
     let protocol = protocol(family, bytes.u32(rest)?)?;
+    protocol_is_shown(protocol, [&source, &destination])?;
     let mut rule = Rule {
         action,
         protocol,
@@ -229,8 +230,9 @@ fn bind(direction: Direction, late: u32, source: Net, destination: Net) -> Resul
 
 fn net_v4(bytes: Bytes<'_>, at: usize) -> Result<Net, String> {
     let (address, mask) = (u32::from_be_bytes(bytes.array(at)?), u32::from_be_bytes(bytes.array(at + 4)?));
-    let bits = address & mask;
-    Ok(if address == Ipv4Addr::UNSPECIFIED.to_bits() || mask == 0 { Net::Any } else { Net::V4 { bits, mask } })
+    // Any address, but of this IP version alone.
+    let mask = if address == Ipv4Addr::UNSPECIFIED.to_bits() { 0 } else { mask };
+    Ok(Net::V4 { bits: address & mask, mask })
 }
 
 fn net_v6(bytes: Bytes<'_>, at: usize) -> Result<Net, String> {
@@ -238,8 +240,8 @@ fn net_v6(bytes: Bytes<'_>, at: usize) -> Result<Net, String> {
     if length > 128 {
         return Err(format!("has a prefix of {length} bits"));
     }
-    let mask = mask_v6(length);
-    Ok(if address == Ipv6Addr::UNSPECIFIED.to_bits() || length == 0 { Net::Any } else { Net::V6 { bits: address & mask, mask } })
+    let mask = if address == Ipv6Addr::UNSPECIFIED.to_bits() { 0 } else { mask_v6(length) };
+    Ok(Net::V6 { bits: address & mask, mask })
 }
 
 /// The filter in the words of RFC 6733, for people.

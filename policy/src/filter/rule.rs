@@ -30,6 +30,9 @@ const PROTOCOLS: &[(&str, u8)] = &[
 /// Protocols whose header begins with two ports.
 const WITH_PORTS: &[u8] = &[TCP, 17, 33, 132, 136];
 
+/// Extension headers of IPv6: packets are judged by what is behind them.
+const EXTENSION_HEADERS: &[u8] = &[0, 43, 44, 51, 60, 135, 139, 140];
+
 /// Flags of TCP that `tcpflags` knows, from bit 0 up.
 const FLAGS: &[&str] = &["fin", "syn", "rst", "psh", "ack", "urg"];
 const SYN: u8 = 1 << 1;
@@ -231,6 +234,7 @@ fn read(text: &str) -> Result<(Direction, Rule), String> {
     if families.iter().any(|net| matches!(net, Net::V4 { .. })) && families.iter().any(|net| matches!(net, Net::V6 { .. })) {
         return Err("goes from one IP version to the other, which no packet does".into());
     }
+    protocol_is_shown(protocol, families)?;
     let options = options(&mut words, protocol)?;
     let wants_transport = options.established
         || options.flags != (0, 0)
@@ -248,6 +252,18 @@ fn protocol(word: &str) -> Result<Option<u8>, String> {
     let known = PROTOCOLS.iter().find(|(name, _)| *name == word).map(|(_, number)| *number);
     let number = known.or_else(|| word.parse().ok());
     number.map(Some).ok_or_else(|| format!("{word:?} is no protocol; expected ip, a number up to 255, or one of {}", names()))
+}
+
+/// A rule about an extension header would never match in IPv6, and a deny rule so let through what it names.
+pub(super) fn protocol_is_shown(protocol: Option<u8>, ends: [&Net; 2]) -> Result<(), String> {
+    let hidden = protocol.is_some_and(|number| EXTENSION_HEADERS.contains(&number));
+    if !hidden || ends.iter().any(|net| matches!(net, Net::V4 { .. })) {
+        return Ok(());
+    }
+    let name = protocol_name(protocol);
+    Err(format!(
+        "names protocol {name}, in IPv6 an extension header, behind which filters look; give it an IPv4 network, such as 0.0.0.0/0"
+    ))
 }
 
 fn names() -> String {
