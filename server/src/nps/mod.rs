@@ -1,7 +1,7 @@
 //! Network policies out of an export of NPS (`Export-NpsConfiguration`, `netsh nps export`), as sections of our configuration.
 //!
-//! What has no equivalent is named, and errs on the side of no: a policy that grants is written with `enabled = false` where one of its conditions is
-//! lost, a policy that denies is written without that condition and so denies more.
+//! What has no equivalent is named, and errs on the side of no: a policy that grants is written with `enabled = false` where one of its conditions,
+//! constraints or settings is lost, a policy that denies is written without that condition and so denies more.
 mod expression;
 mod profile;
 #[cfg(test)]
@@ -131,12 +131,12 @@ fn write(policy: &Exported<'_>, imported: &mut Imported) {
     }
     let unusable = profile.unusable();
     let grants = profile.grants == Some(true);
-    let enabled = policy.enabled && (lost.is_empty() || !grants) && (unusable.is_none() || !grants);
+    let enabled = policy.enabled && (!grants || (lost.is_empty() && unusable.is_empty()));
     for lost in lost {
         let instead = if grants { "so it is written with enabled = false" } else { "so it denies without it, and more than before" };
         imported.notes.push(format!("{named}: the condition {lost} has no equivalent, {instead}"));
     }
-    imported.notes.extend(unusable.filter(|_| grants).map(|why| format!("{named}: {why}, so it is written with enabled = false")));
+    imported.notes.extend(unusable.iter().filter(|_| grants).map(|why| format!("{named}: {why}, so it is written with enabled = false")));
     if profile.grants.is_none() {
         imported.notes.push(format!("{named}: the export does not say whether it grants, so it is written to deny"));
     }

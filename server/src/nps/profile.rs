@@ -14,8 +14,8 @@ pub(super) struct Profile {
     port_types: Vec<String>,
     hours: Vec<String>,
     called: Vec<String>,
-    /// A constraint that cannot be said here.
-    lost: Option<String>,
+    /// Constraints and settings that cannot be said here.
+    lost: Vec<String>,
 }
 
 /// What says nothing about VPN clients, or what is so here anyway.
@@ -24,11 +24,21 @@ const SILENT: &[&str] = &[
     "Template_Guid",
     "IP_Filter_Template_Guid",
     "msRADIUSFramedProtocol",
-    "msRASMPPEEncryptionPolicy",
-    "msRASMPPEEncryptionType",
     "msRASBapLinednLimit",
     "msRASBapLinednTime",
     "msRASBapRequired",
+];
+
+/// What lets nobody in, nor anywhere, whom this gateway would keep out without it; with the reason.
+const HARMLESS: &[(&str, &str)] = &[
+    ("msRASMPPEEncryptionPolicy", "MPPE is of PPTP, and tunnels are always encrypted here"),
+    ("msRASMPPEEncryptionType", "MPPE is of PPTP, and tunnels are always encrypted here; min_cipher_bits wants more"),
+    ("msEAPConfiguration", "the server that authenticates has its own"),
+    ("msRADIUSReplyMessage", "the server that authenticates sends its own"),
+    ("msRADIUSClass", "the server that authenticates sends its own"),
+    ("msRADIUSFramedCompression", "packets are never compressed here"),
+    ("msRADIUSFramedMTU", "the gateway has its own mtu"),
+    ("msRADIUSAcctInterimInterval", "[accounting] has its own"),
 ];
 
 impl Profile {
@@ -66,12 +76,15 @@ impl Profile {
             }
             "msRADIUSServiceType" if value == "2" => {}
             name if SILENT.contains(&name) => {}
-            other => self.notes.push(format!("its setting {other} ({}) is not written", quoted(value.get(..80).unwrap_or(value)))),
+            name => match HARMLESS.iter().find(|(known, _)| *known == name) {
+                Some((_, why)) => self.notes.push(format!("its setting {name} ({}) is not written: {why}", shown(value))),
+                None => self.lost.push(format!("its setting {name} ({}) has no equivalent", shown(value))),
+            },
         }
     }
 
     fn lose(&mut self, name: &str, value: &str) {
-        self.lost = Some(format!("its constraint {name} ({}) has no equivalent", quoted(value)));
+        self.lost.push(format!("its constraint {name} ({}) has no equivalent", shown(value)));
     }
 
     fn seconds(&mut self, key: &str, name: &str, value: &str) {
@@ -79,7 +92,7 @@ impl Profile {
             // As NPS, zero is no bound; ours ends at 30 days.
             Ok(0) => {}
             Ok(seconds @ 1..=2_592_000) => self.lines.push(format!("{key} = \"{seconds}s\"")),
-            _ => self.notes.push(format!("its setting {name} ({}) is not written", quoted(value))),
+            _ => self.lose(name, value),
         }
     }
 
@@ -113,13 +126,18 @@ impl Profile {
             }
         }
         if allowed.is_empty() {
-            self.lost.get_or_insert_with(|| "it allows no authentication method that exists here".into());
+            self.lost.push("it allows no authentication method that exists here".into());
         }
         allowed
     }
 
     /// Why a policy that grants must not be used as it is.
-    pub(super) fn unusable(&self) -> Option<String> {
-        self.lost.clone()
+    pub(super) fn unusable(&self) -> &[String] {
+        &self.lost
     }
+}
+
+/// The beginning of a value.
+fn shown(value: &str) -> String {
+    quoted(&value.chars().take(80).collect::<String>())
 }

@@ -27,7 +27,7 @@ fn policies_come_in_their_order_with_their_constraints() {
                  <msNPConstraint>TIMEOFDAY(\"1 08:00-18:00; 2 08:00-18:00\")</msNPConstraint><msNPSequence>2</msNPSequence>";
     let profile = format!(
         "{GRANT}<msNPAllowedEapType>1a000000000000000000000000000000</msNPAllowedEapType><msNPAllowedEapType>0d00</msNPAllowedEapType>\
-         <msRADIUSSessionTimeout>3600</msRADIUSSessionTimeout><msNPTimeOfDay>1 07:00-19:00</msNPTimeOfDay><msRASFilter>0100</msRASFilter>\
+         <msRADIUSSessionTimeout>3600</msRADIUSSessionTimeout><msNPTimeOfDay>1 07:00-19:00</msNPTimeOfDay><msRASMPPEEncryptionPolicy>2</msRASMPPEEncryptionPolicy>\
          <msNPCalledStationId>^198\\.51\\.100\\.1$</msNPCalledStationId><msNPAllowedPortTypes>5</msNPAllowedPortTypes>"
     );
     let guests =
@@ -51,7 +51,8 @@ allowed_hours = ["mon 07:00-19:00"]
 allowed_port_type = [5]
 "#;
     assert!(imported.toml.starts_with(expected), "{}", imported.toml);
-    assert_eq!(imported.notes, ["policy \"Staff of ü\": its setting msRASFilter (\"0100\") is not written"]);
+    let note = "its setting msRASMPPEEncryptionPolicy (\"2\") is not written: MPPE is of PPTP, and tunnels are always encrypted here";
+    assert_eq!(imported.notes, [format!("policy \"Staff of ü\": {note}")]);
     let wide: Vec<u8> = [0xFF, 0xFE].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
     assert_eq!(import(&wide).unwrap(), imported);
 }
@@ -70,6 +71,25 @@ fn what_is_lost_never_lets_more_in() {
     assert_eq!(imported.notes.len(), 3, "{:?}", imported.notes);
     let old = "<msNPAllowDialin>1</msNPAllowDialin><msNPAuthenticationType2>3</msNPAuthenticationType2>";
     assert!(import(export(&[("old", "", old)]).as_bytes()).unwrap().toml.contains("enabled = false"), "nothing but MS-CHAP");
+}
+
+/// A setting of which nobody here knows what it keeps from whom.
+#[test]
+fn unknown_settings_switch_a_granting_policy_off() {
+    let odd = "<msRASFilter>0100</msRASFilter><msRADIUSIdleTimeout>9999999</msRADIUSIdleTimeout>";
+    let imported = import(export(&[("in", "", &format!("{GRANT}{odd}")), ("out", "", odd)]).as_bytes()).unwrap();
+    let enabled: Vec<_> = imported.toml.split("[[policy]]").skip(1).map(|section| !section.contains("enabled = false")).collect();
+    assert_eq!(enabled, [false, true], "{}", imported.toml);
+    assert_eq!(
+        imported.notes[..2],
+        [
+            "policy \"in\": its setting msRASFilter (\"0100\") has no equivalent, so it is written with enabled = false",
+            "policy \"in\": its constraint msRADIUSIdleTimeout (\"9999999\") has no equivalent, so it is written with enabled = false",
+        ]
+    );
+    let known = "<msEAPConfiguration>19</msEAPConfiguration><msRASMPPEEncryptionType>14</msRASMPPEEncryptionType>";
+    let imported = import(export(&[("in", "", &format!("{GRANT}{known}"))]).as_bytes()).unwrap();
+    assert!(!imported.toml.contains("enabled") && imported.notes.len() == 2, "{imported:?}");
 }
 
 #[test]
