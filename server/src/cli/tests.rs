@@ -493,6 +493,75 @@ fn certificates_are_shown_without_a_gateway() {
     assert!(err.starts_with("error: /nowhere/evergate.toml: cannot be read"), "{err}");
 }
 
+#[test]
+fn policies_answer_an_imagined_login() {
+    let folder = config_folder();
+    let path = folder.path().join("evergate.toml");
+    let test = |words: &[&str]| evergate(&[&["policy", "test", "--config", path.to_str().unwrap()], words].concat());
+    let carl = ["--user", "carl@partner.example.org", "--eap-type", "EAP-MSCHAPv2", "--time", "sun 10:00"];
+    let (code, out, err) = test(&carl);
+    assert_eq!((code, err.as_str()), (OK, ""), "{out}");
+    assert!(out.starts_with("deny, by policy \"contractors\" (reason 68)\n"), "{out}");
+    let rows: Vec<_> = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert!(rows.iter().any(|row| row.starts_with("1 machines does not match ")), "{out}");
+    assert!(rows.contains(&"2 contractors matches".into()) && rows.contains(&"4 staff not tried".into()), "{out}");
+    let (code, out, _) = test(&[&carl[..], &["--json"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &report["granted"], &report["reason"]), (OK, &false.into(), &68.into()), "{out}");
+    assert_eq!((&report["tried"][1]["policy"], &report["tried"][1]["matches"]), (&"contractors".into(), &true.into()), "{out}");
+    let (_, out, _) = test(&["--user", "ann@example.com"]);
+    assert!(out.starts_with("grant, by policy \"staff\" (reason 0)\n"), "{out}");
+    let (code, out, err) = evergate(&["policy", "test", "--config", "/nowhere/evergate.toml"]);
+    assert_eq!((code, out.as_str()), (FAILED, ""));
+    assert!(err.starts_with("error: /nowhere/evergate.toml: cannot be read"), "{err}");
+}
+
+/// As NPS exports it: the profile beside the policy.
+const NPS_EXPORT: &str = r#"<?xml version="1.0"?>
+<Root><Children><Microsoft_Internet_Authentication_Service name="Microsoft Internet Authentication Service"><Children>
+<RadiusProfiles name="RadiusProfiles"><Children><VPN name="VPN"><Properties>
+<msNPAllowDialin>1</msNPAllowDialin><msNPAuthenticationType2>5</msNPAuthenticationType2>
+<msRASMPPEEncryptionType>8</msRASMPPEEncryptionType><msRADIUSFilterId>servers</msRADIUSFilterId>
+</Properties></VPN></Children></RadiusProfiles>
+<NetworkPolicy name="NetworkPolicy"><Children><VPN name="VPN"><Properties>
+<msNPConstraint>MATCH("NAS-Port-Type=^5$")</msNPConstraint><msNPSequence>1</msNPSequence>
+</Properties></VPN></Children></NetworkPolicy>
+</Children></Microsoft_Internet_Authentication_Service></Children></Root>
+"#;
+
+#[test]
+fn policies_of_nps_are_written_as_sections() {
+    let folder = config_folder();
+    let export = folder.path().join("nps.xml");
+    std::fs::write(&export, NPS_EXPORT).unwrap();
+    let (code, sections, err) = evergate(&["policy", "import", export.to_str().unwrap()]);
+    assert_eq!(code, OK, "{err}");
+    assert!(sections.starts_with("[[policy]]\nname = \"VPN\"\nenabled = false\nport_type = [5]\n"), "{sections}");
+    let notes: Vec<_> = err.lines().collect();
+    assert!(
+        notes.iter().any(|note| note.starts_with("note: policy \"VPN\": its setting msRADIUSFilterId (\"servers\") has no equivalent")),
+        "{err}"
+    );
+    assert!(notes.iter().any(|note| note.contains("msRASMPPEEncryptionType")), "{err}");
+    assert!(notes.last().unwrap().starts_with("1 policies written; "), "{err}");
+    let (code, out, err) = evergate(&["policy", "import", "--json", export.to_str().unwrap()]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, err.as_str(), &report["policies"], &report["toml"]), (OK, "", &1.into(), &sections.as_str().into()));
+    assert_eq!(report["notes"].as_array().unwrap().len(), notes.len() - 1, "{out}");
+    // What was written is configuration, once the administrator has looked at it.
+    let config = folder.path().join("evergate.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let section = sections.replace("enabled = false", "pool = \"users\"");
+    std::fs::write(&config, text.replace("[[policy]]\nname = \"staff\"", &format!("{section}\n[[policy]]\nname = \"staff\""))).unwrap();
+    let words = ["policy", "test", "--user", "ann@example.com", "--config", config.to_str().unwrap()];
+    let (code, out, err) = evergate(&words);
+    assert!(code == OK && out.starts_with("grant, by policy \"VPN\""), "{out}{err}");
+    std::fs::write(&export, "<Root/>").unwrap();
+    let (code, out, err) = evergate(&["policy", "import", export.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (FAILED, ""));
+    assert!(err.starts_with("error: ") && err.contains("nps.xml is no export of NPS"), "{err}");
+}
+
 /// A gateway that runs is asked, and what it says counts.
 #[test]
 fn certificates_of_the_running_gateway_come_first() {
