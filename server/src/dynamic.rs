@@ -1,7 +1,7 @@
 //! Where Disconnect and CoA requests arrive (RFC 5176): UDP 3799, and TCP 2083 over TLS.
 mod tls;
 
-use crate::config::Config;
+use crate::config::{Config, Heard};
 use crate::gateway::{Gateway, Now, Plane};
 use anyhow::Context as _;
 use net::ike::IkeSocket;
@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::watch;
@@ -27,11 +27,18 @@ const QUEUE: usize = 256;
 pub struct Dynamic {
     server: DynamicServer,
     names: NasNames,
-    listens: bool,
-    listens_over_tls: bool,
+    heard: Heard,
     arrived: Sender<Arrived>,
     peers: watch::Sender<tls::Peers>,
     over_tls: tls::Shared,
+}
+
+/// Sockets bound for a configuration; dropped, as if they had never been.
+#[derive(Debug)]
+pub struct Prepared {
+    /// `None`: nothing new.
+    udp: Option<Vec<(UdpSocket, IkeSocket)>>,
+    tls: Option<Vec<TcpListener>>,
 }
 
 /// A request as it came, with the way back: from the address that it was sent to.
@@ -62,35 +69,43 @@ impl Dynamic {
         let (peers, known) = watch::channel(tls::peers(&config.dynamic_clients));
         let over_tls = tls::Shared::new(known, sender.clone());
         let names = names(config);
-        let mut dynamic = Self { server, names, listens: false, listens_over_tls: false, arrived: sender, peers, over_tls };
-        dynamic.prepare(config)?;
+        let mut dynamic = Self { server, names, heard: Heard::default(), arrived: sender, peers, over_tls };
+        let prepared = dynamic.prepare(config)?;
+        dynamic.listen(prepared);
         Ok((dynamic, arrived))
     }
 
-    /// Requests are heard.
-    pub fn listens(&self) -> bool {
-        self.listens || self.listens_over_tls
+    /// Where requests are heard.
+    pub fn heard(&self) -> Heard {
+        self.heard
     }
 
-    /// Listens from now on, if anybody may ask.
-    pub fn prepare(&mut self, config: &Config) -> anyhow::Result<()> {
+    /// Binds what is not bound yet, if anybody may ask there: all, or none.
+    pub fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
         let any = |over_tls| config.dynamic_clients.iter().any(|peer| peer.tls.is_some() == over_tls);
-        if any(false) && !self.listens {
-            listen(&config.server.dynamic_listen, config.server.dynamic_port, &self.arrived)?;
-            self.listens = true;
-        }
-        if any(true) && !self.listens_over_tls {
-            tls::listen(&config.server.dynamic_listen, config.server.dynamic_tls_port, &self.over_tls)?;
-            self.listens_over_tls = true;
-        }
-        Ok(())
+        let server = &config.server;
+        let udp = (any(false) && !self.heard.udp).then(|| bind(&server.dynamic_listen, server.dynamic_port)).transpose()?;
+        let tls = (any(true) && !self.heard.tls).then(|| tls::bind(&server.dynamic_listen, server.dynamic_tls_port)).transpose()?;
+        Ok(Prepared { udp, tls })
     }
 
-    /// Other clients from now on, and other names of this gateway.
-    pub fn configure(&mut self, config: &Config) {
+    /// Listens also there, has other clients from now on, and other names of this gateway.
+    pub fn configure(&mut self, config: &Config, prepared: Prepared) {
+        self.listen(prepared);
         self.server.configure(clients(config));
         self.peers.send_replace(tls::peers(&config.dynamic_clients));
         self.names = names(config);
+    }
+
+    fn listen(&mut self, prepared: Prepared) {
+        for (watched, socket) in prepared.udp.into_iter().flatten() {
+            self.heard.udp = true;
+            tokio::spawn(read(watched, Arc::new(socket), self.arrived.clone()));
+        }
+        for listener in prepared.tls.into_iter().flatten() {
+            self.heard.tls = true;
+            tokio::spawn(tls::accept(listener, self.over_tls.clone()));
+        }
     }
 
     /// Does what a request asks for and answers it.
@@ -139,20 +154,15 @@ fn names(config: &Config) -> NasNames {
     NasNames { addresses, identifiers }
 }
 
-/// Binds every address and starts reading.
-fn listen(addresses: &[IpAddr], port: u16, arrived: &Sender<Arrived>) -> anyhow::Result<()> {
+/// Binds every address: all, or none.
+fn bind(addresses: &[IpAddr], port: u16) -> anyhow::Result<Vec<(UdpSocket, IkeSocket)>> {
     let bind = |&address| {
         let address = SocketAddr::new(address, port);
         let socket = IkeSocket::bind(address)
             .with_context(|| format!("cannot bind udp {address} for dynamic authorization (server.dynamic_listen, server.dynamic_port)"))?;
         Ok((UdpSocket::from_std(socket.standard()?)?, socket))
     };
-    // All, or none.
-    let bound: Vec<_> = addresses.iter().map(bind).collect::<anyhow::Result<_>>()?;
-    for (watched, socket) in bound {
-        tokio::spawn(read(watched, Arc::new(socket), arrived.clone()));
-    }
-    Ok(())
+    addresses.iter().map(bind).collect()
 }
 
 /// `watched` tells when there is something to read from `socket`: they are one.

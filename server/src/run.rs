@@ -516,7 +516,7 @@ fn start_radius(config: &Config) -> anyhow::Result<Radius> {
     let (started, accounted) = mpsc::unbounded_channel();
     let lines = accounting::Lines { radius: requests.clone(), outcomes: accounting_outcomes, started };
     let (accounting, accounting_lines) = if takes_accounting(config) {
-        (Some(Accounting::start(config.accounting, &config.server.state_dir, lines)?), None)
+        (Some(Accounting::start(config.accounting, &config.server.state_dir, lines).map_err(|(error, _)| error)?), None)
     } else {
         (None, Some(lines))
     };

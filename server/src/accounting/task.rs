@@ -58,12 +58,32 @@ pub fn outcomes() -> (Outcomes, mpsc::Receiver<Outcome>) {
 
 impl Accounting {
     /// Reads what an earlier run left in `state_dir` and starts the thread.
-    pub fn start(settings: Settings, state_dir: &Path, lines: Lines) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The system has no thread for it; the lines come back.
+    pub fn start(settings: Settings, state_dir: &Path, lines: Lines) -> Result<Self, (io::Error, Lines)> {
+        let (hand_over, handed_over) = std::sync::mpsc::sync_channel(1);
+        let accounting = match Self::start_thread(settings, state_dir, handed_over) {
+            Ok(accounting) => accounting,
+            Err(error) => return Err((error, lines)),
+        };
+        match hand_over.send(lines) {
+            Ok(()) => Ok(accounting),
+            Err(std::sync::mpsc::SendError(lines)) => Err((io::Error::other("its thread has ended"), lines)),
+        }
+    }
+
+    fn start_thread(settings: Settings, state_dir: &Path, lines: std::sync::mpsc::Receiver<Lines>) -> io::Result<Self> {
         let (events, inbox) = mpsc::channel(EVENTS);
         let (report, status) = watch::channel(Status::default());
         let state_dir = state_dir.to_owned();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let run = move || runtime.block_on(Clerk::new(settings, &state_dir, lines, report).run(inbox));
+        let run = move || {
+            // Without lines nobody waits for the thread either.
+            if let Ok(lines) = lines.recv() {
+                runtime.block_on(Clerk::new(settings, &state_dir, lines, report).run(inbox));
+            }
+        };
         let thread = std::thread::Builder::new().name("accounting".into()).spawn(run)?;
         Ok(Self { events, waiting: VecDeque::new(), handed_in: 0, status, thread })
     }

@@ -6,8 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// `[server]` keys that are about the process itself. `name` is one of them: as NAS-Identifier it names the sessions that are up.
 const SERVER_AT_START: &[&str] = &["name", "control_socket", "state_dir", "log_format", "threads", "tun", "mtu", "attempts_kept"];
-/// Where requests of dynamic clients are heard, once somebody listens.
-const DYNAMIC_AT_START: &[&str] = &["dynamic_listen", "dynamic_port", "dynamic_tls_port"];
 /// What sockets are bound to.
 const LISTENER_AT_START: &[&str] = &["protocol", "addresses", "ike_port", "nat_port", "tcp", "port"];
 const ACCOUNTING_AT_START: &[&str] = &["queue_max"];
@@ -76,6 +74,27 @@ impl std::fmt::Display for Change {
     }
 }
 
+/// Where requests of dynamic clients are heard already: what they are heard at cannot change any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// At `dynamic_port`.
+    pub udp: bool,
+    /// At `dynamic_tls_port`.
+    pub tls: bool,
+}
+
+impl Heard {
+    /// This key of `[server]` says where requests are heard already.
+    fn binds(self, key: &str) -> bool {
+        match key {
+            "dynamic_listen" => self.udp || self.tls,
+            "dynamic_port" => self.udp,
+            "dynamic_tls_port" => self.tls,
+            _ => false,
+        }
+    }
+}
+
 /// What a reload comes to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
@@ -86,21 +105,22 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// `started`: what the process began with; `running`: what was applied last; `listens`: requests of dynamic clients are heard already.
-    pub fn new(started: &Config, running: &Config, fresh: &Config, listens: bool) -> Self {
+    /// `started`: what the process began with; `running`: what was applied last; `heard`: requests of dynamic clients, at `running`.
+    pub fn new(started: &Config, running: &Config, fresh: &Config, heard: Heard) -> Self {
         let mut live: Vec<_> =
-            changes(&running.written, &fresh.written).into_iter().filter_map(|change| split(change, false, listens)).collect();
+            changes(&running.written, &fresh.written).into_iter().filter_map(|change| split(change, false, heard)).collect();
         live.extend(moved_servers(running, fresh));
-        let restart = changes(&started.written, &fresh.written).into_iter().filter_map(|change| split(change, true, listens)).collect();
+        let restart = changes(&started.written, &fresh.written).into_iter().filter_map(|change| split(change, true, heard)).collect();
         Self { live, restart }
     }
 }
 
 impl Config {
     /// This configuration as far as a process can take it that runs with `running`; see [`Difference`].
-    pub fn over(self, running: &Self, listens: bool) -> Self {
-        let heard = if listens { &running.server } else { &self.server };
-        let (dynamic_listen, dynamic_port, dynamic_tls_port) = (heard.dynamic_listen.clone(), heard.dynamic_port, heard.dynamic_tls_port);
+    pub fn over(self, running: &Self, heard: Heard) -> Self {
+        let bound = |key| if heard.binds(key) { &running.server } else { &self.server };
+        let dynamic_listen = bound("dynamic_listen").dynamic_listen.clone();
+        let (dynamic_port, dynamic_tls_port) = (bound("dynamic_port").dynamic_port, bound("dynamic_tls_port").dynamic_tls_port);
         let Server { log, time_zone, max_sessions, .. } = self.server;
         let server = Server { log, time_zone, max_sessions, dynamic_listen, dynamic_port, dynamic_tls_port, ..running.server.clone() };
         let ikev2 = running.ikev2.as_ref().map(|listener| ikev2_over(self.ikev2.as_ref(), listener));
@@ -178,19 +198,19 @@ fn sstp_over(fresh: &[SstpListener], running: &SstpListener) -> SstpListener {
 }
 
 /// The part of a change that needs a restart, or the part that does not.
-fn split(change: Change, restart: bool, listens: bool) -> Option<Change> {
+fn split(change: Change, restart: bool, heard: Heard) -> Option<Change> {
     let kind = change.section.split(' ').next().unwrap_or_default().to_owned();
     if change.change != What::Changed {
         return ((kind == "listener") == restart).then_some(change);
     }
     let mut change = change;
-    change.keys.retain(|key| at_start(&kind, &key.key, listens) == restart);
+    change.keys.retain(|key| at_start(&kind, &key.key, heard) == restart);
     (!change.keys.is_empty()).then_some(change)
 }
 
-fn at_start(kind: &str, key: &str, listens: bool) -> bool {
+fn at_start(kind: &str, key: &str, heard: Heard) -> bool {
     match kind {
-        "server" => SERVER_AT_START.contains(&key) || (listens && DYNAMIC_AT_START.contains(&key)),
+        "server" => SERVER_AT_START.contains(&key) || heard.binds(key),
         "listener" => LISTENER_AT_START.contains(&key),
         "accounting" => ACCOUNTING_AT_START.contains(&key),
         _ => false,

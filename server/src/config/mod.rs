@@ -27,7 +27,7 @@ mod values;
 
 pub use ciphers::{group_name, prf_name, suite_name};
 pub use conditions::eap_name;
-pub use diff::{Change, Difference, KeyChange, What};
+pub use diff::{Change, Difference, Heard, KeyChange, What};
 pub use dynamic::DynamicPeer;
 pub use error::{ConfigError, Origin};
 pub use notes::Look;

@@ -5,9 +5,10 @@ use crate::radsec::next_packet;
 use anyhow::Context as _;
 use radius_client::dynamic::OverTls;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tls::{MutualConnection, MutualSettings};
 use tokio::io::AsyncWriteExt as _;
@@ -16,6 +17,9 @@ use tokio::sync::{mpsc, watch};
 
 /// Connections of known clients at once.
 const MAX_CONNECTIONS: usize = 64;
+
+/// Of these from one address: one client leaves room for the others.
+const MAX_CONNECTIONS_PER_CLIENT: usize = 8;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,7 +58,7 @@ pub(super) struct Shared {
     pub(super) arrived: mpsc::Sender<Arrived>,
     /// Strangers, and handshakes that failed.
     pub(super) refused: Arc<AtomicU64>,
-    connections: Arc<AtomicUsize>,
+    connections: Connections,
 }
 
 impl Shared {
@@ -63,38 +67,52 @@ impl Shared {
     }
 }
 
+/// How many connections there are, by the client's address.
+type Connections = Arc<Mutex<BTreeMap<IpAddr, usize>>>;
+
 /// One connection that counts as long as it lives.
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    connections: Connections,
+    from: IpAddr,
+}
 
 impl Place {
-    fn take(connections: &Arc<AtomicUsize>) -> Option<Self> {
-        let taken = Self(connections.clone());
-        (connections.fetch_add(1, Ordering::Relaxed) < MAX_CONNECTIONS).then_some(taken)
+    fn take(connections: &Connections, from: IpAddr) -> Option<Self> {
+        let mut counts = connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = counts.get(&from).copied().unwrap_or_default();
+        if own >= MAX_CONNECTIONS_PER_CLIENT || counts.values().sum::<usize>() >= MAX_CONNECTIONS {
+            return None;
+        }
+        counts.insert(from, own + 1);
+        Some(Self { connections: connections.clone(), from })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut counts = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut own) = counts.entry(self.from) {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
     }
 }
 
-/// Binds every address and takes connections: all, or none.
-pub(super) fn listen(addresses: &[IpAddr], port: u16, shared: &Shared) -> anyhow::Result<()> {
+/// Binds every address: all, or none.
+pub(super) fn bind(addresses: &[IpAddr], port: u16) -> anyhow::Result<Vec<TcpListener>> {
     let bind = |&address| {
         let address = SocketAddr::new(address, port);
         net::listen::tcp(address).and_then(TcpListener::from_std).with_context(|| {
             format!("cannot listen on tcp {address} for dynamic authorization over TLS (server.dynamic_listen, server.dynamic_tls_port)")
         })
     };
-    let bound: Vec<_> = addresses.iter().map(bind).collect::<anyhow::Result<_>>()?;
-    for listener in bound {
-        tokio::spawn(accept(listener, shared.clone()));
-    }
-    Ok(())
+    addresses.iter().map(bind).collect()
 }
 
-async fn accept(listener: TcpListener, shared: Shared) {
+/// Takes connections.
+pub(super) async fn accept(listener: TcpListener, shared: Shared) {
     loop {
         let (socket, from) = match listener.accept().await {
             Ok(connection) => connection,
@@ -105,11 +123,12 @@ async fn accept(listener: TcpListener, shared: Shared) {
                 continue;
             }
         };
-        let peer = shared.peers.borrow().get(&from.ip().to_canonical()).cloned();
-        match (peer, Place::take(&shared.connections)) {
-            (Some(peer), Some(place)) => drop(tokio::spawn(serve(socket, from, peer, shared.clone(), place))),
+        let address = from.ip().to_canonical();
+        let peer = shared.peers.borrow().get(&address).cloned();
+        match peer.and_then(|peer| Some((peer, Place::take(&shared.connections, address)?))) {
+            Some((peer, place)) => drop(tokio::spawn(serve(socket, from, peer, shared.clone(), place))),
             // A stranger costs no handshake.
-            _ => drop(shared.refused.fetch_add(1, Ordering::Relaxed)),
+            None => drop(shared.refused.fetch_add(1, Ordering::Relaxed)),
         }
     }
 }
@@ -211,5 +230,27 @@ impl Link {
         let written = tokio::time::timeout(WRITE_TIMEOUT, self.tcp.write_all(&self.out)).await;
         self.out.clear();
         written.map_err(|_| "it does not take what it is sent".to_owned())?.map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_leaves_room_for_others() {
+        let connections = Connections::default();
+        let take = |last: u8| Place::take(&connections, IpAddr::from([10, 0, 0, last]));
+        let mut places: Vec<_> = (0..MAX_CONNECTIONS_PER_CLIENT).map(|_| take(1).unwrap()).collect();
+        assert!(take(1).is_none());
+        places.pop();
+        places.push(take(1).unwrap());
+        for last in 2..=8 {
+            places.extend((0..MAX_CONNECTIONS_PER_CLIENT).map(|_| take(last).unwrap()));
+        }
+        assert_eq!(places.len(), MAX_CONNECTIONS);
+        assert!(take(9).is_none());
+        drop(places);
+        assert!(connections.lock().unwrap().is_empty());
     }
 }

@@ -151,11 +151,11 @@ impl Shell {
     }
 
     fn apply(&mut self, fresh: Config) -> anyhow::Result<Reloaded> {
-        let listens = self.dynamic.listens();
-        let Difference { live, restart } = Difference::new(&self.reloads.started, &self.config, &fresh, listens);
+        let heard = self.dynamic.heard();
+        let Difference { live, restart } = Difference::new(&self.reloads.started, &self.config, &fresh, heard);
         let mut warnings: Vec<_> = fresh.warnings.iter().filter(|warning| !self.config.warnings.contains(warning)).cloned().collect();
         let pools = self.gateway.summary().pools;
-        self.take(fresh.over(&self.config, listens))?;
+        self.take(fresh.over(&self.config, heard))?;
         let gone = pools.iter().filter(|pool| pool.used > 0 && !self.config.pools.iter().any(|known| known.name == pool.pool));
         warnings.extend(gone.map(|pool| {
             let (name, used, family) = (&pool.pool, pool.used, &pool.family);
@@ -209,7 +209,7 @@ impl Shell {
     /// Runs with this configuration from now on, or goes on as before.
     fn take(&mut self, config: Config) -> anyhow::Result<()> {
         let renewals = self.prepare_fronts(&config)?;
-        self.dynamic.prepare(&config)?;
+        let listeners = self.dynamic.prepare(&config)?;
         self.prepare_local(&config)?;
         self.prepare_accounting(&config)?;
         self.gateway.plane.route_pools(&config.pools, &self.gateway.leases()).context("the new pools cannot be routed")?;
@@ -221,7 +221,7 @@ impl Shell {
         for (front, renewal) in self.fronts.iter().zip(renewals) {
             front.renew(renewal);
         }
-        self.dynamic.configure(&config);
+        self.dynamic.configure(&config, listeners);
         let listener = config.ikev2.as_ref().map(|listener| (listener, responder(&config, listener)));
         self.revocation.restart(listener, &config.server.state_dir);
         self.renew_responder();
@@ -267,10 +267,15 @@ impl Shell {
 
     /// Accounting begins with the first server that takes it, and never ends: records wait for servers.
     fn prepare_accounting(&mut self, config: &Config) -> anyhow::Result<()> {
-        if takes_accounting(config)
-            && let Some(lines) = self.accounting_lines.take()
-        {
-            self.accounting = Some(Accounting::start(config.accounting, &config.server.state_dir, lines)?);
+        let lines = takes_accounting(config).then(|| self.accounting_lines.take()).flatten();
+        let Some(lines) = lines else { return Ok(()) };
+        match Accounting::start(config.accounting, &config.server.state_dir, lines) {
+            Ok(accounting) => self.accounting = Some(accounting),
+            Err((error, lines)) => {
+                // For the next reload.
+                self.accounting_lines = Some(lines);
+                return Err(error).context("accounting cannot begin");
+            }
         }
         Ok(())
     }

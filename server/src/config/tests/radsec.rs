@@ -84,3 +84,29 @@ fn a_dynamic_client_over_tls() {
         assert!(found.contains(error), "{found}");
     }
 }
+
+/// A reload that fails leaves no socket behind, and no port that cannot be changed any more.
+#[tokio::test]
+async fn sockets_of_dynamic_clients_are_bound_together_or_not_at_all() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (tls_port, port) = (taken.local_addr().unwrap().port(), free.local_addr().unwrap().port());
+    drop(free);
+    let server = format!("[server]\ndynamic_listen = [\"127.0.0.1\"]\ndynamic_port = {port}\ndynamic_tls_port = {tls_port}");
+    let udp = "\n[[dynamic_client]]\nname = \"console\"\naddress = \"10.0.0.6\"\nsecret_file = \"portal.secret\"\n";
+    let config = Fixture::new(&format!("{}{DYNAMIC}{udp}", MINIMAL.replace("[server]", &server))).load().unwrap();
+    let nobody = Config { dynamic_clients: Vec::new(), ..config.clone() };
+    let (mut dynamic, _arrived) = crate::dynamic::Dynamic::start(&nobody).unwrap();
+    let error = dynamic.prepare(&config).unwrap_err().to_string();
+    assert!(error.contains(&format!("tcp 127.0.0.1:{tls_port}")), "{error}");
+    assert_eq!(dynamic.heard(), Heard::default());
+    // The UDP port is free again.
+    drop(std::net::UdpSocket::bind(("127.0.0.1", port)).unwrap());
+    drop(taken);
+    drop(dynamic.prepare(&config).unwrap());
+    assert_eq!(dynamic.heard(), Heard::default(), "what was bound for a reload that fails elsewhere is let go");
+    let prepared = dynamic.prepare(&config).unwrap();
+    dynamic.configure(&config, prepared);
+    assert_eq!(dynamic.heard(), Heard { udp: true, tls: true });
+    assert!(std::net::UdpSocket::bind(("127.0.0.1", port)).is_err());
+}

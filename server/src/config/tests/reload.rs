@@ -12,12 +12,14 @@ name = "nobody"
 grant = false
 "#;
 
+const HEARD: Heard = Heard { udp: true, tls: true };
+
 /// What changes when the file becomes `text`: what takes effect, and what needs a restart, a line each.
 fn difference(fixture: &Fixture, text: &str) -> (Vec<String>, Vec<String>) {
     let running = fixture.load().unwrap();
     fixture.file("evergate.toml", text, 0o644);
     let fresh = running.load_again(&[]).unwrap();
-    let Difference { live, restart } = Difference::new(&running, &running, &fresh, true);
+    let Difference { live, restart } = Difference::new(&running, &running, &fresh, HEARD);
     let lines = |changes: &[Change]| {
         changes.iter().map(|change| change.to_string().replace(&format!("{}/", fixture.folder.path().display()), "")).collect()
     };
@@ -57,7 +59,7 @@ fn what_a_file_holds_is_a_change_that_shows_no_secret() {
     let running = fixture.load().unwrap();
     fixture.file("nps1.secret", "quite another secret", 0o600);
     let fresh = running.load_again(&[]).unwrap();
-    let changes = Difference::new(&running, &running, &fresh, true).live;
+    let changes = Difference::new(&running, &running, &fresh, HEARD).live;
     let shown = format!("{changes:?} {}", changes[0]);
     assert!(changes.len() == 1 && changes[0].keys[0].content && shown.contains("what "), "{shown}");
     assert!(!shown.contains("another secret") && !format!("{fresh:?}").contains("another secret"), "{shown}");
@@ -75,10 +77,30 @@ fn what_belongs_to_the_process_needs_a_restart_and_stays() {
     assert_eq!(restart[0], "server changed: mtu = 1300, tun = \"other0\"");
     assert_eq!(restart[1], "listener \"ikev2\" changed: addresses = [\"127.0.0.1\"]");
     assert!(restart[2].starts_with("listener \"more\" added: ") && restart.len() == 3, "{restart:?}");
-    let taken = running.load_again(&[]).unwrap().over(&running, true);
+    let taken = running.load_again(&[]).unwrap().over(&running, HEARD);
     assert_eq!((taken.server.tun.as_str(), taken.server.mtu, taken.server.log.as_str()), ("evergate0", 1400, "debug"));
     let listener = taken.ikev2.unwrap();
     assert_eq!((listener.addresses.len(), listener.auth.eap_only, taken.sstp.len()), (2, true, 0));
+}
+
+/// The first client over TLS may still say where: nobody listens there yet.
+#[test]
+fn ports_of_dynamic_clients_stay_once_somebody_listens_there() {
+    let ports = "dynamic_port = 4799\ndynamic_tls_port = 4083";
+    let fixture = Fixture::new(MINIMAL);
+    let running = fixture.load().unwrap();
+    fixture.file("evergate.toml", &MINIMAL.replace("[server]", &format!("[server]\n{ports}")), 0o644);
+    let fresh = running.load_again(&[]).unwrap();
+    for (udp, tls) in [(false, false), (true, false), (false, true), (true, true)] {
+        let heard = Heard { udp, tls };
+        let restart = Difference::new(&running, &running, &fresh, heard).restart;
+        let keys: Vec<_> = restart.iter().flat_map(|change| change.keys.iter().map(|key| key.key.as_str())).collect();
+        let expected: Vec<_> =
+            [(udp, "dynamic_port"), (tls, "dynamic_tls_port")].into_iter().filter(|(bound, _)| *bound).map(|(_, key)| key).collect();
+        assert_eq!(keys, expected);
+        let server = fresh.clone().over(&running, heard).server;
+        assert_eq!((server.dynamic_port, server.dynamic_tls_port), (if udp { 3799 } else { 4799 }, if tls { 2083 } else { 4083 }));
+    }
 }
 
 #[test]
@@ -88,7 +110,7 @@ fn a_listener_that_goes_stays_until_the_restart() {
     let running = fixture.load().unwrap();
     let (live, restart) = difference(&fixture, MINIMAL);
     assert_eq!((live, restart), (Vec::new(), vec!["listener \"more\" removed".to_owned()]));
-    assert_eq!(running.load_again(&[]).unwrap().over(&running, true).sstp.len(), 1);
+    assert_eq!(running.load_again(&[]).unwrap().over(&running, HEARD).sstp.len(), 1);
 }
 
 #[test]
@@ -119,7 +141,7 @@ fn a_name_that_cannot_be_resolved_now_keeps_its_address() {
     running.radius[0].server.transport.set_ip("192.0.2.77".parse().unwrap());
     let fresh = running.load_again(&[]).unwrap();
     assert!(fresh.radius[0].server.address().ip().is_loopback(), "the name stands for another address");
-    let changes = Difference::new(&running, &running, &fresh, true).live;
+    let changes = Difference::new(&running, &running, &fresh, HEARD).live;
     assert!(
         changes[0].to_string().starts_with("radius \"nps1\" changed: address: localhost (192.0.2.77) -> localhost ("),
         "{}",
