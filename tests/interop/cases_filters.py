@@ -66,7 +66,9 @@ class Answering:
 
     def __enter__(self):
         listening = lambda: str(SHUT) in self.world.lab.network.exec(self.role, ["ss", "-lun"]).stdout
-        check(wait_until(listening, 5), "nobody listens")
+        # Python alone takes seconds to start on a machine that has much to do.
+        if not wait_until(listening, 30):
+            check(False, f"nobody listens: {self.end()}")
         return self
 
     def __exit__(self, *_):
