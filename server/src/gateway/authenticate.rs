@@ -10,6 +10,7 @@ use ike::SessionId;
 use policy::network::{Certificate, Method, Reason, Tunnel, Usage};
 use policy::pool::{LeaseKey, Wanted};
 use radius_client::{Accept, Credentials, EapOutcome, Input, LoginOutcome, NasContext, RequestFailure, Ticket};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// EAP fragments of this size fit one UDP datagram towards the RADIUS server (KB883389).
@@ -35,6 +36,8 @@ pub(super) struct Progress {
     /// What passed through.
     pub inside: Inside,
     pub granted: Option<Granted>,
+    /// Older sessions of the same client that no bound counted: they end when this one comes up.
+    pub left_out: BTreeSet<SessionId>,
     /// RADIUS server that accepted.
     pub server: Option<String>,
     /// Whose fault the refusal of the login is.
@@ -268,24 +271,34 @@ impl<P: Plane> Gateway<P> {
         let server_group = progress.route.group.clone().filter(|group| group != local_provider::SERVER);
         self.note(now, session, format!("{} accepts {user}", named(server)));
         if let Some(limit) = accept.port_limit {
-            self.within_limit(session, &user, confirmed, limit)?;
+            let left_out = self.within_limit(session, &user, confirmed, limit)?;
+            if let Some(progress) = self.live.get_mut(&session).and_then(|live| live.login.as_mut()) {
+                progress.left_out = left_out;
+            }
         }
         let (server, server_group) = (Some(server), server_group.as_deref());
         let who = self.authenticated_by(session, &user, confirmed, method);
         self.authorize(now, session, &Authenticated { accept: Some(accept), server, server_group, ..who })
     }
 
-    /// Port-Limit (RFC 2865 section 5.42): how many sessions this one would make. An older one of the same client goes when this comes up.
-    fn within_limit(&self, session: SessionId, user: &str, confirmed: bool, limit: u32) -> Result<(), Denied> {
+    /// Port-Limit (RFC 2865 section 5.42): how many sessions this one would make. Where there is no room, older ones of the same client make it:
+    /// those returned have to end when this comes up.
+    fn within_limit(&self, session: SessionId, user: &str, confirmed: bool, limit: u32) -> Result<BTreeSet<SessionId>, Denied> {
         let refused = |cause| Err(Denied::new(Stage::Radius, cause));
         if !confirmed {
             return refused(format!(
                 "Port-Limit {limit} cannot be held: {user:?} is only the outer identity of a tunnelled EAP method; let the RADIUS server return User-Name in its Access-Accept"
             ));
         }
-        let others = Others { live: &self.live, session, user, certificate: None }.of_user();
-        if u64::try_from(others).is_ok_and(|others| others < u64::from(limit)) {
-            return Ok(());
+        let has_room = |others: usize| u64::try_from(others).is_ok_and(|others| others < u64::from(limit));
+        let all = Others::new(&self.live, session, user, None);
+        if has_room(all.of_user()) {
+            return Ok(BTreeSet::new());
+        }
+        let newer = all.without_older();
+        let others = newer.of_user();
+        if has_room(others) {
+            return Ok(newer.left_out());
         }
         refused(format!("user {user:?} has {others} sessions already, and Port-Limit of the Access-Accept is {limit}"))
     }
@@ -324,13 +337,19 @@ impl<P: Plane> Gateway<P> {
         let reserved =
             who.accept.filter(|accept| framed::names_addresses(accept)).map(|_| self.reserved(live)).transpose()?.unwrap_or_default();
         let login = Login { key: LeaseKey(session.0), place, wanted, reserved };
-        let others = Others { live: &self.live, session, user: who.user, certificate: who.certificate.as_ref() };
+        let others = Others::new(&self.live, session, who.user, who.certificate.as_ref());
         let same_client = |key: LeaseKey| self.live.get(&SessionId(key.0)).is_some_and(|older| succeeds(live, older, who.user));
-        let result = self.authority.authorize(&login, who, &same_client, &others, now.wall).and_then(|granted| {
-            match self.plane.restrict(session, granted.restrictions.clone()) {
-                Ok(()) => Ok(granted),
-                Err(error) => Err(Denied::new(Stage::Policy, format!("the data plane takes no filters and rate limits: {error}"))),
-            }
+        let mut left_out = BTreeSet::new();
+        let mut result = self.authority.authorize(&login, who, &same_client, &others, now.wall);
+        if matches!(&result, Err(denied) if denied.reason == Some(Reason::Restriction)) {
+            // There may be room once older sessions of the same client have ended.
+            let newer = others.without_older();
+            result = self.authority.authorize(&login, who, &same_client, &newer, now.wall);
+            left_out = newer.left_out();
+        }
+        let result = result.and_then(|granted| match self.plane.restrict(session, granted.restrictions.clone()) {
+            Ok(()) => Ok(granted),
+            Err(error) => Err(Denied::new(Stage::Policy, format!("the data plane takes no filters and rate limits: {error}"))),
         });
         let Some(live) = self.live.get_mut(&session) else { return Err(ended_meanwhile(Stage::Policy)) };
         let attempt = self.attempts.get_mut(live.attempt);
@@ -344,6 +363,7 @@ impl<P: Plane> Gateway<P> {
                 }
                 if let Some(progress) = &mut live.login {
                     progress.granted = Some(granted.clone());
+                    progress.left_out.extend(left_out);
                 }
             }
             Err(denied) => {
@@ -437,6 +457,7 @@ impl Progress {
             machine: None,
             inside: Inside::default(),
             granted: None,
+            left_out: BTreeSet::new(),
             server: None,
             fault: None,
             route: Route::default(),

@@ -3,7 +3,7 @@ use super::{Gateway, Live, Now, Plane, Session};
 use crate::attempts::{Outcome, Start};
 use crate::explain;
 use crate::outcome::{CloseReason, Failure, Stage};
-use ike::SessionId;
+use ike::{Command, SessionId};
 use policy::network::Tunnel;
 use std::net::IpAddr;
 
@@ -52,8 +52,22 @@ impl<P: Plane> Gateway<P> {
             );
         }
         live.session = Some(up);
+        let left_out = live.login.as_mut().map(|login| std::mem::take(&mut login.left_out)).unwrap_or_default();
         self.totals.established += 1;
         self.account_start(now, session);
+        for older in left_out {
+            self.make_way(now, older);
+        }
+    }
+
+    /// Ends an older session, without which a newer one of the same client would be one too many.
+    fn make_way(&mut self, now: Now, older: SessionId) {
+        self.note(now, older, "the same client connected again, and a bound on sessions leaves room for one of them".into());
+        if self.calls.contains_key(&older) {
+            return self.hang_up(now, older, CloseReason::Replaced);
+        }
+        // The IKE machine takes it when it is drained.
+        self.commands.push_back((older, Command::Close(CloseReason::Replaced)));
     }
 
     pub(super) fn closed(&mut self, now: Now, session: SessionId, reason: CloseReason, failure: Option<Failure>) {

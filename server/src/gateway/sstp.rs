@@ -329,7 +329,9 @@ impl<P: Plane> Gateway<P> {
             _ => format!("{} raw bytes", message.len()),
         };
         self.note(now, session, format!("client identifies itself: {shown}"));
-        if let Some(live) = self.live.get_mut(&session) {
+        // What the decision about the login went by stays as it was.
+        let is_decided = self.is_granted(session);
+        if let Some(live) = self.live.get_mut(&session).filter(|_| !is_decided) {
             live.computer.learn(&message);
         }
     }
@@ -359,9 +361,8 @@ impl<P: Plane> Gateway<P> {
             return self.hang_up_later(session, CloseReason::Failed, Stage::Ipcp, Fault::Internal, error);
         }
         self.calls_up += 1;
-        let replaced = self.stale_calls(session);
         self.established(now, session, inner);
-        for stale in replaced {
+        for stale in self.stale_calls(session) {
             self.note(now, stale, "the same computer connected again".into());
             self.hang_up(now, stale, CloseReason::Replaced);
         }

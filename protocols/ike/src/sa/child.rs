@@ -100,7 +100,7 @@ pub(super) fn install(
     rekeys: Option<u32>,
     outbound_ready: bool,
 ) {
-    let Held { path, encapsulate } = core.esp_path();
+    let Held { path, encapsulate, .. } = core.esp_path();
     cx.out.push_back(Output::InstallChild(Box::new(ChildSa {
         session: core.id,
         spi_in: child.spi_in,

@@ -155,6 +155,7 @@ fn deletes_ike(request: &Request) -> bool {
 fn send_delete(core: &Core, cx: &mut Shared, sa: &mut IkeSa) {
     let timers = core.timers();
     let tries = timers.retransmit_tries.min(DELETE_TRIES);
+    sa.set_stream(core.path.connection.is_some());
     let datagrams = sa.request(Exchange::Informational, &[Payload::Delete(Delete::Ike)], cx.now, &timers, tries);
     cx.transmit_all(core.path, &datagrams);
 }

@@ -366,6 +366,7 @@ impl Established {
         }
         match self.sa.retransmit_heard(cx.now, core.heard) {
             Ok(datagrams) => cx.repeat_all(core.path, &datagrams),
+            Err(_) if mobility::go_back(&mut self, core, cx) => {}
             Err(_) if self.wait_for_return(core, cx) => {}
             Err(_) => return self.lost(core, cx),
         }
@@ -453,7 +454,8 @@ impl Step for Established {
             // The end is near: nothing that was begun is finished any more, but a new IKE SA, which the peer may have already.
             Signal::Response(..) | Signal::Answer(..) if self.is_closing() && !self.own.rekeys_ike() => self.into(),
             Signal::Response(spi, payloads) if spi == self.sa.own_spi() => {
-                if matches!(&self.own, Own::Routability(check) if !payloads.as_ref().is_ok_and(|payloads| check.is_met(payloads))) {
+                let unmet = matches!(&self.own, Own::Routability(check) if !payloads.as_ref().is_ok_and(|payloads| check.is_met(payloads)));
+                if unmet && !mobility::go_back(&mut self, core, cx) {
                     return self.unreachable(core, cx);
                 }
                 rekey::response(&mut self, core, cx, payloads);
@@ -492,7 +494,11 @@ impl Step for Established {
                 self.want_child(cx);
                 self.into()
             }
-            Signal::Retry(_) | Signal::Plain(_) | Signal::Forgotten(_) | Signal::PeerMoved(_) => self.into(),
+            Signal::PeerMoved(path) => {
+                mobility::sighted(&mut self, core, cx, path);
+                self.into()
+            }
+            Signal::Retry(_) | Signal::Plain(_) | Signal::Forgotten(_) => self.into(),
         };
         match next {
             State::Established(mut state) => {

@@ -2,8 +2,11 @@
 //!
 //! IKE goes to the new address at once. ESP follows when the client has answered there (section 3.7), one round trip after its
 //! UPDATE_SA_ADDRESSES: else whoever has a login could have a flood of packets sent to anyone. Packets from the client are taken from everywhere
-//! meanwhile. Another port of the same address is no other host, and TCP has shown by itself that the client is there: nothing is checked then, nor
-//! when packets of a client behind a NAT come from elsewhere (RFC 7296 section 2.23), which the NAT's change does without the client's knowledge.
+//! meanwhile. Another port of the same address is no other host, and TCP has shown by itself that the client is there: nothing is checked then.
+//!
+//! Packets of a client behind a NAT may come from elsewhere without its knowledge (RFC 7296 section 2.23), or because somebody sends a copy of one
+//! from there: with MOBIKE that is checked in the same way, but who does not answer there is taken to be where it was. Without MOBIKE there is no
+//! question whose answer would prove anything.
 use super::established::Established;
 use super::rekey::Own;
 use super::{Core, IkeSa, Role, State};
@@ -21,6 +24,8 @@ const COOKIE: usize = 16;
 pub(super) struct Held {
     pub path: Path,
     pub encapsulate: bool,
+    /// The client has not said that it moved: a packet of its came from elsewhere.
+    pub sighted: bool,
 }
 
 /// A return routability check of ours.
@@ -99,7 +104,8 @@ fn relocate(state: &mut Established, core: &mut Core, cx: &mut Shared, path: Pat
     (core.path, core.nat) = (path, nat);
     core.event(cx, Event::Moved(path));
     let same_host = path.remote.ip().to_canonical() == before.path.remote.ip().to_canonical();
-    core.held = (core.checks_routability() && path.connection.is_none() && !same_host).then_some(before);
+    let held = Held { sighted: false, ..before };
+    core.held = (core.checks_routability() && path.connection.is_none() && !same_host).then_some(held);
     if core.held.is_none() {
         cx.out.push_back(Output::Repath { session: core.id, path, encapsulate: core.encapsulates() });
     }
@@ -109,6 +115,31 @@ fn relocate(state: &mut Established, core: &mut Core, cx: &mut Shared, path: Pat
         }
         ask_there(state, core, cx);
     }
+}
+
+/// A packet of the client came from another host ([`Core::doubts`]): it is asked there.
+pub(super) fn sighted(state: &mut Established, core: &mut Core, cx: &mut Shared, path: Path) {
+    core.held = Some(Held { sighted: true, ..core.esp_path() });
+    go(state, core, cx, path);
+}
+
+/// Nobody answers where a packet of the client came from: it is asked where it was before. False when it has said itself that it moved.
+pub(super) fn go_back(state: &mut Established, core: &mut Core, cx: &mut Shared) -> bool {
+    let Some(held) = core.held.take_if(|held| held.sighted) else { return false };
+    core.note(cx, format!("a packet came from {}, but nobody answers there: the path stays", core.path.remote));
+    go(state, core, cx, held.path);
+    true
+}
+
+/// IKE goes another way, with what waits for an answer.
+fn go(state: &mut Established, core: &mut Core, cx: &mut Shared, path: Path) {
+    core.path = path;
+    core.event(cx, Event::Moved(path));
+    if let Own::Routability(check) = &mut state.own {
+        check.stale = true;
+    }
+    let datagrams = state.sa.ask_again(cx.now, &core.timers());
+    cx.transmit_all(path, &datagrams);
 }
 
 /// What waits for an answer went to where the client is no more. One that was silent is asked when it is welcomed.
@@ -131,9 +162,9 @@ pub(super) fn check(state: &mut Established, core: &Core, cx: &mut Shared) {
 }
 
 impl Check {
-    /// The answer brings the cookie back.
+    /// The answer brings the cookie back, or tells nothing because it was asked for in two places.
     pub(super) fn is_met(&self, payloads: &Payloads) -> bool {
-        payloads.notify(notify::COOKIE2).is_some_and(|notify| notify.data == self.cookie)
+        self.stale || payloads.notify(notify::COOKIE2).is_some_and(|notify| notify.data == self.cookie)
     }
 
     /// The client has answered. One that moved on is asked again by whoever asks next.
@@ -153,7 +184,14 @@ impl Core {
 
     /// Where ESP goes.
     pub(super) fn esp_path(&self) -> Held {
-        self.held.unwrap_or(Held { path: self.path, encapsulate: self.encapsulates() })
+        self.held.unwrap_or(Held { path: self.path, encapsulate: self.encapsulates(), sighted: false })
+    }
+
+    /// Whether a client whose packet came on this path has to answer there before its packets go there.
+    pub(super) fn doubts(&self, path: Path) -> bool {
+        let other_host = path.remote.ip().to_canonical() != self.esp_path().path.remote.ip().to_canonical();
+        let asks = self.traits.mobike && self.checks_routability() && path.connection.is_none();
+        asks && other_host && path != self.path && self.may_move(path)
     }
 }
 

@@ -290,12 +290,14 @@ impl Core {
 
     /// Answers the request in progress.
     pub(crate) fn respond(&self, cx: &mut Shared, sa: &mut IkeSa, payloads: &[Payload]) {
+        sa.set_stream(self.reply_path.connection.is_some());
         let datagrams = sa.respond(payloads);
         cx.transmit_all(self.reply_path, &datagrams);
     }
 
     pub(crate) fn request(&self, cx: &mut Shared, sa: &mut IkeSa, exchange: Exchange, payloads: &[Payload]) {
         let timers = self.timers();
+        sa.set_stream(self.path.connection.is_some());
         let datagrams = sa.request(exchange, payloads, cx.now, &timers, timers.retransmit_tries);
         cx.transmit_all(self.path, &datagrams);
     }
@@ -343,11 +345,7 @@ impl Core {
         if path == self.path || self.ended || self.is_initiator() {
             return;
         }
-        let may_move = match (self.path.connection, path.connection) {
-            (None, None) => self.nat.theirs && path.local == self.path.local,
-            (before, after) => before.is_some() && after.is_some(),
-        };
-        if established && !may_move {
+        if established && !self.may_move(path) {
             return;
         }
         if established {
@@ -355,6 +353,14 @@ impl Core {
         } else {
             self.path = path;
             self.event(cx, Event::Moved(path));
+        }
+    }
+
+    /// Whether a message on this path may move an established session.
+    fn may_move(&self, path: Path) -> bool {
+        match (self.path.connection, path.connection) {
+            (None, None) => self.nat.theirs && path.local == self.path.local,
+            (before, after) => before.is_some() && after.is_some(),
         }
     }
 
@@ -632,10 +638,12 @@ impl Session {
             return;
         }
         if let Signal::PeerMoved(path) = signal {
-            if self.phase() == Phase::Established {
-                self.follow(cx, path, true);
+            if self.phase() != Phase::Established {
+                return;
             }
-            return;
+            if !self.core.doubts(path) || self.core.ended || self.core.is_initiator() {
+                return self.follow(cx, path, true);
+            }
         }
         if let Signal::Rehome(path) = signal {
             if self.phase() != Phase::Established || !self.core.is_initiator() {

@@ -135,6 +135,8 @@ pub(crate) struct IkeSa {
     /// Makes the IVs; every sealed datagram takes one.
     counter: u64,
     fragment: bool,
+    /// The next message goes over TCP, which takes it whole.
+    stream: bool,
     /// Message ID of the peer's next request.
     expected: u32,
     /// That request is here, from this address, and is being worked on.
@@ -175,6 +177,7 @@ impl IkeSa {
             int_auth: (Vec::new(), Vec::new()),
             counter: 1,
             fragment,
+            stream: false,
             expected,
             busy: None,
             answered: None,
@@ -320,6 +323,11 @@ impl IkeSa {
         }
     }
 
+    /// Whether the next message goes over TCP: no IP packet is too long there, and messages are not fragmented (RFC 9329 section 7.4).
+    pub(crate) fn set_stream(&mut self, stream: bool) {
+        self.stream = stream;
+    }
+
     /// Answers the request in progress. The datagrams are kept for retransmissions of it.
     pub(crate) fn respond(&mut self, payloads: &[Payload]) -> Vec<Vec<u8>> {
         let busy = self.busy.take();
@@ -351,7 +359,7 @@ impl IkeSa {
         if exchange == Exchange::IkeIntermediate {
             self.cover(&header, &encode_chain(payloads));
         }
-        if self.fragment {
+        if self.fragment && !self.stream {
             return protect_fragments(&header, payloads, &self.sealer, &mut self.counter, MAX_MESSAGE);
         }
         let counter = self.counter;

@@ -50,7 +50,7 @@ impl<P: Plane> Gateway<P> {
         self.hold(session);
     }
 
-    /// Calls of the same user from the same computer, older than this one: what is left of a connection that broke.
+    /// Calls of the same user from the same computer, older than this one and not ending yet: what is left of a connection that broke.
     pub(super) fn stale_calls(&self, session: SessionId) -> Vec<SessionId> {
         let computer = |id: &SessionId| {
             let live = self.live.get(id)?;
@@ -58,7 +58,12 @@ impl<P: Plane> Gateway<P> {
             Some((user.to_lowercase(), live.computer.name.as_deref()?))
         };
         let Some(this) = computer(&session) else { return Vec::new() };
-        self.calls.range(..session).map(|(id, _)| *id).filter(|id| computer(id).as_ref() == Some(&this)).collect()
+        self.calls
+            .range(..session)
+            .filter(|(_, call)| call.closing.is_none())
+            .map(|(id, _)| *id)
+            .filter(|id| computer(id).as_ref() == Some(&this))
+            .collect()
     }
 }
 

@@ -1,4 +1,5 @@
 //! Clients that do things in an order of their own, frame by frame, against the whole control half.
+mod bounds;
 mod reload;
 
 use super::*;

@@ -45,6 +45,18 @@ fn a_login_stays_on_its_connection() {
     }
 }
 
+/// RFC 9329 section 7.4: what is too long for a datagram is not too long for a stream.
+#[test]
+fn nothing_is_fragmented_on_a_connection() {
+    const ENCRYPTED_FRAGMENT: u8 = 53;
+    let fragments = |pair: &Pair| {
+        let sent = pair.gateway().sent.iter().chain(&pair.client().sent);
+        sent.filter(|(_, message)| message[16] == ENCRYPTED_FRAGMENT).count()
+    };
+    assert_eq!(fragments(&up()), 0);
+    assert!(fragments(&Pair::up()) > 0, "as over UDP");
+}
+
 /// RADIUS takes its time, longer than the first retransmissions over UDP.
 #[test]
 fn nothing_is_sent_twice_on_a_connection() {

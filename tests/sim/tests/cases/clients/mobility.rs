@@ -169,18 +169,64 @@ fn without_check() {
     assert_eq!((goes_to(&world), attend(&mut world, &mut client)), (vec![client.path.local], 0));
 }
 
-/// Packets of a client behind a NAT that come from elsewhere are followed at once, also while it is being asked.
+/// A packet of the client came from there; its NAT may have moved, or somebody lies.
+fn sighted(world: &mut World, client: &Client, at: Ipv4Addr) {
+    let session = world.host().established()[0];
+    let path = Path::between(client.path.remote, SocketAddr::new(at.into(), client.path.local.port()));
+    world.sim.input(world.gateway, Input::PeerMoved { session, path });
+}
+
+#[test]
+fn packets_follow_a_nat_that_moved_when_the_client_has_answered() {
+    let (mut world, mut client) = up();
+    sighted(&mut world, &client, ELSEWHERE);
+    assert_eq!(goes_to(&world), [], "not yet");
+    client.path.local.set_ip(ELSEWHERE.into());
+    assert_eq!(attend(&mut world, &mut client), 1);
+    assert_eq!(goes_to(&world), [client.path.local]);
+    // Another port of the same address is no other host.
+    client.path.local.set_port(50_000);
+    sighted(&mut world, &client, ELSEWHERE);
+    assert_eq!((goes_to(&world).last(), attend(&mut world, &mut client)), (Some(&client.path.local), 0));
+    world.assert_alive(&mut client);
+}
+
+/// Somebody has a login and sends one packet in another's name, or a copy of an honest client's packet: nothing but questions goes there, and the
+/// session stays where it is.
+#[test]
+fn a_packet_from_elsewhere_proves_nothing() {
+    for own in [false, true] {
+        let (mut world, mut client) = up();
+        let session = world.host().established()[0];
+        if own {
+            world.sim.command(world.gateway, session, Command::Liveness);
+        }
+        let victim = SocketAddr::new(ELSEWHERE.into(), client.path.local.port());
+        let before = world.host().sent.len();
+        sighted(&mut world, &client, ELSEWHERE);
+        world.pass(1000);
+        let flood: Vec<usize> =
+            world.host().sent[before..].iter().filter(|(path, _)| path.remote == victim).map(|(_, it)| it.len()).collect();
+        assert!((1..20).contains(&flood.len()) && flood.iter().all(|length| *length < 150), "{flood:?}");
+        assert_eq!((goes_to(&world), world.reasons()), (vec![], vec![]));
+        attend(&mut world, &mut client);
+        world.assert_alive(&mut client);
+        assert_eq!(goes_to(&world), []);
+    }
+}
+
+/// An answer to what was asked elsewhere does not count for the third place.
 #[test]
 fn packets_from_a_third_place() {
     let (mut world, mut client) = up();
-    let session = world.host().established()[0];
     moves(&mut world, &mut client, ELSEWHERE);
     let (header, question) = asked(&mut world, &mut client);
-    let third = Path::between(client.path.remote, SocketAddr::new(THIRD.into(), 4500));
-    world.sim.input(world.gateway, Input::PeerMoved { session, path: third });
-    assert_eq!(goes_to(&world), [third.remote]);
+    sighted(&mut world, &client, THIRD);
     client.answer(&mut world.sim, &header, &[Payload::Notify(cookie_of(&question))]);
-    assert_eq!(goes_to(&world), [third.remote]);
+    assert_eq!(goes_to(&world), []);
+    client.path.local.set_ip(THIRD.into());
+    attend(&mut world, &mut client);
+    assert_eq!(goes_to(&world), [client.path.local]);
     world.assert_alive(&mut client);
 }
 
