@@ -80,7 +80,8 @@ impl Conditions {
         if let Some(reason) = self.failing(facts) {
             return Match::No(reason);
         }
-        let mut unproved = !self.user.is_empty() && !facts.confirmed;
+        let machine_unproved = !self.machine.is_empty() && facts.machine.is_none();
+        let mut unproved = !facts.confirmed && (!self.user.is_empty() || machine_unproved);
         for group in [self.evaluate_all(facts), self.evaluate_any(facts), self.evaluate_not(facts)] {
             match group {
                 Match::Yes => {}
@@ -131,14 +132,15 @@ impl Conditions {
         not
     }
 
-    /// The first of the lists that fails. A condition on an unproved user fails nobody here.
+    /// The first of the lists that fails. A condition on an unproved name fails nobody here.
     fn failing(&self, facts: &Facts<'_>) -> Option<String> {
         let user = if facts.confirmed { self.user.as_slice() } else { &[] };
+        let machine = if facts.confirmed || facts.machine.is_some() { self.machine.as_slice() } else { &[] };
         fails("tunnel", &self.tunnel, |tunnel| *tunnel == facts.tunnel, || facts.tunnel.to_string())
             .or_else(|| fails("method", &self.method, |method| *method == facts.method, || facts.method.to_string()))
             .or_else(|| fails_pattern("eap_type", &self.eap_type, facts.eap_type.as_slice()))
             .or_else(|| fails_pattern("user", user, &[facts.user]))
-            .or_else(|| fails_pattern("machine", &self.machine, facts.machine.as_slice()))
+            .or_else(|| fails_pattern("machine", machine, facts.machine.as_slice()))
             .or_else(|| fails("client", &self.client, |range| range.contains(facts.client), || facts.client.to_canonical().to_string()))
             .or_else(|| fails("gateway", &self.gateway, |range| range.contains(facts.gateway), || facts.gateway.to_canonical().to_string()))
             .or_else(|| fails_station("calling_station_id", &self.calling_station_id, facts.client))

@@ -11,7 +11,8 @@ pub struct Facts<'a> {
     /// The EAP method by its name, such as `EAP-TLS`; `None`: there was none, or nobody saw it.
     pub eap_type: Option<&'a str>,
     pub user: &'a str,
-    /// False: the name is the outer identity of a tunnelled EAP method, which nobody has checked. No condition on it can be judged.
+    /// False: the name is the outer identity of a tunnelled EAP method, which nobody has checked. No condition on it can be judged,
+    /// nor one on a computer that is not known by other means.
     pub confirmed: bool,
     /// The computer's name, where a computer logged in rather than a person.
     pub machine: Option<&'a str>,

@@ -150,7 +150,7 @@ fn decided(policy: &Policy, facts: &Facts<'_>, usage: &dyn Usage, passed_over: V
 }
 
 fn unproved(policy: &Policy, passed_over: Vec<PassedOver>) -> Decision {
-    let refusal = Some("it has a condition on the user, whose name nobody has checked".to_owned());
+    let refusal = Some("it has a condition on the user or machine, whose name nobody has checked".to_owned());
     Decision { refusal, passed_over, ..refused(Some(policy), Reason::NoPolicy) }
 }
 

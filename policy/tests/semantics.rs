@@ -151,6 +151,24 @@ fn a_name_that_nobody_has_checked_can_neither_let_in_nor_keep_out() {
 }
 
 #[test]
+fn a_computer_that_only_an_unchecked_name_speaks_of_can_neither_let_in_nor_keep_out() {
+    let machine = |pattern: &str| Conditions { machine: vec![pattern.into()], ..Conditions::default() };
+    let unproved = Facts { confirmed: false, user: "host/pc1.example.test", ..facts() };
+    let not = Conditions { not: vec![machine("*")], ..Conditions::default() };
+    for (conditions, grant) in [(machine("pc1*"), true), (machine("pc1*"), false), (not.clone(), true)] {
+        let policies =
+            [policy("p", grant, conditions, Constraints::default()), policy("all", true, Conditions::default(), Constraints::default())];
+        let decision = decide(&policies, &unproved, &Alone);
+        assert_eq!((decision.granted, decision.policy.as_deref()), (false, Some("p")));
+    }
+    // A certificate names the computer, whatever the name says; and a checked name that is none of a computer.
+    let known = Facts { machine: Some("pc1.example.test"), ..unproved };
+    let decided = |conditions, facts: &Facts<'_>| decide(&[policy("p", true, conditions, Constraints::default())], facts, &Alone).granted;
+    assert!(decided(machine("pc1*"), &known) && !decided(not.clone(), &known));
+    assert!(!decided(machine("pc1*"), &facts()) && decided(not, &facts()));
+}
+
+#[test]
 fn every_condition_of_the_wire_matches_and_fails() {
     let shown = certificate();
     let reply = [("Tunnel-Private-Group-Id".to_owned(), "20".to_owned()), ("Class".to_owned(), "staff".to_owned())];

@@ -46,7 +46,7 @@ impl Authenticated<'_> {
     fn known(&self) -> Result<Known, Denied> {
         Ok(Known {
             eap_type: self.eap_type.clone(),
-            machine: self.machine.clone().or_else(|| facts::machine(self.user)),
+            machine: self.machine.clone().or_else(|| self.confirmed.then(|| facts::machine(self.user))?),
             certificate: self.certificate.clone(),
             reply: self.accept.map(FromReply::read).transpose()?.unwrap_or_default(),
             server: self.server.map(str::to_owned),
@@ -329,7 +329,7 @@ fn refusal(decision: &Decision, user: &str) -> String {
     let number = decision.reason.code();
     match (&decision.policy, &decision.refusal) {
         (Some(policy), Some(_)) if decision.reason == Reason::NoPolicy => format!(
-            "policy {policy:?} has a condition on the user, but {user:?} is only the outer identity of a tunnelled EAP method: let the RADIUS server return User-Name in its Access-Accept (FreeRADIUS: use_tunneled_reply), or use conditions on what it says of the user"
+            "policy {policy:?} has a condition on the user or machine, but {user:?} is only the outer identity of a tunnelled EAP method: let the RADIUS server return User-Name in its Access-Accept (FreeRADIUS: use_tunneled_reply), or use conditions on what it says of the user"
         ),
         (Some(policy), Some(refusal)) => {
             format!("network policy {policy:?} matches, but its constraint {refusal}, and no further policy is tried (reason {number})")
@@ -419,6 +419,15 @@ mod tests {
         // A policy that another condition rules out does not matter.
         authority.policies[0].conditions.method = vec![Method::Certificate];
         assert!(authority.authorize(&login, &who(false), &|_| false, &Alone, jiff::Timestamp::UNIX_EPOCH).is_ok());
+    }
+
+    #[test]
+    fn only_a_confirmed_name_stands_for_a_computer() {
+        let machine = |user, confirmed| who(user, confirmed).known().unwrap().machine;
+        assert_eq!(machine("host/pc1.example.test", true).as_deref(), Some("pc1.example.test"));
+        assert_eq!(machine("host/pc1.example.test", false), None);
+        let shown = Authenticated { machine: Some("pc1.example.test".into()), ..who("anonymous", false) };
+        assert_eq!(shown.known().unwrap().machine.as_deref(), Some("pc1.example.test"));
     }
 
     #[test]

@@ -45,9 +45,15 @@ impl Case {
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let place =
             Place { tunnel: Tunnel::Ikev2, client: nowhere, gateway: nowhere, listener: String::new(), cipher_bits: Some(CIPHER_BITS) };
-        let mut known = Known::by(Method::Eap, true);
-        known.machine = facts::machine(user);
-        Self { user: user.to_owned(), place, known, time, sessions: Sessions::default() }
+        let mut case = Self { user: user.to_owned(), place, known: Known::by(Method::Eap, true), time, sessions: Sessions::default() };
+        case.proved(true, None);
+        case
+    }
+
+    /// Whether somebody checked the name, and which computer a certificate names: the name alone makes one of it only where it was checked.
+    pub fn proved(&mut self, confirmed: bool, machine: Option<String>) {
+        self.known.confirmed = confirmed;
+        self.known.machine = machine.or_else(|| confirmed.then(|| facts::machine(&self.user))?);
     }
 
     /// An attribute of the Access-Accept.

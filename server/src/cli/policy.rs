@@ -92,8 +92,7 @@ fn case(test: &PolicyTest, config: &Config) -> Case {
     case.place.cipher_bits = Some(test.cipher_bits);
     case.known.method = test.method;
     case.known.eap_type.clone_from(&test.eap_type);
-    case.known.confirmed = !test.unconfirmed;
-    case.known.machine = test.machine.clone().or(case.known.machine.take());
+    case.proved(!test.unconfirmed, test.machine.clone());
     case.known.groups.clone_from(&test.groups);
     case.known.server.clone_from(&test.radius_server);
     case.known.server_group.clone_from(&test.radius_group);

@@ -84,9 +84,9 @@ fn case(section: &Section<'_>, listeners: &[(&str, Tunnel)], known: &Names<'_>) 
     case.place.cipher_bits = Some(section.number("cipher_bits", 0..=256, case.place.cipher_bits.unwrap_or_default())?);
     case.known.method = section.choice("method", METHODS)?.unwrap_or(case.known.method);
     case.known.eap_type = section.optional("eap_type", &eap_types(), eap_type)?;
-    case.known.confirmed = section.boolean("confirmed", true)?;
+    let confirmed = section.boolean("confirmed", true)?;
     let machine = section.optional("machine", "the name of a computer", |value| values::non_empty(text(value)?))?;
-    case.known.machine = machine.or(case.known.machine.take());
+    case.proved(confirmed, machine);
     case.known.groups = patterns(section, "group")?;
     case.known.server = one_of(section, "radius_server", &known.radius_servers)?;
     case.known.server_group = one_of(section, "radius_group", &known.radius_groups)?;

@@ -166,3 +166,18 @@ sessions = 1
         assert!(fixture.error().contains("is not what the policies say"), "{worse}");
     }
 }
+
+#[test]
+fn a_policy_test_with_an_unchecked_name_makes_no_computer_of_it() {
+    let fixture = Fixture::new(&MINIMAL.replace("name = \"everyone\"", "name = \"everyone\"\nmachine = [\"pc1*\"]"));
+    let text = fs::read_to_string(fixture.path("evergate.toml")).unwrap();
+    let case = |expect: &str, more: &str| {
+        let case = format!("[[policy_test]]\nname = \"t\"\nuser = \"host/pc1.example.test\"\nexpect = \"{expect}\"\n{more}");
+        fixture.file("evergate.toml", &format!("{text}{case}"), 0o644);
+        fixture.load().unwrap_or_else(|error| panic!("{expect} {more}: {error}"));
+    };
+    case("grant", "");
+    case("deny", "confirmed = false\npolicy = \"everyone\"\nreason = 48");
+    // A certificate names the computer.
+    case("grant", "confirmed = false\nmachine = \"pc1\"");
+}
