@@ -146,7 +146,7 @@ impl EapTls {
             self.tls.export(b"client EAP encryption", None, &mut *keys)
         };
         exported.map_err(|error| error.to_string())?;
-        Ok(Accept { msk: Zeroizing::new(keys[..64].to_vec()), ..accept })
+        Ok(Accept { msk: Zeroizing::new(keys[..64].to_vec()), client_certificate: Some(certificate.der), ..accept })
     }
 
     fn next_fragment(&mut self) -> Step {

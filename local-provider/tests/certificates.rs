@@ -90,11 +90,14 @@ fn a_certificate_logs_in_its_user_with_keys() {
         ("alice", Some("alice@example.test"), "alice@example.test", "alice"),
     ] {
         let mut bench = authority.bench(&[EapMethod::Tls]);
-        let mut client = client(&authority.client(name, email));
+        let pair = authority.client(name, email);
+        let mut client = client(&pair);
         let (end, largest, _) = converse(&mut bench, user, &mut client);
         let EapOutcome::Accept { accept, .. } = end else { panic!("{end:?}") };
         assert_eq!((accept.msk.len(), &accept.msk[..32]), (64, &client.hlak().unwrap()[..]));
         assert_eq!(accept.user_name.as_deref(), Some(found));
+        let shown = pki::Certificate::from_pem(pair.0.as_bytes()).unwrap().swap_remove(0);
+        assert_eq!(accept.client_certificate, Some(shown.der), "the policies may look at it");
         assert!(largest <= 1344, "{largest}");
     }
 }

@@ -47,6 +47,7 @@ fn main() {
         gateway: "198.51.100.1".parse().expect("an address"),
         port_type: 5,
         listener: "main",
+        certificate_hidden: false,
         certificate: None,
         cipher_bits: Some(256),
         class: &[],

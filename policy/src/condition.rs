@@ -70,8 +70,25 @@ pub(crate) enum Match {
     Yes,
     /// Why not.
     No(String),
-    /// It hinges on a name that nobody has checked.
-    Unproved,
+    Unproved(Unproved),
+}
+
+/// What a condition asks for and nobody here knows for sure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unproved {
+    /// The name of user or machine: nobody has checked it.
+    Name,
+    /// The client's certificate: it may have shown one that could not be seen.
+    Certificate,
+}
+
+impl fmt::Display for Unproved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => "it has a condition on the user or machine, whose name nobody has checked",
+            Self::Certificate => "it has a condition on the client's certificate, which cannot be seen here",
+        })
+    }
 }
 
 impl Conditions {
@@ -80,16 +97,39 @@ impl Conditions {
         if let Some(reason) = self.failing(facts) {
             return Match::No(reason);
         }
-        let machine_unproved = !self.machine.is_empty() && facts.machine.is_none();
-        let mut unproved = !facts.confirmed && (!self.user.is_empty() || machine_unproved);
+        let mut unproved = self.unproved(facts);
         for group in [self.evaluate_all(facts), self.evaluate_any(facts), self.evaluate_not(facts)] {
             match group {
                 Match::Yes => {}
                 Match::No(reason) => return Match::No(reason),
-                Match::Unproved => unproved = true,
+                Match::Unproved(what) => unproved = unproved.or(Some(what)),
             }
         }
-        if unproved { Match::Unproved } else { Match::Yes }
+        unproved.map_or(Match::Yes, Match::Unproved)
+    }
+
+    /// What its own lists ask for that cannot be judged.
+    fn unproved(&self, facts: &Facts<'_>) -> Option<Unproved> {
+        let machine = !self.machine.is_empty() && facts.machine.is_none();
+        if !facts.confirmed && (!self.user.is_empty() || machine) {
+            return Some(Unproved::Name);
+        }
+        Some(Unproved::Certificate).filter(|_| facts.certificate_hidden && self.asks_for_a_certificate())
+    }
+
+    fn asks_for_a_certificate(&self) -> bool {
+        let lists =
+            [&self.certificate_subject, &self.certificate_issuer, &self.certificate_san, &self.certificate_eku, &self.certificate_template];
+        lists.iter().any(|list| !list.is_empty())
+    }
+
+    /// Whether a condition, in whichever group, speaks of this Filter-Id.
+    pub fn names_filter_id(&self, id: &str) -> bool {
+        let in_reply = |wanted: &Attribute| wanted.name.eq_ignore_ascii_case("Filter-Id") && glob::matches(&wanted.value, id);
+        let mut groups = [&self.any, &self.all, &self.not].into_iter().flatten();
+        self.filter_id.iter().any(|pattern| glob::matches(pattern, id))
+            || self.reply.iter().any(in_reply)
+            || groups.any(|group| group.names_filter_id(id))
     }
 
     fn evaluate_all(&self, facts: &Facts<'_>) -> Match {
@@ -97,7 +137,7 @@ impl Conditions {
         for group in &self.all {
             match group.evaluate(facts) {
                 Match::Yes => {}
-                Match::Unproved => all = Match::Unproved,
+                unproved @ Match::Unproved(_) => all = unproved,
                 Match::No(reason) => return Match::No(group_reason("all: ", &[reason], "")),
             }
         }
@@ -105,18 +145,18 @@ impl Conditions {
     }
 
     fn evaluate_any(&self, facts: &Facts<'_>) -> Match {
-        let (mut reasons, mut unproved) = (Vec::new(), false);
+        let (mut reasons, mut unproved) = (Vec::new(), None);
         for group in &self.any {
             match group.evaluate(facts) {
                 Match::Yes => return Match::Yes,
-                Match::Unproved => unproved = true,
+                Match::Unproved(what) => unproved = Some(what),
                 Match::No(reason) => reasons.push(reason),
             }
         }
-        match () {
-            () if self.any.is_empty() => Match::Yes,
-            () if unproved => Match::Unproved,
-            () => Match::No(group_reason("any: ", &reasons, "")),
+        match unproved {
+            _ if self.any.is_empty() => Match::Yes,
+            Some(what) => Match::Unproved(what),
+            None => Match::No(group_reason("any: ", &reasons, "")),
         }
     }
 
@@ -125,14 +165,14 @@ impl Conditions {
         for group in &self.not {
             match group.evaluate(facts) {
                 Match::Yes => return Match::No(group_reason("not: ", &group.words(), " matches")),
-                Match::Unproved => not = Match::Unproved,
+                unproved @ Match::Unproved(_) => not = unproved,
                 Match::No(_) => {}
             }
         }
         not
     }
 
-    /// The first of the lists that fails. A condition on an unproved name fails nobody here.
+    /// The first of the lists that fails. A condition on what is unproved fails nobody here.
     fn failing(&self, facts: &Facts<'_>) -> Option<String> {
         let user = if facts.confirmed { self.user.as_slice() } else { &[] };
         let machine = if facts.confirmed || facts.machine.is_some() { self.machine.as_slice() } else { &[] };
@@ -153,6 +193,9 @@ impl Conditions {
     }
 
     fn failing_of_certificate(&self, facts: &Facts<'_>) -> Option<String> {
+        if facts.certificate_hidden {
+            return None;
+        }
         let of = facts.certificate;
         fails_pattern("certificate_subject", &self.certificate_subject, of.map(|of| &of.subject).as_slice())
             .or_else(|| fails_pattern("certificate_issuer", &self.certificate_issuer, of.map(|of| &of.issuer).as_slice()))

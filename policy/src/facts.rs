@@ -26,6 +26,8 @@ pub struct Facts<'a> {
     pub listener: &'a str,
     /// The client's certificate, where it proved itself with one that could be seen.
     pub certificate: Option<&'a Certificate>,
+    /// True: it may have proved itself with one that could not be seen. No condition on a certificate can be judged then.
+    pub certificate_hidden: bool,
     /// Key length of the cipher that protects the login, in bits: of the IKE SA, or of TLS.
     pub cipher_bits: Option<u16>,
     /// Class and Filter-Id attributes of the Access-Accept.

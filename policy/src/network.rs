@@ -1,6 +1,6 @@
 //! Ordered network policies, as NPS has them: the first whose conditions all match decides, by its permission and its constraints; none means no.
 pub use crate::address::AddressRange;
-pub use crate::condition::{Attribute, Conditions};
+pub use crate::condition::{Attribute, Conditions, Unproved};
 pub use crate::constraint::{AllowedMethod, Constraints};
 pub use crate::facts::{Alone, Certificate, Facts, Method, Tunnel, Usage};
 pub use crate::hours::{LocalTime, TimeWindow};
@@ -58,8 +58,10 @@ pub struct Decision {
     pub policy: Option<String>,
     pub granted: bool,
     pub reason: Reason,
-    /// The constraint that failed, or the condition that hinges on a name which nobody has checked; in words.
+    /// The constraint that failed, or why its conditions cannot be judged; in words.
     pub refusal: Option<String>,
+    /// What the deciding policy asks for and nobody knows.
+    pub unproved: Option<Unproved>,
     /// Of the deciding policy; empty unless granted.
     pub settings: Settings,
     /// Minutes from the beginning of this one until the hours end in which the policy allows sessions; `None`: they do not.
@@ -115,15 +117,15 @@ impl Reason {
 }
 
 /// The first policy whose conditions all match decides: by its permission, then by its constraints, of which one that fails is final. Where no
-/// policy matches, the answer is no; so it is where one would but for a condition on a name that nobody has checked, which can neither let in
-/// nor keep out.
+/// policy matches, the answer is no; so it is where one would but for a condition on what nobody here knows for sure ([`Unproved`]), which can
+/// neither let in nor be passed over.
 pub fn decide(policies: &[Policy], facts: &Facts<'_>, usage: &dyn Usage) -> Decision {
     let mut passed_over = Vec::new();
     for policy in policies {
         let matched = if policy.disabled { Match::No("disabled".into()) } else { policy.conditions.evaluate(facts) };
         let reason = match matched {
             Match::Yes => return decided(policy, facts, usage, passed_over),
-            Match::Unproved => return unproved(policy, passed_over),
+            Match::Unproved(what) => return unproved(policy, what, passed_over),
             Match::No(reason) => reason,
         };
         passed_over.push(PassedOver { policy: policy.name.clone(), reason });
@@ -143,15 +145,15 @@ fn decided(policy: &Policy, facts: &Facts<'_>, usage: &dyn Usage, passed_over: V
         granted: true,
         reason: Reason::Granted,
         refusal: None,
+        unproved: None,
         settings: policy.settings.clone(),
         open_for: policy.constraints.open_for(facts),
         passed_over,
     }
 }
 
-fn unproved(policy: &Policy, passed_over: Vec<PassedOver>) -> Decision {
-    let refusal = Some("it has a condition on the user or machine, whose name nobody has checked".to_owned());
-    Decision { refusal, passed_over, ..refused(Some(policy), Reason::NoPolicy) }
+fn unproved(policy: &Policy, what: Unproved, passed_over: Vec<PassedOver>) -> Decision {
+    Decision { refusal: Some(what.to_string()), unproved: Some(what), passed_over, ..refused(Some(policy), Reason::NoPolicy) }
 }
 
 fn refused(policy: Option<&Policy>, reason: Reason) -> Decision {
@@ -160,6 +162,7 @@ fn refused(policy: Option<&Policy>, reason: Reason) -> Decision {
         granted: false,
         reason,
         refusal: None,
+        unproved: None,
         settings: Settings::default(),
         open_for: None,
         passed_over: Vec::new(),

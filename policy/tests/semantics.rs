@@ -169,6 +169,39 @@ fn a_computer_that_only_an_unchecked_name_speaks_of_can_neither_let_in_nor_keep_
 }
 
 #[test]
+fn a_certificate_that_could_not_be_seen_can_neither_let_in_nor_be_passed_over() {
+    let wanted = |list: fn(&mut Conditions) -> &mut Vec<String>| {
+        let mut conditions = Conditions::default();
+        list(&mut conditions).push("*".into());
+        conditions
+    };
+    let hidden = Facts { certificate_hidden: true, ..facts() };
+    for one in [
+        wanted(|of| &mut of.certificate_subject),
+        wanted(|of| &mut of.certificate_issuer),
+        wanted(|of| &mut of.certificate_san),
+        wanted(|of| &mut of.certificate_eku),
+        wanted(|of| &mut of.certificate_template),
+    ] {
+        let not = Conditions { not: vec![one.clone()], ..Conditions::default() };
+        let any = Conditions { any: vec![one.clone()], ..Conditions::default() };
+        let deep = Conditions { all: vec![not.clone()], ..Conditions::default() };
+        for (conditions, grant) in [(one.clone(), true), (one.clone(), false), (not.clone(), true), (any, false), (deep, true)] {
+            let everybody = policy("all", true, Conditions::default(), Constraints::default());
+            let policies = [policy("p", grant, conditions, Constraints::default()), everybody];
+            let decision = decide(&policies, &hidden, &Alone);
+            assert_eq!((decision.granted, decision.policy.as_deref()), (false, Some("p")));
+            assert_eq!((decision.unproved, decision.reason.code()), (Some(Unproved::Certificate), 48));
+        }
+        // Where another condition decides, the certificate does not matter; and where there is none, all is known.
+        let elsewhere = Conditions { tunnel: vec![Tunnel::Sstp], ..one.clone() };
+        assert_eq!(decide(&[policy("p", false, elsewhere, Constraints::default())], &hidden, &Alone).policy, None);
+        let decided = |conditions| decide(&[policy("p", true, conditions, Constraints::default())], &facts(), &Alone).granted;
+        assert!(!decided(one) && decided(not));
+    }
+}
+
+#[test]
 fn every_condition_of_the_wire_matches_and_fails() {
     let shown = certificate();
     let reply = [("Tunnel-Private-Group-Id".to_owned(), "20".to_owned()), ("Class".to_owned(), "staff".to_owned())];

@@ -509,6 +509,8 @@ pub struct Accept {
     /// Port-Limit: how many sessions the user may have.
     pub port_limit: Option<u32>,
     pub reply_message: Option<String>,
+    /// DER of the certificate by which the client proved itself: of who can tell, which no RADIUS packet does.
+    pub client_certificate: Option<Vec<u8>>,
     /// All that the reply says of the user, as names and text.
     pub attributes: Vec<(String, String)>,
 }

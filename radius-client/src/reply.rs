@@ -170,6 +170,7 @@ fn accept(reply: &Packet<'_>, asked: u32, hiding: Hiding<'_>) -> Result<Accept, 
         renew: reply.u32(number::TERMINATION_ACTION).map_err(malformed)? == Some(TERMINATION_RADIUS_REQUEST),
         port_limit: reply.u32(number::PORT_LIMIT).map_err(malformed)?,
         reply_message: reply_message(reply),
+        client_certificate: None,
         attributes: words::words(reply),
     })
 }

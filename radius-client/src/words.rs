@@ -11,7 +11,12 @@ const ATTRIBUTES_MAX: usize = 128;
 /// belongs to the exchange itself is left out.
 pub(crate) fn words(reply: &Packet<'_>) -> Vec<(String, String)> {
     let told = reply.identified().into_iter().filter(|(id, _)| !is_of_the_exchange(*id));
-    told.take(ATTRIBUTES_MAX).map(|(id, value)| (name(id), text(id, value))).collect()
+    told.take(ATTRIBUTES_MAX).map(|(id, value)| word(id, value)).collect()
+}
+
+/// The name of one attribute, and its value as text.
+pub(crate) fn word(id: AttributeId, value: &[u8]) -> (String, String) {
+    (name(id), text(id, value))
 }
 
 fn name(id: AttributeId) -> String {

@@ -72,6 +72,14 @@ impl Known {
         self
     }
 
+    /// The client may have shown one to the RADIUS server that was not seen here: TLS 1.3 encrypts it, a resumed session leaves it out, and what
+    /// happens inside PEAP and its like is hidden.
+    fn hides_a_certificate(&self) -> bool {
+        let may_show =
+            |name: &str| (0..=u8::MAX).find(|&number| eap::method::name(number) == name).is_none_or(eap::method::may_show_a_certificate);
+        self.certificate.is_none() && self.method == Method::Eap && self.eap_type.as_deref().is_some_and(may_show)
+    }
+
     /// All that the policies look at.
     pub fn facts<'a>(&'a self, place: &'a Place, user: &'a str, time: LocalTime) -> Facts<'a> {
         Facts {
@@ -86,6 +94,7 @@ impl Known {
             port_type: PORT_TYPE_VIRTUAL,
             listener: &place.listener,
             certificate: self.certificate.as_ref(),
+            certificate_hidden: self.hides_a_certificate(),
             cipher_bits: place.cipher_bits,
             class: &self.class,
             filter_id: &self.filter_id,

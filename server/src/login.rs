@@ -6,7 +6,7 @@ use crate::framed::{self, Reserved};
 use crate::outcome::{Fault, Stage};
 use crate::restrictions::{self, FromReply};
 use policy::filter::{Filter, Restrictions};
-use policy::network::{AddressRange, Certificate, Decision, Method, Policy, Reason, Settings, Usage, decide};
+use policy::network::{AddressRange, Certificate, Decision, Method, Policy, Reason, Settings, Unproved, Usage, decide};
 use policy::pool::{Lease, LeaseError, LeaseKey, Network, PoolNames, Pools, Wanted};
 use radius_client::Accept;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -77,6 +77,8 @@ pub struct Granted {
     pub routes: Vec<AddressRange>,
     pub selectors: Vec<AddressRange>,
     pub session_timeout: Option<Duration>,
+    /// What RADIUS alone says of the two timeouts, counted from the beginning of the session.
+    pub of_radius: Limits,
     /// The client shall authenticate anew when it is over.
     pub renew: bool,
     pub idle_timeout: Option<Duration>,
@@ -96,6 +98,36 @@ pub struct Granted {
     pub framed: Vec<(u8, Vec<u8>)>,
     /// The decision in words, a line each.
     pub trace: Vec<String>,
+}
+
+/// How long a session may last, and be idle.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub session_timeout: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Limits {
+    /// The shorter of each.
+    pub fn within(self, other: Self) -> Self {
+        Self {
+            session_timeout: shorter(self.session_timeout, other.session_timeout),
+            idle_timeout: shorter(self.idle_timeout, other.idle_timeout),
+        }
+    }
+
+    pub fn of_policy(settings: &Settings) -> Self {
+        Self { session_timeout: settings.session_timeout, idle_timeout: settings.idle_timeout }
+    }
+
+    fn of_radius(accept: Option<&Accept>) -> Self {
+        accept.map(|accept| Self { session_timeout: accept.session_timeout, idle_timeout: accept.idle_timeout }).unwrap_or_default()
+    }
+}
+
+/// The Class attributes of accounting: those of RADIUS, then those that the policy adds.
+pub fn accounting_class(known: &Known, settings: &Settings) -> Vec<Vec<u8>> {
+    known.class.iter().cloned().chain(settings.accounting_class.iter().map(|class| class.clone().into_bytes())).collect()
 }
 
 /// The policy that grants, and what it sets.
@@ -164,6 +196,8 @@ impl Authority {
             trace.push(format!("behind the client: {}", networks.iter().map(Network::to_string).collect::<Vec<_>>().join(", ")));
         }
         let accept = who.accept;
+        let of_radius = Limits::of_radius(accept);
+        let Limits { session_timeout, idle_timeout } = Limits::of_policy(&settings).within(of_radius);
         Ok(Granted {
             user: accept.and_then(|accept| accept.user_name.clone()).unwrap_or_else(|| who.user.to_owned()),
             ipv4: lease.ipv4,
@@ -176,12 +210,13 @@ impl Authority {
             dns_suffix: settings.dns_suffix.clone(),
             routes: settings.routes.clone(),
             selectors: settings.selectors.clone(),
-            session_timeout: shorter(settings.session_timeout, accept.and_then(|accept| accept.session_timeout)),
+            session_timeout,
+            of_radius,
             renew: accept.is_some_and(|accept| accept.renew),
-            idle_timeout: shorter(settings.idle_timeout, accept.and_then(|accept| accept.idle_timeout)),
+            idle_timeout,
             interim_interval: accept.and_then(|accept| accept.acct_interim_interval),
             hours_end,
-            class: known.class.iter().cloned().chain(settings.accounting_class.iter().map(|class| class.clone().into_bytes())).collect(),
+            class: accounting_class(&known, &settings),
             settings,
             restrictions,
             framed: accept.map(|accept| accept.framed.received.clone()).unwrap_or_default(),
@@ -328,9 +363,17 @@ fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
 fn refusal(decision: &Decision, user: &str) -> String {
     let number = decision.reason.code();
     match (&decision.policy, &decision.refusal) {
-        (Some(policy), Some(_)) if decision.reason == Reason::NoPolicy => format!(
-            "policy {policy:?} has a condition on the user or machine, but {user:?} is only the outer identity of a tunnelled EAP method: let the RADIUS server return User-Name in its Access-Accept (FreeRADIUS: use_tunneled_reply), or use conditions on what it says of the user"
-        ),
+        (Some(policy), Some(refusal)) if decision.unproved.is_some() => {
+            let remedy = match decision.unproved {
+                Some(Unproved::Certificate) => {
+                    "TLS 1.3, a resumed session and tunnelled EAP methods hide it from a gateway between client and RADIUS server. Limit the policy to logins where it is seen (eap_type, method), put those who show none into an earlier one, or use conditions on what RADIUS says of the user".to_owned()
+                }
+                _ => format!(
+                    "{user:?} is only the outer identity of a tunnelled EAP method. Let the RADIUS server return User-Name in its Access-Accept (FreeRADIUS: use_tunneled_reply), or use conditions on what it says of the user"
+                ),
+            };
+            format!("policy {policy:?} cannot be judged, for {refusal}: {remedy} (reason {number})")
+        }
         (Some(policy), Some(refusal)) => {
             format!("network policy {policy:?} matches, but its constraint {refusal}, and no further policy is tried (reason {number})")
         }
@@ -428,6 +471,31 @@ mod tests {
         assert_eq!(machine("host/pc1.example.test", false), None);
         let shown = Authenticated { machine: Some("pc1.example.test".into()), ..who("anonymous", false) };
         assert_eq!(shown.known().unwrap().machine.as_deref(), Some("pc1.example.test"));
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_here_could_see_passes_no_condition_on_one() {
+        let issuer = policy::network::Conditions { certificate_issuer: vec!["*Contractor*".into()], ..Default::default() };
+        let not = policy::network::Conditions { not: vec![issuer.clone()], ..Default::default() };
+        let policy = |name: &str, grant, conditions| Policy { name: name.into(), grant, conditions, ..Policy::default() };
+        let policies = vec![policy("no contractors", false, issuer), policy("everyone", true, Default::default())];
+        let others = vec![policy("others", true, not)];
+        let judge = |policies: &[Policy], eap_type: &str, certificate: Option<&str>| {
+            let pools = Pools::new(Vec::new()).unwrap();
+            let authority = Authority { policies: policies.to_vec(), filters: Vec::new(), pools, zone: jiff::tz::TimeZone::UTC };
+            let certificate = certificate.map(|issuer| Certificate { issuer: issuer.into(), ..Certificate::default() });
+            let known = Authenticated { eap_type: Some(eap_type.into()), certificate, ..who("ann", true) }.known().unwrap();
+            authority.judge(&place(), "ann", &known, &Alone, jiff::Timestamp::UNIX_EPOCH).map(|decided| decided.policy)
+        };
+        for policies in [&policies, &others] {
+            for hidden in ["EAP-TLS", "PEAP", "TEAP", "EAP type 49"] {
+                let denied = judge(policies, hidden, None).unwrap_err();
+                assert!(denied.cause.contains("certificate") && denied.cause.contains("eap_type"), "{}", denied.cause);
+            }
+            // There is none, or it was seen.
+            assert!(judge(policies, "EAP-MSCHAPv2", None).is_ok() && judge(policies, "EAP-TLS", Some("CN=Staff CA")).is_ok());
+            assert!(judge(policies, "EAP-TLS", Some("CN=Contractor CA")).is_err());
+        }
     }
 
     #[test]

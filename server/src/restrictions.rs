@@ -4,7 +4,6 @@ use crate::login::Denied;
 use crate::outcome::Stage;
 use policy::filter::microsoft::{self, Family};
 use policy::filter::{BadRule, Filter, RateLimit, Restrictions, named};
-use policy::glob;
 use policy::network::{Policy, Settings};
 use radius_client::Accept;
 use std::sync::Arc;
@@ -75,7 +74,7 @@ pub fn of_session(
 /// # Errors
 /// See [`of_session`].
 pub fn by_name(filters: &[Arc<Filter>], policies: &[Policy], filter_ids: &[String]) -> Result<Vec<Arc<Filter>>, Denied> {
-    let is_group = |id: &str| policies.iter().flat_map(|policy| &policy.conditions.filter_id).any(|pattern| glob::matches(pattern, id));
+    let is_group = |id: &str| policies.iter().any(|policy| policy.conditions.names_filter_id(id));
     let mut found = Vec::new();
     for id in filter_ids {
         match named(filters, id) {
@@ -161,6 +160,21 @@ mod tests {
         assert!(denied.cause.contains("\"guests\" (Filter-Id), which is not configured"), "{}", denied.cause);
         let ignored = FromReply { ignored: true, ..FromReply::default() };
         assert!(session(&Settings::default(), &["web", "guests"], &ignored).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_group_may_be_named_in_any_group_of_conditions() {
+        let named = Conditions { filter_id: vec!["staff".into()], ..Conditions::default() };
+        let reply = vec![policy::network::Attribute { name: "filter-id".into(), value: "staff".into() }];
+        let in_reply = Conditions { reply, ..Conditions::default() };
+        let any = Conditions { any: vec![named.clone()], ..Conditions::default() };
+        let deep = Conditions { all: vec![any.clone()], ..Conditions::default() };
+        let not = Conditions { not: vec![named], ..Conditions::default() };
+        for conditions in [in_reply, any, deep, not] {
+            let policy = Policy { name: "p".into(), grant: true, conditions, ..Policy::default() };
+            let found = |id: &str| by_name(&configured(), std::slice::from_ref(&policy), &[id.to_owned()]).is_ok();
+            assert!(found("staff") && !found("guests"), "{policy:?}");
+        }
     }
 
     #[test]

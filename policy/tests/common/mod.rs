@@ -14,6 +14,7 @@ pub(crate) fn facts() -> Facts<'static> {
         port_type: 5,
         listener: "main",
         certificate: None,
+        certificate_hidden: false,
         cipher_bits: Some(256),
         class: &[],
         filter_id: &[],

@@ -53,6 +53,13 @@ pub mod method {
         }
     }
 
+    /// Whether a client may prove itself with a certificate by this method: all of those but the ones that know nothing but passwords and shared
+    /// keys; those without a name here may.
+    pub fn may_show_a_certificate(method: u8) -> bool {
+        let without = matches!(method, MD5 | OTP | GTC | MSCHAPV2 | AKA | AKA_PRIME | PSK | SAKE | GPSK | PWD | EKE);
+        !without && !matches!(method, IDENTITY | NOTIFICATION | NAK)
+    }
+
     /// Whether the method alone proves the server to the client, makes a key, and withstands guessing of passwords: what RFC 5998 section 4 asks of
     /// one that replaces the certificate of an IKEv2 responder. EAP-MSCHAPv2, EAP-MD5, EAP-GTC and EAP-OTP do not.
     pub fn authenticates_server(method: u8) -> bool {

@@ -1,7 +1,8 @@
 //! What a believed request says.
 use super::{DynamicClient, ErrorCause, Identification, NasNames};
-use crate::attributes::number;
+use crate::attributes::{AttributeId, number};
 use crate::codec::{Attribute, Malformed, Packet, code};
+use crate::words::word;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -30,6 +31,29 @@ pub struct Changes {
     pub acct_interim_interval: Option<Option<Duration>>,
     pub filter_id: Option<Vec<String>>,
     pub class: Option<Vec<Vec<u8>>>,
+}
+
+impl Changes {
+    /// The new values in the place of the old ones among names and text such as [`crate::Accept::attributes`].
+    pub fn apply(&self, attributes: &mut Vec<(String, String)>) {
+        let seconds = |limit: Option<Option<Duration>>| {
+            let seconds = limit?.map_or(0, |limit| u32::try_from(limit.as_secs()).unwrap_or(u32::MAX));
+            Some(vec![seconds.to_be_bytes().to_vec()])
+        };
+        for (number, values) in [
+            (number::SESSION_TIMEOUT, seconds(self.session_timeout)),
+            (number::IDLE_TIMEOUT, seconds(self.idle_timeout)),
+            (number::ACCT_INTERIM_INTERVAL, seconds(self.acct_interim_interval)),
+            (number::FILTER_ID, self.filter_id.as_ref().map(|ids| ids.iter().map(|id| id.clone().into_bytes()).collect())),
+            (number::CLASS, self.class.clone()),
+        ] {
+            let Some(values) = values else { continue };
+            let id = AttributeId::standard(number);
+            let name = id.to_string();
+            attributes.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
+            attributes.extend(values.iter().map(|value| word(id, value)));
+        }
+    }
 }
 
 /// Service-Type "Authorize Only" (RFC 5176 section 3.2): the gateway shall ask RADIUS again, which it does not.

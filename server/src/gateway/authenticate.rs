@@ -278,7 +278,9 @@ impl<P: Plane> Gateway<P> {
         }
         let (server, server_group) = (Some(server), server_group.as_deref());
         let who = self.authenticated_by(session, &user, confirmed, method);
-        self.authorize(now, session, &Authenticated { accept: Some(accept), server, server_group, ..who })
+        let told = accept.client_certificate.as_ref().and_then(|der| pki::Certificate::from_der(der).ok());
+        let certificate = told.as_ref().map(crate::facts::certificate).or(who.certificate);
+        self.authorize(now, session, &Authenticated { accept: Some(accept), certificate, server, server_group, ..who })
     }
 
     /// Port-Limit (RFC 2865 section 5.42): how many sessions this one would make. Where there is no room, older ones of the same client make it:
@@ -619,6 +621,7 @@ mod tests {
             routes: Vec::new(),
             selectors: Vec::new(),
             session_timeout: None,
+            of_radius: Default::default(),
             renew: false,
             idle_timeout: None,
             hours_end: None,

@@ -1,6 +1,6 @@
 //! Dynamic authorization (RFC 5176): sessions that RADIUS ends or changes while they run.
 use super::{Gateway, Now, Plane};
-use crate::login::{Decided, Denied, Known};
+use crate::login::{Decided, Denied, Known, Limits, accounting_class};
 use crate::outcome::{CloseReason, Stage};
 use crate::restrictions;
 use ike::SessionId;
@@ -73,7 +73,13 @@ impl<P: Plane> Gateway<P> {
 
     fn change(&mut self, now: Now, id: SessionId, client: &str, changes: &Changes) {
         self.note(now, id, format!("{client} changes the session: {}", words(changes)));
-        if (changes.filter_id.is_some() || changes.class.is_some()) && !self.judge_anew(now, id, client, changes) {
+        if let Some(session) = self.live.get_mut(&id).and_then(|live| live.session.as_mut()) {
+            let known = &mut session.granted.known;
+            changes.apply(&mut known.attributes);
+            changes.class.iter().for_each(|class| known.class.clone_from(class));
+            changes.filter_id.iter().for_each(|ids| known.filter_id.clone_from(ids));
+        }
+        if (changes.filter_id.is_some() || changes.class.is_some()) && !self.judge_anew(now, id, client) {
             return;
         }
         if let Some(limit) = changes.session_timeout {
@@ -88,64 +94,60 @@ impl<P: Plane> Gateway<P> {
     }
 
     /// The policies look at the session with its new attributes; false: they deny, and it has ended.
-    fn judge_anew(&mut self, now: Now, id: SessionId, client: &str, changes: &Changes) -> bool {
-        let Some(live) = self.live.get_mut(&id) else { return false };
-        let Some(granted) = live.session.as_mut().map(|session| &mut session.granted) else { return false };
-        if let Some(class) = &changes.class {
-            granted.known.class.clone_from(class);
-            granted.class.clone_from(class);
-        }
-        if let Some(filter_id) = &changes.filter_id {
-            granted.known.filter_id.clone_from(filter_id);
-        }
-        let (user, known) = (granted.user.clone(), granted.known.clone());
-        let judged = self.judge_session(now, id, &user, &known);
-        let Some(session) = self.live.get_mut(&id).and_then(|live| live.session.as_mut()) else { return false };
-        let before = session.ends_at();
-        let granted = &mut session.granted;
-        match judged {
-            Ok(decided) if decided.settings.selectors != granted.selectors => {
-                let policy = &decided.policy;
+    fn judge_anew(&mut self, now: Now, id: SessionId, client: &str) -> bool {
+        let Some(granted) = self.live.get(&id).and_then(|live| live.session.as_ref()).map(|session| &session.granted) else { return false };
+        let (user, known, selectors) = (granted.user.clone(), granted.known.clone(), granted.selectors.clone());
+        let decided = match self.judge_session(now, id, &user, &known) {
+            Ok(decided) if decided.settings.selectors == selectors => decided,
+            Ok(Decided { policy, .. }) => {
                 let why = format!("policy {policy:?} lets it reach other networks (selectors), which takes another login");
                 self.end_for(now, id, client, &why);
-                false
-            }
-            Ok(decided) => {
-                let restrictions = decided.restrictions.clone();
-                granted.restrictions.clone_from(&restrictions);
-                granted.policy.clone_from(&decided.policy);
-                granted.settings.clone_from(&decided.settings);
-                (granted.dns_suffix, granted.routes) = (decided.settings.dns_suffix.clone(), decided.settings.routes.clone());
-                session.set_hours_end(now, decided.hours_end);
-                let after = session.ends_at();
-                self.set_deadline(id, before, after);
-                let (session, idle) = (decided.settings.session_timeout, decided.settings.idle_timeout);
-                let words = restrictions::words(&restrictions);
-                self.note(now, id, format!("policy {:?} decides now; the addresses stay; {}", decided.policy, or_none(&words)));
-                if let Err(error) = self.plane.restrict(id, restrictions) {
-                    self.end_for(now, id, client, &format!("the data plane takes no filters and rate limits: {error}"));
-                    return false;
-                }
-                if session.is_some() {
-                    self.limit_session(now, id, session);
-                }
-                if idle.is_some() {
-                    self.limit_idleness(now, id, idle);
-                }
-                true
+                return false;
             }
             Err(denied) => {
                 self.end_for(now, id, client, &denied.cause);
-                false
+                return false;
             }
+        };
+        let words = restrictions::words(&decided.restrictions);
+        self.note(now, id, format!("policy {:?} decides now; the addresses stay; {}", decided.policy, or_none(&words)));
+        if let Err(error) = self.plane.restrict(id, decided.restrictions.clone()) {
+            self.end_for(now, id, client, &format!("the data plane takes no filters and rate limits: {error}"));
+            return false;
         }
+        self.adopt(now, id, decided);
+        true
     }
 
-    /// Ends the session `limit` from now, or never.
+    /// Another decision holds for a session that is up. What RADIUS said of its limits stays; those of a policy begin with its decision, and one that
+    /// decides again as before gives no second term.
+    fn adopt(&mut self, now: Now, id: SessionId, decided: Decided) {
+        let Some(session) = self.live.get_mut(&id).and_then(|live| live.session.as_mut()) else { return };
+        let (before, age) = (session.ends_at(), session.age(now.instant));
+        let Decided { policy, settings, restrictions, hours_end, .. } = decided;
+        let granted = &mut session.granted;
+        let limits = Limits::of_policy(&settings);
+        if granted.policy != policy || limits != Limits::of_policy(&granted.settings) {
+            let session_timeout = limits.session_timeout.and_then(|limit| limit.checked_add(age));
+            let limits = granted.of_radius.within(Limits { session_timeout, ..limits });
+            (granted.session_timeout, granted.idle_timeout) = (limits.session_timeout, limits.idle_timeout);
+        }
+        granted.class = accounting_class(&granted.known, &settings);
+        (granted.dns_suffix, granted.routes) = (settings.dns_suffix.clone(), settings.routes.clone());
+        (granted.policy, granted.settings, granted.restrictions) = (policy, settings, restrictions);
+        let is_limited = granted.idle_timeout.is_some();
+        session.set_hours_end(now, hours_end);
+        let after = session.ends_at();
+        self.set_deadline(id, before, after);
+        self.watch_idleness(now, is_limited);
+    }
+
+    /// RADIUS ends the session `limit` from now, or never.
     fn limit_session(&mut self, now: Now, id: SessionId, limit: Option<Duration>) {
         let Some(session) = self.live.get_mut(&id).and_then(|live| live.session.as_mut()) else { return };
         let before = session.ends_at();
-        session.granted.session_timeout = limit.and_then(|limit| limit.checked_add(session.age(now.instant)));
+        let limit = limit.and_then(|limit| limit.checked_add(session.age(now.instant)));
+        (session.granted.session_timeout, session.granted.of_radius.session_timeout) = (limit, limit);
         let after = session.ends_at();
         self.set_deadline(id, before, after);
     }
@@ -165,8 +167,12 @@ impl<P: Plane> Gateway<P> {
 
     fn limit_idleness(&mut self, now: Now, id: SessionId, limit: Option<Duration>) {
         let Some(session) = self.live.get_mut(&id).and_then(|live| live.session.as_mut()) else { return };
-        session.granted.idle_timeout = limit;
-        if limit.is_some() {
+        (session.granted.idle_timeout, session.granted.of_radius.idle_timeout) = (limit, limit);
+        self.watch_idleness(now, limit.is_some());
+    }
+
+    fn watch_idleness(&mut self, now: Now, is_limited: bool) {
+        if is_limited {
             self.idle_check.get_or_insert(now.instant + super::IDLE_CHECK);
         }
     }

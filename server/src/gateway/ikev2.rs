@@ -157,6 +157,7 @@ mod tests {
             routes: Vec::new(),
             selectors: Vec::new(),
             session_timeout: None,
+            of_radius: Default::default(),
             renew: false,
             idle_timeout: None,
             class: Vec::new(),

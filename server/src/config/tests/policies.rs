@@ -181,3 +181,22 @@ fn a_policy_test_with_an_unchecked_name_makes_no_computer_of_it() {
     // A certificate names the computer.
     case("grant", "confirmed = false\nmachine = \"pc1\"");
 }
+
+#[test]
+fn a_policy_test_of_a_login_that_hides_its_certificate_is_denied_by_a_condition_on_one() {
+    let fixture =
+        Fixture::new(&MINIMAL.replace("name = \"everyone\"", "name = \"everyone\"\nnot = [{ certificate_issuer = [\"*Contractor*\"] }]"));
+    let text = fs::read_to_string(fixture.path("evergate.toml")).unwrap();
+    for (expect, login) in [
+        ("deny\"\nreason = 48\npolicy = \"everyone", "eap_type = \"EAP-TLS\""),
+        ("deny", "eap_type = \"PEAP\""),
+        ("deny", "eap_type = \"EAP-TLS\"\ncertificate_issuer = \"CN=Contractor CA\""),
+        ("grant", "eap_type = \"EAP-TLS\"\ncertificate_issuer = \"CN=Staff CA\""),
+        ("grant", "eap_type = \"EAP-MSCHAPv2\""),
+        ("grant", "method = \"mschapv2\""),
+    ] {
+        let case = format!("[[policy_test]]\nname = \"t\"\nuser = \"ann\"\nexpect = \"{expect}\"\n{login}\n");
+        fixture.file("evergate.toml", &format!("{text}{case}"), 0o644);
+        fixture.load().unwrap_or_else(|error| panic!("{login}: {error}"));
+    }
+}

@@ -1,5 +1,6 @@
 //! Clients that do things in an order of their own, frame by frame, against the whole control half.
 mod bounds;
+mod changes;
 mod reload;
 
 use super::*;
@@ -196,7 +197,11 @@ impl World {
     }
 
     fn accept_eap(&mut self, ticket: Ticket) {
-        let accept = Box::new(Accept { msk: Zeroizing::new(MSK.to_vec()), ..Accept::default() });
+        self.accept_eap_with(ticket, Accept::default());
+    }
+
+    fn accept_eap_with(&mut self, ticket: Ticket, accept: Accept) {
+        let accept = Box::new(Accept { msk: Zeroizing::new(MSK.to_vec()), ..accept });
         self.gateway.authenticated(self.now, ticket, EapOutcome::Accept { server: "nps".into(), eap: None, accept });
     }
 
@@ -209,13 +214,17 @@ impl World {
 
     /// One more call that is up.
     fn bring_up(&mut self, number: u8) {
+        self.bring_up_with(number, Accept::default());
+    }
+
+    fn bring_up_with(&mut self, number: u8, accept: Accept) {
         self.dial(&[AuthProtocol::Eap]);
         self.packet(&Message::CallConnectRequest.encode());
         self.gateway.plane.sent.clear();
         self.lcp();
         self.ppp(0xc227, 2, 0, &[1, b'u', b'0' + number]);
         let ticket = self.asked().0[0].0;
-        self.accept_eap(ticket);
+        self.accept_eap_with(ticket, accept);
         self.ipcp([10, 0, 0, number]);
         self.call_connected(&hlak());
     }
@@ -376,58 +385,6 @@ fn a_child_sa_made_on_demand_is_not_idle_at_once() {
     assert_eq!((idle_at(299, None), idle_at(300, None)), (0, 1));
     assert_eq!((idle_at(301, Some(true)), idle_at(400, Some(false)), idle_at(401, None)), (0, 0, 0));
     assert_eq!((idle_at(699, None), idle_at(700, None)), (0, 1));
-}
-
-/// What a client may reach is settled with its tunnel: a change that would have to be another there is no change that is made on paper alone.
-#[test]
-fn a_change_to_a_policy_with_other_selectors_ends_the_session() {
-    use radius_client::dynamic::{Action, Changes, DynamicRequest, Identification};
-    let everything = Vec::new();
-    let portal = vec![AddressRange { start: Ipv4Addr::new(10, 9, 0, 1).into(), end: Ipv4Addr::new(10, 9, 0, 1).into() }];
-    for (selectors, ends) in [(everything, false), (portal, true)] {
-        let mut world = World::empty(2, &[("all", "*", true)]);
-        world.bring_up(1);
-        let conditions = Conditions { filter_id: vec!["quarantine".into()], ..Conditions::default() };
-        let settings = policy::network::Settings { pool: Some("users".into()), selectors, ..Default::default() };
-        world
-            .gateway
-            .authority
-            .policies
-            .insert(0, Policy { name: "quarantine".into(), grant: true, conditions, settings, ..Policy::default() });
-        let changes = Changes { filter_id: Some(vec!["quarantine".into()]), ..Changes::default() };
-        let sessions = vec![Identification::UserName("u1".into())];
-        let request = DynamicRequest { client: "portal".into(), action: Action::Change(Box::new(changes)), sessions };
-        world.gateway.dynamic(world.now, &request).unwrap();
-        assert_eq!(world.gateway.plane.held > 0, ends);
-    }
-}
-
-/// A filter is in force before packets flow, a CoA puts another in its place, and one that is not there changes nothing.
-#[test]
-fn a_change_of_filter_id_changes_the_filters() {
-    use policy::filter::Filter;
-    use radius_client::dynamic::{Action, Changes, DynamicRequest, ErrorCause, Identification};
-    let mut world = World::empty(2, &[("all", "*", true)]);
-    let filter = |name: &str| std::sync::Arc::new(Filter::parse(name, ["deny in ip from any to any"], [None; 2]).unwrap());
-    let settings = &mut world.gateway.authority.policies[0].settings;
-    (settings.filters, settings.rate_limit_out) = (vec![filter("always")], Some(8_000));
-    world.gateway.authority.filters = vec![filter("always"), filter("tight")];
-    world.bring_up(1);
-    let change = |world: &mut World, id: &str| {
-        let changes = Changes { filter_id: Some(vec![id.into()]), ..Changes::default() };
-        let sessions = vec![Identification::UserName("u1".into())];
-        world.gateway.dynamic(world.now, &DynamicRequest { client: "portal".into(), action: Action::Change(Box::new(changes)), sessions })
-    };
-    let names = |world: &World| {
-        let latest = world.gateway.plane.restricted.last().unwrap();
-        assert_eq!(latest.rate_out.unwrap().bits_per_second, 8_000);
-        latest.filters.iter().map(|filter| filter.name.clone()).collect::<Vec<_>>()
-    };
-    assert_eq!((names(&world), world.gateway.plane.restricted.len()), (vec!["always".to_owned()], 1));
-    assert_eq!(change(&mut world, "loose"), Err(ErrorCause::InvalidAttributeValue));
-    assert_eq!((world.gateway.plane.restricted.len(), world.gateway.plane.held), (1, 0));
-    change(&mut world, "tight.out").unwrap();
-    assert_eq!((names(&world), world.gateway.plane.held), (vec!["always".to_owned(), "tight.out".to_owned()], 0));
 }
 
 #[test]
