@@ -32,7 +32,8 @@ def _local(config, **more):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(USERS)
     file.chmod(0o600)
-    config["local"] = {"users_file": str(file), "client_ca": config["listener"][0]["client_ca"], "revocation": "off"} | more
+    config["local"] = {"users_file": str(file), "client_ca": config["listener"][0]["client_ca"],
+                       "certificate": "gateway-rsa", "revocation": "off"} | more
     (policy,) = config["policy"]
     config["policy"] = [{"name": "kiosks", "group": ["kiosk"], "tunnel": ["sstp"], "grant": False}, policy | {"group": ["staff"]}]
 
