@@ -104,6 +104,8 @@ fn ms_chap_v2_with_the_same_keys_on_both_sides() {
             assert_eq!(accept.framed_ip, Some(FramedIp::Fixed([10, 98, 200, 7].into())));
         }
         assert_eq!(shell.transmitted.len(), 2, "one round a login");
+        let told = shell.changes.iter().map(|change| format!("{change:?}")).collect::<Vec<_>>();
+        assert_eq!(told, ["Ignored(AttributeId { vendor: 311, number: 7 })", "Ignored(AttributeId { vendor: 311, number: 8 })"], "once");
     });
 }
 

@@ -155,6 +155,7 @@ fn a_closed_port_is_known_at_once() {
         let login = login(&mut shell, "alice", "password");
         assert!(matches!(login.outcome, EapOutcome::Failed(RequestFailure::Unreachable { .. })), "{:?}", login.outcome);
         assert!(began.elapsed() < Duration::from_millis(400), "before the first repetition");
+        assert_eq!(shell.changes, [Change::Died { accounting: false }]);
     });
 }
 

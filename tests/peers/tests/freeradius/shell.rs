@@ -1,6 +1,6 @@
 //! Sockets and a clock for the RADIUS machine: as little as a test needs.
 use crypto::SystemRandom;
-use radius_client::{Client, Input, Output, Server, SocketId, Transport};
+use radius_client::{Change, Client, Input, Output, Server, SocketId, Transport};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
@@ -14,6 +14,8 @@ pub(crate) struct Shell {
     sockets: BTreeMap<SocketId, (UdpSocket, SocketAddr)>,
     /// Requests and repetitions as they left.
     pub(crate) transmitted: Vec<Vec<u8>>,
+    /// What the machine says about its server.
+    pub(crate) changes: Vec<Change>,
 }
 
 /// The server on loopback.
@@ -29,7 +31,8 @@ pub(crate) fn server(secret: &str) -> Server {
 
 impl Shell {
     pub(crate) fn new(server: Server) -> Self {
-        Self { client: Client::new(vec![server], Box::new(SystemRandom)), sockets: BTreeMap::new(), transmitted: Vec::new() }
+        let client = Client::new(vec![server], Box::new(SystemRandom));
+        Self { client, sockets: BTreeMap::new(), transmitted: Vec::new(), changes: Vec::new() }
     }
 
     /// Gives `input` to the machine and turns until it has an outcome.
@@ -69,6 +72,7 @@ impl Shell {
                 drop(socket.send(&bytes));
                 self.transmitted.push(bytes);
             }
+            Output::Server { change, .. } => self.changes.push(change),
             outcome => return Some(outcome),
         }
         None
