@@ -153,7 +153,7 @@ def users_of_a_file_and_radius_take_turns(world):
             users.write_text("alice nt=8846F7EAEE8FB117AD06BDD830B7586C groups=staff\n")
             users.chmod(0o600)
             del new["radius"]
-            new["local"] = {"users_file": str(users), "certificate": "gateway-rsa"}
+            new["local"] = {"users_file": str(users)}
 
         world.login()
         report = config.reload(local)
