@@ -52,8 +52,8 @@ pub enum LeaseError {
     NoPool(String),
     #[error("pool {pool:?} has no {family} addresses and the client asks for nothing else")]
     NoFamily { pool: String, family: &'static str },
-    #[error("address {address} is no address for a client: RADIUS must send a unicast address or none")]
-    NotUnicast { address: String },
+    #[error("address {address} is no address for a client, but {what}: RADIUS, the policy or the users file must name another, or none")]
+    NotUnicast { address: String, what: &'static str },
     #[error("network {network} behind the client overlaps {other} of {holder}")]
     NetworkInUse { network: Network, other: String, holder: String },
     #[error("network {network} behind the client overlaps pool {pool:?}: every address of it would be this client's")]
@@ -369,8 +369,8 @@ impl Pools {
 
     /// Takes an address that must be had, in whatever pool it lies or in none.
     fn take_fixed(&mut self, address: IpAddr, ask: &Ask<'_>) -> Result<IpAddr, LeaseError> {
-        if !is_client_address(address) {
-            return Err(LeaseError::NotUnicast { address: address.to_string() });
+        if let Some(what) = unusable(address) {
+            return Err(LeaseError::NotUnicast { address: address.to_string(), what });
         }
         if let Some(holder) = self.holders.get(&address) {
             return Err(LeaseError::InUse { address: address.to_string(), holder: holder.owner.to_string() });
@@ -444,9 +444,40 @@ fn pool_of(pools: &[Pool], network: Network) -> Option<&str> {
     pools.iter().find(overlaps).map(|pool| pool.name.as_str())
 }
 
-fn is_client_address(address: IpAddr) -> bool {
-    let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
-    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || broadcast)
+/// What an address is that no client can have, in words.
+pub fn unusable(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(address) => {
+            unusable_block(address.octets()[0]).or_else(|| address.is_link_local().then_some("a link-local address (169.254.0.0/16)"))
+        }
+        IpAddr::V6(address) => match address {
+            _ if address.is_unspecified() || address.is_loopback() => Some("the unspecified or the loopback address (::, ::1)"),
+            _ if address.to_ipv4_mapped().is_some() => Some("an IPv4 address written as IPv6 (::ffff:0.0.0.0/96)"),
+            _ if address.is_unicast_link_local() => Some("a link-local address (fe80::/10)"),
+            _ if address.is_multicast() => Some("a multicast address (ff00::/8)"),
+            _ => None,
+        },
+    }
+}
+
+/// Blocks of IPv4 by their first byte.
+fn unusable_block(first: u8) -> Option<&'static str> {
+    match first {
+        0 => Some("of the network that means \"this host\" (0.0.0.0/8)"),
+        127 => Some("a loopback address (127.0.0.0/8)"),
+        224..=239 => Some("a multicast address (224.0.0.0/4)"),
+        240..=255 => Some("reserved, or the broadcast address (240.0.0.0/4)"),
+        _ => None,
+    }
+}
+
+/// What a range of a pool holds that no client can have.
+fn unusable_part(start: IpAddr, end: IpAddr) -> Option<&'static str> {
+    let within = match (start, end) {
+        (IpAddr::V4(start), IpAddr::V4(end)) => (start.octets()[0]..=end.octets()[0]).find_map(unusable_block),
+        _ => None,
+    };
+    within.or_else(|| unusable(start)).or_else(|| unusable(end))
 }
 
 /// Names are unique, ranges run upwards, none overlaps another, no pool is empty.
@@ -466,6 +497,11 @@ fn check(pools: &[PoolConfig]) -> Result<(), String> {
     }
     if let Some((start, end, name)) = ranges.iter().find(|(start, end, _)| start > end) {
         return Err(format!("pool {name:?}: range {start}-{end} runs backwards"));
+    }
+    for (start, end, name) in &ranges {
+        if let Some(what) = unusable_part(*start, *end) {
+            return Err(format!("pool {name:?}: range {start}-{end} holds what no client can have: {what}"));
+        }
     }
     ranges.sort_unstable();
     for pair in ranges.windows(2) {

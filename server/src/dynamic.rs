@@ -93,8 +93,13 @@ impl Dynamic {
     pub fn configure(&mut self, config: &Config, prepared: Prepared) {
         self.listen(prepared);
         self.server.configure(clients(config));
-        self.peers.send_replace(tls::peers(&config.dynamic_clients));
+        self.trust(config);
         self.names = names(config);
+    }
+
+    /// Believes these clients as they are now: revocation lists have changed.
+    pub fn trust(&mut self, config: &Config) {
+        self.peers.send_replace(tls::peers(&config.dynamic_clients));
     }
 
     fn listen(&mut self, prepared: Prepared) {

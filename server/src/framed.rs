@@ -33,6 +33,19 @@ pub fn apply(accept: &Accept, wanted: &mut Wanted) {
     wanted.ipv6_fixed = accept.framed_ipv6.or_else(|| from_prefix(&accept.framed)).or(wanted.ipv6_fixed);
 }
 
+/// Why the client cannot have the address that the reply gives it by number: it is the first or the last one of its own Framed-IP-Netmask.
+pub fn unusable_in_its_network(accept: &Accept) -> Option<String> {
+    let (Some(FramedIp::Fixed(address)), Some(length)) = (accept.framed_ip, accept.framed.netmask) else { return None };
+    // Two hosts on a line of their own have no broadcast (RFC 3021).
+    let network = Network::new(address.into(), length).filter(|_| length < 31)?;
+    let what = match IpAddr::V4(address) {
+        address if address == network.first() => "the address of the network itself",
+        address if address == network.last() => "the broadcast address",
+        _ => return None,
+    };
+    Some(format!("Framed-IP-Address {address} is {what} in its network {network} (Framed-IP-Netmask): no client can have it"))
+}
+
 /// Framed-IPv6-Prefix with Framed-Interface-Id, or with one of ours.
 fn from_prefix(framed: &Framed) -> Option<Ipv6Addr> {
     let &(network, length) = framed.prefixes.first()?;
@@ -155,6 +168,23 @@ mod tests {
         // Of an address out of a pool a mask says nothing.
         accept.framed_ip = None;
         assert_eq!(texts(&networks(&accept, ipv4_alone, &[]).unwrap()), ["10.9.0.0/16"]);
+    }
+
+    #[test]
+    fn the_ends_of_a_network_are_no_hosts() {
+        let says = |last: u8, netmask: Option<u8>| {
+            let framed_ip = Some(FramedIp::Fixed(Ipv4Addr::new(10, 7, 0, last)));
+            unusable_in_its_network(&Accept { framed_ip, framed: Framed { netmask, ..Framed::default() }, ..Accept::default() })
+        };
+        let network = says(8, Some(29)).unwrap();
+        assert!(
+            network.starts_with("Framed-IP-Address 10.7.0.8 is the address of the network itself in its network 10.7.0.8/29"),
+            "{network}"
+        );
+        assert!(says(15, Some(29)).unwrap().contains("10.7.0.15 is the broadcast address"));
+        for (last, netmask) in [(9, Some(29)), (14, Some(29)), (8, Some(31)), (9, Some(31)), (8, Some(32)), (0, None), (255, None)] {
+            assert_eq!(says(last, netmask), None, "{last} {netmask:?}");
+        }
     }
 
     #[test]

@@ -263,6 +263,8 @@ impl Authority {
         })?;
         let mut wanted = Wanted { ipv4_fixed: settings.ipv4, ipv6_fixed: settings.ipv6, ..login.wanted };
         if let Some(accept) = who.accept {
+            let cause = framed::unusable_in_its_network(accept).filter(|_| wanted.ipv4);
+            cause.map_or(Ok(()), |cause| Err(LeaseFailure::Unusable(cause)))?;
             framed::apply(accept, &mut wanted);
         }
         // A name that nobody has checked is no proof of being the same client.
@@ -520,6 +522,53 @@ mod tests {
         assert_ne!(address(2, false, true), 5);
         assert_ne!(address(3, true, false), 5);
         assert_eq!(address(4, true, true), 5);
+    }
+
+    #[test]
+    fn addresses_that_no_host_can_have_are_a_mistake_of_who_names_them() {
+        let pool = policy::pool::PoolConfig {
+            name: "users".into(),
+            ipv4: vec![(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9))],
+            ipv6: vec![("fd00::1".parse().unwrap(), "fd00::9".parse().unwrap())],
+        };
+        let settings = policy::network::Settings { pool: Some("users".into()), ..Default::default() };
+        let everyone = Policy { name: "everyone".into(), grant: true, settings, ..Policy::default() };
+        let pools = Pools::new(vec![pool]).unwrap();
+        let mut authority = Authority { policies: vec![everyone], filters: Vec::new(), pools, zone: jiff::tz::TimeZone::UTC };
+        let mut login = |accept: &Accept| {
+            let wanted = Wanted { ipv4: true, ipv6: true, ..Wanted::default() };
+            let login = Login { key: LeaseKey(1), place: place(), wanted, reserved: Vec::new() };
+            authority.authorize(
+                &login,
+                &Authenticated { accept: Some(accept), ..who("ann", true) },
+                &|_| false,
+                &Alone,
+                jiff::Timestamp::UNIX_EPOCH,
+            )
+        };
+        let ipv4 = |text: &str, netmask: Option<u8>| Accept {
+            framed_ip: Some(radius_client::FramedIp::Fixed(text.parse().unwrap())),
+            framed: radius_client::Framed { netmask, ..Default::default() },
+            ..Accept::default()
+        };
+        let ipv6 = |text: &str| Accept { framed_ipv6: Some(text.parse().unwrap()), ..Accept::default() };
+        for accept in [
+            ipv4("0.0.0.0", None),
+            ipv4("0.1.2.3", None),
+            ipv4("127.0.0.5", None),
+            ipv4("169.254.3.4", None),
+            ipv4("224.0.0.1", None),
+            ipv4("240.0.0.1", None),
+            ipv4("10.7.0.255", Some(24)),
+            ipv6("::1"),
+            ipv6("fe80::5"),
+            ipv6("ff02::1"),
+            ipv6("::ffff:10.0.0.5"),
+        ] {
+            let denied = login(&accept).unwrap_err();
+            assert_eq!((denied.stage, denied.fault), (Stage::Radius, Fault::Misconfigured), "{accept:?}");
+        }
+        assert_eq!(login(&ipv4("10.7.0.254", Some(24))).unwrap().ipv4, Some(Ipv4Addr::new(10, 7, 0, 254)));
     }
 
     #[test]

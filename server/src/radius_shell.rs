@@ -66,14 +66,16 @@ impl Drop for Socket {
 struct Sockets {
     open: BTreeMap<SocketId, Socket>,
     inbound: Sender<Input>,
-    tls: TlsServers,
+    /// Connections hear of what changes.
+    tls: BTreeMap<String, watch::Sender<Arc<tls::ClientSettings>>>,
 }
 
 /// Runs the machine until the gateway hangs up.
 pub async fn run(mut client: Client, tls: TlsServers, inbox: Inbox, outcomes: Outcomes, servers: watch::Sender<Servers>) {
     let Inbox { mut requests, mut setups } = inbox;
     let (inbound_tx, mut inbound) = tokio::sync::mpsc::channel(INBOUND_QUEUE);
-    let mut sockets = Sockets { open: BTreeMap::new(), inbound: inbound_tx, tls };
+    let mut sockets = Sockets { open: BTreeMap::new(), inbound: inbound_tx, tls: BTreeMap::new() };
+    sockets.believe(tls);
     loop {
         if drain(&mut client, &mut sockets, &outcomes).await.is_err() {
             return;
@@ -99,8 +101,7 @@ pub async fn run(mut client: Client, tls: TlsServers, inbox: Inbox, outcomes: Ou
 }
 
 fn configure(sockets: &mut Sockets, setup: Setup) -> Input {
-    // A removed server may have to be dialled again for a conversation under way.
-    sockets.tls.extend(setup.tls);
+    sockets.believe(setup.tls);
     Input::Configure(setup.configuration)
 }
 
@@ -186,12 +187,22 @@ async fn transmit(client: &mut Client, sockets: &mut Sockets, socket: SocketId, 
 }
 
 impl Sockets {
+    /// A removed server stays: it may have to be dialled again for a conversation under way.
+    fn believe(&mut self, servers: TlsServers) {
+        for (server, settings) in servers {
+            match self.tls.get(&server) {
+                Some(known) => drop(known.send_replace(settings)),
+                None => drop(self.tls.insert(server, watch::Sender::new(settings))),
+            }
+        }
+    }
+
     async fn dial(&self, socket: SocketId, source: Option<IpAddr>, dial: &Dial) -> std::io::Result<Socket> {
         let inbound = self.inbound.clone();
         match dial {
             Dial::Udp { peer } => udp(socket, source, *peer, inbound).await,
             Dial::Tls { peer, server } => {
-                let settings = self.tls.get(server).cloned().ok_or(std::io::ErrorKind::NotFound)?;
+                let settings = self.tls.get(server).map(watch::Sender::subscribe).ok_or(std::io::ErrorKind::NotFound)?;
                 let (packets, queue) = tokio::sync::mpsc::channel(radsec::QUEUE);
                 let target = radsec::Target { socket, peer: *peer, source, server: server.clone(), settings };
                 tokio::spawn(radsec::run(target, queue, inbound));

@@ -1,13 +1,15 @@
 //! One connection of RADIUS over TLS (RFC 6614): TCP, handshake, and packets told apart by their length field.
+use pki::Refused;
 use radius_client::{Input, RadiusVersion, SocketId};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tls::{ClientConnection, ClientSettings};
+use tls::{ClientConnection, ClientSettings, ServerFault};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::watch;
 
 /// The smallest RADIUS packet: its header (RFC 2865 section 3).
 const MIN_PACKET: usize = 20;
@@ -34,17 +36,19 @@ pub(crate) struct Target {
     pub source: Option<IpAddr>,
     /// The server's name in the configuration.
     pub server: String,
-    pub settings: Arc<ClientSettings>,
+    /// Whom to believe, and what to show, as it is now.
+    pub settings: watch::Receiver<Arc<ClientSettings>>,
 }
 
 /// Lives as long as the connection, and tells the machine of its end unless the machine itself lets go of it.
-pub(crate) async fn run(target: Target, mut packets: Receiver<Vec<u8>>, inbound: Sender<Input>) {
-    let (socket, server, peer) = (target.socket, target.server.as_str(), target.peer);
+pub(crate) async fn run(mut target: Target, mut packets: Receiver<Vec<u8>>, inbound: Sender<Input>) {
+    let (socket, server, peer) = (target.socket, target.server.clone(), target.peer);
+    let settings = target.settings.borrow_and_update().clone();
     let mut heard = false;
-    let cause = match tokio::time::timeout(CONNECT_TIMEOUT, connect(target.peer, target.source, &target.settings)).await {
+    let cause = match tokio::time::timeout(CONNECT_TIMEOUT, connect(target.peer, target.source, &settings)).await {
         Err(_) => format!("no TLS connection to {peer} within {} s", CONNECT_TIMEOUT.as_secs()),
         Ok(Err(cause)) => cause,
-        Ok(Ok(mut link)) => match link.serve(&target, &mut packets, &inbound, &mut heard).await {
+        Ok(Ok(mut link)) => match link.serve(&mut target, &settings, &mut packets, &inbound, &mut heard).await {
             Ok(()) => return link.farewell().await,
             Err(cause) => cause,
         },
@@ -100,14 +104,15 @@ impl Link {
     /// `Ok`: the machine wants it no longer.
     async fn serve(
         &mut self,
-        target: &Target,
+        target: &mut Target,
+        settings: &ClientSettings,
         packets: &mut Receiver<Vec<u8>>,
         inbound: &Sender<Input>,
         heard: &mut bool,
     ) -> Result<(), String> {
-        let (socket, peer, server) = (target.socket, target.peer, target.server.as_str());
-        let version = self.agreed(&target.settings)?;
-        tracing::info!(server, %peer, version = self.tls.version(), radius = version.name(), "connected to a RADIUS server over TLS");
+        let (socket, peer) = (target.socket, target.peer);
+        let version = self.agreed(settings)?;
+        tracing::info!(server = target.server, %peer, version = self.tls.version(), radius = version.name(), "connected to a RADIUS server over TLS");
         if inbound.send(Input::Connected { socket, version }).await.is_err() {
             return Ok(());
         }
@@ -119,6 +124,7 @@ impl Link {
                 }
             }
             tokio::select! {
+                Ok(()) = target.settings.changed() => self.still_good(&target.settings.borrow_and_update())?,
                 packet = packets.recv() => match packet {
                     None => return Ok(()),
                     Some(packet) => {
@@ -131,6 +137,17 @@ impl Link {
                     self.read().await?;
                 }
             }
+        }
+    }
+
+    /// A server whose certificate has been revoked since is not asked any more. Other changes are for new connections: who began to talk to a server
+    /// ends with it.
+    fn still_good(&self, settings: &ClientSettings) -> Result<(), String> {
+        match self.tls.check_again(settings, jiff::Timestamp::now().as_second()) {
+            Err(ServerFault::Refused(refused)) if matches!(*refused, Refused::Revoked { .. } | Refused::RevocationUnknown { .. }) => {
+                Err(ServerFault::Refused(refused).to_string())
+            }
+            _ => Ok(()),
         }
     }
 

@@ -1,10 +1,13 @@
-//! Revocation lists of client certificates: read from files, fetched from URLs, kept on disk, handed to the IKE machine when they change.
+//! Revocation lists of client certificates, and of the other ends of our own connections: read from files, fetched from URLs, kept on disk, handed on
+//! when they change.
 mod fetch;
+mod peers;
 mod source;
 #[cfg(test)]
 mod tests;
 
 pub use fetch::{HttpUrl, MAX_LIST};
+pub use peers::Peers;
 pub use source::{Source, read_file};
 
 use crate::config::Ikev2Listener;
@@ -19,7 +22,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What a listener asks of client certificates for want of revocation.
+/// What is asked of certificates for want of revocation.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     pub policy: Revocation,

@@ -111,6 +111,8 @@ struct Shell {
     local: Option<Local>,
     /// Revocation lists of the certificates of its users.
     local_lists: revocation::Keeper,
+    /// Those of RADIUS servers and dynamic authorization clients over TLS.
+    peer_lists: revocation::Peers,
     radius_servers: watch::Receiver<radius_shell::Servers>,
     /// `None`: no RADIUS server has ever taken accounting.
     accounting: Option<Accounting>,
@@ -139,8 +141,11 @@ fn now() -> Now {
 }
 
 impl Shell {
-    fn start(config: Config, log: LogControl) -> anyhow::Result<(Self, Queues)> {
+    fn start(mut config: Config, log: LogControl) -> anyhow::Result<(Self, Queues)> {
         let now = now();
+        let mut peer_lists = revocation::Peers::default();
+        peer_lists.watch(&config);
+        peer_lists.trust(&mut config);
         let started = Started { instant: now.instant, unix_time: now.wall.as_second().unsigned_abs() };
         let commands = control::bind(&config.server.control_socket)?;
         let (datagrams_tx, datagrams) = mpsc::channel(IKE_QUEUE);
@@ -183,6 +188,7 @@ impl Shell {
             logins: radius.logins,
             local,
             local_lists,
+            peer_lists,
             radius_servers: radius.servers,
             accounting: radius.accounting,
             accounting_lines: radius.accounting_lines,
@@ -214,6 +220,7 @@ impl Shell {
             () = sleep_until(deadline) => self.gateway.timeout(now()),
             () = self.revocation.changed() => self.renew_responder(),
             () = self.local_lists.changed() => self.renew_local_trust(),
+            () = self.peer_lists.changed() => self.renew_peer_trust(),
             () = self.expiry.due() => ExpiryWatch::warn(&self.config, jiff::Timestamp::now().as_second()),
             message = queues.clients.next() => match message {
                 Message::Ike(datagram) => self.datagrams(datagram, queues),
@@ -260,6 +267,12 @@ impl Shell {
         let (Some(running), Some(local)) = (&self.local, &self.config.local) else { return };
         let roots = Arc::new(self.local_lists.trusted(&local.client_roots));
         running.trust(self.config.local_settings(local, roots));
+    }
+
+    fn renew_peer_trust(&mut self) {
+        self.peer_lists.trust(&mut self.config);
+        self.set_up_radius();
+        self.dynamic.trust(&self.config);
     }
 
     /// IKE with its certificates and revocation lists as they are now.
@@ -500,7 +513,7 @@ struct Radius {
 
 /// How to reach the servers that speak TLS.
 fn tls_servers(config: &Config) -> radius_shell::TlsServers {
-    config.radius.iter().filter_map(|radius| Some((radius.server.name.clone(), radius.tls.clone()?))).collect()
+    config.radius.iter().filter_map(|radius| Some((radius.server.name.clone(), Arc::clone(&radius.tls.as_ref()?.settings)))).collect()
 }
 
 fn start_radius(config: &Config) -> anyhow::Result<Radius> {

@@ -100,6 +100,7 @@ fn accounting_status(status: accounting::Status) -> AccountingStatus {
         recovered: status.recovered,
         lost: status.lost,
         journal_failure: status.journal_failure,
+        journal_failures: status.journal_failures,
         radius_failure: status.radius_failure,
     }
 }

@@ -43,6 +43,13 @@ def _dynamic_over_tls(config):
     config["dynamic_client"] = [portal | {"chain": chain["chain"], "key": chain["key"]}, other]
 
 
+@setup("dynamic_tls_revoked")
+def _whose_certificate_is_revoked(config):
+    _dynamic_over_tls(config)
+    portal = config["dynamic_client"][0]
+    portal |= {"tls_name": "pc6.example.test", "crl": [str(Path(portal["chain"]).parent / "ca.crl")]}
+
+
 def ask(world, kind, secret=SECRET, stamped=True, **attributes):
     """What radclient hears: `Disconnect-ACK`, `CoA-NAK Session-Context-Not-Found`, or None after two tries."""
     lines = [f'{name.replace("_", "-")} = "{value}"' for name, value in attributes.items()]
@@ -162,6 +169,14 @@ def a_user_is_disconnected_over_tls(world):
     check(gone(world), "the session lives on")
     counted = world.gateway.json("status")["dynamic"]
     check(counted["acknowledged"] == 1 and counted["connections_refused"] == 0, f"{counted}")
+
+
+@case("dynamic_tls_revoked")
+def a_revoked_certificate_is_not_heard(world):
+    heard = ask_over_tls(world, "alice", certificate="machine-revoked")
+    check(len(heard) == 1 and heard[0].startswith("ended"), f"{heard}")
+    log = world.gateway.daemon.log_file.read_text()
+    check(re.search("dynamic authorization was refused.*was revoked at|was revoked at.*dynamic authorization was refused", log), log)
 
 
 @case("dynamic_tls")

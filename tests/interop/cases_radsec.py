@@ -1,6 +1,8 @@
 """RADIUS over TLS (RFC 6614) with a real FreeRADIUS: logins, certificates, connections that break."""
 
 import contextlib
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,11 @@ PORT, CUT_PORT = 2083, 2084
 @setup("radsec")
 def _over_tls(config):
     config["radius"] = [_server(config, "radsec")]
+
+
+@setup("radsec_revocation")
+def _with_a_list(config):
+    config["radius"] = [_server(config, "radsec", revocation="hard", crl=[str(Path(config["certificate"][0]["chain"]).parent / "ca.crl")])]
 
 
 @setup("radsec_cut")
@@ -102,6 +109,23 @@ def a_server_that_is_restarted(world):
         world.refused(Profile(), notify="AUTH_FAILED", stage="radius", cause="radsec.*no TCP connection")
         server.start()
         check(wait_until(lambda: world.gateway.json("status")["radius"][0]["standing"] == "alive", 10), "it was not found again")
+        world.login()
+
+
+@case("radsec_revocation")
+def a_server_whose_certificate_is_revoked_is_asked_no_more(world):
+    """Also not on the connection that is up."""
+    log = world.gateway.daemon.log_file
+    with _radius(world, certificate="radius-to-be-revoked"):
+        world.login().disconnect()
+        world.lab.pki.revoke("radius-to-be-revoked")
+        world.lab.pki.list_revoked()
+        world.gateway.daemon.signal(signal.SIGHUP)
+        ended = lambda: re.search(r"a TLS connection to a RADIUS server ended.*was revoked at", log.read_text())  # noqa: E731
+        check(wait_until(ended, 10), "the connection stays", [world.gateway.daemon.tail()])
+        world.refused(Profile(), notify="AUTH_FAILED", stage="radius", cause=r"radsec.*was revoked at 20\d\d-\d\d-\d\d .*\(key compromise\)")
+    with _radius(world):
+        check(wait_until(lambda: world.gateway.json("status")["radius"][0]["standing"] == "alive", 10), "the good one was not found")
         world.login()
 
 

@@ -45,6 +45,17 @@ impl ClientSettings {
         Self { protocols: protocols.iter().map(|protocol| protocol.to_vec()).collect(), ..self }
     }
 
+    /// The authorities that may have issued the server's certificate.
+    pub fn roots(&self) -> &TrustAnchors {
+        &self.roots
+    }
+
+    /// Believes these authorities instead.
+    #[must_use]
+    pub fn trusting(self, roots: Arc<TrustAnchors>) -> Self {
+        Self { roots, ..self }
+    }
+
     /// Whether this application protocol is offered.
     pub fn offers(&self, protocol: &[u8]) -> bool {
         self.protocols.iter().any(|offered| offered == protocol)
@@ -151,6 +162,16 @@ impl ClientConnection {
         self.verifier.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether the server's certificate is good by other settings and at another time than those of the handshake, which must be over.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn check_again(&self, settings: &ClientSettings, now: UnixTime) -> Result<(), ServerFault> {
+        let shown = self.shown();
+        let (leaf, intermediates) = shown.split_first().ok_or_else(|| ServerFault::Broken("the server has shown no certificate".into()))?;
+        Verifier { settings: settings.clone(), now, shown: Mutex::default(), fault: Mutex::default() }.check(leaf, intermediates)
+    }
+
     /// The application protocol that the server chose, of those offered; `None`: it said nothing.
     pub fn protocol(&self) -> Option<&[u8]> {
         self.tls.alpn_protocol()
@@ -217,6 +238,13 @@ impl Verifier {
     }
 }
 
+/// What the other end shows: its own certificate, and those that come with it.
+pub(crate) fn read_chain(shown: &[CertificateDer<'_>]) -> Result<(Certificate, Vec<Certificate>), Error> {
+    let (leaf, intermediates) = shown.split_first().ok_or(Error::NoCertificatesPresented)?;
+    let read = |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|_| Error::from(CertificateError::BadEncoding));
+    Ok((read(leaf)?, intermediates.iter().map(read).collect::<Result<_, _>>()?))
+}
+
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -230,9 +258,7 @@ impl ServerCertVerifier for Verifier {
         _ocsp: &[u8],
         _now: rustls::pki_types::UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let read = |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|_| Error::from(CertificateError::BadEncoding));
-        let leaf = read(leaf)?;
-        let intermediates = intermediates.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let (leaf, intermediates) = read_chain(&[&[leaf.clone()], intermediates].concat())?;
         let chain = [leaf.clone()].into_iter().chain(intermediates.iter().cloned()).collect();
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = chain;
         self.check(&leaf, &intermediates).map_err(|fault| {

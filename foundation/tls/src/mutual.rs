@@ -1,6 +1,6 @@
 //! TLS whose client shows a certificate and whose keys serve something else: EAP-TLS (RFC 5216, RFC 9190).
 use crate::TlsError;
-use crate::client::hexadecimal;
+use crate::client::{hexadecimal, read_chain};
 use crate::key::TlsKey;
 use crypto::hash::HashAlgorithm::Sha256;
 use crypto::hash::hash;
@@ -38,6 +38,17 @@ impl MutualSettings {
         Self { key: Arc::new(key), roots, name: None, pin: None, provider: Arc::new(aws_lc_rs::default_provider()) }
     }
 
+    /// The authorities that may have issued the client's certificate.
+    pub fn roots(&self) -> &TrustAnchors {
+        &self.roots
+    }
+
+    /// Believes these authorities instead.
+    #[must_use]
+    pub fn trusting(self, roots: Arc<TrustAnchors>) -> Self {
+        Self { roots, ..self }
+    }
+
     /// Takes one client alone: whose certificate is made out to `name`, a DNS name or an IP address, and is the one pinned, if one is.
     #[must_use]
     pub fn of_client(self, name: String, pin: Option<[u8; 32]>) -> Self {
@@ -65,12 +76,7 @@ impl MutualConnection {
     /// When the TLS library has no cipher suite for a protocol version: a fault of the build.
     pub fn new(settings: &MutualSettings, now: UnixTime) -> Result<Self, TlsError> {
         let refused = Arc::default();
-        let verifier = Verifier {
-            hints: settings.roots.roots().iter().map(|root| DistinguishedName::from(root.subject_der.clone())).collect(),
-            settings: settings.clone(),
-            now,
-            refused: Arc::clone(&refused),
-        };
+        let verifier = Verifier::new(settings, now, Arc::clone(&refused));
         let builder = ServerConfig::builder_with_provider(settings.provider.clone()).with_protocol_versions(&[&TLS13, &TLS12])?;
         let builder = builder.with_client_cert_verifier(Arc::new(verifier));
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from((*settings.key).clone())));
@@ -153,6 +159,16 @@ impl MutualConnection {
         self.tls.peer_certificates()?.first().and_then(|der| Certificate::from_der(der).ok())
     }
 
+    /// Whether the client's certificate is good by other settings and at another time than those of the handshake, which must be over.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn check_again(&self, settings: &MutualSettings, now: UnixTime) -> Result<(), TlsError> {
+        let (leaf, intermediates) = read_chain(self.tls.peer_certificates().unwrap_or_default())?;
+        let checked = Verifier::new(settings, now, Arc::default()).check(&leaf, &intermediates);
+        checked.map_err(|refused| TlsError::ClientRefused(Box::new(refused)))
+    }
+
     fn flush(&mut self, out: &mut Vec<u8>) {
         while self.tls.wants_write() {
             // A Vec takes everything.
@@ -182,6 +198,11 @@ struct Verifier {
 }
 
 impl Verifier {
+    fn new(settings: &MutualSettings, now: UnixTime, refused: Arc<Mutex<Option<Refused>>>) -> Self {
+        let hints = settings.roots.roots().iter().map(|root| DistinguishedName::from(root.subject_der.clone())).collect();
+        Self { hints, settings: settings.clone(), now, refused }
+    }
+
     fn check(&self, leaf: &Certificate, intermediates: &[Certificate]) -> Result<(), Refused> {
         let settings = &self.settings;
         settings.roots.verify(leaf, intermediates, Purpose::Client, settings.name.as_deref(), self.now)?;
@@ -207,9 +228,7 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         _now: rustls::pki_types::UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let read = |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|_| Error::from(CertificateError::BadEncoding));
-        let leaf = read(leaf)?;
-        let intermediates = intermediates.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let (leaf, intermediates) = read_chain(&[&[leaf.clone()], intermediates].concat())?;
         self.check(&leaf, &intermediates).map_err(|refused| {
             let alert = in_words_of_the_library(&refused);
             self.refused.lock().unwrap_or_else(PoisonError::into_inner).replace(refused);

@@ -157,9 +157,12 @@ impl Journal {
             return Err(error);
         }
         let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&fresh)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.path)?;
+        let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&fresh, &self.path));
+        if let Err(error) = written {
+            // Half of it takes room that the disk may lack.
+            fs::remove_file(&fresh).ok();
+            return Err(error);
+        }
         if let Some(folder) = self.path.parent() {
             File::open(folder)?.sync_all()?;
         }

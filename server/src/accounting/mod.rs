@@ -11,6 +11,7 @@ mod ledger;
 #[cfg(test)]
 mod ledger_tests;
 mod links;
+mod outage;
 mod task;
 
 pub use links::{Device, Links};
@@ -80,6 +81,8 @@ pub struct Status {
     pub lost: u64,
     /// Why records are in memory only.
     pub journal_failure: Option<String>,
+    /// How often since the start it began to be so.
+    pub journal_failures: u64,
     /// Why the last record was not confirmed, until one is.
     pub radius_failure: Option<String>,
     /// Events handled: with the number handed in, whether all have been.

@@ -1,6 +1,7 @@
 //! The thread that writes the journal and hands records to the RADIUS task.
 use super::journal::{self, Journal};
 use super::ledger::Ledger;
+use super::outage::{Outage, remedy};
 use super::{Event, Settings, Status};
 use radius_client::{Input, RequestFailure, Ticket};
 use std::collections::VecDeque;
@@ -149,7 +150,7 @@ struct Clerk {
     log: Vec<u8>,
     /// Something in `log` must be on the disk before anything is sent.
     urgent: bool,
-    failure: Option<String>,
+    outage: Outage,
 }
 
 impl Clerk {
@@ -163,7 +164,7 @@ impl Clerk {
             report,
             log: Vec::new(),
             urgent: false,
-            failure: None,
+            outage: Outage::default(),
         };
         clerk.write_anew();
         clerk
@@ -217,6 +218,9 @@ impl Clerk {
         if !self.journal.is_open() {
             self.write_anew();
         }
+        if self.outage.is_over(Instant::now()) {
+            tracing::info!("the accounting journal is written again, with everything that waits");
+        }
     }
 
     /// Hands records to the RADIUS task as far as they may go.
@@ -248,24 +252,22 @@ impl Clerk {
         self.note_failure(written);
     }
 
-    /// Accounting goes on in memory while the journal cannot be written.
+    /// Accounting goes on in memory while the journal cannot be written, and no session ends for it.
     fn note_failure(&mut self, written: io::Result<()>) {
-        match (written, &self.failure) {
-            (Ok(()), Some(_)) => {
-                tracing::info!("the accounting journal is written again");
-                self.failure = None;
-            }
-            (Err(error), None) => {
-                let folder = self.state_dir.display();
-                tracing::error!(%error, %folder, "the accounting journal cannot be written: until it can, a crash loses records; see server.state_dir");
-                self.failure = Some(error.to_string());
-            }
-            _ => {}
+        let Err(error) = written else { return self.outage.written(Instant::now()) };
+        if self.outage.failed(&error) {
+            let remedy = remedy(&error, &self.state_dir);
+            tracing::error!(
+                %error,
+                remedy,
+                "the accounting journal cannot be written: records are sent on from memory, and a crash loses those that wait"
+            );
         }
     }
 
     fn tell(&mut self) {
-        let status = Status { journal_failure: self.failure.clone(), ..self.ledger.status(unix_time()) };
+        let (failure, failures) = (self.outage.failure().map(str::to_owned), self.outage.count());
+        let status = Status { journal_failure: failure, journal_failures: failures, ..self.ledger.status(unix_time()) };
         self.report.send_replace(status);
     }
 }
@@ -342,6 +344,7 @@ mod tests {
         let Some(Input::Accounting { ticket, .. }) = requests.recv().await else { panic!("no second Start") };
         std::fs::remove_file(&state).unwrap();
         until(|| accounting.status().journal_failure.is_none()).await;
+        assert_eq!(accounting.status().journal_failures, 1);
         let written = journal::decode(&Journal::read(&state).unwrap());
         let (lines, damaged) = written;
         let open = lines.iter().filter(|line| matches!(line, journal::Line::Open { .. })).count();

@@ -113,8 +113,11 @@ fn accounting(shown: &AccountingStatus, style: Style, out: &mut dyn Write) -> Re
         attention(shown.lost, Mark::Bad),
     ];
     table(out, style, &["WAITING", "OLDEST", "CONFIRMED", "OPEN SESSIONS", "INTERIMS DROPPED", "LOST"], &[row])?;
-    let failures = [("Journal", &shown.journal_failure), ("RADIUS", &shown.radius_failure)];
-    let failures: Vec<_> = failures.into_iter().filter_map(|(name, failure)| Some((name, failure.clone()?))).collect();
+    let past =
+        || (shown.journal_failures > 0).then(|| format!("is written, and could not be {} times since the start", shown.journal_failures));
+    let journal = shown.journal_failure.clone().or_else(past);
+    let failures = [("Journal", journal), ("RADIUS", shown.radius_failure.clone())];
+    let failures: Vec<_> = failures.into_iter().filter_map(|(name, failure)| Some((name, failure?))).collect();
     if failures.is_empty() { Ok(()) } else { pairs(out, style, &failures) }
 }
 

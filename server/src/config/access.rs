@@ -179,6 +179,9 @@ fn fixed(section: &Section<'_>) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), 
     let addresses = section.list("address", expected, |value| values::address(text(value)?))?.unwrap_or_default();
     let mut fixed = (None, None);
     for address in addresses {
+        if let Some(what) = policy::pool::unusable(address) {
+            return Err(section.error("address", format!("{address} is {what}, which no client can have; expected {expected}")));
+        }
         let twice = match address {
             IpAddr::V4(address) => fixed.0.replace(address).is_some(),
             IpAddr::V6(address) => fixed.1.replace(address).is_some(),

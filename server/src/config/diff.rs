@@ -1,6 +1,6 @@
 //! What one configuration changes of another, section by section and key by key, and which of it a running gateway cannot take.
 use super::source::{Node, Value, name_of};
-use super::{Config, Ikev2Listener, SECTIONS, Server, SstpListener, Written};
+use super::{Config, Ikev2Listener, RadiusServer, SECTIONS, Server, SstpListener, Written};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -127,7 +127,16 @@ impl Config {
         let sstp = running.sstp.iter().map(|listener| sstp_over(&self.sstp, listener)).collect();
         let mut accounting = self.accounting;
         accounting.queue_max = running.accounting.queue_max;
-        Self { server, ikev2, sstp, accounting, ..self }
+        let mut radius = self.radius;
+        let sections = sections("radius", &self.written.tree);
+        for RadiusServer { server, .. } in &mut radius {
+            let title = format!("radius {:?}", server.name);
+            let own = sections.iter().any(|(known, node)| *known == title && table(node).contains_key("nas_identifier"));
+            if !own {
+                server.nas_identifier = Some(running.server.name.clone());
+            }
+        }
+        Self { server, ikev2, sstp, radius, accounting, ..self }
     }
 
     /// This configuration with the certificates and private keys of `fresh`, which was read from the same text.

@@ -5,9 +5,22 @@ use super::reader::{Root, Section, text};
 use super::{radius, values};
 use radius_client::dynamic::DynamicClient;
 
-const KEYS: &[&str] = &["name", "transport", "address", "secret_file", "ca", "tls_name", "pin", "chain", "key", "require_event_timestamp"];
+const KEYS: &[&str] = &[
+    "name",
+    "transport",
+    "address",
+    "secret_file",
+    "ca",
+    "tls_name",
+    "pin",
+    "revocation",
+    "crl",
+    "chain",
+    "key",
+    "require_event_timestamp",
+];
 
-const TLS_ONLY: &[&str] = &["ca", "tls_name", "pin", "chain", "key"];
+const TLS_ONLY: &[&str] = &["ca", "tls_name", "pin", "revocation", "crl", "chain", "key"];
 const UDP_ONLY: &[&str] = &["secret_file"];
 
 /// Who may ask, and how it proves itself.

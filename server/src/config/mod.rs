@@ -31,6 +31,7 @@ pub use diff::{Change, Difference, Heard, KeyChange, What};
 pub use dynamic::DynamicPeer;
 pub use error::{ConfigError, Origin};
 pub use notes::Look;
+pub use radsec::ServerOverTls;
 pub use values::{dns_name, duration, duration_text, gateway_identity, time_of_week};
 
 use ike::{CipherPolicy, ClientAuth, GatewayIdentity, Limits, ResponderConfig, Timers};
@@ -214,8 +215,8 @@ pub struct RadiusServer {
     pub server: radius_client::Server,
     /// The address as written: IP or host name (resolved when the configuration is loaded).
     pub host: String,
-    /// Where it speaks TLS: what this gateway shows and whom it believes.
-    pub tls: Option<Arc<tls::ClientSettings>>,
+    /// Where it speaks TLS.
+    pub tls: Option<ServerOverTls>,
 }
 
 /// `[local]`

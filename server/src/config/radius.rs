@@ -7,7 +7,6 @@ use super::{RadiusServer, radsec, values};
 use crypto::Zeroizing;
 use radius_client::{ExtraAttribute, Probe, RequireMessageAuthenticator, Transport};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::sync::Arc;
 use std::time::Duration;
 
 const RADIUS: &[&str] = &[
@@ -22,6 +21,8 @@ const RADIUS: &[&str] = &[
     "chain",
     "key",
     "pin",
+    "revocation",
+    "crl",
     "radius_1_1",
     "secret_file",
     "source",
@@ -38,7 +39,7 @@ const RADIUS: &[&str] = &[
     "nas_ip",
 ];
 
-const TLS_ONLY: &[&str] = &["accounting", "tls_name", "ca", "chain", "key", "pin", "radius_1_1"];
+const TLS_ONLY: &[&str] = &["accounting", "tls_name", "ca", "chain", "key", "pin", "revocation", "crl", "radius_1_1"];
 const UDP_ONLY: &[&str] = &["accounting_port"];
 
 /// RFC 2865 section 3 prefers secrets of at least 16 octets.
@@ -73,7 +74,7 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
     if name == local_provider::SERVER {
         return Err(section.error("name", "is what records call the local provider; expected another name"));
     }
-    let settings = if tls { Some(Arc::new(radsec::settings(section, &host, warnings)?)) } else { None };
+    let settings = if tls { Some(radsec::settings(section, &host, warnings)?) } else { None };
     Ok(RadiusServer {
         server: radius_client::Server {
             name: section.name()?,

@@ -2,7 +2,7 @@
 use super::error::ConfigError;
 use super::notes::digest;
 use super::reader::{Section, text};
-use super::{files, values};
+use super::{files, revocation, values};
 use crypto::Zeroizing;
 use pki::{Certificate, Credential, TrustAnchors};
 use std::net::IpAddr;
@@ -24,24 +24,35 @@ pub(super) fn secret() -> Zeroizing<Vec<u8>> {
 pub struct DynamicOverTls {
     /// Takes this client's certificate alone.
     pub settings: Arc<MutualSettings>,
+    /// Whether, and by which lists, its certificate may have been revoked.
+    pub revocation: crate::revocation::Settings,
     /// Of the files and keys behind `settings`.
     pub fingerprint: [u8; 32],
 }
 
 /// The same keys for a client that connects to this gateway.
 pub(super) fn settings_of_client(section: &Section<'_>, host: &str, warnings: &mut Vec<String>) -> Result<DynamicOverTls, ConfigError> {
-    let End { roots, name, pin, credential } = end(section, host, warnings)?;
+    let End { roots, name, pin, credential, revocation } = end(section, host, warnings)?;
     let settings = MutualSettings::new(&credential, Arc::new(roots)).of_client(name, pin);
-    Ok(DynamicOverTls { settings: Arc::new(settings), fingerprint: fingerprint_of(section) })
+    Ok(DynamicOverTls { settings: Arc::new(settings), revocation, fingerprint: fingerprint_of(section) })
 }
 
-/// Whom to believe, and what to show.
-pub(super) fn settings(section: &Section<'_>, host: &str, warnings: &mut Vec<String>) -> Result<ClientSettings, ConfigError> {
-    let End { roots, name, pin, credential } = end(section, host, warnings)?;
+/// A RADIUS server that is asked over TLS.
+#[derive(Debug, Clone)]
+pub struct ServerOverTls {
+    /// Whom to believe, and what to show.
+    pub settings: Arc<ClientSettings>,
+    /// Whether, and by which lists, its certificate may have been revoked.
+    pub revocation: crate::revocation::Settings,
+}
+
+pub(super) fn settings(section: &Section<'_>, host: &str, warnings: &mut Vec<String>) -> Result<ServerOverTls, ConfigError> {
+    let End { roots, name, pin, credential, revocation } = end(section, host, warnings)?;
     // RFC 9765 section 3.3: the versions that may be spoken are told to the server, which chooses.
     let both: &[&[u8]] = &[RADIUS_1_1, RADIUS_1_0];
     let versions = section.choice("radius_1_1", &[("auto", both), ("require", &[RADIUS_1_1]), ("off", &[RADIUS_1_0])])?.unwrap_or(both);
-    Ok(ClientSettings::new(Some(&credential), Arc::new(roots), name, pin).offering(versions))
+    let settings = ClientSettings::new(Some(&credential), Arc::new(roots), name, pin).offering(versions);
+    Ok(ServerOverTls { settings: Arc::new(settings), revocation })
 }
 
 /// What this gateway believes and shows, whichever end it is.
@@ -50,6 +61,7 @@ struct End {
     name: String,
     pin: Option<[u8; 32]>,
     credential: Credential,
+    revocation: crate::revocation::Settings,
 }
 
 fn end(section: &Section<'_>, host: &str, warnings: &mut Vec<String>) -> Result<End, ConfigError> {
@@ -67,7 +79,9 @@ fn end(section: &Section<'_>, host: &str, warnings: &mut Vec<String>) -> Result<
     })?;
     let pin = section.optional("pin", PIN, |value| fingerprint(text(value)?).ok_or_else(String::new))?;
     let credential = credential(section, warnings)?;
-    Ok(End { roots: TrustAnchors::new(roots), name: name.unwrap_or_else(|| host.to_owned()), pin, credential })
+    let roots = TrustAnchors::new(roots);
+    let revocation = revocation::of_peer(section, &roots, warnings)?;
+    Ok(End { roots, name: name.unwrap_or_else(|| host.to_owned()), pin, credential, revocation })
 }
 
 /// A fingerprint of what [`settings`] came to: another one if a file of it holds something else, or a key of it says so.

@@ -1,4 +1,4 @@
-//! What a listener asks of client certificates beyond their chain: `client_eku`, `revocation`, `crl`.
+//! What is asked of certificates beyond their chain, of clients and of the other ends of our own connections: `client_eku`, `revocation`, `crl`.
 use super::error::ConfigError;
 use super::reader::{Section, text};
 use crate::revocation::{HttpUrl, Settings, Source, read_file};
@@ -15,7 +15,7 @@ pub(super) fn of_clients(
     roots: TrustAnchors,
     warnings: &mut Vec<String>,
 ) -> Result<(TrustAnchors, Settings), ConfigError> {
-    let settings = Settings { policy: policy(section)?, sources: sources(section)? };
+    let settings = Settings { policy: policy(section)?.unwrap_or(Revocation::Soft), sources: sources(section)? };
     let roots = match purposes(section)? {
         Some(oids) => roots.with_client_purposes(oids),
         None => roots,
@@ -25,11 +25,7 @@ pub(super) fn of_clients(
         warnings.extend(idle.map(|key| format!("{}: {key} has no effect without auth = \"certificate\"", section.title())));
         return Ok((roots, Settings::default()));
     }
-    for source in &settings.sources {
-        if let Source::File(path) = source {
-            read_file(path, roots.roots()).map_err(|problem| section.error("crl", format!("{source} {problem}")))?;
-        }
-    }
+    check_files(section, &settings, &roots)?;
     match (settings.policy, settings.sources.is_empty()) {
         (Revocation::Hard, true) => {
             Err(section.error("crl", "is missing; with revocation = \"hard\" every client would be refused: name the authorities' lists"))
@@ -49,9 +45,35 @@ pub(super) fn of_clients(
     }
 }
 
-fn policy(section: &Section<'_>) -> Result<Revocation, ConfigError> {
-    let words = [("off", Revocation::Off), ("soft", Revocation::Soft), ("hard", Revocation::Hard)];
-    Ok(section.choice("revocation", &words)?.unwrap_or(Revocation::Soft))
+/// The same for the other end of a connection of our own: where `crl` names no list, nothing is asked of its certificate.
+pub(super) fn of_peer(section: &Section<'_>, roots: &TrustAnchors, warnings: &mut Vec<String>) -> Result<Settings, ConfigError> {
+    let sources = sources(section)?;
+    let usual = if sources.is_empty() { Revocation::Off } else { Revocation::Soft };
+    let settings = Settings { policy: policy(section)?.unwrap_or(usual), sources };
+    check_files(section, &settings, roots)?;
+    match (settings.policy, settings.sources.is_empty()) {
+        (Revocation::Hard | Revocation::Soft, true) => {
+            Err(section.error("crl", "is missing; without lists nobody can tell what is revoked: name those of the authorities in ca"))
+        }
+        (Revocation::Off, false) => {
+            warnings.push(format!("{}: crl has no effect with revocation = \"off\"", section.title()));
+            Ok(settings)
+        }
+        _ => Ok(settings),
+    }
+}
+
+fn check_files(section: &Section<'_>, settings: &Settings, roots: &TrustAnchors) -> Result<(), ConfigError> {
+    for source in &settings.sources {
+        if let Source::File(path) = source {
+            read_file(path, roots.roots()).map_err(|problem| section.error("crl", format!("{source} {problem}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn policy(section: &Section<'_>) -> Result<Option<Revocation>, ConfigError> {
+    section.choice("revocation", &[("off", Revocation::Off), ("soft", Revocation::Soft), ("hard", Revocation::Hard)])
 }
 
 fn purposes(section: &Section<'_>) -> Result<Option<Vec<String>>, ConfigError> {

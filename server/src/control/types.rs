@@ -427,6 +427,9 @@ pub struct AccountingStatus {
     /// Why the journal cannot be written; records are in memory only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal_failure: Option<String>,
+    /// How often since the start the journal began to be unwritable.
+    #[serde(default)]
+    pub journal_failures: u64,
     /// Why the last try to send failed; gone with the next confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub radius_failure: Option<String>,

@@ -51,7 +51,7 @@ pub(super) fn ask(servers: &[RadiusServer]) -> Vec<Asked<'_>> {
 
 fn answer(server: &RadiusServer) -> Answer {
     match (&server.server.transport, &server.tls) {
-        (Transport::Tls { .. }, Some(settings)) => over_tls(server, settings),
+        (Transport::Tls { .. }, Some(over)) => over_tls(server, &over.settings),
         _ => over_udp(&server.server).unwrap_or_else(|error| Answer::Refused(error.to_string())),
     }
 }

@@ -194,10 +194,13 @@ impl Link {
             }
             tokio::select! {
                 changed = shared.peers.changed() => {
-                    let known = shared.peers.borrow().get(&from.ip().to_canonical()).is_some_and(|now| now.fingerprint == peer.fingerprint);
-                    if changed.is_err() || !known {
+                    let now = shared.peers.borrow().get(&from.ip().to_canonical()).filter(|now| now.fingerprint == peer.fingerprint).cloned();
+                    let Some(now) = now.filter(|_| changed.is_ok()) else {
                         return Err("it is no client any more, or has other settings".into());
-                    }
+                    };
+                    // Its certificate may have been revoked.
+                    let again = self.tls.check_again(&now.settings, jiff::Timestamp::now().as_second());
+                    again.map_err(|refused| refused.to_string())?;
                 }
                 ready = tokio::time::timeout(IDLE_TIMEOUT, self.tcp.readable()) => {
                     ready.map_err(|_| "it was idle")?.map_err(|error| error.to_string())?;

@@ -273,7 +273,10 @@ fn stamp(path: &Path) -> Stamp {
 /// Whole or not at all: a half-written file must not meet the next start.
 fn keep(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let fresh = path.with_extension("new");
+    // Several may keep the list of one place at once.
+    let mut tag = [0; 4];
+    SystemRandom.fill(&mut tag);
+    let fresh = path.with_extension(format!("{:08x}", u32::from_be_bytes(tag)));
     let write = || {
         fs::create_dir_all(folder)?;
         let mut file = fs::File::create(&fresh)?;
@@ -281,7 +284,11 @@ fn keep(path: &Path, bytes: &[u8]) -> Result<(), String> {
         file.sync_all()?;
         fs::rename(&fresh, path)
     };
-    write().map_err(|error| error.to_string())
+    write().map_err(|error| {
+        // Half of it is of no use.
+        fs::remove_file(&fresh).ok();
+        error.to_string()
+    })
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {

@@ -199,7 +199,7 @@ impl Shell {
         }
     }
 
-    fn set_up_radius(&self) {
+    pub(super) fn set_up_radius(&self) {
         let setup = Setup { configuration: self.config.radius_configuration(), tls: tls_servers(&self.config) };
         if self.radius_setups.send(setup).is_err() {
             tracing::error!("the RADIUS task has stopped");
@@ -207,7 +207,7 @@ impl Shell {
     }
 
     /// Runs with this configuration from now on, or goes on as before.
-    fn take(&mut self, config: Config) -> anyhow::Result<()> {
+    fn take(&mut self, mut config: Config) -> anyhow::Result<()> {
         let renewals = self.prepare_fronts(&config)?;
         let listeners = self.dynamic.prepare(&config)?;
         self.prepare_local(&config)?;
@@ -221,6 +221,8 @@ impl Shell {
         for (front, renewal) in self.fronts.iter().zip(renewals) {
             front.renew(renewal);
         }
+        self.peer_lists.watch(&config);
+        self.peer_lists.trust(&mut config);
         self.dynamic.configure(&config, listeners);
         let listener = config.ikev2.as_ref().map(|listener| (listener, responder(&config, listener)));
         self.revocation.restart(listener, &config.server.state_dir);

@@ -2,7 +2,7 @@
 use super::fixture::{AUTHORITY, DEFAULT_NAME, credential};
 use crate::{ClientConnection, ClientSettings, MutualConnection, MutualSettings, ServerFault, TlsError};
 use crypto::hash::{HashAlgorithm, hash};
-use pki::{Certificate, Credential, Refused, TrustAnchors};
+use pki::{Certificate, Credential, Refused, Revocation, TrustAnchors, UnverifiedCrl};
 use std::sync::Arc;
 
 const NOW: i64 = 1_795_219_200;
@@ -61,6 +61,74 @@ fn both_show_certificates_and_data_flows() {
         client.close(&mut out);
         assert!(out.len() > 8 && !out.windows(8).any(|window| window == b"question"));
     }
+}
+
+/// The authority with a list that revokes the first of `certificates`, if there is one.
+fn revoking(revocation: Revocation, certificate: Option<&Certificate>) -> Arc<TrustAnchors> {
+    let serial = |certificate: &Certificate| {
+        let digits: Vec<u8> = certificate.serial.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        rcgen::SerialNumber::from(digits.chunks(2).map(byte).collect::<Vec<_>>())
+    };
+    let revoked = |certificate: &Certificate| rcgen::RevokedCertParams {
+        serial_number: serial(certificate),
+        revocation_time: rcgen::date_time_ymd(2026, 6, 1),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2026, 6, 2),
+        next_update: rcgen::date_time_ymd(2099, 1, 1),
+        crl_number: rcgen::SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: certificate.into_iter().map(revoked).collect(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let list = UnverifiedCrl::from_bytes(list.signed_by(&AUTHORITY.0).unwrap().der()).unwrap();
+    let anchors = roots();
+    let list = list.verify(anchors.roots()).unwrap();
+    Arc::new((*anchors).clone().with_revocation(revocation, &[Arc::new(list)]))
+}
+
+#[test]
+fn a_server_whose_certificate_is_revoked_is_refused_also_while_connected() {
+    let server = credential(&[DEFAULT_NAME], &rcgen::PKCS_ECDSA_P256_SHA256);
+    let is_revoked = |fault: ServerFault| matches!(fault, ServerFault::Refused(why) if matches!(*why, Refused::Revoked { .. }));
+    let with = |roots: Arc<TrustAnchors>| settings(DEFAULT_NAME, None).trusting(roots);
+    let revoked = with(revoking(Revocation::Soft, Some(server.leaf())));
+    assert!(is_revoked(shake(&revoked, &server, NOW).0.unwrap_err()));
+    let good = with(revoking(Revocation::Hard, None));
+    let client = shake(&good, &server, NOW).0.unwrap();
+    assert_eq!(client.check_again(&good, NOW), Ok(()));
+    assert!(is_revoked(client.check_again(&revoked, NOW).unwrap_err()));
+    // Without any list, hard lets nobody in, and soft everybody.
+    let without = |revocation| with(Arc::new((*roots()).clone().with_revocation(revocation, &[])));
+    assert!(shake(&without(Revocation::Hard), &server, NOW).0.is_err() && shake(&without(Revocation::Soft), &server, NOW).0.is_ok());
+}
+
+#[test]
+fn a_client_whose_certificate_is_revoked_is_refused_also_while_connected() {
+    let (server, ours) = (credential(&[DEFAULT_NAME], &rcgen::PKCS_ECDSA_P256_SHA256), ours());
+    let dial = |settings: &MutualSettings| {
+        let mut server = MutualConnection::new(settings, NOW).unwrap();
+        let mut to_server = Vec::new();
+        let asking = ClientSettings::new(Some(&ours), roots(), DEFAULT_NAME.to_owned(), None);
+        let mut client = ClientConnection::new(&asking, NOW, &mut to_server).unwrap();
+        for _ in 0..3 {
+            let mut to_client = Vec::new();
+            if server.receive(&std::mem::take(&mut to_server), &mut to_client)? {
+                return Ok(server);
+            }
+            client.receive(&to_client, &mut Vec::new(), &mut to_server).unwrap();
+        }
+        panic!("no end");
+    };
+    let is_revoked = |error: TlsError| matches!(error, TlsError::ClientRefused(why) if matches!(*why, Refused::Revoked { .. }));
+    let with = |certificate| MutualSettings::new(&server, roots()).trusting(revoking(Revocation::Hard, certificate));
+    assert!(is_revoked(dial(&with(Some(ours.leaf()))).unwrap_err()));
+    let connection = dial(&with(None)).unwrap();
+    assert_eq!(connection.check_again(&with(None), NOW), Ok(()));
+    assert!(is_revoked(connection.check_again(&with(Some(ours.leaf())), NOW).unwrap_err()));
 }
 
 #[test]

@@ -54,6 +54,32 @@ accounting_class = ["managed"]"#,
 }
 
 #[test]
+fn addresses_that_no_client_can_have_are_mistakes() {
+    let policy = |address: &str| with_policy(&format!("[[policy]]\nname = \"p\"\npool = \"users\"\naddress = \"{address}\"")).error();
+    for address in [
+        "0.0.0.0",
+        "0.1.2.3",
+        "127.1.2.3",
+        "169.254.0.9",
+        "224.0.0.1",
+        "239.255.255.255",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "fe80::1",
+        "ff02::1",
+    ] {
+        let error = policy(address);
+        assert!(error.contains(&format!("policy \"p\": address = \"{address}\"")) && error.contains("which no client can have"), "{error}");
+    }
+    for range in ["0.0.0.0/0", "126.0.0.0-128.0.0.9", "127.0.0.1", "169.254.0.0/16", "223.0.0.1-224.0.0.1"] {
+        let error = Fixture::new(&MINIMAL.replace("10.98.0.10-10.98.0.250", range)).error();
+        assert!(error.contains("pool \"users\": ipv4") && error.contains("holds what no client can have"), "{range}: {error}");
+    }
+}
+
+#[test]
 fn mistakes_in_conditions_are_named() {
     let error = |lines: &str| with_policy(&format!("[[policy]]\nname = \"p\"\npool = \"users\"\n{lines}")).error();
     for (lines, expected) in [

@@ -32,7 +32,7 @@ fn versions_of_radius() {
         ("\nradius_1_1 = \"off\"", [true, false]),
     ] {
         let config = with(OVER_UDP, &format!("{OVER_TLS}{value}")).load().unwrap();
-        let settings = config.radius[0].tls.as_ref().unwrap();
+        let settings = &config.radius[0].tls.as_ref().unwrap().settings;
         assert_eq!([settings.offers(b"radius/1.0"), settings.offers(b"radius/1.1")], offered, "{value}");
     }
     let error = with(OVER_UDP, &format!("{OVER_TLS}\nradius_1_1 = true")).error();
@@ -54,6 +54,45 @@ fn what_tls_needs_and_what_belongs_to_udp() {
         let found = with(OVER_UDP, &OVER_TLS.replace(from, to)).error();
         assert!(found.contains(error), "{found}");
     }
+}
+
+#[test]
+fn revocation_of_the_other_end() {
+    let list = |authority: &Authority| {
+        let params = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2026, 6, 2),
+            next_update: rcgen::date_time_ymd(2099, 1, 1),
+            crl_number: rcgen::SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        params.signed_by(&authority.issuer).unwrap().pem().unwrap()
+    };
+    let (ours, strangers) = (authority(), authority());
+    let load = |more: &str, theirs: &Authority| {
+        let fixture = with(OVER_UDP, &format!("{}\n{more}", OVER_TLS.replace("ca.pem", "issuer.pem")));
+        fixture.file("issuer.pem", &ours.intermediate.pem(), 0o644);
+        fixture.file("radsec.crl", &list(theirs), 0o644);
+        fixture.load().map_err(|error| fixture.without_folder(&error))
+    };
+    let policy = |more| load(more, &ours).unwrap().radius[0].tls.as_ref().unwrap().revocation.policy;
+    assert_eq!(policy(""), pki::Revocation::Off);
+    assert_eq!(policy("crl = [\"radsec.crl\"]"), pki::Revocation::Soft);
+    assert_eq!(policy("crl = [\"http://pki.example.test/a.crl\"]\nrevocation = \"hard\""), pki::Revocation::Hard);
+    let off = load("crl = [\"radsec.crl\"]\nrevocation = \"off\"", &ours).unwrap();
+    assert!(off.warnings.iter().any(|warning| warning.contains("crl has no effect")), "{:?}", off.warnings);
+    for (more, theirs, error) in [
+        ("revocation = \"hard\"", &ours, "crl: is missing; without lists nobody can tell"),
+        ("revocation = \"soft\"", &ours, "crl: is missing; without lists nobody can tell"),
+        ("crl = [\"radsec.crl\"]", &strangers, "crl = [\"radsec.crl\"]: "),
+        ("crl = [\"https://pki.example.test/a.crl\"]", &ours, "is no http:// URL"),
+    ] {
+        let found = load(more, theirs).unwrap_err();
+        assert!(found.contains(error), "{found}");
+    }
+    let found = with(OVER_UDP, &format!("{OVER_UDP}\nrevocation = \"soft\"")).error();
+    assert!(found.contains("belongs to servers with transport = \"tls\""), "{found}");
 }
 
 const DYNAMIC: &str = r#"

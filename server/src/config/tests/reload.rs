@@ -83,6 +83,47 @@ fn what_belongs_to_the_process_needs_a_restart_and_stays() {
     assert_eq!((listener.addresses.len(), listener.auth.eap_only, taken.sstp.len()), (2, true, 0));
 }
 
+/// RADIUS servers hear the name of the sessions that are up, but for those that hear one of their own.
+#[test]
+fn the_name_of_the_gateway_changes_nowhere_before_the_restart() {
+    let fixture = Fixture::new(MINIMAL);
+    let (chain, key) = leaf(&authority(), &["vpn.example.test", "other.example.test"], true);
+    fixture.file("vpn.pem", &chain, 0o644);
+    fixture.file("vpn.key", &key, 0o600);
+    let running = fixture.load().unwrap();
+    let other = MINIMAL.replace("name = \"vpn.example.test\"", "name = \"other.example.test\"");
+    let (live, restart) = difference(&fixture, &other);
+    assert_eq!((live.len(), restart.len()), (0, 1), "{live:?} {restart:?}");
+    let identifier = |config: Config| config.radius[0].server.nas_identifier.clone();
+    assert_eq!(identifier(running.load_again(&[]).unwrap().over(&running, HEARD)).as_deref(), Some("vpn.example.test"));
+    let named = other.replace("name = \"nps1\"", "name = \"nps1\"\nnas_identifier = \"east\"");
+    fixture.file("evergate.toml", &named, 0o644);
+    assert_eq!(identifier(running.load_again(&[]).unwrap().over(&running, HEARD)).as_deref(), Some("east"));
+}
+
+/// `[local]` belongs to nothing that only the start makes.
+#[test]
+fn the_local_provider_takes_all_of_its_settings() {
+    let local = "\n[local]\nusers_file = \"users\"\n";
+    let fixture = Fixture::new(&format!("{MINIMAL}{local}"));
+    fixture.file("users", "ann\n", 0o600);
+    fixture.file("others", "bob\n", 0o600);
+    let authority = authority();
+    fixture.file("people.pem", &authority.root.pem(), 0o644);
+    let lines = "eap = [\"tls\", \"mschapv2\"]\nclient_ca = \"people.pem\"\nclient_eku = [\"clientAuth\"]\nrevocation = \"off\"\n\
+                 certificate = \"vpn\"\nlockout_failures = 3\nlockout_time = \"10s\"\n";
+    let running = fixture.load().unwrap();
+    let (live, restart) = difference(&fixture, &format!("{MINIMAL}\n[local]\nusers_file = \"others\"\n{lines}"));
+    let keys = ["certificate", "client_ca", "client_eku", "eap", "lockout_failures", "lockout_time", "revocation", "users_file"];
+    assert!(live.len() == 1 && keys.iter().all(|key| live[0].contains(&format!(" {key}"))), "{live:?}");
+    assert!(restart.is_empty(), "{restart:?}");
+    let taken = running.load_again(&[]).unwrap().over(&running, HEARD).local.unwrap();
+    assert_eq!((taken.users.len(), taken.methods.len(), taken.lockout.failures), (1, 2, 3));
+    assert!(taken.users.get("bob").is_some() && taken.credential.is_some() && taken.client_roots.roots().len() == 1);
+    let (live, restart) = difference(&fixture, MINIMAL);
+    assert_eq!((live, restart), (vec!["local removed".to_owned()], Vec::new()));
+}
+
 /// The first client over TLS may still say where: nobody listens there yet.
 #[test]
 fn ports_of_dynamic_clients_stay_once_somebody_listens_there() {
