@@ -258,7 +258,7 @@ impl ServerCertVerifier for Verifier {
         _ocsp: &[u8],
         _now: rustls::pki_types::UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let (leaf, intermediates) = read_chain(&[&[leaf.clone()], intermediates].concat())?;
+        let (leaf, intermediates) = read_chain(&[std::slice::from_ref(leaf), intermediates].concat())?;
         let chain = [leaf.clone()].into_iter().chain(intermediates.iter().cloned()).collect();
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = chain;
         self.check(&leaf, &intermediates).map_err(|fault| {

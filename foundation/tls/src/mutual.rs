@@ -228,7 +228,7 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         _now: rustls::pki_types::UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let (leaf, intermediates) = read_chain(&[&[leaf.clone()], intermediates].concat())?;
+        let (leaf, intermediates) = read_chain(&[std::slice::from_ref(leaf), intermediates].concat())?;
         self.check(&leaf, &intermediates).map_err(|refused| {
             let alert = in_words_of_the_library(&refused);
             self.refused.lock().unwrap_or_else(PoisonError::into_inner).replace(refused);
