@@ -55,8 +55,9 @@ def _presented(world, name, why, other, reason):
     check(line.startswith(f'gateway presents certificate "{name}"') and why in line, f"expected {name} because {why}: {line!r}")
     passed = f'certificate "{other}" passed over: '
     check(any(line.startswith(passed) and reason in line for line in story), f"no line about {other} and {reason!r}: {story}")
-    log = world.gateway.daemon.log_file.read_text()
-    check(f"certificate={name}" in log or f'certificate="{name}"' in log, "the log does not name the certificate")
+    chosen = [line for line in world.log_of(world.attempts()[0]) if "certificate chosen" in line]
+    wanted = (f'certificate="{name}" why={why}', f"passed_over={other}: ", reason)
+    check(len(chosen) == 1 and all(part in chosen[0] for part in wanted), f"not one line that says {wanted}: {chosen}")
 
 
 def _ikev2_by_authority(world):

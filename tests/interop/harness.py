@@ -31,6 +31,7 @@ TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (
     User("filtered", reply={"NAS-Filter-Rule": '"deny in ip from any to moon"'}),
     User("ruled", reply={"NAS-Filter-Rule": '"permit in udp from any to any 7001"'}),
     User("narrow", reply={"Filter-Id": '"narrow"'}),
+    User("member", reply={"Filter-Id": '"staff"'}),
     User("unknown", reply={"Filter-Id": '"nowhere"'}),
     User("distant", reply={"Filter-Id": '"distant"'}),
     User("windows", reply={"MS-Filter": WINDOWS_FILTER}),
@@ -168,6 +169,23 @@ class World:
         check(attempt["stage"] in stages, f"the attempt stopped at stage {attempt['stage']}, not {stage}: {attempt['cause']}")
         check(re.search(cause, attempt["cause"] or "", re.I), f"the cause is {attempt['cause']!r}, expected /{cause}/")
         return attempt
+
+    def log_of(self, attempt):
+        """What the gateway's log says of an attempt, line by line."""
+        marks = (f"attempt={attempt['id']} ", f'attempt="{attempt["id"]}" ')
+        return [line for line in self.gateway.daemon.log_file.read_text().splitlines() if any(mark in line for mark in marks)]
+
+    def explained(self, attempt, cause):
+        """What `evergate explain` tells of a failed attempt, line by line; the log has one line for its end, with the same cause, and it matches."""
+        failed = [line for line in self.log_of(attempt) if "login failed" in line]
+        check(len(failed) == 1, f"{len(failed)} lines of the log tell the end of {attempt['id']}: {failed}")
+        story = self.gateway.json("explain", attempt["id"])
+        shown = story["attempt"]["cause"]
+        check(re.search(cause, shown, re.I), f"the cause is {shown!r}, expected /{cause}/")
+        check(f"cause={shown} fix=" in failed[0], f"the log has another cause than {shown!r}: {failed[0]}")
+        end = f"It failed in stage {story['attempt']['stage']}: {shown.rstrip('.')}."
+        check(story["told"].count(end) == 1, f"{end!r} is not told once: {story['told']}")
+        return story
 
     def attempts(self):
         return self.gateway.json("attempts", "list", "--limit", "1000")["attempts"] if self.evergate else []
