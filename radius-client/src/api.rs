@@ -547,7 +547,8 @@ pub enum FramedIp {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestFailure {
     #[error(
-        "radius {server}: no valid reply after {tries} tries in {waited:?} (replies dropped: {dropped}); is this gateway a RADIUS client there, with the same secret?"
+        "radius {server}: no valid reply after {tries} tries in {seconds:.1} s (replies dropped: {dropped}); is this gateway a RADIUS client there, with the same secret?",
+        seconds = .waited.as_secs_f64()
     )]
     Silent { server: String, tries: u32, waited: Duration, dropped: String },
     #[error("radius {server}: port closed (ICMP unreachable)")]

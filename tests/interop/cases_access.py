@@ -177,6 +177,7 @@ def second_radius_server_answers(world):
 def another_secret(config):
     (server,) = config["radius"]
     wrong = server["secret_file"] + ".wrong"
+    os.makedirs(os.path.dirname(wrong), mode=0o700, exist_ok=True)
     with open(wrong, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         file.write("not-the-shared-secret")
     config["radius"] = [_impatient(server, secret_file=wrong)]

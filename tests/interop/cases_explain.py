@@ -1,7 +1,11 @@
 """What `evergate explain` tells an administrator of real logins that failed."""
 
-from harness import case, check
+import re
+
+from harness import case, check, setup
+from labkit import network
 from labkit.client import Profile
+from sstp_client import Sstp
 
 
 def explained(world, what):
@@ -31,3 +35,70 @@ def the_story_of_a_wrong_password(world):
 def numbers_need_no_gateway(world):
     for number, word in (("809", "firewall"), ("-2146885613", "revocation"), ("0x80092013", "revocation"), ("13868", "cipher")):
         check(any(word in row["title"] + row["cause"] for row in world.gateway.json("explain", number)["cases"]), number)
+
+
+@setup("prepared")
+def _prepared(config):
+    """One address, and a group that RADIUS names."""
+    config["pool"] = [{"name": "users", "ipv4": ["10.98.0.10-10.98.0.10"]}]
+    config["policy"] = [{"name": "staff", "any": [{"class": ["staff"]}, {"filter_id": ["staff"]}], "pool": "users"}]
+
+
+def _last(world):
+    """What an administrator reads after `evergate explain last`: its words in one line, and the lines to type as they stand."""
+    shown = world.gateway.command("explain", "last").stdout
+    typed = [line.strip() for line in shown.split("What else may be behind")[0].splitlines()]
+    return " ".join(shown.split()), typed
+
+
+def _told(world, words, line):
+    """The cause and the remedy in these words, and this line to type, whole."""
+    said, typed = _last(world)
+    missing = [part for part in words if part not in said]
+    check(not missing, f"explain does not say {missing}: {said}")
+    check(any(re.fullmatch(line, found) for found in typed), f"no line like {line!r}: {typed}")
+
+
+@case("prepared")
+def an_expired_certificate(world):
+    world.refused(Profile(method="certificate", certificate="machine-expired"), notify="AUTH_FAILED", stage="ike_auth", cause=".")
+    words = ("client certificate CN=pc9.example.test", "expired at 20", "13801", "give the client a valid certificate")
+    _told(world, words, r"Get-ChildItem Cert:\\LocalMachine\\My .*")
+
+
+@case("prepared")
+def ciphers_that_do_not_meet(world):
+    """What an unmanaged Windows profile offers."""
+    world.refused(Profile(ike=("aes128-sha1-modp1024",)), notify="NO_PROP", stage="sa_init", cause=".")
+    words = ("no common proposal; offered [AES_CBC_128/HMAC_SHA1_96/PRF_HMAC_SHA1/MODP_1024]", "differs in DH: MODP_1024 offered", "13868")
+    _told(world, words, r'Set-VpnConnectionIPsecConfiguration -ConnectionName "Evergate" .* -PassThru -Force')
+
+
+@case("prepared")
+def a_user_who_is_not_in_the_group(world):
+    world.refused(Profile(user="dave"), notify="AUTH_FAILED", stage="policy", cause=".")
+    words = ('none of 1 network policies matches (default deny, reason 48): "staff": any: class wanted "staff", got "guest"', "812", "[[policy]]")
+    _told(world, words, r"evergate policy test --user dave --tunnel ikev2 .*")
+
+
+@case("prepared")
+def a_pool_without_a_free_address(world):
+    """Over either tunnel."""
+    with Sstp(world.lab, world.gateway.binary).held("--no-configure"):
+        other = {"server": network.GATEWAY_IPV4_BEHIND_NAT, "user": "member"}
+        words = ('pool "users" is exhausted', "1 of 1", "enlarge the pool, or end stale sessions")
+        world.refused(Profile(**other), role="client2", notify="INT_ADDR_FAIL", stage="address", cause=".")
+        _told(world, (*words, "13899"), "evergate sessions disconnect NUMBER")
+        before = {attempt["id"] for attempt in world.attempts()}
+        found = Sstp(world.lab, world.gateway.binary, "client2", server=other["server"]).call(user="member")
+        check(found.get("event") == "error", f"a second one came in: {found}")
+        world.record(before, "address", ".")
+        _told(world, (*words, "720 or 738"), "evergate sessions disconnect NUMBER")
+
+
+@case("radius_secret")
+def another_secret_than_the_radius_server_has(world):
+    world.refused(Profile(seconds=40), notify="AUTH_FAILED", stage="radius", cause=".")
+    words = ("radius freeradius: no valid reply after 2 tries", "is this gateway a RADIUS client there, with the same secret?", "shares its secret")
+    _told(world, words, r"New-NpsRadiusClient -Name .* -SharedSecret .*")
+    _told(world, words, "evergate doctor")

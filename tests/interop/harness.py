@@ -183,7 +183,7 @@ class World:
         shown = story["attempt"]["cause"]
         check(re.search(cause, shown, re.I), f"the cause is {shown!r}, expected /{cause}/")
         check(f"cause={shown} fix=" in failed[0], f"the log has another cause than {shown!r}: {failed[0]}")
-        end = f"It failed in stage {story['attempt']['stage']}: {shown.rstrip('.')}."
+        end = f"It failed in stage {story['attempt']['stage']}: {shown}{'' if shown[-1] in '.?' else '.'}"
         check(story["told"].count(end) == 1, f"{end!r} is not told once: {story['told']}")
         return story
 

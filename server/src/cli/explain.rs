@@ -4,7 +4,7 @@ use super::text::{Mark, Style, clean, heading, time, wrap};
 use super::{Cli, FAILED, OK, ask};
 use crate::control::Request;
 use crate::control::types::Explanation;
-use crate::explain::numbers::{self, Case};
+use crate::explain::numbers::{self, Case, Commands};
 use std::io::{Result, Write};
 
 /// Answers `evergate explain`; returns the exit code.
@@ -41,12 +41,12 @@ fn whole(case: &Case, style: Style, out: &mut dyn Write) -> Result<()> {
     paragraph(out, style, "What the gateway sees", Some(&case.seen))?;
     paragraph(out, style, "Why", Some(&case.cause))?;
     paragraph(out, style, "What to do", Some(&case.fix))?;
-    commands(case, style, out)
+    commands(&case.commands, style, out)
 }
 
 /// Lines to type stand alone on theirs, however long: they are copied.
-fn commands(case: &Case, style: Style, out: &mut dyn Write) -> Result<()> {
-    for commands in &case.commands {
+fn commands(all: &[Commands], style: Style, out: &mut dyn Write) -> Result<()> {
+    for commands in all {
         writeln!(out, "  {}", style.mark(Mark::Faint, &format!("# {}", commands.place)))?;
         commands.lines.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
     }
@@ -62,6 +62,7 @@ pub(super) fn story(shown: &Explanation, style: Style, out: &mut dyn Write) -> R
         wrap(&clean(sentence), WIDTH).iter().try_for_each(|line| writeln!(out, "  {line}"))?;
     }
     paragraph(out, style, "What to do", attempt.fix.as_deref())?;
+    commands(&shown.commands, style, out)?;
     list(out, style, "Client offered", &attempt.offered)?;
     list(out, style, "Accepted here", &attempt.accepted)?;
     list(out, style, "Network policies", &attempt.decision)?;
@@ -73,7 +74,7 @@ pub(super) fn story(shown: &Explanation, style: Style, out: &mut dyn Write) -> R
         wrap(&format!("{}: {}. {}.", numbers.join(", "), case.title, case.cause), WIDTH)
             .iter()
             .try_for_each(|line| writeln!(out, "  {line}"))?;
-        commands(case, style, out)?;
+        commands(&case.commands, style, out)?;
     }
     heading(out, style, "More")?;
     writeln!(out, "  evergate attempts show {}    its timeline", attempt.summary.id)

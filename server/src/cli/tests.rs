@@ -7,6 +7,7 @@ use crate::control::types::{
     AccountingStatus, AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, Explanation, Judged, ListenerStatus,
     LocalStatus, LockoutStatus, Outcome, PoolStatus, RadiusStatus, Reloaded, Session, SocketStatus, Status, TimelineLine, Verdict,
 };
+use crate::explain::numbers::Commands;
 use clap::{CommandFactory as _, Parser as _};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -205,6 +206,7 @@ fn reply_to(request: Request) -> Response {
         Request::Explain { what } => Response::Explanation(Box::new(Explanation {
             attempt: attempt(),
             told: vec![format!("This is about {what}.")],
+            commands: vec![Commands { place: "here".into(), lines: vec![format!("type {}", "long ".repeat(40))] }],
             cases: crate::explain::numbers::cases("812").into_iter().cloned().collect(),
         })),
     }
@@ -243,7 +245,10 @@ fn stories_come_from_the_gateway() {
     with_gateway(|evergate| {
         let (code, out, _) = evergate(&["explain", "ann"]);
         assert_eq!(code, OK);
-        for expected in ["This is about ann.", "Add a network policy that matches.", "812", "evergate attempts show 65a1b2c3-17"] {
+        let line = format!("\n  # here\n  type {}", "long ".repeat(40));
+        for expected in
+            [line.as_str(), "This is about ann.", "Add a network policy that matches.", "812", "evergate attempts show 65a1b2c3-17"]
+        {
             assert!(out.contains(expected), "{expected}\n{out}");
         }
         assert!(evergate(&["explain"]).1.contains("This is about last."));

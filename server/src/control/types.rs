@@ -5,7 +5,7 @@
 pub use super::reload::{Judged, Reloaded, Verdict};
 
 use crate::certificates;
-use crate::explain::numbers::Case;
+use crate::explain::numbers::{Case, Commands};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -259,6 +259,9 @@ pub struct Explanation {
     pub attempt: AttemptDetail,
     /// The story, a sentence each.
     pub told: Vec<String>,
+    /// What to type against it.
+    #[serde(default)]
+    pub commands: Vec<Commands>,
     /// What else may be behind the numbers that Windows shows for it.
     pub cases: Vec<Case>,
 }

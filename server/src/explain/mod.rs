@@ -1,5 +1,6 @@
 //! From a failure to words: the number that Windows shows its user, and what to change.
 pub mod numbers;
+pub mod remedy;
 pub mod story;
 
 use crate::outcome::{CloseReason, EapFault, Failure, Fault, Stage};

@@ -51,10 +51,10 @@ struct Row {
     commands: Vec<String>,
 }
 
-static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
+static WHOLE: LazyLock<(Vec<Case>, BTreeMap<String, Commands>)> = LazyLock::new(|| {
     // A part of the program: a test reads it.
-    let table: Table = toml::from_str(TABLE).expect("numbers.toml is well-formed");
-    table.case.into_iter().map(|row| row.into_case(&table.commands)).collect()
+    let Table { commands, case } = toml::from_str(TABLE).expect("numbers.toml is well-formed");
+    (case.into_iter().map(|row| row.into_case(&commands)).collect(), commands)
 });
 
 impl Row {
@@ -80,12 +80,17 @@ pub fn number(text: &str) -> Option<String> {
 
 /// What may be behind a number; empty for one that the table does not hold. `number`: as [`number`] gives it.
 pub fn cases(number: &str) -> Vec<&'static Case> {
-    CASES.iter().filter(|case| case.numbers.contains_key(number)).collect()
+    WHOLE.0.iter().filter(|case| case.numbers.contains_key(number)).collect()
+}
+
+/// The lines that the table has under a name of `[commands]`.
+pub fn commands(name: &str) -> Option<&'static Commands> {
+    WHOLE.1.get(name)
 }
 
 /// All numbers of the table, each once.
 pub fn all() -> Vec<&'static str> {
-    let mut all: Vec<_> = CASES.iter().flat_map(|case| case.numbers.keys().map(String::as_str)).collect();
+    let mut all: Vec<_> = WHOLE.0.iter().flat_map(|case| case.numbers.keys().map(String::as_str)).collect();
     all.sort_unstable_by_key(|number| (number.len(), *number));
     all.dedup();
     all

@@ -91,7 +91,10 @@ fn ending(attempt: &Attempt) -> String {
         Outcome::Running => "It is still under way.".into(),
         Outcome::Up => "It is up.".into(),
         Outcome::Ended(reason) => format!("It ended: {}.", ended(*reason)),
-        Outcome::Failed(failure) => format!("It failed in stage {}: {}.", stage_name(failure.stage), failure.cause.trim_end_matches('.')),
+        Outcome::Failed(failure) => {
+            let stop = if failure.cause.ends_with(['.', '?']) { "" } else { "." };
+            format!("It failed in stage {}: {}{stop}", stage_name(failure.stage), failure.cause)
+        }
     }
 }
 

@@ -74,6 +74,7 @@ impl<P: Plane> Gateway<P> {
         Response::Explanation(Box::new(types::Explanation {
             attempt: detail(attempt, self.endpoint.ciphers()),
             told: story::tell(attempt, &around),
+            commands: explain::remedy::commands(attempt, self.endpoint.ciphers()),
             cases: story::cases(attempt).into_iter().cloned().collect(),
         }))
     }
