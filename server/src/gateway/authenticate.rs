@@ -1,6 +1,7 @@
 //! Logins, whatever tunnel they come through: credentials go to RADIUS, its verdict to policy.
 use super::forward::Route;
 use super::inside::Inside;
+use super::roll::Set;
 use super::usage::Others;
 use super::{Asker, Effect, Gateway, InnerEnd, Live, Now, Plane, conversation};
 use crate::framed::{self, Reserved};
@@ -10,7 +11,6 @@ use ike::SessionId;
 use policy::network::{Certificate, Method, Reason, Tunnel, Usage};
 use policy::pool::{LeaseKey, Wanted};
 use radius_client::{Accept, Credentials, EapOutcome, Input, LoginOutcome, NasContext, RequestFailure, Ticket};
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// EAP fragments of this size fit one UDP datagram towards the RADIUS server (KB883389).
@@ -37,7 +37,7 @@ pub(super) struct Progress {
     pub inside: Inside,
     pub granted: Option<Granted>,
     /// Older sessions of the same client that no bound counted: they end when this one comes up.
-    pub left_out: BTreeSet<SessionId>,
+    pub left_out: Set,
     /// RADIUS server that accepted.
     pub server: Option<String>,
     /// Whose fault the refusal of the login is.
@@ -97,6 +97,7 @@ impl<P: Plane> Gateway<P> {
     ) {
         let Some(live) = self.live.get_mut(&session) else { return };
         live.login = Some(Progress::new(user_name.clone(), both_families(), method));
+        self.roll.file(session, Some(live));
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
             attempt.set_user(String::from_utf8_lossy(&user_name).into_owned());
             attempt.reach(now.instant, Stage::Auth);
@@ -130,6 +131,7 @@ impl<P: Plane> Gateway<P> {
         if live.login.take().is_none() {
             return;
         }
+        self.roll.file(session, Some(live));
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
             attempt.user = None;
         }
@@ -285,7 +287,7 @@ impl<P: Plane> Gateway<P> {
 
     /// Port-Limit (RFC 2865 section 5.42): how many sessions this one would make. Where there is no room, older ones of the same client make it:
     /// those returned have to end when this comes up.
-    fn within_limit(&self, session: SessionId, user: &str, confirmed: bool, limit: u32) -> Result<BTreeSet<SessionId>, Denied> {
+    fn within_limit(&self, session: SessionId, user: &str, confirmed: bool, limit: u32) -> Result<Set, Denied> {
         let refused = |cause| Err(Denied::new(Stage::Radius, cause));
         if !confirmed {
             return refused(format!(
@@ -293,9 +295,9 @@ impl<P: Plane> Gateway<P> {
             ));
         }
         let has_room = |others: usize| u64::try_from(others).is_ok_and(|others| others < u64::from(limit));
-        let all = Others::new(&self.live, session, user, None);
+        let all = Others::new((&self.live, &self.roll), session, user, None);
         if has_room(all.of_user()) {
-            return Ok(BTreeSet::new());
+            return Ok(Set::new());
         }
         let newer = all.without_older();
         let others = newer.of_user();
@@ -339,9 +341,9 @@ impl<P: Plane> Gateway<P> {
         let reserved =
             who.accept.filter(|accept| framed::names_addresses(accept)).map(|_| self.reserved(live)).transpose()?.unwrap_or_default();
         let login = Login { key: LeaseKey(session.0), place, wanted, reserved };
-        let others = Others::new(&self.live, session, who.user, who.certificate.as_ref());
+        let others = Others::new((&self.live, &self.roll), session, who.user, who.certificate.as_ref());
         let same_client = |key: LeaseKey| self.live.get(&SessionId(key.0)).is_some_and(|older| succeeds(live, older, who.user));
-        let mut left_out = BTreeSet::new();
+        let mut left_out = Set::new();
         let mut result = self.authority.authorize(&login, who, &same_client, &others, now.wall);
         if matches!(&result, Err(denied) if denied.reason == Some(Reason::Restriction)) {
             // There may be room once older sessions of the same client have ended.
@@ -367,6 +369,7 @@ impl<P: Plane> Gateway<P> {
                     progress.granted = Some(granted.clone());
                     progress.left_out.extend(left_out);
                 }
+                self.roll.file(session, Some(live));
             }
             Err(denied) => {
                 if let Some(attempt) = attempt {
@@ -459,7 +462,7 @@ impl Progress {
             machine: None,
             inside: Inside::default(),
             granted: None,
-            left_out: BTreeSet::new(),
+            left_out: Set::new(),
             server: None,
             fault: None,
             route: Route::default(),

@@ -35,6 +35,7 @@ impl<P: Plane> Gateway<P> {
             progress.machine = name.is_host.then(|| name.text.to_owned());
             progress.certificate = Some(crate::facts::certificate(certificate));
             live.login = Some(progress);
+            self.roll.file(session, Some(live));
             if let Some(attempt) = self.attempts.get_mut(live.attempt) {
                 attempt.set_user(user.clone());
                 attempt.note(now.instant, format!("client certificate {} (serial {}) accepted", certificate.subject, certificate.serial));

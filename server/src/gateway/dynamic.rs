@@ -5,7 +5,7 @@ use crate::outcome::{CloseReason, Stage};
 use crate::restrictions;
 use ike::SessionId;
 use policy::network::Alone;
-use radius_client::dynamic::{Action, Changes, DynamicRequest, ErrorCause, SessionFacts};
+use radius_client::dynamic::{Action, Changes, DynamicRequest, ErrorCause, Identification, SessionFacts};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -13,8 +13,16 @@ use std::time::{Duration, Instant};
 impl<P: Plane> Gateway<P> {
     /// Does what a believed request asks for, to every session that it names.
     pub fn dynamic(&mut self, now: Now, request: &DynamicRequest) -> Result<(), ErrorCause> {
-        let up = self.live.iter().filter(|(_, live)| live.session.is_some()).map(|(id, _)| *id);
-        let named: Vec<_> = up.filter(|&id| self.session_facts(id).fits(&request.sessions)).collect();
+        let is_up = |id: &SessionId| self.live.get(id).is_some_and(|live| live.session.is_some());
+        let named = |id: &SessionId| is_up(id) && self.session_facts(*id).fits(&request.sessions);
+        let user = request.sessions.iter().find_map(|named| match named {
+            Identification::UserName(user) => Some(user),
+            _ => None,
+        });
+        let named: Vec<_> = match user {
+            Some(user) => self.roll.of_user(user).into_iter().flatten().copied().filter(named).collect(),
+            None => self.live.keys().copied().filter(named).collect(),
+        };
         if named.is_empty() {
             tracing::info!(client = %request.client, wanted = ?request.sessions, "dynamic authorization: no such session");
             return Err(ErrorCause::SessionContextNotFound);
@@ -139,6 +147,7 @@ impl<P: Plane> Gateway<P> {
         session.set_hours_end(now, hours_end);
         let after = session.ends_at();
         self.set_deadline(id, before, after);
+        self.roll.file(id, self.live.get(&id));
         self.watch_idleness(now, is_limited);
     }
 

@@ -74,6 +74,7 @@ impl<P: Plane> Gateway<P> {
         self.account_stop(now, session, reason, failure.as_ref());
         self.authority.release(&policy::pool::LeaseKey(session.0));
         let Some(live) = self.live.remove(&session) else { return };
+        self.roll.file(session, None);
         let failure = failure.map(|failure| super::inside::explained(failure, &live));
         if live.login.is_some() {
             self.effects.push_back(super::Effect::Radius(radius_client::Input::Forget(super::conversation(session))));

@@ -14,6 +14,7 @@ mod lifecycle;
 mod observe;
 mod presented;
 mod report;
+mod roll;
 mod session;
 mod sstp;
 mod tcp;
@@ -255,6 +256,8 @@ pub struct Gateway<P> {
     settings: Settings,
     pub plane: P,
     live: BTreeMap<SessionId, Live>,
+    /// Which of them were let in.
+    roll: roll::Roll,
     /// SSTP: the machines of each session.
     calls: BTreeMap<SessionId, Box<sstp::Call>>,
     /// How many of them are up.
@@ -308,6 +311,7 @@ impl<P: Plane> Gateway<P> {
             settings,
             plane,
             live: BTreeMap::new(),
+            roll: roll::Roll::default(),
             calls: BTreeMap::new(),
             tcp: tcp::Connections::default(),
             calls_up: 0,

@@ -92,6 +92,7 @@ impl<P: Plane> Gateway<P> {
                 let user = live.session.as_ref().map_or("-", |session| session.granted.user.as_str());
                 let what = if silent { "client is silent" } else { "client is back" };
                 tracing::info!(attempt = %attempt.id, user, client = %live.path.remote, "{what}");
+                self.roll.file(session, Some(live));
             }
             Event::Note(text) => attempt.note(now.instant, text),
             Event::Started { .. } | Event::Established { .. } | Event::Closed(..) | Event::Moved(_) => {}

@@ -1,5 +1,6 @@
 //! Answers to the control socket.
-use super::{Gateway, Live, Now, Plane};
+use super::roll::folded;
+use super::{Gateway, Now, Plane};
 use crate::attempts::{Attempt, Outcome};
 use crate::control::types::{self, AttemptDetail, AttemptSummary, DrainStatus, PoolStatus, Request, Response, TimelineLine};
 use crate::explain::{self, story};
@@ -110,8 +111,8 @@ impl<P: Plane> Gateway<P> {
     }
 
     fn sessions_of(&self, user: &str) -> Vec<u64> {
-        let of_user = |live: &Live| live.session.as_ref().is_some_and(|session| same_user(&session.granted.user, user));
-        self.live.iter().filter(|(_, live)| of_user(live)).map(|(id, _)| id.0).collect()
+        let is_up = |id: &&SessionId| self.live.get(id).is_some_and(|live| live.session.is_some());
+        self.roll.of_user(user).into_iter().flatten().filter(is_up).map(|id| id.0).collect()
     }
 
     fn session(&self, now: Now, id: SessionId) -> Option<types::Session> {
@@ -198,7 +199,7 @@ impl<P: Plane> Gateway<P> {
 }
 
 pub(super) fn same_user(a: &str, b: &str) -> bool {
-    a.to_lowercase() == b.to_lowercase()
+    folded(a) == folded(b)
 }
 
 fn count(number: usize) -> u64 {

@@ -1,18 +1,20 @@
 //! All sessions of one process: which session a datagram belongs to, who may begin one, when each is called.
 mod admission;
+mod clients;
 mod pace;
 mod shared;
 mod strangers;
 
-pub(crate) use shared::{Dial, InitKey, Replace, Shared};
+pub(crate) use shared::{Dial, InitKey, Owner, Replace, Shared};
 
 use crate::api::{CipherPolicy, CloseReason, Command, Counters, Input, Output, Path, ResponderConfig, SessionId, TimeoutReason};
 use crate::redirect::Trail;
 use crate::sa::{Core, Phase, Role, Session, Signal};
 use crate::wire::{Exchange, Header, Message, ParseError, Spi};
 use admission::Admission;
+use clients::Clients;
 use crypto::Random;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strangers::Strangers;
@@ -24,6 +26,7 @@ const STANDSTILL: Duration = Duration::from_secs(1);
 pub struct Endpoint {
     shared: Shared,
     sessions: BTreeMap<SessionId, Session>,
+    clients: Clients,
     /// One entry for each session that wants to be called.
     timers: BTreeMap<(Instant, SessionId), TimeoutReason>,
     admission: Admission,
@@ -50,6 +53,7 @@ impl Endpoint {
         Self {
             shared,
             sessions: BTreeMap::new(),
+            clients: Clients::default(),
             timers: BTreeMap::new(),
             admission,
             strangers: Strangers::new(now),
@@ -238,6 +242,8 @@ impl Endpoint {
 
     fn insert(&mut self, id: SessionId, mut session: Session) {
         let phase = session.phase();
+        let owner = session.core.owner.as_ref().filter(|_| phase == Phase::Established);
+        self.clients.file(id, owner, session.core.silent);
         if phase == Phase::Gone {
             if let Some(at) = session.timer {
                 self.timers.remove(&(at, id));
@@ -284,16 +290,13 @@ impl Endpoint {
 
     /// INITIAL_CONTACT: older sessions of the same client end.
     fn replace(&mut self) {
-        for replace in std::mem::take(&mut self.shared.replaces) {
-            let same = |session: &Session| {
-                let Some((user, idi)) = &session.core.owner else { return false };
-                let at_remote = replace.remote.is_none_or(|remote| session.core.path.remote.ip() == remote);
-                *user == replace.user
-                    && ((*idi == replace.idi && at_remote) || session.core.silent)
-                    && session.phase() == Phase::Established
+        for Replace { by, owner, remote } in std::mem::take(&mut self.shared.replaces) {
+            let at_remote = |id: &SessionId| {
+                let path = self.sessions.get(id).map(|session| session.core.path);
+                remote.is_none_or(|remote| path.is_some_and(|path| path.remote.ip() == remote))
             };
-            let stale: Vec<_> =
-                self.sessions.iter().filter(|(id, session)| **id != replace.by && same(session)).map(|(id, _)| *id).collect();
+            let same = self.clients.of(&owner).filter(at_remote);
+            let stale: BTreeSet<_> = same.chain(self.clients.silent_of(&owner.user)).filter(|id| *id != by).collect();
             for id in stale {
                 self.signal(id, Signal::Command(Command::Close(CloseReason::Replaced)));
             }

@@ -20,12 +20,18 @@ pub(crate) struct InitKey {
     pub hash: Vec<u8>,
 }
 
-/// Sessions that a new one takes the place of (INITIAL_CONTACT): those with the same user and IDi, and those of the same user that are silent.
+/// Whose a session is: the authenticated user, and what the client calls itself (IDi).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Owner {
+    pub user: String,
+    pub idi: Vec<u8>,
+}
+
+/// Sessions that a new one takes the place of (INITIAL_CONTACT): those of the same owner, and those of the same user that are silent.
 #[derive(Debug)]
 pub(crate) struct Replace {
     pub by: SessionId,
-    pub user: String,
-    pub idi: Vec<u8>,
+    pub owner: Arc<Owner>,
     /// Of the first kind, only those from this address.
     pub remote: Option<std::net::IpAddr>,
 }

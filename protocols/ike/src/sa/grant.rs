@@ -4,12 +4,13 @@ use super::child::{Child, ChildPhase, Pfs, Scope, directions, install};
 use super::established::Established;
 use super::{Core, State, configuration};
 use crate::api::{AddressRequest, CloseReason, Event, Failure, Fault, GatewayIdentity, Grant, Stage, TrafficSelector};
-use crate::endpoint::{Replace, Shared};
+use crate::endpoint::{Owner, Replace, Shared};
 use crate::proposal::{ChosenEsp, select_esp};
 use crate::redirect::{leads_back, redirect_notify};
 use crate::selector::narrow_to_allowed;
 use crate::wire::{Configuration, Notify, Payload, notify};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 /// Why the client gets no tunnel although it is authenticated.
 struct Obstacle {
@@ -40,8 +41,9 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
             return refuse(core, cx, login, &head, failure);
         }
     };
-    core.owner = Some((grant.user.clone(), offer.idi.body.clone()));
-    announce_contact(core, cx, offer, &grant);
+    let owner = Arc::new(Owner { user: grant.user.clone(), idi: offer.idi.body.clone() });
+    announce_contact(core, cx, offer, Arc::clone(&owner));
+    core.owner = Some(owner);
     let Login { mut sa, nonce_i, nonce_r, .. } = login;
     let child = granted.child(cx);
     let keys = directions(sa.keys.child(child.suite.protection, None, &nonce_i, &nonce_r), false);
@@ -170,10 +172,10 @@ fn join(selectors: &[TrafficSelector]) -> String {
 /// Older sessions of the same client end. Windows' vendor ID stands for the notify, but two machines of one user may have the same
 /// private address as IDi, so with it the outer address must be the same too. Of a silent session nobody can tell whose device it is: a client
 /// that has moved has another private address and another outer one, so the user alone decides.
-fn announce_contact(core: &Core, cx: &mut Shared, offer: &Offer, grant: &Grant) {
+fn announce_contact(core: &Core, cx: &mut Shared, offer: &Offer, owner: Arc<Owner>) {
     if !offer.initial_contact && !core.traits.initial_contact {
         return;
     }
     let remote = (!offer.initial_contact).then(|| core.path.remote.ip());
-    cx.replaces.push(Replace { by: core.id, user: grant.user.clone(), idi: offer.idi.body.clone(), remote });
+    cx.replaces.push(Replace { by: core.id, owner, remote });
 }

@@ -35,7 +35,7 @@ use crate::api::{
     Answer, AskId, CipherPolicy, CloseReason, Command, Event, Failure, Fault, GatewayIdentity, InitiatorConfig, Path, Question, Remedy,
     ResponderConfig, SessionId, Stage, TimeoutReason, Timers,
 };
-use crate::endpoint::{Dial, InitKey, Shared};
+use crate::endpoint::{Dial, InitKey, Owner, Shared};
 use crate::nat::Detected;
 use crate::proposal::{Mismatch, windows_fix};
 use crate::qcd;
@@ -138,7 +138,7 @@ pub(crate) struct Core {
     pub init_repeats: u32,
     pub init_keys: Vec<InitKey>,
     /// The authenticated user and IDi.
-    pub owner: Option<(String, Vec<u8>)>,
+    pub owner: Option<Arc<Owner>>,
     /// An inbound ESP SPI that no Child SA has yet.
     pub esp_wish: Option<u32>,
     /// When we last looked whether somebody's word is true that the peer has lost the IKE SA.

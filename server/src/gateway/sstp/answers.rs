@@ -52,18 +52,11 @@ impl<P: Plane> Gateway<P> {
 
     /// Calls of the same user from the same computer, older than this one and not ending yet: what is left of a connection that broke.
     pub(super) fn stale_calls(&self, session: SessionId) -> Vec<SessionId> {
-        let computer = |id: &SessionId| {
-            let live = self.live.get(id)?;
-            let user = &live.login.as_ref()?.granted.as_ref()?.user;
-            Some((user.to_lowercase(), live.computer.name.as_deref()?))
-        };
-        let Some(this) = computer(&session) else { return Vec::new() };
-        self.calls
-            .range(..session)
-            .filter(|(_, call)| call.closing.is_none())
-            .map(|(id, _)| *id)
-            .filter(|id| computer(id).as_ref() == Some(&this))
-            .collect()
+        let Some(live) = self.live.get(&session) else { return Vec::new() };
+        let granted = live.login.as_ref().and_then(|login| login.granted.as_ref());
+        let same = granted.and_then(|granted| self.roll.of_client(live, &granted.user));
+        let stays = |id: &SessionId| self.calls.get(id).is_some_and(|call| call.closing.is_none());
+        same.into_iter().flat_map(|same| same.range(..session)).copied().filter(stays).collect()
     }
 }
 

@@ -2,9 +2,11 @@
 mod bounds;
 mod changes;
 mod reload;
+mod roll;
 
 use super::*;
 use crate::attempts::{Attempts, Outcome};
+use crate::gateway::authenticate::{Progress, both_families};
 use crate::gateway::{Effect, Settings, Traffic};
 use crate::login::Authority;
 use crypto::hash::{HashAlgorithm, hash};
@@ -229,6 +231,26 @@ impl World {
         self.call_connected(&hlak());
     }
 
+    /// A login that RADIUS accepts, without what tunnels add to it; whether it was let in.
+    fn login(&mut self, number: u64, caller: &Caller<'_>, accept: &Accept) -> bool {
+        let (gateway, now, session) = (&mut self.gateway, self.now, SessionId(number));
+        let path = Path::between("192.0.2.1:4500".parse().unwrap(), caller.from.parse().unwrap());
+        gateway.started(now, session, caller.tunnel, Stage::SaInit, path);
+        let live = gateway.live.get_mut(&session).unwrap();
+        match caller.tunnel {
+            Tunnel::Ikev2 => live.idi = Some(caller.name.into()),
+            Tunnel::Sstp => live.computer.name = Some(caller.name.into()),
+        }
+        let mut progress = Progress::new(caller.user.into(), both_families(), Method::Eap);
+        progress.certificate.clone_from(&caller.certificate);
+        live.login = Some(progress);
+        let accept = Box::new(Accept { msk: Zeroizing::new(MSK.to_vec()), user_name: Some(caller.user.into()), ..accept.clone() });
+        let ticket = gateway.ticket();
+        gateway.tickets.insert(ticket, (session, Asker::Ike(ike::AskId(number))));
+        gateway.authenticated(now, ticket, EapOutcome::Accept { server: "nps".into(), eap: None, accept });
+        gateway.is_granted(session)
+    }
+
     fn pass(&mut self, seconds: u64) {
         self.now.instant += std::time::Duration::from_secs(seconds);
         self.gateway.timeout(self.now);
@@ -239,6 +261,23 @@ impl World {
             Outcome::Failed(failure) => failure.clone(),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// Who logs in.
+#[derive(Debug, Clone)]
+struct Caller<'a> {
+    tunnel: Tunnel,
+    user: &'a str,
+    /// IDi, or the computer's name.
+    name: &'a str,
+    from: &'a str,
+    certificate: Option<policy::network::Certificate>,
+}
+
+impl Default for Caller<'_> {
+    fn default() -> Self {
+        Self { tunnel: Tunnel::Ikev2, user: "alice", name: "10.0.0.7", from: "192.0.2.2:4500", certificate: None }
     }
 }
 

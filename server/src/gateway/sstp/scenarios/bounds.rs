@@ -1,6 +1,5 @@
 //! Bounds on sessions, and clients that are not counted because they come back.
 use super::*;
-use crate::gateway::authenticate::Progress;
 use ike::Command;
 
 /// A gateway that takes two sessions of a user.
@@ -53,22 +52,11 @@ fn a_call_that_did_not_count_ends_whatever_the_next_one_calls_itself_later() {
     assert_eq!(up(&world), [other, again], "no room for another computer");
 }
 
-/// An IKEv2 session of one user and device at one address, authenticated; whether it was let in.
+/// An IKEv2 session of one user and device at one address; whether it was let in.
 fn dial(world: &mut World, number: u64, accept: &Accept) -> bool {
-    let (gateway, now, session) = (&mut world.gateway, world.now, SessionId(number));
-    let path = Path::between("192.0.2.1:4500".parse().unwrap(), "192.0.2.2:4500".parse().unwrap());
-    gateway.started(now, session, Tunnel::Ikev2, Stage::SaInit, path);
-    let live = gateway.live.get_mut(&session).unwrap();
-    live.idi = Some("alice".into());
-    let name = b"alice".to_vec();
-    live.login = Some(Progress::new(name.clone(), crate::gateway::authenticate::both_families(), Method::Eap));
-    let accept = Box::new(Accept { msk: Zeroizing::new(MSK.to_vec()), user_name: Some("alice".into()), ..accept.clone() });
-    let ticket = gateway.ticket();
-    gateway.tickets.insert(ticket, (session, Asker::Ike(ike::AskId(number))));
-    gateway.authenticated(now, ticket, EapOutcome::Accept { server: "nps".into(), eap: None, accept });
-    let granted = gateway.is_granted(session);
+    let granted = world.login(number, &Caller::default(), accept);
     if granted {
-        gateway.established(now, session, Vec::new());
+        world.gateway.established(world.now, SessionId(number), Vec::new());
     }
     granted
 }
