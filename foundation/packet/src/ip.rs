@@ -190,18 +190,7 @@ fn walk_extensions(packet: &[u8]) -> Result<(u8, usize, Fragment), Malformed> {
     let mut at = IPV6_HEADER_LEN;
     let mut fragment = Fragment::Whole;
     for _ in 0..=MAX_EXTENSION_HEADERS {
-        let is_extension = matches!(
-            next,
-            protocol::HOP_BY_HOP
-                | protocol::ROUTING
-                | protocol::FRAGMENT
-                | protocol::DESTINATION_OPTIONS
-                | protocol::AH
-                | protocol::MOBILITY
-                | protocol::HIP
-                | protocol::SHIM6
-        );
-        if !is_extension || fragment == Fragment::Later {
+        if !protocol::is_extension_header(next) || fragment == Fragment::Later {
             return Ok((next, at, fragment));
         }
         let header = packet.get(at..).filter(|rest| rest.len() >= 8).ok_or(Malformed::Truncated)?;

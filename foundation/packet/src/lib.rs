@@ -46,6 +46,11 @@ pub mod protocol {
     pub const UDP_LITE: u8 = 136;
     pub const HIP: u8 = 139;
     pub const SHIM6: u8 = 140;
+
+    /// Whether this Next Header of IPv6 is an extension header that another one follows (IANA; RFC 7045 section 4). ESP hides what follows.
+    pub const fn is_extension_header(next: u8) -> bool {
+        matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS | AH | MOBILITY | HIP | SHIM6)
+    }
 }
 
 /// Big-endian 16 bits at `at`, which the caller has checked to lie inside.

@@ -137,19 +137,7 @@ impl Guard {
 fn facts(bytes: &[u8], ip: &IpHeader) -> Packet {
     let later_fragment = ip.fragment == Fragment::Later;
     // Of a later fragment only the next header is known, which in IPv6 may be another extension header.
-    let hidden = later_fragment
-        && !ip.is_v4()
-        && matches!(
-            ip.protocol,
-            protocol::HOP_BY_HOP
-                | protocol::ROUTING
-                | protocol::FRAGMENT
-                | protocol::DESTINATION_OPTIONS
-                | protocol::AH
-                | protocol::MOBILITY
-                | protocol::HIP
-                | protocol::SHIM6
-        );
+    let hidden = later_fragment && !ip.is_v4() && protocol::is_extension_header(ip.protocol);
     let shown = ip.ports(bytes);
     let is_icmp = matches!(ip.protocol, protocol::ICMP | protocol::ICMPV6);
     let flags = || bytes.get(ip.transport..ip.length)?.get(13).map(|flags| flags & 0x3f);
