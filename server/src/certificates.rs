@@ -15,13 +15,13 @@ const DAY: i64 = 86_400;
 const WARN_AGAIN: Duration = Duration::from_secs(86_400);
 
 /// Every certificate of the gateway, and who sees which.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Report {
     pub certificates: Vec<CertificateReport>,
     pub clients: Vec<ClientReport>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CertificateReport {
     pub name: String,
     /// Listeners that show it.
@@ -54,7 +54,7 @@ pub struct CertificateReport {
     pub problems: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ChainReport {
     pub subject: String,
     pub issuer: String,
@@ -65,7 +65,7 @@ pub struct ChainReport {
 }
 
 /// A place where clients look whether a certificate of the chain is revoked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RevocationReport {
     /// `crl` or `ocsp`
     pub kind: String,
@@ -79,7 +79,7 @@ pub struct RevocationReport {
 }
 
 /// A kind of client, and what it gets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ClientReport {
     pub listener: String,
     pub client: String,
@@ -95,14 +95,14 @@ pub struct ClientReport {
     pub remarks: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PassedOver {
     pub certificate: String,
     pub reason: String,
 }
 
 /// The end of a certificate, for the status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Expiry {
     pub name: String,
     pub subject: String,

@@ -26,9 +26,9 @@ pub mod status;
 pub mod tunnels;
 pub mod workers;
 
+pub mod api;
 pub mod cli;
 pub mod config;
-pub mod control;
 pub mod local_shell;
 pub mod logging;
 pub mod nps;

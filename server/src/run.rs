@@ -2,9 +2,10 @@
 mod reload;
 
 use crate::accounting::{self, Accounting};
+use crate::api::types::{RadiusList, Status};
+use crate::api::{self, Reload, Request, Response};
 use crate::certificates::{self, ExpiryWatch};
 use crate::config::{Config, Ikev2Listener};
-use crate::control::{self, Request, Response};
 use crate::crash_secret;
 use crate::dataplane::StreamEvent;
 use crate::dynamic::{self, Dynamic};
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// IKE messages waiting for the control thread; more are dropped and counted.
 const IKE_QUEUE: usize = 4096;
@@ -41,7 +43,7 @@ const ARRIVAL_QUEUE: usize = 64;
 /// Requests waiting for the RADIUS task; more are refused.
 const RADIUS_QUEUE: usize = 8192;
 
-/// Commands waiting on the control socket.
+/// Requests of the API waiting for the control thread.
 const CONTROL_QUEUE: usize = 16;
 
 /// IKE messages handled before answers and timers get their turn.
@@ -120,6 +122,8 @@ struct Shell {
     accounting_lines: Option<accounting::Lines>,
     reloads: Reloads,
     expiry: ExpiryWatch,
+    /// When counters are told to those who listen.
+    second: Interval,
     /// Outcomes of requests that never reached the RADIUS task.
     refused: Vec<radius_client::Output>,
 }
@@ -147,7 +151,7 @@ impl Shell {
         peer_lists.watch(&config);
         peer_lists.trust(&mut config);
         let started = Started { instant: now.instant, unix_time: now.wall.as_second().unsigned_abs() };
-        let commands = control::bind(&config.server.control_socket)?;
+        let commands = api::bind(&config.server.control_socket)?;
         let (datagrams_tx, datagrams) = mpsc::channel(IKE_QUEUE);
         let (streams_tx, streams) = mpsc::channel(STREAM_QUEUE);
         let (arrivals_tx, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
@@ -162,7 +166,7 @@ impl Shell {
         let mut local_lists = revocation::Keeper::start(user_certificates(&config), &config.server.state_dir);
         let local = start_local(&config, &mut local_lists, radius.logins.clone())?;
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
-        tokio::spawn(control::serve(commands, commands_tx));
+        tokio::spawn(api::serve(commands, commands_tx));
         let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
         let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
@@ -194,6 +198,7 @@ impl Shell {
             accounting_lines: radius.accounting_lines,
             reloads,
             expiry: ExpiryWatch::start(),
+            second: seconds(),
             refused: Vec::new(),
         };
         shell.account_gateway(AccountingStatus::On);
@@ -221,6 +226,10 @@ impl Shell {
             () = self.revocation.changed() => self.renew_responder(),
             () = self.local_lists.changed() => self.renew_local_trust(),
             () = self.peer_lists.changed() => self.renew_peer_trust(),
+            _ = self.second.tick(), if self.gateway.is_heard() => {
+                let dataplane = self.gateway.plane.status();
+                self.gateway.tell_counters(now(), &dataplane);
+            }
             () = self.expiry.due() => ExpiryWatch::warn(&self.config, jiff::Timestamp::now().as_second()),
             message = queues.clients.next() => match message {
                 Message::Ike(datagram) => self.datagrams(datagram, queues),
@@ -300,20 +309,25 @@ impl Shell {
     }
 
     fn command(&mut self, request: &Request, reply: oneshot::Sender<Response>) {
-        if let Request::Reload { end_refused } = *request {
+        if let Request::Reload(Reload { end_refused }) = *request {
             return self.reload(Reason::Command { end_refused, reply });
         }
         let response = match request {
-            Request::Certificates {} => {
+            Request::Certificates => {
                 Response::Certificates(Box::new(certificates::report(&self.config, jiff::Timestamp::now().as_second())))
             }
-            request => self.gateway.control(now(), request).unwrap_or_else(|| self.status()),
+            Request::Ready => Response::Health(status::readiness(&self.status())),
+            Request::Radius => {
+                let Status { radius, eap_certificates, .. } = self.status();
+                Response::Radius(RadiusList { radius, eap_certificates })
+            }
+            request => self.gateway.control(now(), request).unwrap_or_else(|| Response::Status(Box::new(self.status()))),
         };
         // The client may have hung up; then nobody wants the answer.
         drop(reply.send(response));
     }
 
-    fn status(&self) -> Response {
+    fn status(&self) -> Status {
         let parts = status::Parts {
             config: &self.config,
             started: self.started,
@@ -327,7 +341,7 @@ impl Shell {
             sstp: self.sstp_counters.named(),
             dynamic: self.dynamic.counters(),
         };
-        Response::Status(Box::new(status::report(parts)))
+        status::report(parts)
     }
 
     /// Does what the control half wants done.
@@ -409,6 +423,12 @@ impl Shell {
         drop(std::fs::remove_file(&self.config.server.control_socket));
         tracing::info!("stopped");
     }
+}
+
+fn seconds() -> Interval {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    seconds
 }
 
 /// What strangers may cost a listener for SSTP: TCP proves their addresses, so the bounds are those of IKE after a COOKIE.

@@ -1,9 +1,9 @@
 //! `evergate status`: the gateway as a whole, put together from its parts.
 use crate::accounting;
-use crate::config::{Config, Ikev2Listener, RadiusServer};
-use crate::control::types::{
-    AccountingStatus, DataplaneStatus, ListenerStatus, LocalStatus, LockoutStatus, RadiusStatus, SocketStatus, Status,
+use crate::api::types::{
+    AccountingStatus, DataplaneStatus, Health, ListenerStatus, LocalStatus, LockoutStatus, RadiusStatus, SocketStatus, Status,
 };
+use crate::config::{Config, Ikev2Listener, RadiusServer};
 use crate::gateway::Summary;
 use crate::local_shell;
 use crate::radius_shell::Servers;
@@ -59,6 +59,15 @@ pub fn report(parts: Parts<'_>) -> Status {
         sstp,
         dynamic: dynamic_counters(dynamic),
     }
+}
+
+/// Whether clients can come in.
+pub fn readiness(status: &Status) -> Health {
+    let draining = status.drain.is_some().then(|| "the gateway is being emptied".to_owned());
+    let alone = status.local.is_none() && !status.radius.is_empty() && status.radius.iter().all(|server| server.standing == "dead");
+    let alone = alone.then(|| "no RADIUS server answers".to_owned());
+    let reasons: Vec<_> = draining.into_iter().chain(alone).collect();
+    Health { ok: reasons.is_empty(), reasons }
 }
 
 fn dynamic_counters(counters: DynamicCounters) -> BTreeMap<String, u64> {

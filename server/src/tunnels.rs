@@ -1,6 +1,6 @@
 //! Joins the control half with the packet engine: Child SAs become tunnels, traffic is counted per session.
+use crate::api::types::DataplaneStatus;
 use crate::config::{Config, Ikev2Listener};
-use crate::control::types::DataplaneStatus;
 use crate::dataplane::{
     self, ConnectionSpec, Dataplane, DataplaneConfig, DataplaneHandle, IkeSink, Keys, Role, Selector, Stalled, StreamEvent, StreamSink,
     StreamSpec, StreamTunnel, TunnelSpec,

@@ -1,7 +1,6 @@
 //! What may stand on the command line, with its help.
+use crate::api::{self, AttemptsQuery, DEFAULT_LIMIT};
 use crate::config::DEFAULT_PATH;
-use crate::control::Request;
-use crate::control::types::DEFAULT_LIMIT;
 use clap::{Args, Parser, Subcommand};
 use policy::network::{LocalTime, Method, Tunnel};
 use std::net::IpAddr;
@@ -339,11 +338,9 @@ pub struct Drain {
 }
 
 impl Drain {
-    pub(super) fn request(&self) -> Request {
-        match self.cancel {
-            true => Request::CancelDrain {},
-            false => Request::Drain { to: self.to.clone(), within_secs: self.within.as_secs() },
-        }
+    /// `None`: it is cancelled.
+    pub(super) fn order(&self) -> Option<api::Drain> {
+        (!self.cancel).then(|| api::Drain { to: self.to.clone(), within_secs: self.within.as_secs() })
     }
 }
 
@@ -376,8 +373,8 @@ pub struct AttemptsList {
 }
 
 impl AttemptsList {
-    pub(super) fn request(&self) -> Request {
-        Request::Attempts { limit: self.limit, user: self.user.clone(), failed: self.failed }
+    pub(super) fn query(&self) -> AttemptsQuery {
+        AttemptsQuery { limit: Some(self.limit), before: None, user: self.user.clone(), failed: self.failed }
     }
 }
 

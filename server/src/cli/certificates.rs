@@ -1,9 +1,9 @@
 //! `evergate certificates`: what the gateway shows, to whom and why; of the running gateway, else of the configuration.
 use super::text::{Cell, Mark, Style, cell, clean, date, pairs, table, wrap};
 use super::{Cli, FAILED, OK, control_socket};
+use crate::api::{self, AskError, Call};
 use crate::certificates::{CertificateReport, ClientReport, Report, RevocationReport, SOON_DAYS, report};
 use crate::config::{self, Config};
-use crate::control::{self, AskError, Request, Response};
 use crate::revocation::HttpUrl;
 use std::io::{Result, Write};
 
@@ -37,12 +37,9 @@ pub(super) fn certificates(cli: &Cli, probe: bool, style: Style, out: &mut dyn W
 /// What the running gateway says; `None`: there is none, or it cannot be found.
 fn running(cli: &Cli) -> Option<std::result::Result<Report, String>> {
     let path = control_socket(cli).ok()?;
-    match control::ask(&path, &Request::Certificates {}) {
-        Ok(Response::Certificates(report)) => Some(Ok(*report)),
-        Ok(Response::Error { message }) => Some(Err(message)),
-        Ok(_) => Some(Err("the gateway answers another question than was asked; is it of another version?".into())),
+    match api::ask(&path, &Call::get("/v1/certificates")) {
         Err(AskError::NotRunning(_) | AskError::Stale(_)) => None,
-        Err(error) => Some(Err(error.to_string())),
+        answer => Some(answer.map_err(|error| error.to_string())),
     }
 }
 

@@ -2,8 +2,8 @@
 use super::show::{WIDTH, list, paragraph};
 use super::text::{Mark, Style, clean, heading, time, wrap};
 use super::{Cli, FAILED, OK, ask};
-use crate::control::Request;
-use crate::control::types::Explanation;
+use crate::api::types::Explanation;
+use crate::api::{Call, ExplainQuery};
 use crate::explain::numbers::{self, Case, Commands};
 use std::io::{Result, Write};
 
@@ -11,7 +11,10 @@ use std::io::{Result, Write};
 pub(super) fn explain(cli: &Cli, what: &str, style: Style, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
     match numbers::number(what) {
         Some(number) => of_number(cli, &number, style, out, err),
-        None => ask(cli, &Request::Explain { what: what.to_owned() }, style, out, err),
+        None => {
+            let query = ExplainQuery { what: what.to_owned() };
+            ask(cli, Call::get("/v1/explain").with_query(&query), story, style, out, err)
+        }
     }
 }
 

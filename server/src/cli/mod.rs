@@ -6,6 +6,7 @@ mod doctor;
 mod explain;
 mod policy;
 mod reload;
+mod sessions;
 mod show;
 mod text;
 mod user;
@@ -13,9 +14,11 @@ mod user;
 pub use args::{Cli, Command, Question, QuickstartArgs};
 pub(crate) use user::write_private;
 
+use crate::api::{self, AskError, Call};
 use crate::config::{self, Config};
-use crate::control::{self, AskError, Request, Response};
-use args::{AttemptsCommand, SessionsCommand};
+use args::AttemptsCommand;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use text::Style;
@@ -36,59 +39,73 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
         Question::Check => check::check(&cli.config_path(), cli.json, style, out, err),
         Question::Certificates { probe } => certificates::certificates(cli, *probe, style, out, err),
         Question::Doctor(args) => doctor::doctor(cli, args, style, out),
-        Question::Status => ask(cli, &Request::Status {}, style, out, err),
+        Question::Status => ask(cli, Ok(Call::get("/v1/status")), show::status, style, out, err),
         Question::Policy(args) => policy::policy(cli, args, style, out, err),
         Question::User(args) => user::user(cli, args, style, out, err),
-        Question::Reload { end_refused } => ask(cli, &Request::Reload { end_refused: *end_refused }, style, out, err),
-        Question::Sessions { would_refuse: true, .. } => ask(cli, &Request::Judge {}, style, out, err),
-        Question::Sessions { command, .. } => ask(cli, &sessions(command.as_ref()), style, out, err),
-        Question::Drain(drain) => ask(cli, &drain.request(), style, out, err),
+        Question::Reload { end_refused } => ask(cli, reload::call(*end_refused), reload::reloaded, style, out, err),
+        Question::Sessions { would_refuse: true, .. } => {
+            ask(cli, Ok(Call::get("/v1/sessions/would-refuse")), reload::would_refuse, style, out, err)
+        }
+        Question::Sessions { command, .. } => sessions::sessions(cli, command.as_ref(), style, out, err),
+        Question::Drain(drain) => match drain.order() {
+            Some(order) => ask(cli, Call::post("/v1/drain", &order), show::draining, style, out, err),
+            None => ask(cli, Ok(Call::delete("/v1/drain")), show::drain_cancelled, style, out, err),
+        },
         Question::Explain { what } => explain::explain(cli, what, style, out, err),
         Question::Attempts { list, command } => {
-            let request = match command {
-                Some(AttemptsCommand::Show { id }) => Request::Attempt { id: id.clone() },
-                Some(AttemptsCommand::List(list)) => list.request(),
-                None => list.request(),
+            let list = match command {
+                Some(AttemptsCommand::Show { id }) => {
+                    return ask(cli, Ok(Call::get(format!("/v1/attempts/{}", api::escaped(id)))), show::attempt, style, out, err);
+                }
+                Some(AttemptsCommand::List(list)) => list,
+                None => list,
             };
-            ask(cli, &request, style, out, err)
+            ask(cli, Call::get("/v1/attempts").with_query(&list.query()), show::attempts, style, out, err)
         }
     }
 }
 
-fn sessions(command: Option<&SessionsCommand>) -> Request {
-    match command {
-        None | Some(SessionsCommand::List) => Request::Sessions {},
-        Some(SessionsCommand::Show { id }) => Request::Session { id: *id },
-        Some(SessionsCommand::Disconnect(which)) => Request::Disconnect { id: which.id, user: which.user.clone() },
+type Show<T> = fn(&T, Style, &mut dyn Write) -> std::io::Result<()>;
+
+/// Asks the running gateway, and shows what it says; returns the exit code.
+fn ask<T: Serialize + DeserializeOwned>(
+    cli: &Cli,
+    call: Result<Call, AskError>,
+    show: Show<T>,
+    style: Style,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> std::io::Result<u8> {
+    let asked = control_socket(cli).map_err(Unanswered::Unknown).and_then(|path| Ok(api::ask(&path, &call?)?));
+    match asked {
+        Ok(answer) => print(cli, &answer, show, style, out),
+        Err(unanswered) => unanswered.tell(err),
     }
 }
 
-fn ask(cli: &Cli, request: &Request, style: Style, out: &mut dyn Write, err: &mut dyn Write) -> std::io::Result<u8> {
-    let response = match control_socket(cli) {
-        Ok(path) => control::ask(&path, request),
-        Err(error) => {
-            writeln!(err, "error: {error}")?;
-            return Ok(FAILED);
-        }
-    };
-    match response {
-        Ok(Response::Error { message }) => {
-            writeln!(err, "error: {message}")?;
-            Ok(FAILED)
-        }
-        Ok(response) => {
-            let nothing = matches!(&response, Response::Disconnected { ids } if ids.is_empty());
-            if cli.json {
-                writeln!(out, "{}", serde_json::to_string_pretty(&response)?)?;
-            } else {
-                show::response(&response, style, out)?;
-            }
-            Ok(if nothing { FAILED } else { OK })
-        }
-        Err(error) => {
-            writeln!(err, "error: {error}")?;
-            Ok(if matches!(error, AskError::NotRunning(_) | AskError::Stale(_)) { NOT_RUNNING } else { FAILED })
-        }
+fn print<T: Serialize>(cli: &Cli, answer: &T, show: Show<T>, style: Style, out: &mut dyn Write) -> std::io::Result<u8> {
+    if cli.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?;
+    } else {
+        show(answer, style, out)?;
+    }
+    Ok(OK)
+}
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error(transparent)]
+    Unknown(config::ConfigError),
+    #[error(transparent)]
+    Asked(#[from] AskError),
+}
+
+impl Unanswered {
+    /// Says so, and returns the exit code.
+    fn tell(&self, err: &mut dyn Write) -> std::io::Result<u8> {
+        writeln!(err, "error: {}", text::clean(&self.to_string()))?;
+        Ok(if matches!(self, Self::Asked(AskError::NotRunning(_) | AskError::Stale(_))) { NOT_RUNNING } else { FAILED })
     }
 }
 

@@ -1,8 +1,17 @@
 //! What a reload came to, for people.
 use super::text::{Mark, Style, cell, clean, heading, table};
+use crate::api::types::{Judged, JudgedList, Reloaded, Verdict};
+use crate::api::{self, AskError, Call};
 use crate::config::{Change, What};
-use crate::control::types::{Judged, Reloaded, Verdict};
 use std::io::{Result, Write};
+use std::time::Duration;
+
+/// A reload looks names up and reads files: the gateway gives it a minute.
+const PATIENCE: Duration = Duration::from_secs(65);
+
+pub(super) fn call(end_refused: bool) -> std::result::Result<Call, AskError> {
+    Ok(Call::post("/v1/configuration/reload", &api::Reload { end_refused })?.with_patience(PATIENCE))
+}
 
 pub(super) fn reloaded(report: &Reloaded, style: Style, out: &mut dyn Write) -> Result<()> {
     match report.changes.len() {
@@ -34,7 +43,7 @@ pub(super) fn reloaded(report: &Reloaded, style: Style, out: &mut dyn Write) -> 
     }
 }
 
-pub(super) fn would_refuse(sessions: &[Judged], style: Style, out: &mut dyn Write) -> Result<()> {
+pub(super) fn would_refuse(JudgedList { sessions }: &JudgedList, style: Style, out: &mut dyn Write) -> Result<()> {
     if sessions.is_empty() {
         return writeln!(out, "every session would get today what it has");
     }

@@ -1,12 +1,10 @@
 //! Answers of the gateway, for people.
 use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, date, duration, heading, octets, pairs, table, time, wrap};
-use super::{explain, reload};
-use crate::certificates::{Expiry, SOON_DAYS};
-use crate::control::Response;
-use crate::control::types::{
-    AccountingStatus, AttemptDetail, AttemptSummary, DrainStatus, EapCertificate, LocalStatus, LockoutStatus, Outcome, PoolStatus,
-    RadiusStatus, Session, Status,
+use crate::api::types::{
+    AccountingStatus, AttemptDetail, AttemptList, Disconnected, Done, DrainStatus, EapCertificate, LocalStatus, LockoutStatus, Outcome,
+    PoolStatus, RadiusStatus, Session, SessionList, Status,
 };
+use crate::certificates::{Expiry, SOON_DAYS};
 use std::collections::BTreeMap;
 use std::io::{Result, Write};
 
@@ -17,25 +15,15 @@ const OLD_RECORD: u64 = 300;
 /// Share of a pool, in percent, from which its usage is marked.
 const NEARLY_FULL: u64 = 90;
 
-pub(super) fn response(response: &Response, style: Style, out: &mut dyn Write) -> Result<()> {
-    match response {
-        Response::Status(shown) => status(shown, style, out),
-        Response::Certificates(shown) => super::certificates::show(shown, style, out),
-        Response::Sessions { sessions: shown } => sessions(shown, style, out),
-        Response::Session(shown) => session(shown, style, out),
-        Response::Disconnected { ids } => disconnected(ids, out),
-        Response::Reloaded(shown) => reload::reloaded(shown, style, out),
-        Response::Judged { sessions } => reload::would_refuse(sessions, style, out),
-        Response::Drain(shown) => writeln!(out, "{}", drain(shown)),
-        Response::DrainCancelled {} => writeln!(out, "the gateway takes clients again"),
-        Response::Attempts { attempts: shown } => attempts(shown, style, out),
-        Response::Attempt(shown) => attempt(shown, style, out),
-        Response::Explanation(shown) => explain::story(shown, style, out),
-        Response::Error { message } => writeln!(out, "{}", clean(message)),
-    }
+pub(super) fn draining(shown: &DrainStatus, _: Style, out: &mut dyn Write) -> Result<()> {
+    writeln!(out, "{}", drain(shown))
 }
 
-fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
+pub(super) fn drain_cancelled(_: &Done, _: Style, out: &mut dyn Write) -> Result<()> {
+    writeln!(out, "the gateway takes clients again")
+}
+
+pub(super) fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
     let running = format!("{} (since {}, pid {})", duration(status.uptime_secs), time(status.started_at), status.pid);
     let rows = [
         ("Gateway", format!("{}, Evergate {}", status.name, status.version)),
@@ -46,7 +34,7 @@ fn status(status: &Status, style: Style, out: &mut dyn Write) -> Result<()> {
     pairs(out, style, &rows.into_iter().chain(drain).collect::<Vec<_>>())?;
     heading(out, style, "Listeners")?;
     let rows = status.listeners.iter().flat_map(|listener| {
-        let row = move |socket: &crate::control::types::SocketStatus| {
+        let row = move |socket: &crate::api::types::SocketStatus| {
             vec![cell(&listener.name), cell(&listener.protocol), cell(socket.address.to_string()), count(socket.packets)]
         };
         listener.sockets.iter().map(row)
@@ -204,7 +192,7 @@ fn counters(out: &mut dyn Write, style: Style, title: &str, counters: &BTreeMap<
     table(out, style, &["COUNTER", "VALUE"], &rows)
 }
 
-fn sessions(sessions: &[Session], style: Style, out: &mut dyn Write) -> Result<()> {
+pub(super) fn sessions(SessionList { sessions, .. }: &SessionList, style: Style, out: &mut dyn Write) -> Result<()> {
     if sessions.is_empty() {
         return writeln!(out, "nobody is connected; `evergate attempts` shows who tried");
     }
@@ -264,7 +252,7 @@ fn inner(session: &Session) -> String {
     session.inner.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
+pub(super) fn session(session: &Session, style: Style, out: &mut dyn Write) -> Result<()> {
     let traffic = |packets: u64, volume: u64| format!("{} in {packets} packets", octets(volume));
     let rekeyed = rekeyed(session).map(|when| ("Last rekeyed", when));
     let idle =
@@ -315,9 +303,8 @@ fn rates(session: &Session) -> Option<(&'static str, String)> {
     (!limits.is_empty()).then(|| ("Rate limits", format!("{}: dropped {} packets", limits.join(", "), session.rate_limited)))
 }
 
-fn disconnected(ids: &[u64], out: &mut dyn Write) -> Result<()> {
-    match ids {
-        [] => writeln!(out, "no session matches; `evergate sessions` lists them"),
+pub(super) fn disconnected(Disconnected { ids }: &Disconnected, _: Style, out: &mut dyn Write) -> Result<()> {
+    match &ids[..] {
         [id] => writeln!(out, "session {id} is being ended"),
         ids => {
             let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -335,7 +322,7 @@ fn outcome_mark(outcome: Outcome) -> Mark {
     }
 }
 
-fn attempts(attempts: &[AttemptSummary], style: Style, out: &mut dyn Write) -> Result<()> {
+pub(super) fn attempts(AttemptList { attempts, .. }: &AttemptList, style: Style, out: &mut dyn Write) -> Result<()> {
     if attempts.is_empty() {
         return writeln!(out, "no such attempt; if a client claims to have tried, `evergate status` shows whether any packet came in");
     }
@@ -356,7 +343,7 @@ fn attempts(attempts: &[AttemptSummary], style: Style, out: &mut dyn Write) -> R
     table(out, style, &["ID", "STARTED", "CLIENT", "USER", "STAGE", "OUTCOME", "CAUSE"], &rows)
 }
 
-fn attempt(attempt: &AttemptDetail, style: Style, out: &mut dyn Write) -> Result<()> {
+pub(super) fn attempt(attempt: &AttemptDetail, style: Style, out: &mut dyn Write) -> Result<()> {
     let summary = &attempt.summary;
     pairs(
         out,

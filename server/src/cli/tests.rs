@@ -1,12 +1,14 @@
 //! The command line from its words to what it prints and its exit code.
 use super::text::{self, Mark, cell, count};
 use super::*;
+use crate::api::types::{
+    AccountingStatus, AttemptDetail, AttemptList, AttemptSummary, DataplaneStatus, Disconnected, Done, DrainStatus, EapCertificate,
+    Explanation, Judged, JudgedList, ListenerStatus, LocalStatus, LockoutStatus, Outcome, PoolStatus, RadiusStatus, Reloaded, Session,
+    SessionList, SocketStatus, Status, TimelineLine, Verdict,
+};
+use crate::api::{AttemptsQuery, Disconnect, Drain, ExplainQuery, Refusal, Reload, Request, Response};
 use crate::certificates::Expiry;
 use crate::config::{Change, KeyChange, What};
-use crate::control::types::{
-    AccountingStatus, AttemptDetail, AttemptSummary, DataplaneStatus, DrainStatus, EapCertificate, Explanation, Judged, ListenerStatus,
-    LocalStatus, LockoutStatus, Outcome, PoolStatus, RadiusStatus, Reloaded, Session, SocketStatus, Status, TimelineLine, Verdict,
-};
 use crate::explain::numbers::Commands;
 use clap::{CommandFactory as _, Parser as _};
 use std::collections::BTreeMap;
@@ -32,6 +34,10 @@ fn summary(outcome: Outcome) -> AttemptSummary {
         outcome,
         cause: Some("none of 1 network policies matches (default deny)".into()),
     }
+}
+
+fn page() -> SessionList {
+    SessionList { sessions: vec![session()], total: 1, next: None }
 }
 
 fn session() -> Session {
@@ -178,37 +184,42 @@ fn a_reload_says_what_it_has_done() {
         assert!(out.ends_with("\n1 session is being ended\n") && !out.contains("--end-refused"), "{out}");
         assert!(evergate(&["sessions", "--would-refuse"]).1.contains("17  bob   staff       refused"));
         let (_, out, _) = evergate(&["reload", "--json"]);
-        assert_eq!(serde_json::from_str::<Response>(&out).unwrap(), Response::Reloaded(Box::new(reloaded(false))));
+        assert_eq!(serde_json::from_str::<Reloaded>(&out).unwrap(), reloaded(false));
     });
 }
 
 fn reply_to(request: Request) -> Response {
     match request {
-        Request::Certificates {} => Response::error("none to show"),
-        Request::Status {} => Response::Status(Box::new(status())),
-        Request::Sessions {} => Response::Sessions { sessions: vec![session()] },
+        Request::Status => Response::Status(Box::new(status())),
+        Request::Sessions(_) => Response::Sessions(page()),
         Request::Session { id: 17 } => Response::Session(Box::new(session())),
-        Request::Session { id } => Response::error(format!("no session has the number {id}")),
-        Request::Disconnect { id, user } => Response::Disconnected { ids: if user.is_some() { vec![] } else { id.into_iter().collect() } },
-        Request::Drain { to, within_secs } => Response::Drain(Box::new(DrainStatus {
+        Request::Session { id } => Response::refused(Refusal::NotFound, format!("no session has the number {id}"), "look at the list"),
+        Request::Disconnect(Disconnect { user: Some(_), .. }) => {
+            Response::refused(Refusal::NotFound, "no such session is up", "look at the list")
+        }
+        Request::Disconnect(Disconnect { id, .. }) => Response::Disconnected(Disconnected { ids: id.into_iter().collect() }),
+        Request::Drain(Drain { to, within_secs }) => Response::Drain(Box::new(DrainStatus {
             to,
             started_at: 1_700_000_000,
             ends_at: 1_700_000_000 + within_secs,
             sent_away: 3,
             left: 9,
         })),
-        Request::CancelDrain {} => Response::DrainCancelled {},
-        Request::Reload { end_refused } => Response::Reloaded(Box::new(reloaded(end_refused))),
-        Request::Judge {} => Response::Judged { sessions: reloaded(false).judged },
-        Request::Attempts { failed: true, limit: 5, .. } => Response::Attempts { attempts: vec![summary(Outcome::Failed)] },
-        Request::Attempts { .. } => Response::Attempts { attempts: vec![] },
+        Request::CancelDrain => Response::Done(Done {}),
+        Request::Reload(Reload { end_refused }) => Response::Reloaded(Box::new(reloaded(end_refused))),
+        Request::Judge => Response::Judged(JudgedList { sessions: reloaded(false).judged }),
+        Request::Attempts(AttemptsQuery { failed: true, limit: Some(5), .. }) => {
+            Response::Attempts(AttemptList { attempts: vec![summary(Outcome::Failed)], next: None })
+        }
+        Request::Attempts(_) => Response::Attempts(AttemptList::default()),
         Request::Attempt { .. } => Response::Attempt(Box::new(attempt())),
-        Request::Explain { what } => Response::Explanation(Box::new(Explanation {
+        Request::Explain(ExplainQuery { what }) => Response::Explanation(Box::new(Explanation {
             attempt: attempt(),
             told: vec![format!("This is about {what}.")],
             commands: vec![Commands { place: "here".into(), lines: vec![format!("type {}", "long ".repeat(40))] }],
             cases: crate::explain::numbers::cases("812").into_iter().cloned().collect(),
         })),
+        _ => Response::refused(Refusal::Conflict, "none to show", "none to make"),
     }
 }
 
@@ -262,9 +273,9 @@ fn with_gateway(check: impl FnOnce(&dyn Fn(&[&str]) -> (u8, String, String)) + S
     std::fs::write(&config, "[server]\nname = \"vpn.example.test\"\ncontrol_socket = \"control.sock\"\n").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let listener = control::bind(&folder.path().join("control.sock")).unwrap();
+        let listener = api::bind(&folder.path().join("control.sock")).unwrap();
         let (commands, mut requests) = mpsc::channel::<(Request, oneshot::Sender<Response>)>(4);
-        tokio::spawn(control::serve(listener, commands));
+        tokio::spawn(api::serve(listener, commands));
         tokio::spawn(async move {
             while let Some((request, reply)) = requests.recv().await {
                 drop(reply.send(reply_to(request)));
@@ -294,8 +305,8 @@ fn a_silent_session_is_shown_as_one() {
     let shown = |silent_since| {
         let session = Session { silent_since, ..session() };
         let mut out = Vec::new();
-        show::response(&Response::Sessions { sessions: vec![session.clone()] }, Style { colours: false }, &mut out).unwrap();
-        show::response(&Response::Session(Box::new(session)), Style { colours: false }, &mut out).unwrap();
+        show::sessions(&SessionList { sessions: vec![session.clone()], ..page() }, Style { colours: false }, &mut out).unwrap();
+        show::session(&session, Style { colours: false }, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     };
     assert!(!shown(None).contains("ilent"));
@@ -336,10 +347,10 @@ fn sessions_are_listed_shown_and_ended() {
         let (_, out, _) = evergate(&["sessions", "show", "17"]);
         assert!(out.contains("IKE SA never, Child SA 2023-11-1"), "{out}");
         assert!(out.contains("Authenticated by  RADIUS nps1\n") && out.contains("Child SA AES_GCM_16_256\n"), "{out}");
-        assert_eq!(evergate(&["sessions", "show", "9"]), (FAILED, String::new(), "error: no session has the number 9\n".into()));
+        assert_eq!(evergate(&["sessions", "show", "9"]), (FAILED, String::new(), "error: no session has the number 9; look at the list\n".into()));
         assert_eq!(evergate(&["sessions", "disconnect", "17"]).1, "session 17 is being ended\n");
-        let (code, out, _) = evergate(&["sessions", "disconnect", "--user", "eve"]);
-        assert_eq!((code, out.as_str()), (FAILED, "no session matches; `evergate sessions` lists them\n"));
+        let (code, _, err) = evergate(&["sessions", "disconnect", "--user", "eve"]);
+        assert_eq!((code, err.as_str()), (FAILED, "error: no such session is up; look at the list\n"));
     });
 }
 
@@ -396,9 +407,9 @@ fn status_shows_what_counts() {
 fn json_is_the_answer_itself() {
     with_gateway(|evergate| {
         let (_, out, _) = evergate(&["sessions", "--json"]);
-        assert_eq!(serde_json::from_str::<Response>(&out).unwrap(), Response::Sessions { sessions: vec![session()] });
+        assert_eq!(serde_json::from_str::<SessionList>(&out).unwrap(), page());
         let (_, out, _) = evergate(&["--json", "status"]);
-        assert_eq!(serde_json::from_str::<Response>(&out).unwrap(), Response::Status(Box::new(status())));
+        assert_eq!(serde_json::from_str::<Status>(&out).unwrap(), status());
     });
 }
 
@@ -572,7 +583,7 @@ fn policies_of_nps_are_written_as_sections() {
 fn certificates_of_the_running_gateway_come_first() {
     with_gateway(|evergate| {
         let (code, out, err) = evergate(&["certificates"]);
-        assert_eq!((code, out.as_str(), err.as_str()), (FAILED, "", "error: none to show\n"));
+        assert_eq!((code, out.as_str(), err.as_str()), (FAILED, "", "error: none to show; none to make\n"));
     });
 }
 

@@ -14,7 +14,7 @@ const ACCOUNTING_AT_START: &[&str] = &["queue_max"];
 const ORDERED: &[&str] = &["radius", "request_policy", "policy"];
 
 /// One section that is not as it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Change {
     /// `server`, or `radius "nps1"`; of [`What::Reordered`] the kind: `policy`.
     pub section: String,
@@ -22,7 +22,7 @@ pub struct Change {
     pub keys: Vec<KeyChange>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     Added,
@@ -32,7 +32,7 @@ pub enum What {
 }
 
 /// One key of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct KeyChange {
     pub key: String,
     /// As written; `None`: it is not there.

@@ -5,8 +5,8 @@ use super::name::{self, Dialled, Shown};
 use super::network::{self, Forwarding, Interface};
 use super::sockets::{self, Transport, Trial, Wanted};
 use super::{Finding, radius};
+use crate::api::{self, AskError, Call, types::Status};
 use crate::config::Config;
-use crate::control::{self, AskError, Request, Response, types::Status};
 use net::link::{self, Netlink};
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,16 +51,15 @@ pub fn examine(config: &Config) -> Vec<Finding> {
 /// Whether it runs.
 fn gateway(config: &Config) -> (Option<Status>, Vec<Finding>) {
     const CHECK: &str = "gateway";
-    match control::ask(&config.server.control_socket, &Request::Status {}) {
-        Ok(Response::Status(status)) => {
+    match api::ask::<Status>(&config.server.control_socket, &Call::get("/v1/status")) {
+        Ok(status) => {
             let running =
                 Finding::ok(CHECK, format!("it runs (pid {}, version {}, {} sessions)", status.pid, status.version, status.sessions));
-            (Some(*status), vec![running])
+            (Some(status), vec![running])
         }
         Err(AskError::NotRunning(_) | AskError::Stale(_)) => {
             (None, vec![Finding::ok(CHECK, "it does not run; this is how it would find the host")])
         }
-        Ok(_) => (None, vec![Finding::warn(CHECK, "it does not tell its status", "see `evergate status`")]),
         Err(error) => {
             (None, vec![Finding::warn(CHECK, error.to_string(), "run this as root; without its answer it counts as not running")])
         }

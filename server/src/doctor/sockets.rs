@@ -1,7 +1,7 @@
 //! The sockets of the listeners: free before the start, held by the gateway after it.
 use super::Finding;
+use crate::api::types::Status;
 use crate::config::Config;
-use crate::control::types::Status;
 use crate::sstp::{Doors, doors};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 const TABLE: &str = include_str!("numbers.toml");
 
 /// One cause behind one or several numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     /// The numbers, as Windows writes them, with their names.
@@ -23,7 +23,7 @@ pub struct Case {
 }
 
 /// Lines to type, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Commands {
     #[serde(rename = "where")]

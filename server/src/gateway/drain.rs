@@ -3,8 +3,9 @@
 //! Clients that follow redirects (RFC 5685) get one, SSTP calls are hung up; both are spread evenly over the time, so that they do not all arrive at the
 //! other gateway at once. Whoever can be told nothing but goodbye stays as long as possible: until the end.
 use super::{Gateway, Now, Plane};
+use crate::api::types::{Done, DrainStatus};
+use crate::api::{Refusal, Response};
 use crate::config::gateway_identity;
-use crate::control::types::{DrainStatus, Response};
 use crate::outcome::CloseReason;
 use ike::{GatewayIdentity, Input, SessionId};
 use std::collections::VecDeque;
@@ -48,10 +49,13 @@ impl<P: Plane> Gateway<P> {
         let within = Duration::from_secs(within_secs);
         let to = match to.map(gateway_identity).transpose() {
             Ok(to) => to,
-            Err(problem) => return Response::error(format!("to = {:?}: {problem}", to.unwrap_or_default())),
+            Err(problem) => {
+                let error = format!("{:?} {problem}", to.unwrap_or_default());
+                return Response::refused(Refusal::Wrong, error, "name the gateway that clients are to go to");
+            }
         };
         let Some(ends) = now.instant.checked_add(within).filter(|_| within <= LONGEST) else {
-            return Response::error(format!("within: {within_secs} s is too long; at most 7d"));
+            return Response::refused(Refusal::Wrong, format!("{within_secs} s is too long to empty a gateway in"), "take 7 days at most");
         };
         let started_at = now.wall.as_second().unsigned_abs();
         let movers: VecDeque<_> = self.live.keys().copied().filter(|&session| self.moves(session, to.is_some())).collect();
@@ -75,17 +79,17 @@ impl<P: Plane> Gateway<P> {
         });
         self.feed(now, Input::Drain(Some(ike::Drain { to })));
         self.drain_due(now);
-        self.drain_status().map_or_else(|| Response::error("the gateway is not being emptied"), |status| Response::Drain(Box::new(status)))
+        self.drain_status().map_or_else(not_draining, |status| Response::Drain(Box::new(status)))
     }
 
     /// New clients come in again; those who were sent away are gone.
     pub(super) fn cancel_drain(&mut self, now: Now) -> Response {
         if self.drain.take().is_none() {
-            return Response::error("the gateway is not being emptied; `evergate status` would show it");
+            return not_draining();
         }
         tracing::info!(sessions = self.live.len(), "draining cancelled");
         self.feed(now, Input::Drain(None));
-        Response::DrainCancelled {}
+        Response::Done(Done {})
     }
 
     /// This session can leave before the end without its user noticing much: it is told where to go, or dials again by itself.
@@ -143,4 +147,8 @@ impl Drain {
         self.sent_away += 1;
         Some((session, self.to.clone()))
     }
+}
+
+fn not_draining() -> Response {
+    Response::refused(Refusal::Conflict, "the gateway is not being emptied", "there is nothing to do; `evergate status` would show it")
 }

@@ -1,7 +1,7 @@
 //! What passes through the gateway inside EAP: the certificates, alerts and refusals of TLS-based methods, put into the record. They tell a
 //! wrong certificate of the RADIUS server from one that the client misses or the server refuses.
 use super::{Gateway, Live, Now, Plane};
-use crate::control::types::EapCertificate;
+use crate::api::types::EapCertificate;
 use crate::outcome::{EapFault, Failure, Fault, Stage};
 use eap::inside::{Observer, Seen, Side, alert_name, version_name};
 use ike::SessionId;

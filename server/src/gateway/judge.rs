@@ -1,6 +1,6 @@
 //! Other policies, pools and settings while sessions are up, and what the policies of now would say to those who came in before.
 use super::{Gateway, IDLE_CHECK, Live, Now, Plane, Settings};
-use crate::control::types::{Judged, Verdict};
+use crate::api::types::{Judged, Verdict};
 use crate::outcome::CloseReason;
 use ike::SessionId;
 use policy::filter::{Filter, RateLimit, Restrictions};

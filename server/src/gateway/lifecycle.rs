@@ -55,6 +55,7 @@ impl<P: Plane> Gateway<P> {
         let left_out = live.login.as_mut().map(|login| std::mem::take(&mut login.left_out)).unwrap_or_default();
         self.totals.established += 1;
         self.account_start(now, session);
+        self.tell_up(now, session);
         for older in left_out {
             self.make_way(now, older);
         }
@@ -87,8 +88,10 @@ impl<P: Plane> Gateway<P> {
             (None, Some(up)) => self.log_end(now, session, &live, up, reason),
             (None, None) => {}
         }
+        self.tell_down(now, session, &live);
         self.plane.forget(session);
         self.finish(now, &live, reason, failure);
+        self.tell_attempt(&live);
         self.tell_when_empty();
     }
 

@@ -6,6 +6,7 @@ mod books;
 mod certificate;
 mod drain;
 mod dynamic;
+mod events;
 mod forward;
 mod ikev2;
 mod inside;
@@ -289,6 +290,8 @@ pub struct Gateway<P> {
     drain: Option<drain::Drain>,
     totals: Totals,
     server_certificates: inside::ServerCertificates,
+    /// Who hears what happens.
+    listeners: Vec<crate::api::Feed>,
 }
 
 /// Counters of logins since the start.
@@ -332,6 +335,7 @@ impl<P: Plane> Gateway<P> {
             drain: None,
             totals: Totals::default(),
             server_certificates: inside::ServerCertificates::default(),
+            listeners: Vec::new(),
         }
     }
 

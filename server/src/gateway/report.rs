@@ -1,17 +1,24 @@
-//! Answers to the control socket.
+//! Answers of the Admin API.
 use super::roll::folded;
-use super::{Gateway, Now, Plane};
+use super::{Gateway, Live, Now, Plane};
+use crate::api::types::{self, AttemptDetail, AttemptList, AttemptSummary, DrainStatus, PoolStatus, SessionList, TimelineLine};
+use crate::api::{AttemptsQuery, DEFAULT_LIMIT, Disconnect, Drain, Refusal, Request, Response, SessionsQuery};
 use crate::attempts::{Attempt, Outcome};
-use crate::control::types::{self, AttemptDetail, AttemptSummary, DrainStatus, PoolStatus, Request, Response, TimelineLine};
 use crate::explain::{self, story};
 use crate::outcome::CloseReason;
 use ike::{CipherPolicy, SessionId};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Bound;
 
 /// Attempts listed at most, whatever is asked for.
 const LIST_MAX: usize = 10_000;
+/// Sessions listed at most.
+const SESSIONS_MAX: usize = 1_000;
+
+const SESSIONS: &str = "`evergate sessions` lists those that are up";
+const ATTEMPTS: &str = "`evergate attempts` lists the newest";
 
 /// The part of `status` that the control half knows.
 #[derive(Debug)]
@@ -25,34 +32,39 @@ pub struct Summary {
 }
 
 impl<P: Plane> Gateway<P> {
-    /// Serves a request; `None` for `status`, which the shell completes with what it knows itself, and for `reload`, which is its own.
+    /// Serves a request; `None` for those that the shell serves, or completes with what it knows itself.
     pub fn control(&mut self, now: Now, request: &Request) -> Option<Response> {
         Some(match request {
-            Request::Status {} | Request::Certificates {} | Request::Reload { .. } => return None,
-            Request::Judge {} => Response::Judged { sessions: self.judge_all(now) },
-            Request::Sessions {} => Response::Sessions { sessions: self.live.keys().filter_map(|&id| self.session(now, id)).collect() },
+            Request::Status | Request::Radius | Request::Ready | Request::Certificates | Request::Reload(_) => return None,
+            Request::Live => Response::Health(types::Health { ok: true, reasons: Vec::new() }),
+            Request::Pools => Response::Pools(types::PoolList { pools: self.pools() }),
+            Request::Judge => Response::Judged(types::JudgedList { sessions: self.judge_all(now) }),
+            Request::Sessions(query) => Response::Sessions(self.sessions(now, query)),
             Request::Session { id } => match self.session(now, SessionId(*id)) {
                 Some(session) => Response::Session(Box::new(session)),
-                None => Response::error(format!("no session {id}; `evergate sessions` lists those that are up")),
+                None => Response::refused(Refusal::NotFound, format!("no session {id}"), SESSIONS),
             },
-            Request::Disconnect { id, user } => self.disconnect(now, *id, user.as_deref()),
-            Request::Drain { to, within_secs } => self.start_drain(now, to.as_deref(), *within_secs),
-            Request::CancelDrain {} => self.cancel_drain(now),
-            Request::Attempts { limit, user, failed } => Response::Attempts { attempts: self.list(*limit, user.as_deref(), *failed) },
-            Request::Explain { what } => self.explain(now, what),
+            Request::Disconnect(Disconnect { id, user }) => self.disconnect(now, *id, user.as_deref()),
+            Request::Drain(Drain { to, within_secs }) => self.start_drain(now, to.as_deref(), *within_secs),
+            Request::CancelDrain => self.cancel_drain(now),
+            Request::Attempts(query) => self.list(query),
+            Request::Events { feed } => {
+                self.listen(feed.clone());
+                Response::Done(types::Done {})
+            }
+            Request::Explain(query) => self.explain(now, &query.what),
             Request::Attempt { id } => match self.attempts.find(id) {
                 Some(attempt) => Response::Attempt(Box::new(detail(attempt, self.endpoint.ciphers()))),
-                None => Response::error(format!("no attempt {id:?} is kept; `evergate attempts` lists the newest")),
+                None => Response::refused(Refusal::NotFound, format!("no attempt {id:?} is kept"), ATTEMPTS),
             },
         })
     }
 
     pub fn summary(&self) -> Summary {
-        let (half_open, sessions) = self.endpoint.sessions();
-        let (half_open, sessions) = (half_open + self.calls.len() - self.calls_up, sessions + self.calls_up);
+        let (sessions, half_open) = self.occupancy();
         Summary {
-            sessions: count(sessions),
-            half_open: count(half_open),
+            sessions,
+            half_open,
             pools: self.pools(),
             eap_certificates: self.server_certificates.list(),
             ike: self.counters(),
@@ -60,11 +72,16 @@ impl<P: Plane> Gateway<P> {
         }
     }
 
+    /// Sessions that are up, and logins under way.
+    pub(super) fn occupancy(&self) -> (u64, u64) {
+        let (half_open, sessions) = self.endpoint.sessions();
+        (count(sessions + self.calls_up), count(half_open + self.calls.len() - self.calls_up))
+    }
+
     fn explain(&self, now: Now, what: &str) -> Response {
         let Some(attempt) = self.meant(what) else {
-            return Response::error(format!(
-                "no attempt of {what:?} is kept; `evergate attempts` lists the newest, and an attempt of which nothing is known never reached this gateway"
-            ));
+            let remedy = format!("{ATTEMPTS}, and an attempt of which nothing is known never reached this gateway");
+            return Response::refused(Refusal::NotFound, format!("no attempt of {what:?} is kept"), remedy);
         };
         let ip = attempt.client.ip();
         let (same_client, others) = self.attempts.iter().filter(|other| other.id != attempt.id).partition(|other| other.client.ip() == ip);
@@ -99,15 +116,17 @@ impl<P: Plane> Gateway<P> {
         let ids: Vec<u64> = match (id, user) {
             (Some(id), None) => self.live.get(&SessionId(id)).filter(|live| live.session.is_some()).map(|_| id).into_iter().collect(),
             (None, Some(user)) => self.sessions_of(user),
-            _ => return Response::error("give either a session's id or a user"),
+            _ => {
+                return Response::refused(Refusal::Wrong, "it is not clear which session is meant", "give either a session's id or a user");
+            }
         };
         if ids.is_empty() {
-            return Response::error("no such session is up; `evergate sessions` lists them");
+            return Response::refused(Refusal::NotFound, "no such session is up", SESSIONS);
         }
         for &id in &ids {
             self.close(now, SessionId(id), CloseReason::Operator);
         }
-        Response::Disconnected { ids }
+        Response::Disconnected(types::Disconnected { ids })
     }
 
     fn sessions_of(&self, user: &str) -> Vec<u64> {
@@ -115,7 +134,7 @@ impl<P: Plane> Gateway<P> {
         self.roll.of_user(user).into_iter().flatten().filter(is_up).map(|id| id.0).collect()
     }
 
-    fn session(&self, now: Now, id: SessionId) -> Option<types::Session> {
+    pub(super) fn session(&self, now: Now, id: SessionId) -> Option<types::Session> {
         let live = self.live.get(&id)?;
         let session = live.session.as_ref()?;
         let traffic = self.plane.traffic(id);
@@ -154,12 +173,52 @@ impl<P: Plane> Gateway<P> {
         })
     }
 
-    fn list(&self, limit: usize, user: Option<&str>, failed: bool) -> Vec<AttemptSummary> {
-        let wanted = |attempt: &&Attempt| {
-            user.is_none_or(|user| attempt.user.as_deref().is_some_and(|of| same_user(of, user)))
-                && (!failed || matches!(attempt.outcome, Outcome::Failed(_)))
+    fn sessions(&self, now: Now, query: &SessionsQuery) -> SessionList {
+        let search = query.search.as_ref().map(|search| search.to_lowercase());
+        let fits = |(id, live): &(&SessionId, &Live)| {
+            live.session.is_some()
+                && query.user.as_ref().is_none_or(|user| live.session.as_ref().is_some_and(|up| same_user(&up.granted.user, user)))
+                && search.as_ref().is_none_or(|search| self.is_found(**id, live, search))
         };
-        self.attempts.iter().filter(wanted).take(limit.min(LIST_MAX)).map(summary).collect()
+        let limit = query.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, SESSIONS_MAX);
+        let total = self.live.iter().filter(fits).count();
+        let after = query.after.map_or(Bound::Unbounded, |after| Bound::Excluded(SessionId(after)));
+        let mut page = self.live.range((after, Bound::Unbounded)).filter(fits).map(|(&id, _)| id);
+        let ids: Vec<_> = page.by_ref().take(limit).collect();
+        let next = page.next().and(ids.last()).map(|id| id.0);
+        SessionList { sessions: ids.into_iter().filter_map(|id| self.session(now, id)).collect(), total: count(total), next }
+    }
+
+    /// `search` is in lower case.
+    fn is_found(&self, id: SessionId, live: &Live, search: &str) -> bool {
+        let Some(session) = &live.session else { return false };
+        let granted = &session.granted;
+        let has = |text: &str| text.to_lowercase().contains(search);
+        has(&granted.user)
+            || has(&granted.policy)
+            || has(&live.tunnel.to_string())
+            || has(&live.path.remote.to_string())
+            || session.inner.iter().any(|address| has(&address.to_string()))
+            || id.0.to_string() == search
+    }
+
+    fn list(&self, query: &AttemptsQuery) -> Response {
+        let wanted = |attempt: &&Attempt| {
+            query.user.as_ref().is_none_or(|user| attempt.user.as_deref().is_some_and(|of| same_user(of, user)))
+                && (!query.failed || matches!(attempt.outcome, Outcome::Failed(_)))
+        };
+        let limit = query.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, LIST_MAX);
+        let older = match &query.before {
+            None => self.attempts.iter().collect::<Vec<_>>(),
+            Some(id) if self.attempts.find(id).is_some() => {
+                self.attempts.iter().skip_while(|attempt| attempt.id.as_str() != id).skip(1).collect()
+            }
+            Some(id) => return Response::refused(Refusal::NotFound, format!("no attempt {id:?} is kept"), ATTEMPTS),
+        };
+        let mut page = older.into_iter().filter(wanted);
+        let attempts: Vec<_> = page.by_ref().take(limit).map(summary).collect();
+        let next = page.next().and(attempts.last()).map(|last| last.id.clone());
+        Response::Attempts(AttemptList { attempts, next })
     }
 
     fn pools(&self) -> Vec<PoolStatus> {
@@ -206,7 +265,7 @@ fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-fn summary(attempt: &Attempt) -> AttemptSummary {
+pub(super) fn summary(attempt: &Attempt) -> AttemptSummary {
     let (outcome, stage, cause) = match &attempt.outcome {
         Outcome::Running => (types::Outcome::Running, attempt.stage, None),
         Outcome::Up => (types::Outcome::Up, attempt.stage, None),

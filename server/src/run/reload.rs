@@ -1,9 +1,9 @@
 //! Another configuration while the gateway runs: read and checked beside it, then applied in one step, or not at all.
 use super::{Shell, bounds, now, responder, rules, takes_accounting, tls_servers, user_certificates};
 use crate::accounting::Accounting;
+use crate::api::types::{Reloaded, Verdict};
+use crate::api::{Refusal, Response};
 use crate::config::{self, Config, ConfigError, Difference};
-use crate::control::Response;
-use crate::control::types::{Reloaded, Verdict};
 use crate::file_watch::FileWatch;
 use crate::host_names::{Addresses, HostNames, other_address};
 use crate::local_shell::Local;
@@ -137,7 +137,11 @@ impl Shell {
             Ok(report) => report,
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "configuration not reloaded: everything stays as it was");
-                return Response::error(format!("not reloaded, everything stays as it was: {error:#}"));
+                return Response::refused(
+                    Refusal::Conflict,
+                    format!("not reloaded, everything stays as it was: {error:#}"),
+                    "correct that and reload again",
+                );
             }
         };
         let now = now();

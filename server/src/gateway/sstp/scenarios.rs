@@ -471,18 +471,18 @@ fn silence_of_radius_is_no_wrong_password() {
 
 #[test]
 fn an_emptied_gateway_hangs_up_one_after_the_other() {
-    use crate::control::types::{Request, Response};
+    use crate::api::{Drain, Request, Response};
     let mut world = World::empty(10, &[("all", "*", true)]);
     (1..=4).for_each(|number| world.bring_up(number));
     assert_eq!((world.gateway.calls_up, world.gateway.plane.held), (4, 0));
     let order = |world: &mut World, request: Request| world.gateway.control(world.now, &request).unwrap();
-    let wrong = order(&mut world, Request::Drain { to: Some("no name".into()), within_secs: 40 });
+    let wrong = order(&mut world, Request::Drain(Drain { to: Some("no name".into()), within_secs: 40 }));
     assert!(
-        matches!(&wrong, Response::Error { message } if message.contains("no name") && message.contains("vpn2.example.com")),
+        matches!(&wrong, Response::Refused(problem) if problem.error.contains("no name") && problem.error.contains("vpn2.example.com")),
         "{wrong:?}"
     );
-    assert!(matches!(order(&mut world, Request::CancelDrain {}), Response::Error { .. }), "there is nothing to cancel");
-    let Response::Drain(status) = order(&mut world, Request::Drain { to: None, within_secs: 40 }) else { panic!("refused") };
+    assert!(matches!(order(&mut world, Request::CancelDrain), Response::Refused(_)), "there is nothing to cancel");
+    let Response::Drain(status) = order(&mut world, Request::Drain(Drain { to: None, within_secs: 40 })) else { panic!("refused") };
     assert_eq!((status.sent_away, status.left, status.ends_at - status.started_at), (1, 4, 40));
     let sent_away = |world: &World| world.gateway.summary().drain.unwrap().sent_away;
     for sent in 1..=3 {
@@ -498,7 +498,7 @@ fn an_emptied_gateway_hangs_up_one_after_the_other() {
     (0..20).for_each(|_| world.pass(5));
     let status = world.gateway.summary().drain.unwrap();
     assert_eq!((status.sent_away, status.left), (4, 0));
-    assert!(matches!(order(&mut world, Request::CancelDrain {}), Response::DrainCancelled {}));
+    assert!(matches!(order(&mut world, Request::CancelDrain), Response::Done(_)));
     world.bring_up(5);
     assert_eq!((world.gateway.calls_up, world.gateway.summary().drain), (1, None));
 }

@@ -7,8 +7,8 @@ mod logins;
 mod random;
 mod timers;
 
+use evergate::api::types::AttemptDetail;
 use evergate::attempts::Outcome;
-use evergate::control::types::AttemptDetail;
 use evergate::explain::stage_name;
 use radius_client::{AccountingStatus, TerminateCause};
 use sim::sstp::{Auth, CallId, Conduct, Options, Step, User, World};

@@ -1,6 +1,6 @@
 //! Other rules while calls are up.
 use super::*;
-use crate::control::types::Verdict;
+use crate::api::types::Verdict;
 use crate::gateway::Rules;
 
 const EVERYBODY: &[(&str, &str, bool)] = &[("everybody", "*", true)];

@@ -1,7 +1,8 @@
 //! How sessions end, in whose books.
 use super::{alice, assert_failed, assert_stopped, is_up, millis, secs, up, user, world, world_of};
+use evergate::api::types::Disconnected;
+use evergate::api::{Disconnect, Request, Response};
 use evergate::attempts::Outcome;
-use evergate::control::types::{Request, Response};
 use evergate::outcome::CloseReason;
 use radius_client::{Accept, TerminateCause};
 use sim::sstp::{Act, Auth, CallId, Conduct, Step, User, World};
@@ -71,12 +72,13 @@ fn an_operator_disconnects_by_user_or_by_id() {
     let mut world = world();
     let calls = [up(&mut world, alice(Auth::MsChapV2)), up(&mut world, alice(Auth::EapMsChapV2)), up(&mut world, alice(Auth::Pap))];
     let id = world.session(calls[0]).0;
-    let said = world.with_gateway(|gateway, now| gateway.control(now, &Request::Disconnect { id: Some(id), user: None }));
-    assert_eq!(said, Some(Response::Disconnected { ids: vec![id] }));
+    let said = world.with_gateway(|gateway, now| gateway.control(now, &Request::Disconnect(Disconnect { id: Some(id), user: None })));
+    assert_eq!(said, Some(Response::Disconnected(Disconnected { ids: vec![id] })));
     world.run(secs(1));
     assert!(!is_up(&world, calls[0]) && is_up(&world, calls[1]) && is_up(&world, calls[2]));
-    let said = world.with_gateway(|gateway, now| gateway.control(now, &Request::Disconnect { id: None, user: Some("ALICE".into()) }));
-    assert_eq!(said, Some(Response::Disconnected { ids: vec![world.session(calls[1]).0, world.session(calls[2]).0] }));
+    let said =
+        world.with_gateway(|gateway, now| gateway.control(now, &Request::Disconnect(Disconnect { id: None, user: Some("ALICE".into()) })));
+    assert_eq!(said, Some(Response::Disconnected(Disconnected { ids: vec![world.session(calls[1]).0, world.session(calls[2]).0] })));
     for call in calls {
         assert_ended(&mut world, call, CloseReason::Operator, TerminateCause::AdminReset);
         assert_eq!(farewell(&world, call), ["LCP Terminate-Request", "CALL_DISCONNECT 0", "closed"]);

@@ -3,7 +3,7 @@ use crate::config::Change;
 use serde::{Deserialize, Serialize};
 
 /// A configuration that was applied.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Reloaded {
     /// What has taken effect.
     pub changes: Vec<Change>,
@@ -18,7 +18,7 @@ pub struct Reloaded {
 }
 
 /// A session to which the policies of now say something else than they did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Judged {
     pub id: u64,
     /// Id of the attempt it came from.
@@ -32,7 +32,7 @@ pub struct Judged {
 }
 
 /// What they say, as if it logged in now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It would not come in.

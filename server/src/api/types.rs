@@ -1,129 +1,109 @@
-//! What travels over the control socket: one JSON object a line, a [`Request`] answered by a [`Response`].
+//! Bodies of the Admin API, in JSON.
 //!
 //! Times are unix seconds, durations seconds unless the name says otherwise, octets and packets are counted from the client's side:
 //! `in` came from the client, `out` went to it.
-pub use super::reload::{Judged, Reloaded, Verdict};
+pub use super::reloaded::{Judged, Reloaded, Verdict};
 
 use crate::certificates;
 use crate::explain::numbers::{Case, Commands};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-/// An order or question to the running gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Request {
-    /// -> [`Response::Status`]
-    Status {},
-    /// What the gateway shows, to whom and why. -> [`Response::Certificates`]
-    Certificates {},
-    /// All established sessions. -> [`Response::Sessions`]
-    Sessions {},
-    /// One session. -> [`Response::Session`] or [`Response::Error`]
-    Session { id: u64 },
-    /// Ends the session `id`, or all of `user` (compared without regard to case). Exactly one must be given. -> [`Response::Disconnected`]
-    Disconnect {
-        #[serde(default)]
-        id: Option<u64>,
-        #[serde(default)]
-        user: Option<String>,
-    },
-    /// Empties the gateway: new clients are sent to `to`, an IP address or a DNS name, or refused; those who are in leave within this time, 7 days at
-    /// most. -> [`Response::Drain`] or [`Response::Error`]
-    Drain {
-        #[serde(default)]
-        to: Option<String>,
-        within_secs: u64,
-    },
-    /// Reads the configuration again and applies what a running gateway can take, all or nothing. -> [`Response::Reloaded`] or [`Response::Error`]
-    Reload {
-        /// Ends the sessions that the policies refuse then.
-        #[serde(default)]
-        end_refused: bool,
-    },
-    /// The sessions to which the policies would not say today what they said. -> [`Response::Judged`]
-    Judge {},
-    /// Takes clients again. -> [`Response::DrainCancelled`] or [`Response::Error`]
-    CancelDrain {},
-    /// Attempts, newest first. -> [`Response::Attempts`]
-    Attempts {
-        /// At most this many.
-        #[serde(default = "default_limit")]
-        limit: usize,
-        /// Only those of this user (compared without regard to case).
-        #[serde(default)]
-        user: Option<String>,
-        /// Only failed ones.
-        #[serde(default)]
-        failed: bool,
-    },
-    /// One attempt with its timeline. -> [`Response::Attempt`] or [`Response::Error`]
-    Attempt { id: String },
-    /// The story of an attempt: its id, a user's or client address's newest failed one (or else the newest), or `last`. -> [`Response::Explanation`] or
-    /// [`Response::Error`]
-    Explain { what: String },
+/// A page of sessions, in the order of their numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionList {
+    pub sessions: Vec<Session>,
+    /// Sessions that fit, on this page or not.
+    #[serde(default)]
+    pub total: u64,
+    /// What to give as `after` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
 }
 
-impl Request {
-    /// How long the gateway may take for the answer: a reload reads files and looks names up.
-    pub(super) fn patience(&self) -> Duration {
-        match self {
-            Self::Reload { .. } => Duration::from_secs(60),
-            _ => Duration::from_secs(10),
-        }
-    }
+/// Sessions that were told to end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Disconnected {
+    pub ids: Vec<u64>,
 }
 
-/// Attempts listed where nothing else is asked for.
-pub const DEFAULT_LIMIT: usize = 20;
-
-fn default_limit() -> usize {
-    DEFAULT_LIMIT
+/// Sessions to which the policies would not say today what they said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JudgedList {
+    pub sessions: Vec<Judged>,
 }
 
-/// The gateway's answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "reply", rename_all = "snake_case")]
-pub enum Response {
-    Status(Box<Status>),
-    Certificates(Box<certificates::Report>),
-    Sessions {
-        sessions: Vec<Session>,
-    },
-    Session(Box<Session>),
-    /// The sessions that were told to end.
-    Disconnected {
-        ids: Vec<u64>,
-    },
-    Reloaded(Box<Reloaded>),
-    Judged {
-        sessions: Vec<Judged>,
-    },
-    /// The gateway is being emptied.
-    Drain(Box<DrainStatus>),
-    /// It takes clients again.
-    DrainCancelled {},
-    Attempts {
-        attempts: Vec<AttemptSummary>,
-    },
-    Attempt(Box<AttemptDetail>),
-    Explanation(Box<Explanation>),
-    /// The request could not be served; one sentence that names culprit and remedy.
-    Error {
-        message: String,
-    },
+/// A page of attempts, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AttemptList {
+    pub attempts: Vec<AttemptSummary>,
+    /// What to give as `before` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
-impl Response {
-    pub fn error(message: impl Into<String>) -> Self {
-        Self::Error { message: message.into() }
-    }
+/// Something that happens while somebody listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A client has connected.
+    SessionUp { session: Box<Session> },
+    /// A session has ended; what became of it is in its attempt, which follows.
+    SessionDown { id: u64, user: String, attempt: String, seconds: u64, octets_in: u64, octets_out: u64 },
+    /// A login has failed, or a session has ended.
+    Attempt { attempt: AttemptSummary },
+    /// Each second.
+    Counters(Counters),
 }
+
+/// Totals since the start of the gateway, but for those that say otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Counters {
+    /// Unix time, seconds.
+    pub at: i64,
+    /// At this time.
+    pub sessions: u64,
+    /// At this time.
+    pub half_open: u64,
+    pub attempts: u64,
+    pub established: u64,
+    pub failed: u64,
+    pub octets_in: u64,
+    pub octets_out: u64,
+    pub packets_in: u64,
+    pub packets_out: u64,
+    pub dropped: u64,
+}
+
+/// Usage of the address pools.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolList {
+    pub pools: Vec<PoolStatus>,
+}
+
+/// The RADIUS servers, and the certificates that they show to EAP clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RadiusList {
+    pub radius: Vec<RadiusStatus>,
+    pub eap_certificates: Vec<EapCertificate>,
+}
+
+/// Whether something is as it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    pub ok: bool,
+    /// Why not, one sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// An order was carried out, and there is nothing more to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Done {}
 
 /// An established session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
     pub id: u64,
     /// Id of the attempt it came from; also the Acct-Session-Id.
@@ -134,6 +114,7 @@ pub struct Session {
     /// `ikev2` or `sstp`
     pub tunnel: String,
     /// Outer address of the client.
+    #[schemars(with = "String")]
     pub client: SocketAddr,
     /// Leased inner addresses.
     pub inner: Vec<IpAddr>,
@@ -190,7 +171,7 @@ pub struct Session {
 }
 
 /// How an attempt stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Running,
@@ -212,11 +193,12 @@ impl std::fmt::Display for Outcome {
 }
 
 /// One line of the list of attempts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptSummary {
     pub id: String,
     /// Unix time, seconds.
     pub started_at: u64,
+    #[schemars(with = "String")]
     pub client: SocketAddr,
     /// Known from the EAP identity or the certificate on.
     pub user: Option<String>,
@@ -229,12 +211,13 @@ pub struct AttemptSummary {
 }
 
 /// Everything known of one attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptDetail {
     #[serde(flatten)]
     pub summary: AttemptSummary,
     pub tunnel: String,
     /// The address that was dialled.
+    #[schemars(with = "String")]
     pub gateway: SocketAddr,
     pub timeline: Vec<TimelineLine>,
     /// Timeline lines that were counted, not kept.
@@ -254,7 +237,7 @@ pub struct AttemptDetail {
 }
 
 /// What an attempt was about, why it failed, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     pub attempt: AttemptDetail,
     /// The story, a sentence each.
@@ -266,7 +249,7 @@ pub struct Explanation {
     pub cases: Vec<Case>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TimelineLine {
     /// Milliseconds since the attempt's first packet.
     pub at_ms: u64,
@@ -274,7 +257,7 @@ pub struct TimelineLine {
 }
 
 /// How a gateway empties.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DrainStatus {
     /// Where clients are sent that can follow.
     pub to: Option<String>,
@@ -289,7 +272,7 @@ pub struct DrainStatus {
 }
 
 /// The gateway as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     pub version: String,
     /// The gateway's identity, `[server] name`.
@@ -329,7 +312,7 @@ pub struct Status {
     pub dynamic: BTreeMap<String, u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListenerStatus {
     pub name: String,
     /// `ikev2` or `sstp`
@@ -338,16 +321,18 @@ pub struct ListenerStatus {
 }
 
 /// A bound socket: zero packets on 4500 while 500 counts says "blocked on the way".
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SocketStatus {
+    #[schemars(with = "String")]
     pub address: SocketAddr,
     /// Datagrams received since the start; SSTP: connections accepted.
     pub packets: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RadiusStatus {
     pub name: String,
+    #[schemars(with = "String")]
     pub address: SocketAddr,
     #[serde(default)]
     pub groups: Vec<String>,
@@ -371,7 +356,7 @@ pub struct RadiusStatus {
 }
 
 /// The local provider.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LocalStatus {
     pub users_file: String,
     pub users: u64,
@@ -389,7 +374,7 @@ pub struct LocalStatus {
 }
 
 /// A user, a source or both: `None` stands for everybody or everywhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LockoutStatus {
     /// As somebody gave it: there may be no such user.
     pub user: Option<String>,
@@ -399,7 +384,7 @@ pub struct LockoutStatus {
 }
 
 /// A certificate that a RADIUS server shows to EAP clients.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EapCertificate {
     /// Name of the server.
     pub radius: String,
@@ -410,7 +395,7 @@ pub struct EapCertificate {
 }
 
 /// Accounting records on their way to the RADIUS servers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccountingStatus {
     /// Records that no server has confirmed yet.
     pub queued: u64,
@@ -439,7 +424,7 @@ pub struct AccountingStatus {
 }
 
 /// Usage of one family of a pool; numbers saturate at `u64::MAX`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolStatus {
     pub pool: String,
     /// `IPv4` or `IPv6`
@@ -449,7 +434,7 @@ pub struct PoolStatus {
 }
 
 /// Totals since the start, and what was dropped, by reason.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DataplaneStatus {
     pub octets_in: u64,
     pub octets_out: u64,

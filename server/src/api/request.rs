@@ -1,0 +1,207 @@
+//! What the API asks of the control task, and what that says.
+use super::stream::Feed;
+use super::types::{
+    AttemptDetail, AttemptList, Disconnected, Done, DrainStatus, Explanation, Health, JudgedList, PoolList, RadiusList, Reloaded, Session,
+    SessionList, Status,
+};
+use crate::certificates;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Attempts or sessions listed where nothing else is asked for.
+pub const DEFAULT_LIMIT: usize = 20;
+
+/// A question or an order.
+#[derive(Debug)]
+pub enum Request {
+    /// The control task is alive. -> [`Response::Health`]
+    Live,
+    /// Clients can come in. -> [`Response::Health`]
+    Ready,
+    /// -> [`Response::Status`]
+    Status,
+    /// -> [`Response::Pools`]
+    Pools,
+    /// -> [`Response::Radius`]
+    Radius,
+    /// What the gateway shows, to whom and why. -> [`Response::Certificates`]
+    Certificates,
+    /// Established sessions. -> [`Response::Sessions`]
+    Sessions(SessionsQuery),
+    /// One session. -> [`Response::Session`]
+    Session { id: u64 },
+    /// -> [`Response::Disconnected`]
+    Disconnect(Disconnect),
+    /// Empties the gateway. -> [`Response::Drain`]
+    Drain(Drain),
+    /// Takes clients again. -> [`Response::Done`]
+    CancelDrain,
+    /// Reads the configuration again and applies what a running gateway can take, all or nothing. -> [`Response::Reloaded`]
+    Reload(Reload),
+    /// The sessions to which the policies would not say today what they said. -> [`Response::Judged`]
+    Judge,
+    /// Attempts, newest first. -> [`Response::Attempts`]
+    Attempts(AttemptsQuery),
+    /// One attempt with its timeline. -> [`Response::Attempt`]
+    Attempt { id: String },
+    /// The story of an attempt. -> [`Response::Explanation`]
+    Explain(ExplainQuery),
+    /// Whatever happens from now on, as [`Event`](super::types::Event)s. -> [`Response::Done`]
+    Events { feed: Feed },
+}
+
+impl Request {
+    /// How long the gateway may take for the answer: a reload reads files and looks names up.
+    pub(super) fn patience(&self) -> Duration {
+        match self {
+            Self::Live => Duration::from_secs(5),
+            Self::Reload(_) => Duration::from_secs(60),
+            _ => Duration::from_secs(10),
+        }
+    }
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionsQuery {
+    /// At most this many; 20 where nothing is said, never more than 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Only those with a higher number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Only those of this user, without regard to case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Only those with this in the name of the user, the policy, the tunnel type, or in an address; without regard to case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+}
+
+/// Which sessions to end: `id` or `user`, one of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Disconnect {
+    /// This session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// All of this user, without regard to case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// How to empty the gateway: new clients are sent elsewhere or refused; those who are in leave within a time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// Where clients go that can follow: an IP address or a DNS name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Seconds, 7 days at most.
+    pub within_secs: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reload {
+    /// Ends the sessions that the policies refuse then.
+    #[serde(default)]
+    pub end_refused: bool,
+}
+
+/// Which attempts to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptsQuery {
+    /// At most this many; 20 where nothing is said, never more than 10000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Only older ones than the attempt of this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// Only those of this user, without regard to case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Only failed ones.
+    #[serde(default)]
+    pub failed: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainQuery {
+    /// The id of an attempt; a user or a client address, of which the newest failed one is meant, else the newest; or `last`.
+    pub what: String,
+}
+
+/// What the control task says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Response {
+    Health(Health),
+    Status(Box<Status>),
+    Pools(PoolList),
+    Radius(RadiusList),
+    Certificates(Box<certificates::Report>),
+    Sessions(SessionList),
+    Session(Box<Session>),
+    Disconnected(Disconnected),
+    Reloaded(Box<Reloaded>),
+    Judged(JudgedList),
+    /// The gateway is being emptied.
+    Drain(Box<DrainStatus>),
+    Attempts(AttemptList),
+    Attempt(Box<AttemptDetail>),
+    Explanation(Box<Explanation>),
+    Done(Done),
+    /// The request could not be served.
+    Refused(Problem),
+}
+
+impl Response {
+    pub fn refused(status: Refusal, error: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Refused(Problem::new(status, error, remedy))
+    }
+}
+
+/// Why a request is not served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[error("{error}; {remedy}")]
+pub struct Problem {
+    #[serde(skip)]
+    pub(super) status: Refusal,
+    /// What is wrong.
+    pub error: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Problem {
+    pub fn new(status: Refusal, error: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { status, error: error.into(), remedy: remedy.into() }
+    }
+}
+
+/// Kinds of [`Problem`], as HTTP numbers them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400: the request itself is wrong.
+    #[default]
+    Wrong,
+    /// 404: there is no such thing.
+    NotFound,
+    /// 405
+    Method,
+    /// 408: the request took too long to arrive.
+    Slow,
+    /// 409: not as things are now.
+    Conflict,
+    /// 413
+    TooLarge,
+    /// 415
+    MediaType,
+    /// 503: later, perhaps.
+    Busy,
+}

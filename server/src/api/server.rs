@@ -1,0 +1,264 @@
+//! The answering side: a bounded number of clients, each with small requests and little time.
+use super::openapi;
+use super::reading::Reading;
+use super::request::{Problem, Refusal, Request, Response};
+use super::routes::{self, Input, Role, Route, SEE, Serves};
+use super::stream::{self, Feed, Format, Lines};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::StatusCode;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Clients at a time; more are turned away.
+pub(super) const MAX_CLIENTS: usize = 32;
+/// Of these, how many may hear answers that go on.
+pub(super) const MAX_STREAMS: usize = 16;
+/// Bytes of a request's head.
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+/// Bytes of a request's body.
+pub(super) const MAX_BODY: usize = 64 * 1024;
+/// Pause after a failed accept, which is nearly always "too many open files".
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a client may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// From one answer to the whole head of the next request.
+    pub(super) head: Duration,
+    /// For the body of a request.
+    pub(super) body: Duration,
+    /// Without reading any of the answer.
+    pub(super) read: Duration,
+}
+
+pub(super) const PATIENCE: Patience =
+    Patience { head: Duration::from_secs(30), body: Duration::from_secs(10), read: Duration::from_secs(10) };
+
+type Commands = mpsc::Sender<(Request, oneshot::Sender<Response>)>;
+
+/// What all connections share.
+#[derive(Debug)]
+struct Front {
+    commands: Commands,
+    streams: Arc<Semaphore>,
+    patience: Patience,
+}
+
+/// Accepts clients of the Unix socket for ever; every request goes to `commands`, its answer back to the client.
+pub async fn serve(listener: UnixListener, commands: Commands) {
+    serve_with(listener, commands, PATIENCE).await;
+}
+
+pub(super) async fn serve_with(listener: UnixListener, commands: Commands, patience: Patience) {
+    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let front = Arc::new(Front { commands, streams: Arc::new(Semaphore::new(MAX_STREAMS)), patience });
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "control socket: a client could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Without a free place the stream is dropped, which the client reports.
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let front = Arc::clone(&front);
+        tokio::spawn(async move {
+            attend(stream, front, Role::Operate).await;
+            drop(place);
+        });
+    }
+}
+
+/// Serves one connection until its client leaves or misbehaves.
+async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, front: Arc<Front>, role: Role) {
+    let patience = front.patience;
+    let service = service_fn(move |request| {
+        let front = Arc::clone(&front);
+        async move { Ok::<_, Infallible>(front.respond(request, role).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience.head)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(Reading::new(stream, patience.read)), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "API: client gone");
+    }
+}
+
+impl Front {
+    async fn respond(&self, request: hyper::Request<Incoming>, role: Role) -> hyper::Response<Answer> {
+        let (parts, body) = request.into_parts();
+        match self.serve(&parts, body, role).await {
+            Ok(response) => response,
+            Err(problem) => refuse(&problem),
+        }
+    }
+
+    async fn serve(&self, head: &hyper::http::request::Parts, body: Incoming, role: Role) -> Result<hyper::Response<Answer>, Problem> {
+        let (route, id) = routes::find(&head.method, head.uri.path())?;
+        debug_assert!(role >= route.role, "whoever may open the socket may do everything");
+        let body = self.body(route, head, body).await?;
+        let input = Input { id, query: head.uri.query().unwrap_or_default(), body: &body };
+        match route.serves {
+            Serves::Document => Ok(answer(StatusCode::OK, "application/json", Answer::whole(openapi::DOCUMENT.as_str()))),
+            Serves::Once(ask) => match self.ask(ask(&input)?).await? {
+                Response::Health(health) if !health.ok => Ok(json(StatusCode::SERVICE_UNAVAILABLE, &health)),
+                response => Ok(json(StatusCode::OK, &response)),
+            },
+            Serves::Stream(ask) => self.stream(format(head), |feed| ask(&input, feed)).await,
+        }
+    }
+
+    async fn stream(&self, format: Format, ask: impl FnOnce(Feed) -> Result<Request, Problem>) -> Result<hyper::Response<Answer>, Problem> {
+        let place = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
+            Problem::new(Refusal::Busy, format!("{MAX_STREAMS} clients are listening already"), "end one of them, or try again later")
+        })?;
+        let (feed, lines) = stream::feed(format, place);
+        self.ask(ask(feed)?).await?;
+        Ok(answer(StatusCode::OK, format.content_type(), Answer::Lines(lines)))
+    }
+
+    async fn body(&self, route: &Route, head: &hyper::http::request::Parts, body: Incoming) -> Result<Bytes, Problem> {
+        if route.body.is_some() && !is_json(head) {
+            // A page in a browser can send other types to a stranger's address without asking; this one it cannot.
+            return Err(Problem::new(Refusal::MediaType, "the body is not declared as JSON", "send Content-Type: application/json"));
+        }
+        let limit = if route.body.is_some() { MAX_BODY } else { 0 };
+        let collected = timeout(self.patience.body, Limited::new(body, limit).collect()).await;
+        let slow = || Problem::new(Refusal::Slow, "the body did not arrive in time", "send it at once");
+        match collected.map_err(|_| slow())? {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => {
+                Err(Problem::new(Refusal::TooLarge, format!("the body is longer than {limit} bytes"), SEE))
+            }
+            Err(error) => Err(Problem::new(Refusal::Wrong, format!("the body could not be read: {error}"), "send it again")),
+        }
+    }
+
+    async fn ask(&self, request: Request) -> Result<Response, Problem> {
+        let patience = request.patience();
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.commands.send((request, reply)).await.ok()?;
+            answer.await.ok()
+        };
+        match timeout(patience, asked).await {
+            Ok(Some(Response::Refused(problem))) => Err(problem),
+            Ok(Some(response)) => Ok(response),
+            Ok(None) => Err(Problem::new(Refusal::Busy, "the gateway is stopping", "ask again once it has started")),
+            Err(_) => Err(Problem::new(
+                Refusal::Busy,
+                format!("the gateway is too busy: no answer within {} s", patience.as_secs()),
+                "try again; if it stays so, look at its load and its log",
+            )),
+        }
+    }
+}
+
+fn is_json(head: &hyper::http::request::Parts) -> bool {
+    let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn format(head: &hyper::http::request::Parts) -> Format {
+    let accepts = head.headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    match accepts.flat_map(|accept| accept.split(',')).any(|kind| kind.trim().starts_with("text/event-stream")) {
+        true => Format::ServerSentEvents,
+        false => Format::JsonLines,
+    }
+}
+
+fn json(status: StatusCode, body: &impl serde::Serialize) -> hyper::Response<Answer> {
+    match serde_json::to_vec(body) {
+        Ok(body) => answer(status, "application/json", Answer::whole(body)),
+        Err(error) => {
+            tracing::error!(%error, "API: an answer has no JSON form");
+            answer(StatusCode::INTERNAL_SERVER_ERROR, "application/json", Answer::whole("{}"))
+        }
+    }
+}
+
+fn refuse(problem: &Problem) -> hyper::Response<Answer> {
+    let status = match problem.status {
+        Refusal::Wrong => StatusCode::BAD_REQUEST,
+        Refusal::NotFound => StatusCode::NOT_FOUND,
+        Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+        Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
+        Refusal::Conflict => StatusCode::CONFLICT,
+        Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut response = json(status, problem);
+    if problem.status == Refusal::Method {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
+    }
+    response
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: Answer) -> hyper::Response<Answer> {
+    let mut response = hyper::Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+enum Answer {
+    Whole(Full<Bytes>),
+    Lines(Lines),
+}
+
+impl Answer {
+    fn whole(body: impl Into<Bytes>) -> Self {
+        Self::Whole(Full::new(body.into()))
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx),
+            Self::Lines(lines) => Pin::new(lines).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Lines(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Lines(_) => SizeHint::default(),
+        }
+    }
+}
