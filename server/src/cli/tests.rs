@@ -347,7 +347,10 @@ fn sessions_are_listed_shown_and_ended() {
         let (_, out, _) = evergate(&["sessions", "show", "17"]);
         assert!(out.contains("IKE SA never, Child SA 2023-11-1"), "{out}");
         assert!(out.contains("Authenticated by  RADIUS nps1\n") && out.contains("Child SA AES_GCM_16_256\n"), "{out}");
-        assert_eq!(evergate(&["sessions", "show", "9"]), (FAILED, String::new(), "error: no session has the number 9; look at the list\n".into()));
+        assert_eq!(
+            evergate(&["sessions", "show", "9"]),
+            (FAILED, String::new(), "error: no session has the number 9; look at the list\n".into())
+        );
         assert_eq!(evergate(&["sessions", "disconnect", "17"]).1, "session 17 is being ended\n");
         let (code, _, err) = evergate(&["sessions", "disconnect", "--user", "eve"]);
         assert_eq!((code, err.as_str()), (FAILED, "error: no such session is up; look at the list\n"));
