@@ -1,7 +1,7 @@
 //! The users, with what is held against guessers.
 use crate::guard::{Guard, Locked, Lockout};
-use crate::mschapv2::{Exchange, NtHash, Proof, without_domain};
-use crate::{Moment, User, Users};
+use crate::mschapv2::{Change, Exchange, NewPassword, NtHash, Proof, without_domain};
+use crate::{Moment, Store, User, Users};
 use crypto::{Random, Zeroizing, constant_time_eq};
 use pki::Certificate;
 use radius_client::{Accept, FramedIp};
@@ -10,6 +10,7 @@ use radius_client::{Accept, FramedIp};
 pub(crate) const ACCOUNT_DISABLED: u16 = 647;
 pub(crate) const PASSWORD_EXPIRED: u16 = 648;
 pub(crate) const AUTHENTICATION_FAILURE: u16 = 691;
+pub(crate) const CHANGING_PASSWORD: u16 = 709;
 
 /// Bytes of a name that are told apart when failures are counted.
 const MAX_COUNTED_NAME: usize = 253;
@@ -17,6 +18,8 @@ const MAX_COUNTED_NAME: usize = 253;
 pub(crate) struct Book {
     pub(crate) users: Users,
     pub(crate) lockout: Lockout,
+    /// Characters that a new password has at least.
+    pub(crate) password_min: usize,
     guard: Guard,
     /// What the password of an unknown user is compared with: so it takes as long as that of a known one.
     decoy: NtHash,
@@ -46,10 +49,10 @@ impl Refusal {
 }
 
 impl Book {
-    pub(crate) fn new(users: Users, lockout: Lockout, random: &mut dyn Random) -> Self {
+    pub(crate) fn new(users: Users, lockout: Lockout, password_min: usize, random: &mut dyn Random) -> Self {
         let mut decoy = Zeroizing::new([0; 16]);
         random.fill(&mut *decoy);
-        Self { users, lockout, guard: Guard::default(), decoy }
+        Self { users, lockout, password_min, guard: Guard::default(), decoy }
     }
 
     /// Whom nobody listens to now; those for longest first.
@@ -70,6 +73,51 @@ impl Book {
         let mut proof = proof.ok_or_else(|| Refusal::new(AUTHENTICATION_FAILURE, "the password is wrong"))?;
         let msk = std::mem::take(&mut proof.msk);
         Ok((proof, Accept { msk, ..accept }))
+    }
+
+    /// A new password, of somebody who knows the old one and has to change it. It is stored before it counts.
+    pub(crate) fn change(
+        &mut self,
+        asked: &Asked<'_>,
+        exchange: &Exchange<'_>,
+        change: &Change<'_>,
+        store: &mut Store<'_>,
+    ) -> Result<(Proof, Accept), Refusal> {
+        let opened = change.open(exchange, self.hash_of(asked.name));
+        let accept = match self.judge(asked, opened.is_some()) {
+            Err(refusal) if refusal.code == PASSWORD_EXPIRED => Ok(refusal),
+            Err(refusal) => Err(refusal),
+            Ok(_) => {
+                Err(Refusal::new(CHANGING_PASSWORD, "the client changes a password that need not be changed (users file: must-change)"))
+            }
+        };
+        accept?;
+        // `judge` lets nobody so far without proof.
+        let wrong = || Refusal::new(AUTHENTICATION_FAILURE, "the password is wrong");
+        let NewPassword { unicode, hash, mut proof } = opened.ok_or_else(wrong)?;
+        let mut user = self.users.find(asked.name).cloned().ok_or_else(wrong)?;
+        self.refuse_bad(&user, &unicode, &hash)?;
+        user.set_password(hash);
+        store(&user).map_err(|problem| Refusal::new(CHANGING_PASSWORD, format!("the new password could not be stored: {problem}")))?;
+        self.users.put(user.clone());
+        let accept = admit(&user, asked.at)?;
+        let msk = std::mem::take(&mut proof.msk);
+        Ok((proof, Accept { msk, ..accept }))
+    }
+
+    /// What no new password may be.
+    fn refuse_bad(&self, user: &User, unicode: &[u8], hash: &NtHash) -> Result<(), Refusal> {
+        let units: Zeroizing<Vec<u16>> =
+            Zeroizing::new(unicode.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect());
+        let text = String::from_utf16(&units).map(Zeroizing::new);
+        let why = match text {
+            Err(_) => "is no text".to_owned(),
+            Ok(text) if text.chars().count() < self.password_min => format!("has less than {} characters", self.password_min),
+            Ok(text) if text.eq_ignore_ascii_case(&user.name) => "is the name of the user".to_owned(),
+            Ok(_) if user.nt_hash.as_ref().is_some_and(|old| constant_time_eq(&**old, &**hash)) => "is the old one".to_owned(),
+            Ok(_) => return Ok(()),
+        };
+        Err(Refusal::new(CHANGING_PASSWORD, format!("the new password {why}")))
     }
 
     /// A password in the clear.
@@ -120,7 +168,14 @@ impl Book {
             self.guard.failed(asked.at.instant, self.lockout, &counted, asked.source);
             return Err(Refusal::new(AUTHENTICATION_FAILURE, why));
         };
-        let admitted = admit(user, asked.at);
+        let admitted = admit(user, asked.at).and_then(|accept| {
+            if user.needs_another_password(asked.at.unix_time) {
+                let why =
+                    "the password must be changed first, which MS-CHAPv2 and EAP-MSCHAPv2 can (users file: must-change, password-expires)";
+                return Err(Refusal::new(PASSWORD_EXPIRED, why));
+            }
+            Ok(accept)
+        });
         self.guard.succeeded(&counted, asked.source);
         admitted
     }
@@ -137,7 +192,8 @@ fn admit(user: &User, at: Moment) -> Result<Accept, Refusal> {
         return Err(Refusal::new(ACCOUNT_DISABLED, "the user is disabled in the users file"));
     }
     if let Some(last) = user.expires.filter(|_| user.has_expired(at.unix_time)) {
-        return Err(Refusal::new(PASSWORD_EXPIRED, format!("the user expired after {last} (users file)")));
+        // Not 648: a client would offer to change the password, which would not help.
+        return Err(Refusal::new(ACCOUNT_DISABLED, format!("the user expired after {last} (users file)")));
     }
     Ok(Accept {
         user_name: Some(user.name.clone()),

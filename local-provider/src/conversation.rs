@@ -2,7 +2,7 @@
 use crate::book::Book;
 use crate::eap_mschapv2::EapMsChapV2;
 use crate::eap_tls::EapTls;
-use crate::{EapMethod, Moment, Settings};
+use crate::{EapMethod, Moment, Settings, Store};
 use crypto::Random;
 use eap::{Code, Packet, method};
 use radius_client::Accept;
@@ -14,6 +14,7 @@ pub(crate) struct Context<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) book: &'a mut Book,
     pub(crate) random: &'a mut dyn Random,
+    pub(crate) store: &'a mut Store<'a>,
     /// As the client sent it.
     pub(crate) identity: &'a [u8],
     /// Address of the client.
@@ -96,6 +97,7 @@ impl Conversation {
             settings: context.settings,
             book: context.book,
             random: context.random,
+            store: context.store,
             identity: &self.identity,
             source: context.source,
             packet: context.packet,

@@ -2,7 +2,7 @@
 //!
 //! It takes the questions that [`radius_client::Client`] takes, [`Input::Eap`](radius_client::Input::Eap) and
 //! [`Input::Login`](radius_client::Input::Login), and gives the same answers, so that nobody behind it can tell the difference. It ends
-//! EAP-MSCHAPv2 and EAP-TLS itself, and answers MS-CHAPv2 and PAP.
+//! EAP-MSCHAPv2 and EAP-TLS itself, and answers MS-CHAPv2 and PAP. A user whose password must be changed changes it in MS-CHAPv2 of either wrapping.
 //!
 //! Only the NT hash of a password serves MS-CHAPv2, whatever else a password could be kept as: a users file is a secret.
 #![forbid(unsafe_code)]
@@ -42,6 +42,9 @@ impl EapMethod {
     }
 }
 
+/// Keeps a user whose password has changed, before it counts: puts it in the place of the one of this name in the users file. The error says why not.
+pub type Store<'a> = dyn FnMut(&User) -> Result<(), String> + 'a;
+
 /// How clients are asked.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -52,4 +55,6 @@ pub struct Settings {
     /// For EAP-TLS, which is not offered without it.
     pub tls: Option<Arc<tls::MutualSettings>>,
     pub lockout: Lockout,
+    /// Characters that a password has at least which a user chooses anew.
+    pub password_min: usize,
 }

@@ -1,5 +1,5 @@
 //! MS-CHAPv2 (RFC 2759) and its keys (RFC 3079) from the side that knows the NT hash.
-use crypto::hash::{HashAlgorithm, des_encrypt_block, hash, md4};
+use crypto::hash::{HashAlgorithm, des_encrypt_block, hash, md4, rc4};
 use crypto::{Zeroizing, constant_time_eq};
 
 /// Bytes of a challenge of either side.
@@ -59,6 +59,47 @@ impl Exchange<'_> {
     }
 }
 
+/// Change-Password, version 2 (RFC 2759 section 7), without what belongs to its [`Exchange`].
+#[derive(Clone, Copy)]
+pub(crate) struct Change<'a> {
+    /// The new password, encrypted with the old hash.
+    pub encrypted_password: &'a [u8; 516],
+    /// The old hash, encrypted with the new one.
+    pub encrypted_hash: &'a [u8; 16],
+    /// To the new password.
+    pub nt_response: &'a [u8; 24],
+}
+
+impl Change<'_> {
+    /// The new password in UTF-16; `None`: whoever sent this does not know the old one.
+    pub(crate) fn open(&self, exchange: &Exchange<'_>, old: &NtHash) -> Option<NewPassword> {
+        let mut block = Zeroizing::new(*self.encrypted_password);
+        rc4(&**old, &mut *block);
+        let length = usize::try_from(u32::from_le_bytes(tail(&*block))).ok().filter(|length| *length <= TEXT && length % 2 == 0)?;
+        let unicode = Zeroizing::new(block[TEXT - length..TEXT].to_vec());
+        let hash = Zeroizing::new(md4(&unicode));
+        // The key of the second block begins where that of the first one ends.
+        let first = des_encrypt_block(&head(&*hash), &head(&**old));
+        let second = des_encrypt_block(&head(&hash[7..]), &head(&old[8..]));
+        let same_old = constant_time_eq(&[first, second].concat(), self.encrypted_hash);
+        let proof = exchange.verify(&hash, self.nt_response);
+        let proof = proof.filter(|_| same_old)?;
+        Some(NewPassword { unicode, hash, proof })
+    }
+}
+
+/// A password that its user has chosen.
+pub(crate) struct NewPassword {
+    /// In UTF-16, little endian.
+    pub unicode: Zeroizing<Vec<u8>>,
+    pub hash: NtHash,
+    /// For the client that sent it.
+    pub proof: Proof,
+}
+
+/// Octets of the password in a Change-Password packet; behind them stands how many are used, from their end.
+const TEXT: usize = 512;
+
 /// ChallengeResponse (RFC 2759 section 8.5).
 fn challenge_response(hash: &NtHash, challenge: &[u8; 8]) -> [u8; 24] {
     let mut keys = Zeroizing::new([0; 21]);
@@ -98,6 +139,11 @@ fn sha1(parts: &[&[u8]]) -> Vec<u8> {
 /// The first bytes of something longer.
 fn head<const N: usize>(bytes: &[u8]) -> [u8; N] {
     std::array::from_fn(|index| bytes[index])
+}
+
+/// The last bytes of something longer.
+fn tail<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    head(&bytes[bytes.len() - N..])
 }
 
 /// Upper-case hexadecimal.

@@ -2,8 +2,8 @@
 use crate::book::{AUTHENTICATION_FAILURE, Asked, Book, Refusal};
 use crate::conversation::{Answer, Context, Conversation};
 use crate::eap_mschapv2::failure_text;
-use crate::mschapv2::Exchange;
-use crate::{Locked, Settings, Users};
+use crate::mschapv2::{Change, Exchange, Proof};
+use crate::{Locked, Settings, Store, Users};
 use crypto::{Random, Zeroizing};
 use radius_client::{Accept, ConversationId, Credentials, EapOutcome, Input, LoginOutcome, NasContext, Output, RequestFailure};
 use std::collections::{BTreeMap, VecDeque};
@@ -50,13 +50,13 @@ impl std::fmt::Debug for Provider {
 
 impl Provider {
     pub fn new(settings: Settings, users: Users, mut random: Box<dyn Random>) -> Self {
-        let book = Book::new(users, settings.lockout, random.as_mut());
+        let book = Book::new(users, settings.lockout, settings.password_min, random.as_mut());
         Self { settings, book, random, conversations: BTreeMap::new(), outputs: VecDeque::new() }
     }
 
     /// New settings for conversations that begin from now on.
     pub fn configure(&mut self, settings: Settings) {
-        self.book.lockout = settings.lockout;
+        (self.book.lockout, self.book.password_min) = (settings.lockout, settings.password_min);
         self.settings = settings;
     }
 
@@ -75,15 +75,15 @@ impl Provider {
     }
 
     /// Answers [`Input::Eap`] and [`Input::Login`], forgets conversations, refuses accounting (nobody keeps books here); the rest is for
-    /// RADIUS alone.
-    pub fn handle(&mut self, now: Moment, input: Input) {
+    /// RADIUS alone. `store` is asked at most once.
+    pub fn handle(&mut self, now: Moment, input: Input, store: &mut Store<'_>) {
         match input {
             Input::Eap { ticket, conversation, user_name, eap, nas, .. } => {
-                let outcome = self.eap(now, conversation, &user_name, &eap, &nas);
+                let outcome = self.eap(now, conversation, &user_name, &eap, &nas, store);
                 self.outputs.push_back(Output::Eap { ticket, outcome });
             }
             Input::Login { ticket, user_name, credentials, nas, .. } => {
-                let outcome = self.login(now, &user_name, &credentials, &nas);
+                let outcome = self.login(now, &user_name, &credentials, &nas, store);
                 self.outputs.push_back(Output::Login { ticket, outcome });
             }
             Input::Forget(conversation) => drop(self.conversations.remove(&conversation)),
@@ -104,7 +104,15 @@ impl Provider {
         self.outputs.pop_front()
     }
 
-    fn eap(&mut self, now: Moment, id: ConversationId, user_name: &[u8], packet: &[u8], nas: &NasContext) -> EapOutcome {
+    fn eap(
+        &mut self,
+        now: Moment,
+        id: ConversationId,
+        user_name: &[u8],
+        packet: &[u8],
+        nas: &NasContext,
+        store: &mut Store<'_>,
+    ) -> EapOutcome {
         self.make_room(now.instant, id);
         let conversation = self.conversations.entry(id).or_insert_with(|| Conversation::new(now.instant));
         let largest = if nas.framed_mtu == 0 { DEFAULT_PACKET } else { nas.framed_mtu.clamp(64, 1500) };
@@ -113,6 +121,7 @@ impl Provider {
             settings: &self.settings,
             book: &mut self.book,
             random: self.random.as_mut(),
+            store,
             identity: user_name,
             source: &nas.calling_station_id,
             packet: largest as usize,
@@ -137,7 +146,7 @@ impl Provider {
         }
     }
 
-    fn login(&mut self, at: Moment, name: &[u8], credentials: &Credentials, nas: &NasContext) -> LoginOutcome {
+    fn login(&mut self, at: Moment, name: &[u8], credentials: &Credentials, nas: &NasContext, store: &mut Store<'_>) -> LoginOutcome {
         let asked = Asked { at, name, source: &nas.calling_station_id };
         match credentials {
             Credentials::MsChapV2 { challenge, response, .. } => self.ms_chap(&asked, challenge, response),
@@ -152,9 +161,11 @@ impl Provider {
                 "the users file says nothing of certificates; certificate_authorization = \"radius\" needs a RADIUS server".into(),
                 None,
             ),
-            Credentials::MsChapV2Change { .. } => {
-                let text = "E=709 R=0 V=3 M=Passwords are changed on the gateway";
-                rejected("passwords are changed with evergate user passwd alone".into(), Some(text.into()))
+            Credentials::MsChapV2Change { challenge, encrypted_password, encrypted_hash, peer_challenge, nt_response, .. } => {
+                let exchange = Exchange { authenticator_challenge: challenge, peer_challenge, name };
+                let change = Change { encrypted_password, encrypted_hash, nt_response };
+                let changed = self.book.change(&asked, &exchange, &change, store);
+                self.ms_chap_outcome(changed)
             }
         }
     }
@@ -164,7 +175,12 @@ impl Provider {
         peer_challenge.copy_from_slice(&response[..16]);
         nt_response.copy_from_slice(&response[24..48]);
         let exchange = Exchange { authenticator_challenge: challenge, peer_challenge: &peer_challenge, name: asked.name };
-        match self.book.ms_chap(asked, &exchange, &nt_response) {
+        let outcome = self.book.ms_chap(asked, &exchange, &nt_response);
+        self.ms_chap_outcome(outcome)
+    }
+
+    fn ms_chap_outcome(&mut self, outcome: Result<(Proof, Accept), Refusal>) -> LoginOutcome {
+        match outcome {
             Ok((proof, accept)) => accepted(accept, Some(proof.authenticator_response)),
             Err(Refusal { code, why }) => {
                 let mut challenge = [0; 16];

@@ -13,6 +13,8 @@ pub const HEADER: &str = "\
 # Users of the local provider, one a line: NAME, then any of
 #   nt=HEX          NT hash of the password (evergate user passwd makes it); without it the user has only certificates
 #   groups=A,B      what the group conditions of the policies look at
+#   must-change     the password must be changed at the next login (MS-CHAPv2, EAP-MSCHAPv2), which takes this word away
+#   password-expires=DATE   the same, from the day (UTC) after this one on
 #   expires=DATE    last day (UTC) on which the user may log in, such as 2027-12-31
 #   address=A,B     fixed address inside the tunnel: IPv4, IPv6 or one of each, out of the pool
 #   disabled        may not log in
@@ -31,6 +33,10 @@ pub struct User {
     pub ipv4: Option<Ipv4Addr>,
     pub ipv6: Option<Ipv6Addr>,
     pub disabled: bool,
+    /// The password must be changed at the next login.
+    pub must_change: bool,
+    /// The last day of the password, in UTC.
+    pub password_expires: Option<Date>,
 }
 
 impl std::fmt::Debug for User {
@@ -99,6 +105,11 @@ impl Users {
         self.by_name.get(&key(name))
     }
 
+    /// Puts a user in the place of the one of this name.
+    pub(crate) fn put(&mut self, user: User) {
+        self.by_name.insert(key(&user.name), user);
+    }
+
     /// By the whole name that a client sent, else by what follows its Windows domain.
     pub(crate) fn find(&self, name: &[u8]) -> Option<&User> {
         let by = |name: &[u8]| std::str::from_utf8(name).ok().and_then(|name| self.get(name));
@@ -122,8 +133,10 @@ impl User {
                 Some(("nt", hex)) => user.nt_hash = Some(read_hash(hex)?),
                 Some(("groups", groups)) => user.groups = listed(groups),
                 Some(("expires", date)) => user.expires = Some(read_date(date)?),
+                Some(("password-expires", date)) => user.password_expires = Some(read_date(date)?),
                 Some(("address", addresses)) => user.set_addresses(addresses)?,
                 None if *word == "disabled" => user.disabled = true,
+                None if *word == "must-change" => user.must_change = true,
                 Some((field, _)) => return Err(unknown(field)),
                 None => return Err(unknown(&word)),
             }
@@ -166,10 +179,21 @@ impl User {
         if !addresses.is_empty() {
             line.push_str(&format!(" address={}", addresses.join(",")));
         }
-        if self.disabled {
-            line.push_str(" disabled");
+        if let Some(date) = self.password_expires {
+            line.push_str(&format!(" password-expires={date}"));
+        }
+        for (word, is_so) in [("must-change", self.must_change), ("disabled", self.disabled)] {
+            if is_so {
+                line.push(' ');
+                line.push_str(word);
+            }
         }
         line
+    }
+
+    /// Gives the user another password, which need not be changed.
+    pub fn set_password(&mut self, hash: NtHash) {
+        (self.nt_hash, self.must_change, self.password_expires) = (Some(hash), false, None);
     }
 
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
@@ -178,10 +202,19 @@ impl User {
 
     /// Whether the last day is over; `now` in seconds since 1970.
     pub(crate) fn has_expired(&self, now: i64) -> bool {
-        let today = jiff::Timestamp::from_second(now).map(|now| now.to_zoned(jiff::tz::TimeZone::UTC).date());
-        // A clock that no calendar has is after every day.
-        self.expires.is_some_and(|last| today.map_or(true, |today| today > last))
+        is_over(self.expires, now)
     }
+
+    /// Whether the user must choose another password before anything else.
+    pub(crate) fn needs_another_password(&self, now: i64) -> bool {
+        self.must_change || is_over(self.password_expires, now)
+    }
+}
+
+fn is_over(last: Option<Date>, now: i64) -> bool {
+    let today = jiff::Timestamp::from_second(now).map(|now| now.to_zoned(jiff::tz::TimeZone::UTC).date());
+    // A clock that no calendar has is after every day.
+    last.is_some_and(|last| today.map_or(true, |today| today > last))
 }
 
 /// What a name, also of a group, must be.
@@ -283,7 +316,7 @@ pub fn read_date(text: &str) -> Result<Date, String> {
 fn unknown(field: &str) -> String {
     // No more of it: it may be a password that somebody typed here.
     let start: String = field.chars().take(12).collect();
-    format!("{start:?} is unknown; after the name stand nt=, groups=, expires=, address= or disabled")
+    format!("{start:?} is unknown; after the name stand nt=, groups=, expires=, password-expires=, address=, must-change or disabled")
 }
 
 #[cfg(test)]

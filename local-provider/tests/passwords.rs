@@ -70,7 +70,7 @@ fn wrong_password_and_unknown_user_hear_the_same() {
 fn disabled_and_expired_users_learn_it_with_the_right_password_alone() {
     for (user, password, code, why) in [
         ("disabled", "password", "E=647 R=0", "disabled in the users file"),
-        ("expired", "password", "E=648 R=0", "expired after 2020-12-31"),
+        ("expired", "password", "E=647 R=0", "expired after 2020-12-31"),
         ("disabled", "guess", "E=691 R=1", "the password is wrong"),
         ("expired", "guess", "E=691 R=1", "the password is wrong"),
     ] {
@@ -197,6 +197,6 @@ fn guessing_locks_out_silently_and_ends_by_itself() {
 fn forgotten_conversations_do_not_go_on() {
     let mut bench = bench();
     let request = bench.challenge(1, "alice", &identity("alice"));
-    bench.provider.handle(bench.now, radius_client::Input::Forget(radius_client::ConversationId(1)));
+    bench.provider.handle(bench.now, radius_client::Input::Forget(radius_client::ConversationId(1)), &mut |_| Ok(()));
     assert!(reason(&bench.eap(1, "alice", &respond(&request, "password"))).contains("nobody made"));
 }

@@ -34,3 +34,4 @@ pub mod logging;
 pub mod nps;
 pub mod outcome;
 pub mod policy_case;
+pub mod users_file;

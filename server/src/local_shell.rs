@@ -1,19 +1,15 @@
 //! The local provider's thread: it reads the users file again when it changes, and computes where the control thread does not wait.
 use crate::config::{LocalProvider, Look};
-use crypto::{SystemRandom, Zeroizing};
-use local_provider::{Locked, Moment, Provider, Settings, Users};
+use crate::users_file::{self, Patience, read_text};
+use crypto::SystemRandom;
+use local_provider::{Locked, Moment, Provider, Settings, User, Users, with_user};
 use radius_client::{Input, Output};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-
-/// The largest users file: some hundred thousand users.
-const MAX_FILE: u64 = 32 << 20;
 
 /// How often the file is looked at while nobody asks; with each question it is anyway.
 const LOOK: Duration = Duration::from_secs(1);
@@ -109,7 +105,8 @@ fn run(mut provider: Provider, mut file: Watched, mut reporter: Reporter, messag
             Ok(Message::Ask(input)) => {
                 file.reread(&mut provider);
                 let now = Moment { instant: Instant::now(), unix_time: jiff::Timestamp::now().as_second() };
-                provider.handle(now, *input);
+                let path = &file.path;
+                provider.handle(now, *input, &mut |user| store(path, user));
             }
             Ok(Message::Configure(local, settings)) => {
                 provider.configure(settings);
@@ -127,6 +124,25 @@ fn run(mut provider: Provider, mut file: Watched, mut reporter: Reporter, messag
         }
         reporter.report(&provider, &file);
     }
+}
+
+/// Puts a user with a new password into the file; of the others, and of what else the file says of this one, nothing changes.
+fn store(path: &Path, changed: &User) -> Result<(), String> {
+    let hash = changed.nt_hash.clone().ok_or("there is none")?;
+    let stored = users_file::update(path, Patience::Short, |users, text| {
+        let mut user = users.get(&changed.name).cloned().ok_or_else(|| format!("user {:?} has been removed", changed.name))?;
+        user.set_password(hash);
+        Ok((with_user(text, &user), ()))
+    });
+    match &stored {
+        Ok(()) => tracing::info!(user = changed.name, file = %path.display(), "a user has changed the password"),
+        Err(error) => {
+            let remedy =
+                "let the user that the gateway runs as write the users file and its folder, or set the password with evergate user passwd";
+            tracing::error!(user = changed.name, error, remedy, "the password that a user has chosen cannot be stored");
+        }
+    }
+    stored
 }
 
 /// Keeps the report fresh at a cost that does not grow with questions.
@@ -211,23 +227,6 @@ impl Watched {
     }
 }
 
-/// Text of a users file.
-///
-/// # Errors
-/// One sentence, without the file's name.
-pub fn read_text(path: &Path) -> Result<Zeroizing<String>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let file = File::open(path).map_err(unreadable)?;
-    let size = file.metadata().map_err(unreadable)?.len();
-    if size > MAX_FILE {
-        return Err(format!("is {size} bytes long; at most {MAX_FILE} are read"));
-    }
-    // Of the file's size, so that growing leaves no copies of hashes behind.
-    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(size).unwrap_or(0) + 1));
-    file.take(MAX_FILE).read_to_string(&mut text).map_err(unreadable)?;
-    Ok(text)
-}
-
 /// The users of a file.
 ///
 /// # Errors
@@ -244,7 +243,7 @@ mod tests {
 
     fn provider_settings() -> Settings {
         let lockout = Lockout { failures: 0, time: Duration::from_secs(1) };
-        Settings { server_name: String::new(), methods: vec![EapMethod::MsChapV2], tls: None, lockout }
+        Settings { server_name: String::new(), methods: vec![EapMethod::MsChapV2], tls: None, lockout, password_min: 8 }
     }
 
     fn provider() -> Provider {

@@ -170,14 +170,46 @@ def sstp_wrong_password(world):
     came_up(client(world).call(auth="mschapv2", password=["wrong", "password"]))
 
 
-@case("local")
-def users_change_while_the_gateway_runs(world):
+def _edits_users(world):
+    """What runs `evergate user`, and the file that it changes."""
     file = _users_file(world.gateway.default_config()["server"]["state_dir"])
 
     def user(*words, password=""):
         done = subprocess.run([world.gateway.binary, "user", *words, "--file", file], input=password, capture_output=True, text=True, timeout=10)
         check(done.returncode == 0, f"evergate user {' '.join(words)}: {done.stderr}")
 
+    return user, file
+
+
+@case("local")
+def passwords_that_have_run_out_are_changed_by_their_users(world):
+    user, file = _edits_users(world)
+    user("add", "erin", "--groups", "staff", password="the first one\n")
+    old = "the first one"
+    for auth, expiry, new in (("mschapv2", "--must-change", "the second one"), ("eap", "--password-expires=2020-12-31", "the th\u00efrd one")):
+        call = lambda **more: client(world).call(user="erin", auth=auth, **more)  # noqa: B023, E731
+        user("set", "erin", expiry)
+        before = ids(world)
+        refused(call(password=old), stage="auth", code=648)
+        record = failed_record(world, before)
+        check("password must be changed" in record["cause"] or "password expired" in record["cause"], f"{record}")
+        refused(call(password=old, new_password="short"), stage="auth", code=709)
+        refused(call(password="wrong", new_password=new), stage="auth", code=691)
+        came_up(call(password=old, new_password=new))
+        came_up(call(password=new))
+        refused(call(password=old), stage="auth", code=691)
+        check(file.stat().st_mode & 0o777 == 0o600, f"{file.stat()}")
+        (line,) = (line for line in file.read_text().splitlines() if line.startswith("erin"))
+        check("must-change" not in line and "password-expires" not in line and "groups=staff" in line, line)
+        old = new
+    world.login(Profile(user="erin", password=old))
+    world.client().disconnect()
+    user("remove", "erin")
+
+
+@case("local")
+def users_change_while_the_gateway_runs(world):
+    user, _ = _edits_users(world)
     user("add", "dave", "--groups", "staff", password="first\n")
     world.login(Profile(user="dave", password="first"))
     world.client().disconnect()

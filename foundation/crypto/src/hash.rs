@@ -1,4 +1,4 @@
-//! Hashes and MACs outside the PRF: certificates, NAT detection, RADIUS (MD5), MS-CHAP (MD4, DES).
+//! Hashes and MACs outside the PRF: certificates, NAT detection, RADIUS (MD5), MS-CHAP (MD4, DES, RC4).
 use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, SHA512};
 use des::Des;
 use des::cipher::{BlockCipherEncrypt, KeyInit};
@@ -71,6 +71,26 @@ pub fn md4(data: &[u8]) -> [u8; 16] {
     Md4::digest(data).into()
 }
 
+/// RC4 with `key`, in place; a changed password of MS-CHAP alone (RFC 2759 section 8.9). `key` is not empty.
+pub fn rc4(key: &[u8], data: &mut [u8]) {
+    let mut state = Zeroizing::new([0_u8; 256]);
+    for (value, place) in (0..=u8::MAX).zip(state.iter_mut()) {
+        *place = value;
+    }
+    let mut other = 0_u8;
+    for (index, byte) in (0..256).zip(key.iter().cycle()) {
+        other = other.wrapping_add(state[index]).wrapping_add(*byte);
+        state.swap(index, usize::from(other));
+    }
+    let (mut one, mut other) = (0_u8, 0_u8);
+    for byte in data {
+        one = one.wrapping_add(1);
+        other = other.wrapping_add(state[usize::from(one)]);
+        state.swap(usize::from(one), usize::from(other));
+        *byte ^= state[usize::from(state[usize::from(one)].wrapping_add(state[usize::from(other)]))];
+    }
+}
+
 /// DES of one block with a 56-bit key given as 7 bytes (RFC 2759 section 8.6). Weak keys are accepted: password hashes may be such.
 pub fn des_encrypt_block(key: &[u8; 7], clear: &[u8; 8]) -> [u8; 8] {
     let mut block = (*clear).into();
@@ -106,6 +126,20 @@ mod tests {
         let ids: Vec<_> = (0..=5).map(HashAlgorithm::from_id).collect();
         let known = [HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512].map(Some);
         assert_eq!(ids, [&[None], &known[..], &[None]].concat());
+    }
+
+    /// RFC 6229 section 2: keys of 40 and 128 bits, offset 0.
+    #[test]
+    fn rc4_keystream() {
+        for (key, stream) in
+            [("0102030405", "b2396305f03dc027ccc3524a0a1118a8"), ("0102030405060708090a0b0c0d0e0f10", "9ac7cc9a609d1ef7b2932899cde41b97")]
+        {
+            let mut data = [0; 16];
+            rc4(&hex(key), &mut data);
+            assert_eq!(data.to_vec(), hex(stream));
+            rc4(&hex(key), &mut data);
+            assert_eq!(data, [0; 16]);
+        }
     }
 
     /// RFC 1321 appendix A.5 and RFC 1320 appendix A.5.

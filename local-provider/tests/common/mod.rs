@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use crypto::{SeededRandom, Zeroizing};
-use local_provider::{EapMethod, Lockout, Moment, Provider, Settings, Users};
+use local_provider::{EapMethod, Lockout, Moment, Provider, Settings, User, Users};
 use radius_client::{ConversationId, Credentials, EapOutcome, Input, LoginOutcome, NasContext, Output, Ticket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +12,8 @@ pub const USERS: &str = "\
 alice nt=8846f7eaee8fb117ad06bdd830b7586c groups=staff address=10.98.0.20
 disabled nt=8846f7eaee8fb117ad06bdd830b7586c disabled
 expired nt=8846f7eaee8fb117ad06bdd830b7586c expires=2020-12-31
+new nt=8846f7eaee8fb117ad06bdd830b7586c must-change groups=staff
+old nt=8846f7eaee8fb117ad06bdd830b7586c password-expires=2026-11-20
 tina groups=machines
 ";
 
@@ -22,10 +24,14 @@ pub struct Bench {
     pub now: Moment,
     ticket: u64,
     pub framed_mtu: u32,
+    /// What was stored, line by line.
+    pub stored: Vec<String>,
+    /// Why nothing can be.
+    pub full: bool,
 }
 
 pub fn settings(methods: &[EapMethod], tls: Option<Arc<tls::MutualSettings>>) -> Settings {
-    Settings { server_name: "vpn.example.test".into(), methods: methods.to_vec(), tls, lockout: LOCKOUT }
+    Settings { server_name: "vpn.example.test".into(), methods: methods.to_vec(), tls, lockout: LOCKOUT, password_min: 8 }
 }
 
 impl Bench {
@@ -33,7 +39,14 @@ impl Bench {
     pub fn new(settings: Settings) -> Self {
         let provider = Provider::new(settings, Users::parse(USERS).unwrap(), Box::new(SeededRandom::new(7)));
         // 2026-11-21
-        Self { provider, now: Moment { instant: Instant::now(), unix_time: 1_795_219_200 }, ticket: 0, framed_mtu: 0 }
+        Self {
+            provider,
+            now: Moment { instant: Instant::now(), unix_time: 1_795_219_200 },
+            ticket: 0,
+            framed_mtu: 0,
+            stored: Vec::new(),
+            full: false,
+        }
     }
 
     pub fn pass(&mut self, time: Duration) {
@@ -43,7 +56,12 @@ impl Bench {
     fn ask(&mut self, input: impl FnOnce(Ticket, Box<NasContext>) -> Input) -> Output {
         self.ticket += 1;
         let nas = NasContext { calling_station_id: "192.0.2.7".into(), framed_mtu: self.framed_mtu, ..NasContext::default() };
-        self.provider.handle(self.now, input(Ticket(self.ticket), Box::new(nas)));
+        let (full, stored) = (self.full, &mut self.stored);
+        let mut store = |user: &User| {
+            stored.push(user.to_line().to_string());
+            if full { Err("the disk is full".to_owned()) } else { Ok(()) }
+        };
+        self.provider.handle(self.now, input(Ticket(self.ticket), Box::new(nas)), &mut store);
         let output = self.provider.poll_output().unwrap();
         assert!(self.provider.poll_output().is_none());
         output

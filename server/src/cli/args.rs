@@ -499,7 +499,7 @@ pub(super) enum UserCommand {
         #[arg(long)]
         no_password: bool,
     },
-    /// Change groups, expiry or addresses of a user
+    /// Change groups, expiry, addresses or what is asked of the password of a user
     Set {
         name: String,
         #[command(flatten)]
@@ -515,7 +515,7 @@ pub(super) enum UserCommand {
     Remove { name: String },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct UserFacts {
     /// What the group conditions of the policies look at; "" for none
     #[arg(long, value_delimiter = ',', value_name = "GROUP,..")]
@@ -523,6 +523,12 @@ pub(super) struct UserFacts {
     /// The last day, in UTC, such as 2027-12-31, or never
     #[arg(long, value_name = "DATE")]
     pub(super) expires: Option<String>,
+    /// The user must choose another password at the next login (MS-CHAPv2, EAP-MSCHAPv2)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) must_change: Option<bool>,
+    /// The last day of the password, in UTC, or never: the user chooses another one then
+    #[arg(long, value_name = "DATE")]
+    pub(super) password_expires: Option<String>,
     /// Fixed address: IPv4, IPv6 or one of each, or none
     #[arg(long, value_name = "ADDRESS,..")]
     pub(super) address: Option<String>,

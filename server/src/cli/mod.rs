@@ -12,7 +12,6 @@ mod text;
 mod user;
 
 pub use args::{Cli, Command, Question, QuickstartArgs};
-pub(crate) use user::write_private;
 
 use crate::api::{self, AskError, Call};
 use crate::config::{self, Config};

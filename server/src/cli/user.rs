@@ -3,13 +3,11 @@ use super::args::{Cli, UserArgs, UserCommand, UserFacts};
 use super::text::{Style, cell, table};
 use super::{FAILED, OK};
 use crate::config;
-use crate::local_shell::read_text;
-use crypto::{Random as _, SystemRandom, Zeroizing};
-use local_provider::{HEADER, User, Users, check_name, nt_hash, read_date, with_user, without_user};
+use crate::users_file::{self, Patience, read_text};
+use crypto::Zeroizing;
+use local_provider::{NtHash, User, Users, check_name, nt_hash, read_date, with_user, without_user};
 use net::terminal::WithoutEcho;
-use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, IsTerminal as _, Result, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Where users are looked for without a configuration that says so.
@@ -19,7 +17,7 @@ const DEFAULT_FILE: &str = "/etc/evergate/users";
 pub(super) fn user(cli: &Cli, args: &UserArgs, style: Style, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
     let done = users_file(cli, args).and_then(|path| match &args.command {
         UserCommand::List => list(cli.json, &path, style, out),
-        command => change(&path, |users, text| edit(command, users, text)).map(|said| said_to(out, &said, &path)),
+        command => change(&path, command).map(|said| said_to(out, &said, &path)),
     });
     match done {
         Ok(()) => Ok(OK),
@@ -27,6 +25,15 @@ pub(super) fn user(cli: &Cli, args: &UserArgs, style: Style, out: &mut dyn Write
             writeln!(err, "error: {problem}")?;
             Ok(FAILED)
         }
+    }
+}
+
+fn proof(user: &User) -> String {
+    match (&user.nt_hash, user.must_change, user.password_expires) {
+        (None, ..) => "certificate".into(),
+        (Some(_), true, _) => "password, to be changed".into(),
+        (Some(_), false, Some(last)) => format!("password until {last}"),
+        (Some(_), false, None) => "password".into(),
     }
 }
 
@@ -61,6 +68,8 @@ fn list(json: bool, path: &Path, style: Style, out: &mut dyn Write) -> std::resu
                     "password": user.nt_hash.is_some(),
                     "groups": user.groups,
                     "expires": user.expires.map(|date| date.to_string()),
+                    "must_change": user.must_change,
+                    "password_expires": user.password_expires.map(|date| date.to_string()),
                     "addresses": addresses(user),
                     "enabled": !user.disabled,
                 })
@@ -75,7 +84,7 @@ fn list(json: bool, path: &Path, style: Style, out: &mut dyn Write) -> std::resu
                 vec![
                     cell(&user.name),
                     cell(if user.disabled { "disabled" } else { "enabled" }),
-                    cell(if user.nt_hash.is_some() { "password" } else { "certificate" }),
+                    cell(proof(user)),
                     cell(user.groups.join(", ")),
                     cell(expires),
                     cell(addresses(user).join(", ")),
@@ -87,23 +96,34 @@ fn list(json: bool, path: &Path, style: Style, out: &mut dyn Write) -> std::resu
     written.map_err(|error| error.to_string())
 }
 
+fn change(path: &Path, command: &UserCommand) -> std::result::Result<String, String> {
+    // Before the file is held: somebody may take their time to type.
+    let password = match command {
+        UserCommand::Add { name, no_password: false, .. } | UserCommand::Passwd { name } => {
+            let known = |users: &Users| matches!(command, UserCommand::Add { .. }) != users.get(name).is_some();
+            let in_vain = read_text(path).ok().and_then(|text| Users::parse(&text).ok()).is_some_and(|users| !known(&users));
+            if in_vain { None } else { Some(nt_hash(&ask_password(name)?)) }
+        }
+        _ => None,
+    };
+    users_file::update(path, Patience::Long, |users, text| edit(command, users, text, password))
+}
+
 type Edit = std::result::Result<(Zeroizing<String>, String), String>;
 
 /// The file's new text, and what was done.
-fn edit(command: &UserCommand, users: &Users, text: &str) -> Edit {
+fn edit(command: &UserCommand, users: &Users, text: &str, password: Option<NtHash>) -> Edit {
     let known = |name: &str| users.get(name).cloned().ok_or_else(|| format!("there is no user {name:?}; evergate user list shows all"));
     match command {
         UserCommand::List => Ok((Zeroizing::new(text.to_owned()), String::new())),
-        UserCommand::Add { name, facts, no_password } => {
+        UserCommand::Add { name, facts, .. } => {
             check_name(name)?;
             if users.get(name).is_some() {
                 return Err(format!("user {name:?} exists already; evergate user passwd {name} sets another password"));
             }
             let mut user = User { name: name.clone(), ..User::default() };
+            user.nt_hash = password;
             apply(facts, &mut user)?;
-            if !no_password {
-                user.nt_hash = Some(nt_hash(&ask_password(name)?));
-            }
             Ok((with_user(text, &user), format!("user {name} added")))
         }
         UserCommand::Set { name, facts } => {
@@ -113,7 +133,7 @@ fn edit(command: &UserCommand, users: &Users, text: &str) -> Edit {
         }
         UserCommand::Passwd { name } => {
             let mut user = known(name)?;
-            user.nt_hash = Some(nt_hash(&ask_password(&user.name)?));
+            user.set_password(password.ok_or("no password was asked for")?);
             Ok((with_user(text, &user), format!("user {} has a new password", user.name)))
         }
         UserCommand::Remove { name } => {
@@ -136,6 +156,13 @@ fn apply(facts: &UserFacts, user: &mut User) -> std::result::Result<(), String> 
     }
     if let Some(date) = &facts.expires {
         user.expires = if date == "never" { None } else { Some(read_date(date)?) };
+    }
+    if let Some(date) = &facts.password_expires {
+        user.password_expires = if date == "never" { None } else { Some(read_date(date)?) };
+    }
+    user.must_change = facts.must_change.unwrap_or(user.must_change);
+    if user.nt_hash.is_none() && (user.must_change || user.password_expires.is_some()) {
+        return Err(format!("user {:?} has no password that could be changed", user.name));
     }
     if let Some(addresses) = &facts.address {
         (user.ipv4, user.ipv6) = (None, None);
@@ -167,58 +194,23 @@ fn ask_password(name: &str) -> std::result::Result<Zeroizing<String>, String> {
     if *first == *read()? { Ok(first) } else { Err("the two passwords differ; nothing was changed".into()) }
 }
 
-/// Reads the file, which may be absent, and puts what `edit` makes of it in its place, in one step; at most one at a time.
-fn change(path: &Path, edit: impl FnOnce(&Users, &str) -> Edit) -> std::result::Result<String, String> {
-    let at = |error: std::io::Error| format!("{}: {error}", path.display());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let lock = File::open(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    lock.lock().map_err(at)?;
-    let exists = path.try_exists().map_err(at)?;
-    let text =
-        if exists { read_text(path).map_err(|error| format!("{} {error}", path.display()))? } else { Zeroizing::new(HEADER.to_owned()) };
-    let users = Users::parse(&text).map_err(|error| format!("{}: {error}; correct it first", path.display()))?;
-    let (text, said) = edit(&users, &text)?;
-    write_private(path, text.as_bytes()).map_err(at)?;
-    Ok(said)
-}
-
-/// Writes a file that nobody else may read, whole or not at all; an older one's owner stays.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut tag = [0; 8];
-    SystemRandom.fill(&mut tag);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{:016x}", u64::from_be_bytes(tag)));
-    let beside = path.with_file_name(name);
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        if let Ok(before) = fs::metadata(path) {
-            std::os::unix::fs::fchown(&file, Some(before.uid()), Some(before.gid()))?;
-        }
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    })();
-    if written.is_err() {
-        // What is left of it is of no use.
-        fs::remove_file(&beside).ok();
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use local_provider::HEADER;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn facts() -> UserFacts {
-        UserFacts { groups: Some(vec!["staff".into()]), expires: Some("2030-12-31".into()), address: Some("10.98.0.20".into()) }
+        let date = Some("2030-12-31".into());
+        UserFacts { groups: Some(vec!["staff".into()]), expires: date, address: Some("10.98.0.20".into()), ..UserFacts::default() }
     }
 
     #[test]
     fn users_come_change_and_go() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users");
-        let run = |command: UserCommand| change(&path, |users, text| edit(&command, users, text));
+        let run = |command: UserCommand| change(&path, &command);
         let name = || "ann".to_owned();
         assert_eq!(run(UserCommand::Add { name: name(), facts: facts(), no_password: true }).unwrap(), "user ann added");
         let text = fs::read_to_string(&path).unwrap();
@@ -226,7 +218,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(run(UserCommand::Add { name: "ANN".into(), facts: facts(), no_password: true }).unwrap_err().contains("exists already"));
         run(UserCommand::Disable { name: name() }).unwrap();
-        let none = UserFacts { groups: None, expires: Some("never".into()), address: Some("none".into()) };
+        let none = UserFacts { expires: Some("never".into()), address: Some("none".into()), ..UserFacts::default() };
         run(UserCommand::Set { name: name(), facts: none }).unwrap();
         assert!(fs::read_to_string(&path).unwrap().ends_with("\nann groups=staff disabled\n"));
         run(UserCommand::Remove { name: name() }).unwrap();
@@ -236,11 +228,31 @@ mod tests {
     }
 
     #[test]
+    fn passwords_that_must_be_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users");
+        fs::write(&path, "ann nt=8846f7eaee8fb117ad06bdd830b7586c\ntina\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let set = |name: &str, facts: UserFacts| change(&path, &UserCommand::Set { name: name.into(), facts });
+        let must = |must| UserFacts { must_change: Some(must), password_expires: Some("2027-01-31".into()), ..UserFacts::default() };
+        set("ann", must(true)).unwrap();
+        let users = Users::parse(&fs::read_to_string(&path).unwrap()).unwrap();
+        let ann = users.get("ann").unwrap();
+        assert!(ann.must_change && ann.password_expires.is_some() && proof(ann) == "password, to be changed");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        set("ann", must(false)).unwrap();
+        assert!(fs::read_to_string(&path).unwrap().contains("7586C password-expires=2027-01-31\n"));
+        set("ann", UserFacts { password_expires: Some("never".into()), ..UserFacts::default() }).unwrap();
+        assert!(fs::read_to_string(&path).unwrap().starts_with("ann nt=8846F7EAEE8FB117AD06BDD830B7586C\n"));
+        assert!(set("tina", must(true)).unwrap_err().contains("has no password"));
+    }
+
+    #[test]
     fn a_file_with_a_mistake_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users");
         fs::write(&path, "ann nt=1\n").unwrap();
-        let error = change(&path, |users, text| edit(&UserCommand::Remove { name: "ann".into() }, users, text)).unwrap_err();
+        let error = change(&path, &UserCommand::Remove { name: "ann".into() }).unwrap_err();
         assert!(error.contains("line 1") && error.ends_with("correct it first"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "ann nt=1\n");
     }

@@ -9,8 +9,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-const LOCAL: &[&str] =
-    &["users_file", "eap", "certificate", "client_ca", "client_eku", "revocation", "crl", "lockout_failures", "lockout_time"];
+const LOCAL: &[&str] = &[
+    "users_file",
+    "eap",
+    "certificate",
+    "client_ca",
+    "client_eku",
+    "revocation",
+    "crl",
+    "lockout_failures",
+    "lockout_time",
+    "password_min_length",
+];
 
 /// What only EAP-TLS needs.
 const CERTIFICATES_ONLY: &[&str] = &["certificate", "client_ca", "client_eku", "revocation", "crl"];
@@ -60,6 +70,7 @@ pub(super) fn provider(
         client_roots: Arc::new(client_roots),
         revocation,
         lockout: lockout(&section)?,
+        password_min: section.number("password_min_length", 1..=128, 8)?,
     }))
 }
 

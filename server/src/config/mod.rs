@@ -232,6 +232,8 @@ pub struct LocalProvider {
     pub client_roots: Arc<TrustAnchors>,
     pub revocation: crate::revocation::Settings,
     pub lockout: local_provider::Lockout,
+    /// Characters that a password has at least which a user chooses anew.
+    pub password_min: usize,
 }
 
 /// The sections of a configuration.
@@ -416,6 +418,7 @@ impl Config {
             methods: local.methods.clone(),
             tls: local.credential.as_ref().map(|credential| Arc::new(tls::MutualSettings::new(credential, roots))),
             lockout: local.lockout,
+            password_min: local.password_min,
         }
     }
 }

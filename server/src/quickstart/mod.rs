@@ -5,8 +5,8 @@ mod clients;
 mod tests;
 
 use crate::cli::QuickstartArgs;
-use crate::cli::write_private;
 use crate::config::{self, Config};
+use crate::users_file::write_private;
 use anyhow::{Context as _, bail};
 use clients::Guide;
 use crypto::{Random as _, SystemRandom, Zeroizing};
