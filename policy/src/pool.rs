@@ -237,6 +237,13 @@ impl Pools {
         self.holders.get(&address)?.keys.last().copied()
     }
 
+    /// Other leases that hold an address or a network of this one.
+    pub fn sharers(&self, key: LeaseKey) -> BTreeSet<LeaseKey> {
+        let lease = self.leases.get(&key).copied().unwrap_or_default();
+        let of_addresses = addresses(lease).filter_map(|address| self.holders.get(&address)).flat_map(|holder| &holder.keys);
+        of_addresses.chain(self.networks.keys_beside(key)).copied().filter(|other| *other != key).collect()
+    }
+
     /// A row for each family of each pool, in configuration order.
     pub fn usage(&self) -> Vec<Usage> {
         let rows = self.pools.iter().flat_map(|pool| [(pool, Family::Ipv4, &pool.ipv4), (pool, Family::Ipv6, &pool.ipv6)]);

@@ -100,3 +100,18 @@ fn families_may_come_from_two_pools() {
     assert_eq!(pools.lease(unknown, LeaseKey(2), "bob", both), Err(LeaseError::NoPool("sixty".into())));
     assert_eq!(pools.usage()[0].used, 1, "nothing is taken for bob");
 }
+
+#[test]
+fn sharers_have_an_address_or_a_network_of_a_lease() {
+    let mut pools = pools();
+    pools.lease("users", LeaseKey(1), "ann", fixed("10.98.0.10")).unwrap();
+    pools.claim(LeaseKey(1), "ann", &[network("10.9.0.0/16"), network("10.8.0.0/16")], None).unwrap();
+    let again = Wanted { succeeds: Some(LeaseKey(1)), ..fixed("10.98.0.10") };
+    pools.lease("users", LeaseKey(2), "ann", again).unwrap();
+    pools.claim(LeaseKey(3), "ann", &[network("10.9.0.0/16")], Some(LeaseKey(1))).unwrap();
+    pools.lease("users", LeaseKey(4), "bob", fixed("10.98.0.11")).unwrap();
+    let sharers = |pools: &Pools, key| pools.sharers(LeaseKey(key)).into_iter().map(|key| key.0).collect::<Vec<_>>();
+    assert_eq!([1, 2, 3, 4, 5].map(|key| sharers(&pools, key)), [vec![2, 3], vec![1], vec![1], vec![], vec![]]);
+    pools.release(&LeaseKey(1));
+    assert_eq!([1, 2, 3].map(|key| sharers(&pools, key)), [vec![], vec![], vec![]]);
+}

@@ -77,6 +77,25 @@ def a_client_that_returns_with_a_login_takes_the_place_of_its_silent_session(wor
     world.accounting(old["attempt"], "Stop")
 
 
+@case("mobility")
+def a_fixed_address_goes_to_the_newer_session_of_its_user_alone(world):
+    """Without INITIAL_CONTACT, from elsewhere."""
+    client = world.login(Profile(user="bob"))
+    old = world.session_of("bob")
+    client.stop(hard=True)
+    check(wait_until(lambda: "silent_since" in world.session_of("bob"), 8), f"not silent: {world.sessions()}")
+    stranger = Profile(user="rob", server=network.GATEWAY_IPV4_BEHIND_NAT)
+    world.refused(stranger, role="client2", notify="INT_ADDR_FAIL", stage="address", cause="10.98.0.77 is in use by bob")
+    back = world.login(Profile(user="bob", server=network.GATEWAY_IPV4_BEHIND_NAT, initial_contact=False), role="client2")
+    check(back.addresses() == ["10.98.0.77"], f"assigned {back.addresses()}")
+    check(wait_until(lambda: [s["id"] for s in world.sessions()] not in ([], [old["id"]]) and len(world.sessions()) == 1, 3), f"{world.sessions()}")
+    stop = world.accounting(old["attempt"], "Stop")
+    check((stop["Acct-Terminate-Cause"], stop["Framed-IP-Address"]) == ("Lost-Carrier", "10.98.0.77"), f"{stop}")
+    check(world.attempt(old["attempt"])["cause"] == "replaced", f"{world.attempt(old['attempt'])}")
+    world.ping("client2")
+    world.ping("lan", "10.98.0.77")
+
+
 @case("roaming")
 def a_client_moves_behind_a_nat_and_back(world):
     """MOBIKE there and back, twice: packets follow when the client has answered the return routability check at its new address."""

@@ -27,6 +27,8 @@ WINDOWS_FILTER = "0x" + "".join(
 TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (
     User("carol", reply={"Session-Timeout": 3}),
     User("tina", eap="TLS"),
+    # Somebody gave bob's address twice.
+    User("rob", reply={"Framed-IP-Address": "10.98.0.77"}),
     User("single", reply={"Port-Limit": 1, "Framed-Routing": "Listen"}),
     User("filtered", reply={"NAS-Filter-Rule": '"deny in ip from any to moon"'}),
     User("ruled", reply={"NAS-Filter-Rule": '"permit in udp from any to any 7001"'}),

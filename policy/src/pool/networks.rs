@@ -100,6 +100,12 @@ impl Networks {
         }
     }
 
+    /// Who else has a network of this key; the key itself may be among them.
+    pub(super) fn keys_beside(&self, key: LeaseKey) -> impl Iterator<Item = &LeaseKey> {
+        let networks = self.by_key.get(&key).into_iter().flatten();
+        networks.filter_map(|network| self.held.get(&network.first())).flat_map(|(_, held)| &held.keys)
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = (Network, &Held)> {
         self.held.values().map(|(network, held)| (*network, held))
     }

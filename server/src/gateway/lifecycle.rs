@@ -54,16 +54,38 @@ impl<P: Plane> Gateway<P> {
         live.session = Some(up);
         let left_out = live.login.as_mut().map(|login| std::mem::take(&mut login.left_out)).unwrap_or_default();
         self.totals.established += 1;
+        for older in left_out {
+            self.make_way(now, older, "the same client connected again, and a bound on sessions leaves room for one of them");
+        }
+        for older in self.sharers(session).filter(|older| self.is_silent(*older)).collect::<Vec<_>>() {
+            self.make_way(now, older, "the same client connected again, and has its addresses now");
+        }
         self.account_start(now, session);
         self.tell_up(now, session);
-        for older in left_out {
-            self.make_way(now, older);
+    }
+
+    /// The client of this session has fallen silent. When it has been back for a while, in a newer session that has its addresses, nobody waits for it.
+    pub(super) fn fell_silent(&mut self, now: Now, session: SessionId) {
+        let is_up = |id: SessionId| self.live.get(&id).is_some_and(|live| live.session.is_some());
+        if self.sharers(session).any(|other| other > session && is_up(other)) {
+            self.make_way(now, session, "its client has its addresses in a newer session");
         }
     }
 
-    /// Ends an older session, without which a newer one of the same client would be one too many.
-    fn make_way(&mut self, now: Now, older: SessionId) {
-        self.note(now, older, "the same client connected again, and a bound on sessions leaves room for one of them".into());
+    /// Sessions that have addresses or networks of this one: of the same client, before or after it.
+    fn sharers(&self, session: SessionId) -> impl Iterator<Item = SessionId> + use<P> {
+        self.authority.pools.sharers(policy::pool::LeaseKey(session.0)).into_iter().map(|key| SessionId(key.0))
+    }
+
+    fn is_silent(&self, session: SessionId) -> bool {
+        self.live.get(&session).is_some_and(|live| live.silent_since.is_some())
+    }
+
+    /// Ends an older session in favour of a newer one of the same client. Its books are closed first: a server that gives addresses away must not
+    /// hear of their end after their new beginning.
+    fn make_way(&mut self, now: Now, older: SessionId, why: &str) {
+        self.note(now, older, why.into());
+        self.account_stop(now, older, CloseReason::Replaced, None);
         if self.calls.contains_key(&older) {
             return self.hang_up(now, older, CloseReason::Replaced);
         }

@@ -93,6 +93,9 @@ impl<P: Plane> Gateway<P> {
                 let what = if silent { "client is silent" } else { "client is back" };
                 tracing::info!(attempt = %attempt.id, user, client = %live.path.remote, "{what}");
                 self.roll.file(session, Some(live));
+                if silent {
+                    self.fell_silent(now, session);
+                }
             }
             Event::Note(text) => attempt.note(now.instant, text),
             Event::Started { .. } | Event::Established { .. } | Event::Closed(..) | Event::Moved(_) => {}

@@ -3,6 +3,7 @@ mod bounds;
 mod changes;
 mod reload;
 mod roll;
+mod takeover;
 
 use super::*;
 use crate::attempts::{Attempts, Outcome};
