@@ -417,6 +417,25 @@ pub enum Standing {
     Dead,
 }
 
+/// Upper bounds of the classes of a [`Latency`], milliseconds; the last class has none.
+pub const LATENCY_BOUNDS_MS: [u64; 11] = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+
+/// How long logins waited for answers, from the first transmission on, repetitions included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// Answers by class, each in one of them.
+    pub buckets: [u64; LATENCY_BOUNDS_MS.len() + 1],
+    pub sum: Duration,
+}
+
+impl Latency {
+    pub(crate) fn count(&mut self, waited: Duration) {
+        let class = LATENCY_BOUNDS_MS.iter().position(|&bound| waited <= Duration::from_millis(bound));
+        self.buckets[class.unwrap_or(LATENCY_BOUNDS_MS.len())] += 1;
+        self.sum = self.sum.saturating_add(waited);
+    }
+}
+
 /// What is known of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerReport {
@@ -427,6 +446,7 @@ pub struct ServerReport {
     pub since: Option<Instant>,
     /// Of the last login that was answered without a repetition.
     pub round_trip: Option<Duration>,
+    pub latency: Latency,
     pub groups: Vec<String>,
     /// What the last connection over TLS agreed on.
     pub version: Option<RadiusVersion>,

@@ -173,6 +173,7 @@ impl Client {
                 standing,
                 since,
                 round_trip,
+                latency: peer.latency,
                 groups,
                 version: peer.version,
                 ignored: peer.ignored.iter().copied().collect(),

@@ -1,5 +1,5 @@
 //! The configured servers: which one to ask, and what is known of each.
-use crate::api::{Configuration, Counters, Probe, RadiusVersion, RequestFailure, RequireMessageAuthenticator, Server};
+use crate::api::{Configuration, Counters, Latency, Probe, RadiusVersion, RequestFailure, RequireMessageAuthenticator, Server};
 use crate::attributes::AttributeId;
 use crate::table::{Line, PeerKey};
 use crate::validate::Purpose;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Peer {
     pub(crate) server: Server,
     pub(crate) counters: Counters,
+    pub(crate) latency: Latency,
     /// A valid reply to a login without EAP had Message-Authenticator.
     pub(crate) signs: bool,
     /// What its Access-Accepts said in vain.
@@ -213,6 +214,7 @@ impl Peers {
             Peer {
                 server,
                 counters: Counters::default(),
+                latency: Latency::default(),
                 signs: false,
                 ignored: BTreeSet::new(),
                 probed: false,

@@ -84,6 +84,9 @@ impl Client {
         peer.counters.accepted += 1;
         peer.connected();
         peer.probed &= !matches!(request.work, Work::Probe);
+        if matches!(request.work, Work::Authentication(_)) {
+            peer.latency.count(now.saturating_duration_since(request.began));
+        }
         let health = peer.health_mut(line.purpose);
         // After a repetition nobody can tell which of both was answered.
         if request.transmissions == 1 {

@@ -63,6 +63,8 @@ pub struct Attempt {
     pub decision: Vec<String>,
     /// Why the policies let in or refuse.
     pub reason: Option<policy::network::Reason>,
+    /// The entry of the block list that keeps it out.
+    pub block: Option<u64>,
     pub timeline: VecDeque<(Duration, String)>,
     pub timeline_lost: u64,
 }
@@ -148,6 +150,7 @@ impl Attempts {
             accepted: Vec::new(),
             decision: Vec::new(),
             reason: None,
+            block: None,
             timeline: VecDeque::new(),
             timeline_lost: 0,
         };

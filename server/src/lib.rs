@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 pub mod accounting;
 pub mod attempts;
+pub mod blocks;
 pub mod certificates;
 pub mod crash_secret;
 pub mod dataplane;
@@ -14,6 +15,7 @@ pub mod framed;
 pub mod gateway;
 pub mod host_names;
 pub mod login;
+pub mod metrics;
 pub mod quickstart;
 pub mod radius_shell;
 mod radsec;

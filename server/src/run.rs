@@ -3,7 +3,8 @@ mod reload;
 
 use crate::accounting::{self, Accounting};
 use crate::api::types::{RadiusList, Status};
-use crate::api::{self, Reload, Request, Response};
+use crate::api::{self, Refusal, Reload, Request, Response};
+use crate::blocks::BlockFile;
 use crate::certificates::{self, ExpiryWatch};
 use crate::config::{Config, Ikev2Listener};
 use crate::crash_secret;
@@ -13,6 +14,7 @@ use crate::gateway::{DUMMY_IPV4, Effect, Gateway, InnerEnd, Now, Rules, Settings
 use crate::local_shell::Local;
 use crate::logging::LogControl;
 use crate::login::Authority;
+use crate::metrics::{self, Snapshot};
 use crate::radius_shell::{self, sleep_until};
 use crate::revocation;
 use crate::sockets::{Datagram, Sockets};
@@ -122,6 +124,7 @@ struct Shell {
     accounting_lines: Option<accounting::Lines>,
     reloads: Reloads,
     expiry: ExpiryWatch,
+    block_file: BlockFile,
     /// When counters are told to those who listen.
     second: Interval,
     /// Outcomes of requests that never reached the RADIUS task.
@@ -166,13 +169,15 @@ impl Shell {
         let mut local_lists = revocation::Keeper::start(user_certificates(&config), &config.server.state_dir);
         let local = start_local(&config, &mut local_lists, radius.logins.clone())?;
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
-        tokio::spawn(api::serve(commands, commands_tx));
+        api::start(commands, &config.metrics_listen, commands_tx)?;
         let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
         let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
         let attempts = Attempts::new(now.wall.as_millisecond().unsigned_abs(), config.server.attempts_kept);
         let (dynamic, asked) = Dynamic::start(&config)?;
-        let gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
+        let mut gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
+        let (block_file, blocks) = BlockFile::start(&config.server.state_dir)?;
+        gateway.remember_blocks(now, blocks);
         let (reloads, news) = Reloads::start(&config, log);
         let clients = Clients { datagrams, streams, arrivals };
         let queues =
@@ -198,6 +203,7 @@ impl Shell {
             accounting_lines: radius.accounting_lines,
             reloads,
             expiry: ExpiryWatch::start(),
+            block_file,
             second: seconds(),
             refused: Vec::new(),
         };
@@ -216,7 +222,7 @@ impl Shell {
         let deadline = self.gateway.poll_timeout();
         tokio::select! {
             biased;
-            Some((request, reply)) = queues.commands.recv() => self.command(&request, reply),
+            Some((request, reply)) = queues.commands.recv() => self.command(&request, reply, queues),
             event = queues.news.next() => self.news(event),
             Some((id, answer)) = queues.computed.recv() => self.gateway.computed(now(), id, answer),
             Some(arrived) = queues.dynamic.recv() => self.dynamic.serve(now(), &mut self.gateway, &arrived),
@@ -308,7 +314,7 @@ impl Shell {
         }
     }
 
-    fn command(&mut self, request: &Request, reply: oneshot::Sender<Response>) {
+    fn command(&mut self, request: &Request, reply: oneshot::Sender<Response>, queues: &Queues) {
         if let Request::Reload(Reload { end_refused }) = *request {
             return self.reload(Reason::Command { end_refused, reply });
         }
@@ -316,6 +322,7 @@ impl Shell {
             Request::Certificates => {
                 Response::Certificates(Box::new(certificates::report(&self.config, jiff::Timestamp::now().as_second())))
             }
+            Request::Metrics => Response::Metrics(self.snapshot(queues).text()),
             Request::Ready => Response::Health(status::readiness(&self.status())),
             Request::Radius => {
                 let Status { radius, eap_certificates, .. } = self.status();
@@ -323,8 +330,36 @@ impl Shell {
             }
             request => self.gateway.control(now(), request).unwrap_or_else(|| Response::Status(Box::new(self.status()))),
         };
-        // The client may have hung up; then nobody wants the answer.
-        drop(reply.send(response));
+        match self.gateway.unsaved_blocks() {
+            // The client may have hung up; then nobody wants the answer.
+            None => drop(reply.send(response)),
+            // The answer follows when a restart would not forget it.
+            Some(blocks) => {
+                self.block_file.save(blocks, |saved| drop(reply.send(saved.map_or_else(|error| unsaved(&error), |()| response))));
+            }
+        }
+    }
+
+    fn snapshot(&self, queues: &Queues) -> Snapshot {
+        let latencies = self.radius_servers.borrow().iter().map(|server| (server.name.clone(), server.latency)).collect();
+        let sessions_max = self.config.server.max_sessions as u64;
+        Snapshot { status: self.status(), logins: self.gateway.logins(), sessions_max, latencies, queues: self.queues(queues) }
+    }
+
+    fn queues(&self, queues: &Queues) -> Vec<metrics::Queue> {
+        let [signatures, exchanges] = self.workers.waiting();
+        let sent = (self.radius.max_capacity() - self.radius.capacity(), self.radius.max_capacity());
+        let named = [
+            ("ike_messages", (queues.clients.datagrams.len(), IKE_QUEUE)),
+            ("tunnel_control_packets", (queues.clients.streams.len(), STREAM_QUEUE)),
+            ("tcp_connections", (queues.clients.arrivals.len(), ARRIVAL_QUEUE)),
+            ("radius_requests", sent),
+            ("radius_outcomes", (queues.radius.len(), RADIUS_QUEUE)),
+            ("api_requests", (queues.commands.len(), CONTROL_QUEUE)),
+            ("signatures", signatures),
+            ("key_exchanges", exchanges),
+        ];
+        named.into_iter().map(|(name, (depth, capacity))| metrics::Queue { name, depth, capacity }).collect()
     }
 
     fn status(&self) -> Status {
@@ -423,6 +458,12 @@ impl Shell {
         drop(std::fs::remove_file(&self.config.server.control_socket));
         tracing::info!("stopped");
     }
+}
+
+fn unsaved(error: &std::io::Error) -> Response {
+    tracing::error!(%error, "the block list holds, but could not be saved: a restart would forget its last change");
+    let error = format!("done, but not saved: {error}; a restart would forget it");
+    Response::refused(Refusal::Busy, error, "make room in state_dir of [server] and give the same order again")
 }
 
 fn seconds() -> Interval {

@@ -97,6 +97,14 @@ impl Workers {
     }
 }
 
+impl Workers {
+    /// Signatures and exchanges that wait, and how many may.
+    pub fn waiting(&self) -> [(usize, usize); 2] {
+        let queue = self.shared.lock();
+        [(queue.signatures.len(), SIGNATURES), (queue.exchanges.len(), EXCHANGES)]
+    }
+}
+
 impl Drop for Workers {
     fn drop(&mut self) {
         self.shared.lock().closed = true;

@@ -3,10 +3,23 @@
 import http.client
 import json
 import queue
+import re
 import socket
 import threading
+import time
+from pathlib import Path
 
-from harness import case, check
+from harness import case, check, setup
+from labkit import packages
+from labkit.client import Profile
+from labkit.shell import run
+
+ROOT = Path(__file__).resolve().parents[2]
+PARSER = {"/usr/lib/python3/dist-packages/prometheus_client/__init__.py": "python3-prometheus-client"}
+PROMTOOL = {"/usr/bin/promtool": "prometheus"}
+DEVICE = Profile(method="certificate", certificate="machine-rsa")
+# Series that are there only once something has happened.
+SOMETIMES = {"evergate_sessions_ended_total", "evergate_logins_total", "evergate_radius_eap_certificate_expiry_timestamp_seconds"}
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -136,3 +149,117 @@ def fits(document, schema, value, where):
         kinds = {str: "string", bool: "boolean", int: "integer", type(None): "null"}
         allowed = schema.get("type", "string")
         check(kinds[type(value)] in ([allowed] if isinstance(allowed, str) else allowed), f"{where}: {value!r} is no {allowed}")
+
+
+@setup("metrics")
+def with_a_metrics_listener(config):
+    config["metrics"] = {"listen": ["127.0.0.1:9464"]}
+
+
+@case("metrics")
+def an_independent_parser_takes_them(world):
+    packages.ensure(PARSER)
+    before = scrape(world)
+    check(before["evergate_radius_up", "freeradius"] == 1 and ("evergate_sessions_max",) in before, f"{sorted(before)}")
+    wrong = world.refused(Profile(password="wrong"), notify=None, stage="radius", cause="alice")
+    client = world.login()
+    time.sleep(1.1)
+    after = scrape(world)
+    grown = lambda *series: after.get(series, 0) - before.get(series, 0)
+    check(grown("evergate_sessions", "ikev2") == 1, "no session")
+    check(grown("evergate_logins_total", "", "established", "up", "ikev2") == 1, "no login")
+    check(grown("evergate_logins_total", "refused", "failed", "radius", "ikev2") == 1, f"no failed login: {wrong}")
+    check(grown("evergate_tunnel_bytes_total", "in") > 0 and grown("evergate_tunnel_packets_total", "out") > 0, "no traffic")
+    check(grown("evergate_radius_response_seconds_count", "freeradius") >= 2, "no latency")
+    check(grown("evergate_pool_used_addresses", "ipv4", "users") == 1, "no lease")
+    check(after["evergate_certificate_expiry_timestamp_seconds", "gateway-rsa"] > time.time(), "no certificate")
+    check(after[("process_resident_memory_bytes",)] > 1 << 20 and after[("process_open_fds",)] > 5, "no process")
+    users = [series for series in after if "alice" in " ".join(series)]
+    check(not users, f"users are labels: {users}")
+    del client
+
+
+# For Debian's Python, which knows Debian's packages.
+SCRAPER = """
+import json, urllib.request
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+answer = urllib.request.urlopen("http://127.0.0.1:9464/metrics")
+families = list(text_string_to_metric_families(answer.read().decode()))
+assert all(family.documentation for family in families)
+samples = [[sample.name, sample.labels, sample.value] for family in families for sample in family.samples]
+print(json.dumps([answer.headers["content-type"], samples]))
+"""
+
+
+def scrape(world):
+    """Every sample by its name and its labels' values, in the order of the labels' names."""
+    kind, found = json.loads(world.lab.network.exec("gateway", ["/usr/bin/python3", "-c", SCRAPER]).stdout)
+    check(kind == "application/openmetrics-text; version=1.0.0; charset=utf-8", kind)
+    return {(name, *(value for _, value in sorted(labels.items()))): number for name, labels, number in found}
+
+
+@case("metrics")
+def rules_and_dashboard_ask_for_metrics_that_there_are(world):
+    """Their queries name series of this gateway; promtool takes the rules and finds that they fire as they should."""
+    packages.ensure(PROMTOOL)
+    world.login(ping=False)
+    connection = UnixConnection(world.gateway.control_socket)
+    connection.request("GET", "/metrics")
+    known = {line.split("{")[0].split(" ")[0] for line in connection.getresponse().read().decode().splitlines() if not line.startswith("#")}
+    folder = ROOT / "deploy"
+    dashboard = json.loads((folder / "grafana/dashboard.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    check(len(queries) > 10, "a dashboard without queries")
+    rules = (folder / "prometheus/alerts.yaml").read_text()
+    for query in [*queries, rules]:
+        asked = set(re.findall(r"\b(?:evergate|process)_[a-z_]+", query))
+        check(asked <= known | SOMETIMES, f"{asked - known - SOMETIMES} are no metrics of the gateway: {query}")
+    for command in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]):
+        done = run(["promtool", *command], cwd=folder / "prometheus", check=False)
+        check(done.returncode == 0, f"promtool {command}: {done.stdout} {done.stderr}")
+
+
+@case("api")
+def who_is_blocked_stays_out(world):
+    """Before RADIUS is asked, over a restart, until it is taken back; the attempt says why."""
+    sent = lambda: world.gateway.json("status")["radius"][0]["counters"]["sent"]
+    client = world.login(ping=False)
+    session = world.session_of("alice")
+    done = world.gateway.json("sessions", "disconnect", str(session["id"]), "--hold", "15m", "--reason", "lost laptop")
+    check(done["blocks"][0]["who"] == {"user": "alice"}, f"{done}")
+    world.no_sessions()
+    client.forget()
+    before = sent()
+    attempt = world.refused(Profile(), notify="AUTH_FAILED", stage="policy", cause="blocked by the operator.*lost laptop")
+    check(sent() == before, "RADIUS was asked about somebody who is blocked")
+    told = world.gateway.json("explain", attempt["id"])
+    check("block list" in " ".join(told["told"]) and "evergate block remove 1" in told["attempt"]["fix"], f"{told}")
+    world.gateway.stop()
+    world.gateway.restart()
+    world.refused(Profile(), notify=None, stage="policy", cause="lost laptop")
+    world.gateway.command("block", "remove", "1")
+    world.login(ping=False)
+    world.client().disconnect()
+    world.no_sessions()
+
+
+@case("api")
+def addresses_and_certificates_are_blocked(world):
+    client = world.login(DEVICE, ping=False)
+    session = world.sessions()[0]
+    address = session["client"].rsplit(":", 1)[0]
+    block = good(world, "POST", "/v1/blocks", {"who": {"address": f"{address}/32"}, "for_secs": 600, "disconnect": True})
+    world.no_sessions()
+    client.forget()
+    world.refused(DEVICE, notify=None, stage="policy", cause="blocked by the operator .*address")
+    good(world, "DELETE", f"/v1/blocks/{block['id']}")
+    fingerprint = run(["openssl", "x509", "-in", world.lab.pki.cert("machine-rsa"), "-noout", "-fingerprint", "-sha256"]).stdout.strip().split("=")[1]
+    serial = run(["openssl", "x509", "-in", world.lab.pki.cert("machine-rsa"), "-noout", "-serial"]).stdout.strip().split("=")[1]
+    for number in (fingerprint, serial):
+        block = world.gateway.json("block", "add", "--certificate", number)
+        check(block in good(world, "GET", "/v1/blocks")["blocks"], f"{block} is not on the list")
+        world.refused(DEVICE, notify=None, stage="policy", cause="blocked by the operator .*certificate")
+        world.gateway.command("block", "remove", str(block["id"]))
+    world.login(DEVICE, ping=False)
+    world.client().disconnect()
+    world.no_sessions()

@@ -29,9 +29,9 @@ pub mod types;
 
 pub use client::{AskError, Call, Told, ask, follow};
 pub use request::{
-    AttemptsQuery, DEFAULT_LIMIT, Disconnect, Drain, ExplainQuery, Problem, Refusal, Reload, Request, Response, SessionsQuery,
+    AttemptsQuery, BlockOrder, DEFAULT_LIMIT, Disconnect, Drain, ExplainQuery, Problem, Refusal, Reload, Request, Response, SessionsQuery,
 };
 pub(crate) use routes::escaped;
-pub use server::serve;
+pub use server::start;
 pub use socket::bind;
 pub use stream::Feed;

@@ -56,12 +56,15 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
 }
 
 fn answer(route: &Route, generator: &mut SchemaGenerator) -> Value {
+    if let Serves::Metrics = route.serves {
+        return json!({ "description": "OpenMetrics text.", "content": { "application/openmetrics-text": { "schema": { "type": "string" } } } });
+    }
     let schema = route.answer.map_or_else(|| json!({ "type": "object" }), |shape| shape(generator).to_value());
     let (kind, description) = match route.serves {
         Serves::Stream(_) => {
             ("application/jsonl", "One such object a line, until either side has enough; {\"missed\":n} where n did not fit.")
         }
-        Serves::Once(_) | Serves::Document => ("application/json", "Done."),
+        Serves::Once(_) | Serves::Document | Serves::Metrics => ("application/json", "Done."),
     };
     let mut content = json!({ kind: { "schema": schema } });
     if let Serves::Stream(_) = route.serves {

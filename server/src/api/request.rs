@@ -1,8 +1,8 @@
 //! What the API asks of the control task, and what that says.
 use super::stream::Feed;
 use super::types::{
-    AttemptDetail, AttemptList, Disconnected, Done, DrainStatus, Explanation, Health, JudgedList, PoolList, RadiusList, Reloaded, Session,
-    SessionList, Status,
+    AttemptDetail, AttemptList, Block, BlockList, Blocked, Disconnected, Done, DrainStatus, Explanation, Health, JudgedList, PoolList,
+    RadiusList, Reloaded, Session, SessionList, Status,
 };
 use crate::certificates;
 use schemars::JsonSchema;
@@ -21,6 +21,8 @@ pub enum Request {
     Ready,
     /// -> [`Response::Status`]
     Status,
+    /// -> [`Response::Metrics`]
+    Metrics,
     /// -> [`Response::Pools`]
     Pools,
     /// -> [`Response::Radius`]
@@ -33,6 +35,12 @@ pub enum Request {
     Session { id: u64 },
     /// -> [`Response::Disconnected`]
     Disconnect(Disconnect),
+    /// -> [`Response::Blocks`]
+    Blocks,
+    /// -> [`Response::Block`]
+    Block(BlockOrder),
+    /// -> [`Response::Block`], as it was
+    Unblock { id: u64 },
     /// Empties the gateway. -> [`Response::Drain`]
     Drain(Drain),
     /// Takes clients again. -> [`Response::Done`]
@@ -90,6 +98,28 @@ pub struct Disconnect {
     /// All of this user, without regard to case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Keeps the users out for so many seconds, 10 years at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_secs: Option<u64>,
+    /// Why, for the block list; 200 bytes at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Whom to keep out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BlockOrder {
+    pub who: Blocked,
+    /// For so many seconds, 10 years at most; without it, until it is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_secs: Option<u64>,
+    /// 200 bytes at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Ends their sessions too.
+    #[serde(default)]
+    pub disconnect: bool,
 }
 
 /// How to empty the gateway: new clients are sent elsewhere or refused; those who are in leave within a time.
@@ -142,12 +172,16 @@ pub struct ExplainQuery {
 pub enum Response {
     Health(Health),
     Status(Box<Status>),
+    /// OpenMetrics text.
+    Metrics(String),
     Pools(PoolList),
     Radius(RadiusList),
     Certificates(Box<certificates::Report>),
     Sessions(SessionList),
     Session(Box<Session>),
     Disconnected(Disconnected),
+    Blocks(BlockList),
+    Block(Block),
     Reloaded(Box<Reloaded>),
     Judged(JudgedList),
     /// The gateway is being emptied.

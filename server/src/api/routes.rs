@@ -1,9 +1,9 @@
 //! Every resource of the API: one table, from which requests are served and the OpenAPI document is made.
-use super::request::{AttemptsQuery, Disconnect, Drain, ExplainQuery, Problem, Refusal, Reload, Request, SessionsQuery};
+use super::request::{AttemptsQuery, BlockOrder, Disconnect, Drain, ExplainQuery, Problem, Refusal, Reload, Request, SessionsQuery};
 use super::stream::Feed;
 use super::types::{
-    AttemptDetail, AttemptList, Disconnected, Done, DrainStatus, Event, Explanation, Health, JudgedList, PoolList, RadiusList, Reloaded,
-    Session, SessionList, Status,
+    AttemptDetail, AttemptList, Block, BlockList, Disconnected, Done, DrainStatus, Event, Explanation, Health, JudgedList, PoolList,
+    RadiusList, Reloaded, Session, SessionList, Status,
 };
 use crate::certificates;
 use hyper::Method;
@@ -49,6 +49,8 @@ pub(super) enum Serves {
     Stream(fn(&Input<'_>, Feed) -> Result<Request, Problem>),
     /// By the document that describes the API.
     Document,
+    /// By OpenMetrics text.
+    Metrics,
 }
 
 /// What came with a request.
@@ -202,6 +204,14 @@ fn about_the_gateway() -> Vec<Route> {
             |_| Ok(Request::Ready),
         )
         .for_anybody(),
+        Route::new(
+            Method::GET,
+            "/metrics",
+            "metrics",
+            Role::Read,
+            "Everything that is measured, as OpenMetrics text; at most a second old.",
+            Serves::Metrics,
+        ),
         Route::new(Method::GET, "/openapi.json", "document", Role::Read, "This document.", Serves::Document),
         Route::get::<Status>("/v1/status", "status", "The gateway as a whole.", |_| Ok(Request::Status)),
         Route::get::<PoolList>("/v1/pools", "pools", "The address pools with their usage.", |_| Ok(Request::Pools)),
@@ -262,6 +272,17 @@ fn orders() -> Vec<Route> {
         Route::order::<Disconnect, Disconnected>("/v1/sessions/disconnect", "disconnect", "Ends a session, or all of a user.", |input| {
             input.body().map(Request::Disconnect)
         }),
+        Route::get::<BlockList>("/v1/blocks", "blocks", "Who is kept out by hand.", |_| Ok(Request::Blocks)),
+        Route::order::<BlockOrder, Block>(
+            "/v1/blocks",
+            "block",
+            "Keeps somebody out, whatever RADIUS and policies say. Who is on the list already gets the new time and reason.",
+            |input| input.body().map(Request::Block),
+        ),
+        Route::delete::<Block>("/v1/blocks/{id}", "unblock", "Takes an entry off the block list.", |input| {
+            Ok(Request::Unblock { id: input.id()? })
+        })
+        .id::<u64>(),
         Route::order::<Reload, Reloaded>(
             "/v1/configuration/reload",
             "reload",

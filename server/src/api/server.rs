@@ -4,6 +4,8 @@ use super::reading::Reading;
 use super::request::{Problem, Refusal, Request, Response};
 use super::routes::{self, Input, Role, Route, SEE, Serves};
 use super::stream::{self, Feed, Format, Lines};
+use crate::metrics;
+use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -12,19 +14,22 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixListener;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 /// Clients at a time; more are turned away.
 pub(super) const MAX_CLIENTS: usize = 32;
 /// Of these, how many may hear answers that go on.
 pub(super) const MAX_STREAMS: usize = 16;
+/// How old metrics may be.
+const METRICS_AGE: Duration = Duration::from_secs(1);
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
@@ -51,25 +56,85 @@ type Commands = mpsc::Sender<(Request, oneshot::Sender<Response>)>;
 
 /// What all connections share.
 #[derive(Debug)]
-struct Front {
+pub(super) struct Front {
     commands: Commands,
     streams: Arc<Semaphore>,
     patience: Patience,
+    metrics: Mutex<Option<(Instant, Bytes)>>,
 }
 
-/// Accepts clients of the Unix socket for ever; every request goes to `commands`, its answer back to the client.
-pub async fn serve(listener: UnixListener, commands: Commands) {
-    serve_with(listener, commands, PATIENCE).await;
+impl Front {
+    pub(super) fn new(commands: Commands, patience: Patience) -> Arc<Self> {
+        Arc::new(Self { commands, streams: Arc::new(Semaphore::new(MAX_STREAMS)), patience, metrics: Mutex::new(None) })
+    }
 }
 
-pub(super) async fn serve_with(listener: UnixListener, commands: Commands, patience: Patience) {
+/// What a caller gets to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Everything(Role),
+    /// Metrics and health alone.
+    Metrics,
+}
+
+impl Access {
+    fn permits(self, route: &Route) -> bool {
+        match self {
+            Self::Everything(role) => role >= route.role,
+            Self::Metrics => matches!(route.serves, Serves::Metrics) || route.role == Role::Anybody,
+        }
+    }
+}
+
+/// Serves the API on the Unix socket, and metrics at `metrics` where monitoring wants them; requests go to `commands`.
+///
+/// # Errors
+/// An address cannot be listened on.
+pub fn start(socket: UnixListener, metrics: &[SocketAddr], commands: Commands) -> anyhow::Result<()> {
+    let front = Front::new(commands, PATIENCE);
+    let listeners: Vec<_> = metrics.iter().map(|&address| listen(address, "metrics.listen")).collect::<anyhow::Result<_>>()?;
+    for listener in listeners {
+        tokio::spawn(serve(listener, Arc::clone(&front), Access::Metrics));
+    }
+    tokio::spawn(serve(socket, front, Access::Everything(Role::Operate)));
+    Ok(())
+}
+
+fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    net::listen::tcp(address).and_then(TcpListener::from_std).with_context(|| format!("cannot listen on tcp {address} ({key})"))
+}
+
+/// Where clients come in.
+pub(super) trait Listener: Send + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn accept(&self) -> impl Future<Output = std::io::Result<Self::Stream>> + Send;
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> std::io::Result<UnixStream> {
+        Ok(UnixListener::accept(self).await?.0)
+    }
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> std::io::Result<TcpStream> {
+        Ok(TcpListener::accept(self).await?.0)
+    }
+}
+
+/// Accepts clients for ever.
+pub(super) async fn serve<L: Listener>(listener: L, front: Arc<Front>, access: Access) {
     let places = Arc::new(Semaphore::new(MAX_CLIENTS));
-    let front = Arc::new(Front { commands, streams: Arc::new(Semaphore::new(MAX_STREAMS)), patience });
     loop {
         let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, "control socket: a client could not be accepted");
+                tracing::warn!(%error, "API: a client could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -78,18 +143,18 @@ pub(super) async fn serve_with(listener: UnixListener, commands: Commands, patie
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         let front = Arc::clone(&front);
         tokio::spawn(async move {
-            attend(stream, front, Role::Operate).await;
+            attend(stream, front, access).await;
             drop(place);
         });
     }
 }
 
 /// Serves one connection until its client leaves or misbehaves.
-async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, front: Arc<Front>, role: Role) {
+async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, front: Arc<Front>, access: Access) {
     let patience = front.patience;
     let service = service_fn(move |request| {
         let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(front.respond(request, role).await) }
+        async move { Ok::<_, Infallible>(front.respond(request, access).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -104,27 +169,42 @@ async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, f
 }
 
 impl Front {
-    async fn respond(&self, request: hyper::Request<Incoming>, role: Role) -> hyper::Response<Answer> {
+    async fn respond(&self, request: hyper::Request<Incoming>, access: Access) -> hyper::Response<Answer> {
         let (parts, body) = request.into_parts();
-        match self.serve(&parts, body, role).await {
+        match self.serve(&parts, body, access).await {
             Ok(response) => response,
             Err(problem) => refuse(&problem),
         }
     }
 
-    async fn serve(&self, head: &hyper::http::request::Parts, body: Incoming, role: Role) -> Result<hyper::Response<Answer>, Problem> {
+    async fn serve(&self, head: &hyper::http::request::Parts, body: Incoming, access: Access) -> Result<hyper::Response<Answer>, Problem> {
         let (route, id) = routes::find(&head.method, head.uri.path())?;
-        debug_assert!(role >= route.role, "whoever may open the socket may do everything");
+        if !access.permits(route) {
+            return Err(Problem::new(Refusal::NotFound, format!("{} is not served here", route.path), "ask at the control socket"));
+        }
         let body = self.body(route, head, body).await?;
         let input = Input { id, query: head.uri.query().unwrap_or_default(), body: &body };
         match route.serves {
             Serves::Document => Ok(answer(StatusCode::OK, "application/json", Answer::whole(openapi::DOCUMENT.as_str()))),
+            Serves::Metrics => Ok(answer(StatusCode::OK, metrics::CONTENT_TYPE, Answer::whole(self.metrics().await?))),
             Serves::Once(ask) => match self.ask(ask(&input)?).await? {
                 Response::Health(health) if !health.ok => Ok(json(StatusCode::SERVICE_UNAVAILABLE, &health)),
                 response => Ok(json(StatusCode::OK, &response)),
             },
             Serves::Stream(ask) => self.stream(format(head), |feed| ask(&input, feed)).await,
         }
+    }
+
+    /// Text of at most [`METRICS_AGE`]: whoever scrapes costs the control task no more than that.
+    async fn metrics(&self) -> Result<Bytes, Problem> {
+        let mut kept = self.metrics.lock().await;
+        if let Some((_, text)) = kept.as_ref().filter(|(at, _)| at.elapsed() < METRICS_AGE) {
+            return Ok(text.clone());
+        }
+        let Response::Metrics(text) = self.ask(Request::Metrics).await? else { return Ok(Bytes::new()) };
+        let text = Bytes::from(text);
+        *kept = Some((Instant::now(), text.clone()));
+        Ok(text)
     }
 
     async fn stream(&self, format: Format, ask: impl FnOnce(Feed) -> Result<Request, Problem>) -> Result<hyper::Response<Answer>, Problem> {

@@ -1,6 +1,7 @@
 //! Server and client over a real socket.
 use super::request::Refusal;
-use super::server::{MAX_BODY, MAX_CLIENTS, PATIENCE, Patience, serve_with};
+use super::routes::Role;
+use super::server::{Access, Front, MAX_BODY, MAX_CLIENTS, PATIENCE, Patience, serve};
 use super::types::{AttemptDetail, AttemptSummary, Counters, Disconnected, Event, Health, Outcome, SessionList, TimelineLine};
 use super::*;
 use std::io::{Read as _, Write as _};
@@ -38,10 +39,11 @@ fn detail(id: &str) -> AttemptDetail {
 fn reply(request: Request) -> Response {
     match request {
         Request::Attempt { id } if id == "1-1" => Response::Attempt(Box::new(detail(&id))),
-        Request::Disconnect(Disconnect { id: Some(id), .. }) => Response::Disconnected(Disconnected { ids: vec![id] }),
+        Request::Disconnect(Disconnect { id: Some(id), .. }) => Response::Disconnected(Disconnected { ids: vec![id], blocks: vec![] }),
         Request::Live => Response::Health(Health { ok: true, reasons: vec![] }),
         Request::Ready => Response::Health(Health { ok: false, reasons: vec!["nobody is there".into()] }),
         Request::Sessions(_) => Response::Sessions(SessionList::default()),
+        Request::Metrics => Response::Metrics("# EOF\n".into()),
         Request::Events { feed } => {
             for at in 0..1_000 {
                 assert!(feed.send(&Event::Counters(Counters { at, ..Counters::default() })));
@@ -60,7 +62,7 @@ fn with_patience(patience: Patience, check: impl FnOnce(&Path) + Send + 'static)
     runtime.block_on(async {
         let listener = bind(&path).unwrap();
         let (commands, mut requests) = mpsc::channel(4);
-        tokio::spawn(serve_with(listener, commands, patience));
+        tokio::spawn(serve(listener, Front::new(commands, patience), Access::Everything(Role::Operate)));
         tokio::spawn(async move {
             while let Some((request, answer)) = requests.recv().await {
                 let answer: tokio::sync::oneshot::Sender<Response> = answer;
@@ -101,8 +103,8 @@ fn soon(mut check: impl FnMut() -> bool) -> bool {
 fn requests_are_answered() {
     with_gateway(|path| {
         assert_eq!(ask::<AttemptDetail>(path, &Call::get("/v1/attempts/1-1")).unwrap(), detail("1-1"));
-        let order = Call::post("/v1/sessions/disconnect", &Disconnect { id: Some(7), user: None }).unwrap();
-        assert_eq!(ask::<Disconnected>(path, &order).unwrap(), Disconnected { ids: vec![7] });
+        let order = Call::post("/v1/sessions/disconnect", &Disconnect { id: Some(7), ..Disconnect::default() }).unwrap();
+        assert_eq!(ask::<Disconnected>(path, &order).unwrap(), Disconnected { ids: vec![7], blocks: vec![] });
         let mode = std::fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
     });
@@ -205,6 +207,38 @@ fn what_happens_is_told_and_what_is_missed_is_counted() {
         let request = b"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nConnection: close\r\n\r\n";
         let events = raw(path, request);
         assert!(events.contains("text/event-stream") && events.contains("data: {\"event\":\"counters\",\"at\":0,"), "{events}");
+    });
+}
+
+#[test]
+fn where_metrics_are_served_there_is_nothing_else() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (commands, mut requests) = mpsc::channel::<(Request, tokio::sync::oneshot::Sender<Response>)>(4);
+        tokio::spawn(serve(listener, Front::new(commands, PATIENCE), Access::Metrics));
+        tokio::spawn(async move {
+            while let Some((request, answer)) = requests.recv().await {
+                drop(answer.send(reply(request)));
+            }
+        });
+        let get = move |what: &str| {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            write!(stream, "GET {what} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        let asked = tokio::task::spawn_blocking(move || {
+            let metrics = get("/metrics");
+            assert!(metrics.contains("application/openmetrics-text") && metrics.ends_with("\r\n\r\n# EOF\n"), "{metrics}");
+            assert!(get("/healthz").starts_with("HTTP/1.1 200 "));
+            for hidden in ["/v1/status", "/v1/sessions", "/openapi.json", "/v1/events"] {
+                assert!(get(hidden).starts_with("HTTP/1.1 404 "), "{hidden}");
+            }
+        });
+        asked.await.unwrap();
     });
 }
 

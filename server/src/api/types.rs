@@ -27,6 +27,9 @@ pub struct SessionList {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Disconnected {
     pub ids: Vec<u64>,
+    /// Who is kept out now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<Block>,
 }
 
 /// Sessions to which the policies would not say today what they said.
@@ -42,6 +45,51 @@ pub struct AttemptList {
     /// What to give as `before` for the next page; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// Whom an entry of the block list keeps out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Blocked {
+    /// By User-Name or EAP identity as a whole, without regard to case.
+    User(String),
+    /// By the name of a computer: of its certificate, of `host/name`, or of an account that ends with `$`.
+    Machine(String),
+    /// By the serial number or the SHA-256 fingerprint of the client's certificate, in hexadecimal.
+    Certificate(String),
+    /// By the client's address outside the tunnel, or by a prefix of it.
+    Address(String),
+}
+
+impl std::fmt::Display for Blocked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::User(name) => write!(f, "user {name:?}"),
+            Self::Machine(name) => write!(f, "machine {name:?}"),
+            Self::Certificate(number) => write!(f, "certificate {number}"),
+            Self::Address(address) => write!(f, "address {address}"),
+        }
+    }
+}
+
+/// An entry of the block list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Block {
+    pub id: u64,
+    pub who: Blocked,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Unix time, seconds.
+    pub added_at: u64,
+    /// When it ends by itself. Unix time, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+}
+
+/// The block list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BlockList {
+    pub blocks: Vec<Block>,
 }
 
 /// Something that happens while somebody listens.

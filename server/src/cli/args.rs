@@ -1,4 +1,5 @@
 //! What may stand on the command line, with its help.
+use crate::api::types::Blocked;
 use crate::api::{self, AttemptsQuery, DEFAULT_LIMIT};
 use crate::config::DEFAULT_PATH;
 use clap::{Args, Parser, Subcommand};
@@ -20,6 +21,7 @@ const EXAMPLES: &str = "Examples:
   evergate certificates                who sees which certificate, and when it ends
   evergate status                      listeners, RADIUS servers, local users, pools, drops
   evergate sessions                    who is connected
+  evergate block list                  who is kept out by hand
   evergate attempts --failed           who could not connect, and why
   evergate attempts show 19ab5c3d2e1-17 the whole story of one login
   evergate explain last                why the newest failed login failed, and what to do
@@ -112,8 +114,22 @@ Examples:
   evergate sessions show 17                     one of them, in full
   evergate sessions --would-refuse              whom the policies would not let in today
   evergate sessions disconnect 17               end one (an Always On client comes back within seconds)
-  evergate sessions disconnect --user ann@example.com
+  evergate sessions disconnect --user ann@example.com --hold 15m --reason \"see the help desk\"
   evergate sessions --json | jq '.sessions[].user'";
+
+const BLOCK: &str = "Keeps somebody out, whatever RADIUS and policies say, for a time or until it is taken back.
+
+A blocked login is refused before RADIUS is asked where the name, certificate or address is known by then, else right after; its attempt says which \
+block it was and why. The list survives restarts. Sessions that are up stay, unless --disconnect is given.
+
+Examples:
+  evergate block add --user ann@example.com --for 8h --reason \"lost laptop\" --disconnect
+  evergate block add --machine pc17.example.com
+  evergate block add --certificate 4f:02:9a
+  evergate block add --address 198.51.100.0/24 --for 1h
+  evergate block list
+  evergate block remove 3
+  evergate sessions disconnect 17 --hold 15m     end a session and keep its user out";
 
 const RELOAD: &str = "Reads the configuration again and applies it to the running gateway, all or nothing. No session ends.
 
@@ -121,7 +137,7 @@ The new configuration is read and checked in full, as `evergate check` does. If 
 code is 1. Else RADIUS servers and groups, policies, pools, certificates, limits, timers, ciphers, the local provider and the log filter are taken at \
 once: who logs in from now on gets them, who is in keeps what it has, and a login under way ends with the server it began with. What only a restart \
 brings is named: addresses and ports of listeners, listeners that come or go, and of [server] name, control_socket, state_dir, log_format, threads, \
-tun, mtu and attempts_kept; queue_max of [accounting]; dynamic_listen and dynamic_port where requests are heard already.
+tun, mtu and attempts_kept; queue_max of [accounting]; listen of [metrics]; dynamic_listen and dynamic_port where requests are heard already.
 
 Sessions that the policies would refuse now, or give something else, are listed. They stay unless --end-refused is given.
 
@@ -268,6 +284,9 @@ pub enum Question {
         #[command(subcommand)]
         command: Option<SessionsCommand>,
     },
+    /// Keep users, computers, certificates or addresses out by hand
+    #[command(long_about = BLOCK, visible_alias = "blocks")]
+    Block(BlockArgs),
     /// Empty the gateway before maintenance
     #[command(long_about = DRAIN)]
     Drain(Drain),
@@ -315,13 +334,98 @@ pub enum SessionsCommand {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 pub struct Disconnect {
+    #[command(flatten)]
+    pub(super) which: Which,
+    #[command(flatten)]
+    pub(super) hold: Hold,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Which {
     /// Number of the session
     pub(super) id: Option<u64>,
     /// End all sessions of this user
     #[arg(long, value_name = "NAME")]
     pub(super) user: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Hold {
+    /// Keep the user out for so long, such as 15m or 8h: an Always On client comes back within seconds otherwise
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) hold: Option<Duration>,
+    /// Why, for the block list
+    #[arg(long, value_name = "TEXT", requires = "hold")]
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct BlockArgs {
+    #[command(subcommand)]
+    pub(super) command: BlockCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BlockCommand {
+    /// List who is kept out
+    List,
+    /// Keep somebody out
+    Add(BlockAdd),
+    /// Let somebody in again
+    Remove {
+        /// Number of the block, as `evergate block list` shows it
+        id: u64,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BlockAdd {
+    #[command(flatten)]
+    who: BlockedArgs,
+    /// For so long, such as 15m or 8h [default: until it is removed]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    time: Option<Duration>,
+    /// Why; whoever asks about a refused login is told
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// End their sessions too
+    #[arg(long)]
+    disconnect: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct BlockedArgs {
+    /// A user, by the whole name that `evergate attempts` shows
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// A computer, by the name in its certificate or of its account
+    #[arg(long, value_name = "NAME")]
+    machine: Option<String>,
+    /// A client certificate, by serial number or SHA-256 fingerprint
+    #[arg(long, value_name = "HEX")]
+    certificate: Option<String>,
+    /// Clients that come from an address or a prefix
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<String>,
+}
+
+impl BlockAdd {
+    /// `None`: nobody is named, which the group above excludes.
+    pub(super) fn order(&self) -> Option<api::BlockOrder> {
+        let BlockedArgs { user, machine, certificate, address } = &self.who;
+        let named = [
+            user.clone().map(Blocked::User),
+            machine.clone().map(Blocked::Machine),
+            certificate.clone().map(Blocked::Certificate),
+            address.clone().map(Blocked::Address),
+        ];
+        let who = named.into_iter().flatten().next()?;
+        let for_secs = self.time.map(|time| time.as_secs());
+        Some(api::BlockOrder { who, for_secs, reason: self.reason.clone(), disconnect: self.disconnect })
+    }
 }
 
 #[derive(Debug, Args)]

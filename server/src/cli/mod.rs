@@ -1,5 +1,6 @@
 //! The command line: `evergate run`, `check`, and the questions to a running gateway.
 mod args;
+mod block;
 mod certificates;
 mod check;
 mod doctor;
@@ -46,6 +47,7 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
             ask(cli, Ok(Call::get("/v1/sessions/would-refuse")), reload::would_refuse, style, out, err)
         }
         Question::Sessions { command, .. } => sessions::sessions(cli, command.as_ref(), style, out, err),
+        Question::Block(args) => block::block(cli, args, style, out, err),
         Question::Drain(drain) => match drain.order() {
             Some(order) => ask(cli, Call::post("/v1/drain", &order), show::draining, style, out, err),
             None => ask(cli, Ok(Call::delete("/v1/drain")), show::drain_cancelled, style, out, err),

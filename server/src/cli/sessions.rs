@@ -1,5 +1,5 @@
 //! `evergate sessions`: who is connected, one of them in full, and the end of some.
-use super::args::SessionsCommand;
+use super::args::{Hold, SessionsCommand, Which};
 use super::text::Style;
 use super::{Cli, Unanswered, ask, control_socket, print, show};
 use crate::api::types::SessionList;
@@ -18,7 +18,9 @@ pub(super) fn sessions(cli: &Cli, command: Option<&SessionsCommand>, style: Styl
         },
         Some(SessionsCommand::Show { id }) => ask(cli, Ok(Call::get(format!("/v1/sessions/{id}"))), show::session, style, out, err),
         Some(SessionsCommand::Disconnect(which)) => {
-            let order = Disconnect { id: which.id, user: which.user.clone() };
+            let (Which { id, user }, Hold { hold, reason }) = (&which.which, &which.hold);
+            let hold_secs = hold.map(|time| time.as_secs());
+            let order = Disconnect { id: *id, user: user.clone(), hold_secs, reason: reason.clone() };
             ask(cli, Call::post("/v1/sessions/disconnect", &order), show::disconnected, style, out, err)
         }
     }

@@ -1,4 +1,5 @@
 //! Answers of the gateway, for people.
+use super::block;
 use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, date, duration, heading, octets, pairs, table, time, wrap};
 use crate::api::types::{
     AccountingStatus, AttemptDetail, AttemptList, Disconnected, Done, DrainStatus, EapCertificate, LocalStatus, LockoutStatus, Outcome,
@@ -303,14 +304,15 @@ fn rates(session: &Session) -> Option<(&'static str, String)> {
     (!limits.is_empty()).then(|| ("Rate limits", format!("{}: dropped {} packets", limits.join(", "), session.rate_limited)))
 }
 
-pub(super) fn disconnected(Disconnected { ids }: &Disconnected, _: Style, out: &mut dyn Write) -> Result<()> {
+pub(super) fn disconnected(Disconnected { ids, blocks }: &Disconnected, style: Style, out: &mut dyn Write) -> Result<()> {
     match &ids[..] {
         [id] => writeln!(out, "session {id} is being ended"),
         ids => {
             let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             writeln!(out, "{} sessions are being ended: {list}", ids.len())
         }
-    }
+    }?;
+    block::made(blocks, style, out)
 }
 
 fn outcome_mark(outcome: Outcome) -> Mark {

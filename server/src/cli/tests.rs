@@ -197,7 +197,9 @@ fn reply_to(request: Request) -> Response {
         Request::Disconnect(Disconnect { user: Some(_), .. }) => {
             Response::refused(Refusal::NotFound, "no such session is up", "look at the list")
         }
-        Request::Disconnect(Disconnect { id, .. }) => Response::Disconnected(Disconnected { ids: id.into_iter().collect() }),
+        Request::Disconnect(Disconnect { id, .. }) => {
+            Response::Disconnected(Disconnected { ids: id.into_iter().collect(), blocks: vec![] })
+        }
         Request::Drain(Drain { to, within_secs }) => Response::Drain(Box::new(DrainStatus {
             to,
             started_at: 1_700_000_000,
@@ -275,7 +277,7 @@ fn with_gateway(check: impl FnOnce(&dyn Fn(&[&str]) -> (u8, String, String)) + S
     runtime.block_on(async {
         let listener = api::bind(&folder.path().join("control.sock")).unwrap();
         let (commands, mut requests) = mpsc::channel::<(Request, oneshot::Sender<Response>)>(4);
-        tokio::spawn(api::serve(listener, commands));
+        api::start(listener, &[], commands).unwrap();
         tokio::spawn(async move {
             while let Some((request, reply)) = requests.recv().await {
                 drop(reply.send(reply_to(request)));

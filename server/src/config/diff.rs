@@ -210,7 +210,7 @@ fn sstp_over(fresh: &[SstpListener], running: &SstpListener) -> SstpListener {
 fn split(change: Change, restart: bool, heard: Heard) -> Option<Change> {
     let kind = change.section.split(' ').next().unwrap_or_default().to_owned();
     if change.change != What::Changed {
-        return ((kind == "listener") == restart).then_some(change);
+        return (matches!(&*kind, "listener" | "metrics") == restart).then_some(change);
     }
     let mut change = change;
     change.keys.retain(|key| at_start(&kind, &key.key, heard) == restart);
@@ -222,6 +222,7 @@ fn at_start(kind: &str, key: &str, heard: Heard) -> bool {
         "server" => SERVER_AT_START.contains(&key) || heard.binds(key),
         "listener" => LISTENER_AT_START.contains(&key),
         "accounting" => ACCOUNTING_AT_START.contains(&key),
+        "metrics" => true,
         _ => false,
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration: TOML, drop-ins and environment in; a checked [`Config`] with all files read out.
 mod access;
 mod accounting;
+mod api;
 mod certificates;
 mod ciphers;
 mod conditions;
@@ -32,6 +33,7 @@ pub use dynamic::DynamicPeer;
 pub use error::{ConfigError, Origin};
 pub use notes::Look;
 pub use radsec::ServerOverTls;
+pub(crate) use values::address_range;
 pub use values::{dns_name, duration, duration_text, gateway_identity, time_of_week};
 
 use ike::{CipherPolicy, ClientAuth, GatewayIdentity, Limits, ResponderConfig, Timers};
@@ -83,6 +85,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long a Child SA may carry nothing before the gateway deletes it and keeps the IKE SA; zero: as long as it likes.
     pub child_idle: std::time::Duration,
+    /// Where metrics are served.
+    pub metrics_listen: Vec<std::net::SocketAddr>,
     pub timers: Timers,
     /// What works but deserves a look, one sentence each; to be logged at WARN.
     pub warnings: Vec<String>,
@@ -255,6 +259,7 @@ const SECTIONS: &[&str] = &[
     "ciphers",
     "limits",
     "timers",
+    "metrics",
 ];
 
 /// The variables that configure (`EVERGATE__SECTION__KEY`), in order of their names.
@@ -351,6 +356,7 @@ impl Config {
         let limits = server::limits(&root, server.max_sessions)?;
         let timers = server::timers(&root, &mut warnings)?;
         let child_idle = server::child_idle(&root)?;
+        let metrics_listen = api::metrics(&root, &mut warnings)?;
         let path = path.to_owned();
         let written = Arc::new(Written { files: notes.files.take(), tree });
         Ok(Self {
@@ -373,6 +379,7 @@ impl Config {
             limits,
             timers,
             child_idle,
+            metrics_listen,
             warnings,
             written,
         })

@@ -64,7 +64,7 @@ pub(super) fn bit_rate(text: &str) -> Result<u64, String> {
 }
 
 /// `10.98.0.10-10.98.0.250`, `10.0.0.0/8`, or one address.
-pub(super) fn address_range(text: &str) -> Result<AddressRange, String> {
+pub(crate) fn address_range(text: &str) -> Result<AddressRange, String> {
     let text = text.trim();
     if let Some((address, len)) = text.split_once('/') {
         return prefix(address, len);

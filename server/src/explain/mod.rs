@@ -3,6 +3,7 @@ pub mod numbers;
 pub mod remedy;
 pub mod story;
 
+use crate::attempts::Attempt;
 use crate::outcome::{CloseReason, EapFault, Failure, Fault, Stage};
 use crypto::dh::Group;
 use ike::proposal::windows_line;
@@ -134,6 +135,14 @@ fn code_of_notify(notify: &str) -> Option<&'static str> {
         "bad_certificate" | "certificate_unknown" | "unsupported_certificate" => "0x800B010F or 0x80092013",
         _ => return None,
     })
+}
+
+/// What to change about a failed attempt, on which side. `ciphers`: what IKE accepts at this gateway.
+pub fn fix_of(attempt: &Attempt, failure: &Failure, ciphers: Option<&CipherPolicy>) -> Option<Cow<'static, str>> {
+    match attempt.block {
+        Some(block) => Some(format!("nothing, if it is to stay out; else: evergate block remove {block}").into()),
+        None => fix(failure, attempt.tunnel, ciphers),
+    }
 }
 
 /// What to change, on which side. `ciphers`: what IKE accepts at this gateway.

@@ -8,6 +8,10 @@ use ike::proposal::windows_line;
 /// Lines to type, the first ones first; empty where words must do. `ciphers`: what IKE accepts at this gateway.
 pub fn commands(attempt: &Attempt, ciphers: Option<&CipherPolicy>) -> Vec<Commands> {
     let Outcome::Failed(failure) = &attempt.outcome else { return Vec::new() };
+    if let Some(block) = attempt.block {
+        let place = "on the gateway: who is kept out since when and why, and how to let it in again";
+        return vec![lines(place, ["evergate block list".to_owned(), format!("evergate block remove {block}")])];
+    }
     let user = attempt.user.as_deref().and_then(typed);
     match (failure.notify, failure.stage, failure.fault) {
         (Some("NO_PROPOSAL_CHOSEN"), ..) => {

@@ -25,7 +25,8 @@ pub struct Around<'a> {
 
 /// A sentence each, in the order in which they are told.
 pub fn tell(attempt: &Attempt, around: &Around<'_>) -> Vec<String> {
-    let mut told = vec![opening(attempt), reached(attempt.stage).to_owned(), ending(attempt)];
+    let reached = if attempt.block.is_some() { KEPT_OUT } else { reached(attempt.stage) };
+    let mut told = vec![opening(attempt), reached.to_owned(), ending(attempt)];
     if let Outcome::Failed(failure) = &attempt.outcome {
         told.extend(windows_code(failure, attempt.tunnel).map(|code| format!("Windows shows its user {code}.")));
         told.extend(path(attempt, failure, around));
@@ -64,6 +65,8 @@ fn name(tunnel: Tunnel) -> &'static str {
         Tunnel::Sstp => "SSTP",
     }
 }
+
+const KEPT_OUT: &str = "Somebody with access to this gateway has put it on the block list, which decides before RADIUS and policies.";
 
 /// How far it came.
 fn reached(stage: Stage) -> &'static str {

@@ -7,6 +7,7 @@ use super::{Asker, Effect, Gateway, InnerEnd, Live, Now, Plane, conversation};
 use crate::framed::{self, Reserved};
 use crate::login::{Authenticated, Denied, Granted, Login, Place};
 use crate::outcome::{Fault, Stage};
+use crypto::hash::{HashAlgorithm, hash};
 use ike::SessionId;
 use policy::network::{Certificate, Method, Reason, Tunnel, Usage};
 use policy::pool::{LeaseKey, Wanted};
@@ -33,6 +34,8 @@ pub(super) struct Progress {
     /// Of a client that proved itself with a certificate in IKE, and the computer that it is made out to.
     pub certificate: Option<Certificate>,
     pub machine: Option<String>,
+    /// SHA-256 of the certificate that the client proved itself with, in hexadecimal.
+    pub fingerprint: Option<String>,
     /// What passed through.
     pub inside: Inside,
     pub granted: Option<Granted>,
@@ -118,6 +121,10 @@ impl<P: Plane> Gateway<P> {
     }
 
     fn take_route(&mut self, now: Now, session: SessionId, identity: &[u8]) -> Result<(), Denied> {
+        let progress = self.live.get(&session).and_then(|live| live.login.as_ref());
+        let serial = progress.and_then(|progress| progress.certificate.as_ref()).map(|certificate| certificate.serial.clone());
+        let machine = progress.and_then(|progress| progress.machine.clone());
+        self.refuse_blocked(now, session, &String::from_utf8_lossy(identity), machine.as_deref(), serial.as_deref())?;
         let route = self.choose(now, session, identity)?;
         if let Some(progress) = self.live.get_mut(&session).and_then(|live| live.login.as_mut()) {
             progress.route = route;
@@ -278,6 +285,11 @@ impl<P: Plane> Gateway<P> {
                 progress.left_out = left_out;
             }
         }
+        let proved = accept.client_certificate.as_deref().map(fingerprint);
+        if let Some(progress) = self.live.get_mut(&session).and_then(|live| live.login.as_mut()) {
+            let shown = || progress.inside.proved_leaf(progress.eap_method).map(fingerprint);
+            progress.fingerprint = proved.or_else(shown).or(progress.fingerprint.take());
+        }
         let (server, server_group) = (Some(server), server_group.as_deref());
         let who = self.authenticated_by(session, &user, confirmed, method);
         let told = accept.client_certificate.as_ref().and_then(|der| pki::Certificate::from_der(der).ok());
@@ -334,6 +346,8 @@ impl<P: Plane> Gateway<P> {
     }
 
     pub(super) fn authorize(&mut self, now: Now, session: SessionId, who: &Authenticated<'_>) -> Result<Granted, Denied> {
+        let serial = who.certificate.as_ref().map(|certificate| certificate.serial.as_str());
+        self.refuse_blocked(now, session, who.user, who.machine.as_deref(), serial)?;
         let (Some(live), Some(place)) = (self.live.get(&session), self.place(session)) else {
             return Err(ended_meanwhile(Stage::Policy));
         };
@@ -460,6 +474,7 @@ impl Progress {
             ms_chap_error: None,
             certificate: None,
             machine: None,
+            fingerprint: None,
             inside: Inside::default(),
             granted: None,
             left_out: Set::new(),
@@ -487,6 +502,11 @@ pub(super) fn both_families() -> Wanted {
 
 /// What MS-CHAPv2 tells a client whose password is right but whom no policy lets in: 649, no dial-in permission (RFC 2759 section 6).
 pub(super) const NO_DIALIN: &str = "E=649 R=0 V=3 M=No network policy grants access";
+
+/// SHA-256 of a certificate in DER, in hexadecimal.
+pub(super) fn fingerprint(der: &[u8]) -> String {
+    hash(HashAlgorithm::Sha256, &[der]).iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 fn renamed(name: &[u8]) -> Denied {
     let name = String::from_utf8_lossy(name);

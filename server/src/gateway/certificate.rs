@@ -1,5 +1,5 @@
 //! Clients that prove themselves by a certificate: who may come in, by policy alone or by what RADIUS says of its name.
-use super::authenticate::{Progress, Verdict};
+use super::authenticate::{Progress, Verdict, fingerprint};
 use super::ikev2::{grant, wanted};
 use super::{Asker, Gateway, Now, Plane};
 use crate::outcome::Stage;
@@ -34,6 +34,7 @@ impl<P: Plane> Gateway<P> {
             let mut progress = Progress::new(user.clone().into_bytes(), wanted(request), Method::Certificate);
             progress.machine = name.is_host.then(|| name.text.to_owned());
             progress.certificate = Some(crate::facts::certificate(certificate));
+            progress.fingerprint = Some(fingerprint(&certificate.der));
             live.login = Some(progress);
             self.roll.file(session, Some(live));
             if let Some(attempt) = self.attempts.get_mut(live.attempt) {

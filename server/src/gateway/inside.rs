@@ -93,8 +93,12 @@ impl Inside {
     /// The certificate by which a client proved itself to the RADIUS server. Only EAP-TLS always asks for that proof; and of two that were shown
     /// nobody here could say which one the server took.
     pub(super) fn proved_certificate(&self, method: Option<u8>) -> Option<policy::network::Certificate> {
-        let leaf = self.client_leaf.as_ref().filter(|_| method == Some(eap::method::TLS) && self.client_shows == 1)?;
-        pki::Certificate::from_der(leaf).ok().map(|leaf| crate::facts::certificate(&leaf))
+        pki::Certificate::from_der(self.proved_leaf(method)?).ok().map(|leaf| crate::facts::certificate(&leaf))
+    }
+
+    /// The same in DER.
+    pub(super) fn proved_leaf(&self, method: Option<u8>) -> Option<&[u8]> {
+        self.client_leaf.as_deref().filter(|_| method == Some(eap::method::TLS) && self.client_shows == 1)
     }
 
     /// A refusal of the method offered; any other answer takes it back.

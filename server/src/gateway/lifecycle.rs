@@ -54,6 +54,7 @@ impl<P: Plane> Gateway<P> {
         live.session = Some(up);
         let left_out = live.login.as_mut().map(|login| std::mem::take(&mut login.left_out)).unwrap_or_default();
         self.totals.established += 1;
+        *self.totals.up.entry(tunnel_name(live.tunnel)).or_default() += 1;
         for older in left_out {
             self.make_way(now, older, "the same client connected again, and a bound on sessions leaves room for one of them");
         }
@@ -124,9 +125,18 @@ impl<P: Plane> Gateway<P> {
         let outcome = match failure {
             Some(failure) => {
                 self.totals.failed += 1;
+                let blocked = self.attempts.get(live.attempt).is_some_and(|attempt| attempt.block.is_some());
+                let fault = if blocked { "blocked" } else { explain::fault_name(failure.fault) };
+                let kind = (tunnel_name(live.tunnel), explain::stage_name(failure.stage), fault);
+                *self.totals.failures.entry(kind).or_default() += 1;
                 Outcome::Failed(failure)
             }
-            None => Outcome::Ended(reason),
+            None => {
+                if live.session.is_some() {
+                    *self.totals.ends.entry((tunnel_name(live.tunnel), explain::close_reason_name(reason))).or_default() += 1;
+                }
+                Outcome::Ended(reason)
+            }
         };
         self.attempts.finish(live.attempt, now.instant, outcome);
     }
@@ -144,7 +154,7 @@ impl<P: Plane> Gateway<P> {
             reason = attempt.reason.map(|reason| reason.code()),
             windows = explain::windows_code(failure, live.tunnel).unwrap_or("-"),
             cause = %failure.cause,
-            fix = explain::fix(failure, live.tunnel, self.endpoint.ciphers()).as_deref().unwrap_or("-"),
+            fix = explain::fix_of(attempt, failure, self.endpoint.ciphers()).as_deref().unwrap_or("-"),
             "login failed"
         );
     }
@@ -162,6 +172,14 @@ impl<P: Plane> Gateway<P> {
             octets_out = traffic.octets_out,
             "disconnected"
         );
+    }
+}
+
+/// The tunnel type's word in counters.
+pub(super) fn tunnel_name(tunnel: Tunnel) -> &'static str {
+    match tunnel {
+        Tunnel::Ikev2 => "ikev2",
+        Tunnel::Sstp => "sstp",
     }
 }
 

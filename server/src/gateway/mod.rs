@@ -2,6 +2,7 @@
 //! is an [`Effect`], what slow helpers answer comes in through a method, and time is an argument.
 mod authenticate;
 mod autoconf;
+mod blocks;
 mod books;
 mod certificate;
 mod drain;
@@ -25,7 +26,7 @@ pub use autoconf::DUMMY_IPV4;
 pub use certificate::CertificateAuthorization;
 pub use judge::Rules;
 pub use presented::Presented;
-pub use report::Summary;
+pub use report::{Logins, Summary};
 pub use session::Session;
 pub use sstp::{CallSettings, Incoming, Turned};
 
@@ -290,6 +291,7 @@ pub struct Gateway<P> {
     drain: Option<drain::Drain>,
     totals: Totals,
     server_certificates: inside::ServerCertificates,
+    blocks: crate::blocks::Blocks,
     /// Who hears what happens.
     listeners: Vec<crate::api::Feed>,
 }
@@ -300,6 +302,14 @@ pub struct Totals {
     pub attempts: u64,
     pub established: u64,
     pub failed: u64,
+    /// Of these, kept out by the block list.
+    pub blocked: u64,
+    /// Sessions that came up, by tunnel type.
+    pub up: BTreeMap<&'static str, u64>,
+    /// Failures by tunnel type, stage and fault.
+    pub failures: BTreeMap<(&'static str, &'static str, &'static str), u64>,
+    /// Ends of sessions by tunnel type and reason.
+    pub ends: BTreeMap<(&'static str, &'static str), u64>,
     /// Questions inside tunnels (DHCPINFORM, ..) that were answered, and those that were not for us.
     pub inner_answered: BTreeMap<::autoconf::Question, u64>,
     pub inner_ignored: u64,
@@ -335,6 +345,7 @@ impl<P: Plane> Gateway<P> {
             drain: None,
             totals: Totals::default(),
             server_certificates: inside::ServerCertificates::default(),
+            blocks: crate::blocks::Blocks::default(),
             listeners: Vec::new(),
         }
     }

@@ -2,10 +2,9 @@
 use super::roll::folded;
 use super::{Gateway, Live, Now, Plane};
 use crate::api::types::{self, AttemptDetail, AttemptList, AttemptSummary, DrainStatus, PoolStatus, SessionList, TimelineLine};
-use crate::api::{AttemptsQuery, DEFAULT_LIMIT, Disconnect, Drain, Refusal, Request, Response, SessionsQuery};
+use crate::api::{AttemptsQuery, DEFAULT_LIMIT, Drain, Refusal, Request, Response, SessionsQuery};
 use crate::attempts::{Attempt, Outcome};
 use crate::explain::{self, story};
-use crate::outcome::CloseReason;
 use ike::{CipherPolicy, SessionId};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,7 +16,7 @@ const LIST_MAX: usize = 10_000;
 /// Sessions listed at most.
 const SESSIONS_MAX: usize = 1_000;
 
-const SESSIONS: &str = "`evergate sessions` lists those that are up";
+pub(super) const SESSIONS: &str = "`evergate sessions` lists those that are up";
 const ATTEMPTS: &str = "`evergate attempts` lists the newest";
 
 /// The part of `status` that the control half knows.
@@ -31,11 +30,31 @@ pub struct Summary {
     pub drain: Option<DrainStatus>,
 }
 
+/// What the control half counts, by the words of [`explain`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Logins {
+    pub attempts: u64,
+    /// Up now, by tunnel type.
+    pub sessions: Vec<(&'static str, u64)>,
+    /// By tunnel type.
+    pub established: BTreeMap<&'static str, u64>,
+    /// By tunnel type, stage and fault.
+    pub failed: BTreeMap<(&'static str, &'static str, &'static str), u64>,
+    /// By tunnel type and reason.
+    pub ended: BTreeMap<(&'static str, &'static str), u64>,
+    /// Entries of the block list.
+    pub blocks: u64,
+    /// Logins that it kept out.
+    pub blocked: u64,
+}
+
 impl<P: Plane> Gateway<P> {
     /// Serves a request; `None` for those that the shell serves, or completes with what it knows itself.
     pub fn control(&mut self, now: Now, request: &Request) -> Option<Response> {
         Some(match request {
-            Request::Status | Request::Radius | Request::Ready | Request::Certificates | Request::Reload(_) => return None,
+            Request::Status | Request::Metrics | Request::Radius | Request::Ready | Request::Certificates | Request::Reload(_) => {
+                return None;
+            }
             Request::Live => Response::Health(types::Health { ok: true, reasons: Vec::new() }),
             Request::Pools => Response::Pools(types::PoolList { pools: self.pools() }),
             Request::Judge => Response::Judged(types::JudgedList { sessions: self.judge_all(now) }),
@@ -44,7 +63,10 @@ impl<P: Plane> Gateway<P> {
                 Some(session) => Response::Session(Box::new(session)),
                 None => Response::refused(Refusal::NotFound, format!("no session {id}"), SESSIONS),
             },
-            Request::Disconnect(Disconnect { id, user }) => self.disconnect(now, *id, user.as_deref()),
+            Request::Disconnect(order) => self.disconnect(now, order),
+            Request::Blocks => self.list_blocks(now),
+            Request::Block(order) => self.block(now, order),
+            Request::Unblock { id } => self.unblock(*id),
             Request::Drain(Drain { to, within_secs }) => self.start_drain(now, to.as_deref(), *within_secs),
             Request::CancelDrain => self.cancel_drain(now),
             Request::Attempts(query) => self.list(query),
@@ -76,6 +98,19 @@ impl<P: Plane> Gateway<P> {
     pub(super) fn occupancy(&self) -> (u64, u64) {
         let (half_open, sessions) = self.endpoint.sessions();
         (count(sessions + self.calls_up), count(half_open + self.calls.len() - self.calls_up))
+    }
+
+    pub fn logins(&self) -> Logins {
+        let (_, ikev2) = self.endpoint.sessions();
+        Logins {
+            attempts: self.totals.attempts,
+            sessions: vec![("ikev2", count(ikev2)), ("sstp", count(self.calls_up))],
+            established: self.totals.up.clone(),
+            failed: self.totals.failures.clone(),
+            ended: self.totals.ends.clone(),
+            blocks: count(self.blocks.len()),
+            blocked: self.totals.blocked,
+        }
     }
 
     fn explain(&self, now: Now, what: &str) -> Response {
@@ -112,24 +147,7 @@ impl<P: Plane> Gateway<P> {
         meant.find(|attempt| matches!(attempt.outcome, Outcome::Failed(_))).or(newest)
     }
 
-    fn disconnect(&mut self, now: Now, id: Option<u64>, user: Option<&str>) -> Response {
-        let ids: Vec<u64> = match (id, user) {
-            (Some(id), None) => self.live.get(&SessionId(id)).filter(|live| live.session.is_some()).map(|_| id).into_iter().collect(),
-            (None, Some(user)) => self.sessions_of(user),
-            _ => {
-                return Response::refused(Refusal::Wrong, "it is not clear which session is meant", "give either a session's id or a user");
-            }
-        };
-        if ids.is_empty() {
-            return Response::refused(Refusal::NotFound, "no such session is up", SESSIONS);
-        }
-        for &id in &ids {
-            self.close(now, SessionId(id), CloseReason::Operator);
-        }
-        Response::Disconnected(types::Disconnected { ids })
-    }
-
-    fn sessions_of(&self, user: &str) -> Vec<u64> {
+    pub(super) fn sessions_of(&self, user: &str) -> Vec<u64> {
         let is_up = |id: &&SessionId| self.live.get(id).is_some_and(|live| live.session.is_some());
         self.roll.of_user(user).into_iter().flatten().filter(is_up).map(|id| id.0).collect()
     }
@@ -303,6 +321,6 @@ fn detail(attempt: &Attempt, ciphers: Option<&CipherPolicy>) -> AttemptDetail {
         decision: attempt.decision.clone(),
         nps_reason: attempt.reason.map(policy::network::Reason::code),
         windows_code: failure.and_then(|failure| explain::windows_code(failure, attempt.tunnel)).map(str::to_owned),
-        fix: failure.and_then(|failure| explain::fix(failure, attempt.tunnel, ciphers)).map(Cow::into_owned),
+        fix: failure.and_then(|failure| explain::fix_of(attempt, failure, ciphers)).map(Cow::into_owned),
     }
 }

@@ -72,13 +72,18 @@ fn an_operator_disconnects_by_user_or_by_id() {
     let mut world = world();
     let calls = [up(&mut world, alice(Auth::MsChapV2)), up(&mut world, alice(Auth::EapMsChapV2)), up(&mut world, alice(Auth::Pap))];
     let id = world.session(calls[0]).0;
-    let said = world.with_gateway(|gateway, now| gateway.control(now, &Request::Disconnect(Disconnect { id: Some(id), user: None })));
-    assert_eq!(said, Some(Response::Disconnected(Disconnected { ids: vec![id] })));
+    let said =
+        world.with_gateway(|gateway, now| gateway.control(now, &Request::Disconnect(Disconnect { id: Some(id), ..Disconnect::default() })));
+    assert_eq!(said, Some(Response::Disconnected(Disconnected { ids: vec![id], blocks: vec![] })));
     world.run(secs(1));
     assert!(!is_up(&world, calls[0]) && is_up(&world, calls[1]) && is_up(&world, calls[2]));
-    let said =
-        world.with_gateway(|gateway, now| gateway.control(now, &Request::Disconnect(Disconnect { id: None, user: Some("ALICE".into()) })));
-    assert_eq!(said, Some(Response::Disconnected(Disconnected { ids: vec![world.session(calls[1]).0, world.session(calls[2]).0] })));
+    let said = world.with_gateway(|gateway, now| {
+        gateway.control(now, &Request::Disconnect(Disconnect { user: Some("ALICE".into()), ..Disconnect::default() }))
+    });
+    assert_eq!(
+        said,
+        Some(Response::Disconnected(Disconnected { ids: vec![world.session(calls[1]).0, world.session(calls[2]).0], blocks: vec![] }))
+    );
     for call in calls {
         assert_ended(&mut world, call, CloseReason::Operator, TerminateCause::AdminReset);
         assert_eq!(farewell(&world, call), ["LCP Terminate-Request", "CALL_DISCONNECT 0", "closed"]);
