@@ -48,7 +48,13 @@ class Gateway:
     def default_config(self, certificates=("gateway-rsa", "gateway-ecdsa")):
         """The laboratory's configuration as a dict; tests change it before `start`."""
         return {
-            "server": {"name": GATEWAY_NAME, "control_socket": str(self.control_socket), "state_dir": str(self.folder / "state")},
+            "server": {
+                "name": GATEWAY_NAME,
+                "control_socket": str(self.control_socket),
+                "state_dir": str(self.folder / "state"),
+                # Everything here is root's, whether or not the host has a user for its own gateway.
+                "run_as": "root",
+            },
             "certificate": [{"name": name, "chain": str(self.pki.cert(name)), "key": str(self.pki.key(name))} for name in certificates],
             "listener": [
                 {

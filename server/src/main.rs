@@ -1,6 +1,7 @@
 //! The program `evergate`.
 #![forbid(unsafe_code)]
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use evergate::cli::{self, Cli, Command, Question, QuickstartArgs};
 use evergate::doctor::FILES_BESIDES;
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Run => run(&cli.config_path()).map(|()| cli::OK),
         Command::Quickstart(wanted) => quickstart(wanted).map(|()| cli::OK),
+        Command::Manual { folder } => cli::manual(folder).map(|()| cli::OK).map_err(anyhow::Error::from),
         Command::Ask(question) => answer(&cli, question),
     };
     ExitCode::from(done.unwrap_or_else(|error| {
@@ -40,8 +42,12 @@ fn quickstart(wanted: &QuickstartArgs) -> anyhow::Result<()> {
 
 /// Runs the gateway: one thread for control, beside the packet threads and workers that it starts itself.
 fn run(path: &Path) -> anyhow::Result<()> {
-    let config = cli::load(path)?;
+    let mut config = cli::load(path)?;
     let log = evergate::logging::init(&config.server.log, config.server.log_format)?;
+    if evergate::privileges::give_up(&config.server)? {
+        // What the new user cannot read shows now, not at the first reload.
+        config = cli::load(path).context("the configuration and its files must be readable by the user of server.run_as")?;
+    }
     open_files(config.sstp.is_empty(), config.server.max_sessions);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(evergate::run::run(config, log))

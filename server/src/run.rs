@@ -17,6 +17,7 @@ use crate::login::Authority;
 use crate::metrics::{self, Snapshot};
 use crate::radius_shell::{self, sleep_until};
 use crate::revocation;
+use crate::service_manager::ServiceManager;
 use crate::sockets::{Datagram, Sockets};
 use crate::sstp::{self, Arrival, Doors, Encapsulated, Front};
 use crate::tunnels::Tunnels;
@@ -73,12 +74,15 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), name = %shell.config.server.name, "ready");
+    shell.manager.ready();
+    let mut tell = Instant::now();
     loop {
         shell.perform();
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => shell.reload(Reason::Signal),
+            () = sleep_until(shell.manager.pace().map(|_| tell)) => tell = shell.tell_manager(),
             () = shell.turn(&mut queues) => {}
         }
     }
@@ -127,6 +131,7 @@ struct Shell {
     block_file: BlockFile,
     /// When counters are told to those who listen.
     second: Interval,
+    manager: ServiceManager,
     /// Outcomes of requests that never reached the RADIUS task.
     refused: Vec<radius_client::Output>,
 }
@@ -205,6 +210,7 @@ impl Shell {
             expiry: ExpiryWatch::start(),
             block_file,
             second: seconds(),
+            manager: ServiceManager::from_environment(),
             refused: Vec::new(),
         };
         shell.account_gateway(AccountingStatus::On);
@@ -215,6 +221,14 @@ impl Shell {
     fn account_gateway(&mut self, status: AccountingStatus) {
         let id = format!("{:x}-gateway", self.started.unix_time);
         self.gateway.account_gateway(now(), status, id);
+    }
+
+    /// Gives the service manager a sign of life, and says when it is due again.
+    fn tell_manager(&mut self) -> Instant {
+        let summary = self.gateway.summary();
+        let (sessions, draining) = (summary.sessions, if summary.drain.is_some() { ", draining" } else { "" });
+        self.manager.alive(format!("{sessions} session{}{draining}", if sessions == 1 { "" } else { "s" }));
+        Instant::now() + self.manager.pace().unwrap_or_default()
     }
 
     /// Waits for one thing to happen and handles it, with whatever else is already there.
@@ -432,6 +446,7 @@ impl Shell {
 
     /// DELETEs for all, Accounting Stops, then the end.
     async fn stop(mut self, queues: &mut Queues) {
+        self.manager.stopping();
         tracing::info!(sessions = self.gateway.summary().sessions, "stopping");
         self.gateway.shutdown(now());
         self.account_gateway(AccountingStatus::Off);

@@ -22,7 +22,7 @@ def _quickstart(world):
     gateway.stop()
     gateway.control_socket.unlink(missing_ok=True)
     daemon = Daemon(gateway.namespace, gateway.folder / "quickstart.pid", gateway.folder / "quickstart.log")
-    places = {"CONTROL_SOCKET": str(gateway.control_socket), "STATE_DIR": str(gateway.folder / "quickstart-state")}
+    places = {"CONTROL_SOCKET": str(gateway.control_socket), "STATE_DIR": str(gateway.folder / "quickstart-state"), "RUN_AS": "root"}
     env = dict(os.environ, NO_COLOR="1") | {f"EVERGATE__SERVER__{key}": value for key, value in places.items()}
     argv = [gateway.binary, "quickstart", "--name", NAME, "--dir", folder]
     before = gateway.config_file

@@ -4,7 +4,8 @@
 //! non-blocking and close-on-exec, except the netlink socket of [`link::Netlink`], which the control plane uses synchronously.
 //!
 //! Packet threads use [`tun`], [`udp`], [`raw`], [`steer`] and [`poll`]: batches in, batches out, no allocation after start, and
-//! errors as the small [`IoError`]. The control plane uses [`ike`], [`link`], [`tcp`], [`thread`], [`process`] and [`terminal`].
+//! errors as the small [`IoError`]. The control plane uses [`ike`], [`link`], [`tcp`], [`thread`],
+//! [`process`], [`privileges`] and [`terminal`].
 
 mod address;
 mod cmsg;
@@ -16,6 +17,7 @@ pub mod listen;
 mod namespace_tests;
 mod netlink;
 pub mod poll;
+pub mod privileges;
 pub mod process;
 pub mod raw;
 mod recv;

@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use libc::ucred;
 
@@ -24,6 +25,14 @@ pub fn raise_open_files() -> io::Result<u64> {
     // SAFETY: limit is read by the call.
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
     Ok(limit.rlim_cur)
+}
+
+/// The time since the host's start, which no clock setting changes, as service managers compare it.
+pub fn monotonic_time() -> io::Result<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: time is written by the call.
+    check(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) })?;
+    Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
 /// The process at the other end of a Unix socket, as it was when it connected.

@@ -56,7 +56,7 @@ pub enum TunOpenError {
     #[error("/dev/net/tun is missing: load the tun module, or pass the device into the container ({0})")]
     NodeMissing(#[source] io::Error),
     /// No permission.
-    #[error("no permission to create TUN device {name:?}: CAP_NET_ADMIN is needed ({source})")]
+    #[error("no permission to create TUN device {name:?}: CAP_NET_ADMIN is needed, and the right to open /dev/net/tun ({source})")]
     Permission {
         /// Name asked for.
         name: String,

@@ -58,6 +58,11 @@ Examples:
   evergate quickstart --name 203.0.113.5 --user ann
   evergate quickstart --name vpn.example.com --dir ./vpn --no-start";
 
+const MANUAL: &str = "Writes manual pages and completions for bash, fish and zsh, as packages hold them.
+
+Examples:
+  evergate manual ./generated && man ./generated/man/evergate.1";
+
 const CHECK: &str = "Reads and checks the whole configuration, every file it names included, and starts nothing.
 
 Prints the certificates with names, purposes and expiry, the listeners, RADIUS servers, policies in their order, pools with sizes, and warnings. \
@@ -136,8 +141,8 @@ const RELOAD: &str = "Reads the configuration again and applies it to the runnin
 The new configuration is read and checked in full, as `evergate check` does. If anything is wrong, nothing changes, the error says why, and the exit \
 code is 1. Else RADIUS servers and groups, policies, pools, certificates, limits, timers, ciphers, the local provider and the log filter are taken at \
 once: who logs in from now on gets them, who is in keeps what it has, and a login under way ends with the server it began with. What only a restart \
-brings is named: addresses and ports of listeners, listeners that come or go, and of [server] name, control_socket, state_dir, log_format, threads, \
-tun, mtu and attempts_kept; queue_max of [accounting]; listen of [metrics]; dynamic_listen and dynamic_port where requests are heard already.
+brings is named: addresses and ports of listeners, listeners that come or go, and of [server] name, control_socket, state_dir, run_as, log_format, \
+threads, tun, mtu and attempts_kept; queue_max of [accounting]; listen of [metrics]; dynamic_listen and dynamic_port where requests are heard already.
 
 Sessions that the policies would refuse now, or give something else, are listed. They stay unless --end-refused is given.
 
@@ -239,6 +244,12 @@ pub enum Command {
     /// Make certificates, a user and a configuration, and start
     #[command(long_about = QUICKSTART)]
     Quickstart(QuickstartArgs),
+    /// Write manual pages and completions for shells
+    #[command(long_about = MANUAL, hide = true)]
+    Manual {
+        /// Gets the folders `man` and `completions`
+        folder: PathBuf,
+    },
     #[command(flatten)]
     Ask(Question),
 }

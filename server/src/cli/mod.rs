@@ -5,6 +5,7 @@ mod certificates;
 mod check;
 mod doctor;
 mod explain;
+mod manual;
 mod policy;
 mod reload;
 mod sessions;
@@ -13,6 +14,7 @@ mod text;
 mod user;
 
 pub use args::{Cli, Command, Question, QuickstartArgs};
+pub use manual::write as manual;
 
 use crate::api::{self, AskError, Call};
 use crate::config::{self, Config};

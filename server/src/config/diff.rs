@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `[server]` keys that are about the process itself. `name` is one of them: as NAS-Identifier it names the sessions that are up.
-const SERVER_AT_START: &[&str] = &["name", "control_socket", "state_dir", "log_format", "threads", "tun", "mtu", "attempts_kept"];
+const SERVER_AT_START: &[&str] = &["name", "control_socket", "state_dir", "run_as", "log_format", "threads", "tun", "mtu", "attempts_kept"];
 /// What sockets are bound to.
 const LISTENER_AT_START: &[&str] = &["protocol", "addresses", "ike_port", "nat_port", "tcp", "port"];
 const ACCOUNTING_AT_START: &[&str] = &["queue_max"];

@@ -109,6 +109,8 @@ pub struct Server {
     pub control_socket: PathBuf,
     /// What must outlive a restart, such as revocation lists.
     pub state_dir: PathBuf,
+    /// Whose process the gateway becomes where root starts it; `None`: see [`crate::privileges`].
+    pub run_as: Option<String>,
     /// A `tracing` filter such as `info` or `info,evergate=debug`.
     pub log: String,
     pub log_format: LogFormat,

@@ -12,6 +12,7 @@ const SERVER: &[&str] = &[
     "name",
     "control_socket",
     "state_dir",
+    "run_as",
     "log",
     "log_format",
     "threads",
@@ -68,6 +69,8 @@ pub(super) fn server(root: &Root<'_>) -> Result<Server, ConfigError> {
         name,
         control_socket: control_socket(&section)?,
         state_dir: section.path("state_dir")?.unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
+        run_as: section
+            .optional("run_as", "the name of a user of this host, such as \"evergate\"", |value| values::non_empty(text(value)?))?,
         log: section.optional("log", "a log filter such as \"info\" or \"info,ike=debug\"", log_filter)?.unwrap_or_else(|| "info".into()),
         log_format: section.choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?.unwrap_or_default(),
         threads: section.number("threads", 0..=1_024, 0)?,

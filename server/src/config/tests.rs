@@ -702,6 +702,15 @@ fn client_authorities_are_read() {
     assert!(listener.auth.certificate);
 }
 
+#[test]
+fn whose_process_the_gateway_becomes() {
+    assert_eq!(Fixture::new(MINIMAL).load().unwrap().server.run_as, None);
+    let named = with("[server]\n", "[server]\nrun_as = \"vpn\"\n").load().unwrap();
+    assert_eq!(named.server.run_as.as_deref(), Some("vpn"));
+    let error = with("[server]\n", "[server]\nrun_as = \"\"\n").error();
+    assert!(error.contains("server: run_as") && error.contains("the name of a user of this host"), "{error}");
+}
+
 /// The annotated example is a configuration once the files it names are there.
 #[test]
 fn the_example_loads() {
@@ -720,8 +729,9 @@ fn the_example_shows_the_defaults() {
     let is_default = |line: &&str| {
         line.strip_prefix("# ").is_some_and(|line| line.contains(" = ") && line.starts_with(|c: char| c.is_ascii_lowercase()))
     };
-    let shown =
-        |line: &str| is_default(&line) && !["[..]", "compat", "source", "nas_ip", "probe_user"].iter().any(|odd| line.contains(odd));
+    let shown = |line: &str| {
+        is_default(&line) && !["[..]", "compat", "source", "nas_ip", "probe_user", "run_as"].iter().any(|odd| line.contains(odd))
+    };
     let all: Vec<_> = text.lines().map(|line| if shown(line) { &line[2..] } else { line }).collect();
     assert!(all.len() > 100 && text.lines().filter(|line| shown(line)).count() > 25);
     let shown = Fixture::new(&all.join("\n"));

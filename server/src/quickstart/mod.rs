@@ -6,16 +6,18 @@ mod tests;
 
 use crate::cli::QuickstartArgs;
 use crate::config::{self, Config};
+use crate::privileges::wanted_user;
 use crate::users_file::write_private;
 use anyhow::{Context as _, bail};
 use clients::Guide;
 use crypto::{Random as _, SystemRandom, Zeroizing};
-use local_provider::{HEADER, User, check_name, nt_hash, with_user};
+use local_provider::{HEADER, check_name, nt_hash, with_user};
+use net::privileges::User;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 /// Where everything is written unless told otherwise.
@@ -28,6 +30,16 @@ const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 struct Planned {
     path: PathBuf,
     text: Zeroizing<String>,
+    access: Access,
+}
+
+/// What the user may do with a file that the gateway becomes.
+#[derive(Clone, Copy, PartialEq)]
+enum Access {
+    Nothing,
+    Read,
+    /// The folder is the user's too: the gateway replaces the file in it.
+    Write,
 }
 
 /// Writes everything, checks it, and prints how clients connect. Returns the path of the configuration.
@@ -52,12 +64,13 @@ pub fn prepare(args: &QuickstartArgs, out: &mut dyn Write) -> anyhow::Result<Pat
     let password = password();
     let authority = authority::create(&name, jiff::Timestamp::now())?;
     let guide = Guide { name: &name, user: &args.user, password: &password, folder: &folder, authority: &authority.certificate };
-    let files = plan(&folder, &guide, &authority)?;
+    let user = wanted_user(None)?;
+    let files = plan(&folder, &guide, &authority, user.is_some())?;
     if let Some(taken) = files.iter().find(|file| file.path.exists()) {
         bail!("{} exists already, and nothing is ever overwritten: move it away, or choose another --dir", taken.path.display());
     }
     for file in &files {
-        write(file)?;
+        write(file, user.as_ref())?;
     }
     // What quickstart writes must pass what every other configuration must.
     let config = Config::load(&configuration, &config::environment()).context("the new configuration is wrong")?;
@@ -65,29 +78,45 @@ pub fn prepare(args: &QuickstartArgs, out: &mut dyn Write) -> anyhow::Result<Pat
     Ok(configuration)
 }
 
-fn plan(folder: &Path, guide: &Guide<'_>, authority: &authority::Made) -> anyhow::Result<Vec<Planned>> {
-    let user = User { name: guide.user.into(), nt_hash: Some(nt_hash(guide.password)), ..User::default() };
+/// `another`: the gateway becomes another user, who is to write nothing but the users file.
+fn plan(folder: &Path, guide: &Guide<'_>, authority: &authority::Made, another: bool) -> anyhow::Result<Vec<Planned>> {
+    let user = local_provider::User { name: guide.user.into(), nt_hash: Some(nt_hash(guide.password)), ..local_provider::User::default() };
     let plain = |text: &str| Zeroizing::new(text.to_owned());
-    let mut files = vec![
-        (folder.join("ca.pem"), plain(&authority.certificate)),
-        (folder.join("ca.key"), authority.key.clone()),
-        (folder.join("vpn.pem"), plain(&authority.server_certificate)),
-        (folder.join("vpn.key"), authority.server_key.clone()),
-        (folder.join("users"), with_user(HEADER, &user)),
-        (folder.join("evergate.toml"), Zeroizing::new(configuration(guide.name, &name_servers()))),
+    let users = if another { "local/users" } else { "users" };
+    let files = [
+        ("ca.pem", plain(&authority.certificate), Access::Read),
+        ("ca.key", authority.key.clone(), Access::Nothing),
+        ("vpn.pem", plain(&authority.server_certificate), Access::Read),
+        ("vpn.key", authority.server_key.clone(), Access::Read),
+        (users, with_user(HEADER, &user), Access::Write),
+        ("evergate.toml", Zeroizing::new(configuration(guide.name, users, &name_servers())), Access::Read),
     ];
     let clients = folder.join("clients");
-    files.extend(guide.files()?.into_iter().map(|(name, text)| (clients.join(name), text)));
-    Ok(files.into_iter().map(|(path, text)| Planned { path, text }).collect())
+    let clients = guide.files()?.into_iter().map(|(name, text)| Planned { path: clients.join(name), text, access: Access::Nothing });
+    let files = files.into_iter().map(|(name, text, access)| Planned { path: folder.join(name), text, access });
+    Ok(files.chain(clients).collect())
 }
 
-fn write(file: &Planned) -> anyhow::Result<()> {
+/// For its owner alone, and for the user that the gateway becomes as far as it needs.
+fn write(file: &Planned, user: Option<&User>) -> anyhow::Result<()> {
     let folder = file.path.parent().unwrap_or(Path::new("/"));
     fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).with_context(|| folder.display().to_string())?;
-    write_private(&file.path, file.text.as_bytes()).with_context(|| file.path.display().to_string())
+    let written = write_private(&file.path, file.text.as_bytes()).and_then(|()| match (user, file.access) {
+        (None, _) | (_, Access::Nothing) => Ok(()),
+        (Some(user), Access::Read) => {
+            chown(&file.path, None, Some(user.gid)).and_then(|()| fs::set_permissions(&file.path, Permissions::from_mode(0o640)))
+        }
+        (Some(user), Access::Write) => {
+            let give = |path: &Path, mode| {
+                fs::set_permissions(path, Permissions::from_mode(mode)).and_then(|()| chown(path, Some(user.uid), Some(user.gid)))
+            };
+            give(&file.path, 0o600).and_then(|()| give(folder, 0o700))
+        }
+    });
+    written.with_context(|| file.path.display().to_string())
 }
 
-fn configuration(name: &str, dns: &[IpAddr]) -> String {
+fn configuration(name: &str, users: &str, dns: &[IpAddr]) -> String {
     let dns: Vec<_> = dns.iter().map(|address| format!("\"{address}\"")).collect();
     let dns = if dns.is_empty() { "# dns = [\"10.0.0.53\"]".into() } else { format!("dns = [{}]", dns.join(", ")) };
     format!(
@@ -113,7 +142,7 @@ protocol = "sstp"
 certificates = ["vpn"]
 
 [local]
-users_file = "users"                # evergate user add NAME
+users_file = "{users}"                # evergate user add NAME
 
 [[pool]]
 name = "users"

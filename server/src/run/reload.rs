@@ -105,6 +105,9 @@ impl Shell {
             return self.reloads.waiting.push_back(reason);
         }
         self.reloads.busy = true;
+        if !matches!(reason, Reason::Certificates) {
+            self.manager.reloading();
+        }
         let (running, loaded) = (self.config.clone(), self.reloads.loaded.clone());
         tokio::task::spawn_blocking(move || {
             let config = match reason {
@@ -126,6 +129,8 @@ impl Shell {
                 drop(reply.send(self.reloaded(loaded.config, end_refused)));
             }
         }
+        // Also where the old configuration stays: the gateway goes on with it.
+        self.manager.ready();
         if let Some(next) = self.reloads.waiting.pop_front() {
             self.reload(next);
         }
