@@ -229,9 +229,9 @@ fn places(certificate: &Certificate) -> Vec<RevocationReport> {
 
 /// N(SIGNATURE_HASH_ALGORITHMS) as Apple, Android and strongSwan send it: SHA2-256, -384, -512, and Identity.
 const HASHES: [u16; 4] = [2, 3, 4, HASH_IDENTITY];
-const WINDOWS: KeyRank<'static> = &|kind| key_rank(kind, true, None);
-const OTHERS: KeyRank<'static> = &|kind| key_rank(kind, false, Some(&HASHES));
-const TLS: KeyRank<'static> = &|kind| Some(tls::key_rank(kind));
+pub(crate) const WINDOWS: KeyRank<'static> = &|kind| key_rank(kind, true, None);
+pub(crate) const OTHERS: KeyRank<'static> = &|kind| key_rank(kind, false, Some(&HASHES));
+pub(crate) const TLS: KeyRank<'static> = &|kind| Some(tls::key_rank(kind));
 
 fn ikev2_clients(listener: &Ikev2Listener) -> Vec<ClientReport> {
     let certificates = &listener.certificates;

@@ -38,4 +38,5 @@ pub mod logging;
 pub mod nps;
 pub mod outcome;
 pub mod policy_case;
+pub mod profile;
 pub mod users_file;

@@ -4,12 +4,12 @@ import contextlib
 import os
 import re
 import signal
-from pathlib import Path
 
 from cases_sstp import client
 from harness import case, check
 from labkit import network
 from labkit.shell import Daemon, wait_until
+from swanctl import load
 
 NAME = network.GATEWAY_IPV4
 
@@ -39,30 +39,14 @@ def _quickstart(world):
         gateway.restart()
 
 
-def _swanctl(world, folder):
-    """Loads what quickstart made for swanctl; gives what runs one of its commands."""
-    strongswan = world.client()
-    for name in ("swanctl.conf", "x509ca/ca.pem"):
-        file = strongswan.charon.folder / "swanctl" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes((folder / "clients" / Path(name).name).read_bytes())
-    argv = ["env", f"SWANCTL_DIR={strongswan.charon.folder}/swanctl", "swanctl"]
-
-    def swanctl(*command):
-        done = world.lab.network.exec("client", [*argv, *command, "--uri", f"unix://{strongswan.charon.socket}"], check=False)
-        check(done.returncode == 0, f"swanctl {command[0]}: {done.stdout[-800:]} {done.stderr}")
-
-    swanctl("--load-all")
-    return swanctl
-
-
 @case("quickstart")
 def it_starts_serves_both_tunnels_and_ends(world):
     with _quickstart(world) as (folder, daemon):
         said = daemon.log_file.read_text()
         password = re.search(r"^Password +(\S+)", said, re.M).group(1)
         check(f"evergate run --config {folder}/evergate.toml" in said, said)
-        swanctl = _swanctl(world, folder)
+        clients = folder / "clients"
+        swanctl = load(world, {"swanctl.conf": (clients / "swanctl.conf").read_bytes(), "x509ca/ca.pem": (clients / "ca.pem").read_bytes()})
         swanctl("--initiate", "--child", "evergate", "--timeout", "10")
         world.session_of("alice")
         world.ping()

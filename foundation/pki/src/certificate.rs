@@ -50,6 +50,12 @@ impl Certificate {
         hash(HashAlgorithm::Sha1, &[&self.spki]).try_into().expect("a SHA-1 digest")
     }
 
+    /// SHA-1 of the whole certificate: the thumbprint by which Windows names it.
+    pub fn sha1(&self) -> [u8; 20] {
+        // SHA-1 yields 20 bytes.
+        hash(HashAlgorithm::Sha1, &[&self.der]).try_into().expect("a SHA-1 digest")
+    }
+
     /// SHA-256 of the whole certificate, as browsers and `openssl x509 -fingerprint -sha256` show it.
     pub fn sha256(&self) -> [u8; 32] {
         // SHA-256 yields 32 bytes.

@@ -2,6 +2,7 @@
 use crate::api::types::Blocked;
 use crate::api::{self, AttemptsQuery, DEFAULT_LIMIT};
 use crate::config::DEFAULT_PATH;
+use crate::profile::{EapMethod, Kind};
 use clap::{Args, Parser, Subcommand};
 use policy::network::{LocalTime, Method, Tunnel};
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ const EXAMPLES: &str = "Examples:
   evergate check                       is the configuration good? prints what it comes to
   evergate doctor                      is the host ready? says what to do where not
   evergate run                         run the gateway in the foreground
+  evergate profile windows --out DIR   what Windows clients need to connect
   evergate reload                      apply a changed configuration; no session ends
   evergate certificates                who sees which certificate, and when it ends
   evergate status                      listeners, RADIUS servers, local users, pools, drops
@@ -178,6 +180,23 @@ Examples:
   evergate attempts --user ann@example.com
   evergate attempts show 19ab5c3d2e1-17         one, with its timeline";
 
+const PROFILE: &str = "Makes what a client needs to connect, from the configuration: server name, ciphers that this gateway accepts, EAP settings, \
+trusted root, routes, name servers and suffix of the policy.
+
+Windows gets a script that makes the connection (windows.ps1), ProfileXML for Always On VPN (profile.xml), and a script that hands it to the MDM \
+bridge (profile.ps1); Apple's clients get a .mobileconfig, the strongSwan app on Android an .sswan, strongSwan on Linux swanctl.conf, NetworkManager \
+an .nmconnection for its plugin of strongSwan or of SSTP. No secret is written unless --with-password asks for it. Without --out everything goes to \
+standard output.
+
+Examples:
+  evergate profile windows --out ./windows
+  evergate profile windows --device --policy machines --out ./device
+  evergate profile windows --tunnel sstp
+  evergate profile apple --user ann > ann.mobileconfig
+  evergate profile strongswan --user ann --out ./linux
+  evergate profile networkmanager --tunnel sstp --out ./linux
+  evergate profile strongswan --json | jq -r '.files[0].text'";
+
 const POLICY: &str = "Asks the network policies of the configuration what they say to a login that you describe.
 
 Shows who decides, the reason as NPS numbers it, and of every policy tried the first condition that fails. Nobody logs in, and nothing needs to run. \
@@ -263,6 +282,9 @@ pub enum Question {
     /// Ask the network policies what they say to a login
     #[command(long_about = POLICY)]
     Policy(PolicyArgs),
+    /// Make what Windows, Apple, Android and Linux clients need to connect
+    #[command(long_about = PROFILE)]
+    Profile(ProfileArgs),
     /// Show the certificates, and which client gets which and why
     #[command(long_about = CERTIFICATES, visible_alias = "certificate")]
     Certificates {
@@ -316,6 +338,56 @@ pub enum Question {
         #[command(subcommand)]
         command: Option<AttemptsCommand>,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct ProfileArgs {
+    /// Whose client: windows, apple, android, strongswan or networkmanager
+    #[arg(value_parser = kind)]
+    pub(super) kind: Kind,
+    /// The network policy whose settings count [default: the first that lets such a login in]
+    #[arg(long, value_name = "NAME")]
+    pub(super) policy: Option<String>,
+    /// ikev2 or sstp [default: ikev2 where there is a listener for it]
+    #[arg(long, value_parser = tunnel)]
+    pub(super) tunnel: Option<Tunnel>,
+    /// For the machine, with its certificate, instead of a user
+    #[arg(long)]
+    pub(super) device: bool,
+    /// What the client dials [default: the gateway's name]
+    #[arg(long, value_name = "NAME")]
+    pub(super) server: Option<String>,
+    /// mschapv2, tls, peap (mschapv2 inside) or peap-tls [default: what policy or local provider ask for, else mschapv2]
+    #[arg(long, value_name = "METHOD", value_parser = eap_method)]
+    pub(super) eap: Option<EapMethod>,
+    /// A name in the certificate that the RADIUS server shows in EAP; any number of times
+    #[arg(long, value_name = "NAME")]
+    pub(super) eap_server: Vec<String>,
+    /// PEM file with authorities that the configuration does not hold; any number of times
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca: Vec<PathBuf>,
+    /// The user whom it is for
+    #[arg(long, value_name = "NAME")]
+    pub(super) user: Option<String>,
+    /// Write the user's password into the profile, in clear; asked for on the terminal or standard input
+    #[arg(long, requires = "user")]
+    pub(super) with_password: bool,
+    /// PKCS#12 file with the client's certificate and key, for profiles that hold one (apple, android)
+    #[arg(long, value_name = "FILE")]
+    pub(super) p12: Option<PathBuf>,
+    /// Folder to write to; nothing there is overwritten
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) out: Option<PathBuf>,
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    let words: Vec<_> = Kind::ALL.iter().map(|kind| kind.word()).collect();
+    Kind::ALL.into_iter().find(|kind| kind.word() == text).ok_or_else(|| format!("expected one of {}", words.join(", ")))
+}
+
+fn eap_method(text: &str) -> Result<EapMethod, String> {
+    let words: Vec<_> = EapMethod::ALL.iter().map(|method| method.word()).collect();
+    EapMethod::ALL.into_iter().find(|method| method.word() == text).ok_or_else(|| format!("expected one of {}", words.join(", ")))
 }
 
 #[derive(Debug, Args)]

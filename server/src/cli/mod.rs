@@ -7,6 +7,7 @@ mod doctor;
 mod explain;
 mod manual;
 mod policy;
+mod profile;
 mod reload;
 mod sessions;
 mod show;
@@ -43,6 +44,7 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
         Question::Doctor(args) => doctor::doctor(cli, args, style, out),
         Question::Status => ask(cli, Ok(Call::get("/v1/status")), show::status, style, out, err),
         Question::Policy(args) => policy::policy(cli, args, style, out, err),
+        Question::Profile(args) => profile::profile(cli, args, out, err),
         Question::User(args) => user::user(cli, args, style, out, err),
         Question::Reload { end_refused } => ask(cli, reload::call(*end_refused), reload::reloaded, style, out, err),
         Question::Sessions { would_refuse: true, .. } => {

@@ -174,7 +174,7 @@ fn apply(facts: &UserFacts, user: &mut User) -> std::result::Result<(), String> 
 }
 
 /// Typed twice without being shown, or the first line of standard input.
-fn ask_password(name: &str) -> std::result::Result<Zeroizing<String>, String> {
+pub(super) fn ask_password(name: &str) -> std::result::Result<Zeroizing<String>, String> {
     let stdin = std::io::stdin();
     let read = || {
         let mut line = Zeroizing::new(String::with_capacity(1024));

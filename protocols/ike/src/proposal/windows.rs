@@ -4,18 +4,52 @@ use crypto::cipher::{Encryption, Integrity, Suite};
 use crypto::dh::Group;
 use crypto::prf::Prf;
 
-/// The `Set-VpnConnectionIPsecConfiguration` line with the policy's most wanted combination among those that Windows can do: one of the IKE SA,
-/// one of the Child SA. `None` when Windows can do none of one of them.
+/// One combination of the IKE SA and one of the Child SA, in the words of `Set-VpnConnectionIPsecConfiguration`: all that a profile of Windows can
+/// hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowsPolicy {
+    /// AuthenticationTransformConstants
+    pub authentication: &'static str,
+    /// CipherTransformConstants
+    pub cipher: &'static str,
+    /// EncryptionMethod
+    pub encryption: &'static str,
+    /// IntegrityCheckMethod
+    pub integrity: &'static str,
+    /// DHGroup
+    pub group: &'static str,
+    /// PfsGroup; `None`: no key exchange in rekeys.
+    pub pfs: Option<&'static str>,
+}
+
+impl WindowsPolicy {
+    /// The most wanted combination among those that Windows can do. `None` when Windows can do none of the IKE SA, or none of the Child SA.
+    pub fn of(policy: &CipherPolicy) -> Option<Self> {
+        let (encryption, integrity) = policy.ike.iter().find_map(|suite| main_mode(*suite, &policy.prfs))?;
+        let group = policy.groups.iter().find_map(|group| dh_group(*group))?;
+        let (authentication, cipher) = policy.esp.iter().find_map(|suite| quick_mode(*suite))?;
+        let pfs = policy.pfs_groups.iter().find_map(|group| pfs_group(*group));
+        Some(Self { authentication, cipher, encryption, integrity, group, pfs })
+    }
+}
+
+/// The parameters of the command that set it.
+impl std::fmt::Display for WindowsPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { authentication, cipher, encryption, integrity, group, pfs } = self;
+        let pfs = pfs.unwrap_or("None");
+        write!(
+            f,
+            "-AuthenticationTransformConstants {authentication} -CipherTransformConstants {cipher} -EncryptionMethod {encryption} \
+             -IntegrityCheckMethod {integrity} -DHGroup {group} -PfsGroup {pfs}"
+        )
+    }
+}
+
+/// The whole `Set-VpnConnectionIPsecConfiguration` line for a policy. `None` when Windows can do none of it.
 pub fn windows_line(policy: &CipherPolicy) -> Option<String> {
-    let (encryption, integrity) = policy.ike.iter().find_map(|suite| main_mode(*suite, &policy.prfs))?;
-    let group = policy.groups.iter().find_map(|group| dh_group(*group))?;
-    let (authentication, cipher) = policy.esp.iter().find_map(|suite| quick_mode(*suite))?;
-    let pfs = policy.pfs_groups.iter().find_map(|group| pfs_group(*group)).unwrap_or("None");
-    Some(format!(
-        "Set-VpnConnectionIPsecConfiguration -ConnectionName \"Evergate\" -AuthenticationTransformConstants {authentication} \
-         -CipherTransformConstants {cipher} -EncryptionMethod {encryption} -IntegrityCheckMethod {integrity} -DHGroup {group} \
-         -PfsGroup {pfs} -PassThru -Force"
-    ))
+    let policy = WindowsPolicy::of(policy)?;
+    Some(format!("Set-VpnConnectionIPsecConfiguration -ConnectionName \"Evergate\" {policy} -PassThru -Force"))
 }
 
 /// A tail for the record of a mismatch.
