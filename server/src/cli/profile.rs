@@ -2,10 +2,10 @@
 use super::args::{Cli, ProfileArgs};
 use super::text::clean;
 use super::user::ask_password;
-use super::write_private;
 use super::{FAILED, OK};
 use crate::config::{self, Config};
 use crate::profile::{Made, Wishes, make};
+use crate::users_file::write_private;
 use crypto::Zeroizing;
 use std::io::{Result, Write};
 use std::path::Path;
