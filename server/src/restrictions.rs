@@ -6,6 +6,7 @@ use policy::filter::microsoft::{self, Family};
 use policy::filter::{BadRule, Filter, RateLimit, Restrictions, named};
 use policy::network::{Policy, Settings};
 use radius_client::Accept;
+use radius_client::dynamic::Changes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,10 @@ const BURST: Duration = Duration::from_millis(200);
 pub struct FromReply {
     /// Filter-Id names no filter either: `ignore_filters` of the server that answered.
     pub ignored: bool,
-    pub filters: Vec<Arc<Filter>>,
+    /// Of NAS-Filter-Rule, MS-Filter and MS-IPv6-Filter.
+    rules: Option<Arc<Filter>>,
+    ms_filter: Option<Arc<Filter>>,
+    ms_ipv6_filter: Option<Arc<Filter>>,
     /// Bits a second.
     pub rate_in: Option<u64>,
     pub rate_out: Option<u64>,
@@ -28,17 +32,51 @@ impl FromReply {
     /// A filter that cannot be kept.
     pub fn read(accept: &Accept) -> Result<Self, Denied> {
         let from = &accept.filters;
-        let rules = (!from.rules.is_empty()).then(|| Filter::of_attributes(&from.rules));
-        let windows = |family, value: &[u8]| (!value.is_empty()).then(|| microsoft::parse(family, value));
-        let all = [rules, windows(Family::Ipv4, &from.ms_filter), windows(Family::Ipv6, &from.ms_ipv6_filter)];
-        let filters: Result<Vec<_>, _> = all.into_iter().flatten().map(|filter| filter.map(Arc::new)).collect();
         Ok(Self {
             ignored: from.ignored,
-            filters: filters.map_err(|bad| unkept(&bad))?,
+            rules: of_rules(&from.rules).map_err(|bad| unkept(&bad))?,
+            ms_filter: of_windows(Family::Ipv4, &from.ms_filter).map_err(|bad| unkept(&bad))?,
+            ms_ipv6_filter: of_windows(Family::Ipv6, &from.ms_ipv6_filter).map_err(|bad| unkept(&bad))?,
             rate_in: accept.bandwidth_up.map(Into::into),
             rate_out: accept.bandwidth_down.map(Into::into),
         })
     }
+
+    /// The same with what a CoA brings, each attribute in the place of its like.
+    ///
+    /// # Errors
+    /// A filter that cannot be kept.
+    pub fn with(&self, changes: &Changes) -> Result<Self, BadRule> {
+        let mut changed = self.clone();
+        if let Some(rules) = &changes.rules {
+            changed.rules = of_rules(rules)?;
+        }
+        if let Some(value) = &changes.ms_filter {
+            changed.ms_filter = of_windows(Family::Ipv4, value)?;
+        }
+        if let Some(value) = &changes.ms_ipv6_filter {
+            changed.ms_ipv6_filter = of_windows(Family::Ipv6, value)?;
+        }
+        if let Some(rate) = changes.bandwidth_up {
+            changed.rate_in = rate.map(Into::into);
+        }
+        if let Some(rate) = changes.bandwidth_down {
+            changed.rate_out = rate.map(Into::into);
+        }
+        Ok(changed)
+    }
+
+    fn filters(&self) -> impl Iterator<Item = &Arc<Filter>> {
+        self.rules.iter().chain(&self.ms_filter).chain(&self.ms_ipv6_filter)
+    }
+}
+
+fn of_rules(values: &[Vec<u8>]) -> Result<Option<Arc<Filter>>, BadRule> {
+    (!values.is_empty()).then(|| Filter::of_attributes(values).map(Arc::new)).transpose()
+}
+
+fn of_windows(family: Family, value: &[u8]) -> Result<Option<Arc<Filter>>, BadRule> {
+    (!value.is_empty()).then(|| microsoft::parse(family, value).map(Arc::new)).transpose()
 }
 
 /// What holds for a session that these settings were granted to.
@@ -56,7 +94,7 @@ pub fn of_session(
     if !reply.ignored {
         all.extend(by_name(filters, policies, filter_ids)?);
     }
-    all.extend(reply.filters.iter().cloned());
+    all.extend(reply.filters().cloned());
     let burst = settings.rate_limit_burst.unwrap_or(BURST);
     let rate = |own: Option<u64>, theirs: Option<u64>| {
         let lower = own.into_iter().chain(theirs).min();
@@ -175,6 +213,27 @@ mod tests {
             let found = |id: &str| by_name(&configured(), std::slice::from_ref(&policy), &[id.to_owned()]).is_ok();
             assert!(found("staff") && !found("guests"), "{policy:?}");
         }
+    }
+
+    #[test]
+    fn a_change_takes_the_place_of_its_like() {
+        let rules = |text: &str| vec![text.as_bytes().to_vec()];
+        let accept = Accept {
+            filters: ReplyFilters { rules: rules("deny in ip from any to any"), ..ReplyFilters::default() },
+            bandwidth_up: Some(7_000),
+            ..Accept::default()
+        };
+        let reply = FromReply::read(&accept).unwrap();
+        let hold = |changes: Changes| session(&Settings::default(), &[], &reply.with(&changes).unwrap()).unwrap();
+        let slower = hold(Changes { bandwidth_down: Some(Some(5_000)), ..Changes::default() });
+        assert_eq!(words(&slower), "filters NAS-Filter-Rule; from the client at most 7000 bit/s; to it at most 5000 bit/s");
+        let free = hold(Changes { bandwidth_up: Some(None), ..Changes::default() });
+        assert_eq!(words(&free), "filters NAS-Filter-Rule");
+        let other = hold(Changes { rules: Some(rules("permit in ip from any to any")), ..Changes::default() });
+        assert_eq!(names(&other), ["NAS-Filter-Rule"]);
+        assert_ne!(other.filters, slower.filters);
+        assert!(reply.with(&Changes { rules: Some(rules("permit in ip from any to moon")), ..Changes::default() }).is_err());
+        assert!(reply.with(&Changes { ms_filter: Some(vec![1, 0, 0, 0]), ..Changes::default() }).is_err());
     }
 
     #[test]

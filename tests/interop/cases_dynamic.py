@@ -6,7 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from harness import case, check, setup
+from coa_sender import sender
+from harness import WINDOWS_FILTER, case, check, setup
 from labkit import network
 from labkit.pki import GATEWAY_NAME
 from labkit.shell import wait_until
@@ -15,6 +16,7 @@ from sstp_client import Sstp
 SECRET = "for-dynamic-authorization-only"
 # Error-Cause in radclient's words.
 NO_SESSION, MISSING, OTHER_NAS, UNSUPPORTED = "Session-Context-Not-Found", "Missing-Attribute", "NAS-Identification-Mismatch", "Unsupported-Attribute"
+INVALID = "Invalid-Attribute-Value"
 
 
 @setup("dynamic")
@@ -25,7 +27,8 @@ def dynamic(config):
     config["dynamic_client"] = [{"name": "portal", "address": network.RADIUS_IPV4, "secret_file": str(file)}]
     quarantine = {"name": "quarantine", "filter_id": ["quarantine"], "grant": False}
     short = {"name": "short", "filter_id": ["short"], "pool": config["pool"][0]["name"], "session_timeout": "2s"}
-    config["policy"][:0] = [quarantine, short]
+    lasting = {"name": "lasting", "filter_id": ["lasting"], "pool": config["pool"][0]["name"]}
+    config["policy"][:0] = [quarantine, short, lasting]
 
 
 OVER_TLS = Path(__file__).with_name("coa_over_tls.py")
@@ -52,7 +55,8 @@ def _whose_certificate_is_revoked(config):
 
 def ask(world, kind, secret=SECRET, stamped=True, **attributes):
     """What radclient hears: `Disconnect-ACK`, `CoA-NAK Session-Context-Not-Found`, or None after two tries."""
-    lines = [f'{name.replace("_", "-")} = "{value}"' for name, value in attributes.items()]
+    quoted = lambda value: value if value.startswith("0x") else f'"{value}"'
+    lines = [f"{name.replace('_', '-')} = {quoted(value)}" for name, value in attributes.items()]
     lines += [f"Event-Timestamp = {int(time.time())}"] if stamped else []
     argv = ["radclient", "-x", "-t", "0.5", "-r", "2", f"{network.NAS_IPV4}:3799", kind, secret]
     done = world.lab.network.exec("radius", argv, check=False, timeout=20, input=", ".join(lines) + "\n")
@@ -135,6 +139,35 @@ def a_new_filter_id_is_judged_by_the_policies(world):
 
 
 @case("dynamic")
+def filters_and_rates_change_under_a_running_session(world):
+    """The data plane's own: what passes before does not pass after, and the other way round."""
+    world.login()
+    passes = lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=1)
+    coa = lambda **changes: ask(world, "coa", User_Name="alice", **changes)
+    shown = lambda name: world.session_of("alice").get(name)
+    check(passes(), "no traffic before")
+    check(coa(NAS_Filter_Rule="permit in udp from any to any 7001") == "CoA-ACK", "NAS-Filter-Rule was refused")
+    check(shown("filters") == ["NAS-Filter-Rule"] and not passes(), f"no filter: {world.session_of('alice')}")
+    # Nothing of a request is done that cannot be done as a whole.
+    for expected, changes in (
+        (INVALID, {"NAS_Filter_Rule": "permit in ip from any to moon", "WISPr_Bandwidth_Max_Up": "64000"}),
+        (INVALID, {"Filter_Id": "nowhere", "Session_Timeout": "1"}),
+        (INVALID, {"MS_Filter": "0x01000000", "Idle_Timeout": "1"}),
+        (UNSUPPORTED, {"WISPr_Bandwidth_Max_Down": "64000", "WISPr_Session_Terminate_Time": "now"}),
+    ):
+        check(coa(**changes) == f"CoA-NAK {expected}", f"{changes}: not {expected}")
+    time.sleep(1.2)
+    now = world.session_of("alice")
+    check(now["filters"] == ["NAS-Filter-Rule"] and not {"rate_limit_in", "rate_limit_out"} & now.keys(), f"half applied: {now}")
+    check(coa(NAS_Filter_Rule="permit in ip from any to any") == "CoA-ACK" and passes(), "the new rule did not take the place of the old")
+    check(coa(MS_Filter=WINDOWS_FILTER) == "CoA-ACK" and not passes(), "MS-Filter does not hold")
+    check(shown("filters") == ["NAS-Filter-Rule", "MS-Filter"], f"{world.session_of('alice')}")
+    check(coa(WISPr_Bandwidth_Max_Up="64000", WISPr_Bandwidth_Max_Down="128000") == "CoA-ACK", "the rates were refused")
+    check((shown("rate_limit_in"), shown("rate_limit_out")) == (64000, 128000), f"{world.session_of('alice')}")
+    check(coa(WISPr_Bandwidth_Max_Up="0") == "CoA-ACK" and shown("rate_limit_in") is None, f"{world.session_of('alice')}")
+
+
+@case("dynamic")
 def sstp_sessions_end_likewise(world):
     with Sstp(world.lab, world.gateway.binary).held():
         check(ask(world, "disconnect", User_Name="alice") == "Disconnect-ACK", "it was refused")
@@ -169,6 +202,30 @@ def a_user_is_disconnected_over_tls(world):
     check(gone(world), "the session lives on")
     counted = world.gateway.json("status")["dynamic"]
     check(counted["acknowledged"] == 1 and counted["connections_refused"] == 0, f"{counted}")
+
+
+@case("dynamic_tls")
+def freeradius_changes_and_ends_a_session_over_tls(world):
+    world.login()
+    before = world.gateway.json("status")["dynamic"]
+    with sender(world.lab, network.NAS_IPV4) as portal:
+        for count, (status, user, filter_id, answer) in enumerate(
+            (
+                ("Start", "nobody", "short", "CoA-NAK"),
+                ("Start", "alice", "nowhere", "CoA-NAK"),
+                ("Start", "alice", "lasting", "CoA-ACK"),
+                ("Stop", "nobody", "-", "Disconnect-NAK"),
+                ("Stop", "alice", "-", "Disconnect-ACK"),
+            )
+        ):
+            portal.ask(status, User_Name=user, Filter_Id=filter_id, Acct_Session_Id=f"of the portal {count}")
+            check(wait_until(lambda: len(portal.heard()) == count + 1, 5), f"{count + 1} answers wanted: {portal.heard()}", portal.daemon.tail().splitlines())
+            check(portal.heard()[-1] == answer, f"{user} {filter_id}: {portal.heard()}")
+            if answer == "CoA-ACK":
+                check(world.session_of("alice")["policy"] == "lasting", f"{world.session_of('alice')}")
+    check(gone(world), "the session lives on")
+    counted = {name: count - before[name] for name, count in world.gateway.json("status")["dynamic"].items()}
+    check((counted["acknowledged"], counted["refused"], counted["connections_refused"]) == (2, 3, 0), f"{counted}")
 
 
 @case("dynamic_tls_revoked")

@@ -23,6 +23,8 @@ WINDOWS_FILTER = "0x" + "".join(
     for order, words in (("little", (1, 72, 1, 0xFFFF0001, 40, 1, 32, 0, 1, 1, 1)), ("big", (0, 0, 0, 0)), ("little", (17, 1)), ("big", (7001,)))
     for word in words
 )
+# Bytes that no text has, and as many as an attribute takes.
+LADEN_CLASSES = ("0x00ff410a00", "0x" + "c7" * 253)
 # Accounts of the tests: the laboratory's, with a session time short enough to wait for.
 TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (
     User("carol", reply={"Session-Timeout": 3}),
@@ -30,6 +32,29 @@ TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (
     # Somebody gave bob's address twice.
     User("rob", reply={"Framed-IP-Address": "10.98.0.77"}),
     User("single", reply={"Port-Limit": 1, "Framed-Routing": "Listen"}),
+    User("chooser", reply={"Framed-IP-Address": "255.255.255.255"}),
+    User("chosen", reply={"Framed-IP-Address": "255.255.255.254"}),
+    User(
+        "laden",
+        reply={
+            "User-Name": '"laden@example.test"',
+            "Framed-IP-Address": "10.98.0.90",
+            "Framed-IPv6-Address": "fd98::90",
+            "MS-Primary-DNS-Server": "10.99.10.61",
+            "MS-Secondary-DNS-Server": "10.99.10.62",
+            "DNS-Server-IPv6-Address": "fd99:10::61",
+            "MS-Primary-NBNS-Server": "10.99.10.71",
+            "MS-Secondary-NBNS-Server": "10.99.10.72",
+            "Class": f"{LADEN_CLASSES[0]},\n\tClass += {LADEN_CLASSES[1]}",
+            "Session-Timeout": 3600,
+            "Idle-Timeout": 3,
+            "Acct-Interim-Interval": 60,
+            "Reply-Message": '"Ask the desk"',
+            # MS-Azure-Policy-ID.
+            "Attr-26.311.65": "0x6ad1bd07",
+            "WISPr-Bandwidth-Max-Up": 64000000,
+        },
+    ),
     User("filtered", reply={"NAS-Filter-Rule": '"deny in ip from any to moon"'}),
     User("ruled", reply={"NAS-Filter-Rule": '"permit in udp from any to any 7001"'}),
     User("narrow", reply={"Filter-Id": '"narrow"'}),

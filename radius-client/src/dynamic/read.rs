@@ -1,6 +1,6 @@
 //! What a believed request says.
 use super::{DynamicClient, ErrorCause, Identification, NasNames};
-use crate::attributes::{AttributeId, number};
+use crate::attributes::{AttributeId, VENDOR_MICROSOFT, VENDOR_WISPR, microsoft, number, wispr};
 use crate::codec::{Attribute, Malformed, Packet, code};
 use crate::words::word;
 use std::net::IpAddr;
@@ -31,6 +31,14 @@ pub struct Changes {
     pub acct_interim_interval: Option<Option<Duration>>,
     pub filter_id: Option<Vec<String>>,
     pub class: Option<Vec<Vec<u8>>>,
+    /// Values of NAS-Filter-Rule in order (RFC 4849).
+    pub rules: Option<Vec<Vec<u8>>>,
+    /// Values of MS-Filter and of MS-IPv6-Filter, each concatenated.
+    pub ms_filter: Option<Vec<u8>>,
+    pub ms_ipv6_filter: Option<Vec<u8>>,
+    /// WISPr-Bandwidth-Max-Up and -Down, bits a second.
+    pub bandwidth_up: Option<Option<u32>>,
+    pub bandwidth_down: Option<Option<u32>>,
 }
 
 impl Changes {
@@ -40,19 +48,40 @@ impl Changes {
             let seconds = limit?.map_or(0, |limit| u32::try_from(limit.as_secs()).unwrap_or(u32::MAX));
             Some(vec![seconds.to_be_bytes().to_vec()])
         };
-        for (number, values) in [
-            (number::SESSION_TIMEOUT, seconds(self.session_timeout)),
-            (number::IDLE_TIMEOUT, seconds(self.idle_timeout)),
-            (number::ACCT_INTERIM_INTERVAL, seconds(self.acct_interim_interval)),
-            (number::FILTER_ID, self.filter_id.as_ref().map(|ids| ids.iter().map(|id| id.clone().into_bytes()).collect())),
-            (number::CLASS, self.class.clone()),
+        let rate = |limit: Option<Option<u32>>| Some(vec![limit?.unwrap_or(0).to_be_bytes().to_vec()]);
+        let whole = |value: &Option<Vec<u8>>| Some(vec![value.clone()?]);
+        let wispr = |number| AttributeId { vendor: VENDOR_WISPR, number };
+        for (id, values) in [
+            (AttributeId::standard(number::SESSION_TIMEOUT), seconds(self.session_timeout)),
+            (AttributeId::standard(number::IDLE_TIMEOUT), seconds(self.idle_timeout)),
+            (AttributeId::standard(number::ACCT_INTERIM_INTERVAL), seconds(self.acct_interim_interval)),
+            (
+                AttributeId::standard(number::FILTER_ID),
+                self.filter_id.as_ref().map(|ids| ids.iter().map(|id| id.clone().into_bytes()).collect()),
+            ),
+            (AttributeId::standard(number::CLASS), self.class.clone()),
+            (AttributeId::standard(number::NAS_FILTER_RULE), self.rules.clone()),
+            (AttributeId::microsoft(microsoft::FILTER), whole(&self.ms_filter)),
+            (AttributeId::microsoft(microsoft::IPV6_FILTER), whole(&self.ms_ipv6_filter)),
+            (wispr(wispr::BANDWIDTH_MAX_UP), rate(self.bandwidth_up)),
+            (wispr(wispr::BANDWIDTH_MAX_DOWN), rate(self.bandwidth_down)),
         ] {
             let Some(values) = values else { continue };
-            let id = AttributeId::standard(number);
             let name = id.to_string();
             attributes.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
             attributes.extend(values.iter().map(|value| word(id, value)));
         }
+    }
+
+    /// Whether it brings packet filters of its own.
+    pub fn brings_filters(&self) -> bool {
+        self.rules.is_some() || self.ms_filter.is_some() || self.ms_ipv6_filter.is_some()
+    }
+
+    /// Whether it changes what the policies go by, or what they leave of a session's packets.
+    pub fn is_to_judge(&self) -> bool {
+        let limits_rate = self.bandwidth_up.is_some() || self.bandwidth_down.is_some();
+        self.filter_id.is_some() || self.class.is_some() || self.brings_filters() || limits_rate
     }
 }
 
@@ -62,8 +91,13 @@ const AUTHORIZE_ONLY: u32 = 17;
 pub(super) fn request(client: &DynamicClient, names: &NasNames, packet: &Packet<'_>) -> Result<DynamicRequest, ErrorCause> {
     let disconnect = packet.code() == code::DISCONNECT_REQUEST;
     let mut reading = Reading::default();
-    for attribute in packet.attributes() {
+    for attribute in packet.attributes().iter().filter(|attribute| attribute.number != number::VENDOR_SPECIFIC) {
         reading.take(*attribute, names, disconnect)?;
+    }
+    for (id, value) in packet.identified() {
+        if id.vendor != 0 || id.number == number::VENDOR_SPECIFIC {
+            reading.vendor(id, value, disconnect)?;
+        }
     }
     let Reading { sessions, changes, timestamp } = reading;
     if sessions.is_empty() {
@@ -120,11 +154,32 @@ impl Reading {
             number::ACCT_INTERIM_INTERVAL => changes.acct_interim_interval = Some(limit(attribute)?),
             number::FILTER_ID => changes.filter_id.get_or_insert_default().push(attribute.text()),
             number::CLASS => changes.class.get_or_insert_default().push(attribute.value.to_vec()),
+            number::NAS_FILTER_RULE => changes.rules.get_or_insert_default().push(attribute.value.to_vec()),
             _ => return Err(ErrorCause::UnsupportedAttribute),
         }
         self.changes = Some(changes);
         Ok(())
     }
+
+    fn vendor(&mut self, id: AttributeId, value: &[u8], disconnect: bool) -> Result<(), ErrorCause> {
+        if disconnect {
+            return Err(ErrorCause::UnsupportedAttribute);
+        }
+        let changes = self.changes.get_or_insert_default();
+        match (id.vendor, id.number) {
+            (VENDOR_MICROSOFT, microsoft::FILTER) => changes.ms_filter.get_or_insert_default().extend(value),
+            (VENDOR_MICROSOFT, microsoft::IPV6_FILTER) => changes.ms_ipv6_filter.get_or_insert_default().extend(value),
+            (VENDOR_WISPR, wispr::BANDWIDTH_MAX_UP) => changes.bandwidth_up = Some(rate(value)?),
+            (VENDOR_WISPR, wispr::BANDWIDTH_MAX_DOWN) => changes.bandwidth_down = Some(rate(value)?),
+            _ => return Err(ErrorCause::UnsupportedAttribute),
+        }
+        Ok(())
+    }
+}
+
+fn rate(value: &[u8]) -> Result<Option<u32>, ErrorCause> {
+    let value = value.try_into().map_err(|_| ErrorCause::InvalidAttributeValue)?;
+    Ok(Some(u32::from_be_bytes(value)).filter(|value| *value > 0))
 }
 
 fn identification(attribute: Attribute<'_>) -> Result<Option<Identification>, ErrorCause> {

@@ -110,13 +110,49 @@ fn a_change_carries_its_values() {
         acct_interim_interval: Some(Some(Duration::from_secs(600))),
         filter_id: Some(vec!["quarantine".into()]),
         class: Some(vec![vec![0, 1], vec![2]]),
+        ..Changes::default()
     };
+    assert_eq!(asked.unwrap().action, Action::Change(Box::new(changes)));
+}
+
+/// Two attributes of Microsoft's in one Vendor-Specific, one in another; rates of WISPr; what takes the place of the old among an Accept's words.
+#[test]
+fn a_change_carries_filters_and_rates() {
+    let datagram = change(&[
+        (number::USER_NAME, b"a"),
+        (number::NAS_FILTER_RULE, b"permit in ip "),
+        (number::NAS_FILTER_RULE, b"from any to any"),
+        (number::VENDOR_SPECIFIC, &[0, 0, 1, 55, 22, 4, 1, 2, 51, 3, 9]),
+        (number::VENDOR_SPECIFIC, &[0, 0, 1, 55, 22, 3, 3]),
+        (number::VENDOR_SPECIFIC, &[0, 0, 55, 42, 7, 6, 0, 0, 250, 0]),
+        (number::VENDOR_SPECIFIC, &[0, 0, 55, 42, 8, 6, 0, 0, 0, 0]),
+    ]);
+    let (answer, asked) = ask(&mut server(true), &datagram);
+    assert_eq!(answer, Some((code::COA_ACK, None)));
+    let changes = Changes {
+        rules: Some(vec![b"permit in ip ".to_vec(), b"from any to any".to_vec()]),
+        ms_filter: Some(vec![1, 2, 3]),
+        ms_ipv6_filter: Some(vec![9]),
+        bandwidth_up: Some(Some(64_000)),
+        bandwidth_down: Some(None),
+        ..Changes::default()
+    };
+    assert!(changes.is_to_judge() && changes.brings_filters());
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut words = vec![pair("WISPr-Bandwidth-Max-Up", "9"), pair("Class", "x"), pair("NAS-Filter-Rule", "old")];
+    changes.apply(&mut words);
+    let names: Vec<_> = words.iter().map(|(name, _)| name.as_str()).collect();
+    let rule = "NAS-Filter-Rule";
+    let wanted = ["Class", rule, rule, "MS-Filter", "MS-IPv6-Filter", "WISPr-Bandwidth-Max-Up", "WISPr-Bandwidth-Max-Down"];
+    assert_eq!(names, wanted);
     assert_eq!(asked.unwrap().action, Action::Change(Box::new(changes)));
 }
 
 #[test]
 fn each_fault_has_its_error_cause_and_nothing_is_done() {
-    let disconnects: [Fault; 6] = [
+    const WISPR_UP: (u8, &[u8]) = (number::VENDOR_SPECIFIC, &[0, 0, 55, 42, 7, 6, 0, 0, 250, 0]);
+    let disconnects: [Fault; 7] = [
+        (&[(number::USER_NAME, b"a"), WISPR_UP], ErrorCause::UnsupportedAttribute),
         (&[], ErrorCause::MissingAttribute),
         (&[(number::USER_NAME, b"a"), (number::NAS_IDENTIFIER, b"other")], ErrorCause::NasIdentificationMismatch),
         (&[(number::USER_NAME, b"a"), (number::NAS_IP_ADDRESS, &[9, 9, 9, 9])], ErrorCause::NasIdentificationMismatch),
@@ -132,7 +168,12 @@ fn each_fault_has_its_error_cause_and_nothing_is_done() {
         );
     }
     const NAME: (u8, &[u8]) = (number::USER_NAME, b"a");
-    let changes: [Fault; 5] = [
+    let changes: [Fault; 9] = [
+        (&[NAME, (number::VENDOR_SPECIFIC, &[0, 0, 55, 42, 7, 5, 0, 250, 0])], ErrorCause::InvalidAttributeValue),
+        // Another attribute of WISPr's, one of Windows' quarantine, and no attribute at all.
+        (&[NAME, WISPR_UP, (number::VENDOR_SPECIFIC, &[0, 0, 55, 42, 5, 6, 0, 0, 250, 0])], ErrorCause::UnsupportedAttribute),
+        (&[NAME, (number::VENDOR_SPECIFIC, &[0, 0, 1, 55, 36, 3, 1])], ErrorCause::UnsupportedAttribute),
+        (&[NAME, (number::VENDOR_SPECIFIC, &[0, 0])], ErrorCause::UnsupportedAttribute),
         (&[NAME], ErrorCause::MissingAttribute),
         (&[NAME, (number::SERVICE_TYPE, &[0, 0, 0, 17])], ErrorCause::UnsupportedService),
         (&[NAME, (number::FRAMED_MTU, &[0, 0, 5, 0])], ErrorCause::UnsupportedAttribute),

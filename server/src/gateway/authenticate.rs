@@ -279,6 +279,10 @@ impl<P: Plane> Gateway<P> {
         let user = accept.user_name.clone().unwrap_or_else(|| String::from_utf8_lossy(&progress.route.user_name).into_owned());
         let server_group = progress.route.group.clone().filter(|group| group != local_provider::SERVER);
         self.note(now, session, format!("{} accepts {user}", named(server)));
+        if let Some(message) = &accept.reply_message {
+            let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            self.note(now, session, format!("Reply-Message: {message}"));
+        }
         if let Some(limit) = accept.port_limit {
             let left_out = self.within_limit(session, &user, confirmed, limit)?;
             if let Some(progress) = self.live.get_mut(&session).and_then(|live| live.login.as_mut()) {

@@ -2,7 +2,7 @@
 use super::{Gateway, Now, Plane};
 use crate::login::{Decided, Denied, Known, Limits, accounting_class};
 use crate::outcome::{CloseReason, Stage};
-use crate::restrictions;
+use crate::restrictions::{self, FromReply};
 use ike::SessionId;
 use policy::network::Alone;
 use radius_client::dynamic::{Action, Changes, DynamicRequest, ErrorCause, Identification, SessionFacts};
@@ -27,30 +27,40 @@ impl<P: Plane> Gateway<P> {
             tracing::info!(client = %request.client, wanted = ?request.sessions, "dynamic authorization: no such session");
             return Err(ErrorCause::SessionContextNotFound);
         }
-        if let Action::Change(changes) = &request.action
-            && let Some(ids) = &changes.filter_id
-        {
-            named.iter().try_for_each(|id| self.knows_filters(*id, &request.client, ids))?;
-        }
-        for id in named {
-            match &request.action {
-                Action::Disconnect => self.end_for(now, id, &request.client, "Disconnect-Request"),
-                Action::Change(changes) => self.change(now, id, &request.client, changes),
+        match &request.action {
+            Action::Disconnect => {
+                for id in named {
+                    self.end_for(now, id, &request.client, "Disconnect-Request");
+                }
+            }
+            Action::Change(changes) => {
+                // What cannot be had by all of them is found out before anything changes.
+                let planned = named.into_iter().map(|id| Ok((id, self.planned(id, &request.client, changes)?)));
+                for (id, reply) in planned.collect::<Result<Vec<_>, ErrorCause>>()? {
+                    self.change(now, id, &request.client, changes, reply);
+                }
             }
         }
         Ok(())
     }
 
-    /// A filter that is not there is found out before anything changes.
-    fn knows_filters(&self, id: SessionId, client: &str, filter_ids: &[String]) -> Result<(), ErrorCause> {
-        let session = self.live.get(&id).and_then(|live| live.session.as_ref());
-        if session.is_some_and(|session| session.granted.known.reply.ignored) {
-            return Ok(());
+    /// The filters and rates of RADIUS that a session will have.
+    fn planned(&self, id: SessionId, client: &str, changes: &Changes) -> Result<FromReply, ErrorCause> {
+        let session = self.live.get(&id).and_then(|live| live.session.as_ref()).ok_or(ErrorCause::SessionContextNotFound)?;
+        let reply = &session.granted.known.reply;
+        let refused = |cause: &dyn std::fmt::Display, code| {
+            tracing::info!(session = id.0, client, %cause, "dynamic authorization: refused");
+            code
+        };
+        if reply.ignored && changes.brings_filters() {
+            let cause = "the filters of this session's RADIUS server are not applied (ignore_filters)";
+            return Err(refused(&cause, ErrorCause::UnsupportedAttribute));
         }
-        restrictions::by_name(&self.authority.filters, &self.authority.policies, filter_ids).map(drop).map_err(|denied| {
-            tracing::info!(session = id.0, client, cause = denied.cause, "dynamic authorization: no such filter");
-            ErrorCause::InvalidAttributeValue
-        })
+        if let Some(ids) = changes.filter_id.as_ref().filter(|_| !reply.ignored) {
+            restrictions::by_name(&self.authority.filters, &self.authority.policies, ids)
+                .map_err(|denied| refused(&denied.cause, ErrorCause::InvalidAttributeValue))?;
+        }
+        reply.with(changes).map_err(|bad| refused(&bad, ErrorCause::InvalidAttributeValue))
     }
 
     /// The addresses that clients dialled: RADIUS knows this gateway by them.
@@ -79,15 +89,17 @@ impl<P: Plane> Gateway<P> {
         self.close(now, id, CloseReason::Operator);
     }
 
-    fn change(&mut self, now: Now, id: SessionId, client: &str, changes: &Changes) {
+    /// `reply`: the filters and rates of RADIUS from now on.
+    fn change(&mut self, now: Now, id: SessionId, client: &str, changes: &Changes, reply: FromReply) {
         self.note(now, id, format!("{client} changes the session: {}", words(changes)));
         if let Some(session) = self.live.get_mut(&id).and_then(|live| live.session.as_mut()) {
             let known = &mut session.granted.known;
             changes.apply(&mut known.attributes);
             changes.class.iter().for_each(|class| known.class.clone_from(class));
             changes.filter_id.iter().for_each(|ids| known.filter_id.clone_from(ids));
+            known.reply = reply;
         }
-        if (changes.filter_id.is_some() || changes.class.is_some()) && !self.judge_anew(now, id, client) {
+        if changes.is_to_judge() && !self.judge_anew(now, id, client) {
             return;
         }
         if let Some(limit) = changes.session_timeout {
@@ -201,5 +213,12 @@ fn words(changes: &Changes) -> String {
     let mut all: Vec<_> = times.into_iter().filter_map(|(name, value)| value.map(|value| format!("{name} {}", limit(value)))).collect();
     all.extend(changes.filter_id.as_ref().map(|ids| format!("Filter-Id {}", ids.join(","))));
     all.extend(changes.class.as_ref().map(|class| format!("Class ({})", class.len())));
+    all.extend(changes.rules.as_ref().map(|rules| format!("NAS-Filter-Rule ({})", rules.len())));
+    for (name, filter) in [("MS-Filter", &changes.ms_filter), ("MS-IPv6-Filter", &changes.ms_ipv6_filter)] {
+        all.extend(filter.as_ref().map(|value| format!("{name} ({} bytes)", value.len())));
+    }
+    for (name, rate) in [("WISPr-Bandwidth-Max-Up", changes.bandwidth_up), ("WISPr-Bandwidth-Max-Down", changes.bandwidth_down)] {
+        all.extend(rate.map(|rate| format!("{name} {}", rate.map_or_else(|| "none".into(), |rate| format!("{rate} bit/s")))));
+    }
     all.join(", ")
 }

@@ -1,5 +1,6 @@
 //! Sessions that RADIUS changes while they run (RFC 5176).
 use super::*;
+use crate::accounting;
 use policy::filter::Filter;
 use policy::network::{Attribute, Settings as Granting};
 use radius_client::dynamic::{Action, Changes, DynamicRequest, ErrorCause, Identification};
@@ -62,6 +63,56 @@ fn a_change_of_filter_id_changes_the_filters() {
     assert_eq!((world.gateway.plane.restricted.len(), world.gateway.plane.held), (1, 0));
     change(&mut world, "tight.out").unwrap();
     assert_eq!((names(&world), world.gateway.plane.held), (vec!["always".to_owned(), "tight.out".to_owned()], 0));
+}
+
+/// Filters and rates of RADIUS change for all sessions that a request names, or for none.
+#[test]
+fn a_change_of_filters_and_rates_is_whole() {
+    let mut world = World::empty(2, &[("all", "*", true)]);
+    let rules = |text: &str| Some(vec![text.as_bytes().to_vec()]);
+    let caller = Caller { user: "u1", ..Caller::default() };
+    let ignoring = radius_client::ReplyFilters { ignored: true, ..radius_client::ReplyFilters::default() };
+    for (number, filters) in [(101, radius_client::ReplyFilters::default()), (102, ignoring)] {
+        assert!(world.login(number, &caller, &Accept { filters, ..Accept::default() }));
+        world.gateway.established(world.now, SessionId(number), Vec::new());
+    }
+    let latest = |world: &World| crate::restrictions::words(world.gateway.plane.restricted.last().unwrap());
+    let rate = Changes { bandwidth_up: Some(Some(64_000)), ..Changes::default() };
+    change(&mut world, rate.clone()).unwrap();
+    assert_eq!((latest(&world), world.gateway.plane.restricted.len()), ("from the client at most 64000 bit/s".to_owned(), 4));
+    for (changes, cause) in [
+        (Changes { rules: rules("deny in ip from any to moon"), bandwidth_up: Some(None), ..rate }, ErrorCause::InvalidAttributeValue),
+        // One of the two does not apply filters.
+        (Changes { rules: rules("deny in ip from any to any"), ..Changes::default() }, ErrorCause::UnsupportedAttribute),
+        (Changes { ms_filter: Some(vec![1]), session_timeout: Some(None), ..Changes::default() }, ErrorCause::InvalidAttributeValue),
+    ] {
+        assert_eq!(change(&mut world, changes), Err(cause));
+        assert_eq!(world.gateway.plane.restricted.len(), 4, "nothing is half applied");
+    }
+    world.gateway.closed(world.now, SessionId(102), CloseReason::PeerDeleted, None);
+    change(&mut world, Changes { rules: rules("deny in ip from any to any"), ..Changes::default() }).unwrap();
+    assert_eq!(latest(&world), "filters NAS-Filter-Rule; from the client at most 64000 bit/s");
+}
+
+/// Acct-Interim-Interval of an Access-Accept goes before the gateway's own.
+#[test]
+fn interim_updates_come_as_often_as_radius_says() {
+    let mut world = World::empty(2, &[("all", "*", true)]);
+    let own = Duration::from_secs(6000);
+    world.gateway.settings.accounting = Some(accounting::Settings { interim_interval: Some(own), ..accounting::Settings::default() });
+    for (number, said) in [(101, Some(Duration::from_secs(120))), (102, None)] {
+        assert!(world.login(number, &Caller::default(), &Accept { acct_interim_interval: said, ..Accept::default() }));
+        world.gateway.established(world.now, SessionId(number), Vec::new());
+    }
+    world.pass(140);
+    let interims = std::iter::from_fn(|| world.gateway.poll_effect()).filter_map(|effect| match effect {
+        Effect::Account(event) => match *event {
+            accounting::Event::Interim { session, .. } => Some(session),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert_eq!(interims.collect::<Vec<_>>(), [101]);
 }
 
 /// The policies see the attributes as the change left them, whatever name a condition has for them.
