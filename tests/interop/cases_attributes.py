@@ -47,7 +47,6 @@ def a_reply_with_many_attributes(world):
 
 @case("attributes")
 def name_servers_wins_and_every_class_over_sstp(world):
-    """With MS-CHAPv2, for whose one request FreeRADIUS reads the user's entry once."""
     with Sstp(world.lab, world.gateway.binary).held(user="laden", auth="mschapv2") as call:
         up = call.up["ipv4"]
         check((up["address"], up["dns"], up["nbns"]) == ("10.98.0.90", DNS, NBNS), f"{up}")

@@ -45,9 +45,9 @@ TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (
             "DNS-Server-IPv6-Address": "fd99:10::61",
             "MS-Primary-NBNS-Server": "10.99.10.71",
             "MS-Secondary-NBNS-Server": "10.99.10.72",
-            "Class": f"{LADEN_CLASSES[0]},\n\tClass += {LADEN_CLASSES[1]}",
             "Session-Timeout": 3600,
-            "Idle-Timeout": 3,
+            # The entry is read twice: `:=` begins anew.
+            "Idle-Timeout": f"3,\n\tClass := {LADEN_CLASSES[0]},\n\tClass += {LADEN_CLASSES[1]}",
             "Acct-Interim-Interval": 60,
             "Reply-Message": '"Ask the desk"',
             # MS-Azure-Policy-ID.
