@@ -54,7 +54,7 @@ def name_servers_wins_and_every_class_over_sstp(world):
     check(world.accounting(session["attempt"], "Stop"), "no Stop")
     blocks = (world.radius.folder / "accounting").read_text().split("\n\n")
     classes = [re.findall(r"^\tClass = (\S+)", block, re.M) for block in blocks if session["attempt"] in block]
-    check(classes == [list(LADEN_CLASSES)] * 2, f"{classes}")
+    check(classes == [LADEN_CLASSES] * 2, f"{classes}")
 
 
 @case("attributes")

@@ -24,7 +24,8 @@ WINDOWS_FILTER = "0x" + "".join(
     for word in words
 )
 # Bytes that no text has, and as many as an attribute takes.
-LADEN_CLASSES = ("0x00ff410a00", "0x" + "c7" * 253)
+# FreeRADIUS reads the entry twice: what is added comes twice.
+LADEN_CLASSES = ["0x00ff410a00", *["0x" + "c7" * 253] * 2]
 # Accounts of the tests: the laboratory's, with a session time short enough to wait for.
 TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (
     User("carol", reply={"Session-Timeout": 3}),
@@ -46,8 +47,8 @@ TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (
             "MS-Primary-NBNS-Server": "10.99.10.71",
             "MS-Secondary-NBNS-Server": "10.99.10.72",
             "Session-Timeout": 3600,
-            # The entry is read twice: `:=` begins anew.
-            "Idle-Timeout": f"3,\n\tClass := {LADEN_CLASSES[0]},\n\tClass += {LADEN_CLASSES[1]}",
+            "Class": f"{LADEN_CLASSES[0]},\n\tClass += {LADEN_CLASSES[1]}",
+            "Idle-Timeout": 3,
             "Acct-Interim-Interval": 60,
             "Reply-Message": '"Ask the desk"',
             # MS-Azure-Policy-ID.
