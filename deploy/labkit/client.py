@@ -25,7 +25,7 @@ class Profile:
     method: str = "eap-mschapv2"
     user: str = "alice"
     password: str = "password"
-    # Name in the PKI, for eap-tls and certificate.
+    # Name in the PKI, for eap-tls and certificate; with eap-tls "" is none.
     certificate: str = "alice"
     # How the certificate's key signs: `pubkey`, or a scheme such as `rsa/pss-sha256`.
     proof: str = "pubkey"
@@ -184,7 +184,8 @@ class Client:
         vici.call("clear-creds")
         vici.demand("load-cert", {"type": "x509", "flag": "CA", "data": self.pki.cert(profile.authority).read_bytes()})
         if profile.method in ("certificate", "eap-tls"):
-            vici.demand("load-key", {"type": "any", "data": self.pki.key(profile.certificate).read_bytes()})
+            if profile.certificate:
+                vici.demand("load-key", {"type": "any", "data": self.pki.key(profile.certificate).read_bytes()})
         else:
             vici.demand("load-shared", {"type": "EAP", "data": profile.password, "owners": [profile.user]})
         if profile.ppk:
@@ -227,7 +228,7 @@ class Client:
         if profile.method == "certificate":
             return {"auth": profile.proof, "certs": [self.pki.cert(profile.certificate).read_bytes()]}
         local = {"auth": profile.method, "eap_id": profile.user, "aaa_id": profile.radius_name}
-        if profile.method == "eap-tls":
+        if profile.method == "eap-tls" and profile.certificate:
             local["certs"] = [self.pki.cert(profile.certificate).read_bytes()]
         return local
 

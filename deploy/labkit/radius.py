@@ -22,6 +22,8 @@ class User:
     machine: bool = False
     # The EAP method that is proposed first, where it is not the server's: for clients that cannot ask for another.
     eap: str | None = None
+    # More of what the server knows of the account, in the words of its users file.
+    control: str = ""
     # Waits for so many seconds before it lets the user in, as for a second factor; meanwhile it answers others.
     seconds: int = 0
 
@@ -330,6 +332,7 @@ LOAD_USERS = 'DEFAULT\tUser-Name =~ "^load[0-9]+$", Cleartext-Password := "passw
 def _entry(user):
     reply = ",\n".join(f"\t{name} = {value}" for name, value in user.reply.items())
     check = "Service-Type == Authorize-Only, Auth-Type := Accept" if user.machine else f'Cleartext-Password := "{user.password}"'
+    check += f", {user.control}" if user.control else ""
     return f'"{user.name}"\t{check}\n{reply}\n'
 
 

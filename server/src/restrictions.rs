@@ -1,7 +1,6 @@
 //! Which filters and rate limits hold for a session: those of its policy, and those that RADIUS sent. All of them hold, the lower rate counts, and what
 //! cannot be kept lets nobody in.
 use crate::login::Denied;
-use crate::outcome::Stage;
 use policy::filter::microsoft::{self, Family};
 use policy::filter::{BadRule, Filter, RateLimit, Restrictions, named};
 use policy::network::{Policy, Settings};
@@ -118,7 +117,7 @@ pub fn by_name(filters: &[Arc<Filter>], policies: &[Policy], filter_ids: &[Strin
         match named(filters, id) {
             Some(filter) => found.push(filter),
             None if is_group(id) => {}
-            None => return Err(Denied::new(Stage::Radius, unknown(id))),
+            None => return Err(Denied::unusable(unknown(id))),
         }
     }
     Ok(found)
@@ -134,7 +133,7 @@ fn unkept(bad: &BadRule) -> Denied {
     let cause = format!(
         "the Access-Accept carries a packet filter that cannot be kept, {bad}: correct it in the policy there, or set ignore_filters for this server"
     );
-    Denied::new(Stage::Radius, cause)
+    Denied::unusable(cause)
 }
 
 /// In words, for the record; empty where there are none.
@@ -152,6 +151,7 @@ pub fn words(restrictions: &Restrictions) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::{Fault, Stage};
     use policy::network::Conditions;
     use radius_client::ReplyFilters;
 
@@ -194,7 +194,7 @@ mod tests {
         let none = FromReply::default();
         assert!(session(&Settings::default(), &["staff-7"], &none).unwrap().is_empty());
         let denied = session(&Settings::default(), &["web", "guests"], &none).unwrap_err();
-        assert_eq!(denied.stage, Stage::Radius);
+        assert_eq!((denied.stage, denied.fault), (Stage::Radius, Fault::Misconfigured));
         assert!(denied.cause.contains("\"guests\" (Filter-Id), which is not configured"), "{}", denied.cause);
         let ignored = FromReply { ignored: true, ..FromReply::default() };
         assert!(session(&Settings::default(), &["web", "guests"], &ignored).unwrap().is_empty());

@@ -32,6 +32,7 @@ TEST_USERS = tuple(user for user in USERS if user.name != "carol") + (
     User("tina", eap="TLS"),
     # Somebody gave bob's address twice.
     User("rob", reply={"Framed-IP-Address": "10.98.0.77"}),
+    User("stale", control='SMB-Account-CTRL-TEXT := "[Ue         ]"'),
     User("single", reply={"Port-Limit": 1, "Framed-Routing": "Listen"}),
     User("chooser", reply={"Framed-IP-Address": "255.255.255.255"}),
     User("chosen", reply={"Framed-IP-Address": "255.255.255.254"}),

@@ -42,6 +42,9 @@ fn of_number(cli: &Cli, number: &str, style: Style, out: &mut dyn Write, err: &m
 
 fn whole(case: &Case, style: Style, out: &mut dyn Write) -> Result<()> {
     paragraph(out, style, "What the gateway sees", Some(&case.seen))?;
+    paragraph(out, style, "Why nothing of it", case.client_only.as_deref())?;
+    let counted = case.counted.as_ref().map(|counter| format!("no attempt; {counter} under IKE in `evergate status` goes up"));
+    paragraph(out, style, "What is kept of it", counted.as_deref())?;
     paragraph(out, style, "Why", Some(&case.cause))?;
     paragraph(out, style, "What to do", Some(&case.fix))?;
     commands(&case.commands, style, out)

@@ -115,6 +115,7 @@ fn code_over_sstp(failure: &Failure) -> Option<&'static str> {
         (Stage::Lcp, _) => "919 or 734",
         (Stage::Radius, Fault::Dependency) => "619 or 718",
         (Stage::Policy, _) | (Stage::Radius, Fault::Misconfigured) => "649 or 691",
+        (Stage::Auth | Stage::Eap | Stage::Radius, Fault::PeerIncompatible | Fault::Silence) => "619",
         (Stage::Auth | Stage::Eap | Stage::Radius, _) => "691",
         (Stage::Address, _) => "720 or 738",
         (Stage::Ipcp, _) => "720",
@@ -162,11 +163,13 @@ pub fn fix(failure: &Failure, tunnel: Tunnel, ciphers: Option<&CipherPolicy>) ->
                 .into(),
         );
     }
-    let general = || {
-        fix_of_login(failure).or_else(|| match tunnel {
-            Tunnel::Ikev2 => fix_over_ikev2(failure),
-            Tunnel::Sstp => fix_over_sstp(failure),
-        })
+    let of_tunnel = || match tunnel {
+        Tunnel::Ikev2 => fix_over_ikev2(failure),
+        Tunnel::Sstp => fix_over_sstp(failure),
+    };
+    let general = || match (tunnel, failure.fault) {
+        (Tunnel::Sstp, Fault::PeerIncompatible | Fault::Silence) => of_tunnel().or_else(|| fix_of_login(failure)),
+        _ => fix_of_login(failure).or_else(of_tunnel),
     };
     failure.notify.and_then(fix_of_notify).or_else(general).map(Cow::Borrowed)
 }
@@ -266,6 +269,9 @@ fn fix_over_sstp(failure: &Failure) -> Option<&'static str> {
         (Stage::Http, Fault::Refused) => "raise server.max_sessions, or end stale sessions (`evergate sessions disconnect`)",
         (Stage::Http | Stage::Sstp, _) => {
             "let TCP 443 reach the gateway unchanged: a proxy or balancer on the way must pass TLS through, not end it"
+        }
+        (Stage::Auth | Stage::Eap | Stage::Radius, Fault::PeerIncompatible | Fault::Silence) => {
+            "the client left by itself in the middle of its login: event 20227 of RasClient in its Application log has the number; let profile and [[listener]] (auth) agree on a way to authenticate"
         }
         (Stage::CryptoBinding, _) => {
             "somebody ends TLS between client and gateway (a balancer, an inspecting proxy), or RADIUS returns other MS-MPPE keys than the client has: let TLS pass through, check the RADIUS server"

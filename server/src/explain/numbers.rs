@@ -15,6 +15,12 @@ pub struct Case {
     pub title: String,
     /// What the gateway sees of it.
     pub seen: String,
+    /// Why no gateway can see it, where that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_only: Option<String>,
+    /// The counter of IKE that goes up with it, where no attempt is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<String>,
     pub cause: String,
     pub fix: String,
     /// What to type, in order.
@@ -46,6 +52,8 @@ struct Row {
     tunnels: Vec<String>,
     title: String,
     seen: String,
+    client_only: Option<String>,
+    counted: Option<String>,
     cause: String,
     fix: String,
     commands: Vec<String>,
@@ -59,9 +67,9 @@ static WHOLE: LazyLock<(Vec<Case>, BTreeMap<String, Commands>)> = LazyLock::new(
 
 impl Row {
     fn into_case(self, commands: &BTreeMap<String, Commands>) -> Case {
-        let Self { numbers, tunnels, title, seen, cause, fix, commands: names } = self;
+        let Self { numbers, tunnels, title, seen, client_only, counted, cause, fix, commands: names } = self;
         let commands = names.iter().filter_map(|name| commands.get(name)).cloned().collect();
-        Case { numbers, tunnels, title, seen, cause, fix, commands }
+        Case { numbers, tunnels, title, seen, client_only, counted, cause, fix, commands }
     }
 }
 
@@ -116,6 +124,21 @@ mod tests {
         }
         let used = |name: &String| table.case.iter().any(|row| row.commands.contains(name));
         assert!(table.commands.keys().all(used), "commands that nobody names");
+    }
+
+    #[test]
+    fn every_row_is_provoked_over_the_wire_or_says_why_it_cannot_be() {
+        let provoked = include_str!("../../../tests/interop/cases_numbers.py");
+        let mut titles = std::collections::BTreeSet::new();
+        for case in &WHOLE.0 {
+            assert!(titles.insert(&case.title), "{} stands twice", case.title);
+            let is_provoked = provoked.contains(&format!("{:?},", case.title));
+            assert!(is_provoked != case.client_only.is_some(), "{}: provoked {is_provoked}, {:?}", case.title, case.client_only);
+            assert!(case.client_only.as_ref().or(case.counted.as_ref()).is_none_or(|text| !text.is_empty()), "{}", case.title);
+        }
+        let named = provoked.lines().filter(|line| line.starts_with("@row(\"") || line.starts_with("    Elsewhere(\""));
+        let known = |line: &str| WHOLE.0.iter().any(|case| line.contains(&format!("{:?},", case.title)));
+        assert_eq!(named.filter(|line| !known(line)).collect::<Vec<_>>(), Vec::<&str>::new(), "no such row");
     }
 
     #[test]

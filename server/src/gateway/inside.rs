@@ -189,7 +189,7 @@ pub(super) fn explained(mut failure: Failure, live: &Live) -> Failure {
     if matches!(login.fault, Some(Fault::Dependency | Fault::Misconfigured)) {
         return failure;
     }
-    let left = failure.stage == Stage::Eap;
+    let left = failure.stage == Stage::Eap || matches!(failure.fault, Fault::PeerIncompatible | Fault::Silence);
     if let Some((fault, words)) = login.inside.story(left) {
         failure.cause = format!("{words}; {}", failure.cause);
         failure.eap = Some(fault);

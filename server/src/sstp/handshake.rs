@@ -139,8 +139,10 @@ enum Lost {
 impl Visit<'_> {
     async fn shake_hands(&mut self) -> Result<(), TurnedAway> {
         let mut silent = true;
-        while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+        while self.is_handshaking() {
             match self.receive().await {
+                // Its goodbye came with its last message of the handshake.
+                Ok(Status::PeerClosed) | Err(Lost::Io) if !self.is_handshaking() => {}
                 Ok(Status::PeerClosed) | Err(Lost::Io) if silent => return Err(TurnedAway::unrecorded(|counters| &counters.tls_failed)),
                 Ok(Status::PeerClosed) | Err(Lost::Io) => {
                     return Err(self.turned(Stage::Tls, Fault::Silence, None, "the client left in the TLS handshake".into()));
@@ -153,6 +155,10 @@ impl Visit<'_> {
             self.notes.push(format!("client asks for the server name {name}"));
         }
         Ok(())
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
     async fn request(&mut self) -> Result<http::SstpRequest, TurnedAway> {

@@ -6,7 +6,7 @@ use crypto::{Random, SeededRandom, Zeroizing};
 use ike::keys::{IkeKeys, Seed};
 use ike::proposal::accept_ike;
 use ike::wire::{
-    CertificatePayload, Delete, Exchange, Flags, Header, Identification, KeyExchange, Message, Notify, Opened, Payload, Payloads,
+    Auth, CertificatePayload, Delete, Exchange, Flags, Header, Identification, KeyExchange, Message, Notify, Opened, Payload, Payloads,
     Reassembly, Spi, cert_encoding, encode, notify, protect_fragments, unprotect,
 };
 use ike::{Identity, Path, TrafficSelector, auth, nat};
@@ -26,6 +26,8 @@ pub struct Client {
     pub identity_address: IpAddr,
     /// Puts a payload of a type that nobody knows before the others of IKE_AUTH.
     pub unknown_payload: bool,
+    /// One bit of its AUTH payloads is wrong.
+    pub wrong_auth: bool,
     /// As the gateway sees it: the outside of a NAT, where there is one.
     pub path: Path,
     pub user: String,
@@ -85,6 +87,7 @@ impl Client {
             inside: Ipv4Addr::new(192, 168, 1, 10).into(),
             identity_address: Ipv4Addr::new(192, 168, 1, 10).into(),
             unknown_payload: false,
+            wrong_auth: false,
             path: Path::between(SocketAddr::new(outside.into(), 20_000 + number), SocketAddr::new(to, 500)),
             user: format!("user{number}"),
             mobike: true,
@@ -284,7 +287,14 @@ impl Client {
         let choice = auth::choose_scheme(credential.key.kind(), None).expect("a scheme");
         let signature = credential.key.sign(choice.scheme, &self.octets()).expect("a signature");
         let certificate = CertificatePayload { encoding: cert_encoding::X509_SIGNATURE, data: credential.leaf().der.clone() };
-        [Payload::Certificate(certificate), Payload::Auth(choice.payload(&signature))]
+        [Payload::Certificate(certificate), self.auth_payload(choice.payload(&signature))]
+    }
+
+    fn auth_payload(&self, mut proof: Auth) -> Payload {
+        if let Some(last) = proof.data.last_mut().filter(|_| self.wrong_auth) {
+            *last ^= 1;
+        }
+        Payload::Auth(proof)
     }
 
     /// The first IKE_AUTH request.
@@ -353,7 +363,7 @@ impl Client {
     /// AUTH with the MSK.
     pub fn eap_auth(&self) -> Payload {
         let keys = self.keys.as_ref().expect("keys");
-        Payload::Auth(auth::eap_auth(keys.prf(), &self.msk, &keys.pi, &self.octets()))
+        self.auth_payload(auth::eap_auth(keys.prf(), &self.msk, &keys.pi, &self.octets()))
     }
 
     /// The response to an EAP request; `None` at the end of the conversation.

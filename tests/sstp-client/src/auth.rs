@@ -65,6 +65,8 @@ pub struct Credentials {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// Every authentication response is sent twice, as by a client that repeats while RADIUS is asked.
     pub repeat: bool,
+    /// EAP-TLS: it leaves without a word once it has seen the RADIUS server's certificate.
+    pub suspicious: bool,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -308,6 +310,9 @@ impl Auth {
             }
         };
         let response = tls.handle(data)?;
+        if self.credentials.suspicious && tls.has_seen_a_certificate() {
+            return Err(wrong("the RADIUS server's certificate was not to be trusted"));
+        }
         self.proved = tls.finished();
         Ok(response)
     }

@@ -59,6 +59,11 @@ impl EapTls {
         Ok(self.fragment())
     }
 
+    /// Whether the server has shown its certificate.
+    pub fn has_seen_a_certificate(&self) -> bool {
+        self.connection.peer_certificates().is_some()
+    }
+
     /// Whether TLS is done and all of it is sent.
     pub fn finished(&self) -> bool {
         !self.connection.is_handshaking() && self.outgoing.is_empty()

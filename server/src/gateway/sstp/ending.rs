@@ -156,7 +156,9 @@ enum Lack {
 fn call_failure(ended: &sstp::Ended, reached: Stage, lacks: Option<Lack>) -> Failure {
     let stage = if lacks == Some(Lack::Binding) { reached.max(Stage::CryptoBinding) } else { reached };
     let (stage, fault) = match ended.by {
-        sstp::EndedBy::NegotiationTimeout if lacks == Some(Lack::Radius) => (Stage::Radius, Fault::Dependency),
+        sstp::EndedBy::NegotiationTimeout | sstp::EndedBy::Peer | sstp::EndedBy::PeerAbort if lacks == Some(Lack::Radius) => {
+            (Stage::Radius, Fault::Dependency)
+        }
         sstp::EndedBy::Peer | sstp::EndedBy::PeerAbort => (stage, Fault::PeerIncompatible),
         sstp::EndedBy::Us => (stage, Fault::Internal),
         sstp::EndedBy::Violation => (stage, Fault::PeerMisbehaved),

@@ -66,6 +66,7 @@ impl Device {
                 }
                 Ok(first)
             }),
+            Step::Complain { tunnel, code } => self.with(&tunnel, |tunnel, sockets| tunnel.complain(sockets, code)),
             Step::Liveness { tunnel } => self.with(&tunnel, |tunnel, sockets| Ok(told(&tunnel.client.liveness(sockets)))),
             Step::RekeyChild { tunnel } => self.with(&tunnel, Tunnel::rekey_child),
             Step::CreateChild { tunnel } => {
@@ -153,6 +154,16 @@ impl Tunnel {
             }),
         );
         Ok(outcome)
+    }
+
+    fn complain(&mut self, sockets: &mut Sockets, code: u32) -> anyhow::Result<Value> {
+        let first = self.init(sockets)?;
+        ensure!(first["error"].is_null(), "IKE_SA_INIT: {first}");
+        self.client.float();
+        let request = self.client.first_auth();
+        self.client.exchange(sockets, Exchange::IkeAuth, &request);
+        let notify = Notify::new(notify::MS_WIN32_ERROR, code.to_be_bytes());
+        Ok(told(&self.client.exchange(sockets, Exchange::Informational, &[Payload::Notify(notify)])))
     }
 
     fn rekey_child(&mut self, sockets: &mut Sockets) -> anyhow::Result<Value> {

@@ -34,6 +34,9 @@ pub(crate) fn client(options: &Options, open: &Open, number: u16) -> anyhow::Res
     client.identity_address = open.inside.unwrap_or(options.local);
     client.method = open.method;
     client.unknown_payload = open.unknown_payload;
+    client.wrong_auth = open.wrong_auth;
+    client.mobike = open.mobike;
+    client.profile.retries = open.retries.unwrap_or(client.profile.retries);
     match (&open.cert, &open.key) {
         (Some(cert), Some(key)) => client.certificate = Some(Credential::from_pem(&read(cert)?, &read(key)?)?),
         (None, None) => client.peer = Some(EapPeer::new(&open.user, &open.password, Box::new(SystemRandom))),

@@ -27,6 +27,8 @@ pub(crate) enum Step {
     Auth { tunnel: String },
     /// IKE_SA_INIT and IKE_AUTH.
     Login { tunnel: String },
+    /// IKE_SA_INIT and the first IKE_AUTH request; then it leaves with Windows' private notify and this WIN32 code.
+    Complain { tunnel: String, code: u32 },
     /// An empty INFORMATIONAL.
     Liveness { tunnel: String },
     /// Rekeys the Child SA and deletes the old one.
@@ -97,6 +99,14 @@ pub(crate) struct Open {
     /// A payload of an unknown type in the first IKE_AUTH request.
     #[serde(default)]
     pub(crate) unknown_payload: bool,
+    /// AUTH is wrong by one bit.
+    #[serde(default)]
+    pub(crate) wrong_auth: bool,
+    /// It says that it speaks MOBIKE.
+    #[serde(default = "yes")]
+    pub(crate) mobike: bool,
+    /// Whether it takes the group that INVALID_KE_PAYLOAD names; as the profile has it by default.
+    pub(crate) retries: Option<bool>,
 }
 
 fn one() -> u16 {

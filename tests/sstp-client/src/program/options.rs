@@ -111,6 +111,9 @@ pub(crate) struct Login {
     /// Send every authentication response twice.
     #[arg(long)]
     pub(crate) repeat_auth: bool,
+    /// EAP-TLS: leave without a word once the RADIUS server has shown its certificate.
+    #[arg(long)]
+    pub(crate) suspicious: bool,
     /// How to authenticate.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) auth: Method,
@@ -171,6 +174,7 @@ impl Login {
                     new_password: self.new_password.clone(),
                     certificate: self.cert.clone().zip(self.key.clone()),
                     repeat: self.repeat_auth,
+                    suspicious: self.suspicious,
                 },
                 computer: self.computer.clone(),
                 correlation: random(),
