@@ -122,8 +122,8 @@ impl Counters {
         *counter += 1;
     }
 
-    /// What was dropped since `before`, in words.
-    pub(crate) fn dropped_since(&self, before: &Self) -> String {
+    /// What was dropped since `before`, in words: `none`, or how many for which reason.
+    pub fn dropped_since(&self, before: &Self) -> String {
         let missing = self.missing_message_authenticator - before.missing_message_authenticator;
         let reasons = [
             (self.dropped_source - before.dropped_source, Dropped::Source),

@@ -38,7 +38,7 @@ fn is_of_the_exchange(id: AttributeId) -> bool {
     }
 }
 
-fn text(id: AttributeId, value: &[u8]) -> String {
+pub(crate) fn text(id: AttributeId, value: &[u8]) -> String {
     let known = match (id.vendor, id.number) {
         (0, number) if is_number(number) => value.try_into().ok().map(|bytes| u32::from_be_bytes(bytes).to_string()),
         // A tag, then 24 bits (RFC 2868 section 3.1).

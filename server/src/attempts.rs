@@ -1,6 +1,7 @@
 //! Attempt records: every login try, from its first packet, with a timeline and, on failure, the cause, the number that Windows shows
 //! and the fix. Logs, `evergate attempts` and `sessions` are views of these.
 use crate::outcome::{CloseReason, Failure, Stage};
+use crate::trace::{Begun, Tracer};
 use policy::network::Tunnel;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -67,21 +68,58 @@ pub struct Attempt {
     pub block: Option<u64>,
     pub timeline: VecDeque<(Duration, String)>,
     pub timeline_lost: u64,
+    tracer: Tracer,
 }
 
 impl Attempt {
     /// Adds a line with its time since the start.
     pub fn note(&mut self, now: Instant, text: impl Into<String>) {
+        let text = clip(text.into(), LINE_BYTES);
+        self.tracer.line(now, self.id.as_str(), &text);
         if self.timeline.len() == TIMELINE_LINES {
             self.timeline_lost += 1;
             return;
         }
-        self.timeline.push_back((now.saturating_duration_since(self.started), clip(text.into(), LINE_BYTES)));
+        self.timeline.push_back((now.saturating_duration_since(self.started), text));
     }
 
     /// Who the client says it is, or was found to be.
     pub fn set_user(&mut self, user: String) {
-        self.user = Some(clip(user, LINE_BYTES));
+        let user = clip(user, LINE_BYTES);
+        self.tracer.named(self.id.as_str(), &user);
+        self.user = Some(user);
+    }
+
+    /// The client begins anew, perhaps as somebody else.
+    pub fn forget_user(&mut self) {
+        self.tracer.unnamed(self.id.as_str());
+        self.user = None;
+    }
+
+    /// The client is somewhere else now, or dials another address of the gateway.
+    pub fn move_to(&mut self, client: SocketAddr, gateway: SocketAddr) {
+        self.tracer.moved(self.id.as_str(), client);
+        (self.client, self.gateway) = (client, gateway);
+    }
+
+    /// What the network policies said, and why.
+    pub fn decide(&mut self, now: Instant, decision: &[String], reason: Option<policy::network::Reason>) {
+        decision.iter().for_each(|line| self.tracer.line(now, self.id.as_str(), line));
+        self.decision = decision.to_vec();
+        self.reason = reason;
+    }
+
+    /// It has led to a session.
+    pub fn up(&mut self, now: Instant) {
+        self.reach(now, Stage::Up);
+        self.outcome = Outcome::Up;
+        self.tracer.settled(self.id.as_str());
+    }
+
+    /// What a trace has to know of it.
+    pub fn begun(&self) -> Begun {
+        let up = self.outcome != Outcome::Running;
+        Begun { id: self.id.to_string(), client: self.client, user: self.user.clone(), up }
     }
 
     /// What the peer offered; `kind` is `IKE` or `ESP`.
@@ -120,6 +158,7 @@ pub struct Attempts {
     records: BTreeMap<u64, Attempt>,
     /// Attempts that no longer run, oldest first: what is dropped to make room.
     done: VecDeque<u64>,
+    tracer: Tracer,
 }
 
 /// A handle to a record in [`Attempts`].
@@ -129,7 +168,12 @@ pub struct AttemptKey(u64);
 impl Attempts {
     /// `boot`: unix time of this start in milliseconds, so that ids stay unique over restarts, quick ones too; `keep`: finished records kept at most.
     pub fn new(boot: u64, keep: usize) -> Self {
-        Self { boot, next: 1, keep, records: BTreeMap::new(), done: VecDeque::new() }
+        Self { boot, next: 1, keep, records: BTreeMap::new(), done: VecDeque::new(), tracer: Tracer::default() }
+    }
+
+    /// Where the records are told as they grow.
+    pub fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     pub fn start(&mut self, start: Start) -> AttemptKey {
@@ -153,7 +197,9 @@ impl Attempts {
             block: None,
             timeline: VecDeque::new(),
             timeline_lost: 0,
+            tracer: self.tracer.clone(),
         };
+        self.tracer.started(|| attempt.begun());
         self.records.insert(key, attempt);
         AttemptKey(key)
     }
@@ -180,6 +226,10 @@ impl Attempts {
         if let Outcome::Failed(failure) = &mut outcome {
             failure.cause = clip(std::mem::take(&mut failure.cause), 4 * LINE_BYTES);
         }
+        if let Outcome::Failed(failure) = &outcome {
+            self.tracer.line(now, attempt.id.as_str(), &format!("failed: {}", failure.cause));
+        }
+        self.tracer.finished(attempt.id.as_str());
         attempt.outcome = outcome;
         attempt.ended_after = Some(now.saturating_duration_since(attempt.started));
         self.done.push_back(key.0);

@@ -1,5 +1,6 @@
 //! The sockets and the clock of the RADIUS client machine.
 use crate::radsec;
+use crate::trace::{Ends, Exchanges, Tracer};
 use radius_client::{Change, Client, Configuration, Dial, Input, Output, ServerReport, SocketId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -44,6 +45,8 @@ pub struct Setup {
 pub struct Inbox {
     pub requests: Receiver<Input>,
     pub setups: UnboundedReceiver<Setup>,
+    /// Who is told of packets.
+    pub tracer: Tracer,
 }
 
 enum Socket {
@@ -68,13 +71,16 @@ struct Sockets {
     inbound: Sender<Input>,
     /// Connections hear of what changes.
     tls: BTreeMap<String, watch::Sender<Arc<tls::ClientSettings>>>,
+    /// What traces are told.
+    exchanges: Exchanges,
 }
 
 /// Runs the machine until the gateway hangs up.
 pub async fn run(mut client: Client, tls: TlsServers, inbox: Inbox, outcomes: Outcomes, servers: watch::Sender<Servers>) {
-    let Inbox { mut requests, mut setups } = inbox;
+    let Inbox { mut requests, mut setups, tracer } = inbox;
     let (inbound_tx, mut inbound) = tokio::sync::mpsc::channel(INBOUND_QUEUE);
-    let mut sockets = Sockets { open: BTreeMap::new(), inbound: inbound_tx, tls: BTreeMap::new() };
+    let exchanges = Exchanges::new(tracer);
+    let mut sockets = Sockets { open: BTreeMap::new(), inbound: inbound_tx, tls: BTreeMap::new(), exchanges };
     sockets.believe(tls);
     loop {
         if drain(&mut client, &mut sockets, &outcomes).await.is_err() {
@@ -96,8 +102,28 @@ pub async fn run(mut client: Client, tls: TlsServers, inbox: Inbox, outcomes: Ou
             let configuration = configure(&mut sockets, setup);
             client.handle(Instant::now(), configuration);
         }
-        client.handle(Instant::now(), input);
+        take(&mut client, &mut sockets, input);
     }
+}
+
+/// Gives the machine what came; traces are told of packets, and of what the machine thinks of them.
+fn take(client: &mut Client, sockets: &mut Sockets, input: Input) {
+    let now = Instant::now();
+    match input {
+        Input::Connected { socket, version } => sockets.exchanges.connected(socket, version),
+        Input::Datagram { socket, from, ref bytes } if sockets.exchanges.is_on() => {
+            let (before, bytes) = (client.counters(), bytes.clone());
+            client.handle(now, input);
+            let dropped = client.counters().iter().find_map(|(server, counters)| {
+                let (_, before) = before.iter().find(|(name, _)| name == server)?;
+                Some(counters.dropped_since(before)).filter(|dropped| dropped != "none")
+            });
+            let ends = sockets.ends(socket);
+            return sockets.exchanges.received(now, socket, from, ends, &bytes, dropped.as_deref());
+        }
+        _ => {}
+    }
+    client.handle(now, input);
 }
 
 fn configure(sockets: &mut Sockets, setup: Setup) -> Input {
@@ -130,6 +156,7 @@ async fn drain(client: &mut Client, sockets: &mut Sockets, outcomes: &Outcomes) 
             },
             Output::Close { socket } => {
                 sockets.open.remove(&socket);
+                sockets.exchanges.closed(socket);
             }
             Output::Transmit { socket, to, bytes } => transmit(client, sockets, socket, to, bytes).await,
             Output::Server { server, change } => log(&server, change),
@@ -163,6 +190,10 @@ fn log(server: &str, change: Change) {
 }
 
 async fn transmit(client: &mut Client, sockets: &mut Sockets, socket: SocketId, to: SocketAddr, bytes: Vec<u8>) {
+    if sockets.exchanges.is_on() {
+        let ends = sockets.ends(socket);
+        sockets.exchanges.sent(Instant::now(), socket, to, ends, &bytes);
+    }
     let Some(opened) = sockets.open.get(&socket) else { return };
     tracing::trace!(%to, bytes = bytes.len(), "radius request");
     let udp = match opened {
@@ -187,6 +218,14 @@ async fn transmit(client: &mut Client, sockets: &mut Sockets, socket: SocketId, 
 }
 
 impl Sockets {
+    /// Our address and the server's; none of a connection over TLS.
+    fn ends(&self, socket: SocketId) -> Ends {
+        match self.open.get(&socket)? {
+            Socket::Udp { socket, .. } => Some((socket.local_addr().ok()?, socket.peer_addr().ok()?)),
+            Socket::Tls(_) => None,
+        }
+    }
+
     /// A removed server stays: it may have to be dialled again for a conversation under way.
     fn believe(&mut self, servers: TlsServers) {
         for (server, settings) in servers {

@@ -1,5 +1,6 @@
 //! The running gateway: sockets, threads, timers and signals around the control half.
 mod reload;
+mod trace;
 
 use crate::accounting::{self, Accounting};
 use crate::api::types::{RadiusList, Status};
@@ -20,6 +21,7 @@ use crate::revocation;
 use crate::service_manager::ServiceManager;
 use crate::sockets::{Datagram, Sockets};
 use crate::sstp::{self, Arrival, Doors, Encapsulated, Front};
+use crate::trace::Tracer;
 use crate::tunnels::Tunnels;
 use crate::workers::Workers;
 use crate::{attempts::Attempts, status};
@@ -170,7 +172,8 @@ impl Shell {
         let fronts = start_fronts(&config, &sstp_counters, &arrivals_tx)?;
         let (computed_tx, computed) = mpsc::unbounded_channel();
         let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from), &computed_tx)?;
-        let radius = start_radius(&config)?;
+        let attempts = Attempts::new(now.wall.as_millisecond().unsigned_abs(), config.server.attempts_kept);
+        let radius = start_radius(&config, attempts.tracer().clone())?;
         let mut local_lists = revocation::Keeper::start(user_certificates(&config), &config.server.state_dir);
         let local = start_local(&config, &mut local_lists, radius.logins.clone())?;
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
@@ -178,7 +181,6 @@ impl Shell {
         let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
         let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
-        let attempts = Attempts::new(now.wall.as_millisecond().unsigned_abs(), config.server.attempts_kept);
         let (dynamic, asked) = Dynamic::start(&config)?;
         let mut gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
         let (block_file, blocks) = BlockFile::start(&config.server.state_dir)?;
@@ -337,6 +339,7 @@ impl Shell {
                 Response::Certificates(Box::new(certificates::report(&self.config, jiff::Timestamp::now().as_second())))
             }
             Request::Metrics => Response::Metrics(self.snapshot(queues).text()),
+            Request::Trace { query, feed } => self.trace(query, feed.clone()),
             Request::Ready => Response::Health(status::readiness(&self.status())),
             Request::Radius => {
                 let Status { radius, eap_certificates, .. } = self.status();
@@ -592,7 +595,7 @@ fn tls_servers(config: &Config) -> radius_shell::TlsServers {
     config.radius.iter().filter_map(|radius| Some((radius.server.name.clone(), Arc::clone(&radius.tls.as_ref()?.settings)))).collect()
 }
 
-fn start_radius(config: &Config) -> anyhow::Result<Radius> {
+fn start_radius(config: &Config, tracer: Tracer) -> anyhow::Result<Radius> {
     let (requests, inputs) = mpsc::channel(RADIUS_QUEUE);
     let (logins, outcomes) = mpsc::channel(RADIUS_QUEUE);
     let (servers_tx, servers) = watch::channel(Vec::new());
@@ -600,7 +603,7 @@ fn start_radius(config: &Config) -> anyhow::Result<Radius> {
     let client = radius_client::Client::new(config.radius_configuration(), Box::new(SystemRandom));
     let outcomes_tx = radius_shell::Outcomes { logins: logins.clone(), accounting: accounted };
     let (setups, arriving) = mpsc::unbounded_channel();
-    let inbox = radius_shell::Inbox { requests: inputs, setups: arriving };
+    let inbox = radius_shell::Inbox { requests: inputs, setups: arriving, tracer };
     tokio::spawn(radius_shell::run(client, tls_servers(config), inbox, outcomes_tx, servers_tx));
     let (started, accounted) = mpsc::unbounded_channel();
     let lines = accounting::Lines { radius: requests.clone(), outcomes: accounting_outcomes, started };

@@ -93,7 +93,7 @@ async fn logins(client: Client) -> BTreeMap<u64, Vec<u8>> {
     let (accounting, _accounting) = evergate::accounting::outcomes();
     let (servers, _servers) = tokio::sync::watch::channel(Vec::new());
     let (_setups, setups) = tokio::sync::mpsc::unbounded_channel();
-    let inbox = Inbox { requests: received, setups };
+    let inbox = Inbox { requests: received, setups, tracer: Default::default() };
     let shell = tokio::spawn(radius_shell::run(client, BTreeMap::new(), inbox, Outcomes { logins, accounting }, servers));
     let asking = tokio::spawn(async move {
         for number in 0..LOGINS as u64 {

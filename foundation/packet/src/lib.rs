@@ -15,6 +15,7 @@ pub mod split;
 pub mod tcp;
 pub mod udp;
 pub mod virtio;
+pub mod write;
 
 #[cfg(test)]
 mod testing;

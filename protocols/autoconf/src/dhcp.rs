@@ -1,9 +1,9 @@
 //! DHCPINFORM and its answer (RFC 2131 sections 4.3.5 and 4.4.3, RFC 2132).
 mod options;
 
-use crate::write::{UDP_IPV4, udp_ipv4};
 use crate::{Answer, MAX_ANSWER, Malformed, Question, Route, Settings, name};
 use options::{Writer, code};
+use packet::write::{UDP_IPV4, udp_ipv4};
 use std::net::{IpAddr, Ipv4Addr};
 
 pub(crate) const SERVER_PORT: u16 = 67;

@@ -1,6 +1,6 @@
 //! Stateless DHCPv6 (RFC 8415 section 18.3.6): name servers and suffix (RFC 3646), and how long they hold.
-use crate::write::{UDP_IPV6, udp_ipv6};
 use crate::{Answer, Malformed, Question, Settings, name};
+use packet::write::{UDP_IPV6, udp_ipv6};
 use std::net::Ipv6Addr;
 
 pub(crate) const SERVER_PORT: u16 = 547;

@@ -11,7 +11,6 @@ mod dhcpv6;
 mod name;
 mod router;
 mod settings;
-mod write;
 
 pub use name::is_domain_name;
 pub use router::{ADVERTISEMENT_INTERVAL, router_advertisement};

@@ -1,8 +1,8 @@
 //! Router Solicitation and Router Advertisement (RFC 4861), with routes (RFC 4191) and name servers (RFC 8106).
-use crate::write::{HOP_LIMIT_ON_LINK, icmpv6_on_link};
 use crate::{Answer, Malformed, Question, Settings, name};
 use packet::IpHeader;
 use packet::ip::IPV6_HEADER_LEN;
+use packet::write::{HOP_LIMIT_ON_LINK, icmpv6_on_link};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 

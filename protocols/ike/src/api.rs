@@ -1,5 +1,6 @@
 //! What goes into the machine and what comes out: the only types the server needs.
 use crate::ppk::{InitiatorPpk, PpkPolicy};
+use crate::seen::Seen;
 use crypto::Zeroizing;
 use crypto::cipher::Suite;
 use crypto::dh::{Group, PrivateKey};
@@ -345,6 +346,8 @@ pub enum Output {
         encapsulate: bool,
     },
     Event(SessionId, Event),
+    /// While [`Endpoint::watch`] is on: a message, told before what comes of it; of no session where it began or belongs to none.
+    Seen(Option<SessionId>, Box<Seen>),
 }
 
 /// Keys and addresses of a Child SA, as plain values for the data plane. SPIs as on the wire.

@@ -16,8 +16,10 @@ pub mod proposal;
 pub mod qcd;
 mod redirect;
 mod sa;
+mod seen;
 pub mod selector;
 pub mod tcp;
 pub mod wire;
 
 pub use api::*;
+pub use seen::{Content, Seen, Watch};

@@ -24,6 +24,7 @@ mod link;
 mod negotiation;
 mod packet;
 mod seed;
+pub mod shown;
 
 pub use api::*;
 pub use link::{Link, Reason};

@@ -30,8 +30,11 @@ pub mod types;
 pub use client::{AskError, Call, Told, ask, follow};
 pub use request::{
     AttemptsQuery, BlockOrder, DEFAULT_LIMIT, Disconnect, Drain, ExplainQuery, Problem, Refusal, Reload, Request, Response, SessionsQuery,
+    TraceQuery,
 };
 pub(crate) use routes::escaped;
 pub use server::start;
 pub use socket::bind;
 pub use stream::Feed;
+#[cfg(test)]
+pub(crate) use stream::testing;

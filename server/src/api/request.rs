@@ -7,6 +7,7 @@ use super::types::{
 use crate::certificates;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Attempts or sessions listed where nothing else is asked for.
@@ -57,6 +58,8 @@ pub enum Request {
     Explain(ExplainQuery),
     /// Whatever happens from now on, as [`Event`](super::types::Event)s. -> [`Response::Done`]
     Events { feed: Feed },
+    /// One client's packets and the decisions about it, as [`crate::trace::Event`]s. -> [`Response::Done`]
+    Trace { query: TraceQuery, feed: Feed },
 }
 
 impl Request {
@@ -164,6 +167,27 @@ pub struct AttemptsQuery {
 pub struct ExplainQuery {
     /// The id of an attempt; a user or a client address, of which the newest failed one is meant, else the newest; or `last`.
     pub what: String,
+}
+
+/// Whom to follow: `user`, `peer` or `attempt`, one of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TraceQuery {
+    /// Whoever calls itself this, or is found to be this; without regard to case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Whoever comes from this IP address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<IpAddr>,
+    /// The attempt of this id, which is not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<String>,
+    /// The datagrams of IKE and RADIUS too, as they were on the wire.
+    #[serde(default)]
+    pub packets: bool,
+    /// The keys of IKE SAs too. Whoever has them and the datagrams can read everything that IKE says, credentials among it.
+    #[serde(default)]
+    pub session_keys: bool,
 }
 
 /// What the control task says.

@@ -1,11 +1,14 @@
 //! Every resource of the API: one table, from which requests are served and the OpenAPI document is made.
-use super::request::{AttemptsQuery, BlockOrder, Disconnect, Drain, ExplainQuery, Problem, Refusal, Reload, Request, SessionsQuery};
+use super::request::{
+    AttemptsQuery, BlockOrder, Disconnect, Drain, ExplainQuery, Problem, Refusal, Reload, Request, SessionsQuery, TraceQuery,
+};
 use super::stream::Feed;
 use super::types::{
     AttemptDetail, AttemptList, Block, BlockList, Disconnected, Done, DrainStatus, Event, Explanation, Health, JudgedList, PoolList,
     RadiusList, Reloaded, Session, SessionList, Status,
 };
 use crate::certificates;
+use crate::trace;
 use hyper::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
@@ -140,6 +143,10 @@ impl Route {
         Self { role: Role::Anybody, ..self }
     }
 
+    fn for_operators(self) -> Self {
+        Self { role: Role::Operate, ..self }
+    }
+
     /// The id in this path; `None`: it is another path.
     fn matches(&self, path: &str) -> Option<Option<String>> {
         let Some((before, after)) = self.path.split_once("{id}") else { return (self.path == path).then_some(None) };
@@ -264,6 +271,14 @@ fn about_clients() -> Vec<Route> {
             "What happens from now on: sessions that come and go, attempts that end, and the counters each second.",
             |_, feed| Ok(Request::Events { feed }),
         ),
+        Route::stream::<trace::Event>(
+            "/v1/trace",
+            "trace",
+            "One client's packets, decoded, and what the gateway makes of them, from now on. Secrets are withheld. The log says that somebody traces, and whom.",
+            |input, feed| Ok(Request::Trace { query: input.query()?, feed }),
+        )
+        .query::<TraceQuery>()
+        .for_operators(),
     ]
 }
 

@@ -43,6 +43,13 @@ impl Feed {
     }
 }
 
+impl Feed {
+    /// Returns once nobody listens any more.
+    pub async fn closed(&self) {
+        self.lines.closed().await;
+    }
+}
+
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -108,5 +115,37 @@ impl Body for Lines {
             Poll::Ready(line) => Poll::Ready(line.map(|line| Ok(format.frame(line)))),
             Poll::Pending => self.pulse.poll_tick(cx).map(|_| Some(Ok(format.pulse()))),
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A feed whose lines a test reads itself.
+    use super::*;
+
+    pub(crate) struct Reader {
+        lines: mpsc::Receiver<Bytes>,
+        missed: Arc<AtomicU64>,
+    }
+
+    impl Reader {
+        /// The next line that is there.
+        pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
+            match self.missed.swap(0, Ordering::Relaxed) {
+                0 => self.lines.try_recv().ok().map(|line| line.to_vec()),
+                missed => Some(format!("{{\"missed\":{missed}}}").into_bytes()),
+            }
+        }
+
+        /// Nothing more will come.
+        pub(crate) fn is_over(&self) -> bool {
+            self.lines.is_closed() && self.lines.is_empty()
+        }
+    }
+
+    pub(crate) fn feed() -> (Feed, Reader) {
+        let (tx, lines) = mpsc::channel(WAITING);
+        let missed = Arc::new(AtomicU64::new(0));
+        (Feed { lines: tx, missed: Arc::clone(&missed) }, Reader { lines, missed })
     }
 }

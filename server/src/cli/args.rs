@@ -1,6 +1,6 @@
 //! What may stand on the command line, with its help.
 use crate::api::types::Blocked;
-use crate::api::{self, AttemptsQuery, DEFAULT_LIMIT};
+use crate::api::{self, AttemptsQuery, DEFAULT_LIMIT, TraceQuery};
 use crate::config::DEFAULT_PATH;
 use crate::profile::{EapMethod, Kind};
 use clap::{Args, Parser, Subcommand};
@@ -28,6 +28,7 @@ const EXAMPLES: &str = "Examples:
   evergate attempts show 19ab5c3d2e1-17 the whole story of one login
   evergate explain last                why the newest failed login failed, and what to do
   evergate explain 809                 what an error number means
+  evergate trace --user alice          packets and decisions of one client, as they happen
 
 Exit codes:
   0  done
@@ -104,6 +105,25 @@ Examples:
   evergate doctor --probe vpn.example.com       from another machine, best from outside
   evergate doctor --probe vpn.example.com --ca /etc/evergate/ca.pem
   evergate doctor --json | jq '.findings[] | select(.level != \"ok\")'";
+
+const TRACE: &str = "Follows one client as it happens: IKE messages with what is inside them, SSTP and PPP, RADIUS packets, and the lines of the \
+attempt's record, in one stream. Passwords, keys, MS-CHAP responses and what EAP methods carry are withheld. Ends with Ctrl-C.
+
+A trace by user begins with the client's first packet as well: what came before its name was known is kept for that long, and shown then. What \
+begins before there is an attempt (a COOKIE, a refused IKE_SA_INIT) belongs to an address alone: use --peer.
+
+The capture holds datagrams of IKE and RADIUS, encrypted as they were; SSTP, and IKE over TCP, are not in it. Wireshark decrypts IKE with the file \
+that --reveal-session-keys writes: it goes into its profile as ikev2_decryption_table. Both files have mode 0600; delete them when you are done.
+
+The log of the gateway says that somebody traces, and whom. While nobody does it costs nothing.
+
+Examples:
+  evergate trace --user alice
+  evergate trace --peer 203.0.113.7
+  evergate trace --attempt 19a1b2c3d4e-17
+  evergate trace --user alice --json | jq -c '{title, fields}'
+  evergate trace --user alice --pcap alice.pcapng
+  evergate trace --user alice --pcap alice.pcapng --reveal-session-keys alice.keys";
 
 const STATUS: &str = "Shows the running gateway as a whole.
 
@@ -295,6 +315,9 @@ pub enum Question {
     /// Look for what keeps clients from connecting: ports, firewall, routes, RADIUS, ..
     #[command(long_about = DOCTOR)]
     Doctor(DoctorArgs),
+    /// Follow one client: its packets, decoded, and what the gateway makes of them, as it happens
+    #[command(long_about = TRACE)]
+    Trace(TraceArgs),
     /// Add, change, list or remove users of the local provider
     #[command(long_about = USER, visible_alias = "users")]
     User(UserArgs),
@@ -388,6 +411,39 @@ fn kind(text: &str) -> Result<Kind, String> {
 fn eap_method(text: &str) -> Result<EapMethod, String> {
     let words: Vec<_> = EapMethod::ALL.iter().map(|method| method.word()).collect();
     EapMethod::ALL.into_iter().find(|method| method.word() == text).ok_or_else(|| format!("expected one of {}", words.join(", ")))
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("whom").required(true))]
+pub struct TraceArgs {
+    /// Whoever calls itself so, or is found to be so
+    #[arg(long, value_name = "NAME", group = "whom")]
+    user: Option<String>,
+    /// The client at this IP address
+    #[arg(long, value_name = "ADDRESS", group = "whom")]
+    peer: Option<IpAddr>,
+    /// One login try that is not over, by its id in `evergate attempts`
+    #[arg(long, value_name = "ID", group = "whom")]
+    attempt: Option<String>,
+    /// Write a capture for Wireshark as well: the datagrams of IKE and RADIUS as they were on the wire
+    #[arg(long, value_name = "FILE")]
+    pub(super) pcap: Option<PathBuf>,
+    /// With --pcap: also write the keys of the IKE SAs, a line each, as Wireshark's ikev2_decryption_table takes them. Whoever has both files reads
+    /// everything that IKE said, credentials among it
+    #[arg(long, value_name = "FILE", requires = "pcap")]
+    pub(super) reveal_session_keys: Option<PathBuf>,
+}
+
+impl TraceArgs {
+    pub(super) fn query(&self) -> TraceQuery {
+        TraceQuery {
+            user: self.user.clone(),
+            peer: self.peer,
+            attempt: self.attempt.clone(),
+            packets: self.pcap.is_some(),
+            session_keys: self.reveal_session_keys.is_some(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

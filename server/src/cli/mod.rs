@@ -12,6 +12,7 @@ mod reload;
 mod sessions;
 mod show;
 mod text;
+mod trace;
 mod user;
 
 pub use args::{Cli, Command, Question, QuickstartArgs};
@@ -56,6 +57,7 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
             Some(order) => ask(cli, Call::post("/v1/drain", &order), show::draining, style, out, err),
             None => ask(cli, Ok(Call::delete("/v1/drain")), show::drain_cancelled, style, out, err),
         },
+        Question::Trace(args) => trace::trace(cli, args, style, out, err),
         Question::Explain { what } => explain::explain(cli, what, style, out, err),
         Question::Attempts { list, command } => {
             let list = match command {

@@ -6,7 +6,7 @@ use crate::api::types::{
     Explanation, Judged, JudgedList, ListenerStatus, LocalStatus, LockoutStatus, Outcome, PoolStatus, RadiusStatus, Reloaded, Session,
     SessionList, SocketStatus, Status, TimelineLine, Verdict,
 };
-use crate::api::{AttemptsQuery, Disconnect, Drain, ExplainQuery, Refusal, Reload, Request, Response};
+use crate::api::{AttemptsQuery, Disconnect, Drain, ExplainQuery, Refusal, Reload, Request, Response, TraceQuery};
 use crate::certificates::Expiry;
 use crate::config::{Change, KeyChange, What};
 use crate::explain::numbers::Commands;
@@ -215,6 +215,10 @@ fn reply_to(request: Request) -> Response {
         }
         Request::Attempts(_) => Response::Attempts(AttemptList::default()),
         Request::Attempt { .. } => Response::Attempt(Box::new(attempt())),
+        Request::Trace { query: TraceQuery { user: Some(user), .. }, feed } => {
+            feed.send(&serde_json::json!({ "at_us": 1_700_000_000_000_001_u64, "user": user, "layer": "gateway", "title": "stage eap" }));
+            Response::Done(Done {})
+        }
         Request::Explain(ExplainQuery { what }) => Response::Explanation(Box::new(Explanation {
             attempt: attempt(),
             told: vec![format!("This is about {what}.")],
@@ -239,6 +243,22 @@ fn attempt() -> AttemptDetail {
         windows_code: Some("812".into()),
         fix: Some("Add a network policy that matches.".into()),
     }
+}
+
+#[test]
+fn a_trace_is_shown_until_the_gateway_ends_it() {
+    with_gateway(|evergate| {
+        let (code, out, err) = evergate(&["trace", "--user", "al ice"]);
+        assert_eq!((code, err.as_str()), (OK, "the gateway has ended the trace\n"));
+        assert!(out.ends_with(".000001 al ice    stage eap\n"), "{out}");
+        let (_, out, _) = evergate(&["trace", "--user", "alice", "--json"]);
+        assert_eq!(serde_json::from_str::<crate::trace::Event>(&out).unwrap().title, "stage eap");
+        let (code, out, err) = evergate(&["trace", "--attempt", "1-1"]);
+        assert_eq!((code, out.as_str(), err.as_str()), (FAILED, "", "error: none to show; none to make\n"));
+        for wrong in [&["trace"][..], &["trace", "--user", "a", "--peer", "::1"], &["trace", "--user", "a", "--reveal-session-keys", "x"]] {
+            assert!(Cli::try_parse_from(["evergate"].iter().chain(wrong)).is_err(), "{wrong:?}");
+        }
+    });
 }
 
 #[test]

@@ -139,6 +139,12 @@ pub(super) fn time(unix: u64) -> String {
     local(unix, "%Y-%m-%d %H:%M:%S")
 }
 
+/// The time of the day in microseconds since 1970, where the reader is: `05:33:12.012345`.
+pub(super) fn moment(micros: u64) -> String {
+    let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+    format!("{}.{rest:06}", local(seconds, "%H:%M:%S"))
+}
+
 /// The day of a unix time.
 pub(super) fn date(unix: i64) -> String {
     u64::try_from(unix).map_or_else(|_| "before 1970".into(), |unix| local(unix, "%Y-%m-%d"))

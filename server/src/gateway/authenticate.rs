@@ -140,7 +140,7 @@ impl<P: Plane> Gateway<P> {
         }
         self.roll.file(session, Some(live));
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
-            attempt.user = None;
+            attempt.forget_user();
         }
         self.effects.push_back(Effect::Radius(Input::Forget(conversation(session))));
     }
@@ -379,8 +379,7 @@ impl<P: Plane> Gateway<P> {
             Ok(granted) => {
                 if let Some(attempt) = attempt {
                     attempt.set_user(granted.user.clone());
-                    attempt.decision.clone_from(&granted.trace);
-                    attempt.reason = Some(Reason::Granted);
+                    attempt.decide(now.instant, &granted.trace, Some(Reason::Granted));
                     attempt.reach(now.instant, Stage::Policy);
                 }
                 if let Some(progress) = &mut live.login {
@@ -391,8 +390,7 @@ impl<P: Plane> Gateway<P> {
             }
             Err(denied) => {
                 if let Some(attempt) = attempt {
-                    attempt.decision.clone_from(&denied.trace);
-                    attempt.reason = denied.reason;
+                    attempt.decide(now.instant, &denied.trace, denied.reason);
                     attempt.reach(now.instant, denied.stage);
                 }
             }

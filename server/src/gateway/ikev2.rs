@@ -39,6 +39,7 @@ impl<P: Plane> Gateway<P> {
             Output::RemoveChild { session, spi_in } => self.plane.remove(session, spi_in),
             Output::Repath { session, path, encapsulate } => self.plane.repath(session, path, encapsulate),
             Output::Event(session, event) => self.observe(now, session, event),
+            Output::Seen(session, seen) => self.seen(now, session, &seen),
         }
     }
 

@@ -33,8 +33,8 @@ impl<P: Plane> Gateway<P> {
             self.idle_check.get_or_insert(now.instant + super::IDLE_CHECK);
         }
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
-            attempt.reach(now.instant, Stage::Up);
-            attempt.outcome = Outcome::Up;
+            attempt.note(now.instant, format!("the client's addresses inside: {}", join(&up.inner)));
+            attempt.up(now.instant);
             tracing::info!(
                 attempt = %attempt.id,
                 user = up.granted.user.as_str(),

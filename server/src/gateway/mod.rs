@@ -20,6 +20,7 @@ mod roll;
 mod session;
 mod sstp;
 mod tcp;
+mod trace;
 mod usage;
 
 pub use autoconf::DUMMY_IPV4;
@@ -424,6 +425,7 @@ impl<P: Plane> Gateway<P> {
     }
 
     fn feed(&mut self, now: Now, input: Input) {
+        self.listen_in();
         self.endpoint.handle(now.instant, input);
         self.settle(now);
     }

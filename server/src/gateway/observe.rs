@@ -31,8 +31,7 @@ impl<P: Plane> Gateway<P> {
         live.path = path;
         let is_up = live.session.is_some();
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
-            attempt.client = path.remote;
-            attempt.gateway = path.local;
+            attempt.move_to(path.remote, path.local);
             let over = if path.connection.is_some() { " over TCP" } else { "" };
             attempt.note(now.instant, format!("path {} -> {}{over}", path.remote, path.local));
         }

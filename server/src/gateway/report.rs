@@ -52,9 +52,8 @@ impl<P: Plane> Gateway<P> {
     /// Serves a request; `None` for those that the shell serves, or completes with what it knows itself.
     pub fn control(&mut self, now: Now, request: &Request) -> Option<Response> {
         Some(match request {
-            Request::Status | Request::Metrics | Request::Radius | Request::Ready | Request::Certificates | Request::Reload(_) => {
-                return None;
-            }
+            Request::Status | Request::Metrics | Request::Radius | Request::Ready | Request::Certificates => return None,
+            Request::Reload(_) | Request::Trace { .. } => return None,
             Request::Live => Response::Health(types::Health { ok: true, reasons: Vec::new() }),
             Request::Pools => Response::Pools(types::PoolList { pools: self.pools() }),
             Request::Judge => Response::Judged(types::JudgedList { sessions: self.judge_all(now) }),

@@ -6,6 +6,7 @@ use super::authenticate::both_families;
 use super::{Asker, Computer, Gateway, Inner, Now, Plane, Presented};
 use crate::login::Denied;
 use crate::outcome::{CloseReason, Failure, Fault, Stage};
+use crate::trace::Direction;
 use ike::{Path, SessionId};
 use policy::network::{Method, Tunnel};
 use ppp::{AuthProtocol, Question};
@@ -168,6 +169,7 @@ impl<P: Plane> Gateway<P> {
 
     /// An SSTP packet that is not IP data arrived.
     pub fn packet(&mut self, now: Now, session: SessionId, packet: &[u8]) {
+        self.stream_seen(now, session, Direction::In, packet);
         let Some(call) = self.calls.get_mut(&session) else { return };
         call.machine.handle(now.instant, sstp::Input::Packet(packet));
         self.run(now, session);
@@ -236,7 +238,10 @@ impl<P: Plane> Gateway<P> {
     fn call_output(&mut self, now: Now, session: SessionId, output: sstp::Output) {
         let Some(call) = self.calls.get_mut(&session) else { return };
         match output {
-            sstp::Output::Transmit(packet) => self.plane.stream_send(session, packet),
+            sstp::Output::Transmit(packet) => {
+                self.stream_seen(now, session, Direction::Out, &packet);
+                self.plane.stream_send(session, packet);
+            }
             sstp::Output::StartPpp => {
                 call.feeds.push_back(Feed::Start);
                 self.reach(now, session, Stage::Sstp);

@@ -3,7 +3,7 @@ use crate::{Answers, UNIX_TIME};
 use crypto::{Random, SeededRandom};
 use ike::{
     Answer, AskId, ChildSa, CloseReason, Command, ConnectionId, Endpoint, Event, Failure, InitiatorConfig, Input, Output, Path,
-    ResponderConfig, SessionId, TimeoutReason,
+    ResponderConfig, Seen, SessionId, TimeoutReason,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -78,6 +78,8 @@ pub struct Host {
     pub proven: BTreeSet<u32>,
     pub repaths: Vec<(SessionId, Path, bool)>,
     pub sent: Vec<(Path, Vec<u8>)>,
+    /// What was told of messages.
+    pub seen: Vec<(Option<SessionId>, Seen)>,
     open: BTreeSet<AskId>,
     pub cancelled: usize,
 }
@@ -205,6 +207,7 @@ impl Sim {
             proven: BTreeSet::new(),
             repaths: Vec::new(),
             sent: Vec::new(),
+            seen: Vec::new(),
             open: BTreeSet::new(),
             cancelled: 0,
         });
@@ -337,6 +340,7 @@ impl Sim {
                 assert!(!over, "{event:?} after the last event of {session:?}");
                 host.events.push((session, event));
             }
+            Output::Seen(session, seen) => host.seen.push((session, *seen)),
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) use shared::{Dial, InitKey, Owner, Replace, Shared};
 use crate::api::{CipherPolicy, CloseReason, Command, Counters, Input, Output, Path, ResponderConfig, SessionId, TimeoutReason};
 use crate::redirect::Trail;
 use crate::sa::{Core, Phase, Role, Session, Signal};
+use crate::seen::{self, Content, Seen, Watch};
 use crate::wire::{Exchange, Header, Message, ParseError, Spi};
 use admission::Admission;
 use clients::Clients;
@@ -106,6 +107,11 @@ impl Endpoint {
         [session, cookie].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
+    /// What is told of messages from now on, for who follows a client. Off, it costs nothing.
+    pub fn watch(&mut self, watch: Watch) {
+        self.shared.watch = watch;
+    }
+
     pub fn counters(&self) -> Counters {
         self.shared.counters
     }
@@ -158,20 +164,33 @@ impl Endpoint {
     fn datagram(&mut self, path: Path, message: Vec<u8>) {
         let header = match Header::parse(&message) {
             Ok(header) => header,
-            Err(ParseError::MajorVersion(header)) => return self.admission.refuse_version(&mut self.shared, path, &header),
-            Err(ParseError::Malformed(_) | ParseError::UnsupportedCritical(_)) => {
-                self.shared.counters.malformed += 1;
-                return;
-            }
+            Err(error) => return self.no_header(path, &message, error),
         };
         if header.exchange == Exchange::IkeSaInit {
             return self.sa_init(path, &header, message);
         }
         let own = if header.flags.initiator { header.responder_spi } else { header.initiator_spi };
         let Some(id) = self.shared.owner(own) else {
+            self.saw_stranger(None, path, &message, || Content::Dropped("unknown_spi"));
             return self.strangers.answer(&mut self.shared, path, &header, &message);
         };
         self.with(id, |session, shared| session.datagram(shared, path, own, &header, &message));
+    }
+
+    /// A datagram that is no IKEv2.
+    fn no_header(&mut self, path: Path, message: &[u8], error: ParseError) {
+        if let ParseError::MajorVersion(header) = error {
+            self.saw_stranger(None, path, message, || Content::Dropped("unsupported_version"));
+            return self.admission.refuse_version(&mut self.shared, path, &header);
+        }
+        self.saw_stranger(None, path, message, || Content::Malformed(error.to_string()));
+        self.shared.counters.malformed += 1;
+    }
+
+    fn saw_stranger(&mut self, session: Option<SessionId>, path: Path, message: &[u8], content: impl FnOnce() -> Content) {
+        if self.shared.is_watched() {
+            self.shared.saw(session, Seen::received(path, message, content()));
+        }
     }
 
     fn sa_init(&mut self, path: Path, header: &Header, message: Vec<u8>) {
@@ -179,19 +198,31 @@ impl Endpoint {
             return self.sa_init_response(path, header, message);
         }
         if header.responder_spi != Spi(0) || header.initiator_spi == Spi(0) || header.message_id != 0 || !header.flags.initiator {
+            self.saw_stranger(None, path, &message, || Content::Dropped("malformed"));
             self.shared.counters.malformed += 1;
             return;
         }
         let draining = self.shared.draining;
         let load = admission::Load { half_open: self.half_open(), draining, sessions: self.sessions.len() - draining };
+        let watched = self.shared.is_watched().then(|| (message.clone(), self.shared.counters, self.shared.out.len()));
         match self.admission.admit(&mut self.shared, load, path, header, message) {
-            admission::Verdict::Refused => {}
+            admission::Verdict::Refused => {
+                if let Some((message, before, at)) = watched {
+                    self.saw_refused(path, &message, &before, at);
+                }
+            }
             admission::Verdict::Repeated(id) => {
+                if let Some((message, ..)) = watched {
+                    self.shared.saw(Some(id), Seen::received(path, &message, Content::Repeated));
+                }
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.repeat_init(&mut self.shared, path);
                 }
             }
-            admission::Verdict::Retry(id, request) => self.signal(id, Signal::Retry(request)),
+            admission::Verdict::Retry(id, request) => {
+                self.saw_stranger(Some(id), path, &request.bytes, || Content::Payloads(request.payloads.iter().cloned().collect()));
+                self.signal(id, Signal::Retry(request));
+            }
             admission::Verdict::Begin(config, request) => {
                 let id = self.reserve_session();
                 let core = Core::new(id, Role::Responder(config), path, self.shared.now);
@@ -201,11 +232,20 @@ impl Endpoint {
         }
     }
 
+    /// A request that began no session, told before the answer that it may have got.
+    fn saw_refused(&mut self, path: Path, message: &[u8], before: &Counters, at: usize) {
+        let is_silent = before.sent == self.shared.counters.sent;
+        let dropped = seen::dropped(before, &self.shared.counters).filter(|_| is_silent);
+        let content = dropped.map_or_else(|| Content::clear(message), Content::Dropped);
+        self.shared.out.insert(at, Output::Seen(None, Box::new(Seen::received(path, message, content))));
+    }
+
     fn sa_init_response(&mut self, path: Path, header: &Header, message: Vec<u8>) {
         let Some(id) = self.shared.owner(header.initiator_spi).filter(|_| !header.flags.initiator) else {
             self.shared.counters.unknown_spi += 1;
-            return;
+            return self.saw_stranger(None, path, &message, || Content::Dropped("unknown_spi"));
         };
+        self.saw_stranger(Some(id), path, &message, || Content::clear(&message));
         match Message::parse(&message) {
             Ok(parsed) if !parsed.protected => self.signal(id, Signal::Plain(Box::new((parsed, message, path)))),
             _ => self.shared.counters.malformed += 1,

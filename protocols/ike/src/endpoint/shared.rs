@@ -1,7 +1,10 @@
 //! What every session shares: time, randomness, outputs, counters, and the registers of SPIs and questions.
 use crate::api::{AskId, Counters, Drain, Event, GatewayIdentity, InitiatorConfig, Output, Path, Question, ResponderConfig, SessionId};
+use crate::keys::IkeKeys;
 use crate::redirect::Trail;
-use crate::wire::Spi;
+use crate::sa::IkeSa;
+use crate::seen::{Content, Seen, Watch};
+use crate::wire::{Header, Payload, Spi};
 use crypto::Random;
 use pki::UnixTime;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -52,6 +55,7 @@ pub(crate) struct Shared {
     pub drain: Option<Drain>,
     pub out: VecDeque<Output>,
     pub counters: Counters,
+    pub watch: Watch,
     pub replaces: Vec<Replace>,
     pub dials: Vec<Dial>,
     /// Sessions that have ended and only answer retransmissions.
@@ -76,6 +80,7 @@ impl Shared {
             drain: None,
             out: VecDeque::new(),
             counters: Counters::default(),
+            watch: Watch::Off,
             replaces: Vec::new(),
             dials: Vec::new(),
             draining: 0,
@@ -102,8 +107,47 @@ impl Shared {
     }
 
     pub(crate) fn transmit(&mut self, path: Path, message: Vec<u8>) {
+        if self.is_watched() {
+            let session = Header::parse(&message).ok().and_then(|header| self.owner(header.sender()));
+            self.saw(session, Seen::sent(path, &message));
+        }
+        self.send(path, message);
+    }
+
+    /// A message in the clear, of a session that need not have an SPI yet.
+    pub(crate) fn transmit_of(&mut self, session: SessionId, path: Path, message: Vec<u8>) {
+        if self.is_watched() {
+            self.saw(Some(session), Seen::sent(path, &message));
+        }
+        self.send(path, message);
+    }
+
+    /// A new message of an IKE SA, with what was sealed in it.
+    pub(crate) fn transmit_sealed(&mut self, session: SessionId, path: Path, sa: &IkeSa, payloads: &[Payload], datagrams: &[Vec<u8>]) {
+        if self.is_watched() {
+            let content = Content::Payloads(payloads.to_vec());
+            let seen = Seen { path, outbound: true, datagrams: datagrams.to_vec(), content, keys: self.keys(sa) };
+            self.saw(Some(session), seen);
+        }
+        datagrams.iter().for_each(|datagram| self.send(path, datagram.clone()));
+    }
+
+    fn send(&mut self, path: Path, message: Vec<u8>) {
         self.counters.sent += 1;
         self.out.push_back(Output::Transmit { path, message });
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watch != Watch::Off
+    }
+
+    pub(crate) fn saw(&mut self, session: Option<SessionId>, seen: Seen) {
+        self.out.push_back(Output::Seen(session, Box::new(seen)));
+    }
+
+    /// What is told of the keys of a message.
+    pub(crate) fn keys(&self, sa: &IkeSa) -> Option<Box<IkeKeys>> {
+        (self.watch == Watch::Keys).then(|| Box::new(sa.keys.clone()))
     }
 
     pub(crate) fn transmit_all(&mut self, path: Path, messages: &[Vec<u8>]) {

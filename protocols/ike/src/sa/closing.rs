@@ -156,6 +156,7 @@ fn send_delete(core: &Core, cx: &mut Shared, sa: &mut IkeSa) {
     let timers = core.timers();
     let tries = timers.retransmit_tries.min(DELETE_TRIES);
     sa.set_stream(core.path.connection.is_some());
-    let datagrams = sa.request(Exchange::Informational, &[Payload::Delete(Delete::Ike)], cx.now, &timers, tries);
-    cx.transmit_all(core.path, &datagrams);
+    let delete = [Payload::Delete(Delete::Ike)];
+    let datagrams = sa.request(Exchange::Informational, &delete, cx.now, &timers, tries);
+    cx.transmit_sealed(core.id, core.path, sa, &delete, &datagrams);
 }

@@ -112,7 +112,7 @@ fn usable<'a>(ciphers: &'a CipherPolicy, payloads: &Payloads) -> Cow<'a, CipherP
 fn refuse(core: &mut Core, cx: &mut Shared, request: &InitRequest, notify: Notify, fault: Fault, cause: String) -> State {
     let failure = core.failure(fault, Some(notify.kind), cause);
     core.init_response = request.answer(Spi(0), &[Payload::Notify(notify)]);
-    cx.transmit(request.path, core.init_response.clone());
+    cx.transmit_of(core.id, request.path, core.init_response.clone());
     core.end(cx, CloseReason::Failed, Some(failure));
     State::drain(cx, None)
 }
@@ -124,7 +124,7 @@ fn ask_for_group(core: &mut Core, cx: &mut Shared, request: &InitRequest, chosen
     core.last_seen = format!("IKE_SA_INIT with key exchange group {}; it did not come again with {group:?}", request.key_exchange.group);
     let notify = Notify::new(notify::INVALID_KE_PAYLOAD, group.id().to_be_bytes());
     core.init_response = request.answer(Spi(0), &[Payload::Notify(notify)]);
-    cx.transmit(request.path, core.init_response.clone());
+    cx.transmit_of(core.id, request.path, core.init_response.clone());
     cx.retries.insert((request.header.initiator_spi, request.path.remote), core.id);
     ExpectRetry.into()
 }
@@ -207,7 +207,7 @@ impl AwaitKeyExchange {
         core.nat = nat.unwrap_or_default();
         core.event(cx, Event::Nat { ours: core.nat.ours, theirs: core.nat.theirs });
         core.heard = cx.now;
-        cx.transmit(self.request.path, core.init_response.clone());
+        cx.transmit_of(core.id, self.request.path, core.init_response.clone());
         let seed = Seed { shared_secret, nonce_i: &self.request.nonce, nonce_r: &nonce_r, spi_i, spi_r };
         let keys = IkeKeys::derive(self.chosen.suite, seed);
         let mut sa = IkeSa::new(keys, spi_i, spi_r, false, core.traits.fragmentation, 1);

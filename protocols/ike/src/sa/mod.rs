@@ -32,14 +32,15 @@ pub(crate) use init::{InitRequest, plain_notify};
 pub(crate) use window::IkeSa;
 
 use crate::api::{
-    Answer, AskId, CipherPolicy, CloseReason, Command, Event, Failure, Fault, GatewayIdentity, InitiatorConfig, Path, Question, Remedy,
-    ResponderConfig, SessionId, Stage, TimeoutReason, Timers,
+    Answer, AskId, CipherPolicy, CloseReason, Command, Counters, Event, Failure, Fault, GatewayIdentity, InitiatorConfig, Path, Question,
+    Remedy, ResponderConfig, SessionId, Stage, TimeoutReason, Timers,
 };
 use crate::endpoint::{Dial, InitKey, Owner, Shared};
 use crate::nat::Detected;
 use crate::proposal::{Mismatch, windows_fix};
 use crate::qcd;
 use crate::redirect::{self, Trail};
+use crate::seen::{self, Content, Seen};
 use crate::wire::{Delete, Exchange, Header, Message, Notify, ParseError, Payload, Payloads, Spi, notify};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -292,14 +293,14 @@ impl Core {
     pub(crate) fn respond(&self, cx: &mut Shared, sa: &mut IkeSa, payloads: &[Payload]) {
         sa.set_stream(self.reply_path.connection.is_some());
         let datagrams = sa.respond(payloads);
-        cx.transmit_all(self.reply_path, &datagrams);
+        cx.transmit_sealed(self.id, self.reply_path, sa, payloads, &datagrams);
     }
 
     pub(crate) fn request(&self, cx: &mut Shared, sa: &mut IkeSa, exchange: Exchange, payloads: &[Payload]) {
         let timers = self.timers();
         sa.set_stream(self.path.connection.is_some());
         let datagrams = sa.request(exchange, payloads, cx.now, &timers, timers.retransmit_tries);
-        cx.transmit_all(self.path, &datagrams);
+        cx.transmit_sealed(self.id, self.path, sa, payloads, &datagrams);
     }
 
     /// Emits the last event of the session, once.
@@ -539,6 +540,10 @@ impl Session {
     /// A responder's session, begun by IKE_SA_INIT.
     pub(crate) fn respond(mut core: Core, cx: &mut Shared, request: InitRequest) -> Self {
         core.event(cx, Event::Started { path: core.path, initiator: false });
+        if cx.is_watched() {
+            let content = Content::Payloads(request.payloads.iter().cloned().collect());
+            cx.saw(Some(core.id), Seen::received(core.path, &request.bytes, content));
+        }
         core.event(cx, Event::Reached(Stage::SaInit));
         let state = init::begin(&mut core, cx, request);
         Self { core, state, timer: None }
@@ -567,10 +572,20 @@ impl Session {
             return;
         };
         if let Some(payloads) = disowned(sa, header, message) {
+            if cx.is_watched() {
+                cx.saw(Some(self.core.id), Seen::received(path, message, Content::clear(message)));
+            }
             let proved = sa.peer_token.as_ref().is_some_and(|token| qcd::proves(&payloads, token));
             return self.disowned(cx, spi, proved);
         }
-        let signal = match sa.receive(header, message, path.remote.ip(), &mut cx.counters) {
+        let before = cx.is_watched().then_some(cx.counters);
+        let inbound = sa.receive(header, message, path.remote.ip(), &mut cx.counters);
+        if let Some(before) = before {
+            let content = content(&inbound, &before, &cx.counters);
+            let seen = Seen { keys: cx.keys(sa), ..Seen::received(path, message, content) };
+            cx.saw(Some(self.core.id), seen);
+        }
+        let signal = match inbound {
             Inbound::Nothing => return,
             // No sign of life: anyone who has seen the request can send it again.
             Inbound::Repeat(datagrams) => return cx.transmit_all(path, &datagrams),
@@ -628,7 +643,7 @@ impl Session {
         }
         self.core.init_repeats += 1;
         cx.counters.retransmits_answered += 1;
-        cx.transmit(path, self.core.init_response.clone());
+        cx.transmit_of(self.core.id, path, self.core.init_response.clone());
     }
 
     pub(crate) fn handle(&mut self, cx: &mut Shared, signal: Signal) {
@@ -663,6 +678,16 @@ impl Session {
         let own = step.deadline(&self.core);
         let login = (step.phase() == Phase::HalfOpen).then(|| login_deadline(&self.core, step)).flatten();
         [own, login.map(|at| (at, TimeoutReason::HalfOpen))].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+}
+
+/// What a datagram turned out to be, for who watches.
+fn content(inbound: &Inbound, before: &Counters, after: &Counters) -> Content {
+    match inbound {
+        Inbound::Nothing => seen::dropped(before, after).map_or(Content::Fragment, Content::Dropped),
+        Inbound::Repeat(_) => Content::Repeated,
+        Inbound::Request(_, Ok(payloads)) | Inbound::Response(Ok(payloads)) => Content::Payloads(payloads.iter().cloned().collect()),
+        Inbound::Request(_, Err(error)) | Inbound::Response(Err(error)) => Content::Malformed(error.to_string()),
     }
 }
 

@@ -105,6 +105,11 @@ impl Header {
         Self::parse_with_next(datagram).map(|(header, _)| header)
     }
 
+    /// The SPI of the side that sent this.
+    pub fn sender(&self) -> Spi {
+        if self.flags.initiator { self.initiator_spi } else { self.responder_spi }
+    }
+
     /// The header and the type of the first payload.
     pub(crate) fn parse_with_next(datagram: &[u8]) -> Result<(Self, u8), ParseError> {
         const SHORT: &str = "datagram shorter than the IKE header";

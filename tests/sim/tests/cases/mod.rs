@@ -19,6 +19,7 @@ mod sstp;
 mod suites;
 mod table;
 mod tcp;
+mod watching;
 mod windows;
 
 use sim::{HostId, Sim, initiator, responder};

@@ -1,0 +1,38 @@
+//! Traces begin and end, and the log says so.
+use super::{Shell, now};
+use crate::api::types::Done;
+use crate::api::{Feed, Problem, Refusal, Response, TraceQuery};
+use crate::trace::{About, Extent};
+
+impl Shell {
+    pub(super) fn trace(&mut self, query: &TraceQuery, feed: Feed) -> Response {
+        let extent = Extent { packets: query.packets, keys: query.session_keys };
+        let begun = about(query).and_then(|about| Ok((self.gateway.trace(now(), &about, extent, feed.clone())?, about)));
+        let (number, about) = match begun {
+            Ok(begun) => begun,
+            Err(problem) => return Response::Refused(problem),
+        };
+        let Extent { packets, keys } = extent;
+        tracing::info!(trace = number, %about, packets, keys, "a trace begins: somebody with access to the control socket sees packets, decoded");
+        if keys {
+            tracing::warn!(trace = number, %about, "the trace is given the keys of IKE SAs: who has them and a recording can read IKE");
+        }
+        let tracer = self.gateway.tracer().clone();
+        tokio::spawn(async move {
+            feed.closed().await;
+            if let Some(about) = tracer.end(number) {
+                tracing::info!(trace = number, %about, "a trace ends");
+            }
+        });
+        Response::Done(Done {})
+    }
+}
+
+fn about(query: &TraceQuery) -> Result<About, Problem> {
+    match (&query.user, query.peer, &query.attempt) {
+        (Some(user), None, None) => Ok(About::User(user.clone())),
+        (None, Some(peer), None) => Ok(About::Peer(peer)),
+        (None, None, Some(attempt)) => Ok(About::Attempt(attempt.clone())),
+        _ => Err(Problem::new(Refusal::Wrong, "it is not said whom to follow", "give one of user, peer and attempt")),
+    }
+}
