@@ -43,6 +43,9 @@ impl<P: Plane> Gateway<P> {
         let live = session.and_then(|session| self.live.get(&session));
         let attempt = live.and_then(|live| self.attempts.get(live.attempt)).map(|attempt| attempt.id.as_str());
         let tracer = self.tracer();
+        if !tracer.cares(attempt) {
+            return;
+        }
         tracer.tell(now.instant, attempt, trace::ike_message(seen, tracer.wants_packets()));
     }
 
@@ -53,6 +56,8 @@ impl<P: Plane> Gateway<P> {
         }
         let Some(live) = self.live.get(&session) else { return };
         let attempt = self.attempts.get(live.attempt).map(|attempt| attempt.id.as_str());
-        self.tracer().tell(now.instant, attempt, trace::sstp_packet(packet, direction, live.path.remote));
+        if self.tracer().cares(attempt) {
+            self.tracer().tell(now.instant, attempt, trace::sstp_packet(packet, direction, live.path.remote));
+        }
     }
 }

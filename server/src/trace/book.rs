@@ -191,6 +191,11 @@ impl Book {
         }
     }
 
+    pub(super) fn cares(&self, id: Option<&str>) -> bool {
+        // Who is not known yet may turn out to be anybody.
+        id.is_none_or(|id| self.attempts.get(id).is_some_and(|known| !known.settled || !known.followers.is_empty()))
+    }
+
     pub(super) fn tell(&mut self, now: Instant, id: Option<&str>, told: Told) {
         let id = id.map(str::to_owned).or_else(|| self.last_from(told.peer));
         let known = id.as_ref().and_then(|id| self.attempts.get_mut(id));

@@ -322,6 +322,11 @@ impl Tracer {
         }
     }
 
+    /// Whether it is worth while to put a packet into words: not that of a session that nobody follows.
+    pub fn cares(&self, id: Option<&str>) -> bool {
+        self.is_on() && self.book().cares(id)
+    }
+
     /// Anything else; `id`: of the attempt, where it is known.
     pub fn tell(&self, now: Instant, id: Option<&str>, told: Told) {
         if self.is_on() {

@@ -56,7 +56,7 @@ impl Exchanges {
     /// A packet goes to a server.
     pub fn sent(&mut self, now: Instant, socket: SocketId, to: SocketAddr, ends: Ends, bytes: &[u8]) {
         let (Ok(packet), Some(header)) = (Packet::parse(bytes), bytes.first_chunk::<HEADER>()) else { return };
-        let Some(attempt) = packet.text(number::ACCT_SESSION_ID) else { return };
+        let Some(attempt) = packet.text(number::ACCT_SESSION_ID).filter(|attempt| self.tracer.cares(Some(attempt))) else { return };
         let key = (socket, self.number(socket, &packet));
         let again = self.waiting.get(&key).is_some_and(|waiting| waiting.header == *header);
         let note = if again { ", the same again" } else { "" };

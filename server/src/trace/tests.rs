@@ -122,6 +122,20 @@ fn an_address_is_told_of_whoever_is_there() {
 }
 
 #[test]
+fn sessions_that_nobody_follows_cost_no_words() {
+    let tracer = Tracer::default();
+    assert!(!tracer.cares(None) && !tracer.cares(Some("1")));
+    let up = |id, number, user: &str| Begun { user: Some(user.into()), up: true, ..begun(id, number) };
+    let (_, _reader) = begin(&tracer, user("alice"), vec![up("1", 7, "alice"), up("2", 8, "bob")]);
+    tracer.started(|| begun("3", 9));
+    assert_eq!(["1", "2", "3", "4"].map(|id| tracer.cares(Some(id))), [true, false, true, false]);
+    tracer.named("3", "bob");
+    assert!(tracer.cares(Some("3")), "it may be found to be another");
+    tracer.settled("3");
+    assert!(!tracer.cares(Some("3")) && tracer.cares(None));
+}
+
+#[test]
 fn a_last_word_comes_after_the_end() {
     let tracer = Tracer::default();
     let (_, mut reader) = begin(&tracer, user("alice"), vec![Begun { user: Some("alice".into()), up: true, ..begun("1", 7) }]);
