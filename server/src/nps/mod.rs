@@ -1,9 +1,11 @@
-//! Network policies out of an export of NPS (`Export-NpsConfiguration`, `netsh nps export`), as sections of our configuration.
+//! Policies, and the RADIUS servers that they forward to, out of an export of NPS (`Export-NpsConfiguration`, `netsh nps export`), as sections of our
+//! configuration. Secrets, which an export holds in clear, are never written.
 //!
 //! What has no equivalent is named, and errs on the side of no: a policy that grants is written with `enabled = false` where one of its conditions,
 //! constraints or settings is lost, a policy that denies is written without that condition and so denies more.
 mod expression;
 mod profile;
+mod requests;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +19,7 @@ const SIZE_MAX: usize = 64 << 20;
 /// What an export comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
-    /// `[[policy]]` sections, in order.
+    /// `[[policy]]`, `[[radius]]`, `[[radius_group]]` and `[[request_policy]]` sections, those of a kind in order.
     pub toml: String,
     /// What has no equivalent or needs a decision, one sentence each.
     pub notes: Vec<String>,
@@ -54,15 +56,9 @@ pub fn import(bytes: &[u8]) -> Result<Imported, String> {
     for policy in &policies {
         write(policy, &mut imported);
     }
-    for policy in exported(service, "Proxy_Policies", "Proxy_Profiles") {
-        imported.notes.extend(request_policy(&policy));
-    }
-    for group in entries(service, "RADIUS_Server_Groups") {
-        imported.notes.push(format!(
-            "remote server group {:?} is not written: add its servers as [[radius]] with their secrets, and a [[radius_group]]",
-            name(group)
-        ));
-    }
+    let mut requests = exported(service, "Proxy_Policies", "Proxy_Profiles");
+    requests.sort_by_key(|policy| policy.sequence);
+    requests::write(&requests, &entries(service, "RADIUS_Server_Groups"), &mut imported);
     imported.policies = policies.len();
     Ok(imported)
 }
@@ -155,23 +151,6 @@ fn write(policy: &Exported<'_>, imported: &mut Imported) {
     } else {
         "\n"
     });
-}
-
-/// A connection request policy that does more than have everybody authenticated here.
-fn request_policy(policy: &Exported<'_>) -> Option<String> {
-    let provider = policy.profile.and_then(|node| properties(node).find(|(name, _)| *name == "msAuthProviderType"));
-    let always = policy
-        .conditions
-        .iter()
-        .all(|condition| matches!(expression::translate(condition), Translation::Lines(lines, _) if lines.is_empty()));
-    if !policy.enabled || (always && provider.is_none_or(|(_, kind)| kind == "1")) {
-        return None;
-    }
-    let conditions = policy.conditions.join(" and ");
-    Some(format!(
-        "connection request policy {:?} ({conditions}) is not written: NPS goes on with it if this gateway asks NPS; to choose between servers here, add a [[request_policy]]",
-        policy.name
-    ))
 }
 
 /// As TOML writes it.

@@ -14,6 +14,8 @@ pub(super) struct Profile {
     port_types: Vec<String>,
     hours: Vec<String>,
     called: Vec<String>,
+    /// OIDs (Allowed-Certificate-OID).
+    certificate_oids: Vec<String>,
     /// Constraints and settings that cannot be said here.
     lost: Vec<String>,
 }
@@ -75,6 +77,7 @@ impl Profile {
                 self.notes.push("the dial-in permission of an account goes before it in NPS; here only the policies count".into());
             }
             "msRADIUSServiceType" if value == "2" => {}
+            name if name.to_ascii_lowercase().ends_with("certificateoid") => self.certificate_oids.push(value.to_owned()),
             name if SILENT.contains(&name) => {}
             name => match HARMLESS.iter().find(|(known, _)| *known == name) {
                 Some((_, why)) => self.notes.push(format!("its setting {name} ({}) is not written: {why}", shown(value))),
@@ -103,6 +106,14 @@ impl Profile {
             if !entries.is_empty() {
                 self.lines.push(format!("{key} = {}", quoted_list(entries)));
             }
+        }
+        match &self.certificate_oids[..] {
+            [] => {}
+            [oid] if pki::purpose_oid(oid).is_some() => {
+                self.lines.push(format!("certificate_eku = {}", quoted_list(std::slice::from_ref(oid))));
+                self.notes.push("its setting Allowed-Certificate-OID is written as the condition certificate_eku: whoever has another certificate is judged by the policies after it".into());
+            }
+            oids => self.lost.push(format!("its setting Allowed-Certificate-OID ({}) has no equivalent", shown(&oids.join(" ")))),
         }
         if !self.port_types.is_empty() {
             self.lines.push(format!("allowed_port_type = [{}]", self.port_types.join(", ")));

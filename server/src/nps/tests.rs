@@ -1,5 +1,6 @@
 use super::expression::{Translation, globs, hours, translate};
 use super::import;
+use crate::nps::Imported;
 
 /// A policy as an export holds it, with its profile.
 fn export(policies: &[(&str, &str, &str)]) -> String {
@@ -165,5 +166,140 @@ fn what_is_no_export_is_an_error() {
     ] {
         let error = import(bytes).unwrap_err();
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// Connection request policies as an export holds them (name, policy, profile), and remote server groups.
+fn requests(policies: &[(&str, &str, &str)], groups: &str) -> Imported {
+    let entry = |name: &str, properties: &str| {
+        format!("<{tag} name=\"{name}\"><Properties>{properties}</Properties></{tag}>", tag = name.replace(' ', "_"))
+    };
+    let entries: String = policies.iter().map(|(name, policy, _)| entry(name, policy)).collect();
+    let profiles: String = policies.iter().map(|(name, _, profile)| entry(name, profile)).collect();
+    let text = format!(
+        "<Root><Children><Microsoft_Internet_Authentication_Service name=\"x\"><Children>\
+         <Proxy_Policies name=\"Proxy_Policies\"><Children>{entries}</Children></Proxy_Policies>\
+         <Proxy_Profiles name=\"Proxy_Profiles\"><Children>{profiles}</Children></Proxy_Profiles>\
+         <RADIUS_Server_Groups name=\"RADIUS_Server_Groups\"><Children>{groups}</Children></RADIUS_Server_Groups>\
+         </Children></Microsoft_Internet_Authentication_Service></Children></Root>"
+    );
+    import(text.as_bytes()).unwrap()
+}
+
+const ALWAYS: &str = "<msNPConstraint>TIMEOFDAY(\"0 00:00-24:00; 1 00:00-24:00; 2 00:00-24:00; 3 00:00-24:00; 4 00:00-24:00; 5 00:00-24:00; 6 00:00-24:00\")</msNPConstraint>";
+const WINDOWS: &str = "<msAuthProviderType>1</msAuthProviderType>";
+const PARTNERS: &str = "<msAuthProviderType>2</msAuthProviderType><msAuthProviderName>Partners</msAuthProviderName>\
+                        <msAcctProviderType>2</msAcctProviderType><msAcctProviderName>Partners</msAcctProviderName>";
+const GROUPS: &str = "<Partners name=\"Partners\"><Children>\
+    <_1 name=\"10.2.0.1\"><Properties><Address>10.2.0.1</Address><Server_Authentication_Port>1645</Server_Authentication_Port>\
+    <Server_Accounting_Port>1813</Server_Accounting_Port><Authentication_Secret>hunter2</Authentication_Secret>\
+    <Accounting_Secret>hunter3</Accounting_Secret><Priority>1</Priority><Weight>70</Weight><Timeout>3</Timeout>\
+    <Maximum_Lost_Packets>5</Maximum_Lost_Packets><Blackout_Interval>30</Blackout_Interval></Properties></_1>\
+    <_2 name=\"b\"><Properties><Address>fd00::2</Address><Priority>2</Priority><Maximum_Lost_Packets>9</Maximum_Lost_Packets></Properties></_2>\
+    </Children></Partners><Idle name=\"Idle\"><Children/></Idle>";
+
+#[test]
+fn servers_that_requests_go_to_come_without_their_secrets() {
+    let partners = "<msNPConstraint>MATCH(\"User-Name=@partner\\.example$\")</msNPConstraint><msNPSequence>1</msNPSequence>";
+    let windows = format!("{ALWAYS}<msNPSequence>2</msNPSequence>");
+    let imported = requests(&[("Everybody", &windows, WINDOWS), ("To partners", partners, PARTNERS)], GROUPS);
+    let expected = r#"[[radius]]
+name = "radius-10.2.0.1"
+address = "10.2.0.1"
+secret_file = "/etc/evergate/radius-10.2.0.1.secret"
+port = 1645
+timeout = "3s"
+revive_interval = "30s"
+
+[[radius]]
+name = "radius-fd00--2"
+address = "fd00::2"
+secret_file = "/etc/evergate/radius-fd00--2.secret"
+
+[[radius_group]]
+name = "Partners"
+servers = [{ name = "radius-10.2.0.1", priority = 1, weight = 70 }, { name = "radius-fd00--2", priority = 2, weight = 50 }]
+
+[[request_policy]]
+name = "To partners"
+user = ["*@partner.example"]
+group = "Partners"
+
+[[request_policy]]
+name = "Everybody"
+group = "NPS"
+
+"#;
+    assert_eq!(imported.toml, expected);
+    let notes = imported.notes.join("\n");
+    for part in [
+        "remote server group \"Idle\" is not written: no connection request policy in use forwards to it",
+        "put its shared secret into /etc/evergate/radius-10.2.0.1.secret (mode 0600), which the export holds in clear",
+        "RADIUS server \"radius-10.2.0.1\" has another secret for accounting",
+        "RADIUS server \"radius-fd00--2\": its Maximum_Lost_Packets (9) has no equivalent",
+        "1 connection request policies have NPS itself authenticate: add it as [[radius]], and a [[radius_group]] \"NPS\"",
+    ] {
+        assert!(notes.contains(part), "{part}\n{notes}");
+    }
+    assert!(!format!("{imported:?}").contains("hunter"));
+    toml::from_str::<toml::Table>(&imported.toml).unwrap();
+}
+
+#[test]
+fn requests_that_cannot_be_said_stay_comments() {
+    let condition = |text: &str| format!("<msNPConstraint>MATCH(\"{text}\")</msNPConstraint>");
+    let manipulated = format!("{PARTNERS}<msManipulationTarget>1</msManipulationTarget><msManipulationRule>a</msManipulationRule>");
+    let imported = requests(
+        &[
+            ("plain", &condition("NAS-Port-Type=^5$"), PARTNERS),
+            ("client", &condition("Client-IP-Address=10.0.0.1"), PARTNERS),
+            ("called", &condition("Called-Station-Id=^1$"), PARTNERS),
+            ("renames", "", &manipulated),
+            ("unnamed", "", "<msAuthProviderType>2</msAuthProviderType>"),
+            ("open", "", "<msAuthProviderType>0</msAuthProviderType>"),
+            ("off", "<Policy_Enabled>0</Policy_Enabled>", PARTNERS),
+        ],
+        GROUPS,
+    );
+    let sections: Vec<_> = imported.toml.split("\n\n").filter(|section| section.contains("[[request_policy]]")).collect();
+    assert_eq!(sections[0], "[[request_policy]]\nname = \"plain\"\ngroup = \"Partners\"");
+    assert!(sections.len() == 5 && sections[1..].iter().all(|section| section.lines().all(|line| line.starts_with("# "))), "{sections:?}");
+    let notes = imported.notes.join("\n");
+    for part in [
+        "\"client\" is written as a comment, and what it matches would go to those after it: it has no equivalent for its condition MATCH(",
+        "\"called\" is written as a comment",
+        "it has no equivalent for its rules that change names (see rewrite)",
+        "its group, which the export does not name",
+        "\"open\" is not written: it lets everybody in without asking",
+        "\"off\" is not written: it is disabled",
+    ] {
+        assert!(notes.contains(part), "{part}\n{notes}");
+    }
+}
+
+#[test]
+fn where_nps_asks_nobody_else_it_goes_on_to_decide() {
+    let imported = requests(&[("Use Windows authentication for all users", ALWAYS, WINDOWS)], "");
+    assert_eq!((imported.toml.as_str(), imported.notes.len()), ("", 0));
+    let some = "<msNPConstraint>MATCH(\"User-Name=^a\")</msNPConstraint>";
+    let imported = requests(&[("some", some, WINDOWS), ("others", ALWAYS, WINDOWS)], GROUPS);
+    assert_eq!((imported.toml.as_str(), imported.notes.len()), ("", 3), "{:?}", imported.notes);
+    assert!(imported.notes[2].contains("NPS goes on with it"), "{:?}", imported.notes);
+}
+
+/// Allowed-Certificate-OID, the way to let certificates of Conditional Access alone in.
+#[test]
+fn an_allowed_certificate_oid_is_a_condition_on_the_certificate() {
+    let with = |oids: &[&str]| {
+        let settings: String = oids.iter().map(|oid| format!("<msNPAllowedCertificateOID>{oid}</msNPAllowedCertificateOID>")).collect();
+        import(export(&[("in", "", &format!("{GRANT}{settings}"))]).as_bytes()).unwrap()
+    };
+    let one = with(&["1.3.6.1.4.1.311.87"]);
+    assert!(one.toml.contains("certificate_eku = [\"1.3.6.1.4.1.311.87\"]\n") && !one.toml.contains("enabled"), "{}", one.toml);
+    assert!(one.notes[0].contains("is judged by the policies after it"), "{:?}", one.notes);
+    // Whether one of several is enough, the export does not say.
+    for oids in [&["1.3.6.1.4.1.311.87", "1.3.6.1.5.5.7.3.2"][..], &["no OID"]] {
+        let other = with(oids);
+        assert!(other.toml.contains("enabled = false") && !other.toml.contains("certificate_eku"), "{}", other.toml);
     }
 }
