@@ -15,7 +15,7 @@ pub struct Constraints {
     pub port_type: Vec<u32>,
     /// When sessions may begin; they end with them.
     pub hours: Vec<TimeWindow>,
-    /// Bits of the key of the cipher that protects login and tunnel.
+    /// Bits of the key of every cipher that protects login and tunnel.
     pub cipher_bits: Option<u16>,
     /// Sessions at the same time, this one included: of one user, of one certificate, of all whom this policy lets in.
     pub sessions_per_user: Option<u32>,

@@ -49,6 +49,18 @@ pub struct Settings {
     pub rate_limit_out: Option<u64>,
     /// How long a session that was silent may exceed its rates.
     pub rate_limit_burst: Option<Duration>,
+    /// The policy's own constraint, for ciphers that are agreed on after the login. [`decide`] sets it.
+    pub cipher_bits: Option<u16>,
+    /// Who is asked about later logins under the name of this one, and for how long that holds.
+    pub later: Option<Later>,
+}
+
+/// A RADIUS server group for later logins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Later {
+    pub group: String,
+    /// From the login on that the policy lets in.
+    pub time: Duration,
 }
 
 /// What was decided, and why.
@@ -146,7 +158,7 @@ fn decided(policy: &Policy, facts: &Facts<'_>, usage: &dyn Usage, passed_over: V
         reason: Reason::Granted,
         refusal: None,
         unproved: None,
-        settings: policy.settings.clone(),
+        settings: Settings { cipher_bits: policy.constraints.cipher_bits, ..policy.settings.clone() },
         open_for: policy.constraints.open_for(facts),
         passed_over,
     }

@@ -22,6 +22,14 @@ pub enum Encryption {
 }
 
 impl Encryption {
+    /// Bits of its key.
+    pub fn key_bits(self) -> u16 {
+        match self {
+            Self::AesCbc128 | Self::AesGcm128 => 128,
+            Self::AesCbc256 | Self::AesGcm256 | Self::ChaCha20Poly1305 => 256,
+        }
+    }
+
     fn aead_algorithm(self) -> Option<&'static aead::Algorithm> {
         match self {
             Self::AesCbc128 | Self::AesCbc256 => None,

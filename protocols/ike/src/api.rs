@@ -73,6 +73,17 @@ pub struct CipherPolicy {
     pub additional: Vec<Group>,
 }
 
+impl CipherPolicy {
+    /// Without the ciphers whose keys are shorter.
+    #[must_use]
+    pub fn with_keys_of(mut self, bits: u16) -> Self {
+        let keep = |suite: &Suite| suite.encryption().key_bits() >= bits;
+        self.ike.retain(keep);
+        self.esp.retain(keep);
+        self
+    }
+}
+
 /// How clients may authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAuth {
@@ -518,6 +529,8 @@ pub struct Grant {
     /// The client is told to authenticate anew within this time (AUTH_LIFETIME, RFC 4478), in whole seconds; a minute later the session is closed
     /// with [`CloseReason::SessionTimeout`]. A client that does so brings up a second session before it deletes the first.
     pub auth_lifetime: Option<Duration>,
+    /// Bits that the key of no cipher may fall below: of the Child SAs from the first on, and of the IKE SA when it is rekeyed.
+    pub cipher_bits: Option<u16>,
 }
 
 /// A refused login.

@@ -5,7 +5,7 @@ use super::reader::{Root, Section, text};
 use super::source::Value;
 use super::values;
 use policy::filter::Filter;
-use policy::network::{AddressRange, Policy, Settings, TimeWindow, Tunnel};
+use policy::network::{AddressRange, Later, Policy, Settings, TimeWindow, Tunnel};
 use policy::pool::{PoolConfig, Pools};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -30,7 +30,12 @@ const POLICY: &[&str] = &[
     "rate_limit_out",
     "rate_limit_burst",
     "accounting_class",
+    "later_group",
+    "later_group_for",
 ];
+
+/// How long a group for later logins holds where nothing is said.
+const LATER: Duration = Duration::from_secs(12 * 3600);
 
 const RANGES: &str = "ranges such as \"10.98.0.10-10.98.0.250\" or \"10.98.0.0/24\"";
 
@@ -90,7 +95,7 @@ fn policy(section: &Section<'_>, names: &Names<'_>, warnings: &mut Vec<String>) 
         grant: section.boolean("grant", true)?,
         conditions: conditions(section, names)?,
         constraints: constraints(section)?,
-        settings: settings(section, names.pools, names.filters)?,
+        settings: settings(section, names)?,
     };
     if policy.grant && !policy.disabled && policy.settings.pool.is_none() {
         warnings.push(format!(
@@ -128,16 +133,16 @@ pub(super) fn clients(section: &Section<'_>) -> Result<Vec<AddressRange>, Config
 
 pub(super) const TUNNELS: &[(&str, Tunnel)] = &[("ikev2", Tunnel::Ikev2), ("sstp", Tunnel::Sstp)];
 
-fn settings(section: &Section<'_>, pools: &[PoolConfig], filters: &[Arc<Filter>]) -> Result<Settings, ConfigError> {
-    let names: Vec<_> = pools.iter().map(|pool| (pool.name.as_str(), pool.name.as_str())).collect();
-    if names.is_empty() && section.has("pool") {
+fn settings(section: &Section<'_>, names: &Names<'_>) -> Result<Settings, ConfigError> {
+    let pools: Vec<_> = names.pools.iter().map(|pool| (pool.name.as_str(), pool.name.as_str())).collect();
+    if pools.is_empty() && section.has("pool") {
         return Err(section.error("pool", "there is no [[pool]]: add one with this name"));
     }
     let (ipv4, ipv6) = fixed(section)?;
     let second = Duration::from_secs(1);
     let month = Duration::from_secs(30 * 86_400);
     Ok(Settings {
-        pool: section.choice("pool", &names)?.map(str::to_owned),
+        pool: section.choice("pool", &pools)?.map(str::to_owned),
         ipv4,
         ipv6,
         dns: section.list("dns", "IP addresses of DNS servers", |value| values::address(text(value)?))?.unwrap_or_default(),
@@ -148,11 +153,27 @@ fn settings(section: &Section<'_>, pools: &[PoolConfig], filters: &[Arc<Filter>]
         nbns: section.list("nbns", "IPv4 addresses of WINS servers", values::ipv4_value)?.unwrap_or_default(),
         dns_suffix: section.optional("suffix", "a DNS suffix such as \"corp.example.com\"", |value| values::dns_name(text(value)?))?,
         routes: section.list("routes", "networks such as \"10.0.0.0/8\"", range)?.unwrap_or_default(),
-        filters: filters_of(section, filters)?,
+        filters: filters_of(section, names.filters)?,
         rate_limit_in: rate(section, "rate_limit_in")?,
         rate_limit_out: rate(section, "rate_limit_out")?,
         rate_limit_burst: section.duration("rate_limit_burst", Duration::from_millis(1)..=Duration::from_secs(60))?,
+        cipher_bits: None,
+        later: later(section, &names.radius_groups)?,
     })
+}
+
+/// `later_group` and `later_group_for`.
+fn later(section: &Section<'_>, groups: &[&str]) -> Result<Option<Later>, ConfigError> {
+    if groups.is_empty() && section.has("later_group") {
+        return Err(section.error("later_group", "there is no [[radius_group]]: add one with this name"));
+    }
+    let words: Vec<_> = groups.iter().map(|name| (*name, *name)).collect();
+    let time = section.duration("later_group_for", Duration::from_secs(60)..=Duration::from_secs(30 * 86_400))?;
+    match (section.choice("later_group", &words)?, time) {
+        (Some(group), time) => Ok(Some(Later { group: group.to_owned(), time: time.unwrap_or(LATER) })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(section.error("later_group_for", "says how long later_group holds; name that group, or leave this out")),
+    }
 }
 
 fn filters_of(section: &Section<'_>, filters: &[Arc<Filter>]) -> Result<Vec<Arc<Filter>>, ConfigError> {

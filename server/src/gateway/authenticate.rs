@@ -298,7 +298,9 @@ impl<P: Plane> Gateway<P> {
         let who = self.authenticated_by(session, &user, confirmed, method);
         let told = accept.client_certificate.as_ref().and_then(|der| pki::Certificate::from_der(der).ok());
         let certificate = told.as_ref().map(crate::facts::certificate).or(who.certificate);
-        self.authorize(now, session, &Authenticated { accept: Some(accept), certificate, server, server_group, ..who })
+        let granted = self.authorize(now, session, &Authenticated { accept: Some(accept), certificate, server, server_group, ..who })?;
+        self.remember_group(now, session, confirmed, &granted);
+        Ok(granted)
     }
 
     /// Port-Limit (RFC 2865 section 5.42): how many sessions this one would make. Where there is no room, older ones of the same client make it:
@@ -540,7 +542,7 @@ fn makes_no_key(method: Option<u8>) -> bool {
 }
 
 /// Tunnelled methods: the name outside is whatever the client likes to write there.
-fn hides_the_user(method: Option<u8>) -> bool {
+pub(super) fn hides_the_user(method: Option<u8>) -> bool {
     matches!(method, Some(eap::method::TTLS | eap::method::PEAP | eap::method::FAST | eap::method::TEAP))
 }
 

@@ -1,8 +1,8 @@
 //! Who is asked about a login: the connection request policies.
-use super::authenticate::{Progress, Verdict};
+use super::authenticate::{Progress, Verdict, hides_the_user};
 use super::{Asker, Gateway, Now, Plane};
 use crate::facts::local_time;
-use crate::login::Denied;
+use crate::login::{Denied, Granted};
 use crate::outcome::Stage;
 use ike::SessionId;
 use policy::network::{PassedOver, Reason};
@@ -35,12 +35,35 @@ impl<P: Plane> Gateway<P> {
         if let Some(text) = words(&decision, &user) {
             self.note(now, session, text);
         }
+        if let Some((group, policy)) = self.later.of(now.instant, &user) {
+            let (group, text) =
+                (group.to_owned(), format!("server group {group:?} is asked, as policy {policy:?} said when it let this name in"));
+            self.note(now, session, text);
+            return Ok(Route { group: Some(group.clone()), user_name, accounting: decision.accounting.or(Some(group)) });
+        }
         let group = match decision.forward {
             Forward::AllServers => self.settings.default_group.clone(),
             Forward::Group(group) => Some(group),
             Forward::Local => Some(local_provider::SERVER.to_owned()),
         };
         Ok(Route { group, user_name, accounting: decision.accounting })
+    }
+
+    /// Who is asked about the next login under the name that the client wrote, as the policy says that has let it in. A name that nobody has checked is
+    /// everybody's: nothing is remembered of it.
+    pub(super) fn remember_group(&mut self, now: Now, session: SessionId, confirmed: bool, granted: &Granted) {
+        let Some(progress) = self.live.get(&session).and_then(|live| live.login.as_ref()) else { return };
+        let Ok(name) = String::from_utf8(progress.identity.clone()) else { return };
+        let own = !hides_the_user(progress.eap_method) || name.eq_ignore_ascii_case(&granted.user);
+        if !confirmed || !own {
+            return;
+        }
+        let later = granted.settings.later.as_ref();
+        self.later.let_in(now.instant, &name, &granted.policy, later);
+        if let Some(later) = later {
+            let minutes = later.time.as_secs() / 60;
+            self.note(now, session, format!("later logins under this name ask server group {:?}, for {minutes} minutes", later.group));
+        }
     }
 
     /// Refuses while the machine that asks is being drained: its answer waits until that is done.

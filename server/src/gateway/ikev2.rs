@@ -116,6 +116,7 @@ pub(super) fn grant(granted: &Granted, inner: InnerEnd) -> Grant {
         server_ipv4: Some(inner.ipv4),
         server_ipv6: inner.ipv6,
         auth_lifetime: auth_lifetime(granted.session_timeout, granted.renew),
+        cipher_bits: granted.settings.cipher_bits,
     }
 }
 

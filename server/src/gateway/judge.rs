@@ -29,6 +29,9 @@ impl<P: Plane> Gateway<P> {
         self.authority.pools.reconfigure(pools)?;
         (self.authority.policies, self.authority.filters, self.authority.zone) = (policies, filters, zone);
         self.settings = settings;
+        let policies = &self.authority.policies;
+        // Only what a policy still names is there for sure.
+        self.later.retain(|group| policies.iter().any(|policy| policy.settings.later.as_ref().is_some_and(|later| later.group == group)));
         if self.settings.child_idle.is_some() && !self.live.is_empty() {
             self.idle_check.get_or_insert(now.instant + IDLE_CHECK);
         }
@@ -80,6 +83,7 @@ impl<P: Plane> Gateway<P> {
 /// Keys of `[[policy]]` whose values are not the same; filters and rates together with what RADIUS said of them.
 fn differing((granted, held): (&Granting, &Restrictions), (now, hold): (&Granting, &Restrictions)) -> Vec<&'static str> {
     let Granting { pool, ipv4, ipv6, dns, session_timeout, idle_timeout, selectors, nbns, dns_suffix, routes, accounting_class, .. } = now;
+    let Granting { cipher_bits, later, .. } = now;
     let rate = |limit: Option<RateLimit>| limit.map(|limit| limit.bits_per_second);
     let burst = |of: &Restrictions| of.rate_in.or(of.rate_out).map(|limit| limit.burst);
     let keys = [
@@ -96,6 +100,8 @@ fn differing((granted, held): (&Granting, &Restrictions), (now, hold): (&Grantin
         ("rate_limit_in", rate(held.rate_in) == rate(hold.rate_in)),
         ("rate_limit_out", rate(held.rate_out) == rate(hold.rate_out)),
         ("rate_limit_burst", burst(held) == burst(hold)),
+        ("min_cipher_bits", granted.cipher_bits == *cipher_bits),
+        ("later_group", granted.later == *later),
         ("accounting_class", granted.accounting_class == *accounting_class),
     ];
     keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()

@@ -12,6 +12,7 @@ mod forward;
 mod ikev2;
 mod inside;
 mod judge;
+mod later;
 mod lifecycle;
 mod observe;
 mod presented;
@@ -293,6 +294,8 @@ pub struct Gateway<P> {
     totals: Totals,
     server_certificates: inside::ServerCertificates,
     blocks: crate::blocks::Blocks,
+    /// Who is asked about later logins under a name.
+    later: later::Groups,
     /// Who hears what happens.
     listeners: Vec<crate::api::Feed>,
 }
@@ -347,6 +350,7 @@ impl<P: Plane> Gateway<P> {
             totals: Totals::default(),
             server_certificates: inside::ServerCertificates::default(),
             blocks: crate::blocks::Blocks::default(),
+            later: later::Groups::default(),
             listeners: Vec::new(),
         }
     }

@@ -103,7 +103,7 @@ fn begin_ike(
     }
     let key_exchange = payloads.key_exchange();
     let Some(key_exchange) = key_exchange else { return Err(Refusal::because(notify::INVALID_SYNTAX, "rekey of the IKE SA without KE")) };
-    let chosen = select_ike(core.ciphers(), sa, key_exchange.group)
+    let chosen = select_ike(&core.granted_ciphers(), sa, key_exchange.group)
         .map_err(|mismatch| Refusal::because(notify::NO_PROPOSAL_CHOSEN, core.explain(&mismatch)))?;
     if chosen.suite.group.id() != key_exchange.group {
         return Err(other_group(chosen.suite.group.id()));
@@ -148,7 +148,7 @@ fn begin_child(
     let narrowed = narrowed.ok_or_else(|| Refusal::because(notify::TS_UNACCEPTABLE, "its traffic selectors are not allowed"))?;
     let key_exchange = payloads.key_exchange();
     let group = key_exchange.map(|it| it.group);
-    let chosen = select_esp(core.ciphers(), sa, group, true)
+    let chosen = select_esp(&core.granted_ciphers(), sa, group, true)
         .map_err(|mismatch| Refusal::because(notify::NO_PROPOSAL_CHOSEN, core.explain(&mismatch)))?;
     if rekeys.is_some_and(|spi_in| state.own.touches(spi_in)) && crosses(&state.own, chosen.additional) {
         return Err(Refusal::quiet(notify::TEMPORARY_FAILURE));

@@ -31,6 +31,7 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
         head.push(Payload::Notify(redirect));
         return refuse(core, cx, login, &head, failure);
     }
+    core.cipher_bits = grant.cipher_bits;
     core.reach(cx, Stage::Address);
     let granted = match Granted::new(core, cx, offer, &grant) {
         Ok(granted) => granted,
@@ -141,7 +142,7 @@ fn allowed(grant: &Grant, inner: &[IpAddr]) -> Vec<TrafficSelector> {
 }
 
 fn choose_esp(core: &Core, cx: &mut Shared, offer: &Offer) -> Result<ChosenEsp, Obstacle> {
-    match select_esp(core.ciphers(), &offer.sa, None, false) {
+    match select_esp(&core.granted_ciphers(), &offer.sa, None, false) {
         Ok(esp) => {
             core.event(cx, Event::EspProposals { offered: offer.sa.texts(), accepted: Some(esp.to_string()) });
             Ok(esp)

@@ -42,6 +42,7 @@ use crate::qcd;
 use crate::redirect::{self, Trail};
 use crate::seen::{self, Content, Seen};
 use crate::wire::{Delete, Exchange, Header, Message, Notify, ParseError, Payload, Payloads, Spi, notify};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -140,6 +141,8 @@ pub(crate) struct Core {
     pub init_keys: Vec<InitKey>,
     /// The authenticated user and IDi.
     pub owner: Option<Arc<Owner>>,
+    /// [`Grant::cipher_bits`](crate::Grant::cipher_bits)
+    pub cipher_bits: Option<u16>,
     /// An inbound ESP SPI that no Child SA has yet.
     pub esp_wish: Option<u32>,
     /// When we last looked whether somebody's word is true that the peer has lost the IKE SA.
@@ -171,6 +174,7 @@ impl Core {
             init_repeats: 0,
             init_keys: Vec::new(),
             owner: None,
+            cipher_bits: None,
             esp_wish: None,
             doubted: None,
             silent: false,
@@ -201,6 +205,14 @@ impl Core {
         match &self.role {
             Role::Responder(config) => &config.ciphers,
             Role::Initiator(config) => &config.ciphers,
+        }
+    }
+
+    /// Those that are left of [`Self::ciphers`] for this client.
+    pub(crate) fn granted_ciphers(&self) -> Cow<'_, CipherPolicy> {
+        match self.cipher_bits {
+            Some(bits) => Cow::Owned(self.ciphers().clone().with_keys_of(bits)),
+            None => Cow::Borrowed(self.ciphers()),
         }
     }
 
@@ -236,8 +248,9 @@ impl Core {
 
     /// Why nothing fits, with what to do about it on a Windows client.
     pub(crate) fn explain(&self, mismatch: &Mismatch) -> String {
-        let fix = if self.traits.windows { windows_fix(self.ciphers()) } else { String::new() };
-        format!("{mismatch}{fix}")
+        let fix = if self.traits.windows { windows_fix(&self.granted_ciphers()) } else { String::new() };
+        let bound = self.cipher_bits.map(|bits| format!("; this client must have keys of at least {bits} bits (min_cipher_bits)"));
+        format!("{mismatch}{}{fix}", bound.unwrap_or_default())
     }
 
     pub(crate) fn take_spi(&mut self, cx: &mut Shared) -> Spi {

@@ -80,6 +80,26 @@ fn addresses_that_no_client_can_have_are_mistakes() {
 }
 
 #[test]
+fn later_groups_are_read_and_checked() {
+    let group = "[[radius_group]]\nname = \"corp\"\nservers = [\"nps1\"]\n";
+    let policy = |groups: &str, lines: &str| with_policy(&format!("{groups}[[policy]]\nname = \"p\"\npool = \"users\"\n{lines}"));
+    let later = |lines: &str| policy(group, lines).load().unwrap().policies.remove(1).settings.later;
+    let of = |seconds| Some(policy::network::Later { group: "corp".into(), time: Duration::from_secs(seconds) });
+    assert_eq!(later(""), None);
+    assert_eq!(later("later_group = \"corp\""), of(12 * 3600));
+    assert_eq!(later("later_group = \"corp\"\nlater_group_for = \"1h\""), of(3600));
+    for (groups, lines, error) in [
+        ("", "later_group = \"corp\"", "later_group = \"corp\": there is no [[radius_group]]"),
+        (group, "later_group = \"corporate\"", "later_group = \"corporate\""),
+        (group, "later_group_for = \"1h\"", "name that group, or leave this out"),
+        (group, "later_group = \"corp\"\nlater_group_for = \"5s\"", "later_group_for = \"5s\""),
+    ] {
+        let found = policy(groups, lines).error();
+        assert!(found.contains(error), "{found}");
+    }
+}
+
+#[test]
 fn mistakes_in_conditions_are_named() {
     let error = |lines: &str| with_policy(&format!("[[policy]]\nname = \"p\"\npool = \"users\"\n{lines}")).error();
     for (lines, expected) in [

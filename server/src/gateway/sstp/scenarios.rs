@@ -1,6 +1,8 @@
 //! Clients that do things in an order of their own, frame by frame, against the whole control half.
 mod bounds;
 mod changes;
+mod ciphers;
+mod later;
 mod reload;
 mod roll;
 mod takeover;
