@@ -15,7 +15,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "evergate.secret" -}}
-{{ .Values.existingSecret | default (printf "%s-secrets" (include "evergate.name" .)) }}
+{{- if .Values.secrets }}{{ printf "%s-files" (include "evergate.name" .) }}{{ else }}{{ .Values.existingSecret }}{{ end }}
 {{- end }}
 
 {{- define "evergate.hasSecret" -}}
