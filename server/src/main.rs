@@ -46,7 +46,8 @@ fn run(path: &Path) -> anyhow::Result<()> {
     let log = evergate::logging::init(&config.server.log, config.server.log_format)?;
     if evergate::privileges::give_up(&config.server)? {
         // What the new user cannot read shows now, not at the first reload.
-        config = cli::load(path).context("the user that the gateway becomes must be able to read its files; or set server.run_as = \"root\"")?;
+        config =
+            cli::load(path).context("the user that the gateway becomes must be able to read its files; or set server.run_as = \"root\"")?;
     }
     open_files(config.sstp.is_empty(), config.server.max_sessions);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
