@@ -1,6 +1,8 @@
 """Profiles made of the gateway's own configuration: strongSwan connects with the files as they are written."""
 
+import json
 import subprocess
+import xml.etree.ElementTree as ElementTree
 
 from harness import case, check, setup
 from labkit import network
@@ -18,14 +20,50 @@ def profile(config):
     config["ciphers"] = {"ike": ["aes128-sha384"], "prfs": ["sha384"], "groups": ["ecp384"], "esp": ["aes128-gcm"], "pfs": ["modp3072"]}
 
 
-def _files(world, *arguments, password=""):
-    """What `evergate profile strongswan` writes, by name."""
+# The published order of elements, as Windows 11 wants them, and values (VPNv2 configuration service provider).
+ORDER = {
+    "VPNProfile": [
+        "RememberCredentials", "AlwaysOn", "DeviceTunnel", "DnsSuffix", "TrustedNetworkDetection", "NativeProfile", "Route",
+        "TrafficFilter", "DomainNameInformation", "RegisterDNS",
+    ],
+    "NativeProfile": [
+        "Servers", "RoutingPolicyType", "NativeProtocolType", "Authentication", "CryptographySuite", "DisableClassBasedDefaultRoute",
+    ],
+    "Authentication": ["UserMethod", "MachineMethod", "Eap"],
+    "CryptographySuite": [
+        "AuthenticationTransformConstants", "CipherTransformConstants", "PfsGroup", "DHGroup", "IntegrityCheckMethod", "EncryptionMethod",
+    ],
+    "Route": ["Address", "PrefixSize", "ExclusionRoute", "Metric"],
+    "DomainNameInformation": ["DomainName", "DnsServers", "WebProxyServers", "AutoTrigger"],
+}
+VALUES = {
+    "AuthenticationTransformConstants": "MD596 SHA196 SHA256128 GCMAES128 GCMAES192 GCMAES256",
+    "CipherTransformConstants": "DES DES3 AES128 AES192 AES256 GCMAES128 GCMAES192 GCMAES256",
+    "EncryptionMethod": "DES DES3 AES128 AES192 AES256 AES_GCM_128 AES_GCM_256",
+    "IntegrityCheckMethod": "MD5 SHA196 SHA256 SHA384",
+    "DHGroup": "Group1 Group2 Group14 ECP256 ECP384 Group24",
+    "PfsGroup": "PFS1 PFS2 PFS2048 ECP256 ECP384 PFSMM PFS24",
+    "RoutingPolicyType": "SplitTunnel ForceTunnel",
+    "NativeProtocolType": "PPTP L2TP IKEv2 Automatic SSTP ProtocolList",
+    "UserMethod": "Eap MSChapv2",
+    "MachineMethod": "Eap Certificate",
+    **{name: "true false" for name in ("RememberCredentials", "AlwaysOn", "DeviceTunnel", "DisableClassBasedDefaultRoute")},
+}
+
+
+def _made(world, *arguments, password=""):
+    """What `evergate profile` writes, by name."""
     gateway = world.gateway
     folder = gateway.folder / "-".join(("profile", *(word.strip("-") for word in arguments)))
-    argv = [gateway.binary, "profile", "strongswan", *arguments, "--out", folder, "--config", gateway.config_file]
+    argv = [gateway.binary, "profile", *arguments, "--out", folder, "--config", gateway.config_file]
     done = subprocess.run([str(word) for word in argv], input=password, capture_output=True, text=True, timeout=30)
     check(done.returncode == 0, f"{done.stdout} {done.stderr}")
-    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    return folder, {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def _files(world, *arguments, password=""):
+    """What swanctl is given."""
+    _, files = _made(world, "strongswan", *arguments, password=password)
     # The laboratory has no DNS.
     name = f"remote_addrs = {GATEWAY_NAME}\n".encode()
     check(files["swanctl.conf"].count(name) == 1, files["swanctl.conf"])
@@ -55,3 +93,40 @@ def strongswan_logs_in_with_a_certificate(world):
     (session,) = world.sessions()
     check(session["policy"] == "machines", f"{session}")
     world.ping()
+
+
+@case("profile")
+def profilexml_is_as_published(world):
+    for arguments in (["--user", "alice"], ["--device"], ["--eap", "tls"], ["--eap", "peap-tls"], ["--tunnel", "sstp"]):
+        _, files = _made(world, "windows", *arguments)
+        profile = ElementTree.fromstring(files["profile.xml"])
+        check(profile.tag == "VPNProfile", profile.tag)
+        for element in profile.iter():
+            names = [child.tag for child in element]
+            if element.tag in ORDER:
+                places = [ORDER[element.tag].index(name) for name in names]
+                check(places == sorted(places), f"{arguments}: {element.tag} holds {names}")
+            if element.tag in VALUES:
+                check(element.text in VALUES[element.tag].split(), f"{arguments}: {element.tag} is {element.text}")
+        check(profile.findtext("NativeProfile/Servers") == f"{GATEWAY_NAME};{GATEWAY_NAME}", f"{arguments}")
+        suite = profile.find("NativeProfile/CryptographySuite")
+        check((suite is None) == ("sstp" in arguments), f"{arguments}: {files['profile.xml']}")
+        # The command and the profile hold the same.
+        if suite is not None:
+            wanted = f"-EncryptionMethod {suite.findtext('EncryptionMethod')} -IntegrityCheckMethod SHA384 -DHGroup {suite.findtext('DHGroup')} "
+            check(wanted.encode() in files["windows.ps1"], f"{arguments}: {wanted}")
+        check(files["profile.xml"].partition(b"<VPNProfile>")[2] .strip() in files["profile.ps1"], f"{arguments}: the installer brings another profile")
+
+
+@case("profile")
+def profiles_are_held_against_the_gateway(world):
+    folder, files = _made(world, "windows", "--user", "bob")
+    file = folder / "profile.xml"
+    report = world.gateway.json("check", "--profile", file)
+    check(report["ok"] and report["connections"][0]["tunnels"] == ["ikev2"], f"{report}")
+    file.write_bytes(files["profile.xml"].replace(b"<DHGroup>ECP384<", b"<DHGroup>Group14<"))
+    done = world.gateway.command("check", "--profile", file, "--json", check=False)
+    (finding,) = json.loads(done.stdout)["connections"][0]["findings"]
+    check(done.returncode == 1 and finding["numbers"] == ["13868"] and "-DHGroup ECP384" in finding["on_client"], f"{finding}")
+    shown = world.gateway.command("explain", finding["numbers"][0]).stdout
+    check("no cipher in common" in shown, shown)

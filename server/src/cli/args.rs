@@ -71,9 +71,14 @@ const CHECK: &str = "Reads and checks the whole configuration, every file it nam
 Prints the certificates with names, purposes and expiry, the listeners, RADIUS servers, policies in their order, pools with sizes, and warnings. \
 An error names file, line, key, value and what would be accepted; the exit code is then 1.
 
+With --profile it compares a client's profile with the gateway instead: ProfileXML, .mobileconfig, .sswan, swanctl.conf or .nmconnection. It says what \
+would fail, the number that Windows shows for it, and what to change on either side; the exit code is 1 if anything would.
+
 Examples:
   evergate check
   evergate check --config ./evergate.toml
+  evergate check --profile ./profile.xml
+  evergate check --profile ./ann.mobileconfig --json | jq '.connections[].findings'
   evergate check --json | jq .warnings";
 
 const CERTIFICATES: &str = "Shows every certificate of the gateway, and which client gets which and why.
@@ -296,9 +301,9 @@ pub enum Command {
 /// What is answered at once.
 #[derive(Debug, Subcommand)]
 pub enum Question {
-    /// Check the configuration without starting
+    /// Check the configuration without starting, or a client's profile against it
     #[command(long_about = CHECK)]
-    Check,
+    Check(CheckArgs),
     /// Ask the network policies what they say to a login
     #[command(long_about = POLICY)]
     Policy(PolicyArgs),
@@ -364,6 +369,16 @@ pub enum Question {
 }
 
 #[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A client's profile, to be compared with the gateway
+    #[arg(long, value_name = "FILE")]
+    pub(super) profile: Option<PathBuf>,
+    /// PEM file with authorities that the configuration does not hold; any number of times
+    #[arg(long, value_name = "FILE", requires = "profile")]
+    pub(super) ca: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct ProfileArgs {
     /// Whose client: windows, apple, android, strongswan or networkmanager
     #[arg(value_parser = kind)]
@@ -386,7 +401,10 @@ pub struct ProfileArgs {
     /// A name in the certificate that the RADIUS server shows in EAP; any number of times
     #[arg(long, value_name = "NAME")]
     pub(super) eap_server: Vec<String>,
-    /// PEM file with authorities that the configuration does not hold; any number of times
+    /// PEM file with the root above that certificate; any number of times
+    #[arg(long, value_name = "FILE")]
+    pub(super) eap_ca: Vec<PathBuf>,
+    /// PEM file with the authorities above the gateway's certificate that the configuration does not hold; any number of times
     #[arg(long, value_name = "FILE")]
     pub(super) ca: Vec<PathBuf>,
     /// The user whom it is for

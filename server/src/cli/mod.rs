@@ -40,7 +40,8 @@ pub const NOT_RUNNING: u8 = 3;
 pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn Write, colours: bool) -> std::io::Result<u8> {
     let style = Style { colours: colours && !cli.json };
     match question {
-        Question::Check => check::check(&cli.config_path(), cli.json, style, out, err),
+        Question::Check(args) if args.profile.is_some() => profile::check(cli, args, style, out, err),
+        Question::Check(_) => check::check(&cli.config_path(), cli.json, style, out, err),
         Question::Certificates { probe } => certificates::certificates(cli, *probe, style, out, err),
         Question::Doctor(args) => doctor::doctor(cli, args, style, out),
         Question::Status => ask(cli, Ok(Call::get("/v1/status")), show::status, style, out, err),

@@ -63,7 +63,8 @@ pub fn import(bytes: &[u8]) -> Result<Imported, String> {
     Ok(imported)
 }
 
-fn decoded(bytes: &[u8]) -> Option<String> {
+/// UTF-16 with its mark, or UTF-8: what Windows writes.
+pub(crate) fn decoded(bytes: &[u8]) -> Option<String> {
     let wide = |of: fn([u8; 2]) -> u16| {
         let units: Vec<_> = bytes[2..].chunks_exact(2).map(|unit| of([unit[0], unit[1]])).collect();
         String::from_utf16(&units).ok()

@@ -423,14 +423,14 @@ fn eap_server(
         let root = root_above(config, credential, &wishes.authorities);
         return (credential.leaf().dns_names.clone(), root.into_iter().collect(), client_certificate(&local.client_roots));
     }
-    if wishes.eap_servers.is_empty() || wishes.authorities.is_empty() {
+    if wishes.eap_servers.is_empty() || wishes.eap_authorities.is_empty() {
         notes.push(
-            "nothing here tells the certificate that the RADIUS server shows in EAP: name it with --eap-server and its root with --ca, so that \
+            "nothing here tells the certificate that the RADIUS server shows in EAP: name it with --eap-server and its root with --eap-ca, so that \
              clients believe no other server"
                 .into(),
         );
     }
-    (wishes.eap_servers.clone(), wishes.authorities.clone(), ClientCertificate::default())
+    (wishes.eap_servers.clone(), wishes.eap_authorities.clone(), ClientCertificate::default())
 }
 
 /// The key without which nobody comes in.

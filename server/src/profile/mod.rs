@@ -4,9 +4,10 @@
 //! written in each client's own language. No secret goes in that was not asked for.
 mod android;
 mod apple;
+mod check;
 mod connection;
 mod networkmanager;
-pub(crate) mod powershell;
+mod powershell;
 mod proposals;
 mod strongswan;
 mod windows;
@@ -15,6 +16,7 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
+pub use check::{Finding, Judged, Level, Report, check};
 pub use connection::EapMethod;
 
 use crate::config::Config;
@@ -98,7 +100,9 @@ pub struct Wishes {
     pub eap: Option<EapMethod>,
     /// Names in the certificate that the RADIUS server shows in EAP.
     pub eap_servers: Vec<String>,
-    /// Authorities that the configuration does not hold: above the gateway's certificate, or that of the RADIUS server.
+    /// The root above that certificate.
+    pub eap_authorities: Vec<Certificate>,
+    /// Authorities above the gateway's certificate that the configuration does not hold.
     pub authorities: Vec<Certificate>,
     pub user: Option<String>,
     /// Goes into the profile in clear.

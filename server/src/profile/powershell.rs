@@ -8,7 +8,7 @@ use policy::network::Tunnel;
 use std::fmt::Write as _;
 
 /// In single quotes nothing is special but the quote itself, of which Windows knows five.
-pub(crate) fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> String {
     let doubled = |c: char| if matches!(c, '\'' | '\u{2018}'..='\u{201b}') { vec![c, c] } else { vec![c] };
     format!("'{}'", text.chars().flat_map(doubled).collect::<String>())
 }
@@ -120,3 +120,14 @@ foreach ($field in $fields) {
 }
 $session.CreateInstance($space, $new, $options) | Out-Null
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_stay_within_their_string() {
+        assert_eq!(quoted("o'neil"), "'o''neil'");
+        assert_eq!(quoted("o\u{2019}neil; $(id)"), "'o\u{2019}\u{2019}neil; $(id)'");
+    }
+}

@@ -198,3 +198,201 @@ fn what_could_not_work_is_refused_with_a_remedy() {
     let error = local.made(Kind::Windows, &tls).unwrap_err();
     assert!(error.contains("EAP-TLS does not do") && error.contains("take EAP-MSCHAPv2"), "{error}");
 }
+
+/// What `check` says of a text: numbers and problems of what fails.
+fn fails(fixture: &Fixture, text: &str) -> Vec<(Vec<String>, String)> {
+    let report = check(&fixture.config(), text.as_bytes(), std::slice::from_ref(&fixture.root), jiff::Timestamp::now().as_second())
+        .unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let findings = report.connections.into_iter().flat_map(|one| one.findings);
+    findings.filter(|finding| finding.level == Level::Fail).map(|finding| (finding.numbers, finding.problem)).collect()
+}
+
+/// The numbers of the one thing that fails.
+fn number(fixture: &Fixture, text: &str) -> String {
+    let found = fails(fixture, text);
+    let [(numbers, problem)] = &found[..] else { panic!("{found:?}\n{text}") };
+    for number in numbers {
+        assert!(!crate::explain::numbers::cases(number).is_empty(), "{number} is none of the table: {problem}");
+    }
+    numbers.join(" ")
+}
+
+const LOCAL: &str = "\n[local]\nusers_file = \"users\"\n";
+const LOCAL_TLS: &str = "\n[local]\nusers_file = \"users\"\neap = [\"tls\"]\ncertificate = \"vpn\"\nclient_ca = [\"ca.pem\"]\n";
+
+/// Every profile that can be made of every one of these configurations passes.
+#[test]
+fn what_is_made_passes() {
+    let ciphers = [
+        "",
+        "\n[ciphers]\ncompat = \"windows-default\"\n",
+        "\n[ciphers]\nike = [\"aes128-sha1\"]\nprfs = [\"sha1\"]\ngroups = [\"modp1024\"]\nesp = [\"aes256-sha1\"]\n",
+        "\n[ciphers]\nike = [\"chacha20-poly1305\", \"aes256-sha512\"]\nprfs = [\"sha512\"]\ngroups = [\"curve25519\"]\nesp = [\"aes256-sha512\"]\n",
+        "\n[ciphers]\nike = [\"aes256-sha384\"]\nprfs = [\"sha256\", \"sha384\"]\ngroups = [\"modp4096\", \"ecp384\"]\nesp = [\"aes128-gcm\"]\npfs = [\"ecp521\"]\nadditional = [\"mlkem768\"]\n",
+    ];
+    let logins = [
+        &[IKEV2, MACHINES, SSTP, RADIUS][..],
+        &[IKEV2, MACHINES, "client_eku = [\"ipsecIKE\", \"1.2.3.4\"]\n", RADIUS],
+        &[IKEV2, USERS, SSTP, "auth = [\"mschapv2\"]\nport = 8443\n", LOCAL],
+        &[IKEV2, USERS, "eap_only = true\n", LOCAL_TLS, "client_eku = [\"smartcardLogon\"]\n"],
+        &[SSTP, RADIUS],
+    ];
+    let policies =
+        ["", SPLIT, "selectors = [\"10.20.0.0/16\"]\n", "eap_type = [\"PEAP\"]\n", "allowed_methods = [\"EAP-TLS\", \"certificate\"]\n"];
+    let mut made = 0;
+    for (ciphers, login) in ciphers.iter().flat_map(|ciphers| logins.map(|login| (ciphers, login))) {
+        // What policies say has nothing to do with ciphers.
+        let policies = if ciphers.is_empty() { &policies[..] } else { &policies[..2] };
+        for policy in policies {
+            let fixture = Fixture::new(&[login, &[EVERYONE, policy, ciphers]].concat());
+            made += each_passes(&fixture);
+        }
+    }
+    assert!(made > 200, "{made} profiles only");
+}
+
+/// How many there were.
+fn each_passes(fixture: &Fixture) -> usize {
+    let config = fixture.config();
+    let now = jiff::Timestamp::now().as_second();
+    let mut made = 0;
+    let eaps = EapMethod::ALL.map(Some).into_iter().chain([None]);
+    for (kind, eap) in Kind::ALL.into_iter().flat_map(|kind| eaps.clone().map(move |eap| (kind, eap))) {
+        for (tunnel, device) in [(Tunnel::Ikev2, false), (Tunnel::Ikev2, true), (Tunnel::Sstp, false)] {
+            let p12 = Some(Zeroizing::new(vec![1, 2, 3]));
+            let wishes = Wishes { tunnel: Some(tunnel), device, eap, user: Some("ann".into()), p12, ..fixture.wishes() };
+            let Ok(files) = make(&config, kind, &wishes, now) else { continue };
+            let profile = files.files.iter().find(|file| !file.name.ends_with(".ps1") && !file.name.ends_with(".pem")).unwrap();
+            let report = check(&config, profile.text.as_bytes(), &wishes.authorities, now).unwrap();
+            assert!(report.ok && report.connections[0].tunnels == [tunnel.to_string()], "{report:#?}\n{}", *profile.text);
+            let warnings = &report.connections[0].findings;
+            assert!(warnings.iter().all(|finding| finding.problem.starts_with("in EAP it believes any server")), "{report:#?}");
+            made += 1;
+        }
+    }
+    made
+}
+
+#[test]
+fn broken_profiles_have_the_numbers_that_windows_shows() {
+    let fixture = split();
+    let profile = fixture.file(Kind::Windows, &fixture.wishes(), "profile.xml");
+    let with = |from: &str, to: &str| {
+        assert!(profile.contains(from), "{from}\n{profile}");
+        number(&fixture, &profile.replace(from, to))
+    };
+    assert_eq!(with("vpn.example.test;vpn.example.test", "gate.example.test"), "13801");
+    assert_eq!(with("<DHGroup>ECP256<", "<DHGroup>Group2<"), "13868");
+    assert_eq!(with("<DHGroup>ECP256<", "<DHGroup>Group24<"), "13868");
+    assert_eq!(with("<PfsGroup>ECP256<", "<PfsGroup>PFS2<"), "13868");
+    assert_eq!(with("<EncryptionMethod>AES_GCM_256<", "<EncryptionMethod>DES3<"), "13868");
+    assert_eq!(with(">GCMAES256</CipherTransformConstants>", ">GCMAES192</CipherTransformConstants>"), "");
+    assert_eq!(with(">IKEv2<", ">L2tp<"), "789 787");
+    let suite =
+        profile.split("    <CryptographySuite>").next().unwrap().to_owned() + profile.split("</CryptographySuite>\n").nth(1).unwrap();
+    let without = fails(&fixture, &suite);
+    assert!(without.len() == 2 && without.iter().all(|(numbers, _)| numbers == &["13868"]), "{without:?}");
+    let compat = Fixture::new(&[IKEV2, USERS, RADIUS, EVERYONE, "\n[ciphers]\ncompat = \"windows-default\"\n"]);
+    assert_eq!(fails(&compat, &suite), [], "an unmanaged profile meets compat");
+    let sstp = fixture.file(Kind::Windows, &Wishes { tunnel: Some(Tunnel::Sstp), ..fixture.wishes() }, "profile.xml");
+    assert_eq!(number(&fixture, &sstp.replace("vpn.example.test;vpn.example.test", "gate.example.test")), "0x800B010F");
+    assert_eq!(number(&Fixture::new(&[IKEV2, USERS, RADIUS, EVERYONE]), &sstp), "0x8007274D");
+    let device = fixture.file(Kind::Windows, &Wishes { device: true, ..fixture.wishes() }, "profile.xml");
+    assert_eq!(number(&Fixture::new(&[IKEV2, USERS, RADIUS, EVERYONE]), &device), "13801");
+    assert_eq!(number(&fixture, &device.replace("SplitTunnel", "ForceTunnel")), "");
+    let machines = Fixture::new(&[IKEV2, MACHINES, RADIUS, EVERYONE, "method = [\"certificate\"]\n"]);
+    assert_eq!(number(&machines, &profile), "812");
+}
+
+#[test]
+fn broken_eap_has_the_numbers_that_windows_shows() {
+    let local = Fixture::new(&[IKEV2, USERS, LOCAL_TLS, "client_eku = [\"smartcardLogon\"]\n", EVERYONE]);
+    let profile = local.file(Kind::Windows, &local.wishes(), "profile.xml");
+    let with = |from: &str, to: &str| {
+        assert!(profile.contains(from), "{from}\n{profile}");
+        number(&local, &profile.replace(from, to))
+    };
+    assert_eq!(fails(&local, &profile), []);
+    let (before, rest) = profile.split_once("<FilteringInfo").unwrap();
+    let unfiltered = format!("{before}{}", rest.split_once("</FilteringInfo>").unwrap().1);
+    assert_eq!(number(&local, &unfiltered), "853", "no filter");
+    assert_eq!(with("<EKUOID>1.3.6.1.4.1.311.20.2.2<", "<EKUOID>1.2.3.4<"), "853", "another purpose");
+    let thumbprint = spaced_hex(&local.root.sha1());
+    assert_eq!(with(&format!("<IssuerHash>{thumbprint}"), "<IssuerHash>00 11"), "798");
+    assert_eq!(with(&format!("<TrustedRootCA>{thumbprint}"), "<TrustedRootCA>00 11"), "864");
+    assert_eq!(with("<ServerNames>vpn.example.test", "<ServerNames>VPN.example.test"), "866", "by case");
+    let passwords = Fixture::new(&[IKEV2, USERS, LOCAL, EVERYONE]);
+    let report = fails(&passwords, &profile);
+    assert!(report.len() == 1 && report[0].0 == ["850", "812"], "{report:?}");
+    let only = Fixture::new(&[IKEV2, USERS, RADIUS, EVERYONE, "eap_type = [\"PEAP\"]\n"]);
+    assert_eq!(number(&only, &profile), "812");
+}
+
+#[test]
+fn other_clients_are_judged_alike() {
+    let fixture = split();
+    let user = Wishes { user: Some("ann".into()), ..fixture.wishes() };
+    let other = Fixture::new(&[IKEV2, USERS, RADIUS, EVERYONE]);
+    for (kind, name, dialled, root) in [
+        (Kind::Apple, "apple.mobileconfig", "<string>vpn.example.test<", false),
+        (Kind::Android, "android.sswan", "\"vpn.example.test\"", true),
+        (Kind::StrongSwan, "swanctl.conf", "= vpn.example.test", false),
+        (Kind::NetworkManager, "evergate.nmconnection", "address=vpn.example.test", false),
+    ] {
+        let profile = fixture.file(kind, &user, name);
+        assert_eq!(number(&fixture, &profile.replace(dialled, &dialled.replace("vpn", "gate"))), "13801", "{name}");
+        let narrow = Fixture::new(&[IKEV2, USERS, RADIUS, EVERYONE, "\n[ciphers]\ngroups = [\"modp3072\"]\nike = [\"aes128-sha512\"]\n"]);
+        let found = fails(&narrow, &profile);
+        // Proposals of strongSwan hold that combination too; the others offer one.
+        let strongswan = matches!(kind, Kind::StrongSwan | Kind::NetworkManager);
+        assert!(
+            found.iter().filter(|(numbers, _)| numbers == &["13868"]).count()
+                == usize::from(!strongswan) * (1 + usize::from(kind == Kind::Apple)),
+            "{name}: {found:?}"
+        );
+        assert_eq!(fails(&other, &profile).iter().any(|(_, problem)| problem.contains("authority in it")), root, "{name}");
+    }
+    let swanctl = fixture.file(Kind::StrongSwan, &user, "swanctl.conf");
+    assert_eq!(number(&fixture, &swanctl.replace("prfsha256", "prfsha3")), "");
+    assert_eq!(number(&fixture, &swanctl.replace("auth = eap-mschapv2", "auth = psk")), "13801");
+    let narrow = Fixture::new(&[IKEV2, USERS, RADIUS, EVERYONE, "selectors = [\"172.16.0.0/12\"]\n"]);
+    assert_eq!(number(&narrow, &swanctl), "842");
+    let password = Wishes { password: Some(Zeroizing::new("pass".into())), ..user };
+    for (kind, name) in
+        [(Kind::Apple, "apple.mobileconfig"), (Kind::Android, "android.sswan"), (Kind::NetworkManager, "evergate.nmconnection")]
+    {
+        let profile = fixture.file(kind, &password, name);
+        let report = check(&fixture.config(), profile.as_bytes(), &[], jiff::Timestamp::now().as_second()).unwrap();
+        assert!(report.connections[0].findings.iter().any(|finding| finding.problem.contains("password in clear")), "{name}: {report:?}");
+    }
+}
+
+#[test]
+fn what_is_no_profile_is_named() {
+    let fixture = split();
+    let refused = |bytes: &[u8]| check(&fixture.config(), bytes, &[], 0).unwrap_err();
+    for (bytes, said) in [
+        (&b""[..], "is empty"),
+        (b"\x30\x82\x01\x00", "is signed or encrypted"),
+        (b"\xff\xfe\x00\xd8", "neither UTF-8 nor UTF-16"),
+        (b"<a", "is no XML"),
+        (b"<a/>", "begins with <a>"),
+        (b"<VPNProfile/>", "has no NativeProfile"),
+        (b"{", "is no JSON"),
+        (b"{}", "no remote.addr"),
+        (b"<plist version=\"1.0\"><dict/></plist>", "has no PayloadContent"),
+        (b"[connection]\n[vpn]\nservice-type=x\n", "plugin \"x\""),
+        (b"connections { a {", "a } is missing"),
+        (b"connections { a = \"b }", "a quote is not closed"),
+        (b"nothing", "expected { or ="),
+        (b"a { } ", "holds no connection"),
+    ] {
+        let error = refused(bytes);
+        assert!(error.contains(said), "{said}: {error}");
+    }
+    let deep = "a { ".repeat(10_000);
+    assert!(refused(deep.as_bytes()).contains("sections in each other"));
+    let wide = fixture.file(Kind::Windows, &fixture.wishes(), "profile.xml");
+    let utf16: Vec<u8> = [0xfeff].into_iter().chain(wide.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    assert!(check(&fixture.config(), &utf16, &[], jiff::Timestamp::now().as_second()).unwrap().ok, "as PowerShell writes it");
+}

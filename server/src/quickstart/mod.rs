@@ -63,38 +63,43 @@ pub fn prepare(args: &QuickstartArgs, out: &mut dyn Write) -> anyhow::Result<Pat
     }
     let password = password();
     let authority = authority::create(&name, jiff::Timestamp::now())?;
-    let guide = Guide { name: &name, user: &args.user, password: &password, folder: &folder, authority: &authority.certificate };
+    let guide = Guide { name: &name, user: &args.user, password: &password, folder: &folder };
     let user = wanted_user(None)?;
-    let files = plan(&folder, &guide, &authority, user.is_some())?;
-    if let Some(taken) = files.iter().find(|file| file.path.exists()) {
-        bail!("{} exists already, and nothing is ever overwritten: move it away, or choose another --dir", taken.path.display());
+    let mut files = plan(&folder, &guide, &authority, user.is_some());
+    let clients = folder.join("clients");
+    let for_clients = clients::FILES.map(|name| clients.join(name));
+    if let Some(taken) = files.iter().map(|file| &file.path).chain(&for_clients).find(|path| path.exists()) {
+        bail!("{} exists already, and nothing is ever overwritten: move it away, or choose another --dir", taken.display());
     }
     for file in &files {
         write(file, user.as_ref())?;
     }
     // What quickstart writes must pass what every other configuration must.
     let config = Config::load(&configuration, &config::environment()).context("the new configuration is wrong")?;
+    for (name, text) in guide.files(&config, jiff::Timestamp::now().as_second()).map_err(anyhow::Error::msg)? {
+        let file = Planned { path: clients.join(name), text, access: Access::Nothing };
+        write(&file, None)?;
+        files.push(file);
+    }
     report(out, &guide, &files, &config, args.no_start)?;
     Ok(configuration)
 }
 
-/// `another`: the gateway becomes another user, who is to write nothing but the users file.
-fn plan(folder: &Path, guide: &Guide<'_>, authority: &authority::Made, another: bool) -> anyhow::Result<Vec<Planned>> {
+/// The files of the gateway; those of clients are made of its configuration. `another`: the gateway becomes another user, who is to write nothing but the users file.
+fn plan(folder: &Path, guide: &Guide<'_>, authority: &authority::Made, another: bool) -> Vec<Planned> {
     let user = local_provider::User { name: guide.user.into(), nt_hash: Some(nt_hash(guide.password)), ..local_provider::User::default() };
     let plain = |text: &str| Zeroizing::new(text.to_owned());
     let users = if another { "local/users" } else { "users" };
     let files = [
         ("ca.pem", plain(&authority.certificate), Access::Read),
         ("ca.key", authority.key.clone(), Access::Nothing),
-        ("vpn.pem", plain(&authority.server_certificate), Access::Read),
+        // The root is not sent to clients, but says which authority they must know.
+        ("vpn.pem", Zeroizing::new(format!("{}{}", authority.server_certificate, authority.certificate)), Access::Read),
         ("vpn.key", authority.server_key.clone(), Access::Read),
         (users, with_user(HEADER, &user), Access::Write),
         ("evergate.toml", Zeroizing::new(configuration(guide.name, users, &name_servers())), Access::Read),
     ];
-    let clients = folder.join("clients");
-    let clients = guide.files()?.into_iter().map(|(name, text)| Planned { path: clients.join(name), text, access: Access::Nothing });
-    let files = files.into_iter().map(|(name, text, access)| Planned { path: folder.join(name), text, access });
-    Ok(files.chain(clients).collect())
+    files.into_iter().map(|(name, text, access)| Planned { path: folder.join(name), text, access }).collect()
 }
 
 /// For its owner alone, and for the user that the gateway becomes as far as it needs.

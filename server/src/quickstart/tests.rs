@@ -71,12 +71,23 @@ fn a_name_that_nobody_can_dial_leaves_nothing_behind() {
 }
 
 #[test]
-fn names_are_quoted_where_they_go() {
-    let guide =
-        Guide { name: "vpn", user: "o'neil & <sons>", password: "x", folder: Path::new("/x"), authority: "-----BEGIN\nAA\nBB\n-----END" };
-    let files = guide.files().unwrap();
-    let text = |name: &str| files.iter().find(|(file, _)| *file == name).unwrap().1.as_str();
-    assert!(text("apple.mobileconfig").contains("o'neil &amp; &lt;sons&gt;") && text("apple.mobileconfig").contains("<data>AABB</data>"));
-    assert!(text("android.sswan").contains("\"eap_id\": \"o'neil & <sons>\""));
-    assert_eq!(clients::quoted_for_powershell("o'neil"), "'o''neil'");
+fn clients_get_what_their_gateway_gives() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("new");
+    let odd = QuickstartArgs { user: "o'neil&<sons>".into(), ..args(&folder, "vpn.example.test") };
+    let path = prepare(&odd, &mut Vec::new()).unwrap();
+    let text = |name: &str| fs::read_to_string(folder.join("clients").join(name)).unwrap();
+    assert!(text("apple.mobileconfig").contains("neil&amp;&lt;sons&gt;</string>"), "{}", text("apple.mobileconfig"));
+    assert!(text("android.sswan").contains("\"eap_id\": \"o'neil&<sons>\""), "{}", text("android.sswan"));
+    assert!(text("windows-sstp.ps1").contains("-TunnelType Sstp") && text("windows.ps1").contains("-TunnelType Ikev2"));
+    let written: Vec<_> = fs::read_dir(folder.join("clients")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(
+        written.len() == clients::FILES.len() && clients::FILES.iter().all(|name| written.iter().any(|file| file == name)),
+        "{written:?}"
+    );
+    let config = Config::load(&path, &[]).unwrap();
+    for name in clients::FILES.iter().filter(|name| !name.ends_with(".ps1") && !name.ends_with(".pem")) {
+        let report = crate::profile::check(&config, text(name).as_bytes(), &[], jiff::Timestamp::now().as_second()).unwrap();
+        assert!(report.ok, "{name}: {report:?}");
+    }
 }

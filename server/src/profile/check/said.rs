@@ -1,0 +1,101 @@
+//! What a profile says, whatever its language.
+use crate::profile::Kind;
+use crate::profile::proposals::Offer;
+use pki::Certificate;
+use policy::network::AddressRange;
+
+/// One connection of a profile.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// What the file is: `ProfileXML`.
+    pub(super) format: &'static str,
+    pub(super) client: Kind,
+    /// What is dialled; the first that answers.
+    pub(super) servers: Vec<String>,
+    pub(super) protocol: Protocol,
+    /// The name that the gateway's certificate must hold.
+    pub(super) identity: Identity,
+    pub(super) login: Login,
+    pub(super) device: bool,
+    pub(super) offer: Offer,
+    /// Authorities that it brings.
+    pub(super) roots: Vec<Certificate>,
+    pub(super) routes: Routes,
+    /// It brings a postquantum preshared key.
+    pub(super) has_ppk: bool,
+    /// It holds a password in clear.
+    pub(super) has_secret: bool,
+    /// What the client itself does not take.
+    pub(super) wrong: Vec<Wrong>,
+}
+
+/// Something that the client cannot read or does not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wrong {
+    pub(super) problem: String,
+    pub(super) remedy: String,
+}
+
+impl Wrong {
+    pub(super) fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { problem: problem.into(), remedy: remedy.into() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Ikev2,
+    Sstp,
+    /// One after the other.
+    Either,
+    /// Something that this gateway does not speak.
+    Other(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// What is dialled.
+    Dialled,
+    Name(String),
+    /// A pattern, or a name that is no DNS name: nothing to be said of it.
+    Any,
+}
+
+#[derive(Debug)]
+pub(super) enum Login {
+    Eap(Eap),
+    /// PPP's own.
+    MsChapV2,
+    Certificate,
+    /// Something else, by its word.
+    Other(String),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Eap {
+    /// EAP type; `None`: whatever the server asks for.
+    pub(super) method: Option<u8>,
+    pub(super) inner: Option<u8>,
+    /// Names that the certificate shown in EAP must hold; empty: any.
+    pub(super) servers: Vec<String>,
+    /// Thumbprints (SHA-1, lower-case hexadecimal) of the roots that it must come from; empty: any.
+    pub(super) roots: Vec<String>,
+    /// Which of the user's certificates is meant; `None`: it does not say, and this client would have to.
+    pub(super) filter: Option<Filter>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Filter {
+    /// Thumbprints of authorities; empty: any.
+    pub(super) issuers: Vec<String>,
+    /// OIDs; empty: any.
+    pub(super) purposes: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Routes {
+    Everything,
+    These(Vec<AddressRange>),
+    /// The profile cannot say.
+    Unsaid,
+}
