@@ -207,7 +207,7 @@ fn routes(profile: Node<'_, '_>, native: Node<'_, '_>, wrong: &mut Vec<Wrong>) -
         match crate::config::address_range(&prefix) {
             Ok(range) => ranges.push(range),
             Err(_) => {
-                wrong.push(Wrong::new(format!("a Route goes to {prefix:?}, which is no prefix"), "give it an Address and its PrefixSize"))
+                wrong.push(Wrong::new(format!("a Route goes to {prefix:?}, which is no prefix"), "give it an Address and its PrefixSize"));
             }
         }
     }
