@@ -1,11 +1,16 @@
 //! An imagined login, to see what the policies say to it.
+mod question;
+
+pub(crate) use question::tunnel;
+pub use question::{PolicyQuestion, PolicyVerdict, Tried};
+
 use crate::config::time_of_week;
 use crate::facts::{self, Known, Place};
 use policy::network::{Certificate, Decision, LocalTime, Method, Policy, Tunnel, Usage, decide};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Key length that a case has unless it says otherwise.
-const CIPHER_BITS: u16 = 256;
+pub(crate) const CIPHER_BITS: u16 = 256;
 
 #[derive(Debug, Clone)]
 pub struct Case {

@@ -3,11 +3,11 @@ mod reload;
 mod trace;
 
 use crate::accounting::{self, Accounting};
-use crate::api::types::{RadiusList, Status};
+use crate::api::types::{PolicyList, RadiusList, Status};
 use crate::api::{self, Refusal, Reload, Request, Response};
 use crate::blocks::BlockFile;
 use crate::certificates::{self, ExpiryWatch};
-use crate::config::{Config, Ikev2Listener};
+use crate::config::{Api, Config, Ikev2Listener};
 use crate::crash_secret;
 use crate::dataplane::StreamEvent;
 use crate::dynamic::{self, Dynamic};
@@ -131,6 +131,8 @@ struct Shell {
     reloads: Reloads,
     expiry: ExpiryWatch,
     block_file: BlockFile,
+    /// Whom the API believes over TLS.
+    api: Option<watch::Sender<Api>>,
     /// When counters are told to those who listen.
     second: Interval,
     manager: ServiceManager,
@@ -177,7 +179,8 @@ impl Shell {
         let mut local_lists = revocation::Keeper::start(user_certificates(&config), &config.server.state_dir);
         let local = start_local(&config, &mut local_lists, radius.logins.clone())?;
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
-        api::start(commands, &config.metrics_listen, commands_tx)?;
+        let (doors, api) = api_doors(&config);
+        api::start(commands, doors, commands_tx)?;
         let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
         let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
@@ -211,6 +214,7 @@ impl Shell {
             reloads,
             expiry: ExpiryWatch::start(),
             block_file,
+            api,
             second: seconds(),
             manager: ServiceManager::from_environment(),
             refused: Vec::new(),
@@ -334,7 +338,15 @@ impl Shell {
         if let Request::Reload(Reload { end_refused }) = *request {
             return self.reload(Reason::Command { end_refused, reply });
         }
+        if let Request::Changes = request {
+            return self.reload(Reason::Look { reply });
+        }
         let response = match request {
+            Request::Policies => {
+                let policies = self.config.policies.iter().map(crate::cli::describe_policy).collect();
+                Response::Policies(PolicyList { policies })
+            }
+            Request::PolicyTest(question) => Response::PolicyVerdict(Box::new(question.decide(&self.config, jiff::Timestamp::now()))),
             Request::Certificates => {
                 Response::Certificates(Box::new(certificates::report(&self.config, jiff::Timestamp::now().as_second())))
             }
@@ -482,6 +494,11 @@ fn unsaved(error: &std::io::Error) -> Response {
     tracing::error!(%error, "the block list holds, but could not be saved: a restart would forget its last change");
     let error = format!("done, but not saved: {error}; a restart would forget it");
     Response::refused(Refusal::Busy, error, "make room in state_dir of [server] and give the same order again")
+}
+
+fn api_doors(config: &Config) -> (api::Doors, Option<watch::Sender<Api>>) {
+    let (sender, tls) = config.api.clone().map(watch::channel).unzip();
+    (api::Doors { metrics: config.metrics_listen.clone(), tls }, sender)
 }
 
 fn seconds() -> Interval {

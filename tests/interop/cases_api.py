@@ -1,5 +1,6 @@
 """The Admin API, asked by an HTTP client of another make."""
 
+import hashlib
 import http.client
 import json
 import queue
@@ -12,10 +13,12 @@ from pathlib import Path
 from harness import case, check, setup
 from labkit import packages
 from labkit.client import Profile
+from labkit.pki import GATEWAY_NAME
 from labkit.shell import run
 
 ROOT = Path(__file__).resolve().parents[2]
 PARSER = {"/usr/lib/python3/dist-packages/prometheus_client/__init__.py": "python3-prometheus-client"}
+CURL = {"/usr/bin/curl": "curl"}
 PROMTOOL = {"/usr/bin/promtool": "prometheus"}
 DEVICE = Profile(method="certificate", certificate="machine-rsa")
 # Series that are there only once something has happened.
@@ -263,3 +266,102 @@ def addresses_and_certificates_are_blocked(world):
     world.login(DEVICE, ping=False)
     world.client().disconnect()
     world.no_sessions()
+
+
+TOKENS = {"read": "0123456789abcdef", "operate": "fedcba9876543210"}
+
+
+@setup("api_tls")
+def with_tls(config):
+    """A token for each role, and certificates of machines, one of which may operate."""
+    folder = Path(config["server"]["control_socket"]).parent
+    lines = [f"{role} {role}er {hashlib.sha256(token.encode()).hexdigest()}" for role, token in TOKENS.items()]
+    (folder / "api.tokens").write_text("\n".join(lines) + "\n")
+    (folder / "api.tokens").chmod(0o600)
+    certificate = config["certificate"][0]
+    config["api"] = {
+        "listen": ["127.0.0.1:8443"],
+        "chain": certificate["chain"],
+        "key": certificate["key"],
+        "tokens_file": str(folder / "api.tokens"),
+        "client_ca": config["listener"][0]["client_ca"],
+        "operators": ["pc1.example.test"],
+    }
+
+
+def curl(world, path, *options):
+    """The status with which an HTTPS client of another make is answered; 0: there was no answer."""
+    argv = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "5", "--cacert", world.lab.pki.cert("ca")]
+    argv += ["--resolve", f"{GATEWAY_NAME}:8443:127.0.0.1", *options, f"https://{GATEWAY_NAME}:8443{path}"]
+    return int(world.lab.network.exec("gateway", argv, check=False).stdout)
+
+
+@case("api_tls")
+def over_tls_only_who_proves_itself_is_served(world):
+    packages.ensure(CURL)
+    bearer = lambda token: ("-H", f"Authorization: Bearer {token}")
+    shown = lambda name: ("--cert", world.lab.pki.cert(name), "--key", world.lab.pki.key(name))
+    order = ("-H", "Content-Type: application/json", "-d", '{"who": {"user": "mallory"}}')
+    for expected, path, *options in (
+        (200, "/healthz"),
+        (200, "/readyz"),
+        (401, "/v1/status"),
+        (401, "/metrics"),
+        (401, "/v1/status", *bearer("wrong")),
+        (200, "/v1/status", *bearer(TOKENS["read"])),
+        (200, "/metrics", *bearer(TOKENS["read"])),
+        (403, "/v1/blocks", *bearer(TOKENS["read"]), *order),
+        (200, "/v1/blocks", *bearer(TOKENS["operate"]), *order),
+        (401, "/v1/blocks", *order),
+        (200, "/v1/status", *shown("machine-ecdsa")),
+        (403, "/v1/blocks", *shown("machine-ecdsa"), *order),
+        (200, "/v1/blocks", *shown("machine-rsa"), *order),
+        (0, "/v1/status", *shown("gateway-rsa")),
+    ):
+        found = curl(world, path, *options)
+        check(found == expected, f"{path} {options}: {found}, not {expected}")
+    plain = world.lab.network.exec("gateway", ["curl", "-s", "--max-time", "5", "http://127.0.0.1:8443/healthz"], check=False)
+    check(plain.returncode != 0, "an answer without TLS")
+    log = (world.gateway.folder / "gateway.log").read_text()
+    check("token operateer" in log and "certificate CN=" in log, "orders are not in the log")
+    check(not any(token in log for token in TOKENS.values()), "a token is in the log")
+
+
+@case("api_tls")
+def tokens_are_taken_by_a_reload(world):
+    tokens = world.gateway.folder / "api.tokens"
+    before = tokens.read_text()
+    made = json.loads(world.gateway.command("token", "fresh", "--json").stdout)
+    try:
+        tokens.write_text(made["line"] + "\n")
+        world.gateway.command("reload")
+        check(curl(world, "/v1/status", "-H", f"Authorization: Bearer {made['token']}") == 200, "the new token does not do")
+        check(curl(world, "/v1/status", "-H", f"Authorization: Bearer {TOKENS['read']}") == 401, "the old token still does")
+    finally:
+        tokens.write_text(before)
+        world.gateway.command("reload")
+
+
+@case("api")
+def a_reload_is_foreseen(world):
+    """What would change and whom it would refuse; then nothing has changed."""
+    world.login(ping=False)
+    text = world.gateway.config_file.read_text()
+    question = {"user": "alice", "tunnel": "sstp", "attributes": ["Filter-Id=staff"], "time": "fri 18:30"}
+    before = good(world, "GET", "/v1/policies")
+    check([policy["name"] for policy in before["policies"]] == ["everyone"], f"{before}")
+    check(good(world, "POST", "/v1/policies/test", question)["granted"], "the policies refuse alice")
+    status, problem = ask(world, "POST", "/v1/policies/test", question | {"tunnel": "carrier pigeon"})
+    check(status == 400 and "expected ikev2 or sstp" in problem["error"], f"{status} {problem}")
+    try:
+        world.gateway.config_file.write_text(text.replace('name = "everyone"', 'name = "nobody"\nuser = ["mallory"]'))
+        foreseen = good(world, "GET", "/v1/configuration/changes")
+        check({change["section"] for change in foreseen["changes"]} == {'policy "everyone"', 'policy "nobody"'}, f"{foreseen}")
+        check([judged["verdict"] for judged in foreseen["judged"]] == ["refused"], f"{foreseen}")
+        check("2 changes would take effect" in world.gateway.command("reload", "--dry-run").stdout, "the command says something else")
+        world.gateway.config_file.write_text(text + "\n[nonsense]\n")
+        status, problem = ask(world, "GET", "/v1/configuration/changes")
+        check(status == 409 and "nonsense" in problem["error"], f"{status} {problem}")
+    finally:
+        world.gateway.config_file.write_text(text)
+    check(good(world, "GET", "/v1/policies") == before and world.session_of("alice")["policy"] == "everyone", "something has changed")

@@ -27,6 +27,8 @@ pub struct MutualSettings {
     name: Option<String>,
     /// SHA-256 of the DER that the client's own certificate must be, besides being verified.
     pin: Option<[u8; 32]>,
+    /// A client may show no certificate at all.
+    optional: bool,
     provider: Arc<CryptoProvider>,
 }
 
@@ -35,7 +37,7 @@ impl MutualSettings {
     pub fn new(credential: &Credential, roots: Arc<TrustAnchors>) -> Self {
         let chain = credential.chain.iter().map(|certificate| CertificateDer::from(certificate.der.clone())).collect();
         let key = CertifiedKey::new(chain, Arc::new(TlsKey(credential.key.clone())));
-        Self { key: Arc::new(key), roots, name: None, pin: None, provider: Arc::new(aws_lc_rs::default_provider()) }
+        Self { key: Arc::new(key), roots, name: None, pin: None, optional: false, provider: Arc::new(aws_lc_rs::default_provider()) }
     }
 
     /// The authorities that may have issued the client's certificate.
@@ -47,6 +49,12 @@ impl MutualSettings {
     #[must_use]
     pub fn trusting(self, roots: Arc<TrustAnchors>) -> Self {
         Self { roots, ..self }
+    }
+
+    /// Takes clients without a certificate too, who have to prove themselves otherwise; a certificate that is shown must be good all the same.
+    #[must_use]
+    pub fn or_without(self) -> Self {
+        Self { optional: true, ..self }
     }
 
     /// Takes one client alone: whose certificate is made out to `name`, a DNS name or an IP address, and is the one pinned, if one is.
@@ -218,6 +226,15 @@ impl Verifier {
 }
 
 impl ClientCertVerifier for Verifier {
+    /// Where no authority could have issued one, none is asked for.
+    fn offer_client_auth(&self) -> bool {
+        !self.settings.optional || !self.hints.is_empty()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        !self.settings.optional
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &self.hints
     }

@@ -1,4 +1,5 @@
-//! The Admin API: HTTP/1.1 and JSON, over the Unix socket `[server] control_socket`. The command line is one of its clients.
+//! The Admin API: HTTP/1.1 and JSON, over the Unix socket `[server] control_socket`, and over TLS where `[api]` says so. The command line is one of its
+//! clients.
 //!
 //! # One more resource
 //!
@@ -14,6 +15,7 @@
 //! [`Feed::send`] for each thing that happens, which never waits; once it says `false`, or when nothing more will come, the feed is dropped. On the wire it
 //! is `application/jsonl`, one object a line, or with `Accept: text/event-stream` an event each; `{"missed":3}` where a slow listener has missed something.
 //! Such a route is `/v1/events`. The command line listens with [`follow`].
+mod access;
 mod client;
 mod openapi;
 mod reading;
@@ -25,15 +27,18 @@ mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub mod types;
 
+pub use access::{Token, token_hash};
 pub use client::{AskError, Call, Told, ask, follow};
 pub use request::{
     AttemptsQuery, BlockOrder, DEFAULT_LIMIT, Disconnect, Drain, ExplainQuery, Problem, Refusal, Reload, Request, Response, SessionsQuery,
     TraceQuery,
 };
+pub use routes::Role;
 pub(crate) use routes::escaped;
-pub use server::start;
+pub use server::{Doors, start};
 pub use socket::bind;
 pub use stream::Feed;
 #[cfg(test)]

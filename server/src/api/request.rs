@@ -1,10 +1,11 @@
 //! What the API asks of the control task, and what that says.
 use super::stream::Feed;
 use super::types::{
-    AttemptDetail, AttemptList, Block, BlockList, Blocked, Disconnected, Done, DrainStatus, Explanation, Health, JudgedList, PoolList,
-    RadiusList, Reloaded, Session, SessionList, Status,
+    AttemptDetail, AttemptList, Block, BlockList, Blocked, Disconnected, Done, DrainStatus, Explanation, Health, JudgedList, PolicyList,
+    PoolList, RadiusList, Reloaded, Session, SessionList, Status,
 };
 use crate::certificates;
+use crate::policy_case::{PolicyQuestion, PolicyVerdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -48,6 +49,12 @@ pub enum Request {
     CancelDrain,
     /// Reads the configuration again and applies what a running gateway can take, all or nothing. -> [`Response::Reloaded`]
     Reload(Reload),
+    /// What a reload would come to. -> [`Response::Reloaded`]
+    Changes,
+    /// -> [`Response::Policies`]
+    Policies,
+    /// What the policies say to a login that somebody describes. -> [`Response::PolicyVerdict`]
+    PolicyTest(Box<PolicyQuestion>),
     /// The sessions to which the policies would not say today what they said. -> [`Response::Judged`]
     Judge,
     /// Attempts, newest first. -> [`Response::Attempts`]
@@ -67,7 +74,7 @@ impl Request {
     pub(super) fn patience(&self) -> Duration {
         match self {
             Self::Live => Duration::from_secs(5),
-            Self::Reload(_) => Duration::from_secs(60),
+            Self::Reload(_) | Self::Changes => Duration::from_secs(60),
             _ => Duration::from_secs(10),
         }
     }
@@ -207,6 +214,8 @@ pub enum Response {
     Blocks(BlockList),
     Block(Block),
     Reloaded(Box<Reloaded>),
+    Policies(PolicyList),
+    PolicyVerdict(Box<PolicyVerdict>),
     Judged(JudgedList),
     /// The gateway is being emptied.
     Drain(Box<DrainStatus>),
@@ -248,6 +257,10 @@ pub enum Refusal {
     /// 400: the request itself is wrong.
     #[default]
     Wrong,
+    /// 401: nobody knows who asks.
+    Unknown,
+    /// 403: who asks may not.
+    Forbidden,
     /// 404: there is no such thing.
     NotFound,
     /// 405

@@ -4,10 +4,11 @@ use super::request::{
 };
 use super::stream::Feed;
 use super::types::{
-    AttemptDetail, AttemptList, Block, BlockList, Disconnected, Done, DrainStatus, Event, Explanation, Health, JudgedList, PoolList,
-    RadiusList, Reloaded, Session, SessionList, Status,
+    AttemptDetail, AttemptList, Block, BlockList, Disconnected, Done, DrainStatus, Event, Explanation, Health, JudgedList, PolicyList,
+    PoolList, RadiusList, Reloaded, Session, SessionList, Status,
 };
 use crate::certificates;
+use crate::policy_case::{PolicyQuestion, PolicyVerdict};
 use crate::trace;
 use hyper::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -17,7 +18,7 @@ use std::sync::LazyLock;
 
 /// What a caller may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
+pub enum Role {
     /// Nobody has to say who he is.
     Anybody,
     /// Looks, and changes nothing.
@@ -139,6 +140,10 @@ impl Route {
         Self { query: Some(shape::<T>), ..self }
     }
 
+    fn that_only_reads(self) -> Self {
+        Self { role: Role::Read, ..self }
+    }
+
     fn for_anybody(self) -> Self {
         Self { role: Role::Anybody, ..self }
     }
@@ -227,6 +232,20 @@ fn about_the_gateway() -> Vec<Route> {
             "radius",
             "The RADIUS servers, how they stand, and the certificates they show to EAP clients.",
             |_| Ok(Request::Radius),
+        ),
+        Route::get::<PolicyList>("/v1/policies", "policies", "The network policies, in their order.", |_| Ok(Request::Policies)),
+        Route::order::<PolicyQuestion, PolicyVerdict>(
+            "/v1/policies/test",
+            "testPolicies",
+            "What the policies say to a login that the body describes: who decides, and of each policy tried the first condition that fails.",
+            |input| input.body().map(Request::PolicyTest),
+        )
+        .that_only_reads(),
+        Route::get::<Reloaded>(
+            "/v1/configuration/changes",
+            "configurationChanges",
+            "What a reload would come to: what the files say otherwise than what runs, what needs a restart, and which sessions would be refused.",
+            |_| Ok(Request::Changes),
         ),
         Route::get::<certificates::Report>(
             "/v1/certificates",

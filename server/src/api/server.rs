@@ -1,27 +1,31 @@
 //! The answering side: a bounded number of clients, each with small requests and little time.
+use super::access::Door;
 use super::openapi;
 use super::reading::Reading;
 use super::request::{Problem, Refusal, Request, Response};
 use super::routes::{self, Input, Role, Route, SEE, Serves};
 use super::stream::{self, Feed, Format, Lines};
+use super::tls;
+use crate::config::Api;
 use crate::metrics;
 use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdTcp};
+use std::os::unix::net::UnixListener as StdUnix;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 /// Clients at a time; more are turned away.
@@ -69,70 +73,92 @@ impl Front {
     }
 }
 
-/// What a caller gets to see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
-    Everything(Role),
-    /// Metrics and health alone.
-    Metrics,
+/// Where the API is served besides its socket.
+#[derive(Debug)]
+pub struct Doors {
+    /// Where metrics are, for whoever reaches them.
+    pub metrics: Vec<SocketAddr>,
+    /// Where callers prove themselves over TLS, and by what.
+    pub tls: Option<watch::Receiver<Api>>,
 }
 
-impl Access {
-    fn permits(self, route: &Route) -> bool {
-        match self {
-            Self::Everything(role) => role >= route.role,
-            Self::Metrics => matches!(route.serves, Serves::Metrics) || route.role == Role::Anybody,
-        }
-    }
-}
-
-/// Serves the API on the Unix socket, and metrics at `metrics` where monitoring wants them; requests go to `commands`.
+/// Serves the API on a thread of its own, by the Unix socket and all doors; requests go to `commands`.
 ///
 /// # Errors
 /// An address cannot be listened on.
-pub fn start(socket: UnixListener, metrics: &[SocketAddr], commands: Commands) -> anyhow::Result<()> {
+pub fn start(socket: UnixListener, doors: Doors, commands: Commands) -> anyhow::Result<()> {
+    let socket = socket.into_std().context("the control socket")?;
+    let metrics: Vec<_> = doors.metrics.iter().map(|&address| listen(address, "metrics.listen")).collect::<anyhow::Result<_>>()?;
+    let over_tls = match doors.tls {
+        None => Vec::new(),
+        Some(api) => {
+            let addresses = api.borrow().listen.clone();
+            let listen = |address| Ok((listen(address, "api.listen")?, api.clone()));
+            addresses.into_iter().map(listen).collect::<anyhow::Result<_>>()?
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the API's runtime")?;
     let front = Front::new(commands, PATIENCE);
-    let listeners: Vec<_> = metrics.iter().map(|&address| listen(address, "metrics.listen")).collect::<anyhow::Result<_>>()?;
-    for listener in listeners {
-        tokio::spawn(serve(listener, Arc::clone(&front), Access::Metrics));
-    }
-    tokio::spawn(serve(socket, front, Access::Everything(Role::Operate)));
+    std::thread::Builder::new().name("api".into()).spawn(move || runtime.block_on(serve_all(front, socket, metrics, over_tls)))?;
     Ok(())
 }
 
-fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    net::listen::tcp(address).and_then(TcpListener::from_std).with_context(|| format!("cannot listen on tcp {address} ({key})"))
+async fn serve_all(front: Arc<Front>, socket: StdUnix, metrics: Vec<StdTcp>, over_tls: Vec<(StdTcp, watch::Receiver<Api>)>) {
+    for listener in metrics.into_iter().filter_map(|listener| TcpListener::from_std(listener).ok()) {
+        tokio::spawn(serve(listener, Arc::clone(&front), Door::Metrics));
+    }
+    for (listener, api) in over_tls {
+        let Ok(listener) = TcpListener::from_std(listener) else { continue };
+        tokio::spawn(serve_tls(listener, Arc::clone(&front), api));
+    }
+    if let Ok(socket) = UnixListener::from_std(socket) {
+        serve(socket, front, Door::Socket).await;
+    }
+}
+
+fn listen(address: SocketAddr, key: &str) -> anyhow::Result<StdTcp> {
+    net::listen::tcp(address).with_context(|| format!("cannot listen on tcp {address} ({key})"))
 }
 
 /// Where clients come in.
 pub(super) trait Listener: Send + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    fn accept(&self) -> impl Future<Output = std::io::Result<Self::Stream>> + Send;
+    fn next(&self) -> impl Future<Output = std::io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
 }
 
 impl Listener for UnixListener {
     type Stream = UnixStream;
 
-    async fn accept(&self) -> std::io::Result<UnixStream> {
-        Ok(UnixListener::accept(self).await?.0)
+    async fn next(&self) -> std::io::Result<(UnixStream, Option<SocketAddr>)> {
+        Ok((self.accept().await?.0, None))
     }
 }
 
 impl Listener for TcpListener {
     type Stream = TcpStream;
 
-    async fn accept(&self) -> std::io::Result<TcpStream> {
-        Ok(TcpListener::accept(self).await?.0)
+    async fn next(&self) -> std::io::Result<(TcpStream, Option<SocketAddr>)> {
+        self.accept().await.map(|(stream, from)| (stream, Some(from)))
     }
 }
 
 /// Accepts clients for ever.
-pub(super) async fn serve<L: Listener>(listener: L, front: Arc<Front>, access: Access) {
+pub(super) async fn serve<L: Listener>(listener: L, front: Arc<Front>, door: Door) {
+    accept(listener, move |stream, _| attend(stream, Arc::clone(&front), door.clone())).await;
+}
+
+async fn serve_tls(listener: TcpListener, front: Arc<Front>, api: watch::Receiver<Api>) {
+    let from = |from: Option<SocketAddr>| from.unwrap_or(SocketAddr::from(([0; 4], 0)));
+    accept(listener, move |stream, peer| tls::connection(stream, from(peer), Arc::clone(&front), api.clone())).await;
+}
+
+/// A bounded number of clients at a time.
+async fn accept<L: Listener, F: Future<Output = ()> + Send + 'static>(listener: L, attend: impl Fn(L::Stream, Option<SocketAddr>) -> F) {
     let places = Arc::new(Semaphore::new(MAX_CLIENTS));
     loop {
-        let stream = match listener.accept().await {
-            Ok(stream) => stream,
+        let (stream, from) = match listener.next().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "API: a client could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -141,20 +167,20 @@ pub(super) async fn serve<L: Listener>(listener: L, front: Arc<Front>, access: A
         };
         // Without a free place the stream is dropped, which the client reports.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let front = Arc::clone(&front);
+        let attended = attend(stream, from);
         tokio::spawn(async move {
-            attend(stream, front, access).await;
+            attended.await;
             drop(place);
         });
     }
 }
 
 /// Serves one connection until its client leaves or misbehaves.
-async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, front: Arc<Front>, access: Access) {
+pub(super) async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, front: Arc<Front>, door: Door) {
     let patience = front.patience;
     let service = service_fn(move |request| {
-        let front = Arc::clone(&front);
-        async move { Ok::<_, Infallible>(front.respond(request, access).await) }
+        let (front, door) = (Arc::clone(&front), door.clone());
+        async move { Ok::<_, Infallible>(front.respond(request, &door).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -169,20 +195,21 @@ async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, f
 }
 
 impl Front {
-    async fn respond(&self, request: hyper::Request<Incoming>, access: Access) -> hyper::Response<Answer> {
+    async fn respond(&self, request: hyper::Request<Incoming>, door: &Door) -> hyper::Response<Answer> {
         let (parts, body) = request.into_parts();
-        match self.serve(&parts, body, access).await {
+        match self.serve(&parts, body, door).await {
             Ok(response) => response,
             Err(problem) => refuse(&problem),
         }
     }
 
-    async fn serve(&self, head: &hyper::http::request::Parts, body: Incoming, access: Access) -> Result<hyper::Response<Answer>, Problem> {
+    async fn serve(&self, head: &hyper::http::request::Parts, body: Incoming, door: &Door) -> Result<hyper::Response<Answer>, Problem> {
         let (route, id) = routes::find(&head.method, head.uri.path())?;
-        if !access.permits(route) {
-            return Err(Problem::new(Refusal::NotFound, format!("{} is not served here", route.path), "ask at the control socket"));
-        }
+        let caller = door.admit(route, &head.headers)?;
         let body = self.body(route, head, body).await?;
+        if route.role == Role::Operate {
+            tracing::info!(caller = caller.name, method = %head.method, path = head.uri.path(), "API: an order");
+        }
         let input = Input { id, query: head.uri.query().unwrap_or_default(), body: &body };
         match route.serves {
             Serves::Document => Ok(answer(StatusCode::OK, "application/json", Answer::whole(openapi::DOCUMENT.as_str()))),
@@ -279,6 +306,8 @@ fn json(status: StatusCode, body: &impl serde::Serialize) -> hyper::Response<Ans
 fn refuse(problem: &Problem) -> hyper::Response<Answer> {
     let status = match problem.status {
         Refusal::Wrong => StatusCode::BAD_REQUEST,
+        Refusal::Unknown => StatusCode::UNAUTHORIZED,
+        Refusal::Forbidden => StatusCode::FORBIDDEN,
         Refusal::NotFound => StatusCode::NOT_FOUND,
         Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -290,6 +319,9 @@ fn refuse(problem: &Problem) -> hyper::Response<Answer> {
     let mut response = json(status, problem);
     if problem.status == Refusal::Method {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
+    }
+    if problem.status == Refusal::Unknown {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
 }

@@ -1,7 +1,7 @@
 //! Server and client over a real socket.
+use super::access::Door;
 use super::request::Refusal;
-use super::routes::Role;
-use super::server::{Access, Front, MAX_BODY, MAX_CLIENTS, PATIENCE, Patience, serve};
+use super::server::{Front, MAX_BODY, MAX_CLIENTS, PATIENCE, Patience, serve};
 use super::types::{AttemptDetail, AttemptSummary, Counters, Disconnected, Event, Health, Outcome, SessionList, TimelineLine};
 use super::*;
 use std::io::{Read as _, Write as _};
@@ -62,7 +62,7 @@ fn with_patience(patience: Patience, check: impl FnOnce(&Path) + Send + 'static)
     runtime.block_on(async {
         let listener = bind(&path).unwrap();
         let (commands, mut requests) = mpsc::channel(4);
-        tokio::spawn(serve(listener, Front::new(commands, patience), Access::Everything(Role::Operate)));
+        tokio::spawn(serve(listener, Front::new(commands, patience), Door::Socket));
         tokio::spawn(async move {
             while let Some((request, answer)) = requests.recv().await {
                 let answer: tokio::sync::oneshot::Sender<Response> = answer;
@@ -217,7 +217,7 @@ fn where_metrics_are_served_there_is_nothing_else() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (commands, mut requests) = mpsc::channel::<(Request, tokio::sync::oneshot::Sender<Response>)>(4);
-        tokio::spawn(serve(listener, Front::new(commands, PATIENCE), Access::Metrics));
+        tokio::spawn(serve(listener, Front::new(commands, PATIENCE), Door::Metrics));
         tokio::spawn(async move {
             while let Some((request, answer)) = requests.recv().await {
                 drop(answer.send(reply(request)));

@@ -125,6 +125,25 @@ pub struct Counters {
     pub dropped: u64,
 }
 
+/// The network policies in their order; the first that matches decides, and none means no.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyList {
+    pub policies: Vec<PolicyReport>,
+}
+
+/// A network policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyReport {
+    pub name: String,
+    pub enabled: bool,
+    pub grant: bool,
+    /// All of them have to hold.
+    pub conditions: Vec<String>,
+    pub constraints: Vec<String>,
+    /// What a session gets.
+    pub settings: Vec<String>,
+}
+
 /// Usage of the address pools.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolList {

@@ -2,9 +2,10 @@
 use crate::api::types::Blocked;
 use crate::api::{self, AttemptsQuery, DEFAULT_LIMIT, TraceQuery};
 use crate::config::DEFAULT_PATH;
+use crate::policy_case::PolicyQuestion;
 use crate::profile::{EapMethod, Kind};
 use clap::{Args, Parser, Subcommand};
-use policy::network::{LocalTime, Method, Tunnel};
+use policy::network::Tunnel;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -149,6 +150,16 @@ Examples:
   evergate sessions disconnect --user ann@example.com --hold 15m --reason \"see the help desk\"
   evergate sessions --json | jq '.sessions[].user'";
 
+const TOKEN: &str = "Makes a token for callers of the Admin API over TLS ([api]), such as Prometheus, a script or a console.
+
+The gateway knows only its SHA-256, by a line in the file that tokens_file names; a reload takes a changed file. Such a caller sends the token as \
+`Authorization: Bearer TOKEN`. The control socket needs none.
+
+Examples:
+  evergate token prometheus
+  evergate token console --operate
+  curl -H \"Authorization: Bearer $TOKEN\" https://vpn.example.com:8443/v1/status";
+
 const BLOCK: &str = "Keeps somebody out, whatever RADIUS and policies say, for a time or until it is taken back.
 
 A blocked login is refused before RADIUS is asked where the name, certificate or address is known by then, else right after; its attempt says which \
@@ -176,6 +187,7 @@ Sessions that the policies would refuse now, or give something else, are listed.
 SIGHUP does the same and says so in the log. Renewed certificates need neither: their files are watched.
 
 Examples:
+  evergate reload --dry-run                     what would it do?
   evergate reload
   evergate reload --end-refused
   evergate sessions --would-refuse              the list again, later
@@ -335,6 +347,9 @@ pub enum Question {
         /// End the sessions that the policies refuse now
         #[arg(long)]
         end_refused: bool,
+        /// Show what would change, and which sessions would be refused; apply nothing
+        #[arg(long, conflicts_with = "end_refused")]
+        dry_run: bool,
     },
     /// List, show or end sessions
     #[command(long_about = SESSIONS, visible_alias = "session", args_conflicts_with_subcommands = true)]
@@ -345,6 +360,9 @@ pub enum Question {
         #[command(subcommand)]
         command: Option<SessionsCommand>,
     },
+    /// Make a token for callers of the Admin API
+    #[command(long_about = TOKEN)]
+    Token(TokenArgs),
     /// Keep users, computers, certificates or addresses out by hand
     #[command(long_about = BLOCK, visible_alias = "blocks")]
     Block(BlockArgs),
@@ -387,7 +405,7 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "NAME")]
     pub(super) policy: Option<String>,
     /// ikev2 or sstp [default: ikev2 where there is a listener for it]
-    #[arg(long, value_parser = tunnel)]
+    #[arg(long, value_parser = crate::policy_case::tunnel)]
     pub(super) tunnel: Option<Tunnel>,
     /// For the machine, with its certificate, instead of a user
     #[arg(long)]
@@ -516,6 +534,15 @@ pub(super) struct Hold {
     /// Why, for the block list
     #[arg(long, value_name = "TEXT", requires = "hold")]
     pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// Whom it is for; the log says it
+    pub(super) name: String,
+    /// It may change things, not only look
+    #[arg(long)]
+    pub(super) operate: bool,
 }
 
 #[derive(Debug, Args)]
@@ -648,94 +675,12 @@ pub struct PolicyArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
     /// Decide about an imagined login, with every policy tried and its first failing condition
-    Test(Box<PolicyTest>),
+    Test(Box<PolicyQuestion>),
     /// Write the policies of an NPS export as [[policy]] sections on standard output, and what has no equivalent on standard error
     Import {
         /// What Export-NpsConfiguration or `netsh nps export` wrote
         file: PathBuf,
     },
-}
-
-#[derive(Debug, Args)]
-pub(super) struct PolicyTest {
-    #[arg(long, value_name = "NAME", default_value = "")]
-    pub(super) user: String,
-    /// Nobody has checked the name: it is the outer identity of PEAP or TTLS
-    #[arg(long)]
-    pub(super) unconfirmed: bool,
-    /// ikev2 or sstp
-    #[arg(long, default_value = "ikev2", value_parser = tunnel)]
-    pub(super) tunnel: Tunnel,
-    /// eap, certificate, mschapv2, chap or pap
-    #[arg(long, default_value = "eap", value_parser = method)]
-    pub(super) method: Method,
-    /// EAP-TLS, EAP-MSCHAPv2, PEAP, .. or the number of an EAP method
-    #[arg(long, value_name = "TYPE", value_parser = eap_type)]
-    pub(super) eap_type: Option<String>,
-    /// An attribute of the Access-Accept, such as Filter-Id=staff; any number of times
-    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = crate::policy_case::name_and_value)]
-    pub(super) attributes: Vec<(String, String)>,
-    /// A group of the user; any number of times
-    #[arg(long = "group", value_name = "GROUP")]
-    pub(super) groups: Vec<String>,
-    /// The [[radius]] that let the user in; "local": the local provider
-    #[arg(long, value_name = "NAME")]
-    pub(super) radius_server: Option<String>,
-    /// The [[radius_group]] that was asked
-    #[arg(long, value_name = "NAME")]
-    pub(super) radius_group: Option<String>,
-    /// Name of the computer that logs in
-    #[arg(long, value_name = "NAME")]
-    pub(super) machine: Option<String>,
-    /// Address of the client
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) client: Option<IpAddr>,
-    /// Address that it dials
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) gateway: Option<IpAddr>,
-    /// Name of the [[listener]] that it dials [default: the first of the tunnel]
-    #[arg(long, value_name = "NAME")]
-    pub(super) listener: Option<String>,
-    /// Day and time, such as "fri 18:30" [default: now]
-    #[arg(long, value_name = "TIME", value_parser = crate::policy_case::moment)]
-    pub(super) time: Option<LocalTime>,
-    /// Key length of the cipher, in bits
-    #[arg(long, value_name = "BITS", default_value_t = 256)]
-    pub(super) cipher_bits: u16,
-    /// Sessions that are up already, of the user, the certificate and the policy
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
-    pub(super) sessions: usize,
-    /// Subject of the client's certificate, such as "CN=pc1, O=Example"
-    #[arg(long, value_name = "SUBJECT")]
-    pub(super) certificate_subject: Option<String>,
-    #[arg(long, value_name = "ISSUER")]
-    pub(super) certificate_issuer: Option<String>,
-    /// A subject alternative name; any number of times
-    #[arg(long, value_name = "NAME")]
-    pub(super) certificate_san: Vec<String>,
-    /// An extended key usage, such as clientAuth or an OID; any number of times
-    #[arg(long, value_name = "PURPOSE", value_parser = purpose)]
-    pub(super) certificate_eku: Vec<String>,
-    /// OID of the certificate template
-    #[arg(long, value_name = "OID")]
-    pub(super) certificate_template: Option<String>,
-}
-
-fn tunnel(text: &str) -> Result<Tunnel, String> {
-    [Tunnel::Ikev2, Tunnel::Sstp].into_iter().find(|tunnel| tunnel.to_string() == text).ok_or_else(|| "expected ikev2 or sstp".into())
-}
-
-fn method(text: &str) -> Result<Method, String> {
-    let all = [Method::Eap, Method::Certificate, Method::MsChapV2, Method::Chap, Method::Pap];
-    all.into_iter().find(|method| method.to_string() == text).ok_or_else(|| "expected eap, certificate, mschapv2, chap or pap".into())
-}
-
-fn eap_type(text: &str) -> Result<String, String> {
-    crate::config::eap_name(text).ok_or_else(|| "expected a name such as EAP-TLS, or the number of an EAP method".into())
-}
-
-fn purpose(text: &str) -> Result<String, String> {
-    pki::purpose_oid(text).ok_or_else(|| "expected a purpose such as clientAuth, or an OID".into())
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! `evergate check`: what a configuration comes to.
 use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, date, heading, pairs, table};
 use super::{FAILED, OK};
+use crate::api::types::PolicyReport;
 use crate::certificates::{SOON_DAYS, purpose};
 use crate::config::{self, Config, NamedCredential};
 use policy::filter::{Chain, Filter};
@@ -30,7 +31,7 @@ struct Found {
     radius_groups: Vec<GroupRow>,
     local: Option<LocalRow>,
     request_policies: Vec<RequestRow>,
-    policies: Vec<PolicyRow>,
+    policies: Vec<PolicyReport>,
     /// How many [[policy_test]] these policies meet.
     policy_tests: usize,
     pools: Vec<PoolRow>,
@@ -115,16 +116,6 @@ struct RequestRow {
 }
 
 #[derive(Debug, Serialize)]
-struct PolicyRow {
-    name: String,
-    enabled: bool,
-    grant: bool,
-    conditions: Vec<String>,
-    constraints: Vec<String>,
-    settings: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
 struct PoolRow {
     name: String,
     family: &'static str,
@@ -179,7 +170,7 @@ fn found(config: &Config, now: i64) -> Found {
         radius_groups: config.radius_groups.iter().map(group_row).collect(),
         local: config.local.as_ref().map(local_row),
         request_policies: config.requests.iter().map(request_row).collect(),
-        policies: config.policies.iter().map(policy_row).collect(),
+        policies: config.policies.iter().map(describe_policy).collect(),
         policy_tests: config.policy_tests,
         pools: config.pools.iter().flat_map(pool_rows).collect(),
         filters: config.filters.iter().map(|filter| filter_row(filter, &config.policies)).collect(),
@@ -306,7 +297,8 @@ fn either<T: ToString>(name: &str, entries: &[T]) -> Option<String> {
     (!entries.is_empty()).then(|| format!("{name} {}", entries.join(" or ")))
 }
 
-fn policy_row(policy: &Policy) -> PolicyRow {
+/// A policy in words.
+pub(crate) fn describe_policy(policy: &Policy) -> PolicyReport {
     let settings = &policy.settings;
     let timeout = |name, timeout: Option<std::time::Duration>| timeout.map(|timeout| format!("{name} {}", config::duration_text(timeout)));
     let list = |name: &str, entries: Vec<String>| (!entries.is_empty()).then(|| format!("{name} {}", entries.join(", ")));
@@ -326,7 +318,7 @@ fn policy_row(policy: &Policy) -> PolicyRow {
         settings.rate_limit_in.map(|limit| format!("from the client {}", bit_rate(limit))),
         settings.rate_limit_out.map(|limit| format!("to it {}", bit_rate(limit))),
     ];
-    PolicyRow {
+    PolicyReport {
         name: policy.name.clone(),
         grant: policy.grant,
         enabled: !policy.disabled,
@@ -491,7 +483,7 @@ fn radius_cells(radius: &RadiusRow) -> Vec<Cell> {
     ]
 }
 
-fn policy_cells(index: usize, policy: &PolicyRow) -> Vec<Cell> {
+fn policy_cells(index: usize, policy: &PolicyReport) -> Vec<Cell> {
     let when = if policy.conditions.is_empty() { "always".to_owned() } else { policy.conditions.join("; ") };
     let (decision, mark) = match (policy.enabled, policy.grant) {
         (false, _) => ("disabled", Mark::Faint),

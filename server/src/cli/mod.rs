@@ -12,10 +12,12 @@ mod reload;
 mod sessions;
 mod show;
 mod text;
+mod token;
 mod trace;
 mod user;
 
 pub use args::{Cli, Command, Question, QuickstartArgs};
+pub(crate) use check::describe_policy;
 pub use manual::write as manual;
 
 use crate::api::{self, AskError, Call};
@@ -48,11 +50,13 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
         Question::Policy(args) => policy::policy(cli, args, style, out, err),
         Question::Profile(args) => profile::profile(cli, args, out, err),
         Question::User(args) => user::user(cli, args, style, out, err),
-        Question::Reload { end_refused } => ask(cli, reload::call(*end_refused), reload::reloaded, style, out, err),
+        Question::Reload { dry_run: true, .. } => ask(cli, Ok(reload::look()), reload::foreseen, style, out, err),
+        Question::Reload { end_refused, .. } => ask(cli, reload::call(*end_refused), reload::reloaded, style, out, err),
         Question::Sessions { would_refuse: true, .. } => {
             ask(cli, Ok(Call::get("/v1/sessions/would-refuse")), reload::would_refuse, style, out, err)
         }
         Question::Sessions { command, .. } => sessions::sessions(cli, command.as_ref(), style, out, err),
+        Question::Token(args) => token::token(args, cli.json, style, out, err),
         Question::Block(args) => block::block(cli, args, style, out, err),
         Question::Drain(drain) => match drain.order() {
             Some(order) => ask(cli, Call::post("/v1/drain", &order), show::draining, style, out, err),

@@ -1,36 +1,12 @@
 //! `evergate policy`: what the network policies say to an imagined login.
-use super::args::{Cli, PolicyArgs, PolicyCommand, PolicyTest};
+use super::args::{Cli, PolicyArgs, PolicyCommand};
 use super::text::{Mark, Style, cell, clean, count, heading, table, wrap};
 use super::{FAILED, OK};
 use crate::config::{self, Config};
-use crate::facts::local_time;
-use crate::policy_case::Case;
-use policy::network::{Decision, Policy, Tunnel};
-use serde::Serialize;
+use crate::policy_case::PolicyVerdict;
+use policy::network::Policy;
 use std::io::{Result, Write};
 use std::path::Path;
-
-#[derive(Debug, Serialize)]
-struct Report {
-    granted: bool,
-    /// The deciding policy; absent: none matches.
-    policy: Option<String>,
-    /// As NPS numbers it.
-    reason: u16,
-    /// The constraint that failed, or why the name does not do.
-    refusal: Option<String>,
-    /// Minutes until the allowed hours end.
-    open_for_minutes: Option<u32>,
-    tried: Vec<Tried>,
-}
-
-#[derive(Debug, Serialize)]
-struct Tried {
-    policy: String,
-    matches: bool,
-    /// Its first failing condition.
-    reason: Option<String>,
-}
 
 /// Answers `evergate policy ...`; returns the exit code.
 pub(super) fn policy(cli: &Cli, args: &PolicyArgs, style: Style, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
@@ -43,8 +19,7 @@ pub(super) fn policy(cli: &Cli, args: &PolicyArgs, style: Style, out: &mut dyn W
                     return Ok(FAILED);
                 }
             };
-            let decision = case(test, &config).decide(&config.policies);
-            let report = report(decision);
+            let report = test.decide(&config, jiff::Timestamp::now());
             if cli.json {
                 writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
             } else {
@@ -78,65 +53,7 @@ fn import(json: bool, file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> 
     Ok(OK)
 }
 
-fn case(test: &PolicyTest, config: &Config) -> Case {
-    let now = || local_time(jiff::Timestamp::now(), &config.server.time_zone);
-    let mut case = Case::new(&test.user, test.time.unwrap_or_else(now));
-    case.place.tunnel = test.tunnel;
-    let first = match test.tunnel {
-        Tunnel::Ikev2 => config.ikev2.as_ref().map(|listener| &listener.name),
-        Tunnel::Sstp => config.sstp.first().map(|listener| &listener.name),
-    };
-    case.place.listener = test.listener.as_ref().or(first).cloned().unwrap_or_default();
-    case.place.client = test.client.unwrap_or(case.place.client);
-    case.place.gateway = test.gateway.unwrap_or(case.place.gateway);
-    case.place.cipher_bits = Some(test.cipher_bits);
-    case.known.method = test.method;
-    case.known.eap_type.clone_from(&test.eap_type);
-    case.proved(!test.unconfirmed, test.machine.clone());
-    case.known.groups.clone_from(&test.groups);
-    case.known.server.clone_from(&test.radius_server);
-    case.known.server_group.clone_from(&test.radius_group);
-    for (name, value) in &test.attributes {
-        case.attribute(name, value);
-    }
-    (case.sessions.of_user, case.sessions.of_certificate, case.sessions.of_policy) = (test.sessions, test.sessions, test.sessions);
-    certificate(test, &mut case);
-    case
-}
-
-fn certificate(test: &PolicyTest, case: &mut Case) {
-    if let Some(subject) = &test.certificate_subject {
-        case.certificate().subject.clone_from(subject);
-    }
-    if let Some(issuer) = &test.certificate_issuer {
-        case.certificate().issuer.clone_from(issuer);
-    }
-    if !test.certificate_san.is_empty() {
-        case.certificate().san.clone_from(&test.certificate_san);
-    }
-    if !test.certificate_eku.is_empty() {
-        case.certificate().eku.clone_from(&test.certificate_eku);
-    }
-    if test.certificate_template.is_some() {
-        case.certificate().template.clone_from(&test.certificate_template);
-    }
-}
-
-fn report(decision: Decision) -> Report {
-    let passed = decision.passed_over.into_iter();
-    let mut tried: Vec<_> = passed.map(|passed| Tried { policy: passed.policy, matches: false, reason: Some(passed.reason) }).collect();
-    tried.extend(decision.policy.iter().map(|policy| Tried { policy: policy.clone(), matches: true, reason: None }));
-    Report {
-        granted: decision.granted,
-        policy: decision.policy,
-        reason: decision.reason.code(),
-        refusal: decision.refusal,
-        open_for_minutes: decision.open_for,
-        tried,
-    }
-}
-
-fn print(report: &Report, policies: &[Policy], style: Style, out: &mut dyn Write) -> Result<()> {
+fn print(report: &PolicyVerdict, policies: &[Policy], style: Style, out: &mut dyn Write) -> Result<()> {
     let (word, mark) = if report.granted { ("grant", Mark::Good) } else { ("deny", Mark::Bad) };
     let by = report.policy.as_ref().map_or_else(|| "no policy matches".into(), |policy| format!("by policy {policy:?}"));
     writeln!(out, "{}, {by} (reason {})", style.mark(mark, word), report.reason)?;

@@ -13,12 +13,37 @@ pub(super) fn call(end_refused: bool) -> std::result::Result<Call, AskError> {
     Ok(Call::post("/v1/configuration/reload", &api::Reload { end_refused })?.with_patience(PATIENCE))
 }
 
+pub(super) fn look() -> Call {
+    Call::get("/v1/configuration/changes").with_patience(PATIENCE)
+}
+
+/// The same before it is done.
+pub(super) fn foreseen(report: &Reloaded, style: Style, out: &mut dyn Write) -> Result<()> {
+    match report.changes.len() {
+        0 => writeln!(out, "nothing would change that takes effect")?,
+        1 => writeln!(out, "1 change would take effect")?,
+        number => writeln!(out, "{number} changes would take effect")?,
+    }
+    details(report, "Sessions to which the policies would say something else then", style, out)
+}
+
 pub(super) fn reloaded(report: &Reloaded, style: Style, out: &mut dyn Write) -> Result<()> {
     match report.changes.len() {
         0 => writeln!(out, "reloaded: nothing has changed that takes effect")?,
         1 => writeln!(out, "reloaded: 1 change has taken effect")?,
         number => writeln!(out, "reloaded: {number} changes have taken effect")?,
     }
+    let refused = report.judged.iter().any(|judged| judged.verdict == Verdict::Refused) && report.ended.is_empty();
+    let hint = if refused { " (evergate reload --end-refused ends those that are refused)" } else { "" };
+    details(report, &format!("Sessions to which the policies would say something else now{hint}"), style, out)?;
+    match report.ended.len() {
+        0 => Ok(()),
+        1 => writeln!(out, "\n1 session is being ended"),
+        ended => writeln!(out, "\n{ended} sessions are being ended"),
+    }
+}
+
+fn details(report: &Reloaded, title: &str, style: Style, out: &mut dyn Write) -> Result<()> {
     changes(&report.changes, style, out)?;
     if !report.needs_restart.is_empty() {
         heading(out, style, "Needs a restart; until then it stays as it was")?;
@@ -31,16 +56,10 @@ pub(super) fn reloaded(report: &Reloaded, style: Style, out: &mut dyn Write) -> 
         }
     }
     if !report.judged.is_empty() {
-        let refused = report.judged.iter().any(|judged| judged.verdict == Verdict::Refused) && report.ended.is_empty();
-        let hint = if refused { " (evergate reload --end-refused ends those that are refused)" } else { "" };
-        heading(out, style, &format!("Sessions to which the policies would say something else now{hint}"))?;
+        heading(out, style, title)?;
         judged(&report.judged, style, out)?;
     }
-    match report.ended.len() {
-        0 => Ok(()),
-        1 => writeln!(out, "\n1 session is being ended"),
-        ended => writeln!(out, "\n{ended} sessions are being ended"),
-    }
+    Ok(())
 }
 
 pub(super) fn would_refuse(JudgedList { sessions }: &JudgedList, style: Style, out: &mut dyn Write) -> Result<()> {

@@ -2,9 +2,9 @@
 use super::text::{self, Mark, cell, count};
 use super::*;
 use crate::api::types::{
-    AccountingStatus, AttemptDetail, AttemptList, AttemptSummary, DataplaneStatus, Disconnected, Done, DrainStatus, EapCertificate,
-    Explanation, Judged, JudgedList, ListenerStatus, LocalStatus, LockoutStatus, Outcome, PoolStatus, RadiusStatus, Reloaded, Session,
-    SessionList, SocketStatus, Status, TimelineLine, Verdict,
+    AccountingStatus, AttemptDetail, AttemptList, AttemptSummary, Block, BlockList, Blocked, DataplaneStatus, Disconnected, Done,
+    DrainStatus, EapCertificate, Explanation, Judged, JudgedList, ListenerStatus, LocalStatus, LockoutStatus, Outcome, PoolStatus,
+    RadiusStatus, Reloaded, Session, SessionList, SocketStatus, Status, TimelineLine, Verdict,
 };
 use crate::api::{AttemptsQuery, Disconnect, Drain, ExplainQuery, Refusal, Reload, Request, Response, TraceQuery};
 use crate::certificates::Expiry;
@@ -33,6 +33,16 @@ fn summary(outcome: Outcome) -> AttemptSummary {
         stage: "policy".into(),
         outcome,
         cause: Some("none of 1 network policies matches (default deny)".into()),
+    }
+}
+
+fn block() -> Block {
+    Block {
+        id: 3,
+        who: Blocked::User("ann".into()),
+        reason: Some("lost laptop".into()),
+        added_at: 1_700_000_000,
+        until: Some(1_700_000_900),
     }
 }
 
@@ -197,6 +207,9 @@ fn reply_to(request: Request) -> Response {
         Request::Disconnect(Disconnect { user: Some(_), .. }) => {
             Response::refused(Refusal::NotFound, "no such session is up", "look at the list")
         }
+        Request::Disconnect(Disconnect { id: Some(17), hold_secs: Some(900), .. }) => {
+            Response::Disconnected(Disconnected { ids: vec![17], blocks: vec![block()] })
+        }
         Request::Disconnect(Disconnect { id, .. }) => {
             Response::Disconnected(Disconnected { ids: id.into_iter().collect(), blocks: vec![] })
         }
@@ -208,6 +221,10 @@ fn reply_to(request: Request) -> Response {
             left: 9,
         })),
         Request::CancelDrain => Response::Done(Done {}),
+        Request::Blocks => Response::Blocks(BlockList { blocks: vec![block()] }),
+        Request::Block(order) => Response::Block(Block { who: order.who, reason: order.reason, until: None, ..block() }),
+        Request::Unblock { id } => Response::Block(Block { id, ..block() }),
+        Request::Changes => Response::Reloaded(Box::new(reloaded(false))),
         Request::Reload(Reload { end_refused }) => Response::Reloaded(Box::new(reloaded(end_refused))),
         Request::Judge => Response::Judged(JudgedList { sessions: reloaded(false).judged }),
         Request::Attempts(AttemptsQuery { failed: true, limit: Some(5), .. }) => {
@@ -297,7 +314,7 @@ fn with_gateway(check: impl FnOnce(&dyn Fn(&[&str]) -> (u8, String, String)) + S
     runtime.block_on(async {
         let listener = api::bind(&folder.path().join("control.sock")).unwrap();
         let (commands, mut requests) = mpsc::channel::<(Request, oneshot::Sender<Response>)>(4);
-        api::start(listener, &[], commands).unwrap();
+        api::start(listener, api::Doors { metrics: vec![], tls: None }, commands).unwrap();
         tokio::spawn(async move {
             while let Some((request, reply)) = requests.recv().await {
                 drop(reply.send(reply_to(request)));
@@ -320,6 +337,48 @@ fn a_gateway_is_emptied_and_opened_again() {
     for wrong in [&["drain", "--cancel", "--to", "x"][..], &["drain", "--within", "soon"], &["drain", "--within", "-1s"]] {
         assert!(Cli::try_parse_from(["evergate"].iter().chain(wrong)).is_err(), "{wrong:?}");
     }
+}
+
+#[test]
+fn who_is_kept_out_is_shown_and_let_in_again() {
+    with_gateway(|evergate| {
+        let (code, out, _) = evergate(&["block", "list"]);
+        assert_eq!(code, OK);
+        assert!(out.contains("3   user \"ann\"  2023-11-14 22:13:20  2023-11-14 22:28:20  lost laptop"), "{out}");
+        let out = evergate(&["block", "add", "--address", "192.0.2.0/24", "--for", "1h", "--reason", "noise"]).1;
+        assert_eq!(out, "address 192.0.2.0/24 is kept out until it is removed (evergate block remove 3)\n");
+        assert_eq!(evergate(&["block", "remove", "3"]).1, "user \"ann\" is no longer kept out\n");
+        let (code, out, _) = evergate(&["sessions", "disconnect", "17", "--hold", "15m", "--reason", "lost laptop"]);
+        assert_eq!(code, OK);
+        assert!(out.starts_with("session 17 is being ended\n") && out.contains("Kept out") && out.contains("lost laptop"), "{out}");
+    });
+    for wrong in
+        [&["block", "add"][..], &["block", "add", "--user", "a", "--machine", "b"], &["sessions", "disconnect", "1", "--reason", "x"]]
+    {
+        assert!(Cli::try_parse_from(["evergate"].iter().chain(wrong)).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_reload_is_shown_before_it_is_done() {
+    with_gateway(|evergate| {
+        let (code, out, _) = evergate(&["reload", "--dry-run"]);
+        assert_eq!(code, OK);
+        assert!(out.contains("would take effect") && out.contains("something else then") && !out.contains("--end-refused"), "{out}");
+    });
+    assert!(Cli::try_parse_from(["evergate", "reload", "--dry-run", "--end-refused"]).is_err());
+}
+
+#[test]
+fn a_token_is_made_with_the_line_that_knows_it() {
+    let (code, out, _) = evergate(&["token", "prometheus", "--json"]);
+    let made: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let (token, line) = (made["token"].as_str().unwrap(), made["line"].as_str().unwrap());
+    let hash: String = api::token_hash(token).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!((code, token.len(), line), (OK, 64, format!("read prometheus {hash}").as_str()));
+    assert!(evergate(&["token", "console", "--operate"]).1.contains("\n  operate console "));
+    assert_ne!(evergate(&["token", "prometheus", "--json"]).1, out, "no token is made twice");
+    assert_eq!(evergate(&["token", "two words"]).0, FAILED);
 }
 
 #[test]

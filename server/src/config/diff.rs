@@ -1,6 +1,6 @@
 //! What one configuration changes of another, section by section and key by key, and which of it a running gateway cannot take.
 use super::source::{Node, Value, name_of};
-use super::{Config, Ikev2Listener, RadiusServer, SECTIONS, Server, SstpListener, Written};
+use super::{Api, Config, Ikev2Listener, RadiusServer, SECTIONS, Server, SstpListener, Written};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,7 +136,8 @@ impl Config {
                 server.nas_identifier = Some(running.server.name.clone());
             }
         }
-        Self { server, ikev2, sstp, radius, accounting, ..self }
+        let api = running.api.as_ref().map(|api| Api { listen: api.listen.clone(), ..self.api.unwrap_or_else(|| api.clone()) });
+        Self { server, ikev2, sstp, radius, accounting, api, metrics_listen: running.metrics_listen.clone(), ..self }
     }
 
     /// This configuration with the certificates and private keys of `fresh`, which was read from the same text.
@@ -159,6 +160,9 @@ impl Config {
         for peer in &mut renewed.dynamic_clients {
             let Some(fresh) = fresh.dynamic_clients.iter().find(|fresh| fresh.client.name == peer.client.name) else { continue };
             peer.tls.clone_from(&fresh.tls);
+        }
+        if let (Some(api), Some(fresh)) = (&mut renewed.api, &fresh.api) {
+            api.settings.clone_from(&fresh.settings);
         }
         if let (Some(local), Some(fresh)) = (&mut renewed.local, &fresh.local) {
             local.credential.clone_from(&fresh.credential);
@@ -210,7 +214,7 @@ fn sstp_over(fresh: &[SstpListener], running: &SstpListener) -> SstpListener {
 fn split(change: Change, restart: bool, heard: Heard) -> Option<Change> {
     let kind = change.section.split(' ').next().unwrap_or_default().to_owned();
     if change.change != What::Changed {
-        return (matches!(&*kind, "listener" | "metrics") == restart).then_some(change);
+        return (matches!(&*kind, "listener" | "api" | "metrics") == restart).then_some(change);
     }
     let mut change = change;
     change.keys.retain(|key| at_start(&kind, &key.key, heard) == restart);
@@ -222,6 +226,7 @@ fn at_start(kind: &str, key: &str, heard: Heard) -> bool {
         "server" => SERVER_AT_START.contains(&key) || heard.binds(key),
         "listener" => LISTENER_AT_START.contains(&key),
         "accounting" => ACCOUNTING_AT_START.contains(&key),
+        "api" => key == "listen",
         "metrics" => true,
         _ => false,
     }

@@ -26,6 +26,7 @@ mod source;
 mod tests;
 mod values;
 
+pub use api::Api;
 pub use ciphers::{group_name, prf_name, suite_name};
 pub use conditions::eap_name;
 pub use diff::{Change, Difference, Heard, KeyChange, What};
@@ -85,6 +86,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long a Child SA may carry nothing before the gateway deletes it and keeps the IKE SA; zero: as long as it likes.
     pub child_idle: std::time::Duration,
+    /// Where the Admin API is served besides its socket.
+    pub api: Option<Api>,
     /// Where metrics are served.
     pub metrics_listen: Vec<std::net::SocketAddr>,
     pub timers: Timers,
@@ -261,6 +264,7 @@ const SECTIONS: &[&str] = &[
     "ciphers",
     "limits",
     "timers",
+    "api",
     "metrics",
 ];
 
@@ -359,6 +363,7 @@ impl Config {
         let timers = server::timers(&root, &mut warnings)?;
         let child_idle = server::child_idle(&root)?;
         let metrics_listen = api::metrics(&root, &mut warnings)?;
+        let api = api::api(&root, &mut warnings)?;
         let path = path.to_owned();
         let written = Arc::new(Written { files: notes.files.take(), tree });
         Ok(Self {
@@ -381,6 +386,7 @@ impl Config {
             limits,
             timers,
             child_idle,
+            api,
             metrics_listen,
             warnings,
             written,

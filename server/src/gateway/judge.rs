@@ -43,6 +43,20 @@ impl<P: Plane> Gateway<P> {
         self.live.iter().filter_map(|(&id, live)| self.judged(now, id, live)).collect()
     }
 
+    /// The same by other policies, as if they had been applied.
+    pub fn judge_by(&mut self, now: Now, rules: &Rules) -> Vec<Judged> {
+        let fresh = (rules.policies.clone(), rules.filters.clone(), rules.zone.clone());
+        let authority = &mut self.authority;
+        let running = (
+            std::mem::replace(&mut authority.policies, fresh.0),
+            std::mem::replace(&mut authority.filters, fresh.1),
+            std::mem::replace(&mut authority.zone, fresh.2),
+        );
+        let judged = self.judge_all(now);
+        (self.authority.policies, self.authority.filters, self.authority.zone) = running;
+        judged
+    }
+
     /// Ends the sessions that the policies refuse now; their numbers.
     pub fn end_refused(&mut self, now: Now) -> Vec<u64> {
         let refused: Vec<_> = self.judge_all(now).into_iter().filter(|judged| judged.verdict == Verdict::Refused).collect();

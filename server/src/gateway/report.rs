@@ -54,6 +54,7 @@ impl<P: Plane> Gateway<P> {
         Some(match request {
             Request::Status | Request::Metrics | Request::Radius | Request::Ready | Request::Certificates => return None,
             Request::Reload(_) | Request::Trace { .. } => return None,
+            Request::Changes | Request::Policies | Request::PolicyTest(_) => return None,
             Request::Live => Response::Health(types::Health { ok: true, reasons: Vec::new() }),
             Request::Pools => Response::Pools(types::PoolList { pools: self.pools() }),
             Request::Judge => Response::Judged(types::JudgedList { sessions: self.judge_all(now) }),

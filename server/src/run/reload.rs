@@ -25,6 +25,10 @@ pub(super) enum Reason {
         end_refused: bool,
         reply: oneshot::Sender<Response>,
     },
+    /// Only to see what it would come to.
+    Look {
+        reply: oneshot::Sender<Response>,
+    },
     /// Certificates or their keys have changed: these alone are taken.
     Certificates,
 }
@@ -98,7 +102,7 @@ impl Shell {
     /// Reads the configuration again, beside the gateway's work: a slow disk or resolver delays nobody.
     pub(super) fn reload(&mut self, reason: Reason) {
         let waits = |reason: &Reason| self.reloads.waiting.iter().any(|waiting| discriminant(waiting) == discriminant(reason));
-        if !matches!(reason, Reason::Command { .. }) && waits(&reason) {
+        if !matches!(reason, Reason::Command { .. } | Reason::Look { .. }) && waits(&reason) {
             return;
         }
         if self.reloads.busy {
@@ -112,7 +116,7 @@ impl Shell {
         tokio::task::spawn_blocking(move || {
             let config = match reason {
                 Reason::Certificates => running.read_files_again(),
-                Reason::Signal | Reason::Command { .. } => running.load_again(&config::environment()),
+                Reason::Signal | Reason::Command { .. } | Reason::Look { .. } => running.load_again(&config::environment()),
             };
             // Nobody is there any more when the gateway stops.
             drop(loaded.blocking_send(Loaded { reason, config: config.map(Box::new) }));
@@ -124,6 +128,8 @@ impl Shell {
         match loaded.reason {
             Reason::Certificates => self.renewed(loaded.config),
             Reason::Signal => drop(self.reloaded(loaded.config, false)),
+            // As below.
+            Reason::Look { reply } => drop(reply.send(self.foreseen(loaded.config))),
             Reason::Command { end_refused, reply } => {
                 // The client may have hung up; then nobody wants the answer.
                 drop(reply.send(self.reloaded(loaded.config, end_refused)));
@@ -159,10 +165,29 @@ impl Shell {
         Response::Reloaded(Box::new(report))
     }
 
+    fn new_warnings(&self, fresh: &Config) -> Vec<String> {
+        fresh.warnings.iter().filter(|warning| !self.config.warnings.contains(warning)).cloned().collect()
+    }
+
+    /// What [`Self::reloaded`] would say, as far as it can be said before it is done.
+    fn foreseen(&mut self, config: Result<Box<Config>, ConfigError>) -> Response {
+        let fresh = match config {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                let remedy = "correct that; until then a reload changes nothing";
+                return Response::refused(Refusal::Conflict, format!("it would not be reloaded: {error}"), remedy);
+            }
+        };
+        let difference = Difference::new(&self.reloads.started, &self.config, &fresh, self.dynamic.heard());
+        let judged = self.gateway.judge_by(now(), &rules(&fresh));
+        let Difference { live: changes, restart: needs_restart } = difference;
+        Response::Reloaded(Box::new(Reloaded { changes, needs_restart, warnings: self.new_warnings(&fresh), judged, ended: Vec::new() }))
+    }
+
     fn apply(&mut self, fresh: Config) -> anyhow::Result<Reloaded> {
         let heard = self.dynamic.heard();
         let Difference { live, restart } = Difference::new(&self.reloads.started, &self.config, &fresh, heard);
-        let mut warnings: Vec<_> = fresh.warnings.iter().filter(|warning| !self.config.warnings.contains(warning)).cloned().collect();
+        let mut warnings = self.new_warnings(&fresh);
         let pools = self.gateway.summary().pools;
         self.take(fresh.over(&self.config, heard))?;
         let gone = pools.iter().filter(|pool| pool.used > 0 && !self.config.pools.iter().any(|known| known.name == pool.pool));
@@ -232,6 +257,9 @@ impl Shell {
         }
         self.peer_lists.watch(&config);
         self.peer_lists.trust(&mut config);
+        if let (Some(sender), Some(api)) = (&self.api, &config.api) {
+            sender.send_replace(api.clone());
+        }
         self.dynamic.configure(&config, listeners);
         let listener = config.ikev2.as_ref().map(|listener| (listener, responder(&config, listener)));
         self.revocation.restart(listener, &config.server.state_dir);

@@ -61,6 +61,24 @@ fn both_ends_export_the_same_keys() {
 }
 
 #[test]
+fn where_a_certificate_is_optional_a_bad_one_is_refused_all_the_same() {
+    for version in [&TLS12, &TLS13] {
+        let mut server = MutualConnection::new(&settings().or_without(), NOW).unwrap();
+        assert!(shake(&mut connect(version, false), &mut server).unwrap());
+        assert!(server.client_certificate().is_none());
+        let mut server = MutualConnection::new(&settings().or_without(), NOW).unwrap();
+        assert!(shake(&mut connect(version, true), &mut server).unwrap());
+        assert!(server.client_certificate().is_some());
+        let mut server = MutualConnection::new(&settings().or_without(), 200_000_000_000).unwrap();
+        assert!(shake(&mut connect(version, true), &mut server).is_err());
+        let nobody = settings().trusting(Arc::new(TrustAnchors::new(Vec::new()))).or_without();
+        let mut server = MutualConnection::new(&nobody, NOW).unwrap();
+        assert!(shake(&mut connect(version, true), &mut server).unwrap(), "where none is asked for, none is shown");
+        assert!(server.client_certificate().is_none());
+    }
+}
+
+#[test]
 fn without_a_good_certificate_nobody_gets_through() {
     for version in [&TLS12, &TLS13] {
         let mut server = MutualConnection::new(&settings(), NOW).unwrap();

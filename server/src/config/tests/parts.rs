@@ -173,3 +173,42 @@ fn mistakes_about_local_users_are_named() {
     let named = Fixture::new(&MINIMAL.replace("name = \"nps1\"", "name = \"local\""));
     assert!(named.error().contains("is what records call the local provider"));
 }
+
+/// The fixture's certificate and key serve here too.
+fn with_api(lines: &str) -> Fixture {
+    let fixture = with_policy(&format!("[api]\nlisten = [\"127.0.0.1:8443\"]\nchain = \"vpn.pem\"\nkey = \"vpn.key\"\n{lines}"));
+    let line = |role: &str, name: &str, digit: &str| format!("{role} {name} {}\n", digit.repeat(64));
+    fixture.file("api.tokens", &format!("# people\n{}\n{}", line("read", "prometheus", "a"), line("operate", "console", "b")), 0o600);
+    fixture.file("twice.tokens", &format!("{}{}", line("read", "x", "a"), line("read", "x", "b")), 0o600);
+    fixture.file("bad.tokens", "admin x 00\n", 0o600);
+    fixture
+}
+
+#[test]
+fn the_api_is_served_to_whom_it_can_know() {
+    let api = with_api("tokens_file = \"api.tokens\"").load().unwrap().api.unwrap();
+    let tokens: Vec<_> = api.tokens.iter().map(|token| (token.name.as_str(), token.role, token.hash[0])).collect();
+    assert_eq!(tokens, [("prometheus", crate::api::Role::Read, 0xaa), ("console", crate::api::Role::Operate, 0xbb)]);
+    assert!(!format!("{:?}", api.tokens).contains("170"), "hashes stay out of logs");
+    for (lines, expected) in [
+        ("", "api: tokens_file: is missing; expected tokens_file or client_ca"),
+        ("tokens_file = \"bad.tokens\"", "bad.tokens line 1: expected `read NAME SHA256`"),
+        ("tokens_file = \"twice.tokens\"", "twice.tokens line 2: another token has this name"),
+        ("tokens_file = \"api.tokens\"\noperators = [\"ann\"]", "operators = [\"ann\"]: has no effect without client_ca"),
+    ] {
+        let error = with_api(lines).error();
+        assert!(error.contains(expected), "{error}\nwant: {expected}");
+    }
+    let unheard = with_policy("[api]\nchain = \"vpn.pem\"").error();
+    assert!(unheard.contains("has no effect without listen"), "{unheard}");
+    assert!(with_policy("[api]\n").load().unwrap().api.is_none());
+}
+
+#[test]
+fn metrics_are_served_where_they_are_wanted() {
+    let config = with_policy("[metrics]\nlisten = [\"127.0.0.1:9464\", \"[::1]:9464\"]").load().unwrap();
+    assert_eq!((config.metrics_listen.len(), config.warnings.len()), (2, 0));
+    let config = with_policy("[metrics]\nlisten = [\"0.0.0.0:9464\"]").load().unwrap();
+    assert!(config.warnings.iter().any(|warning| warning.contains("0.0.0.0:9464 serves numbers")), "{:?}", config.warnings);
+    assert!(with_policy("[metrics]\nlisten = [\"9464\"]").error().contains("expected addresses of this host with a port"));
+}
