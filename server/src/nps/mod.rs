@@ -26,10 +26,44 @@ pub struct Imported {
     pub policies: usize,
 }
 
+/// What a policy is for (`Policy_SourceTag`, the type of network access server): a value of MS-Network-Access-Server-Type (MS-RNAP). NPS asks the
+/// policies of the asking server's own kind before those of none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind<'a> {
+    RemoteAccess,
+    Unspecified,
+    /// Never asked about somebody who comes in by VPN.
+    Other(&'a str),
+}
+
+impl<'a> Kind<'a> {
+    /// `tag`: as the export has it.
+    fn of(tag: Option<&'a str>) -> Self {
+        match tag {
+            None | Some("" | "0") => Self::Unspecified,
+            Some("2") => Self::RemoteAccess,
+            Some(other) => Self::Other(other),
+        }
+    }
+}
+
+/// For another kind of server, in a sentence.
+fn of_kind(tag: &str) -> String {
+    let kind = match tag {
+        "1" => "Remote Desktop Gateway",
+        "3" => "DHCP Server",
+        "5" => "Health Registration Authority",
+        "6" => "HCAP Server",
+        other => return format!("it is for another type of network access server (Policy_SourceTag {other:?})"),
+    };
+    format!("it is for another type of network access server ({kind})")
+}
+
 /// A policy of NPS: its entry, and the profile of the same name.
 #[derive(Debug)]
 struct Exported<'a> {
     name: String,
+    kind: Kind<'a>,
     enabled: bool,
     sequence: i64,
     conditions: Vec<&'a str>,
@@ -51,15 +85,11 @@ pub fn import(bytes: &[u8]) -> Result<Imported, String> {
         .find(|node| node.has_tag_name("Microsoft_Internet_Authentication_Service"))
         .ok_or("is no export of NPS: it has no Microsoft_Internet_Authentication_Service")?;
     let mut imported = Imported { toml: String::new(), notes: Vec::new(), policies: 0 };
-    let mut policies = exported(service, "NetworkPolicy", "RadiusProfiles");
-    policies.sort_by_key(|policy| policy.sequence);
-    for policy in &policies {
+    for policy in &exported(service, "NetworkPolicy", "RadiusProfiles") {
         write(policy, &mut imported);
     }
-    let mut requests = exported(service, "Proxy_Policies", "Proxy_Profiles");
-    requests.sort_by_key(|policy| policy.sequence);
+    let requests = exported(service, "Proxy_Policies", "Proxy_Profiles");
     requests::write(&requests, &entries(service, "RADIUS_Server_Groups"), &mut imported);
-    imported.policies = policies.len();
     Ok(imported)
 }
 
@@ -97,12 +127,14 @@ fn properties<'a>(node: Node<'a, 'a>) -> impl Iterator<Item = (&'a str, &'a str)
     all.map(|property| (property.tag_name().name(), property.text().unwrap_or_default().trim()))
 }
 
+/// In the order in which NPS asks them about somebody who comes in by VPN.
 fn exported<'a>(service: Node<'a, 'a>, policies: &str, profiles: &str) -> Vec<Exported<'a>> {
     let profiles = entries(service, profiles);
     let read = |node: Node<'a, 'a>| {
         let first = |wanted: &str| properties(node).find(|(name, _)| *name == wanted).map(|(_, value)| value);
         let name = name(node);
         Exported {
+            kind: Kind::of(first("Policy_SourceTag")),
             enabled: first("Policy_Enabled") != Some("0"),
             sequence: first("msNPSequence").and_then(|value| value.parse().ok()).unwrap_or(i64::MAX),
             conditions: properties(node).filter(|(name, _)| *name == "msNPConstraint").map(|(_, value)| value).collect(),
@@ -110,12 +142,19 @@ fn exported<'a>(service: Node<'a, 'a>, policies: &str, profiles: &str) -> Vec<Ex
             name,
         }
     };
-    entries(service, policies).into_iter().map(read).collect()
+    let mut found: Vec<_> = entries(service, policies).into_iter().map(read).collect();
+    found.sort_by_key(|policy| (policy.kind != Kind::RemoteAccess, policy.sequence));
+    found
 }
 
 fn write(policy: &Exported<'_>, imported: &mut Imported) {
     let named = format!("policy {:?}", policy.name);
     let profile = policy.profile.map(|node| Profile::read(properties(node))).unwrap_or_default();
+    let grants = profile.grants == Some(true);
+    let other_kind = if let Kind::Other(tag) = policy.kind { Some(of_kind(tag)) } else { None };
+    if let Some(why) = other_kind.as_ref().filter(|_| !grants) {
+        return imported.notes.push(format!("{named} is not written: {why}, and denies nobody who comes in by VPN"));
+    }
     let (mut lines, mut lost) = (Vec::new(), Vec::new());
     for condition in &policy.conditions {
         match expression::translate(condition) {
@@ -126,8 +165,7 @@ fn write(policy: &Exported<'_>, imported: &mut Imported) {
             Translation::Lost(why) => lost.push(format!("{condition} ({why})")),
         }
     }
-    let unusable = profile.unusable();
-    let grants = profile.grants == Some(true);
+    let unusable: Vec<_> = other_kind.iter().chain(profile.unusable()).collect();
     let enabled = policy.enabled && (!grants || (lost.is_empty() && unusable.is_empty()));
     for lost in lost {
         let instead = if grants { "so it is written with enabled = false" } else { "so it denies without it, and more than before" };
@@ -138,6 +176,7 @@ fn write(policy: &Exported<'_>, imported: &mut Imported) {
         imported.notes.push(format!("{named}: the export does not say whether it grants, so it is written to deny"));
     }
     imported.notes.extend(profile.notes.iter().map(|note| format!("{named}: {note}")));
+    imported.policies += 1;
     let out = &mut imported.toml;
     out.push_str(&format!("[[policy]]\nname = {}\n", quoted(&policy.name)));
     out.push_str(if enabled { "" } else { "enabled = false\n" });

@@ -3,7 +3,7 @@
 //! A first policy that matches decides, in NPS as here: where one cannot be written, what it matches would go to those after it, so it is left as a
 //! comment for whoever looks. Nobody's credentials go to a server that NPS would not have asked: every policy names its group.
 use super::expression::{Translation, translate};
-use super::{Exported, Imported, children, name, properties, quoted};
+use super::{Exported, Imported, Kind, children, name, of_kind, properties, quoted};
 use roxmltree::Node;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ const MAX_LOST: &str = "5";
 
 /// Writes them where one that is in use forwards to other servers; else NPS is who is asked, and goes on deciding by itself.
 pub(super) fn write(policies: &[Exported<'_>], groups: &[Node<'_, '_>], imported: &mut Imported) {
-    let used: Vec<_> = policies.iter().filter(|policy| policy.enabled).collect();
+    let used: Vec<_> = policies.iter().filter(|policy| policy.enabled && !is_of_another_kind(policy, imported)).collect();
     let forwarded: BTreeSet<String> = used.iter().filter_map(|policy| Forwarding::of(policy).group).collect();
     for group in groups.iter().filter(|group| !forwarded.contains(&name(**group))) {
         let name = name(*group);
@@ -42,6 +42,13 @@ pub(super) fn write(policies: &[Exported<'_>], groups: &[Node<'_, '_>], imported
              this is used"
         ));
     }
+}
+
+/// NPS never asks it about somebody who comes in by VPN. A note says so.
+fn is_of_another_kind(policy: &Exported<'_>, imported: &mut Imported) -> bool {
+    let Kind::Other(tag) = policy.kind else { return false };
+    imported.notes.push(format!("connection request policy {:?} is not written: {}", policy.name, of_kind(tag)));
+    true
 }
 
 /// A policy that does more than have everybody authenticated by NPS.

@@ -74,6 +74,45 @@ fn what_is_lost_never_lets_more_in() {
     assert!(import(export(&[("old", "", old)]).as_bytes()).unwrap().toml.contains("enabled = false"), "nothing but MS-CHAP");
 }
 
+/// RD Gateway's policies let everybody of a group in; about a VPN NPS never asks them.
+#[test]
+fn policies_for_other_kinds_of_servers_let_nobody_in() {
+    let deny = "<msNPAllowDialin>0</msNPAllowDialin>";
+    let tagged = |tag: &str, sequence: u8| format!("<Policy_SourceTag>{tag}</Policy_SourceTag><msNPSequence>{sequence}</msNPSequence>");
+    let all =
+        [("rdg", "1", GRANT), ("dhcp", "3", deny), ("odd", "x", GRANT), ("any", "0", GRANT), ("no vpn", "2", deny), ("vpn", "2", GRANT)];
+    let policies: Vec<_> = all.iter().zip(1..).map(|((name, tag, profile), place)| (*name, tagged(tag, place), *profile)).collect();
+    let mut policies: Vec<_> = policies.iter().map(|(name, properties, profile)| (*name, properties.as_str(), *profile)).collect();
+    policies.push(("untagged", "", GRANT));
+    let imported = import(export(&policies).as_bytes()).unwrap();
+    let sections = imported.toml.split("[[policy]]\n").skip(1).map(|section| {
+        let name = section.lines().next().unwrap_or_default().trim_start_matches("name = ").trim_matches('"');
+        (name, !section.contains("enabled = false"), !section.contains("grant = false"))
+    });
+    assert_eq!(
+        sections.collect::<Vec<_>>(),
+        [
+            ("no vpn", true, false),
+            ("vpn", true, true),
+            ("rdg", false, true),
+            ("odd", false, true),
+            ("any", true, true),
+            ("untagged", true, true),
+        ],
+        "those for remote access first"
+    );
+    let why = "it is for another type of network access server";
+    assert_eq!(
+        imported.notes,
+        [
+            format!("policy \"rdg\": {why} (Remote Desktop Gateway), so it is written with enabled = false"),
+            format!("policy \"dhcp\" is not written: {why} (DHCP Server), and denies nobody who comes in by VPN"),
+            format!("policy \"odd\": {why} (Policy_SourceTag \"x\"), so it is written with enabled = false"),
+        ]
+    );
+    assert_eq!(imported.policies, 6);
+}
+
 /// A setting of which nobody here knows what it keeps from whom.
 #[test]
 fn unknown_settings_switch_a_granting_policy_off() {
@@ -275,6 +314,19 @@ fn requests_that_cannot_be_said_stay_comments() {
     ] {
         assert!(notes.contains(part), "{part}\n{notes}");
     }
+}
+
+#[test]
+fn requests_of_other_kinds_of_servers_are_left_out() {
+    let gateway = "<Policy_SourceTag>1</Policy_SourceTag><msNPSequence>1</msNPSequence>";
+    let (any, vpn) = ("<msNPSequence>2</msNPSequence>", "<Policy_SourceTag>2</Policy_SourceTag><msNPSequence>3</msNPSequence>");
+    let imported = requests(&[("RD", gateway, PARTNERS), ("any", any, PARTNERS), ("vpn", vpn, PARTNERS)], GROUPS);
+    let names: Vec<_> = imported.toml.split("[[request_policy]]\nname = ").skip(1).filter_map(|section| section.lines().next()).collect();
+    assert_eq!(names, ["\"vpn\"", "\"any\""], "{}", imported.toml);
+    let note = "connection request policy \"RD\" is not written: it is for another type of network access server (Remote Desktop Gateway)";
+    assert_eq!(imported.notes[0], note);
+    let imported = requests(&[("RD", gateway, PARTNERS)], GROUPS);
+    assert_eq!(imported.toml, "", "nobody else forwards");
 }
 
 #[test]
