@@ -76,7 +76,7 @@ fn is_harmless(id: AttributeId) -> bool {
             !secret.contains(&id.number) && (standard_name(id.number).is_some() || !id.to_string().starts_with("attribute"))
         }
         VENDOR_MICROSOFT => {
-            matches!(id.number, 7..=10 | 13..=15 | microsoft::RAS_VERSION..=24 | 28..=37 | 47..=56 | microsoft::AZURE_POLICY_ID)
+            matches!(id.number, 7..=10 | 13..=15 | microsoft::RAS_VERSION | 21..=24 | 28..=32 | 34..=37 | 47..=56 | microsoft::AZURE_POLICY_ID)
         }
         VENDOR_WISPR => true,
         _ => false,
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn secrets_and_what_nobody_knows_are_withheld() {
         let standard = [2, 3, number::STATE, number::PROXY_STATE, number::CHAP_CHALLENGE, 69, number::MESSAGE_AUTHENTICATOR, 17, 200, 241];
-        let microsoft = [1, 3, 4, 5, 6, 11, 12, 16, 17, 25, 26, 27, 99];
+        let microsoft = [1, 3, 4, 5, 6, 11, 12, 16, 17, 19, 20, 25, 26, 27, 33, 99];
         for number in standard {
             let found = shown(|packet| {
                 packet.put(number, SECRET);
