@@ -1,6 +1,7 @@
 //! Logins, whatever tunnel they come through: credentials go to RADIUS, its verdict to policy.
 use super::forward::Route;
 use super::inside::Inside;
+use super::report::same_user;
 use super::roll::Set;
 use super::usage::Others;
 use super::{Asker, Effect, Gateway, InnerEnd, Live, Now, Plane, conversation};
@@ -564,7 +565,7 @@ pub(super) fn succeeds(live: &Live, older: &Live, user: &str) -> bool {
         (Tunnel::Sstp, Tunnel::Sstp) => live.computer.name.is_some() && live.computer.name == older.computer.name,
         _ => false,
     };
-    (same_device || older.silent_since.is_some()) && older.session.as_ref().is_some_and(|session| session.granted.user == user)
+    (same_device || older.silent_since.is_some()) && older.session.as_ref().is_some_and(|session| same_user(&session.granted.user, user))
 }
 
 fn refuse(identifier: u8, packet: Option<Vec<u8>>, denied: Denied) -> Verdict {
@@ -664,7 +665,7 @@ mod tests {
         let newer = live(Tunnel::Ikev2, "192.0.2.2:61000", "10.0.0.7");
         assert!(!succeeds(&newer, &older, "ann"), "it is not up");
         older.session = Some(super::super::Session::new(now, granted, Vec::new(), None));
-        assert!(succeeds(&newer, &older, "ann"));
+        assert!(succeeds(&newer, &older, "ann") && succeeds(&newer, &older, "Ann"), "Windows compares names without case");
         assert!(!succeeds(&newer, &older, "bob"));
         for (other, why) in [
             (live(Tunnel::Ikev2, "192.0.2.2:4500", "10.0.0.8"), "another device behind the same NAT"),

@@ -84,6 +84,20 @@ fn ike_sessions_that_did_not_count_end_without_initial_contact() {
     }
 }
 
+/// As the roll counts them: Windows compares names without case.
+#[test]
+fn a_client_that_spells_its_user_otherwise_is_still_the_same() {
+    let mut world = World::empty(10, &[("all", "*", true)]);
+    world.gateway.authority.policies[0].constraints.sessions_per_user = Some(1);
+    for (number, user) in [(101, "EXAMPLE\\Alice"), (102, "EXAMPLE\\alice")] {
+        assert!(world.login(number, &Caller { user, ..Caller::default() }, &Accept::default()), "{user}");
+        world.gateway.established(world.now, SessionId(number), Vec::new());
+    }
+    assert_eq!(closes(&mut world), [SessionId(101)]);
+    let elsewhere = Caller { user: "example\\ALICE", name: "10.0.0.8", ..Caller::default() };
+    assert!(!world.login(103, &elsewhere, &Accept::default()), "another device");
+}
+
 #[test]
 fn without_a_bound_nobody_makes_way() {
     let mut world = World::empty(10, &[("all", "*", true)]);
