@@ -128,7 +128,6 @@ fn code_of_notify(notify: &str) -> Option<&'static str> {
         "NO_PROPOSAL_CHOSEN" => "13868",
         "INTERNAL_ADDRESS_FAILURE" => "13899",
         "FAILED_CP_REQUIRED" => "13900",
-        "UNEXPECTED_NAT_DETECTED" => "on the client: allow NAT traversal, or connect without a NAT on the way",
         "TS_UNACCEPTABLE" => "842",
         "unknown_ca" => "0x800B0109",
         "certificate_expired" => "0x800B0101",
@@ -288,6 +287,7 @@ fn fix_over_sstp(failure: &Failure) -> Option<&'static str> {
 fn fix_of_notify(notify: &str) -> Option<&'static str> {
     Some(match notify {
         "INTERNAL_ADDRESS_FAILURE" => "enlarge the pool, or end stale sessions (`evergate sessions disconnect`)",
+        "UNEXPECTED_NAT_DETECTED" => "on the client: allow NAT traversal, or connect without a NAT on the way",
         "FAILED_CP_REQUIRED" => "the client must ask for an inner address: use a remote-access profile, not site-to-site",
         "unknown_ca" => {
             "import the root of the gateway's certificate on the client (Windows: the machine's store, Cert:\\LocalMachine\\Root), and send the intermediates: [[certificate]] chain holds leaf and intermediates"
@@ -308,6 +308,21 @@ mod tests {
     use crypto::cipher::{Encryption, Suite};
     use crypto::prf::Prf;
 
+    /// All that [`code_of_notify`] and [`fix_of_notify`] know.
+    const NOTIFIES: &[&str] = &[
+        "NO_PROPOSAL_CHOSEN",
+        "INTERNAL_ADDRESS_FAILURE",
+        "FAILED_CP_REQUIRED",
+        "UNEXPECTED_NAT_DETECTED",
+        "TS_UNACCEPTABLE",
+        "unknown_ca",
+        "certificate_expired",
+        "certificate_revoked",
+        "bad_certificate",
+        "certificate_unknown",
+        "unsupported_certificate",
+    ];
+
     fn failure(stage: Stage, fault: Fault, notify: Option<&'static str>) -> Failure {
         Failure { stage, fault, notify, eap: None, remedy: None, cause: String::new() }
     }
@@ -321,6 +336,21 @@ mod tests {
         assert_eq!(windows_code(&failure(Stage::Address, Fault::Refused, Some("INTERNAL_ADDRESS_FAILURE")), Tunnel::Ikev2), Some("13899"));
         assert_eq!(windows_code(&failure(Stage::Policy, Fault::Refused, Some("AUTHENTICATION_FAILED")), Tunnel::Ikev2), Some("812"));
         assert_eq!(windows_code(&failure(Stage::IkeAuth, Fault::Silence, None), Tunnel::Ikev2), Some("809"));
+    }
+
+    #[test]
+    fn what_stands_for_a_number_is_one() {
+        let is_numbers = |text: &str| text.split(" or ").all(|number| numbers::number(number).is_some());
+        let mut numbered = 0;
+        for notify in NOTIFIES {
+            let failed = failure(Stage::ChildSa, Fault::PeerIncompatible, Some(notify));
+            for code in [Tunnel::Ikev2, Tunnel::Sstp].into_iter().filter_map(|tunnel| windows_code(&failed, tunnel)) {
+                assert!(is_numbers(code), "{notify}: {code}");
+                numbered += 1;
+            }
+            assert!(fix(&failed, Tunnel::Ikev2, None).is_some() || *notify == "NO_PROPOSAL_CHOSEN", "{notify}");
+        }
+        assert!(numbered > 10, "{numbered}");
     }
 
     #[test]
