@@ -45,7 +45,7 @@ pub(super) fn forwarding(forwarding: Forwarding, pools: &[PoolConfig]) -> Vec<Fi
         Some(false) => Finding::fail(
             "forwarding",
             format!("{family} is not forwarded ({key} = 0): clients connect, and reach nothing behind the gateway"),
-            format!("sysctl -w {key}=1; to keep it: echo '{key} = 1' > /etc/sysctl.d/60-evergate-{}.conf", family.to_lowercase()),
+            format!("`sysctl -w {key}=1`; to keep it: `echo '{key} = 1' > /etc/sysctl.d/60-evergate-{}.conf`", family.to_lowercase()),
         ),
         None => Finding::fail(
             "forwarding",
@@ -54,6 +54,12 @@ pub(super) fn forwarding(forwarding: Forwarding, pools: &[PoolConfig]) -> Vec<Fi
         ),
     };
     wanted.into_iter().filter(|(_, wanted, ..)| *wanted).map(judge).collect()
+}
+
+/// What sets a key of an interface. Dots in a name, as those of VLANs have, would part keys: it is written with slashes then.
+fn set(family: &str, interface: &str, key: &str, value: u8) -> String {
+    let part = if interface.contains('.') { "/" } else { "." };
+    format!("sysctl -w {}={value}", ["net", family, "conf", interface, key].join(part))
 }
 
 pub(super) fn rp_filter(interfaces: &[Interface]) -> Vec<Finding> {
@@ -65,7 +71,7 @@ pub(super) fn rp_filter(interfaces: &[Interface]) -> Vec<Finding> {
                 format!(
                     "the reverse path filter of {name} is strict: packets of clients whose way back leads through another interface vanish"
                 ),
-                format!("sysctl -w net.ipv4.conf.{name}.rp_filter=2 (loose)"),
+                format!("make it loose: `{}`", set("ipv4", name, "rp_filter", 2)),
             )
         })
         .collect();
@@ -146,23 +152,26 @@ fn on_link(title: &str, range: AddressRange, interface: &Interface, address: Pre
     match (answers, ipv4) {
         (true, true) => Finding::ok("pool", format!("{text}, where this host answers ARP for clients"))
             .hint("see that no DHCP server and no host there uses addresses of the pool"),
-        (true, false) => Finding::ok("pool", format!("{text}, where this host may answer neighbour solicitations for clients")).hint(
-            format!("each address needs its entry: ip -6 neigh add proxy {} dev {name} (`ip -6 neigh show proxy` lists them)", range.start),
-        ),
+        (true, false) => {
+            Finding::ok("pool", format!("{text}, where this host may answer neighbour solicitations for clients")).hint(format!(
+                "each address needs its entry: `ip -6 neigh add proxy {} dev {name}` (`ip -6 neigh show proxy` lists them)",
+                range.start
+            ))
+        }
         (false, true) => Finding::fail(
             "pool",
             format!("{text}: hosts there look for clients on their own wire and find nobody"),
             format!(
-                "sysctl -w net.ipv4.conf.{name}.proxy_arp=1, and keep DHCP and hosts there off these addresses; or take addresses of no \
-                 subnet in use for the pool"
+                "`{}`, and keep DHCP and hosts there off these addresses; or take addresses of no subnet in use for the pool",
+                set("ipv4", name, "proxy_arp", 1)
             ),
         ),
         (false, false) => Finding::fail(
             "pool",
             format!("{text}: hosts there look for clients on their own wire and find nobody"),
             format!(
-                "sysctl -w net.ipv6.conf.{name}.proxy_ndp=1 and for each address of the pool: ip -6 neigh add proxy {} dev {name}; or take a prefix \
-                 of its own for the pool",
+                "`{}`, and for each address of the pool `ip -6 neigh add proxy {} dev {name}`; or take a prefix of its own for the pool",
+                set("ipv6", name, "proxy_ndp", 1),
                 range.start
             ),
         ),
@@ -248,7 +257,7 @@ mod tests {
     fn forwarding_matters_for_the_families_of_the_pools() {
         let found = forwarding(Forwarding { ipv4: Some(false), ipv6: None }, &[pool("10.98.0.1", "10.98.0.9")]);
         assert_eq!(only(&found).level, Level::Fail);
-        assert!(only(&found).remedy.as_ref().unwrap().starts_with("sysctl -w net.ipv4.ip_forward=1"));
+        assert!(only(&found).remedy.as_ref().unwrap().starts_with("`sysctl -w net.ipv4.ip_forward=1`; to keep it: `echo '"));
         let found = forwarding(Forwarding { ipv4: Some(false), ipv6: Some(true) }, &[pool("fd98::1", "fd98::9")]);
         assert_eq!(only(&found).level, Level::Ok);
         let found = forwarding(Forwarding { ipv4: None, ipv6: None }, &[pool("fd98::1", "fd98::9")]);
@@ -264,7 +273,7 @@ mod tests {
         let found = rp_filter(&host);
         assert_eq!(
             (only(&found).level, only(&found).remedy.as_deref()),
-            (Level::Warn, Some("sysctl -w net.ipv4.conf.wan0.rp_filter=2 (loose)"))
+            (Level::Warn, Some("make it loose: `sysctl -w net.ipv4.conf.wan0.rp_filter=2`"))
         );
         host[0].rp_filter = 2;
         assert_eq!(only(&rp_filter(&host)).level, Level::Ok);
@@ -292,13 +301,26 @@ mod tests {
         let found = pools(&[pool("10.99.10.100", "10.99.10.120")], &host);
         assert_eq!(only(&found).level, Level::Fail);
         assert!(only(&found).text.contains("lies in 10.99.10.0/24 of lan0"), "{found:?}");
-        assert!(only(&found).remedy.as_ref().unwrap().contains("sysctl -w net.ipv4.conf.lan0.proxy_arp=1"));
+        assert!(only(&found).remedy.as_ref().unwrap().contains("`sysctl -w net.ipv4.conf.lan0.proxy_arp=1`, "));
         host[1].proxy_arp = true;
         assert_eq!(only(&pools(&[pool("10.99.10.100", "10.99.10.120")], &host)).level, Level::Ok);
         let found = pools(&[pool("fd99:10::100", "fd99:10::120")], &host);
-        assert!(only(&found).remedy.as_ref().unwrap().contains("ip -6 neigh add proxy fd99:10::100 dev lan0"), "{found:?}");
+        assert!(only(&found).remedy.as_ref().unwrap().contains("`ip -6 neigh add proxy fd99:10::100 dev lan0`"), "{found:?}");
         host[1].proxy_ndp = true;
         assert_eq!(only(&pools(&[pool("fd99:10::100", "fd99:10::120")], &host)).level, Level::Ok);
+    }
+
+    #[test]
+    fn names_with_dots_stay_whole_in_commands() {
+        let mut vlan = interface("eth0.100", true, &["10.99.10.1/24", "fd99:10::1/64"]);
+        vlan.rp_filter = 1;
+        let host = [vlan];
+        let remedy = |found: &[Finding]| only(found).remedy.clone().unwrap();
+        assert_eq!(remedy(&rp_filter(&host)), "make it loose: `sysctl -w net/ipv4/conf/eth0.100/rp_filter=2`");
+        let ipv4 = remedy(&pools(&[pool("10.99.10.100", "10.99.10.120")], &host));
+        assert!(ipv4.starts_with("`sysctl -w net/ipv4/conf/eth0.100/proxy_arp=1`, "), "{ipv4}");
+        let ipv6 = remedy(&pools(&[pool("fd99:10::100", "fd99:10::120")], &host));
+        assert!(ipv6.starts_with("`sysctl -w net/ipv6/conf/eth0.100/proxy_ndp=1`, "), "{ipv6}");
     }
 
     #[test]
