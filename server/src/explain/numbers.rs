@@ -141,6 +141,19 @@ mod tests {
         assert_eq!(named.filter(|line| !known(line)).collect::<Vec<_>>(), Vec::<&str>::new(), "no such row");
     }
 
+    /// Whose certificates lack the purpose could not connect any more.
+    #[test]
+    fn no_command_narrows_machine_certificates_by_purpose() {
+        let machine = commands("machine-certificates").unwrap();
+        assert!(machine.lines.iter().any(|line| line.contains("-MachineCertificateIssuerFilter")), "{machine:?}");
+        assert!(
+            machine.place.contains("-MachineCertificateEKUFilter") && machine.place.contains("Remove-VpnConnection"),
+            "how to take it back: {machine:?}"
+        );
+        let all = WHOLE.1.values().flat_map(|commands| &commands.lines);
+        assert_eq!(all.filter(|line| line.contains("EKUFilter")).collect::<Vec<_>>(), Vec::<&String>::new());
+    }
+
     #[test]
     fn numbers_as_people_copy_them() {
         for (text, expected) in [
