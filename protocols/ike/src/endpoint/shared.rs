@@ -26,6 +26,7 @@ pub(crate) struct InitKey {
 /// Whose a session is: the authenticated user, and what the client calls itself (IDi).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Owner {
+    /// In lower case: Windows compares names without case, and lets its users type them as they like.
     pub user: String,
     pub idi: Vec<u8>,
 }

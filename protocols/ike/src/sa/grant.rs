@@ -42,7 +42,7 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
             return refuse(core, cx, login, &head, failure);
         }
     };
-    let owner = Arc::new(Owner { user: grant.user.clone(), idi: offer.idi.body.clone() });
+    let owner = Arc::new(Owner { user: grant.user.to_lowercase(), idi: offer.idi.body.clone() });
     announce_contact(core, cx, offer, Arc::clone(&owner));
     core.owner = Some(owner);
     let Login { mut sa, nonce_i, nonce_r, .. } = login;

@@ -270,7 +270,7 @@ fn initial_contact_ends_older_sessions_of_the_same_client() {
     };
     dial(&mut pair, second(true), 2);
     assert_eq!(pair.gateway().endpoint.sessions(), (0, 2), "the same IDi, but another user");
-    pair.sim.host_mut(other).answers.identity = "alice".into();
+    pair.sim.host_mut(other).answers.identity = "Alice".into();
     dial(&mut pair, second(false), 3);
     assert_eq!(pair.gateway().endpoint.sessions(), (0, 3), "no INITIAL_CONTACT");
     dial(&mut pair, second(true), 4);
