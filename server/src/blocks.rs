@@ -70,7 +70,10 @@ impl Blocks {
     pub fn add(&mut self, who: Blocked, reason: Option<String>, now: u64, until: Option<u64>) -> Result<Block, (String, String)> {
         self.purge(now);
         let block = checked(Block { id: self.next + 1, who, reason, added_at: now, until })?;
-        let known = self.entries.values().find(|known| known.who == block.who).map(|known| known.id);
+        let known = match key(&block.who) {
+            Some(key) => self.keys.get(&key).copied(),
+            None => self.entries.values().find(|known| known.who == block.who).map(|known| known.id),
+        };
         if known.is_none() && self.entries.len() >= MAX_BLOCKS {
             return Err((
                 format!("the block list is full: it holds {MAX_BLOCKS} entries"),
@@ -255,6 +258,15 @@ mod tests {
         assert!(blocks.list(300).is_empty());
         assert!(blocks.unsaved().is_some(), "what is over is forgotten");
         assert!(blocks.remove(first.id).is_none());
+    }
+
+    #[test]
+    fn an_entry_in_other_letters_is_the_same_entry() {
+        let mut blocks = blocks(Blocked::User("Ann@Example.test".into()));
+        let second = blocks.add(Blocked::User("ann@example.test".into()), None, 150, Some(300)).unwrap();
+        assert_eq!((second.id, blocks.len()), (1, 1));
+        blocks.add(Blocked::User("ANN@example.test".into()), None, 160, None).unwrap();
+        assert!(blocks.find(&Who { user: "ann@example.test", ..NOBODY }, 400).is_some());
     }
 
     #[test]

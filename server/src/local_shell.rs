@@ -108,11 +108,7 @@ fn run(mut provider: Provider, mut file: Watched, mut reporter: Reporter, messag
                 let path = &file.path;
                 provider.handle(now, *input, &mut |user| store(path, user));
             }
-            Ok(Message::Configure(local, settings)) => {
-                provider.configure(settings);
-                file = Watched { readings: file.readings + 1, ..Watched::new(local.users_file.clone()) };
-                provider.replace_users(local.users);
-            }
+            Ok(Message::Configure(local, settings)) => configure(&mut provider, &mut file, local.users_file, local.users, settings),
             Ok(Message::Trust(settings)) => provider.configure(settings),
             Err(RecvTimeoutError::Timeout) => file.reread(&mut provider),
             Err(RecvTimeoutError::Disconnected) => return,
@@ -124,6 +120,13 @@ fn run(mut provider: Provider, mut file: Watched, mut reporter: Reporter, messag
         }
         reporter.report(&provider, &file);
     }
+}
+
+/// Takes what a configuration says. Its users may be older than the file by now, which therefore counts as unread.
+fn configure(provider: &mut Provider, file: &mut Watched, path: PathBuf, users: Users, settings: Settings) {
+    provider.configure(settings);
+    provider.replace_users(users);
+    *file = Watched { path, seen: None, readings: file.readings + 1, failure: None };
 }
 
 /// Puts a user with a new password into the file; of the others, and of what else the file says of this one, nothing changes.
@@ -285,6 +288,19 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         file.reread(&mut provider);
         assert!(format!("{provider:?}").contains("users: 3"));
+    }
+
+    /// The configuration is read in another thread, while the file may change.
+    #[test]
+    fn users_of_a_configuration_that_is_older_than_the_file_do_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users");
+        std::fs::write(&path, "alice\nbob\n").unwrap();
+        let mut provider = provider();
+        let (mut file, settings) = (Watched::new(path.clone()), provider_settings());
+        configure(&mut provider, &mut file, path, Users::parse("alice\n").unwrap(), settings);
+        file.reread(&mut provider);
+        assert!(format!("{provider:?}").contains("users: 2"));
     }
 
     #[test]

@@ -97,10 +97,30 @@ struct Queues {
     clients: Clients,
     computed: mpsc::UnboundedReceiver<(AskId, Answer)>,
     radius: mpsc::Receiver<radius_client::Output>,
-    commands: mpsc::Receiver<Command>,
+    commands: Commands,
     dynamic: mpsc::Receiver<dynamic::Arrived>,
     accounted: mpsc::UnboundedReceiver<u64>,
     news: News,
+}
+
+/// Requests of the Admin API. Whoever asks without pause gets half of the control task's time at most: clients' logins have the rest.
+struct Commands {
+    received: mpsc::Receiver<Command>,
+    not_before: Instant,
+}
+
+impl Commands {
+    /// Safe to be dropped before it is done.
+    async fn recv(&mut self) -> Option<Command> {
+        tokio::time::sleep_until(self.not_before.into()).await;
+        self.received.recv().await
+    }
+
+    /// One that began then is done.
+    fn served(&mut self, began: Instant) {
+        let now = Instant::now();
+        self.not_before = now + (now - began);
+    }
 }
 
 struct Shell {
@@ -190,8 +210,15 @@ impl Shell {
         gateway.remember_blocks(now, blocks);
         let (reloads, news) = Reloads::start(&config, log);
         let clients = Clients { datagrams, streams, arrivals };
-        let queues =
-            Queues { clients, computed, radius: radius.outcomes, commands: commands_rx, dynamic: asked, accounted: radius.accounted, news };
+        let queues = Queues {
+            clients,
+            computed,
+            radius: radius.outcomes,
+            commands: Commands { received: commands_rx, not_before: Instant::now() },
+            dynamic: asked,
+            accounted: radius.accounted,
+            news,
+        };
         let mut shell = Self {
             config,
             started,
@@ -242,7 +269,11 @@ impl Shell {
         let deadline = self.gateway.poll_timeout();
         tokio::select! {
             biased;
-            Some((request, reply)) = queues.commands.recv() => self.command(&request, reply, queues),
+            Some((request, reply)) = queues.commands.recv() => {
+                let began = Instant::now();
+                self.command(&request, reply, queues);
+                queues.commands.served(began);
+            }
             event = queues.news.next() => self.news(event),
             Some((id, answer)) = queues.computed.recv() => self.gateway.computed(now(), id, answer),
             Some(arrived) = queues.dynamic.recv() => self.dynamic.serve(now(), &mut self.gateway, &arrived),
@@ -384,7 +415,7 @@ impl Shell {
             ("tcp_connections", (queues.clients.arrivals.len(), ARRIVAL_QUEUE)),
             ("radius_requests", sent),
             ("radius_outcomes", (queues.radius.len(), RADIUS_QUEUE)),
-            ("api_requests", (queues.commands.len(), CONTROL_QUEUE)),
+            ("api_requests", (queues.commands.received.len(), CONTROL_QUEUE)),
             ("signatures", signatures),
             ("key_exchanges", exchanges),
         ];

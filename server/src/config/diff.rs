@@ -167,6 +167,8 @@ impl Config {
         if let (Some(local), Some(fresh)) = (&mut renewed.local, &fresh.local) {
             local.credential.clone_from(&fresh.credential);
             local.client_roots = fresh.client_roots.clone();
+            // They go to the provider together with the certificate.
+            local.users.clone_from(&fresh.users);
         }
         renewed.written = self.written.with_certificates_of(&fresh.written).into();
         renewed

@@ -95,7 +95,7 @@ impl<P: Plane> Gateway<P> {
     }
 
     /// Whether a session that is up would be kept out.
-    fn keeps_out(&self, now: Now, live: &Live) -> bool {
+    pub(super) fn keeps_out(&self, now: Now, live: &Live) -> bool {
         let Some(session) = &live.session else { return false };
         let known = &session.granted.known;
         let fingerprint = live.login.as_ref().and_then(|login| login.fingerprint.as_deref());

@@ -63,6 +63,11 @@ impl<P: Plane> Gateway<P> {
         }
         self.account_start(now, session);
         self.tell_up(now, session);
+        // Put on the block list while the login was under way.
+        if self.live.get(&session).is_some_and(|live| self.keeps_out(now, live)) {
+            self.note(now, session, "put on the block list while the login was under way".into());
+            self.end_soon(session, CloseReason::Operator);
+        }
     }
 
     /// The client of this session has fallen silent. When it has been back for a while, in a newer session that has its addresses, nobody waits for it.
@@ -90,8 +95,15 @@ impl<P: Plane> Gateway<P> {
         if self.calls.contains_key(&older) {
             return self.hang_up(now, older, CloseReason::Replaced);
         }
-        // The IKE machine takes it when it is drained.
-        self.commands.push_back((older, Command::Close(CloseReason::Replaced)));
+        self.end_soon(older, CloseReason::Replaced);
+    }
+
+    /// Ends a session whose machine is being drained: it hears of it when it has said what it is saying.
+    fn end_soon(&mut self, session: SessionId, reason: CloseReason) {
+        if self.calls.contains_key(&session) {
+            return self.say_goodbye(session, reason);
+        }
+        self.commands.push_back((session, Command::Close(reason)));
     }
 
     pub(super) fn closed(&mut self, now: Now, session: SessionId, reason: CloseReason, failure: Option<Failure>) {

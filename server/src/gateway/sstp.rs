@@ -195,11 +195,16 @@ impl<P: Plane> Gateway<P> {
 
     /// Ends a call by LCP Terminate-Request and CALL_DISCONNECT.
     pub(super) fn hang_up(&mut self, now: Now, session: SessionId, reason: CloseReason) {
+        self.say_goodbye(session, reason);
+        self.run(now, session);
+    }
+
+    /// The same, for a call whose machines are at work: they end it when they have said what they are saying.
+    pub(super) fn say_goodbye(&mut self, session: SessionId, reason: CloseReason) {
         let Some(call) = self.calls.get_mut(&session) else { return };
         call.closing.get_or_insert(reason);
         call.feeds.push_back(Feed::Terminate(crate::explain::close_reason_name(reason).into()));
         self.hold(session);
-        self.run(now, session);
     }
 
     /// From its end on a session carries no data, however long the goodbyes take.

@@ -174,6 +174,17 @@ fn certificates_are_taken_alone() {
     assert_eq!(renewed.certificate_files().len(), 2);
 }
 
+/// They reach the provider together with the certificate, which must not bring back those of the start.
+#[test]
+fn a_renewed_certificate_brings_the_users_of_now() {
+    let fixture = Fixture::new(&format!("{MINIMAL}[local]\nusers_file = \"users\"\n"));
+    fixture.file("users", "ann nt=8846F7EAEE8FB117AD06BDD830B7586C\n", 0o600);
+    let running = fixture.load().unwrap();
+    fixture.file("users", "ann nt=8846F7EAEE8FB117AD06BDD830B7586C disabled\n", 0o600);
+    let renewed = running.with_certificates_of(&running.read_files_again().unwrap());
+    assert!(renewed.local.unwrap().users.get("ann").unwrap().disabled);
+}
+
 #[test]
 fn a_name_that_cannot_be_resolved_now_keeps_its_address() {
     let fixture = with("address = \"10.0.0.4\"", "address = \"localhost\"");

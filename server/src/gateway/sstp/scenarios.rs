@@ -1,4 +1,5 @@
 //! Clients that do things in an order of their own, frame by frame, against the whole control half.
+mod blocked;
 mod bounds;
 mod changes;
 mod ciphers;
