@@ -276,6 +276,7 @@ def with_tls(config):
     """A token for each role, and certificates of machines, one of which may operate."""
     folder = Path(config["server"]["control_socket"]).parent
     lines = [f"{role} {role}er {hashlib.sha256(token.encode()).hexdigest()}" for role, token in TOKENS.items()]
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "api.tokens").write_text("\n".join(lines) + "\n")
     (folder / "api.tokens").chmod(0o600)
     certificate = config["certificate"][0]
@@ -325,6 +326,9 @@ def over_tls_only_who_proves_itself_is_served(world):
     log = (world.gateway.folder / "gateway.log").read_text()
     check("token operateer" in log and "certificate CN=" in log, "orders are not in the log")
     check(not any(token in log for token in TOKENS.values()), "a token is in the log")
+    for block in world.gateway.json("block", "list")["blocks"]:
+        world.gateway.command("block", "remove", str(block["id"]))
+    check(not world.gateway.json("block", "list")["blocks"], "somebody stays blocked")
 
 
 @case("api_tls")

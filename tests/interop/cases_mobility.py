@@ -180,7 +180,8 @@ def a_client_makes_a_new_child_itself(world):
 
 @case("resting")
 def both_sides_make_a_new_child_at_once(world):
-    client = world.login(Profile(child=(("inactivity", "1s"),)))
+    # Where both make one, the client closes the idle one of the two after this time, and drops its route with it: later than what follows takes.
+    client = world.login(Profile(child=(("inactivity", "3s"),)))
     session = world.session_of("alice")
     for _ in range(2):
         _resting(world, client)
@@ -191,7 +192,7 @@ def both_sides_make_a_new_child_at_once(world):
         world.lab.network.ping("lan", session["inner"][0], count=1, deadline=0.2)
         calling.join()
         with world.pinging(interval=0.1):
-            time.sleep(1.5)
+            time.sleep(1)
         world.ping(role="lan", target=session["inner"][0])
     check(world.session_of("alice")["id"] == session["id"], f"{world.sessions()}")
 
