@@ -116,7 +116,11 @@ class Daemon:
                 os.kill(pid, signal.SIGKILL)
                 wait_until(lambda: self._gone(pid), 5)
         self.pid_file.unlink(missing_ok=True)
-        return self._child.poll() if self._child else None
+        if not self._child:
+            return None
+        # It leaves its namespace a little before it has a status.
+        wait_until(lambda: self._child.poll() is not None, 2)
+        return self._child.poll()
 
     def _gone(self, pid):
         if self._child and self._child.pid == pid:

@@ -362,7 +362,11 @@ def second_password_in_the_same_call(world):
 @case("sstp")
 def repeated_responses_ask_radius_once(world):
     def asked():
-        return sum(server["counters"]["sent"] for server in world.gateway.json("status")["radius"])
+        # Of one login as of the other the accounting has been sent.
+        sent = lambda: sum(server["counters"]["sent"] for server in world.gateway.json("status")["radius"])
+        booked = lambda: world.gateway.json("status")["accounting"]
+        check(wait_until(lambda: (booked()["queued"], booked()["open"]) == (0, 0), 5), f"accounting is not done: {booked()}")
+        return sent()
 
     for auth in ("eap", "mschapv2"):
         counts = []
