@@ -1,9 +1,9 @@
 //! `[api]` and `[metrics]`: where the Admin API is served besides its socket, and where monitoring reads.
 use super::error::ConfigError;
-use super::files;
 use super::reader::{Root, Section, text};
+use super::{files, pem};
 use crate::api::{Role, Token};
-use pki::{Certificate, Credential, TrustAnchors};
+use pki::TrustAnchors;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tls::MutualSettings;
@@ -33,9 +33,12 @@ pub(super) fn api(root: &Root<'_>, warnings: &mut Vec<String>) -> Result<Option<
             None => Ok(None),
         };
     }
-    let credential = credential(&section, warnings)?;
+    let credential = pem::credential(&section, "the certificate that callers are shown, leaf first", warnings)?;
     let tokens = tokens(&section, warnings)?;
-    let roots = authorities(&section)?;
+    let roots = pem::authorities(&section, "client_ca")?;
+    if roots.is_empty() && section.has("client_ca") {
+        return Err(section.error("client_ca", "names no authority; expected at least one PEM file with one"));
+    }
     if tokens.is_empty() && roots.is_empty() {
         return Err(section.error("tokens_file", "is missing; expected tokens_file or client_ca, by which callers prove who they are"));
     }
@@ -63,30 +66,6 @@ fn addresses(section: &Section<'_>) -> Result<Vec<SocketAddr>, ConfigError> {
     let what = "addresses of this host with a port, such as [\"127.0.0.1:9464\"]";
     let listen = section.list("listen", what, |value| text(value)?.parse::<SocketAddr>().map_err(|_| String::new()))?;
     Ok(listen.unwrap_or_default())
-}
-
-fn credential(section: &Section<'_>, warnings: &mut Vec<String>) -> Result<Credential, ConfigError> {
-    let missing = |key: &str, what: &str| section.error(key, format!("is missing; expected the PEM file of {what}"));
-    let chain_file = section.path("chain")?.ok_or_else(|| missing("chain", "the certificate that callers are shown, leaf first"))?;
-    let key_file = section.path("key")?.ok_or_else(|| missing("key", "the private key of the certificate in chain"))?;
-    let chain = files::read(section, "chain", &chain_file)?;
-    let key = files::read_secret(section, "key", &key_file, warnings)?;
-    if Certificate::from_pem(&chain).map_err(|error| section.error("chain", error.to_string()))?.is_empty() {
-        return Err(section.error("chain", "holds no certificate"));
-    }
-    Credential::from_pem(&chain, &key).map_err(|error| section.error("key", error.to_string()))
-}
-
-fn authorities(section: &Section<'_>) -> Result<Vec<Certificate>, ConfigError> {
-    let mut roots = Vec::new();
-    for file in section.paths("client_ca")?.unwrap_or_default() {
-        let pem = files::read(section, "client_ca", &file)?;
-        roots.extend(Certificate::from_pem(&pem).map_err(|error| section.error("client_ca", format!("{}: {error}", file.display())))?);
-    }
-    if roots.is_empty() && section.has("client_ca") {
-        return Err(section.error("client_ca", "names no authority; expected at least one PEM file with one"));
-    }
-    Ok(roots)
 }
 
 /// A line each: role, name, SHA-256 of the token.

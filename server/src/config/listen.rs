@@ -1,12 +1,11 @@
 //! `[[listener]]`.
 use super::error::ConfigError;
-use super::files;
 use super::reader::{Root, Section};
-use super::{Ikev2Listener, NamedCredential, SstpListener, certificates, revocation, values};
+use super::{Ikev2Listener, NamedCredential, SstpListener, certificates, pem, revocation, values};
 use crate::gateway::CertificateAuthorization;
 use ike::ClientAuth;
 use ike::ppk::{Ppk, PpkPolicy};
-use pki::{Certificate, ServerCertificate, TrustAnchors};
+use pki::{ServerCertificate, TrustAnchors};
 use policy::network::AddressRange;
 use policy::network::Tunnel;
 use ppp::AuthProtocol;
@@ -303,16 +302,7 @@ fn client_auth(section: &Section<'_>, has_provider: bool) -> Result<ClientAuth, 
 }
 
 pub(super) fn client_roots(section: &Section<'_>, auth: ClientAuth, warnings: &mut Vec<String>) -> Result<TrustAnchors, ConfigError> {
-    let mut roots = Vec::new();
-    for file in section.paths("client_ca")?.unwrap_or_default() {
-        let pem = files::read(section, "client_ca", &file)?;
-        let certificates =
-            Certificate::from_pem(&pem).map_err(|error| section.error("client_ca", format!("{}: {error}", file.display())))?;
-        if let Some(leaf) = certificates.iter().find(|certificate| !certificate.is_ca) {
-            return Err(section.error("client_ca", format!("{}: {} is no authority (basicConstraints CA)", file.display(), leaf.subject)));
-        }
-        roots.extend(certificates);
-    }
+    let mut roots = pem::authorities(section, "client_ca")?;
     if auth.certificate && roots.is_empty() {
         return Err(section.error("client_ca", "names no authority; expected at least one PEM file"));
     }

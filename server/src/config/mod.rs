@@ -13,6 +13,7 @@ mod filter;
 mod listen;
 mod local;
 mod notes;
+mod pem;
 mod policy_tests;
 mod ppk;
 mod radius;

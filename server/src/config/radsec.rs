@@ -2,7 +2,7 @@
 use super::error::ConfigError;
 use super::notes::digest;
 use super::reader::{Section, text};
-use super::{files, revocation, values};
+use super::{files, pem, revocation, values};
 use crypto::Zeroizing;
 use pki::{Certificate, Credential, TrustAnchors};
 use std::net::IpAddr;
@@ -78,7 +78,9 @@ fn end(section: &Section<'_>, host: &str, warnings: &mut Vec<String>) -> Result<
         if name.parse::<IpAddr>().is_ok() { Ok(name.to_owned()) } else { values::dns_name(name) }
     })?;
     let pin = section.optional("pin", PIN, |value| fingerprint(text(value)?).ok_or_else(String::new))?;
-    let credential = credential(section, warnings)?;
+    // Both ends show a certificate (RFC 6614 section 2.3).
+    let what = "the certificate that this gateway shows, leaf first: for clientAuth to a server, for serverAuth to a client";
+    let credential = pem::credential(section, what, warnings)?;
     let roots = TrustAnchors::new(roots);
     let revocation = revocation::of_peer(section, &roots, warnings)?;
     Ok(End { roots, name: name.unwrap_or_else(|| host.to_owned()), pin, credential, revocation })
@@ -92,20 +94,6 @@ pub(super) fn fingerprint_of(section: &Section<'_>) -> [u8; 32] {
     let mut parts: Vec<Vec<u8>> = files.map(|file| file.digest.to_vec()).collect();
     parts.extend(["address", "tls_name", "pin", "radius_1_1"].map(|key| section.written(key).into_bytes()));
     digest(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
-}
-
-/// Both ends show a certificate (RFC 6614 section 2.3).
-fn credential(section: &Section<'_>, warnings: &mut Vec<String>) -> Result<Credential, ConfigError> {
-    let missing = |key: &str, what: &str| section.error(key, format!("is missing; expected the PEM file of {what}"));
-    let what = "the certificate that this gateway shows, leaf first: for clientAuth to a server, for serverAuth to a client";
-    let chain_file = section.path("chain")?.ok_or_else(|| missing("chain", what))?;
-    let key_file = section.path("key")?.ok_or_else(|| missing("key", "the private key of the certificate in chain"))?;
-    let chain = files::read(section, "chain", &chain_file)?;
-    let key = files::read_secret(section, "key", &key_file, warnings)?;
-    if Certificate::from_pem(&chain).map_err(|error| section.error("chain", error.to_string()))?.is_empty() {
-        return Err(section.error("chain", "holds no certificate"));
-    }
-    Credential::from_pem(&chain, &key).map_err(|error| section.error("key", error.to_string()))
 }
 
 /// Hexadecimal digits, with or without colons.

@@ -194,6 +194,7 @@ fn the_api_is_served_to_whom_it_can_know() {
         ("", "api: tokens_file: is missing; expected tokens_file or client_ca"),
         ("tokens_file = \"bad.tokens\"", "bad.tokens line 1: expected `read NAME SHA256`"),
         ("tokens_file = \"twice.tokens\"", "twice.tokens line 2: another token has this name"),
+        ("client_ca = [\"vpn.pem\"]", "client_ca = [\"vpn.pem\"]: vpn.pem: CN=vpn.example.test is no authority"),
         ("tokens_file = \"api.tokens\"\noperators = [\"ann\"]", "operators = [\"ann\"]: has no effect without client_ca"),
     ] {
         let error = with_api(lines).error();

@@ -128,6 +128,17 @@ impl World {
         Self { gateway, now, session: SessionId(0) }
     }
 
+    /// A call that RADIUS lets in, and whose client has its address: only the crypto binding is missing.
+    fn accepted() -> Self {
+        let mut world = Self::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
+        world.lcp();
+        world.ppp(0xc227, 2, 0, b"\x01alice");
+        let ticket = world.asked().0[0].0;
+        world.accept_eap(ticket);
+        world.ipcp([10, 0, 0, 1]);
+        world
+    }
+
     fn dial(&mut self, auth: &[AuthProtocol]) {
         let settings = CallSettings {
             auth: auth.to_vec(),
@@ -339,12 +350,7 @@ fn a_conversation_has_one_identity() {
 
 #[test]
 fn a_call_that_is_on_its_way_out_does_not_come_up() {
-    let mut world = World::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
-    world.lcp();
-    world.ppp(0xc227, 2, 0, b"\x01alice");
-    let ticket = world.asked().0[0].0;
-    world.accept_eap(ticket);
-    world.ipcp([10, 0, 0, 1]);
+    let mut world = World::accepted();
     // LCP anew after the login: the gateway ends the call.
     world.lcp();
     world.call_connected(&hlak());
@@ -398,12 +404,7 @@ fn no_packet_is_longer_than_the_client_takes() {
 
 #[test]
 fn a_session_that_is_ended_carries_no_data_while_it_says_goodbye() {
-    let mut world = World::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
-    world.lcp();
-    world.ppp(0xc227, 2, 0, b"\x01alice");
-    let ticket = world.asked().0[0].0;
-    world.accept_eap(ticket);
-    world.ipcp([10, 0, 0, 1]);
+    let mut world = World::accepted();
     world.call_connected(&hlak());
     assert_eq!((world.gateway.plane.opened.len(), world.gateway.plane.held), (1, 0));
     world.gateway.close(world.now, world.session, crate::outcome::CloseReason::Operator);

@@ -25,12 +25,7 @@ fn over_ikev2() {
 
 #[test]
 fn over_sstp() {
-    let mut world = World::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
-    world.lcp();
-    world.ppp(0xc227, 2, 0, b"\x01alice");
-    let ticket = world.asked().0[0].0;
-    world.accept_eap(ticket);
-    world.ipcp([10, 0, 0, 1]);
+    let mut world = World::accepted();
     block(&mut world, "alice");
     world.call_connected(&hlak());
     assert_eq!(world.gateway.plane.opened.len(), 1);
