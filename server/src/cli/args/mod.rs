@@ -9,19 +9,16 @@ mod start;
 mod trace;
 mod user;
 
-pub(super) use access::BlockCommand;
-pub use access::{BlockArgs, TokenArgs};
-pub use attempts::{AttemptsCommand, AttemptsList};
-pub use check::{CheckArgs, DoctorArgs};
-pub use policy::PolicyArgs;
-pub(super) use policy::PolicyCommand;
-pub use profile::ProfileArgs;
-pub use sessions::{Disconnect, Drain, SessionsCommand};
-pub(super) use sessions::{Hold, Which};
 pub use start::QuickstartArgs;
-pub use trace::TraceArgs;
-pub use user::UserArgs;
-pub(super) use user::{UserCommand, UserFacts};
+
+pub(super) use access::{BlockArgs, BlockCommand, TokenArgs};
+pub(super) use attempts::{AttemptsCommand, AttemptsList};
+pub(super) use check::{CheckArgs, DoctorArgs};
+pub(super) use policy::{PolicyArgs, PolicyCommand};
+pub(super) use profile::ProfileArgs;
+pub(super) use sessions::{Drain, Hold, SessionsCommand, Which};
+pub(super) use trace::TraceArgs;
+pub(super) use user::{UserArgs, UserCommand, UserFacts};
 
 use crate::config::DEFAULT_PATH;
 use clap::{Parser, Subcommand};
