@@ -37,6 +37,7 @@ pub mod config;
 pub mod local_shell;
 pub mod logging;
 pub mod nps;
+pub mod nps_log;
 pub mod outcome;
 pub mod policy_case;
 pub mod profile;

@@ -150,12 +150,16 @@ pub struct Denied {
     pub cause: String,
     /// Where policies refuse.
     pub reason: Option<Reason>,
+    /// The network policy that refuses.
+    pub policy: Option<String>,
+    /// The number behind `E=`, where whoever knows the account says what is wrong with it (RFC 2759 section 6).
+    pub ms_chap_error: Option<u16>,
     pub trace: Vec<String>,
 }
 
 impl Denied {
     pub fn new(stage: Stage, cause: String) -> Self {
-        Self { stage, fault: Fault::Refused, cause, reason: None, trace: Vec::new() }
+        Self { stage, fault: Fault::Refused, cause, reason: None, policy: None, ms_chap_error: None, trace: Vec::new() }
     }
 
     /// RADIUS lets the user in, but on terms that cannot be kept.
@@ -232,7 +236,8 @@ impl Authority {
         let decision = decide(&self.policies, &facts, usage);
         let mut trace = trace_of(&decision);
         let Some(policy) = decision.policy.clone().filter(|_| decision.granted) else {
-            return Err(Denied { reason: Some(decision.reason), trace, ..Denied::new(Stage::Policy, refusal(&decision, user)) });
+            let denied = Denied::new(Stage::Policy, refusal(&decision, user));
+            return Err(Denied { reason: Some(decision.reason), policy: decision.policy, trace, ..denied });
         };
         let hours_end = decision.open_for.and_then(|minutes| on_the_wall(now, minutes, &self.zone));
         let settings = decision.settings;

@@ -16,6 +16,7 @@ use crate::local_shell::Local;
 use crate::logging::LogControl;
 use crate::login::Authority;
 use crate::metrics::{self, Snapshot};
+use crate::nps_log;
 use crate::radius_shell::{self, sleep_until};
 use crate::revocation;
 use crate::service_manager::ServiceManager;
@@ -148,6 +149,7 @@ struct Shell {
     accounting: Option<Accounting>,
     /// What it needs to start.
     accounting_lines: Option<accounting::Lines>,
+    nps_log: Option<nps_log::Log>,
     reloads: Reloads,
     expiry: ExpiryWatch,
     block_file: BlockFile,
@@ -205,6 +207,7 @@ impl Shell {
         let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
         let (dynamic, asked) = Dynamic::start(&config)?;
+        let nps_log = start_nps_log(&config)?;
         let mut gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
         let (block_file, blocks) = BlockFile::start(&config.server.state_dir)?;
         gateway.remember_blocks(now, blocks);
@@ -238,6 +241,7 @@ impl Shell {
             radius_servers: radius.servers,
             accounting: radius.accounting,
             accounting_lines: radius.accounting_lines,
+            nps_log,
             reloads,
             expiry: ExpiryWatch::start(),
             block_file,
@@ -430,6 +434,7 @@ impl Shell {
             radius: self.radius_servers.borrow().clone(),
             local: self.local.as_ref().map(Local::report),
             accounting: self.accounting.as_ref().map(Accounting::status),
+            nps_log: self.nps_log.as_ref().map(nps_log::Log::status),
             dataplane: self.gateway.plane.status(),
             sockets: self.sockets.received(&self.gateway.plane),
             fronts: &self.fronts,
@@ -469,6 +474,11 @@ impl Shell {
             Effect::Account(event) => {
                 if let Some(accounting) = &mut self.accounting {
                     accounting.submit(*event);
+                }
+            }
+            Effect::NpsLog(record) => {
+                if let Some(log) = &self.nps_log {
+                    log.submit(*record);
                 }
             }
         }
@@ -515,6 +525,9 @@ impl Shell {
         }
         if let Some(accounting) = self.accounting.take() {
             accounting.finish().await;
+        }
+        if let Some(log) = self.nps_log.take() {
+            log.finish();
         }
         drop(std::fs::remove_file(&self.config.server.control_socket));
         tracing::info!("stopped");
@@ -606,7 +619,8 @@ fn settings(config: &Config) -> Settings {
         ikev2_listener: config.ikev2.as_ref().map(|listener| listener.name.clone()).unwrap_or_default(),
         ikev2_tunnel_type: config.ikev2.as_ref().map_or(radius_client::TUNNEL_TYPE_ESP, |listener| listener.tunnel_type),
         certificate_authorization: config.ikev2.as_ref().map(|listener| listener.certificate_authorization).unwrap_or_default(),
-        accounting: takes_accounting(config).then_some(config.accounting),
+        accounting: (takes_accounting(config) || config.nps_log.is_some()).then_some(config.accounting),
+        nps_log: config.nps_log.as_ref().map(|log| log.kinds),
         mtu: config.server.mtu,
         child_idle: Some(config.child_idle).filter(|idle| !idle.is_zero()),
         inner: InnerEnd {
@@ -618,6 +632,11 @@ fn settings(config: &Config) -> Settings {
         half_open_max: config.limits.half_open_max,
         half_open_timeout: config.limits.half_open_timeout,
     }
+}
+
+fn start_nps_log(config: &Config) -> std::io::Result<Option<nps_log::Log>> {
+    let start = |settings| nps_log::Log::start(settings, &config.server.name, config.server.time_zone.clone());
+    config.nps_log.as_ref().map(start).transpose()
 }
 
 fn takes_accounting(config: &Config) -> bool {

@@ -1,11 +1,12 @@
 //! `evergate status`: the gateway as a whole, put together from its parts.
 use crate::accounting;
 use crate::api::types::{
-    AccountingStatus, DataplaneStatus, Health, ListenerStatus, LocalStatus, LockoutStatus, RadiusStatus, SocketStatus, Status,
+    AccountingStatus, DataplaneStatus, Health, ListenerStatus, LocalStatus, LockoutStatus, NpsLogStatus, RadiusStatus, SocketStatus, Status,
 };
 use crate::config::{Config, Ikev2Listener, RadiusServer};
 use crate::gateway::Summary;
 use crate::local_shell;
+use crate::nps_log;
 use crate::radius_shell::Servers;
 use crate::run::Started;
 use crate::sstp::Front;
@@ -27,6 +28,7 @@ pub struct Parts<'a> {
     pub radius: Servers,
     pub local: Option<local_shell::Report>,
     pub accounting: Option<accounting::Status>,
+    pub nps_log: Option<nps_log::Status>,
     pub dataplane: DataplaneStatus,
     /// Datagrams received per bound address.
     pub sockets: Vec<(SocketAddr, u64)>,
@@ -37,7 +39,7 @@ pub struct Parts<'a> {
 }
 
 pub fn report(parts: Parts<'_>) -> Status {
-    let Parts { config, started, summary, radius, local, accounting, dataplane, sockets, fronts, sstp, dynamic } = parts;
+    let Parts { config, started, summary, radius, local, accounting, nps_log, dataplane, sockets, fronts, sstp, dynamic } = parts;
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         name: config.server.name.clone(),
@@ -52,6 +54,7 @@ pub fn report(parts: Parts<'_>) -> Status {
         radius: config.radius.iter().map(|server| radius_status(server, &radius)).collect(),
         local: config.local.as_ref().zip(local).map(|(local, report)| local_status(&local.users_file, report)),
         accounting: accounting.map(accounting_status),
+        nps_log: nps_log.map(nps_log_status),
         pools: summary.pools,
         eap_certificates: summary.eap_certificates,
         dataplane,
@@ -112,6 +115,11 @@ fn accounting_status(status: accounting::Status) -> AccountingStatus {
         journal_failures: status.journal_failures,
         radius_failure: status.radius_failure,
     }
+}
+
+fn nps_log_status(status: nps_log::Status) -> NpsLogStatus {
+    let nps_log::Status { file, written, waiting, dropped, failure } = status;
+    NpsLogStatus { file: file.map(|file| file.display().to_string()), written, waiting, dropped, failure }
 }
 
 fn local_status(file: &Path, report: local_shell::Report) -> LocalStatus {

@@ -367,6 +367,9 @@ pub struct Status {
     /// `None`: no RADIUS server takes accounting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accounting: Option<AccountingStatus>,
+    /// `None`: there is no `[nps_log]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nps_log: Option<NpsLogStatus>,
     pub pools: Vec<PoolStatus>,
     pub dataplane: DataplaneStatus,
     /// Counters of the IKE machine by name: `malformed`, `cookies_sent`, ..
@@ -488,6 +491,23 @@ pub struct AccountingStatus {
     /// Why the last try to send failed; gone with the next confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub radius_failure: Option<String>,
+}
+
+/// The accounting log in the format of NPS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NpsLogStatus {
+    /// The file of the last line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Lines written since the start.
+    pub written: u64,
+    /// Lines that wait for the disk.
+    pub waiting: u64,
+    /// Lines lost since the start, because too many waited.
+    pub dropped: u64,
+    /// Why nothing can be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// Usage of one family of a pool; numbers saturate at `u64::MAX`.

@@ -2,7 +2,7 @@
 use super::block;
 use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, date, duration, heading, octets, pairs, table, time, wrap};
 use crate::api::types::{
-    AccountingStatus, AttemptDetail, AttemptList, Disconnected, Done, DrainStatus, EapCertificate, LocalStatus, LockoutStatus, Outcome,
+    AccountingStatus, AttemptDetail, AttemptList, Disconnected, Done, DrainStatus, EapCertificate, LocalStatus, LockoutStatus, NpsLogStatus, Outcome,
     PoolStatus, RadiusStatus, Session, SessionList, Status,
 };
 use crate::certificates::{Expiry, SOON_DAYS};
@@ -65,6 +65,9 @@ pub(super) fn status(status: &Status, style: Style, out: &mut dyn Write) -> Resu
     if let Some(shown) = &status.accounting {
         accounting(shown, style, out)?;
     }
+    if let Some(shown) = &status.nps_log {
+        nps_log(shown, style, out)?;
+    }
     heading(out, style, "Pools")?;
     let rows: Vec<_> = status.pools.iter().map(pool).collect();
     table(out, style, &["NAME", "FAMILY", "USED", "SIZE", ""], &rows)?;
@@ -108,6 +111,15 @@ fn accounting(shown: &AccountingStatus, style: Style, out: &mut dyn Write) -> Re
     let failures = [("Journal", journal), ("RADIUS", shown.radius_failure.clone())];
     let failures: Vec<_> = failures.into_iter().filter_map(|(name, failure)| Some((name, failure?))).collect();
     if failures.is_empty() { Ok(()) } else { pairs(out, style, &failures) }
+}
+
+fn nps_log(shown: &NpsLogStatus, style: Style, out: &mut dyn Write) -> Result<()> {
+    heading(out, style, "NPS log")?;
+    let attention = |number: u64, mark: Mark| count(number).marked(if number > 0 { mark } else { Mark::Plain });
+    let file = cell(shown.file.as_deref().unwrap_or("-"));
+    let row = vec![file, count(shown.written), attention(shown.waiting, Mark::Attention), attention(shown.dropped, Mark::Bad)];
+    table(out, style, &["FILE", "WRITTEN", "WAITING", "LOST"], &[row])?;
+    shown.failure.iter().try_for_each(|failure| pairs(out, style, &[("Failure", failure.clone())]))
 }
 
 fn radius(radius: &RadiusStatus) -> Vec<Cell> {

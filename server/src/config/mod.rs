@@ -13,6 +13,7 @@ mod filter;
 mod listen;
 mod local;
 mod notes;
+mod nps_log;
 mod pem;
 mod policy_tests;
 mod ppk;
@@ -72,6 +73,7 @@ pub struct Config {
     /// Connection request policies in order; the first that matches decides. None at all: all servers are asked.
     pub requests: Vec<RequestPolicy>,
     pub accounting: crate::accounting::Settings,
+    pub nps_log: Option<crate::nps_log::Settings>,
     /// Asked where a connection request policy says so, or where there is no RADIUS server.
     pub local: Option<LocalProvider>,
     /// Who may end and change sessions (RFC 5176); none: nobody listens for it.
@@ -257,6 +259,7 @@ const SECTIONS: &[&str] = &[
     "radius_group",
     "request_policy",
     "accounting",
+    "nps_log",
     "dynamic_client",
     "pool",
     "filter",
@@ -326,6 +329,7 @@ impl Config {
         let mut certificates = certificates::certificates(&root, &mut warnings)?;
         let radius = radius::servers(&root, &server.name, &mut warnings)?;
         let accounting = accounting::settings(&root, &radius, &mut warnings)?;
+        let nps_log = nps_log::settings(&root)?;
         let local = local::provider(&root, &certificates, &mut warnings)?;
         let ppks = ppk::keys(&root, &mut warnings)?;
         let dynamic_clients = dynamic::clients(&root, &mut warnings)?;
@@ -378,6 +382,7 @@ impl Config {
             radius_groups,
             requests,
             accounting,
+            nps_log,
             dynamic_clients,
             pools,
             filters,

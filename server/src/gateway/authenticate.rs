@@ -184,6 +184,7 @@ impl<P: Plane> Gateway<P> {
                 Verdict::Continue { .. } | Verdict::Granted { .. } => None,
             };
         }
+        self.log_verdict(now, session, &verdict);
         match asker {
             Asker::Ike(id) => self.answer_ike(id, verdict),
             Asker::Certificate(id) => self.answer_certificate(id, verdict),
@@ -334,6 +335,7 @@ impl<P: Plane> Gateway<P> {
             (method, _) => method.to_string(),
         });
         let error = ms_chap_error.or_else(|| progress.and_then(|progress| progress.ms_chap_error.clone()));
+        let code = error.as_deref().and_then(code_of_ms_chap_error).and_then(|code| code.parse().ok());
         let mut cause = format!("{} rejects user {user:?}", named(server));
         for (label, detail) in
             [("method", method), ("error", error.map(|error| words_of_ms_chap_error(&error))), ("message", reply_message)]
@@ -342,7 +344,7 @@ impl<P: Plane> Gateway<P> {
                 cause.push_str(&format!("; {label}: {detail}"));
             }
         }
-        Denied::new(Stage::Radius, cause)
+        Denied { ms_chap_error: code, ..Denied::new(Stage::Radius, cause) }
     }
 
     fn radius_failed(&self, session: SessionId, failure: &RequestFailure) -> Verdict {
@@ -588,9 +590,12 @@ fn without_challenge(text: &str) -> String {
     text.split(' ').filter(|word| !word.starts_with("C=")).collect::<Vec<_>>().join(" ")
 }
 
+fn code_of_ms_chap_error(error: &str) -> Option<&str> {
+    error.split(' ').find_map(|word| word.strip_prefix("E="))
+}
+
 fn words_of_ms_chap_error(error: &str) -> String {
-    let code = error.split(' ').find_map(|word| word.strip_prefix("E="));
-    let words = match code {
+    let words = match code_of_ms_chap_error(error) {
         Some("646") => "restricted logon hours",
         Some("647") => "account disabled",
         Some("648") => "password expired",

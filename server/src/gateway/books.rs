@@ -156,6 +156,7 @@ impl<P: Plane> Gateway<P> {
 
     /// Accounting-On or Accounting-Off.
     pub fn account_gateway(&mut self, now: Now, status: AccountingStatus, id: String) {
+        self.log_gateway(now, status, &id);
         if !self.settings.accounting.is_some_and(|settings| settings.on_off) {
             return;
         }
@@ -167,6 +168,7 @@ impl<P: Plane> Gateway<P> {
 
     fn account(&mut self, now: Now, id: SessionId, status: AccountingStatus, cause: Option<TerminateCause>) {
         let Some(record) = self.record(now, id, status, cause).map(Box::new) else { return };
+        self.log_accounting(now, id, &record);
         let session = id.0;
         let event = match status {
             AccountingStatus::Start => Event::Start { session, record },

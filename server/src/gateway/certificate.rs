@@ -50,7 +50,9 @@ impl<P: Plane> Gateway<P> {
         }
         let who = self.authenticated_by(session, &user, true, Method::Certificate);
         let inner = self.settings.inner;
-        let answer = self.authorize(now, session, &who).map(|granted| Box::new(grant(&granted, inner))).map_err(Denial::from);
+        let decided = self.authorize(now, session, &who);
+        self.log_login(now, session, decided.as_ref());
+        let answer = decided.map(|granted| Box::new(grant(&granted, inner))).map_err(Denial::from);
         self.answers.push_back((id, Answer::Certificate(answer)));
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Route {
     pub user_name: Vec<u8>,
     /// Group for the accounting of the session; `None`: all servers.
     pub accounting: Option<String>,
+    /// The connection request policy that said so.
+    pub policy: Option<String>,
 }
 
 impl<P: Plane> Gateway<P> {
@@ -39,14 +41,15 @@ impl<P: Plane> Gateway<P> {
             let (group, text) =
                 (group.to_owned(), format!("server group {group:?} is asked, as policy {policy:?} said when it let this name in"));
             self.note(now, session, text);
-            return Ok(Route { group: Some(group.clone()), user_name, accounting: decision.accounting.or(Some(group)) });
+            let accounting = decision.accounting.or(Some(group.clone()));
+            return Ok(Route { group: Some(group), user_name, accounting, policy: decision.policy });
         }
         let group = match decision.forward {
             Forward::AllServers => self.settings.default_group.clone(),
             Forward::Group(group) => Some(group),
             Forward::Local => Some(local_provider::SERVER.to_owned()),
         };
-        Ok(Route { group, user_name, accounting: decision.accounting })
+        Ok(Route { group, user_name, accounting: decision.accounting, policy: decision.policy })
     }
 
     /// Who is asked about the next login under the name that the client wrote, as the policy says that has let it in. A name that nobody has checked is
@@ -70,6 +73,7 @@ impl<P: Plane> Gateway<P> {
     pub(super) fn refuse_at_once(&mut self, now: Now, session: SessionId, asker: Asker, denied: Denied) {
         let eap = eap::failure(self.eap_identifier(session));
         let verdict = Verdict::Refused { eap, message: super::authenticate::NO_DIALIN.into(), denied };
+        self.log_verdict(now, session, &verdict);
         match asker {
             Asker::Ike(id) => self.answer_ike(id, verdict),
             Asker::Certificate(id) => self.answer_certificate(id, verdict),

@@ -14,6 +14,7 @@ mod inside;
 mod judge;
 mod later;
 mod lifecycle;
+mod nps_log;
 mod observe;
 mod presented;
 mod report;
@@ -74,6 +75,8 @@ pub enum Effect {
     Compute(AskId, ike::Question),
     Radius(radius_client::Input),
     Account(Box<accounting::Event>),
+    /// A line for the log in the format of NPS.
+    NpsLog(Box<crate::nps_log::Record>),
 }
 
 /// What a session moved through its tunnels, rekeys included.
@@ -155,8 +158,10 @@ pub struct Settings {
     pub ikev2_tunnel_type: u32,
     /// Who decides about clients with a certificate.
     pub certificate_authorization: CertificateAuthorization,
-    /// `None`: there is no accounting server, sessions are not reported.
+    /// `None`: there is neither an accounting server nor an NPS log, sessions are not reported.
     pub accounting: Option<accounting::Settings>,
+    /// What the NPS log wants to hear; `None`: there is none.
+    pub nps_log: Option<crate::nps_log::Kinds>,
     /// MTU inside the tunnels, bytes.
     pub mtu: u16,
     /// How long a Child SA may carry nothing before it is deleted; the IKE SA stays.
@@ -181,6 +186,8 @@ struct Live {
     /// Tunnel-Type for RADIUS.
     tunnel_type: u32,
     path: Path,
+    /// The gateway's address that the client came to first.
+    dialled: IpAddr,
     /// Where NAT was detected: `none`, `client`, `gateway`, `both`.
     nat: &'static str,
     ike_suite: Option<String>,
@@ -226,6 +233,7 @@ impl Live {
             tunnel,
             tunnel_type: default_tunnel_type(tunnel),
             path,
+            dialled: path.local.ip(),
             nat: "none",
             ike_suite: None,
             idi: None,

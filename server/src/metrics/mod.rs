@@ -60,6 +60,7 @@ impl Collector for Snapshot {
         self.radius(&mut out)?;
         self.latencies(&mut out)?;
         self.accounting(&mut out)?;
+        self.nps_log(&mut out)?;
         self.pools(&mut out)?;
         self.certificates(&mut out)?;
         self.queues(&mut out)
@@ -138,6 +139,14 @@ impl Snapshot {
     fn latencies(&self, out: &mut Writer<'_>) -> Result<(), Error> {
         let latencies = self.latencies.iter().map(|(server, latency)| ([("server", server.as_str())], latency));
         out.histogram("radius_response", "From a login's request, sent first, to its answer", &Unit::Seconds, latencies)
+    }
+
+    fn nps_log(&self, out: &mut Writer<'_>) -> Result<(), Error> {
+        let Some(log) = &self.status.nps_log else { return Ok(()) };
+        out.counter("nps_log_written_lines", "Lines written", None, [(ALONE, log.written)])?;
+        out.counter("nps_log_lost_lines", "Lines lost because too many waited for the disk", None, [(ALONE, log.dropped)])?;
+        out.gauge("nps_log_waiting_lines", "Lines that wait for the disk", None, [(ALONE, log.waiting)])?;
+        out.gauge("nps_log_failing", "1 while nothing can be written", None, [(ALONE, u64::from(log.failure.is_some()))])
     }
 
     fn accounting(&self, out: &mut Writer<'_>) -> Result<(), Error> {

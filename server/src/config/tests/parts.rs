@@ -213,3 +213,25 @@ fn metrics_are_served_where_they_are_wanted() {
     assert!(config.warnings.iter().any(|warning| warning.contains("0.0.0.0:9464 serves numbers")), "{:?}", config.warnings);
     assert!(with_policy("[metrics]\nlisten = [\"9464\"]").error().contains("expected addresses of this host with a port"));
 }
+
+#[test]
+fn an_nps_log_has_a_folder_and_a_rotation() {
+    use crate::nps_log::{Kinds, Rotation, Settings};
+    let log = |lines: &str| with("[[pool]]", &format!("[nps_log]\n{lines}\n[[pool]]"));
+    assert_eq!(Fixture::new(MINIMAL).load().unwrap().nps_log, None);
+    let fixture = log("folder = \"log\"");
+    let kinds = Kinds { logins: true, accounting: true, interims: false };
+    let folder = fixture.path("log");
+    assert_eq!(fixture.load().unwrap().nps_log, Some(Settings { folder, rotation: Rotation::Monthly, kinds }));
+    let sized = log("folder = \"/var/log/x\"\nrotate = \"size\"\nmax_size_mb = 2\nlogins = false").load().unwrap().nps_log.unwrap();
+    assert_eq!((sized.rotation, sized.kinds.logins), (Rotation::Size(2_097_152), false));
+    for (lines, expected) in [
+        ("rotate = \"daily\"", "folder: is missing; expected the folder for the log files"),
+        ("folder = \"log\"\nrotate = \"yearly\"", "rotate = \"yearly\": expected one of \"daily\", \"weekly\", \"monthly\", \"size\", \"never\""),
+        ("folder = \"log\"\nmax_size_mb = 5", "max_size_mb = 5: is for rotate = \"size\" alone"),
+        ("folder = \"log\"\nfold = 1", "fold: unknown key; did you mean \"folder\"?"),
+    ] {
+        let error = log(lines).error();
+        assert!(error.contains(&format!("nps_log: {expected}")), "{error}");
+    }
+}

@@ -4,6 +4,7 @@ mod bounds;
 mod changes;
 mod ciphers;
 mod later;
+mod nps_log;
 mod reload;
 mod roll;
 mod takeover;
@@ -115,6 +116,7 @@ impl World {
             certificate_authorization: Default::default(),
             ikev2_tunnel_type: radius_client::TUNNEL_TYPE_ESP,
             accounting: Some(Default::default()),
+            nps_log: None,
             mtu: 1400,
             child_idle: None,
             inner: crate::gateway::InnerEnd { ipv4: crate::gateway::DUMMY_IPV4, ipv6: None },

@@ -122,6 +122,7 @@ impl World {
             certificate_authorization: Default::default(),
             ikev2_tunnel_type: radius_client::TUNNEL_TYPE_ESP,
             accounting: options.accounting.then(evergate::accounting::Settings::default),
+            nps_log: None,
             inner: InnerEnd { ipv4: DUMMY_IPV4, ipv6: None },
             mtu: 1400,
             child_idle: None,

@@ -1,0 +1,79 @@
+//! What the log in the format of NPS says of a login and its session.
+use super::*;
+use crate::nps_log::Kinds;
+use jiff::tz::TimeZone;
+
+/// Lines since the last look, as XML.
+fn lines(world: &mut World) -> Vec<BTreeMap<String, String>> {
+    let mut lines = Vec::new();
+    while let Some(effect) = world.gateway.poll_effect() {
+        let Effect::NpsLog(record) = effect else { continue };
+        let line = record.line("vpn", &TimeZone::UTC);
+        let document = roxmltree::Document::parse(&line).unwrap();
+        let elements = document.root_element().children();
+        lines.push(elements.map(|node| (node.tag_name().name().to_owned(), node.text().unwrap_or_default().to_owned())).collect());
+    }
+    lines
+}
+
+fn of(line: &BTreeMap<String, String>, names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| line.get(*name).cloned().unwrap_or_else(|| "-".into())).collect()
+}
+
+fn world(interims: bool) -> World {
+    let mut world = World::empty(10, &[("never", "mallory", false), ("all", "*", true)]);
+    world.gateway.settings.nps_log = Some(Kinds { logins: true, accounting: true, interims });
+    world
+}
+
+#[test]
+fn a_session_is_four_lines_with_one_class() {
+    let mut world = world(false);
+    assert!(world.login(101, &Caller::default(), &Accept::default()));
+    world.gateway.established(world.now, SessionId(101), vec![Ipv4Addr::new(10, 0, 0, 1).into()]);
+    world.gateway.account_stop(world.now, SessionId(101), CloseReason::PeerDeleted, None);
+    let lines = lines(&mut world);
+    let names = ["Packet-Type", "Reason-Code", "Acct-Status-Type", "User-Name", "NP-Policy-Name", "Framed-IP-Address", "Acct-Terminate-Cause"];
+    let told: Vec<_> = lines.iter().map(|line| of(line, &names).join(" ")).collect();
+    let expected = ["1 0 - alice all - -", "2 0 - - all 10.0.0.1 -", "4 0 1 alice all 10.0.0.1 -", "4 0 2 alice all 10.0.0.1 1"];
+    assert_eq!(told, expected);
+    let class = "311 1 192.0.2.1 01/01/1970 00:00:00 1";
+    assert!(lines.iter().all(|line| line["Class"] == class && line["Client-IP-Address"] == "192.0.2.1"), "{lines:?}");
+    assert_eq!(of(&lines[1], &["Authentication-Type", "Provider-Type", "Fully-Qualifed-User-Name"]), ["5", "2", "alice"]);
+    assert_eq!(of(&lines[2], &["NAS-Port-Type", "Calling-Station-Id", "Acct-Authentic"]), ["5", "192.0.2.2", "1"]);
+}
+
+#[test]
+fn refusals_say_why_and_by_which_policy() {
+    let mut world = world(false);
+    assert!(!world.login(101, &Caller { user: "mallory", ..Caller::default() }, &Accept::default()));
+    let told = lines(&mut world);
+    assert_eq!(told.len(), 2);
+    let names = ["Packet-Type", "Reason-Code", "NP-Policy-Name", "SAM-Account-Name"];
+    assert_eq!(of(&told[1], &names), ["3", "65", "never", "mallory"]);
+    let server = "nps".to_owned();
+    let error = "E=647 R=0 V=3 M=Disabled".to_owned();
+    let mut world = World::new(&[AuthProtocol::Pap], &[("all", "*", true)]);
+    world.gateway.settings.nps_log = Some(Kinds { logins: true, accounting: true, interims: false });
+    world.lcp();
+    world.ppp(0xc023, 1, 1, b"\x05alice\x06secret");
+    let ticket = world.asked().0[0].0;
+    let refused = LoginOutcome::Reject { server, reply_message: None, ms_chap_error: Some(error) };
+    world.gateway.logged_in(world.now, ticket, refused);
+    let told = lines(&mut world);
+    assert_eq!(of(told.last().unwrap(), &["Packet-Type", "Reason-Code", "Authentication-Type"]), ["3", "34", "1"]);
+}
+
+#[test]
+fn interims_are_written_where_they_are_wanted_and_a_start_ends_what_was() {
+    for wanted in [false, true] {
+        let mut world = world(wanted);
+        world.gateway.account_gateway(world.now, radius_client::AccountingStatus::On, "5f-gateway".into());
+        assert!(world.login(101, &Caller::default(), &Accept::default()));
+        world.gateway.established(world.now, SessionId(101), vec![Ipv4Addr::new(10, 0, 0, 1).into()]);
+        (0..11).for_each(|_| world.pass(65));
+        let types: Vec<_> = lines(&mut world).iter().filter_map(|line| line.get("Acct-Status-Type").cloned()).collect();
+        let expected: &[&str] = if wanted { &["7", "1", "3"] } else { &["7", "1"] };
+        assert_eq!(types, expected);
+    }
+}

@@ -1,0 +1,84 @@
+"""The accounting log in the format of NPS: what real logins write."""
+
+import re
+import xml.etree.ElementTree as xml
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cases_sstp import client, refused
+from harness import case, check, setup
+from labkit.client import Profile
+from labkit.shell import wait_until
+
+
+@setup("nps-log")
+def beside_the_state(config):
+    folder = Path(config["server"]["state_dir"] + ".nps")
+    folder.mkdir(parents=True, exist_ok=True)
+    config["nps_log"] = {"folder": str(folder), "rotate": "daily"}
+
+
+def _events(world):
+    file = world.gateway.json("status")["nps_log"].get("file")
+    return [{part.tag: part.text for part in xml.fromstring(line)} for line in Path(file).read_text().splitlines()] if file else []
+
+
+def _of(world, user):
+    """The events of the classes under this name."""
+    events = _events(world)
+    classes = {event["Class"] for event in events if event.get("User-Name") == user}
+    return [event for event in events if event.get("Class") in classes]
+
+
+@case("nps-log")
+def a_session_of_each_tunnel(world):
+    """Request, accept, start and stop have one Class; the file has the name of its day."""
+    before = len(_of(world, "alice"))
+    attempts = []
+    connection = world.login(ping=False)
+    attempts.append(world.session_of("alice")["attempt"])
+    check(connection.disconnect(), "no answer to DELETE")
+    world.no_sessions()
+    with client(world).held(user="alice", auth="mschapv2"):
+        attempts.append(world.session_of("alice")["attempt"])
+    world.no_sessions()
+    check(wait_until(lambda: len(_of(world, "alice")) >= before + 8, 5), f"{_of(world, 'alice')}")
+    events = _of(world, "alice")[before:]
+    for attempt, kind in zip(attempts, ("5", "4"), strict=True):
+        own = [event for event in events if event["Class"].endswith(f" {attempt.rsplit('-')[-1]}")]
+        told = [tuple(event.get(name) for name in ("Packet-Type", "Reason-Code", "Acct-Status-Type")) for event in own]
+        check(told == [("1", "0", None), ("2", "0", None), ("4", "0", "1"), ("4", "0", "2")], f"{told}")
+        check(len({event["Class"] for event in own}) == 1 and re.match(r"311 1 \S+ \d\d/\d\d/\d{4} ", own[0]["Class"]), f"{own}")
+        check(own[1]["Authentication-Type"] == kind and own[1]["NP-Policy-Name"] == "everyone", f"{own[1]}")
+        check(own[3]["Acct-Terminate-Cause"] == "1" and int(own[3]["Acct-Session-Time"]) < 30, f"{own[3]}")
+        check(own[2]["Framed-IP-Address"].startswith("10.98.0.") and own[2]["Acct-Session-Id"] == attempt, f"{own[2]}")
+    file = world.gateway.json("status")["nps_log"]["file"]
+    check(re.fullmatch(r"IN\d{6}\.log", Path(file).name), file)
+    age = datetime.now(UTC) - datetime.strptime(events[-1]["Timestamp"], "%m/%d/%Y %H:%M:%S.%f").replace(tzinfo=UTC)
+    check(abs(age.total_seconds()) < 30, f"{events[-1]}")
+
+
+@case("nps-log")
+def refusals_have_their_reason(world):
+    world.refused(Profile(user="bob", password="wrong"), notify=None, stage="radius", cause="bob")
+    refused(client(world).call(user="bob", password="wrong", auth="mschapv2"), stage="auth", code=691)
+    check(wait_until(lambda: len(_of(world, "bob")) >= 4, 5), f"{_of(world, 'bob')}")
+    told = {(event["Packet-Type"], event["Reason-Code"]) for event in _of(world, "bob")}
+    check(told == {("1", "0"), ("3", "16")}, f"{told}")
+
+
+@case("nps-log")
+def a_disk_in_trouble_keeps_nobody_out(world):
+    """The folder is gone: sessions come up, the status says why nothing is written; it is made again, and nothing is missing."""
+    world.login(Profile(user="bob"), ping=False).disconnect()
+    check(wait_until(lambda: _events(world), 5), "nothing is written")
+    folder = Path(world.gateway.json("status")["nps_log"]["file"]).parent
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    try:
+        world.login(ping=False).disconnect()
+        check(wait_until(lambda: "failure" in world.gateway.json("status")["nps_log"], 5), "no failure is told")
+    finally:
+        aside.rename(folder)
+    check(wait_until(lambda: world.gateway.json("status")["nps_log"]["waiting"] == 0, 5), f"{world.gateway.json('status')['nps_log']}")
+    check(world.gateway.json("status")["nps_log"]["dropped"] == 0, f"{world.gateway.json('status')['nps_log']}")
