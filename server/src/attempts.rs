@@ -1,6 +1,7 @@
 //! Attempt records: every login try, from its first packet, with a timeline and, on failure, the cause, the number that Windows shows
 //! and the fix. Logs, `evergate attempts` and `sessions` are views of these.
 use crate::outcome::{CloseReason, Failure, Stage};
+use crate::telemetry::{Answer, Steps};
 use crate::trace::{Begun, Tracer};
 use policy::network::Tunnel;
 use std::collections::{BTreeMap, VecDeque};
@@ -68,6 +69,8 @@ pub struct Attempt {
     pub block: Option<u64>,
     pub timeline: VecDeque<(Duration, String)>,
     pub timeline_lost: u64,
+    /// Where somebody collects traces of logins, until this one is decided.
+    steps: Option<Box<Steps>>,
     tracer: Tracer,
 }
 
@@ -109,6 +112,29 @@ impl Attempt {
         self.reason = reason;
     }
 
+    /// RADIUS is asked.
+    pub fn asked(&mut self, now: Instant) {
+        if let Some(steps) = &mut self.steps {
+            steps.asked(now);
+        }
+    }
+
+    /// RADIUS has answered, or will not.
+    pub fn answered(&mut self, now: Instant, answer: impl FnOnce() -> Answer) {
+        if let Some(steps) = &mut self.steps {
+            steps.answered(now, answer());
+        }
+    }
+
+    /// When it did what, once; `None`: nobody collects it, or has it already.
+    pub fn take_steps(&mut self) -> Option<Steps> {
+        self.steps.take().map(|steps| *steps)
+    }
+
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// It has led to a session.
     pub fn up(&mut self, now: Instant) {
         self.reach(now, Stage::Up);
@@ -132,6 +158,9 @@ impl Attempt {
     pub fn reach(&mut self, now: Instant, stage: Stage) {
         if stage > self.stage {
             self.stage = stage;
+            if let Some(steps) = &mut self.steps {
+                steps.reach(stage, now);
+            }
             self.note(now, format!("stage {}", crate::explain::stage_name(stage)));
         }
     }
@@ -159,6 +188,8 @@ pub struct Attempts {
     /// Attempts that no longer run, oldest first: what is dropped to make room.
     done: VecDeque<u64>,
     tracer: Tracer,
+    /// Steps of new ones are noted.
+    stepwise: bool,
 }
 
 /// A handle to a record in [`Attempts`].
@@ -168,12 +199,17 @@ pub struct AttemptKey(u64);
 impl Attempts {
     /// `boot`: unix time of this start in milliseconds, so that ids stay unique over restarts, quick ones too; `keep`: finished records kept at most.
     pub fn new(boot: u64, keep: usize) -> Self {
-        Self { boot, next: 1, keep, records: BTreeMap::new(), done: VecDeque::new(), tracer: Tracer::default() }
+        Self { boot, next: 1, keep, records: BTreeMap::new(), done: VecDeque::new(), tracer: Tracer::default(), stepwise: false }
     }
 
     /// Where the records are told as they grow.
     pub fn tracer(&self) -> &Tracer {
         &self.tracer
+    }
+
+    /// Whether it is noted from now on when an attempt does what.
+    pub fn note_steps(&mut self, stepwise: bool) {
+        self.stepwise = stepwise;
     }
 
     pub fn start(&mut self, start: Start) -> AttemptKey {
@@ -197,6 +233,7 @@ impl Attempts {
             block: None,
             timeline: VecDeque::new(),
             timeline_lost: 0,
+            steps: self.stepwise.then(|| Box::new(Steps::new(start.stage, start.now))),
             tracer: self.tracer.clone(),
         };
         self.tracer.started(|| attempt.begun());

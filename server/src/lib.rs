@@ -27,6 +27,7 @@ pub mod service_manager;
 pub mod sockets;
 pub mod sstp;
 pub mod status;
+pub mod telemetry;
 pub mod trace;
 pub mod tunnels;
 pub mod workers;

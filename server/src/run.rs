@@ -21,6 +21,7 @@ use crate::radius_shell::{self, sleep_until};
 use crate::revocation;
 use crate::service_manager::ServiceManager;
 use crate::sockets::{Datagram, Sockets};
+use crate::telemetry::Exporter;
 use crate::sstp::{self, Arrival, Doors, Encapsulated, Front};
 use crate::trace::Tracer;
 use crate::tunnels::Tunnels;
@@ -150,6 +151,7 @@ struct Shell {
     /// What it needs to start.
     accounting_lines: Option<accounting::Lines>,
     nps_log: Option<nps_log::Log>,
+    telemetry: Option<Exporter>,
     reloads: Reloads,
     expiry: ExpiryWatch,
     block_file: BlockFile,
@@ -196,7 +198,8 @@ impl Shell {
         let fronts = start_fronts(&config, &sstp_counters, &arrivals_tx)?;
         let (computed_tx, computed) = mpsc::unbounded_channel();
         let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from), &computed_tx)?;
-        let attempts = Attempts::new(now.wall.as_millisecond().unsigned_abs(), config.server.attempts_kept);
+        let mut attempts = Attempts::new(now.wall.as_millisecond().unsigned_abs(), config.server.attempts_kept);
+        attempts.note_steps(config.telemetry.is_some());
         let radius = start_radius(&config, attempts.tracer().clone())?;
         let mut local_lists = revocation::Keeper::start(user_certificates(&config), &config.server.state_dir);
         let local = start_local(&config, &mut local_lists, radius.logins.clone())?;
@@ -208,6 +211,7 @@ impl Shell {
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
         let (dynamic, asked) = Dynamic::start(&config)?;
         let nps_log = start_nps_log(&config)?;
+        let telemetry = config.telemetry.as_ref().map(|settings| Exporter::start(settings, &config.server.name)).transpose()?;
         let mut gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
         let (block_file, blocks) = BlockFile::start(&config.server.state_dir)?;
         gateway.remember_blocks(now, blocks);
@@ -242,6 +246,7 @@ impl Shell {
             accounting: radius.accounting,
             accounting_lines: radius.accounting_lines,
             nps_log,
+            telemetry,
             reloads,
             expiry: ExpiryWatch::start(),
             block_file,
@@ -435,6 +440,7 @@ impl Shell {
             local: self.local.as_ref().map(Local::report),
             accounting: self.accounting.as_ref().map(Accounting::status),
             nps_log: self.nps_log.as_ref().map(nps_log::Log::status),
+            telemetry: self.telemetry.as_ref().map(Exporter::status),
             dataplane: self.gateway.plane.status(),
             sockets: self.sockets.received(&self.gateway.plane),
             fronts: &self.fronts,
@@ -479,6 +485,11 @@ impl Shell {
             Effect::NpsLog(record) => {
                 if let Some(log) = &self.nps_log {
                     log.submit(*record);
+                }
+            }
+            Effect::Telemetry(login) => {
+                if let Some(telemetry) = &self.telemetry {
+                    telemetry.submit(*login);
                 }
             }
         }
@@ -528,6 +539,9 @@ impl Shell {
         }
         if let Some(log) = self.nps_log.take() {
             log.finish();
+        }
+        if let Some(telemetry) = self.telemetry.take() {
+            telemetry.finish();
         }
         drop(std::fs::remove_file(&self.config.server.control_socket));
         tracing::info!("stopped");

@@ -1,7 +1,7 @@
 //! `evergate status`: the gateway as a whole, put together from its parts.
 use crate::accounting;
 use crate::api::types::{
-    AccountingStatus, DataplaneStatus, Health, ListenerStatus, LocalStatus, LockoutStatus, NpsLogStatus, RadiusStatus, SocketStatus, Status,
+    AccountingStatus, DataplaneStatus, Health, ListenerStatus, LocalStatus, LockoutStatus, NpsLogStatus, RadiusStatus, SocketStatus, Status, TelemetryStatus,
 };
 use crate::config::{Config, Ikev2Listener, RadiusServer};
 use crate::gateway::Summary;
@@ -10,6 +10,7 @@ use crate::nps_log;
 use crate::radius_shell::Servers;
 use crate::run::Started;
 use crate::sstp::Front;
+use crate::telemetry;
 use local_provider::Locked;
 use radius_client::Standing;
 use radius_client::dynamic::DynamicCounters;
@@ -29,6 +30,7 @@ pub struct Parts<'a> {
     pub local: Option<local_shell::Report>,
     pub accounting: Option<accounting::Status>,
     pub nps_log: Option<nps_log::Status>,
+    pub telemetry: Option<telemetry::Status>,
     pub dataplane: DataplaneStatus,
     /// Datagrams received per bound address.
     pub sockets: Vec<(SocketAddr, u64)>,
@@ -39,7 +41,7 @@ pub struct Parts<'a> {
 }
 
 pub fn report(parts: Parts<'_>) -> Status {
-    let Parts { config, started, summary, radius, local, accounting, nps_log, dataplane, sockets, fronts, sstp, dynamic } = parts;
+    let Parts { config, started, summary, radius, local, accounting, nps_log, telemetry, dataplane, sockets, fronts, sstp, dynamic } = parts;
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         name: config.server.name.clone(),
@@ -55,6 +57,7 @@ pub fn report(parts: Parts<'_>) -> Status {
         local: config.local.as_ref().zip(local).map(|(local, report)| local_status(&local.users_file, report)),
         accounting: accounting.map(accounting_status),
         nps_log: nps_log.map(nps_log_status),
+        telemetry: telemetry.map(telemetry_status),
         pools: summary.pools,
         eap_certificates: summary.eap_certificates,
         dataplane,
@@ -120,6 +123,11 @@ fn accounting_status(status: accounting::Status) -> AccountingStatus {
 fn nps_log_status(status: nps_log::Status) -> NpsLogStatus {
     let nps_log::Status { file, written, waiting, dropped, failure } = status;
     NpsLogStatus { file: file.map(|file| file.display().to_string()), written, waiting, dropped, failure }
+}
+
+fn telemetry_status(status: telemetry::Status) -> TelemetryStatus {
+    let telemetry::Status { exported, dropped, failure } = status;
+    TelemetryStatus { exported, dropped, failure }
 }
 
 fn local_status(file: &Path, report: local_shell::Report) -> LocalStatus {

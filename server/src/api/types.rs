@@ -370,6 +370,9 @@ pub struct Status {
     /// `None`: there is no `[nps_log]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nps_log: Option<NpsLogStatus>,
+    /// `None`: nobody collects traces of logins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<TelemetryStatus>,
     pub pools: Vec<PoolStatus>,
     pub dataplane: DataplaneStatus,
     /// Counters of the IKE machine by name: `malformed`, `cookies_sent`, ..
@@ -491,6 +494,18 @@ pub struct AccountingStatus {
     /// Why the last try to send failed; gone with the next confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub radius_failure: Option<String>,
+}
+
+/// Traces of logins on their way to a collector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TelemetryStatus {
+    /// Logins that the collector has taken since the start.
+    pub exported: u64,
+    /// Logins lost since the start: too many waited, or the collector refused them.
+    pub dropped: u64,
+    /// Why the last request failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// The accounting log in the format of NPS.

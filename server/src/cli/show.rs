@@ -3,7 +3,7 @@ use super::block;
 use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, date, duration, heading, octets, pairs, table, time, wrap};
 use crate::api::types::{
     AccountingStatus, AttemptDetail, AttemptList, Disconnected, Done, DrainStatus, EapCertificate, LocalStatus, LockoutStatus, NpsLogStatus, Outcome,
-    PoolStatus, RadiusStatus, Session, SessionList, Status,
+    PoolStatus, RadiusStatus, Session, SessionList, Status, TelemetryStatus,
 };
 use crate::certificates::{Expiry, SOON_DAYS};
 use std::collections::BTreeMap;
@@ -68,6 +68,9 @@ pub(super) fn status(status: &Status, style: Style, out: &mut dyn Write) -> Resu
     if let Some(shown) = &status.nps_log {
         nps_log(shown, style, out)?;
     }
+    if let Some(shown) = &status.telemetry {
+        telemetry(shown, style, out)?;
+    }
     heading(out, style, "Pools")?;
     let rows: Vec<_> = status.pools.iter().map(pool).collect();
     table(out, style, &["NAME", "FAMILY", "USED", "SIZE", ""], &rows)?;
@@ -119,6 +122,13 @@ fn nps_log(shown: &NpsLogStatus, style: Style, out: &mut dyn Write) -> Result<()
     let file = cell(shown.file.as_deref().unwrap_or("-"));
     let row = vec![file, count(shown.written), attention(shown.waiting, Mark::Attention), attention(shown.dropped, Mark::Bad)];
     table(out, style, &["FILE", "WRITTEN", "WAITING", "LOST"], &[row])?;
+    shown.failure.iter().try_for_each(|failure| pairs(out, style, &[("Failure", failure.clone())]))
+}
+
+fn telemetry(shown: &TelemetryStatus, style: Style, out: &mut dyn Write) -> Result<()> {
+    heading(out, style, "Traces of logins")?;
+    let lost = count(shown.dropped).marked(if shown.dropped > 0 { Mark::Attention } else { Mark::Plain });
+    table(out, style, &["EXPORTED", "LOST"], &[vec![count(shown.exported), lost]])?;
     shown.failure.iter().try_for_each(|failure| pairs(out, style, &[("Failure", failure.clone())]))
 }
 

@@ -137,7 +137,7 @@ impl Config {
             }
         }
         let api = running.api.as_ref().map(|api| Api { listen: api.listen.clone(), ..self.api.unwrap_or_else(|| api.clone()) });
-        Self { server, ikev2, sstp, radius, accounting, api, nps_log: running.nps_log.clone(), metrics_listen: running.metrics_listen.clone(), ..self }
+        Self { server, ikev2, sstp, radius, accounting, api, nps_log: running.nps_log.clone(), telemetry: running.telemetry.clone(), metrics_listen: running.metrics_listen.clone(), ..self }
     }
 
     /// This configuration with the certificates and private keys of `fresh`, which was read from the same text.
@@ -216,7 +216,7 @@ fn sstp_over(fresh: &[SstpListener], running: &SstpListener) -> SstpListener {
 fn split(change: Change, restart: bool, heard: Heard) -> Option<Change> {
     let kind = change.section.split(' ').next().unwrap_or_default().to_owned();
     if change.change != What::Changed {
-        return (matches!(&*kind, "listener" | "api" | "metrics" | "nps_log") == restart).then_some(change);
+        return (matches!(&*kind, "listener" | "api" | "metrics" | "nps_log" | "telemetry") == restart).then_some(change);
     }
     let mut change = change;
     change.keys.retain(|key| at_start(&kind, &key.key, heard) == restart);
@@ -229,7 +229,7 @@ fn at_start(kind: &str, key: &str, heard: Heard) -> bool {
         "listener" => LISTENER_AT_START.contains(&key),
         "accounting" => ACCOUNTING_AT_START.contains(&key),
         "api" => key == "listen",
-        "metrics" | "nps_log" => true,
+        "metrics" | "nps_log" | "telemetry" => true,
         _ => false,
     }
 }

@@ -24,6 +24,7 @@ mod request;
 mod revocation;
 mod server;
 mod source;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -74,6 +75,7 @@ pub struct Config {
     pub requests: Vec<RequestPolicy>,
     pub accounting: crate::accounting::Settings,
     pub nps_log: Option<crate::nps_log::Settings>,
+    pub telemetry: Option<crate::telemetry::Settings>,
     /// Asked where a connection request policy says so, or where there is no RADIUS server.
     pub local: Option<LocalProvider>,
     /// Who may end and change sessions (RFC 5176); none: nobody listens for it.
@@ -270,6 +272,7 @@ const SECTIONS: &[&str] = &[
     "timers",
     "api",
     "metrics",
+    "telemetry",
 ];
 
 /// The variables that configure (`EVERGATE__SECTION__KEY`), in order of their names.
@@ -330,6 +333,7 @@ impl Config {
         let radius = radius::servers(&root, &server.name, &mut warnings)?;
         let accounting = accounting::settings(&root, &radius, &mut warnings)?;
         let nps_log = nps_log::settings(&root)?;
+        let telemetry = telemetry::settings(&root)?;
         let local = local::provider(&root, &certificates, &mut warnings)?;
         let ppks = ppk::keys(&root, &mut warnings)?;
         let dynamic_clients = dynamic::clients(&root, &mut warnings)?;
@@ -383,6 +387,7 @@ impl Config {
             requests,
             accounting,
             nps_log,
+            telemetry,
             dynamic_clients,
             pools,
             filters,

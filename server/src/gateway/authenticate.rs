@@ -8,6 +8,7 @@ use super::{Asker, Effect, Gateway, InnerEnd, Live, Now, Plane, conversation};
 use crate::framed::{self, Reserved};
 use crate::login::{Authenticated, Denied, Granted, Login, Place};
 use crate::outcome::{Fault, Stage};
+use crate::telemetry::Answer;
 use crypto::hash::{HashAlgorithm, hash};
 use ike::SessionId;
 use policy::network::{Certificate, Method, Reason, Tunnel, Usage};
@@ -84,7 +85,7 @@ impl<P: Plane> Gateway<P> {
         }
         let Some(Route { group, user_name, .. }) = self.route(session).cloned() else { return };
         let nas = Box::new(self.nas_context(session));
-        let ticket = self.waits(session, asker);
+        let ticket = self.waits(now, session, asker);
         let conversation = conversation(session);
         self.effects.push_back(Effect::Radius(Input::Eap { ticket, conversation, group, user_name, eap: packet, nas }));
     }
@@ -116,7 +117,7 @@ impl<P: Plane> Gateway<P> {
         }
         let Some(Route { group, user_name, .. }) = self.route(session).cloned() else { return };
         let nas = Box::new(self.nas_context(session));
-        let ticket = self.waits(session, asker);
+        let ticket = self.waits(now, session, asker);
         let conversation = conversation(session);
         self.effects.push_back(Effect::Radius(Input::Login { ticket, conversation, group, user_name, credentials, nas }));
     }
@@ -149,6 +150,7 @@ impl<P: Plane> Gateway<P> {
     /// RADIUS answered a round of EAP, or will not.
     pub fn authenticated(&mut self, now: Now, ticket: Ticket, outcome: EapOutcome) {
         let Some((session, asker)) = self.answered(ticket) else { return };
+        self.trace_answer(now, session, || Answer::of_eap(&outcome));
         let verdict = match outcome {
             EapOutcome::Challenge { server, eap } => self.challenge(now, session, &server, eap),
             EapOutcome::Accept { server, eap, accept } => self.accept_eap(now, session, &server, eap, accept),
@@ -164,6 +166,7 @@ impl<P: Plane> Gateway<P> {
     /// RADIUS answered to credentials that are not EAP, or will not.
     pub fn logged_in(&mut self, now: Now, ticket: Ticket, outcome: LoginOutcome) {
         let Some((session, asker)) = self.answered(ticket) else { return };
+        self.trace_answer(now, session, || Answer::of_login(&outcome));
         let verdict = match outcome {
             LoginOutcome::Accept { server, accept, ms_chap_success } => self.accept_login(now, session, &server, accept, ms_chap_success),
             LoginOutcome::Reject { server, reply_message, ms_chap_error } => {
@@ -193,7 +196,8 @@ impl<P: Plane> Gateway<P> {
         self.settle(now);
     }
 
-    fn waits(&mut self, session: SessionId, asker: Asker) -> Ticket {
+    fn waits(&mut self, now: Now, session: SessionId, asker: Asker) -> Ticket {
+        self.trace_question(now, session);
         let ticket = self.ticket();
         self.tickets.insert(ticket, (session, asker));
         self.asked.insert(asker, ticket);

@@ -61,6 +61,10 @@ impl<P: Plane> Gateway<P> {
         for older in self.sharers(session).filter(|older| self.is_silent(*older)).collect::<Vec<_>>() {
             self.make_way(now, older, "the same client connected again, and has its addresses now");
         }
+        if let Some(live) = self.live.remove(&session) {
+            self.trace_login(now, &live, None);
+            self.live.insert(session, live);
+        }
         self.account_start(now, session);
         self.tell_up(now, session);
         // Put on the block list while the login was under way.
@@ -124,6 +128,7 @@ impl<P: Plane> Gateway<P> {
             (None, None) => {}
         }
         self.tell_down(now, session, &live);
+        self.trace_login(now, &live, failure.as_ref());
         self.plane.forget(session);
         self.finish(now, &live, reason, failure);
         self.tell_attempt(&live);

@@ -22,6 +22,7 @@ mod roll;
 mod session;
 mod sstp;
 mod tcp;
+mod telemetry;
 mod trace;
 mod usage;
 
@@ -77,6 +78,8 @@ pub enum Effect {
     Account(Box<accounting::Event>),
     /// A line for the log in the format of NPS.
     NpsLog(Box<crate::nps_log::Record>),
+    /// A login that is decided, for who collects traces.
+    Telemetry(Box<crate::telemetry::Login>),
 }
 
 /// What a session moved through its tunnels, rekeys included.

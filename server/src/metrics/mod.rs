@@ -61,6 +61,7 @@ impl Collector for Snapshot {
         self.latencies(&mut out)?;
         self.accounting(&mut out)?;
         self.nps_log(&mut out)?;
+        self.telemetry(&mut out)?;
         self.pools(&mut out)?;
         self.certificates(&mut out)?;
         self.queues(&mut out)
@@ -139,6 +140,13 @@ impl Snapshot {
     fn latencies(&self, out: &mut Writer<'_>) -> Result<(), Error> {
         let latencies = self.latencies.iter().map(|(server, latency)| ([("server", server.as_str())], latency));
         out.histogram("radius_response", "From a login's request, sent first, to its answer", &Unit::Seconds, latencies)
+    }
+
+    fn telemetry(&self, out: &mut Writer<'_>) -> Result<(), Error> {
+        let Some(telemetry) = &self.status.telemetry else { return Ok(()) };
+        out.counter("traces_exported", "Traces of logins that the collector has taken", None, [(ALONE, telemetry.exported)])?;
+        out.counter("traces_lost", "Traces of logins that are lost", None, [(ALONE, telemetry.dropped)])?;
+        out.gauge("traces_failing", "1 while the collector takes none", None, [(ALONE, u64::from(telemetry.failure.is_some()))])
     }
 
     fn nps_log(&self, out: &mut Writer<'_>) -> Result<(), Error> {

@@ -47,6 +47,26 @@ impl HttpUrl {
         &self.text
     }
 
+    /// A name or an address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Begins with a slash.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Host and port, as a request names them.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("{host}:{}", self.port)
+    }
+
     /// The body of the answer. Redirects are not followed: whoever publishes the list can name its place.
     pub async fn get(&self) -> Result<Vec<u8>, String> {
         let answer = tokio::time::timeout(PATIENCE, self.exchange()).await;
@@ -68,12 +88,11 @@ impl HttpUrl {
     async fn exchange(&self) -> Result<Vec<u8>, String> {
         let connected = TcpStream::connect((self.host.as_str(), self.port)).await;
         let mut stream = connected.map_err(|error| format!("no connection to port {}: {error}", self.port))?;
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host = self.authority();
         // Version 1.0, so that the answer ends with the connection and comes in one piece.
         let request = format!(
-            "GET {} HTTP/1.0\r\nHost: {host}:{}\r\nUser-Agent: evergate/{}\r\nAccept: */*\r\nCache-Control: no-cache\r\n\r\n",
+            "GET {} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: evergate/{}\r\nAccept: */*\r\nCache-Control: no-cache\r\n\r\n",
             self.path,
-            self.port,
             env!("CARGO_PKG_VERSION"),
         );
         let failed = |error: std::io::Error| format!("the connection broke: {error}");

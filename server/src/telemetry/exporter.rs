@@ -1,0 +1,272 @@
+//! The thread that hands logins to the collector: nobody waits for it, and no login is kept for a collector that is not there.
+use super::otlp::{Resource, request};
+use super::{Login, Settings};
+use crate::revocation::HttpUrl;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Logins on their way to the thread.
+const QUEUE: usize = 2048;
+
+/// Logins of one request.
+const BATCH: usize = 256;
+
+/// So long more logins are waited for before a request is sent.
+const GATHER: Duration = Duration::from_millis(500);
+
+/// From the name's look-up to the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between tries while the collector is not there.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a regular stop waits for the last request.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
+/// More of an answer is not read.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// How the export stands, for `evergate status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Logins that the collector has taken since the start.
+    pub exported: u64,
+    /// Logins that are lost: too many waited, or the collector did not want them.
+    pub dropped: u64,
+    /// Why the last request failed.
+    pub failure: Option<String>,
+}
+
+/// The control half's end.
+#[derive(Debug)]
+pub struct Exporter {
+    logins: Sender<Login>,
+    status: Arc<Mutex<Status>>,
+    done: std::sync::mpsc::Receiver<()>,
+}
+
+impl Exporter {
+    /// Starts the thread. `instance`: the gateway's name.
+    ///
+    /// # Errors
+    /// The system has no thread for it.
+    pub fn start(settings: &Settings, instance: &str) -> io::Result<Self> {
+        let (logins, inbox) = channel(QUEUE);
+        let (finished, done) = std::sync::mpsc::sync_channel(1);
+        let status = Arc::new(Mutex::new(Status::default()));
+        let resource = Resource { service: settings.service.clone(), instance: instance.to_owned() };
+        let mut sender = Deliverer { collector: settings.otlp.clone(), resource, status: Arc::clone(&status) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("telemetry".into()).spawn(move || {
+            runtime.block_on(sender.run(inbox));
+            // Nobody waits for it unless the gateway stops.
+            finished.send(()).ok();
+        })?;
+        Ok(Self { logins, status, done })
+    }
+
+    /// Hands a login over, without ever waiting.
+    pub fn submit(&self, login: Login) {
+        if self.logins.try_send(login).is_err() {
+            locked(&self.status).dropped += 1;
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        locked(&self.status).clone()
+    }
+
+    /// Lets the last logins go, for a moment.
+    pub fn finish(self) {
+        drop(self.logins);
+        if self.done.recv_timeout(LAST_REQUEST).is_err() {
+            tracing::debug!("the collector does not take the last traces in time");
+        }
+    }
+}
+
+/// A thread that dies while it holds the lock leaves numbers behind that are as good as any.
+fn locked(status: &Mutex<Status>) -> MutexGuard<'_, Status> {
+    status.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a request failed.
+enum Failure {
+    /// It is worth another try: OTLP specification, "Failures".
+    Passing(String),
+    /// The collector will never take these.
+    Final(String),
+}
+
+struct Deliverer {
+    collector: HttpUrl,
+    resource: Resource,
+    status: Arc<Mutex<Status>>,
+}
+
+impl Deliverer {
+    async fn run(&mut self, mut inbox: Receiver<Login>) {
+        while let Some(batch) = gather(&mut inbox).await {
+            self.deliver(&batch, &inbox).await;
+        }
+    }
+
+    /// Tries until it is done, or the gateway stops. What comes meanwhile waits in the channel, and is lost where that is full.
+    async fn deliver(&mut self, batch: &[Login], inbox: &Receiver<Login>) {
+        let body = Bytes::from(request(&self.resource, batch).to_string());
+        loop {
+            let sent = timeout(PATIENCE, self.post(body.clone())).await;
+            let late = || Err(Failure::Passing(format!("no answer within {} s", PATIENCE.as_secs())));
+            match sent.unwrap_or_else(|_| late()) {
+                Ok(()) => return self.delivered(batch.len() as u64),
+                Err(Failure::Final(reason)) => return self.refused(reason, batch.len() as u64),
+                Err(Failure::Passing(reason)) => self.failed(reason),
+            }
+            if inbox.is_closed() {
+                locked(&self.status).dropped += batch.len() as u64;
+                return;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    fn delivered(&self, logins: u64) {
+        let mut status = locked(&self.status);
+        status.exported += logins;
+        if status.failure.take().is_some() {
+            let dropped = status.dropped;
+            drop(status);
+            tracing::info!(collector = self.collector.as_str(), dropped, "the collector of traces answers again");
+        }
+    }
+
+    fn refused(&self, reason: String, logins: u64) {
+        locked(&self.status).dropped += logins;
+        self.failed(reason);
+    }
+
+    /// One warning an outage.
+    fn failed(&self, reason: String) {
+        let first = locked(&self.status).failure.replace(reason.clone()).is_none();
+        if first {
+            tracing::warn!(
+                collector = self.collector.as_str(),
+                reason,
+                "traces of logins do not reach the collector (telemetry.otlp); logins go on without, and {QUEUE} of them wait for it"
+            );
+        }
+    }
+
+    async fn post(&self, body: Bytes) -> Result<(), Failure> {
+        let passing = |error: &dyn std::fmt::Display| Failure::Passing(error.to_string());
+        let stream = TcpStream::connect((self.collector.host(), self.collector.port())).await.map_err(|error| passing(&error))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| passing(&error))?;
+        // What goes wrong with it, whoever waits for the answer learns.
+        let connection = tokio::spawn(connection);
+        let request = hyper::Request::post(format!("{}/v1/traces", self.collector.path().trim_end_matches('/')))
+            .header(HOST, self.collector.authority())
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, concat!("evergate/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(body))
+            .map_err(|error| Failure::Final(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(|error| passing(&error))?;
+        let (head, body) = response.into_parts();
+        // A partial success is told in the body; there is nothing to be done about it.
+        Limited::new(body, MAX_ANSWER).collect().await.ok();
+        connection.abort();
+        match head.status.as_u16() {
+            200..=299 => Ok(()),
+            code @ (429 | 502..=504) => Err(Failure::Passing(format!("HTTP status {code}"))),
+            code => Err(Failure::Final(format!("HTTP status {code}"))),
+        }
+    }
+}
+
+/// What there is, once there is something, with what follows soon; `None`: there will be nothing more.
+async fn gather(inbox: &mut Receiver<Login>) -> Option<Vec<Login>> {
+    let mut batch = vec![inbox.recv().await?];
+    let until = Instant::now() + GATHER;
+    while batch.len() < BATCH
+        && let Ok(Some(login)) = tokio::time::timeout_at(until, inbox.recv()).await
+    {
+        batch.push(login);
+    }
+    Some(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::tests::login;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    fn settings(port: u16) -> Settings {
+        let otlp = HttpUrl::parse(&format!("http://127.0.0.1:{port}/otlp/")).unwrap();
+        Settings { otlp, service: "evergate".into() }
+    }
+
+    /// Takes one request; its head and body.
+    fn receive(listener: &TcpListener, status: &str) -> (String, serde_json::Value) {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut read, mut buffer) = (Vec::new(), [0; 65536]);
+        loop {
+            let length = stream.read(&mut buffer).unwrap();
+            read.extend_from_slice(&buffer[..length]);
+            let text = String::from_utf8(read.clone()).unwrap();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            if let Ok(body) = serde_json::from_str(body) {
+                write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}").unwrap();
+                return (head.to_owned(), body);
+            }
+        }
+    }
+
+    fn until(what: impl Fn() -> bool) {
+        for _ in 0..1000 {
+            if what() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("it does not happen");
+    }
+
+    #[test]
+    fn a_collector_gets_logins_together_and_may_refuse_them() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let exporter = Exporter::start(&settings(listener.local_addr().unwrap().port()), "vpn").unwrap();
+        (0..3).for_each(|_| exporter.submit(login(None)));
+        let (head, body) = receive(&listener, "200 OK");
+        assert!(head.starts_with("POST /otlp/v1/traces HTTP/1.1\r\n") && head.contains("content-type: application/json"), "{head}");
+        assert_eq!(body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().len(), 18);
+        until(|| exporter.status().exported == 3);
+        exporter.submit(login(None));
+        receive(&listener, "400 Bad Request");
+        until(|| exporter.status().dropped == 1);
+        assert_eq!(exporter.status().failure.as_deref(), Some("HTTP status 400"));
+        exporter.submit(login(None));
+        receive(&listener, "200 OK");
+        until(|| exporter.status() == Status { exported: 4, dropped: 1, failure: None });
+        exporter.finish();
+    }
+
+    #[test]
+    fn nobody_waits_for_a_collector_that_is_not_there() {
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let exporter = Exporter::start(&settings(gone), "vpn").unwrap();
+        exporter.submit(login(None));
+        until(|| exporter.status().failure.is_some());
+        (0..QUEUE + 10).for_each(|_| exporter.submit(login(None)));
+        assert_eq!(exporter.status().dropped, 10);
+    }
+}
