@@ -1,7 +1,8 @@
 //! `evergate status`: the gateway as a whole, put together from its parts.
 use crate::accounting;
 use crate::api::types::{
-    AccountingStatus, DataplaneStatus, Health, ListenerStatus, LocalStatus, LockoutStatus, NpsLogStatus, RadiusStatus, SocketStatus, Status, TelemetryStatus,
+    AccountingStatus, DataplaneStatus, Health, ListenerStatus, LocalStatus, LockoutStatus, NpsLogStatus, RadiusStatus, SocketStatus,
+    Status, TelemetryStatus,
 };
 use crate::config::{Config, Ikev2Listener, RadiusServer};
 use crate::gateway::Summary;
@@ -41,7 +42,8 @@ pub struct Parts<'a> {
 }
 
 pub fn report(parts: Parts<'_>) -> Status {
-    let Parts { config, started, summary, radius, local, accounting, nps_log, telemetry, dataplane, sockets, fronts, sstp, dynamic } = parts;
+    let Parts { config, started, summary, radius, local, accounting, nps_log, telemetry, dataplane, sockets, fronts, sstp, dynamic } =
+        parts;
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         name: config.server.name.clone(),

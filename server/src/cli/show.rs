@@ -2,8 +2,8 @@
 use super::block;
 use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, date, duration, heading, octets, pairs, table, time, wrap};
 use crate::api::types::{
-    AccountingStatus, AttemptDetail, AttemptList, Disconnected, Done, DrainStatus, EapCertificate, LocalStatus, LockoutStatus, NpsLogStatus, Outcome,
-    PoolStatus, RadiusStatus, Session, SessionList, Status, TelemetryStatus,
+    AccountingStatus, AttemptDetail, AttemptList, Disconnected, Done, DrainStatus, EapCertificate, LocalStatus, LockoutStatus,
+    NpsLogStatus, Outcome, PoolStatus, RadiusStatus, Session, SessionList, Status, TelemetryStatus,
 };
 use crate::certificates::{Expiry, SOON_DAYS};
 use std::collections::BTreeMap;

@@ -3,8 +3,8 @@ use super::text::{self, Mark, cell, count};
 use super::*;
 use crate::api::types::{
     AccountingStatus, AttemptDetail, AttemptList, AttemptSummary, Block, BlockList, Blocked, DataplaneStatus, Disconnected, Done,
-    DrainStatus, EapCertificate, Explanation, Judged, JudgedList, ListenerStatus, LocalStatus, LockoutStatus, Outcome, PoolStatus,
-    RadiusStatus, Reloaded, Session, SessionList, SocketStatus, Status, TimelineLine, Verdict,
+    DrainStatus, EapCertificate, Explanation, Judged, JudgedList, ListenerStatus, LocalStatus, LockoutStatus, NpsLogStatus, Outcome,
+    PoolStatus, RadiusStatus, Reloaded, Session, SessionList, SocketStatus, Status, TelemetryStatus, TimelineLine, Verdict,
 };
 use crate::api::{AttemptsQuery, Disconnect, Drain, ExplainQuery, Refusal, Reload, Request, Response, TraceQuery};
 use crate::certificates::Expiry;
@@ -139,6 +139,14 @@ fn status() -> Status {
             radius_failure: Some("no answer".into()),
             ..AccountingStatus::default()
         }),
+        nps_log: Some(NpsLogStatus {
+            file: Some("/var/log/evergate/IN2611.log".into()),
+            written: 40,
+            waiting: 3,
+            dropped: 0,
+            failure: Some("No space left on device".into()),
+        }),
+        telemetry: Some(TelemetryStatus { exported: 12, dropped: 5, failure: None }),
         pools: vec![PoolStatus { pool: "users".into(), family: "IPv6".into(), used: 250, size: u64::MAX }],
         dataplane: DataplaneStatus { drops: counters(&[("replayed", 4), ("no_tunnel", 0)]), ..DataplaneStatus::default() },
         ike: counters(&[("malformed", 0)]),
@@ -476,6 +484,10 @@ fn status_shows_what_counts() {
             "\nLocal provider\nFile      /etc/evergate/users\nUsers     5, 1 disabled\nGroups    kiosk (1), staff (3)\nNot read  line 3: user ",
             "al\\u{1b}ice  192.0.2.7   1m 30s\neverybody    2001:db8::      5s\nand 7 more\n",
             "\nAccounting\n",
+            "\nNPS log\n",
+            "\n/var/log/evergate/IN2611.log ",
+            "No space left on device\n",
+            "\nTraces of logins\n",
             "      3  6m 40s         40              2                 0     0\n",
             "RADIUS  no answer\n",
             "users  IPv6     250  18446744073709551615  0%\n",

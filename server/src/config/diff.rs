@@ -137,7 +137,18 @@ impl Config {
             }
         }
         let api = running.api.as_ref().map(|api| Api { listen: api.listen.clone(), ..self.api.unwrap_or_else(|| api.clone()) });
-        Self { server, ikev2, sstp, radius, accounting, api, nps_log: running.nps_log.clone(), telemetry: running.telemetry.clone(), metrics_listen: running.metrics_listen.clone(), ..self }
+        Self {
+            server,
+            ikev2,
+            sstp,
+            radius,
+            accounting,
+            api,
+            nps_log: running.nps_log.clone(),
+            telemetry: running.telemetry.clone(),
+            metrics_listen: running.metrics_listen.clone(),
+            ..self
+        }
     }
 
     /// This configuration with the certificates and private keys of `fresh`, which was read from the same text.

@@ -11,9 +11,9 @@ const MEGABYTE: u64 = 1_048_576;
 
 pub(super) fn settings(root: &Root<'_>) -> Result<Option<Settings>, ConfigError> {
     let Some(section) = root.section("nps_log", NPS_LOG)? else { return Ok(None) };
-    let folder = section.path("folder")?.ok_or_else(|| {
-        section.error("folder", "is missing; expected the folder for the log files, such as \"/var/log/evergate\"")
-    })?;
+    let folder = section
+        .path("folder")?
+        .ok_or_else(|| section.error("folder", "is missing; expected the folder for the log files, such as \"/var/log/evergate\""))?;
     let size = section.number("max_size_mb", 1..=100_000, DEFAULT_SIZE)?;
     let by_size = Rotation::Size(size * MEGABYTE);
     let words = [

@@ -499,6 +499,13 @@ impl Progress {
         &self.route
     }
 
+    /// What RADIUS said about the user inside EAP, when it was a no and nothing has been decided since.
+    pub(super) fn denied_inside_eap(&self) -> Option<Denied> {
+        let error = self.ms_chap_error.as_deref().filter(|_| self.fault.is_none() && self.granted.is_none())?;
+        let code = code_of_ms_chap_error(error).and_then(|code| code.parse().ok());
+        Some(Denied { ms_chap_error: code, ..Denied::new(Stage::Radius, words_of_ms_chap_error(error)) })
+    }
+
     /// What RADIUS said about the user inside EAP, in words, when it was a no.
     pub(super) fn refusal_inside_eap(&self) -> Option<String> {
         let error = self.ms_chap_error.as_deref()?;

@@ -112,6 +112,7 @@ impl<P: Plane> Gateway<P> {
 
     pub(super) fn closed(&mut self, now: Now, session: SessionId, reason: CloseReason, failure: Option<Failure>) {
         self.account_stop(now, session, reason, failure.as_ref());
+        self.log_departure(now, session);
         self.authority.release(&policy::pool::LeaseKey(session.0));
         let Some(live) = self.live.remove(&session) else { return };
         self.roll.file(session, None);

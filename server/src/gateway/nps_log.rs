@@ -32,6 +32,14 @@ impl<P: Plane> Gateway<P> {
         }
     }
 
+    /// The client leaves. Where RADIUS had said no inside EAP, and the client went without hearing the rest, that was the decision.
+    pub(super) fn log_departure(&mut self, now: Now, session: SessionId) {
+        let progress = self.live.get(&session).and_then(|live| live.login.as_ref());
+        if let Some(denied) = progress.and_then(Progress::denied_inside_eap) {
+            self.log_login(now, session, Err(&denied));
+        }
+    }
+
     /// An Access-Request, and what became of it.
     pub(super) fn log_login(&mut self, now: Now, session: SessionId, outcome: Result<&Granted, &Denied>) {
         if !self.settings.nps_log.is_some_and(|kinds| kinds.logins) {
@@ -59,7 +67,9 @@ impl<P: Plane> Gateway<P> {
     pub(super) fn log_accounting(&mut self, now: Now, session: SessionId, record: &AccountingRecord) {
         let Some(kinds) = self.settings.nps_log else { return };
         let wanted = if record.status == AccountingStatus::Interim { kinds.interims } else { kinds.accounting };
-        let Some((live, up)) = self.live.get(&session).and_then(|live| Some((live, live.session.as_ref()?))).filter(|_| wanted) else { return };
+        let Some((live, up)) = self.live.get(&session).and_then(|live| Some((live, live.session.as_ref()?))).filter(|_| wanted) else {
+            return;
+        };
         let mut attributes = accounting_attributes(record);
         attributes.push(("Class", Value::Text(self.class_of(live))));
         attributes.extend(self.client_attributes(live));

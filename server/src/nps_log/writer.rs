@@ -109,7 +109,8 @@ struct Writer {
 impl Writer {
     fn run(&mut self, inbox: &Receiver<Record>) {
         loop {
-            let next = if self.waiting.is_empty() { inbox.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { inbox.recv_timeout(RETRY) };
+            let next =
+                if self.waiting.is_empty() { inbox.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { inbox.recv_timeout(RETRY) };
             match next {
                 Ok(record) => self.keep(record),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -222,7 +223,10 @@ mod tests {
         log.submit(record(5));
         log.finish();
         let text = std::fs::read_to_string(file).unwrap();
-        let types: Vec<_> = text.lines().map(|line| roxmltree::Document::parse(line).unwrap().root_element().last_child().unwrap().text().map(str::to_owned)).collect();
+        let types: Vec<_> = text
+            .lines()
+            .map(|line| roxmltree::Document::parse(line).unwrap().root_element().last_child().unwrap().text().map(str::to_owned))
+            .collect();
         assert_eq!(types, ["0", "1", "2", "3", "4", "5"].map(|number| Some(number.to_owned())));
     }
 

@@ -256,7 +256,8 @@ pub(crate) mod tests {
     fn spans_of_a_login_fill_its_time() {
         let spans = login(None).spans();
         let start = 1_700_000_000_000_000_000;
-        let told: Vec<_> = spans.iter().map(|span| (span.name.as_str(), (span.begin - start) / 1_000_000, (span.end - start) / 1_000_000)).collect();
+        let told: Vec<_> =
+            spans.iter().map(|span| (span.name.as_str(), (span.begin - start) / 1_000_000, (span.end - start) / 1_000_000)).collect();
         let expected = [
             ("login ikev2", 0, 40),
             ("sa_init", 0, 5),

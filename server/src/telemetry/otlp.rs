@@ -79,15 +79,15 @@ mod tests {
         let resource = Resource { service: "evergate".into(), instance: "vpn.example.test".into() };
         let sent = request(&resource, &[login(Some("wrong password")), login(None)]);
         let spans = sent["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
-        assert_eq!(spans.len(), 11);
+        assert_eq!(spans.len(), 12);
         let (root, child) = (&spans[0], &spans[1]);
         let (trace, parent) = (root["traceId"].as_str().unwrap(), root["spanId"].as_str().unwrap());
         assert_eq!((trace.len(), parent.len()), (32, 16));
         assert_eq!(root["startTimeUnixNano"], "1700000000000000000");
         assert_eq!((&root["status"]["code"], &root["kind"], root.get("parentSpanId")), (&json!(2), &json!(2), None));
         assert_eq!((&child["traceId"], &child["parentSpanId"]), (&root["traceId"], &root["spanId"]));
-        let ids: std::collections::BTreeSet<_> = spans[..5].iter().map(|span| span["spanId"].as_str().unwrap()).collect();
-        assert_eq!(ids.len(), 5, "each span has an id of its own");
+        let ids: std::collections::BTreeSet<_> = spans[..6].iter().map(|span| span["spanId"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), 6, "each span has an id of its own");
         let port = root["attributes"].as_array().unwrap().iter().find(|attribute| attribute["key"] == "client.port").unwrap();
         assert_eq!(port["value"], json!({ "intValue": "4500" }));
         let name = &sent["resourceSpans"][0]["resource"]["attributes"][0];

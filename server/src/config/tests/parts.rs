@@ -227,11 +227,27 @@ fn an_nps_log_has_a_folder_and_a_rotation() {
     assert_eq!((sized.rotation, sized.kinds.logins), (Rotation::Size(2_097_152), false));
     for (lines, expected) in [
         ("rotate = \"daily\"", "folder: is missing; expected the folder for the log files"),
-        ("folder = \"log\"\nrotate = \"yearly\"", "rotate = \"yearly\": expected one of \"daily\", \"weekly\", \"monthly\", \"size\", \"never\""),
+        ("folder = \"log\"\nrotate = \"2h\"", "rotate = \"2h\": expected one of \"daily\", \"weekly\", \"monthly\", \"size\", \"never\""),
         ("folder = \"log\"\nmax_size_mb = 5", "max_size_mb = 5: is for rotate = \"size\" alone"),
         ("folder = \"log\"\nfold = 1", "fold: unknown key; did you mean \"folder\"?"),
     ] {
         let error = log(lines).error();
         assert!(error.contains(&format!("nps_log: {expected}")), "{error}");
+    }
+}
+
+#[test]
+fn traces_go_to_a_collector_over_http() {
+    let to = |lines: &str| with("[[pool]]", &format!("[telemetry]\n{lines}\n[[pool]]"));
+    assert_eq!(Fixture::new(MINIMAL).load().unwrap().telemetry, None);
+    let settings = to("otlp = \"http://[::1]:4318\"").load().unwrap().telemetry.unwrap();
+    assert_eq!((settings.otlp.host(), settings.otlp.authority().as_str(), settings.service.as_str()), ("::1", "[::1]:4318", "evergate"));
+    for (lines, expected) in [
+        ("service_name = \"x\"", "otlp: is missing; expected the collector's URL"),
+        ("otlp = \"https://collector:4318\"", "otlp = \"https://collector:4318\": is no http:// URL (towards a collector elsewhere"),
+        ("otlp = \"http://collector:x\"", "otlp = \"http://collector:x\": has no port \"x\""),
+    ] {
+        let error = to(lines).error();
+        assert!(error.contains(&format!("telemetry: {expected}")), "{error}");
     }
 }

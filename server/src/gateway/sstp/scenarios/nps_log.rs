@@ -2,6 +2,7 @@
 use super::*;
 use crate::nps_log::Kinds;
 use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
 
 /// Lines since the last look, as XML.
 fn lines(world: &mut World) -> Vec<BTreeMap<String, String>> {
@@ -33,7 +34,8 @@ fn a_session_is_four_lines_with_one_class() {
     world.gateway.established(world.now, SessionId(101), vec![Ipv4Addr::new(10, 0, 0, 1).into()]);
     world.gateway.account_stop(world.now, SessionId(101), CloseReason::PeerDeleted, None);
     let lines = lines(&mut world);
-    let names = ["Packet-Type", "Reason-Code", "Acct-Status-Type", "User-Name", "NP-Policy-Name", "Framed-IP-Address", "Acct-Terminate-Cause"];
+    let names =
+        ["Packet-Type", "Reason-Code", "Acct-Status-Type", "User-Name", "NP-Policy-Name", "Framed-IP-Address", "Acct-Terminate-Cause"];
     let told: Vec<_> = lines.iter().map(|line| of(line, &names).join(" ")).collect();
     let expected = ["1 0 - alice all - -", "2 0 - - all 10.0.0.1 -", "4 0 1 alice all 10.0.0.1 -", "4 0 2 alice all 10.0.0.1 1"];
     assert_eq!(told, expected);
