@@ -1,8 +1,13 @@
-//! Logs on standard error: text for people, JSON for collectors.
+//! Logs on standard error: text for people, JSON for collectors. Where standard error is systemd's journal, they go there in its own language.
+mod journal;
+
 use crate::config::LogFormat;
+use journal::Journal;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -28,10 +33,22 @@ impl LogControl {
 /// Sets up the process's log, once. `filter` is what the configuration says.
 pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<LogControl> {
     let filter = choose_filter(filter, environment())?;
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let (subscriber, control) = subscriber(filter, format, colours, std::io::stderr);
+    let (subscriber, control) = if journal::is_standard_error()
+        && let Ok(journal) = Journal::open(Path::new(journal::SOCKET), format)
+    {
+        to_journal(filter, journal)
+    } else {
+        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        subscriber(filter, format, colours, std::io::stderr)
+    };
     subscriber.try_init()?;
     Ok(control)
+}
+
+fn to_journal(filter: EnvFilter, journal: Journal) -> (Subscriber, LogControl) {
+    let (filter, handle) = reload::Layer::new(filter);
+    let subscriber = tracing_subscriber::registry().with(filter).with(journal);
+    (Box::new(subscriber), LogControl(Box::new(move |filter| handle.reload(filter))))
 }
 
 fn environment() -> impl Iterator<Item = (&'static str, String)> {
