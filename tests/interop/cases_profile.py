@@ -20,6 +20,12 @@ def profile(config):
     config["ciphers"] = {"ike": ["aes128-sha384"], "prfs": ["sha384"], "groups": ["ecp384"], "esp": ["aes128-gcm"], "pfs": ["modp3072"]}
 
 
+@setup("profile-ports")
+def other_ports(config):
+    (listener,) = (listener for listener in config["listener"] if listener["protocol"] == "ikev2")
+    listener |= {"ike_port": 5500, "nat_port": 5501}
+
+
 # The published order of elements, as Windows 11 wants them, and values (VPNv2 configuration service provider).
 ORDER = {
     "VPNProfile": [
@@ -79,6 +85,15 @@ def strongswan_logs_in_with_a_password(world):
     check(session["policy"] == "everyone" and session["ike_suite"] == "AES_CBC_128/HMAC_SHA2_384_192/PRF_HMAC_SHA2_384/ECP_384", f"{session}")
     world.ping()
     swanctl("--rekey", "--child", "evergate")
+    world.ping()
+
+
+@case("profile-ports")
+def strongswan_dials_another_port(world):
+    """At any port but 500 it speaks as for NAT traversal: the profile names the port where that is understood."""
+    swanctl = load(world, _files(world, "--user", "alice", "--with-password", password="password\n"))
+    swanctl("--initiate", "--child", "evergate", "--timeout", "15")
+    world.session_of("alice")
     world.ping()
 
 

@@ -18,7 +18,7 @@ pub(super) struct Connection<'a> {
     pub(super) tunnel: Tunnel,
     /// For the machine rather than a user.
     pub(super) device: bool,
-    /// Of IKE in UDP, or of SSTP in TCP, where it is not the usual one.
+    /// Of IKE with NAT traversal in UDP, or of SSTP in TCP, where it is not the usual one.
     pub(super) port: Option<u16>,
     pub(super) login: Login,
     /// Roots above the gateway's certificate; empty: not known here, clients must have them.
@@ -145,9 +145,16 @@ impl<'a> Dialled<'a> {
         }
     }
 
+    /// The one that a client comes to which dials `port`; where there is none, the one that [`Self::find`] finds.
+    pub(super) fn at(config: &'a Config, tunnel: Tunnel, port: u16) -> Option<Self> {
+        let there = config.sstp.iter().find(|listener| tunnel == Tunnel::Sstp && listener.port == port);
+        there.map(Self::Sstp).or_else(|| Self::find(config, tunnel))
+    }
+
+    /// What a profile has to say of the port. At any port but 500 strongSwan puts the non-ESP marker before IKE, as belongs to NAT traversal.
     fn unusual_port(self) -> Option<u16> {
         match self {
-            Self::Ikev2(listener) => Some(listener.ike_port).filter(|port| *port != 500),
+            Self::Ikev2(listener) => Some(listener.nat_port).filter(|_| has_unusual_ports(listener)),
             Self::Sstp(listener) => Some(listener.port).filter(|port| *port != 443),
         }
     }
@@ -171,6 +178,26 @@ impl<'a> Dialled<'a> {
         let hints = Hints { name: is_told.then_some(asked), name_source, authorities: &authorities, address: None, itself: None, keys };
         pki::choose(certificates, &hints).map(|chosen| &certificates[chosen.index])
     }
+}
+
+/// Others than clients know by themselves.
+pub(super) fn has_unusual_ports(listener: &Ikev2Listener) -> bool {
+    (listener.ike_port, listener.nat_port) != (500, 4500)
+}
+
+/// What a client cannot be told that dials the usual ports and no others.
+fn only_usual_ports(dialled: Dialled<'_>, kind: Kind) -> Option<String> {
+    let Dialled::Ikev2(listener) = dialled else { return None };
+    (has_unusual_ports(listener) && !kind.dials_other_ports()).then(|| {
+        format!(
+            "{} dials UDP 500 and 4500 and no others, but listener {:?} has ike_port = {} and nat_port = {}: this profile works only where something in \
+             front of the gateway forwards them",
+            kind.title(),
+            listener.name,
+            listener.ike_port,
+            listener.nat_port
+        )
+    })
 }
 
 /// Whether a client that dials `server` accepts this certificate, its trust aside.
@@ -230,6 +257,7 @@ impl<'a> Connection<'a> {
             (Method::MsChapV2, _) => Login::MsChapV2,
             _ => eap_of(config, kind, wishes, dialled, policy, &mut notes).map(Login::Eap)?,
         };
+        notes.extend(only_usual_ports(dialled, kind));
         let port = dialled.unusual_port();
         let title = match (wishes.device, tunnel) {
             (true, _) => format!("{server} device"),

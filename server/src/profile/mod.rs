@@ -68,6 +68,11 @@ impl Kind {
         matches!(self, Self::Windows | Self::NetworkManager)
     }
 
+    /// It can be told a port for IKE. Windows and Apple's clients know 500 and 4500 and no others.
+    fn dials_other_ports(self) -> bool {
+        matches!(self, Self::Android | Self::StrongSwan | Self::NetworkManager)
+    }
+
     /// It offers to do without the gateway's certificate (RFC 5998).
     fn offers_eap_only(self) -> bool {
         matches!(self, Self::Android | Self::StrongSwan | Self::NetworkManager)

@@ -396,3 +396,53 @@ fn what_is_no_profile_is_named() {
     let utf16: Vec<u8> = [0xfeff].into_iter().chain(wide.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     assert!(check(&fixture.config(), &utf16, &[], jiff::Timestamp::now().as_second()).unwrap().ok, "as PowerShell writes it");
 }
+
+/// The problems that `check` warns of.
+fn warnings(fixture: &Fixture, text: &str) -> Vec<String> {
+    let report = check(&fixture.config(), text.as_bytes(), &[], jiff::Timestamp::now().as_second()).unwrap();
+    let findings = report.connections.into_iter().flat_map(|one| one.findings);
+    findings.filter(|finding| finding.level == Level::Warn).map(|finding| finding.problem).collect()
+}
+
+#[test]
+fn other_ports_of_ike_are_for_those_who_can_be_told() {
+    let usual = split();
+    let unusual = Fixture::new(&[IKEV2, MACHINES, "ike_port = 5500\nnat_port = 5501\n", RADIUS, EVERYONE, SPLIT]);
+    let user = |fixture: &Fixture| Wishes { user: Some("ann".into()), ..fixture.wishes() };
+    for (kind, name, told) in [
+        (Kind::Android, "android.sswan", "\"port\": 5501"),
+        (Kind::StrongSwan, "swanctl.conf", "remote_port = 5501\n"),
+        (Kind::NetworkManager, "evergate.nmconnection", "server-port=5501\n"),
+    ] {
+        let profile = unusual.file(kind, &user(&unusual), name);
+        assert!(profile.contains(told), "{name}: {profile}");
+        assert_eq!(warnings(&unusual, &profile), Vec::<String>::new(), "{name}");
+        assert!(warnings(&usual, &profile)[0].contains("it dials UDP 5501 with NAT traversal"), "{name}");
+        let other = profile.replace("5501", "5500");
+        assert!(warnings(&unusual, &other)[0].contains("ike_port = 5500 and nat_port = 5501"), "{name}: the marker of NAT traversal");
+    }
+    for (kind, name) in [(Kind::Windows, "profile.xml"), (Kind::Apple, "apple.mobileconfig")] {
+        let said = |made: &Made| made.notes.iter().any(|note| note.contains("dials UDP 500 and 4500 and no others"));
+        assert!(said(&unusual.made(kind, &user(&unusual)).unwrap()) && !said(&usual.made(kind, &user(&usual)).unwrap()));
+        let profile = unusual.file(kind, &user(&unusual), name);
+        assert!(warnings(&unusual, &profile)[0].contains("it dials UDP 500 and 4500"), "{name}");
+    }
+    let windows = usual.file(Kind::Windows, &usual.wishes(), "profile.xml");
+    let with_port = windows.replace("vpn.example.test;vpn.example.test", "vpn.example.test:5500;vpn.example.test:5500");
+    assert!(fails(&usual, &with_port)[0].1.contains("Windows takes none for IKEv2"));
+}
+
+#[test]
+fn a_profile_is_held_against_the_sstp_listener_of_its_port() {
+    let second =
+        "\n[[listener]]\nname = \"passwords\"\nprotocol = \"sstp\"\ncertificates = [\"vpn\"]\nauth = [\"mschapv2\"]\nport = 8443\n";
+    let both = Fixture::new(&[SSTP, "auth = [\"eap\"]\n", second, RADIUS, EVERYONE]);
+    let sstp = Wishes { tunnel: Some(Tunnel::Sstp), ..both.wishes() };
+    let profile = both.file(Kind::Windows, &sstp, "profile.xml");
+    assert_eq!(fails(&both, &profile), []);
+    let moved = profile.replace("vpn.example.test;vpn.example.test", "vpn.example.test:8443;vpn.example.test:8443");
+    let found = fails(&both, &moved);
+    assert!(found.len() == 1 && found[0].1.contains("it logs in with EAP; listener \"passwords\" takes \"mschapv2\""), "{found:?}");
+    let nowhere = profile.replace("vpn.example.test;vpn.example.test", "vpn.example.test:9443;vpn.example.test:9443");
+    assert!(warnings(&both, &nowhere).iter().any(|problem| problem.contains("it dials TCP 9443")), "{:?}", warnings(&both, &nowhere));
+}

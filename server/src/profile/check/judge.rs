@@ -5,7 +5,7 @@ use crate::config::{Config, eap_name};
 use crate::explain::{fix, windows_code};
 use crate::outcome::{EapFault, Failure, Fault, Stage};
 use crate::profile::Kind;
-use crate::profile::connection::{Dialled, accepts, client_certificate, eap_methods, fits, root_above, sole_provider};
+use crate::profile::connection::{Dialled, accepts, client_certificate, eap_methods, fits, has_unusual_ports, root_above, sole_provider};
 use crate::profile::proposals::strongswan;
 use crate::profile::windows::CLIENT_AUTH;
 use ike::proposal::{Mismatch, SaPayload, WindowsPolicy, offer_esp, offer_ike, select_esp, select_ike, transform};
@@ -19,6 +19,7 @@ pub(super) fn judge(config: &Config, said: &Said, authorities: &[Certificate], n
     let tunnels = judge.tunnels();
     judge.itself();
     for (tunnel, dialled) in &tunnels {
+        judge.port(*tunnel, *dialled);
         judge.certificate(*tunnel, *dialled);
         let method = judge.login(*tunnel, *dialled);
         if let Some(method) = method {
@@ -142,7 +143,8 @@ impl<'a> Judge<'a> {
             }
         };
         let config = self.config;
-        let found: Vec<_> = wanted.iter().filter_map(|tunnel| Some((*tunnel, Dialled::find(config, *tunnel)?))).collect();
+        let found: Vec<_> =
+            wanted.iter().filter_map(|tunnel| Some((*tunnel, Dialled::at(config, *tunnel, self.said.port.unwrap_or(443))?))).collect();
         if found.is_empty() && !wanted.is_empty() {
             let number = match self.said.protocol {
                 Protocol::Ikev2 => "809",
@@ -155,6 +157,50 @@ impl<'a> Judge<'a> {
             self.fail(only(number), format!("this gateway has no listener for {}", words.join(" or ")), remedy);
         }
         found
+    }
+
+    /// Whether it comes to a port where somebody listens. What stands in front of the gateway may forward others.
+    fn port(&mut self, tunnel: Tunnel, dialled: Dialled<'_>) {
+        let (dials, listens, remedy) = match dialled {
+            Dialled::Ikev2(listener) => {
+                let port = self.said.port.filter(|port| *port != 500 && self.said.client != Kind::Windows);
+                if port.map_or(!has_unusual_ports(listener), |port| port == listener.nat_port) {
+                    return;
+                }
+                // strongSwan puts the marker of NAT traversal before IKE at every port but 500.
+                let dials = port.map_or_else(|| "UDP 500 and 4500".into(), |port| format!("UDP {port} with NAT traversal"));
+                let listens = format!("ike_port = {} and nat_port = {}", listener.ike_port, listener.nat_port);
+                let remedy = match self.said.client {
+                    Kind::Windows | Kind::Apple => None,
+                    _ if has_unusual_ports(listener) => Some(format!("let it dial UDP {}", listener.nat_port)),
+                    _ => Some("take the port out".into()),
+                };
+                (dials, listens, Remedies { client: remedy, gateway: None })
+            }
+            Dialled::Sstp(listener) => {
+                let port = self.said.port.unwrap_or(443);
+                if port == listener.port {
+                    return;
+                }
+                let name = self.said.servers.first().map_or("NAME", String::as_str);
+                (
+                    format!("TCP {port}"),
+                    format!("port = {}", listener.port),
+                    client(format!("write {name}:{} as the server", listener.port)),
+                )
+            }
+        };
+        let number = if tunnel == Tunnel::Ikev2 { "809" } else { "0x8007274D" };
+        let problem = format!(
+            "over {tunnel} it dials {dials}, and listener {:?} has {listens}: it comes in only where something in front of the gateway forwards that",
+            dialled.name()
+        );
+        let gateway = if tunnel == Tunnel::Ikev2 {
+            "forward UDP 500 and 4500 to it, or leave ike_port and nat_port out"
+        } else {
+            "forward it, or listen there"
+        };
+        self.warn(only(number), problem, remedy.or_gateway(gateway));
     }
 
     /// Whether the client accepts what it is shown.

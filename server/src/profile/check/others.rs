@@ -1,5 +1,5 @@
 //! Apple's configuration profiles, the strongSwan app's, and connections of NetworkManager.
-use super::said::{Eap, Identity, Login, Protocol, Routes, Said, Wrong};
+use super::said::{Eap, Identity, Login, Protocol, Routes, Said, Wrong, host_and_port};
 use super::strongswan::{identity, offers, selectors};
 use crate::profile::Kind;
 use crate::profile::networkmanager::{SSTP, STRONGSWAN};
@@ -68,6 +68,7 @@ fn apple_vpn(vpn: &Dictionary, roots: &[Certificate]) -> Said {
         format: "configuration profile",
         client: Kind::Apple,
         servers: vec![server.to_owned()],
+        port: None,
         protocol,
         identity: match text(settings, "RemoteIdentifier") {
             "" => Identity::Dialled,
@@ -138,6 +139,7 @@ pub(super) fn android(bytes: &[u8]) -> Result<Vec<Said>, String> {
         format: "profile of the strongSwan app",
         client: Kind::Android,
         servers: vec![server],
+        port: remote["port"].as_u64().and_then(|port| u16::try_from(port).ok()),
         protocol: Protocol::Ikev2,
         identity: identity(&word(&remote["id"])),
         login,
@@ -162,7 +164,7 @@ pub(super) fn networkmanager(text: &str) -> Result<Vec<Said>, String> {
         other => return Err(format!("is a connection for the plugin {other:?}; expected {STRONGSWAN} or {SSTP}")),
     };
     let mut wrong = Vec::new();
-    let server = if is_sstp { get("gateway").split(':').next().unwrap_or_default() } else { get("address") };
+    let (server, port) = if is_sstp { host_and_port(get("gateway")) } else { (get("address").to_owned(), get("server-port").parse().ok()) };
     if server.is_empty() {
         let key = if is_sstp { "gateway" } else { "address" };
         wrong.push(Wrong::new(format!("{key} is missing"), format!("write the gateway's name into {key}")));
@@ -189,7 +191,8 @@ pub(super) fn networkmanager(text: &str) -> Result<Vec<Said>, String> {
     Ok(vec![Said {
         format: "NetworkManager connection",
         client: Kind::NetworkManager,
-        servers: vec![server.to_owned()],
+        servers: vec![server],
+        port,
         protocol: if is_sstp { Protocol::Sstp } else { Protocol::Ikev2 },
         identity: identity(get("remote-identity")),
         login,

@@ -12,6 +12,8 @@ pub(super) struct Said {
     pub(super) client: Kind,
     /// What is dialled; the first that answers.
     pub(super) servers: Vec<String>,
+    /// The port that it names; `None`: what its client dials by itself.
+    pub(super) port: Option<u16>,
     pub(super) protocol: Protocol,
     /// The name that the gateway's certificate must hold.
     pub(super) identity: Identity,
@@ -98,4 +100,33 @@ pub(super) enum Routes {
     These(Vec<AddressRange>),
     /// The profile cannot say.
     Unsaid,
+}
+
+/// `name`, `name:8443`, `[2001:db8::1]:8443`: the host, and the port where there is one.
+pub(super) fn host_and_port(text: &str) -> (String, Option<u16>) {
+    let text = text.trim();
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, rest)) => (host, rest.strip_prefix(':')),
+        None if text.matches(':').count() == 1 => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+        None => (text, None),
+    };
+    (host.to_owned(), port.and_then(|port| port.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_their_ports() {
+        for (text, host, port) in [
+            ("vpn.example.test", "vpn.example.test", None),
+            (" vpn.example.test:8443 ", "vpn.example.test", Some(8443)),
+            ("2001:db8::1", "2001:db8::1", None),
+            ("[2001:db8::1]:8443", "2001:db8::1", Some(8443)),
+            ("[2001:db8::1]", "2001:db8::1", None),
+        ] {
+            assert_eq!(host_and_port(text), (host.to_owned(), port), "{text}");
+        }
+    }
 }

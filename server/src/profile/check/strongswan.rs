@@ -61,6 +61,7 @@ fn connection(connection: &Section, has_secret: bool) -> Said {
         format: "swanctl.conf",
         client: Kind::StrongSwan,
         servers,
+        port: connection.get("remote_port").parse().ok(),
         protocol: Protocol::Ikev2,
         identity: identity(remote.map_or("", |remote| remote.get("id"))),
         login: login(connection.beginning("local")),

@@ -1,5 +1,5 @@
 //! ProfileXML.
-use super::said::{Eap, Filter, Identity, Login, Protocol, Routes, Said, Wrong};
+use super::said::{Eap, Filter, Identity, Login, Protocol, Routes, Said, Wrong, host_and_port};
 use crate::profile::Kind;
 use crate::profile::proposals::{
     Offer, esp_offer, ike_offer, windows_authentication, windows_cipher, windows_default, windows_group, windows_hash,
@@ -18,12 +18,19 @@ pub(super) fn read(text: &str) -> Result<Vec<Said>, String> {
         child(profile, "NativeProfile").ok_or("has no NativeProfile: it is for a VPN app, not for the client that Windows brings")?;
     let mut wrong = Vec::new();
     let device = is_true(profile, "DeviceTunnel");
-    // Over SSTP with its port.
-    let host = |server: &str| server.trim().split(':').next().unwrap_or_default().to_owned();
-    let mut servers: Vec<_> = said(native, "Servers").split(';').map(host).filter(|one| !one.is_empty()).collect();
+    let named: Vec<_> = said(native, "Servers").split(';').map(host_and_port).collect();
+    let port = named.iter().find_map(|(_, port)| *port);
+    let mut servers: Vec<_> = named.into_iter().map(|(host, _)| host).filter(|one| !one.is_empty()).collect();
     servers.dedup();
     if servers.is_empty() {
         wrong.push(Wrong::new("it names no server", "write the gateway's name into Servers"));
+    }
+    let protocol = protocol(said(native, "NativeProtocolType"));
+    if port.is_some() && protocol == Protocol::Ikev2 {
+        wrong.push(Wrong::new(
+            "it names a port, and Windows takes none for IKEv2",
+            "take the port out of Servers: Windows dials UDP 500 and 4500",
+        ));
     }
     let authentication = child(native, "Authentication");
     let offer = child(native, "CryptographySuite").map_or_else(windows_default, |suite| suite_of(suite, &mut wrong));
@@ -32,7 +39,8 @@ pub(super) fn read(text: &str) -> Result<Vec<Said>, String> {
         format: "ProfileXML",
         client: Kind::Windows,
         servers,
-        protocol: protocol(said(native, "NativeProtocolType")),
+        port,
+        protocol,
         identity: Identity::Dialled,
         login: login(authentication, device, &mut wrong),
         device,
