@@ -91,9 +91,9 @@ def strongswan_logs_in_with_a_password(world):
 @case("profile-ports")
 def strongswan_dials_another_port(world):
     """At any port but 500 it speaks as for NAT traversal: the profile names the port where that is understood."""
-    swanctl = load(world, _files(world, "--user", "alice", "--with-password", password="password\n"))
+    swanctl = load(world, _files(world, "--user", "bob", "--with-password", password="password\n"))
     swanctl("--initiate", "--child", "evergate", "--timeout", "15")
-    world.session_of("alice")
+    world.session_of("bob")
     world.ping()
 
 

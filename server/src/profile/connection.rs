@@ -151,7 +151,7 @@ impl<'a> Dialled<'a> {
         there.map(Self::Sstp).or_else(|| Self::find(config, tunnel))
     }
 
-    /// What a profile has to say of the port. At any port but 500 strongSwan puts the non-ESP marker before IKE, as belongs to NAT traversal.
+    /// What a profile has to say of the port. Where neither end has port 500, strongSwan puts the non-ESP marker before IKE, as for NAT traversal.
     fn unusual_port(self) -> Option<u16> {
         match self {
             Self::Ikev2(listener) => Some(listener.nat_port).filter(|_| has_unusual_ports(listener)),

@@ -48,6 +48,8 @@ fn configuration(connection: &Connection<'_>, wishes: &Wishes) -> Zeroizing<Stri
     text.set("version", "2");
     text.set("remote_addrs", &connection.server);
     if let Some(port) = connection.port {
+        // From port 500 it would begin without the non-ESP marker, and go on with it.
+        text.set("local_port", "4500");
         text.set("remote_port", &port.to_string());
     }
     text.set("vips", "0.0.0.0, ::");

@@ -427,6 +427,8 @@ fn other_ports_of_ike_are_for_those_who_can_be_told() {
         let profile = unusual.file(kind, &user(&unusual), name);
         assert!(warnings(&unusual, &profile)[0].contains("it dials UDP 500 and 4500"), "{name}");
     }
+    let swanctl = unusual.file(Kind::StrongSwan, &user(&unusual), "swanctl.conf");
+    assert!(fails(&unusual, &swanctl.replace("local_port = 4500\n", ""))[0].1.contains("without the marker of NAT traversal"));
     let windows = usual.file(Kind::Windows, &usual.wishes(), "profile.xml");
     let with_port = windows.replace("vpn.example.test;vpn.example.test", "vpn.example.test:5500;vpn.example.test:5500");
     assert!(fails(&usual, &with_port)[0].1.contains("Windows takes none for IKEv2"));

@@ -167,7 +167,7 @@ impl<'a> Judge<'a> {
                 if port.map_or(!has_unusual_ports(listener), |port| port == listener.nat_port) {
                     return;
                 }
-                // strongSwan puts the marker of NAT traversal before IKE at every port but 500.
+                // Where neither end has port 500, strongSwan puts the marker of NAT traversal before IKE.
                 let dials = port.map_or_else(|| "UDP 500 and 4500".into(), |port| format!("UDP {port} with NAT traversal"));
                 let listens = format!("ike_port = {} and nat_port = {}", listener.ike_port, listener.nat_port);
                 let remedy = match self.said.client {

@@ -51,6 +51,13 @@ fn connection(connection: &Section, has_secret: bool) -> Said {
     if servers.is_empty() {
         wrong.push(Wrong::new("remote_addrs is missing", "write the gateway's name into remote_addrs"));
     }
+    let port = connection.get("remote_port").parse().ok();
+    if port.is_some_and(|port: u16| port != 500) && matches!(connection.get("local_port"), "" | "500") {
+        wrong.push(Wrong::new(
+            "with remote_port and from port 500, strongSwan begins without the marker of NAT traversal and goes on with it: no gateway has one port for both",
+            "write local_port = 4500",
+        ));
+    }
     let remote = connection.beginning("remote");
     let child = connection.section("children").and_then(|children| children.sections.first());
     if child.is_none() {
@@ -61,7 +68,7 @@ fn connection(connection: &Section, has_secret: bool) -> Said {
         format: "swanctl.conf",
         client: Kind::StrongSwan,
         servers,
-        port: connection.get("remote_port").parse().ok(),
+        port,
         protocol: Protocol::Ikev2,
         identity: identity(remote.map_or("", |remote| remote.get("id"))),
         login: login(connection.beginning("local")),
