@@ -13,6 +13,7 @@ pub mod facts;
 pub mod file_watch;
 pub mod framed;
 pub mod gateway;
+pub mod history;
 pub mod host_names;
 pub mod login;
 pub mod metrics;

@@ -1,4 +1,5 @@
 //! The running gateway: sockets, threads, timers and signals around the control half.
+mod observe;
 mod reload;
 mod trace;
 
@@ -12,6 +13,7 @@ use crate::crash_secret;
 use crate::dataplane::StreamEvent;
 use crate::dynamic::{self, Dynamic};
 use crate::gateway::{DUMMY_IPV4, Effect, Gateway, InnerEnd, Now, Rules, Settings};
+use crate::history::{self, History};
 use crate::local_shell::Local;
 use crate::logging::LogControl;
 use crate::login::Authority;
@@ -33,6 +35,7 @@ use policy::network::Tunnel;
 use radius_client::AccountingStatus;
 use reload::{News, Reason, Reloads};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -159,6 +162,11 @@ struct Shell {
     api: Option<watch::Sender<Api>>,
     /// When counters are told to those who listen.
     second: Interval,
+    history: History,
+    /// When it takes a sample.
+    sampling: Interval,
+    /// The doctor looks around.
+    doctor: Arc<AtomicBool>,
     manager: ServiceManager,
     /// Outcomes of requests that never reached the RADIUS task.
     refused: Vec<radius_client::Output>,
@@ -251,7 +259,10 @@ impl Shell {
             expiry: ExpiryWatch::start(),
             block_file,
             api,
-            second: seconds(),
+            second: every(Duration::from_secs(1)),
+            history: History::default(),
+            sampling: every(history::PACE),
+            doctor: Arc::default(),
             manager: ServiceManager::from_environment(),
             refused: Vec::new(),
         };
@@ -296,6 +307,7 @@ impl Shell {
                 let dataplane = self.gateway.plane.status();
                 self.gateway.tell_counters(now(), &dataplane);
             }
+            _ = self.sampling.tick() => self.sample(),
             () = self.expiry.due() => ExpiryWatch::warn(&self.config, jiff::Timestamp::now().as_second()),
             message = queues.clients.next() => match message {
                 Message::Ike(datagram) => self.datagrams(datagram, queues),
@@ -381,7 +393,12 @@ impl Shell {
         if let Request::Changes = request {
             return self.reload(Reason::Look { reply });
         }
+        if let Request::Doctor = request {
+            return self.examine(reply);
+        }
         let response = match request {
+            Request::History(query) => Response::History(Box::new(self.history.report(query.span))),
+            Request::Configuration => Response::Configuration(Box::new(self.config.shown())),
             Request::Policies => {
                 let policies = self.config.policies.iter().map(crate::cli::describe_policy).collect();
                 Response::Policies(PolicyList { policies })
@@ -559,10 +576,10 @@ fn api_doors(config: &Config) -> (api::Doors, Option<watch::Sender<Api>>) {
     (api::Doors { metrics: config.metrics_listen.clone(), tls }, sender)
 }
 
-fn seconds() -> Interval {
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    seconds
+fn every(pace: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(pace);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
 }
 
 /// What strangers may cost a listener for SSTP: TCP proves their addresses, so the bounds are those of IKE after a COOKIE.

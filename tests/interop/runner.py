@@ -6,6 +6,7 @@ import sys
 from multiprocessing import connection
 
 import hostapd
+from browser import CHROMIUM
 from labkit import packages, peap, trixie
 from labkit.shell import LabError
 from worker import Outcome, Worker
@@ -121,6 +122,8 @@ class Runner:
             trixie.ensure()
         if any(case.group == "pppd_peap" for case in cases):
             packages.ensure(hostapd.NEEDED)
+        if any(case.group == "console" for case in cases):
+            packages.ensure(CHROMIUM)
         if any("peap" in case.name for case in cases):
             try:
                 peap.ensure()

@@ -1,6 +1,7 @@
 //! Who calls, and what they may do.
 use super::request::{Problem, Refusal};
 use super::routes::{Role, Route, Serves};
+use super::types::{self, CallerRole};
 use crate::config::Api;
 use crypto::constant_time_eq;
 use crypto::hash::{HashAlgorithm, hash};
@@ -51,7 +52,19 @@ pub(super) struct Caller {
     role: Role,
 }
 
+impl Caller {
+    pub(super) fn shown(&self) -> types::Caller {
+        let role = if self.role == Role::Operate { CallerRole::Operate } else { CallerRole::Read };
+        types::Caller { name: self.name.clone(), role }
+    }
+}
+
 impl Door {
+    /// The web console is served here.
+    pub(super) fn has_console(&self) -> bool {
+        !matches!(self, Self::Metrics)
+    }
+
     /// Who asks for this route by this door, if they may.
     pub(super) fn admit(&self, route: &Route, headers: &HeaderMap) -> Result<Caller, Problem> {
         let caller = match self {
@@ -64,6 +77,11 @@ impl Door {
             }
             Self::Tls { api, certificate } => caller(&api.borrow(), certificate.as_deref(), headers),
         };
+        // A browser shows its certificate for whatever page asks, and says which kind of page that is.
+        if matches!(self, Self::Tls { .. }) && route.role > Role::Anybody && is_foreign(headers) {
+            let remedy = "call it from the console, or from a program";
+            return Err(Problem::new(Refusal::Forbidden, "a page of another origin makes this call", remedy));
+        }
         if caller.role >= route.role {
             return Ok(caller);
         }
@@ -80,6 +98,11 @@ impl Door {
             ),
         })
     }
+}
+
+/// Whether a page of another origin makes this call (Fetch Metadata).
+pub(crate) fn is_foreign(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
 }
 
 /// By token, else by certificate.
@@ -161,6 +184,17 @@ mod tests {
             Err(Refusal::Unknown),
             "a wrong token"
         );
+    }
+
+    #[test]
+    fn a_page_of_elsewhere_gets_nothing_by_the_certificate_of_its_reader() {
+        let (_, api) = watch::channel(api());
+        let door = Door::Tls { api, certificate: Some(Arc::new(certificate("ann@example.test"))) };
+        let (status, _) = find(&Method::GET, "/v1/status").unwrap();
+        for (site, good) in [("same-origin", true), ("none", true), ("cross-site", false), ("same-site", false)] {
+            let headers = HeaderMap::from_iter([("sec-fetch-site".parse().unwrap(), HeaderValue::from_static(site))]);
+            assert_eq!(door.admit(status, &headers).is_ok(), good, "{site}");
+        }
     }
 
     #[test]

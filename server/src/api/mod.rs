@@ -17,8 +17,10 @@
 //! Such a route is `/v1/events`. The command line listens with [`follow`].
 mod access;
 mod client;
+mod console;
 mod openapi;
 mod reading;
+mod relay;
 mod reloaded;
 mod request;
 mod routes;
@@ -32,9 +34,10 @@ pub mod types;
 
 pub use access::{Token, token_hash};
 pub use client::{AskError, Call, Told, ask, follow};
+pub use relay::Relay;
 pub use request::{
-    AttemptsQuery, BlockOrder, DEFAULT_LIMIT, Disconnect, Drain, ExplainQuery, Problem, Refusal, Reload, Request, Response, SessionsQuery,
-    TraceQuery,
+    AttemptsQuery, BlockOrder, DEFAULT_LIMIT, Disconnect, Drain, ExplainQuery, HistoryQuery, Problem, Refusal, Reload, Request, Response,
+    SessionsQuery, TraceQuery,
 };
 pub use routes::Role;
 pub(crate) use routes::escaped;

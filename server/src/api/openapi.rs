@@ -64,7 +64,7 @@ fn answer(route: &Route, generator: &mut SchemaGenerator) -> Value {
         Serves::Stream(_) => {
             ("application/jsonl", "One such object a line, until either side has enough; {\"missed\":n} where n did not fit.")
         }
-        Serves::Once(_) | Serves::Document | Serves::Metrics => ("application/json", "Done."),
+        Serves::Once(_) | Serves::Document | Serves::Metrics | Serves::Caller => ("application/json", "Done."),
     };
     let mut content = json!({ kind: { "schema": schema } });
     if let Serves::Stream(_) = route.serves {

@@ -1,10 +1,12 @@
 //! What the API asks of the control task, and what that says.
 use super::stream::Feed;
 use super::types::{
-    AttemptDetail, AttemptList, Block, BlockList, Blocked, Disconnected, Done, DrainStatus, Explanation, Health, JudgedList, PolicyList,
-    PoolList, RadiusList, Reloaded, Session, SessionList, Status,
+    AttemptDetail, AttemptList, Block, BlockList, Blocked, Disconnected, Done, DrainStatus, Explanation, Health, HistoryReport,
+    HistorySpan, JudgedList, PolicyList, PoolList, RadiusList, Reloaded, Session, SessionList, Status,
 };
 use crate::certificates;
+use crate::config::Shown;
+use crate::doctor;
 use crate::policy_case::{PolicyQuestion, PolicyVerdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,10 @@ pub enum Request {
     Status,
     /// -> [`Response::Metrics`]
     Metrics,
+    /// What the gateway did. -> [`Response::History`]
+    History(HistoryQuery),
+    /// Looks at the host and at what is around it; one at a time. -> [`Response::Doctor`]
+    Doctor,
     /// -> [`Response::Pools`]
     Pools,
     /// -> [`Response::Radius`]
@@ -51,6 +57,8 @@ pub enum Request {
     Reload(Reload),
     /// What a reload would come to. -> [`Response::Reloaded`]
     Changes,
+    /// What the configuration says. -> [`Response::Configuration`]
+    Configuration,
     /// -> [`Response::Policies`]
     Policies,
     /// What the policies say to a login that somebody describes. -> [`Response::PolicyVerdict`]
@@ -70,11 +78,11 @@ pub enum Request {
 }
 
 impl Request {
-    /// How long the gateway may take for the answer: a reload reads files and looks names up.
+    /// How long the gateway may take for the answer: a reload reads files and looks names up, the doctor waits for servers.
     pub(super) fn patience(&self) -> Duration {
         match self {
             Self::Live => Duration::from_secs(5),
-            Self::Reload(_) | Self::Changes => Duration::from_secs(60),
+            Self::Reload(_) | Self::Changes | Self::Doctor => Duration::from_secs(60),
             _ => Duration::from_secs(10),
         }
     }
@@ -167,6 +175,18 @@ pub struct AttemptsQuery {
     /// Only failed ones.
     #[serde(default)]
     pub failed: bool,
+    /// Only those with this in the name of the user, the address of the client, the stage or the cause; without regard to case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+}
+
+/// What of the history to tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryQuery {
+    /// `hour`, also where nothing is said, or `day`.
+    #[serde(default)]
+    pub span: HistorySpan,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -205,6 +225,9 @@ pub enum Response {
     Status(Box<Status>),
     /// OpenMetrics text.
     Metrics(String),
+    History(Box<HistoryReport>),
+    Doctor(Box<doctor::Report>),
+    Configuration(Box<Shown>),
     Pools(PoolList),
     Radius(RadiusList),
     Certificates(Box<certificates::Report>),

@@ -1,13 +1,15 @@
 //! Every resource of the API: one table, from which requests are served and the OpenAPI document is made.
 use super::request::{
-    AttemptsQuery, BlockOrder, Disconnect, Drain, ExplainQuery, Problem, Refusal, Reload, Request, SessionsQuery, TraceQuery,
+    AttemptsQuery, BlockOrder, Disconnect, Drain, ExplainQuery, HistoryQuery, Problem, Refusal, Reload, Request, SessionsQuery, TraceQuery,
 };
 use super::stream::Feed;
 use super::types::{
-    AttemptDetail, AttemptList, Block, BlockList, Disconnected, Done, DrainStatus, Event, Explanation, Health, JudgedList, PolicyList,
-    PoolList, RadiusList, Reloaded, Session, SessionList, Status,
+    AttemptDetail, AttemptList, Block, BlockList, Caller, Disconnected, Done, DrainStatus, Event, Explanation, Health, HistoryReport,
+    JudgedList, PolicyList, PoolList, RadiusList, Reloaded, Session, SessionList, Status,
 };
 use crate::certificates;
+use crate::config::Shown;
+use crate::doctor;
 use crate::policy_case::{PolicyQuestion, PolicyVerdict};
 use crate::trace;
 use hyper::Method;
@@ -55,6 +57,8 @@ pub(super) enum Serves {
     Document,
     /// By OpenMetrics text.
     Metrics,
+    /// By what is known of the caller.
+    Caller,
 }
 
 /// What came with a request.
@@ -225,7 +229,21 @@ fn about_the_gateway() -> Vec<Route> {
             Serves::Metrics,
         ),
         Route::new(Method::GET, "/openapi.json", "document", Role::Read, "This document.", Serves::Document),
+        Route::new(Method::GET, "/v1/caller", "caller", Role::Read, "Who asks, and what they may do.", Serves::Caller).answers::<Caller>(),
         Route::get::<Status>("/v1/status", "status", "The gateway as a whole.", |_| Ok(Request::Status)),
+        Route::get::<HistoryReport>(
+            "/v1/history",
+            "history",
+            "Sessions, logins and traffic of the last hour or the last day, for charts.",
+            |input| input.query().map(Request::History),
+        )
+        .query::<HistoryQuery>(),
+        Route::get::<doctor::Report>(
+            "/v1/doctor",
+            "doctor",
+            "What on this host, and between it and others, keeps clients from connecting, as the gateway finds it now. One look at a time; it may take half a minute.",
+            |_| Ok(Request::Doctor),
+        ),
         Route::get::<PoolList>("/v1/pools", "pools", "The address pools with their usage.", |_| Ok(Request::Pools)),
         Route::get::<RadiusList>(
             "/v1/radius",
@@ -241,6 +259,12 @@ fn about_the_gateway() -> Vec<Route> {
             |input| input.body().map(Request::PolicyTest),
         )
         .that_only_reads(),
+        Route::get::<Shown>(
+            "/v1/configuration",
+            "configuration",
+            "What the configuration says that was applied last, and where each value stands. Of files with secrets only the path is known.",
+            |_| Ok(Request::Configuration),
+        ),
         Route::get::<Reloaded>(
             "/v1/configuration/changes",
             "configurationChanges",

@@ -1,5 +1,6 @@
 //! The answering side: a bounded number of clients, each with small requests and little time.
 use super::access::Door;
+use super::console;
 use super::openapi;
 use super::reading::Reading;
 use super::request::{Problem, Refusal, Request, Response};
@@ -204,6 +205,9 @@ impl Front {
     }
 
     async fn serve(&self, head: &hyper::http::request::Parts, body: Incoming, door: &Door) -> Result<hyper::Response<Answer>, Problem> {
+        if let Some(page) = console::find(&head.method, head.uri.path()).filter(|_| door.has_console()) {
+            return Ok(console::serve(page, &head.headers).map(Answer::whole));
+        }
         let (route, id) = routes::find(&head.method, head.uri.path())?;
         let caller = door.admit(route, &head.headers)?;
         let body = self.body(route, head, body).await?;
@@ -213,6 +217,7 @@ impl Front {
         let input = Input { id, query: head.uri.query().unwrap_or_default(), body: &body };
         match route.serves {
             Serves::Document => Ok(answer(StatusCode::OK, "application/json", Answer::whole(openapi::DOCUMENT.as_str()))),
+            Serves::Caller => Ok(json(StatusCode::OK, &caller.shown())),
             Serves::Metrics => Ok(answer(StatusCode::OK, metrics::CONTENT_TYPE, Answer::whole(self.metrics().await?))),
             Serves::Once(ask) => match self.ask(ask(&input)?).await? {
                 Response::Health(health) if !health.ok => Ok(json(StatusCode::SERVICE_UNAVAILABLE, &health)),

@@ -111,6 +111,17 @@ fn requests_are_answered() {
 }
 
 #[test]
+fn the_console_is_for_anybody_and_the_caller_is_known() {
+    with_gateway(|path| {
+        let (head, body) = get(path, "/").split_once("\r\n\r\n").map(|(head, body)| (head.to_lowercase(), body.to_owned())).unwrap();
+        assert!(head.starts_with("http/1.1 200") && head.contains("content-security-policy: default-src 'none'"), "{head}");
+        assert!(body.starts_with("<!doctype html>"), "{body}");
+        let caller = ask::<types::Caller>(path, &Call::get("/v1/caller")).unwrap();
+        assert_eq!((caller.name.as_str(), caller.role), ("control socket", types::CallerRole::Operate));
+    });
+}
+
+#[test]
 fn refusals_say_what_to_do() {
     with_gateway(|path| {
         let refused = |call: &Call| match ask::<SessionList>(path, call).unwrap_err() {

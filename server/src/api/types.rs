@@ -113,6 +113,11 @@ pub struct Counters {
     pub at: i64,
     /// At this time.
     pub sessions: u64,
+    /// Of these, by tunnel type.
+    #[serde(default)]
+    pub sessions_ikev2: u64,
+    #[serde(default)]
+    pub sessions_sstp: u64,
     /// At this time.
     pub half_open: u64,
     pub attempts: u64,
@@ -123,6 +128,65 @@ pub struct Counters {
     pub packets_in: u64,
     pub packets_out: u64,
     pub dropped: u64,
+}
+
+/// How far back a history reaches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HistorySpan {
+    /// An hour, a point every 10 s.
+    #[default]
+    Hour,
+    /// A day, a point every five minutes; the last one is not over.
+    Day,
+}
+
+/// What the gateway did, oldest first. It begins with the gateway, and ends with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HistoryReport {
+    pub span: HistorySpan,
+    /// From one point to the next.
+    pub step_secs: u64,
+    pub points: Vec<HistoryPoint>,
+}
+
+/// An interval.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HistoryPoint {
+    /// Its end. Unix time, seconds.
+    pub at: i64,
+    /// Its length; more than the step where the gateway was too busy, or the machine asleep.
+    pub secs: u64,
+    /// The most sessions in it, as far as samples tell.
+    pub sessions_ikev2: u64,
+    pub sessions_sstp: u64,
+    /// The most logins under way.
+    pub half_open: u64,
+    /// Logins that came up in it, and that failed.
+    pub established: u64,
+    pub failed: u64,
+    pub octets_in: u64,
+    pub octets_out: u64,
+    /// Packets.
+    pub dropped: u64,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Caller {
+    /// `token console`, `certificate CN=ann`, `control socket`
+    pub name: String,
+    pub role: CallerRole,
+}
+
+/// What a caller may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallerRole {
+    /// Looks, and changes nothing.
+    Read,
+    /// Everything.
+    Operate,
 }
 
 /// The network policies in their order; the first that matches decides, and none means no.

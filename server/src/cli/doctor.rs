@@ -4,18 +4,10 @@ use super::text::{Mark, Style, clean, wrap};
 use super::{FAILED, OK};
 use crate::config::{self, Config};
 use crate::doctor::{self, Finding, Level};
-use serde::Serialize;
 use std::io::{Result, Write};
 
 /// Columns of what is told.
 const WIDTH: usize = 120;
-
-#[derive(Debug, Serialize)]
-struct Report {
-    /// No finding fails.
-    ok: bool,
-    findings: Vec<Finding>,
-}
 
 pub(super) fn doctor(cli: &Cli, args: &DoctorArgs, style: Style, out: &mut dyn Write) -> Result<u8> {
     if let Some(host) = &args.probe {
@@ -31,15 +23,16 @@ pub(super) fn doctor(cli: &Cli, args: &DoctorArgs, style: Style, out: &mut dyn W
 
 /// Prints them; the exit code.
 pub(super) fn report(findings: Vec<Finding>, json: bool, style: Style, out: &mut dyn Write) -> Result<u8> {
-    let verdict = doctor::verdict(&findings);
+    let report = doctor::Report::new(findings);
     if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&Report { ok: verdict != Level::Fail, findings })?)?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
+        let findings = &report.findings;
         findings.iter().try_for_each(|finding| print(finding, style, out))?;
         let count = |level| findings.iter().filter(|finding| finding.level == level).count();
         writeln!(out, "\n{} ok, {} to look at, {} failed", count(Level::Ok), count(Level::Warn), count(Level::Fail))?;
     }
-    Ok(if verdict == Level::Fail { FAILED } else { OK })
+    Ok(if report.ok { OK } else { FAILED })
 }
 
 fn print(finding: &Finding, style: Style, out: &mut dyn Write) -> Result<()> {

@@ -3,6 +3,7 @@ mod args;
 mod block;
 mod certificates;
 mod check;
+mod console;
 mod doctor;
 mod explain;
 mod manual;
@@ -56,6 +57,7 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
             ask(cli, Ok(Call::get("/v1/sessions/would-refuse")), reload::would_refuse, style, out, err)
         }
         Question::Sessions { command, .. } => sessions::sessions(cli, command.as_ref(), style, out, err),
+        Question::Console(args) => console::console(cli, args, style, out, err),
         Question::Token(args) => token::token(args, cli.json, style, out, err),
         Question::Block(args) => block::block(cli, args, style, out, err),
         Question::Drain(drain) => match drain.order() {

@@ -23,6 +23,7 @@ mod reader;
 mod request;
 mod revocation;
 mod server;
+mod shown;
 mod source;
 mod telemetry;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use dynamic::DynamicPeer;
 pub use error::{ConfigError, Origin};
 pub use notes::Look;
 pub use radsec::ServerOverTls;
+pub use shown::{Shown, ShownKey, ShownSection};
 pub(crate) use values::address_range;
 pub use values::{dns_name, duration, duration_text, gateway_identity, time_of_week};
 

@@ -7,6 +7,7 @@ mod ppk;
 mod radius;
 mod radsec;
 mod reload;
+mod shown;
 
 use super::*;
 use crypto::dh::Group;

@@ -16,10 +16,11 @@ pub use gather::examine;
 pub use host::FILES_BESIDES;
 pub use outside::{Dial, probe};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     Ok,
@@ -29,8 +30,22 @@ pub enum Level {
     Fail,
 }
 
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Report {
+    /// No finding fails.
+    pub ok: bool,
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    pub fn new(findings: Vec<Finding>) -> Self {
+        Self { ok: verdict(&findings) != Level::Fail, findings }
+    }
+}
+
 /// One line of the report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     pub level: Level,
     /// What was looked at: `listener`, `firewall`, `pool`, ..

@@ -51,10 +51,18 @@ impl<P: Plane> Gateway<P> {
 
     /// Once a second while [`Self::is_heard`].
     pub fn tell_counters(&mut self, now: Now, dataplane: &DataplaneStatus) {
+        self.tell(&Event::Counters(self.tally(now, dataplane)));
+    }
+
+    /// Costs the same whatever the number of sessions.
+    pub fn tally(&self, now: Now, dataplane: &DataplaneStatus) -> Counters {
         let (sessions, half_open) = self.occupancy();
-        let counters = Counters {
+        let (_, sessions_ikev2) = self.endpoint.sessions();
+        Counters {
             at: now.wall.as_second(),
             sessions,
+            sessions_ikev2: sessions_ikev2 as u64,
+            sessions_sstp: self.calls_up as u64,
             half_open,
             attempts: self.totals.attempts,
             established: self.totals.established,
@@ -64,7 +72,6 @@ impl<P: Plane> Gateway<P> {
             packets_in: dataplane.packets_in,
             packets_out: dataplane.packets_out,
             dropped: dataplane.drops.values().sum(),
-        };
-        self.tell(&Event::Counters(counters));
+        }
     }
 }

@@ -53,7 +53,7 @@ impl<P: Plane> Gateway<P> {
     pub fn control(&mut self, now: Now, request: &Request) -> Option<Response> {
         Some(match request {
             Request::Status | Request::Metrics | Request::Radius | Request::Ready | Request::Certificates => return None,
-            Request::Reload(_) | Request::Trace { .. } => return None,
+            Request::Reload(_) | Request::Trace { .. } | Request::History(_) | Request::Doctor | Request::Configuration => return None,
             Request::Changes | Request::Policies | Request::PolicyTest(_) => return None,
             Request::Live => Response::Health(types::Health { ok: true, reasons: Vec::new() }),
             Request::Pools => Response::Pools(types::PoolList { pools: self.pools() }),
@@ -221,9 +221,11 @@ impl<P: Plane> Gateway<P> {
     }
 
     fn list(&self, query: &AttemptsQuery) -> Response {
+        let search = query.search.as_ref().map(|search| search.to_lowercase());
         let wanted = |attempt: &&Attempt| {
             query.user.as_ref().is_none_or(|user| attempt.user.as_deref().is_some_and(|of| same_user(of, user)))
                 && (!query.failed || matches!(attempt.outcome, Outcome::Failed(_)))
+                && search.as_ref().is_none_or(|search| is_told(attempt, search))
         };
         let limit = query.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, LIST_MAX);
         let older = match &query.before {
@@ -277,6 +279,13 @@ impl<P: Plane> Gateway<P> {
 
 pub(super) fn same_user(a: &str, b: &str) -> bool {
     folded(a) == folded(b)
+}
+
+/// `search` is in lower case.
+fn is_told(attempt: &Attempt, search: &str) -> bool {
+    let has = |text: &str| text.to_lowercase().contains(search);
+    let AttemptSummary { id, client, user, stage, cause, .. } = summary(attempt);
+    has(&client.to_string()) || has(&stage) || user.as_deref().is_some_and(has) || cause.as_deref().is_some_and(has) || id == search
 }
 
 fn count(number: usize) -> u64 {

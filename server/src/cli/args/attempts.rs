@@ -52,6 +52,6 @@ pub struct AttemptsList {
 
 impl AttemptsList {
     pub(in crate::cli) fn query(&self) -> AttemptsQuery {
-        AttemptsQuery { limit: Some(self.limit), before: None, user: self.user.clone(), failed: self.failed }
+        AttemptsQuery { limit: Some(self.limit), before: None, user: self.user.clone(), failed: self.failed, search: None }
     }
 }

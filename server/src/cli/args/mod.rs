@@ -2,6 +2,7 @@
 mod access;
 mod attempts;
 mod check;
+mod console;
 mod policy;
 mod profile;
 mod sessions;
@@ -14,6 +15,7 @@ pub use start::QuickstartArgs;
 pub(super) use access::{BlockArgs, BlockCommand, TokenArgs};
 pub(super) use attempts::{AttemptsCommand, AttemptsList};
 pub(super) use check::{CheckArgs, DoctorArgs};
+pub(super) use console::ConsoleArgs;
 pub(super) use policy::{PolicyArgs, PolicyCommand};
 pub(super) use profile::ProfileArgs;
 pub(super) use sessions::{Drain, Hold, SessionsCommand, Which};
@@ -39,6 +41,7 @@ const EXAMPLES: &str = "Examples:
   evergate certificates                who sees which certificate, and when it ends
   evergate status                      listeners, RADIUS servers, local users, pools, drops
   evergate sessions                    who is connected
+  evergate console                     the same and more in a browser
   evergate block list                  who is kept out by hand
   evergate attempts --failed           who could not connect, and why
   evergate attempts show 19ab5c3d2e1-17 the whole story of one login
@@ -145,6 +148,9 @@ pub enum Question {
         #[command(subcommand)]
         command: Option<SessionsCommand>,
     },
+    /// Serve the web console to a browser on this host
+    #[command(long_about = console::CONSOLE)]
+    Console(ConsoleArgs),
     /// Make a token for callers of the Admin API
     #[command(long_about = access::TOKEN)]
     Token(TokenArgs),
