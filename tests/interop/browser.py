@@ -36,15 +36,15 @@ DESKTOP, PHONE = (1360, 900), (360, 740)
 
 
 class Browser:
-    """One window. What a page logs, throws and asks for is kept."""
+    """One window at a time. What its page logs, throws and asks for is kept."""
 
     def __init__(self, namespace, *flags):
         self.folder = tempfile.mkdtemp(prefix="evergate-browser-")
         theirs_in, self.out = os.pipe()
         self.into, theirs_out = os.pipe()
         argv = ["/usr/bin/chromium", *FLAGS, f"--user-data-dir={self.folder}", *flags, "about:blank"]
-        # The protocol reads from descriptor 3 and writes to 4, also through what enters the namespace.
-        shell = ["/bin/sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", *map(str, in_namespace(namespace, argv) if namespace else argv)]
+        # The protocol reads from descriptor 3 and writes to 4, also through what enters the namespace. Not every shell takes descriptors beyond 9.
+        shell = ["/bin/bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", *map(str, in_namespace(namespace, argv) if namespace else argv)]
         environment = {"HOME": self.folder, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
         self.process = subprocess.Popen(
             shell, pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
@@ -53,11 +53,21 @@ class Browser:
         os.close(theirs_out)
         self.number, self.buffer, self.session = 0, b"", None
         self.complaints, self.requests = [], []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+
+    def open(self):
+        """Another window, which knows nothing of those before."""
+        self.session, self.complaints, self.requests = None, [], []
+        self.context = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=self.context)["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.size(*DESKTOP)
+
+    def shut(self):
+        """Ends the window, with all that it kept."""
+        self.session = None
+        self.call("Target.disposeBrowserContext", browserContextId=self.context)
 
     def close(self):
         os.close(self.out)
@@ -116,20 +126,20 @@ class Browser:
             raise LabError(f"{expression}: {done['exceptionDetails'].get('exception', {}).get('description')}")
         return done["result"].get("value")
 
-    def wait(self, expression, what, seconds=8):
-        """Until the expression is true; its value."""
+    def wait(self, expression, what, seconds=10):
+        """Until the expression holds."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             with contextlib.suppress(LabError):
-                if value := self.run(expression):
-                    return value
+                if self.run(f"!!({expression})"):
+                    return
             time.sleep(0.05)
         text = self.run("document.body.innerText.slice(0, 1500)")
         raise LabError(f"{what} did not come; the page says:\n{text}\n{self.complaints}")
 
     def go(self, url, ready, what="the page"):
         self.call("Page.navigate", url=url)
-        return self.wait(ready, what)
+        self.wait(ready, what)
 
     def reload(self):
         self.call("Page.reload")
@@ -138,7 +148,7 @@ class Browser:
         return self.run(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
 
     def says(self, text, selector="main", seconds=8):
-        return self.wait(f"document.querySelector({json.dumps(selector)})?.innerText.includes({json.dumps(text)})", f"{text!r} in {selector}", seconds)
+        self.wait(f"document.querySelector({json.dumps(selector)})?.innerText.includes({json.dumps(text)})", f"{text!r} in {selector}", seconds)
 
     def click(self, text, selector="button, a, summary", within="body"):
         """Clicks what has this name; the newest dialog stands before the page."""
@@ -182,11 +192,15 @@ class Browser:
 
 @contextlib.contextmanager
 def opened(world, *flags, role="gateway"):
-    browser = Browser(world.lab.namespace(role), *flags)
+    """A window of the browser in a role's namespace, which is started once for a group of cases."""
+    if role not in world.browsers:
+        world.browsers[role] = Browser(world.lab.namespace(role), *flags)
+    browser = world.browsers[role]
+    browser.open()
     try:
         yield browser
     finally:
-        browser.close()
+        browser.shut()
 
 
 def pictures(world):

@@ -133,6 +133,8 @@ class World:
     def __init__(self, lab, gateway, radius, evergate, uml, newer=False):
         self.lab, self.gateway, self.radius, self.evergate, self.uml, self.newer = lab, gateway, radius, evergate, uml, newer
         self.clients = {}
+        # Role -> the browser there, once a case has wanted it.
+        self.browsers = {}
 
     def client(self, role="client"):
         """The client in a namespace, started. It keeps trying longer than the gateway waits for RADIUS."""

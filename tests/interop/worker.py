@@ -69,6 +69,8 @@ class Worker:
         for role, client in self.world.clients.items():
             if role not in MACHINE or self.uml.running():
                 client.stop()
+        for browser in self.world.browsers.values():
+            browser.close()
         self.world.gateway.stop()
         self.group, self.world = None, None
 

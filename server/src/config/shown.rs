@@ -1,4 +1,5 @@
 //! What a configuration says, for people to read: every value that somebody wrote, and where.
+use super::error::Origin;
 use super::source::{Node, Value, name_of};
 use super::{Config, SECTIONS};
 use schemars::JsonSchema;
@@ -46,20 +47,22 @@ impl Config {
             return Shown { path: self.path.display().to_string(), sections: Vec::new(), warnings: self.warnings.clone() };
         };
         let sections = SECTIONS.iter().filter_map(|kind| Some((*kind, root.get(*kind)?))).flat_map(|(kind, node)| match &node.value {
-            Value::Array(entries) => entries.iter().map(|entry| self.section(kind, entry)).collect(),
-            _ => vec![self.section(kind, node)],
+            Value::Array(entries) => entries.iter().map(|entry| self.section(kind, name_of(entry), entry)).collect(),
+            _ => vec![self.section(kind, None, node)],
         });
         Shown { path: self.path.display().to_string(), sections: sections.collect(), warnings: self.warnings.clone() }
     }
 
-    fn section(&self, kind: &str, node: &Node) -> ShownSection {
+    fn section(&self, kind: &str, name: Option<String>, node: &Node) -> ShownSection {
         let mut keys = Vec::new();
         self.keys("", node, &mut keys);
-        ShownSection { kind: kind.to_owned(), name: name_of(node), origin: node.origin.to_string(), keys }
+        keys.sort_by_key(|(place, _)| *place);
+        let keys = keys.into_iter().map(|(_, key)| key).collect();
+        ShownSection { kind: kind.to_owned(), name, origin: node.origin.to_string(), keys }
     }
 
-    /// Tables inside a section are told by keys with dots.
-    fn keys(&self, before: &str, node: &Node, keys: &mut Vec<ShownKey>) {
+    /// In the order in which they are written, with their lines. Tables inside a section are told by keys with dots.
+    fn keys<'a>(&self, before: &str, node: &'a Node, keys: &mut Vec<(Place<'a>, ShownKey)>) {
         let Value::Table(table) = &node.value else { return };
         for (key, node) in table {
             let key = format!("{before}{key}");
@@ -67,7 +70,7 @@ impl Config {
                 Value::Table(_) => self.keys(&format!("{key}."), node, keys),
                 value => {
                     let file = matches!(value, Value::String(text) if self.is_file(text));
-                    keys.push(ShownKey { key, value: written(value), origin: node.origin.to_string(), file });
+                    keys.push((place(&node.origin), ShownKey { key, value: written(value), origin: node.origin.to_string(), file }));
                 }
             }
         }
@@ -76,6 +79,16 @@ impl Config {
     fn is_file(&self, text: &str) -> bool {
         let base = self.path.parent().unwrap_or(Path::new(""));
         self.written.files.iter().any(|file| file.path == base.join(text))
+    }
+}
+
+/// Files by their names, then the environment.
+type Place<'a> = (bool, &'a Path, usize);
+
+fn place(origin: &Origin) -> Place<'_> {
+    match origin {
+        Origin::File { path, line } => (false, path, *line),
+        Origin::Environment { variable } => (true, Path::new(&**variable), 0),
     }
 }
 

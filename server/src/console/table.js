@@ -3,7 +3,7 @@ import { h, icon } from "./dom.js";
 import { number } from "./format.js";
 
 /**
- * `columns`: `{ id, label, cell(row), value(row)?, number?, tight?, wide? }`; with `value` it can be sorted by. `rows`: each with what `key(row)` tells it by.
+ * `columns`: `{ id, label, cell(row), value(row)?, number?, tight?, wide?, who? }`; with `value` it can be sorted by. `rows`: each with what `key(row)` tells it by.
  * `narrow`: it fits on a phone as it is. `sort`: `{ by, down }`, and `onsort` gets another one. Roles are written out: a table that is laid out as blocks would lose them.
  */
 export function table({ caption, columns, rows, key, sort, onsort, narrow = false }) {
@@ -29,7 +29,7 @@ function heading(column, sort, onsort) {
 }
 
 function cell(column, row) {
-  const kinds = [column.number && "number", column.wide && "wide", column.tight && "tight", !column.label && "act"].filter(Boolean).join(" ");
+  const kinds = [column.number && "number", column.wide && "wide", column.tight && "tight", column.who && "name", !column.label && "act"].filter(Boolean).join(" ");
   return h("td", { role: "cell", class: kinds || null, "data-label": column.label || null }, h("div", null, column.cell(row)));
 }
 

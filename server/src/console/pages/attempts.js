@@ -86,7 +86,7 @@ function filtersOf(wanted, changed) {
 
 const COLUMNS = [
   { id: "when", label: "Began", tight: true, cell: (row) => h("a", { href: `#/attempts/${encodeURIComponent(row.id)}` }, moment(row.started_at)) },
-  { id: "user", label: "User", cell: (row) => row.user ?? h("span", { class: "muted" }, "not known") },
+  { id: "user", label: "User", who: true, cell: (row) => row.user ?? h("span", { class: "muted" }, "not known") },
   { id: "client", label: "Client", tight: true, cell: (row) => h("span", { class: "address" }, row.client) },
   { id: "outcome", label: "Outcome", tight: true, cell: (row) => state(...outcome(row.outcome)) },
   { id: "stage", label: "Stage", tight: true, cell: (row) => h("code", null, row.stage) },
@@ -132,7 +132,7 @@ function story({ attempt, told, commands, cases }, app) {
       ["Id", h("code", null, attempt.id)],
     ])),
     attempt.decision.length > 0 && card("Policies, in their order", { key: "decision", class: "half" }, h("ol", { class: "plain" }, attempt.decision.map((line) => h("li", null, line)))),
-    card("Timeline", { key: "timeline" }, timeline(attempt)),
+    card("Timeline", { key: "timeline", class: attempt.decision.length ? "" : "half" }, timeline(attempt)),
     (attempt.offered.length > 0 || attempt.accepted.length > 0) && card("Ciphers", { key: "ciphers" }, ciphers(attempt)),
     cases.length > 0 && card("What else may be behind it", { key: "cases" }, cases.map((one) => known(one, app))),
   ];

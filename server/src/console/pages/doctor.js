@@ -1,6 +1,6 @@
 // What on the host, and between it and others, keeps clients from connecting.
 import { get } from "../api.js";
-import { card, h, icon, loading, sentence, show, state, trouble } from "../dom.js";
+import { card, h, icon, loading, show, state, trouble } from "../dom.js";
 import { moment, now, plural } from "../format.js";
 
 export const title = "Doctor";
@@ -43,6 +43,6 @@ function findings({ ok, findings }) {
 
 function group(list, kind, title) {
   if (!list.length) return null;
-  const line = (one) => h("li", { key: `${one.check} ${one.text}` }, state(kind, one.check), h("div", null, h("p", null, sentence(one.text)), one.remedy && h("p", { class: "remedy" }, sentence(one.remedy))));
+  const line = (one) => h("li", { key: `${one.check} ${one.text}` }, state(kind, one.check), h("div", null, h("p", null, one.text), one.remedy && h("p", { class: "remedy" }, one.remedy)));
   return h("section", { key: title }, h("h3", null, `${title} (${list.length})`), h("ul", { class: "findings" }, list.map(line)));
 }

@@ -192,7 +192,7 @@ function failedTable(failed) {
   if (!failed.length) return empty("None is kept.");
   const columns = [
     { id: "when", label: "When", tight: true, cell: (one) => ago(one.started_at) },
-    { id: "user", label: "User", cell: (one) => h("a", { href: `#/attempts/${encodeURIComponent(one.id)}` }, one.user ?? "not known") },
+    { id: "user", label: "User", who: true, cell: (one) => h("a", { href: `#/attempts/${encodeURIComponent(one.id)}` }, one.user ?? "not known") },
     { id: "cause", label: "Cause", wide: true, cell: (one) => h("span", { class: "clip", title: one.cause ?? "" }, one.cause ?? outcome(one.outcome)[1]) },
   ];
   return table({ caption: "The newest failed logins", columns, rows: failed, key: (one) => one.id });

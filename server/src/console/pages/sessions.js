@@ -89,7 +89,7 @@ function filtersOf(wanted, changed) {
 
 function columnsOf(app, end) {
   const columns = [
-    { id: "user", label: "User", value: (one) => one.user, cell: (one) => [h("a", { href: `#/sessions/${one.id}` }, one.user || "no name"), quiet(one)] },
+    { id: "user", label: "User", who: true, value: (one) => one.user, cell: (one) => [h("a", { href: `#/sessions/${one.id}` }, one.user || "no name"), quiet(one)] },
     { id: "tunnel", label: "Tunnel", tight: true, value: (one) => one.tunnel, cell: (one) => KINDS[one.tunnel] ?? one.tunnel },
     { id: "client", label: "Client", tight: true, value: (one) => one.client, cell: (one) => h("span", { class: "address" }, one.client) },
     { id: "inner", label: "Inner address", tight: true, value: (one) => one.inner[0] ?? "", cell: (one) => one.inner.map((address) => h("span", { class: "address line" }, address)) },
