@@ -17,6 +17,9 @@ const LINE_BYTES: usize = 500;
 /// Proposals kept of one attempt.
 const PROPOSALS: usize = 64;
 
+/// Options of the question to the policies kept of one attempt.
+const OPTIONS: usize = 32;
+
 /// Names one attempt in logs, accounting (Acct-Session-Id) and commands: start of this gateway in hex, a dash, a running number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(String);
@@ -55,6 +58,8 @@ pub struct Attempt {
     pub client: SocketAddr,
     pub gateway: SocketAddr,
     pub user: Option<String>,
+    /// What the client's computer is called, by its certificate or by its own word.
+    pub machine: Option<String>,
     /// Last stage reached.
     pub stage: Stage,
     pub outcome: Outcome,
@@ -63,6 +68,8 @@ pub struct Attempt {
     pub accepted: Vec<String>,
     /// The decision of the network policies, a line each.
     pub decision: Vec<String>,
+    /// The options by which `evergate policy test` asks the policies the same, besides user and tunnel.
+    pub question: Vec<(&'static str, String)>,
     /// Why the policies let in or refuse.
     pub reason: Option<policy::network::Reason>,
     /// The entry of the block list that keeps it out.
@@ -91,6 +98,16 @@ impl Attempt {
         let user = clip(user, LINE_BYTES);
         self.tracer.named(self.id.as_str(), &user);
         self.user = Some(user);
+    }
+
+    /// What the client's computer is called.
+    pub fn set_machine(&mut self, machine: &str) {
+        self.machine = Some(clip(machine.to_owned(), LINE_BYTES));
+    }
+
+    /// How the policies were asked.
+    pub fn ask(&mut self, question: Vec<(&'static str, String)>) {
+        self.question = question.into_iter().take(OPTIONS).map(|(option, value)| (option, clip(value, LINE_BYTES))).collect();
     }
 
     /// The client begins anew, perhaps as somebody else.
@@ -224,11 +241,13 @@ impl Attempts {
             client: start.client,
             gateway: start.gateway,
             user: None,
+            machine: None,
             stage: start.stage,
             outcome: Outcome::Running,
             offered: Vec::new(),
             accepted: Vec::new(),
             decision: Vec::new(),
+            question: Vec::new(),
             reason: None,
             block: None,
             timeline: VecDeque::new(),
@@ -255,6 +274,11 @@ impl Attempts {
             return None;
         }
         self.records.get(&key.parse().ok()?)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn key_of(&self, id: &str) -> AttemptKey {
+        AttemptKey(id.split_once('-').unwrap().1.parse().unwrap())
     }
 
     /// Ends an attempt and drops the oldest finished ones beyond the limit.

@@ -56,6 +56,30 @@ impl Authenticated<'_> {
     }
 }
 
+impl Authenticated<'_> {
+    /// The options by which `evergate policy test` puts the same question, besides user and tunnel.
+    pub fn question(&self, place: &Place) -> Vec<(&'static str, String)> {
+        let known = Known::by(self.method, self.confirmed).with(self.accept);
+        let mut options = vec![("--method", self.method.to_string()), ("--listener", place.listener.clone())];
+        options.extend([("--client", place.client.to_string()), ("--gateway", place.gateway.to_string())]);
+        let machine = self.machine.clone().or_else(|| self.confirmed.then(|| facts::machine(self.user))?);
+        let named = [("--eap-type", &self.eap_type), ("--machine", &machine)];
+        options.extend(named.into_iter().filter_map(|(option, value)| Some((option, value.clone()?))));
+        let asked = [("--radius-server", self.server), ("--radius-group", self.server_group)];
+        options.extend(asked.into_iter().filter_map(|(option, value)| Some((option, value?.to_owned()))));
+        options.extend(place.cipher_bits.map(|bits| ("--cipher-bits", bits.to_string())));
+        options.extend(known.groups.into_iter().map(|group| ("--group", group)));
+        options.extend(known.attributes.into_iter().map(|(name, value)| ("--attribute", format!("{name}={value}"))));
+        if let Some(certificate) = &self.certificate {
+            options.extend([("--certificate-subject", certificate.subject.clone()), ("--certificate-issuer", certificate.issuer.clone())]);
+            options.extend(certificate.san.iter().map(|name| ("--certificate-san", name.clone())));
+            options.extend(certificate.eku.iter().map(|purpose| ("--certificate-eku", purpose.clone())));
+            options.extend(certificate.template.iter().map(|template| ("--certificate-template", template.clone())));
+        }
+        options
+    }
+}
+
 /// What a granted login gets.
 #[derive(Debug, Clone)]
 pub struct Granted {

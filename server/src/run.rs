@@ -24,6 +24,7 @@ use crate::revocation;
 use crate::service_manager::ServiceManager;
 use crate::sockets::{Datagram, Sockets};
 use crate::sstp::{self, Arrival, Doors, Encapsulated, Front};
+use crate::explain::names::Names;
 use crate::telemetry::Exporter;
 use crate::trace::Tracer;
 use crate::tunnels::Tunnels;
@@ -221,6 +222,7 @@ impl Shell {
         let nps_log = start_nps_log(&config)?;
         let telemetry = config.telemetry.as_ref().map(|settings| Exporter::start(settings, &config.server.name)).transpose()?;
         let mut gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
+        gateway.set_names(Names::of(&config));
         let (block_file, blocks) = BlockFile::start(&config.server.state_dir)?;
         gateway.remember_blocks(now, blocks);
         let (reloads, news) = Reloads::start(&config, log);

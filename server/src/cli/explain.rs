@@ -4,15 +4,18 @@ use super::text::{Mark, Style, clean, heading, time, wrap};
 use super::{Cli, FAILED, OK, ask};
 use crate::api::types::Explanation;
 use crate::api::{Call, ExplainQuery};
+use crate::config::{self, Config};
+use crate::explain::names::Names;
 use crate::explain::numbers::{self, Case, Commands};
 use std::io::{Result, Write};
 
 /// Answers `evergate explain`; returns the exit code.
-pub(super) fn explain(cli: &Cli, what: &str, style: Style, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
-    match numbers::number(what) {
+pub(super) fn explain(cli: &Cli, what: &[String], style: Style, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
+    let what = what.join(" ");
+    match numbers::number(&what) {
         Some(number) => of_number(cli, &number, style, out, err),
         None => {
-            let query = ExplainQuery { what: what.to_owned() };
+            let query = ExplainQuery { what };
             ask(cli, Call::get("/v1/explain").with_query(&query), story, style, out, err)
         }
     }
@@ -24,6 +27,9 @@ fn of_number(cli: &Cli, number: &str, style: Style, out: &mut dyn Write, err: &m
         writeln!(err, "error: {number} is none of the numbers that clients show for a VPN; known are: {}", numbers::all().join(", "))?;
         return Ok(FAILED);
     }
+    // Without a configuration the lines ask for the names themselves.
+    let names = Config::load(&cli.config_path(), &config::environment()).map(|config| Names::of(&config)).unwrap_or_default();
+    let cases: Vec<_> = cases.into_iter().map(|case| case.filled(&names, None)).collect();
     if cli.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&serde_json::json!({ "number": number, "cases": cases }))?)?;
         return Ok(OK);
@@ -32,7 +38,7 @@ fn of_number(cli: &Cli, number: &str, style: Style, out: &mut dyn Write, err: &m
         if at > 0 {
             writeln!(out)?;
         }
-        let name = case.numbers.get(number).map_or("", String::as_str);
+        let name = numbers::name(case, number);
         let title = format!("{number} {name}: {} ({})", case.title, case.tunnels.join(", "));
         writeln!(out, "{}", style.mark(Mark::Heading, &title))?;
         whole(case, style, out)?;

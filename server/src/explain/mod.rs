@@ -1,4 +1,6 @@
 //! From a failure to words: the number that Windows shows its user, and what to change.
+pub mod account;
+pub mod names;
 pub mod numbers;
 pub mod remedy;
 pub mod story;
@@ -6,8 +8,8 @@ pub mod story;
 use crate::attempts::Attempt;
 use crate::outcome::{CloseReason, EapFault, Failure, Fault, Stage};
 use crypto::dh::Group;
-use ike::proposal::windows_line;
 use ike::{CipherPolicy, Remedy};
+use names::Names;
 use policy::network::Tunnel;
 use std::borrow::Cow;
 
@@ -137,16 +139,16 @@ fn code_of_notify(notify: &str) -> Option<&'static str> {
     })
 }
 
-/// What to change about a failed attempt, on which side. `ciphers`: what IKE accepts at this gateway.
-pub fn fix_of(attempt: &Attempt, failure: &Failure, ciphers: Option<&CipherPolicy>) -> Option<Cow<'static, str>> {
+/// What to change about a failed attempt, on which side. `ciphers`: what IKE accepts at this gateway, which has these `names`.
+pub fn fix_of(attempt: &Attempt, failure: &Failure, ciphers: Option<&CipherPolicy>, names: &Names) -> Option<Cow<'static, str>> {
     match attempt.block {
         Some(block) => Some(format!("nothing, if it is to stay out; else: evergate block remove {block}").into()),
-        None => fix(failure, attempt.tunnel, ciphers),
+        None => fix(failure, attempt.tunnel, ciphers, names),
     }
 }
 
-/// What to change, on which side. `ciphers`: what IKE accepts at this gateway.
-pub fn fix(failure: &Failure, tunnel: Tunnel, ciphers: Option<&CipherPolicy>) -> Option<Cow<'static, str>> {
+/// What to change, on which side. `ciphers`: what IKE accepts at this gateway, which has these `names`.
+pub fn fix(failure: &Failure, tunnel: Tunnel, ciphers: Option<&CipherPolicy>, names: &Names) -> Option<Cow<'static, str>> {
     if let Some(fault) = failure.eap {
         return Some(Cow::Borrowed(fix_of_eap(fault)));
     }
@@ -154,7 +156,7 @@ pub fn fix(failure: &Failure, tunnel: Tunnel, ciphers: Option<&CipherPolicy>) ->
         return Some(Cow::Borrowed(fix_of_remedy(remedy)));
     }
     if let (Some("NO_PROPOSAL_CHOSEN"), Some(ciphers)) = (failure.notify, ciphers) {
-        return Some(fix_of_proposal(ciphers).into());
+        return Some(fix_of_proposal(ciphers, names).into());
     }
     if is_sent_away(failure) {
         return Some(
@@ -193,17 +195,17 @@ fn fix_of_eap(fault: EapFault) -> &'static str {
             "renew the RADIUS server's certificate, and choose the new one on NPS: network policy > Constraints > Authentication Methods > Edit"
         }
         EapFault::ServerCertificate(_) | EapFault::LeftAfterServerCertificate => {
-            "import the root of the RADIUS server's certificate on the client (Import-Certificate -FilePath .\\root.cer -CertStoreLocation Cert:\\LocalMachine\\Root), and write the certificate's name into the profile's EAP server names; on NPS choose the certificate in network policy > Constraints > Authentication Methods > Edit"
+            "import the root of the RADIUS server's certificate on the client into the machine's store, and write the certificate's name into the profile's EAP server names; on NPS choose the certificate in network policy > Constraints > Authentication Methods > Edit"
         }
         EapFault::UserCertificate(Some(44 | 45)) => "renew the client's certificate",
         EapFault::UserCertificate(_) => {
-            "on the RADIUS server: trust the authority of the client's certificate (Active Directory: NTAuth store, certutil -dspublish -f ca.cer NTAuthCA), reach its revocation list, and map the certificate to the account (KB5014754, strong mapping); events 6273 and 39 have the reason"
+            "on the RADIUS server: trust the authority of the client's certificate (Active Directory: NTAuth store), reach its revocation list, and map the certificate to the account (KB5014754, strong mapping); events 6273 and 39 have the reason"
         }
         EapFault::NoUserCertificate => {
-            "enrol a certificate with the purpose clientAuth for the user (for a device: the computer); Get-ChildItem Cert:\\CurrentUser\\My lists them"
+            "enrol a certificate with the purpose clientAuth for the user (for a device: the computer)"
         }
         EapFault::MethodRefused => {
-            "let client and RADIUS server agree on an EAP method: Set-VpnConnection -AuthenticationMethod Eap -EapConfigXmlStream .. on the client, Constraints > Authentication Methods in the NPS network policy"
+            "let client and RADIUS server agree on an EAP method: EapConfigXmlStream of the connection on the client, Constraints > Authentication Methods in the NPS network policy"
         }
     }
 }
@@ -213,8 +215,8 @@ fn is_sent_away(failure: &Failure) -> bool {
     matches!((failure.notify, failure.fault), (Some("REDIRECT" | "TEMPORARY_FAILURE"), Fault::Refused))
 }
 
-fn fix_of_proposal(ciphers: &CipherPolicy) -> String {
-    let Some(line) = windows_line(ciphers) else {
+fn fix_of_proposal(ciphers: &CipherPolicy, names: &Names) -> String {
+    let Some(line) = names.windows_line(ciphers) else {
         return "[ciphers] holds nothing that Windows can do: name aes256-gcm in ike and in esp, sha256 in prfs, ecp256 in groups; other clients must offer what the cause lists as accepted".into();
     };
     let unmanaged = if ciphers.groups.contains(&Group::Modp1024) {
@@ -222,19 +224,19 @@ fn fix_of_proposal(ciphers: &CipherPolicy) -> String {
     } else {
         "; or, for unmanaged Windows profiles, ciphers.compat = \"windows-default\" on the gateway"
     };
-    format!("{line}{unmanaged}; other clients must offer what the cause lists as accepted")
+    format!("on the client: {line}{unmanaged}; other clients must offer what the cause lists as accepted")
 }
 
 fn fix_of_login(failure: &Failure) -> Option<&'static str> {
     Some(match (failure.stage, failure.fault) {
         (Stage::Radius, Fault::Dependency) => {
-            "check that the RADIUS server runs, knows this gateway as a client and shares its secret (NPS: New-NpsRadiusClient)"
+            "check that the RADIUS server runs, knows this gateway as a client and shares its secret (NPS: RADIUS Clients)"
         }
         (Stage::Radius, Fault::Misconfigured) => {
             "RADIUS lets the user in, but says what this gateway cannot do: correct in the RADIUS server's policy, or in the configuration here, what the cause names"
         }
         (Stage::Auth | Stage::Eap | Stage::Radius, _) => {
-            "check user name, password and account; on NPS: Get-WinEvent -FilterHashtable @{LogName='Security';Id=6272,6273,6274} -MaxEvents 10 | Format-List TimeCreated,Message"
+            "check user name, password and account; on NPS, event 6273 of the Security log has the reason"
         }
         (Stage::Policy, _) => {
             "add or reorder a [[policy]] whose conditions match this attempt; `evergate attempts show` lists why each did not"
@@ -250,7 +252,7 @@ fn fix_over_ikev2(failure: &Failure) -> Option<&'static str> {
             "open udp/500 and udp/4500 (and IP protocol 50 for IPv6) between client and gateway; large IKE_AUTH messages need IP fragments to pass"
         }
         (Stage::IkeAuth, Fault::PeerIncompatible) => {
-            "import the root (and intermediates) of the gateway's certificate on the client (Windows: the machine's store, Cert:\\LocalMachine\\Root), and dial a name that is a dNSName of the certificate"
+            "import the root (and intermediates) of the gateway's certificate on the client (Windows: the machine's store), and dial a name that is a dNSName of the certificate"
         }
         (Stage::IkeAuth, Fault::Refused) => {
             "give the client a valid certificate of an authority in listener.client_ca, with the purpose clientAuth"
@@ -277,7 +279,7 @@ fn fix_over_sstp(failure: &Failure) -> Option<&'static str> {
         }
         (Stage::Lcp, Fault::Silence) => "nothing answers PPP at the client: restart it, and let TCP 443 pass unchanged",
         (Stage::Lcp, _) => {
-            "let client and gateway agree on a way to authenticate: Set-VpnConnection -AuthenticationMethod Eap (or MSChapv2), and auth in the [[listener]]"
+            "let client and gateway agree on a way to authenticate: AuthenticationMethod of the connection on the client (Eap or MSChapv2), and auth in the [[listener]]"
         }
         (Stage::Ipcp, _) => "give the policy a pool with addresses of the family that the client wants (IPv4, or IPv6 too)",
         _ => return None,
@@ -290,7 +292,7 @@ fn fix_of_notify(notify: &str) -> Option<&'static str> {
         "UNEXPECTED_NAT_DETECTED" => "on the client: allow NAT traversal, or connect without a NAT on the way",
         "FAILED_CP_REQUIRED" => "the client must ask for an inner address: use a remote-access profile, not site-to-site",
         "unknown_ca" => {
-            "import the root of the gateway's certificate on the client (Windows: the machine's store, Cert:\\LocalMachine\\Root), and send the intermediates: [[certificate]] chain holds leaf and intermediates"
+            "import the root of the gateway's certificate on the client (Windows: the machine's store), and send the intermediates: [[certificate]] chain holds leaf and intermediates"
         }
         "certificate_expired" => "renew the gateway's certificate, or set the client's clock",
         "certificate_revoked" => "replace the gateway's certificate: its authority has revoked it",
@@ -348,7 +350,7 @@ mod tests {
                 assert!(is_numbers(code), "{notify}: {code}");
                 numbered += 1;
             }
-            assert!(fix(&failed, Tunnel::Ikev2, None).is_some() || *notify == "NO_PROPOSAL_CHOSEN", "{notify}");
+            assert!(fix(&failed, Tunnel::Ikev2, None, &Names::default()).is_some() || *notify == "NO_PROPOSAL_CHOSEN", "{notify}");
         }
         assert!(numbered > 10, "{numbered}");
     }
@@ -373,7 +375,7 @@ mod tests {
             (Stage::Radius, Fault::Refused),
             (Stage::Policy, Fault::Refused),
         ] {
-            assert!(fix(&failure(stage, fault, None), Tunnel::Ikev2, None).is_some(), "{stage:?} {fault:?}");
+            assert!(fix(&failure(stage, fault, None), Tunnel::Ikev2, None, &Names::default()).is_some(), "{stage:?} {fault:?}");
         }
     }
 
@@ -382,7 +384,7 @@ mod tests {
         let keys = [(Remedy::OfferPpk, "ppk = \"optional\""), (Remedy::SharePpk, "[[ppk]]"), (Remedy::ProveByEap, "eap_only = false")];
         for (remedy, key) in keys {
             let refused = Failure { remedy: Some(remedy), ..failure(Stage::IkeAuth, Fault::Refused, Some("AUTHENTICATION_FAILED")) };
-            let fix = fix(&refused, Tunnel::Ikev2, None).unwrap();
+            let fix = fix(&refused, Tunnel::Ikev2, None, &Names::default()).unwrap();
             assert!(fix.contains(key) && fix.contains("on the client") && fix.contains("on the gateway"), "{fix}");
         }
     }
@@ -399,9 +401,9 @@ mod tests {
             pfs_groups: vec![Group::EcpP384],
             ..CipherPolicy::default()
         };
-        let text = |ciphers: &CipherPolicy| fix(&refused, Tunnel::Ikev2, Some(ciphers)).unwrap().into_owned();
+        let text = |ciphers: &CipherPolicy| fix(&refused, Tunnel::Ikev2, Some(ciphers), &Names::for_tests()).unwrap().into_owned();
         let line = "-EncryptionMethod GCMAES128 -IntegrityCheckMethod SHA384 -DHGroup Group14 -PfsGroup ECP384";
-        assert!(text(&ciphers).contains(line) && text(&ciphers).contains("windows-default"), "{}", text(&ciphers));
+        assert!(text(&ciphers).contains("ServerAddress -in $gateway") && text(&ciphers).contains(line) && text(&ciphers).contains("windows-default"), "{}", text(&ciphers));
         ciphers.groups.push(Group::Modp1024);
         assert!(!text(&ciphers).contains("windows-default"), "it is on already");
         ciphers.ike = vec![Suite::new(Encryption::ChaCha20Poly1305, None).unwrap()];

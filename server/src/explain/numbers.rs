@@ -1,4 +1,5 @@
 //! The numbers that clients show: what `evergate explain NUMBER` says. The table itself is `numbers.toml`.
+use super::names::Names;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -73,11 +74,26 @@ impl Row {
     }
 }
 
-/// The number as the table writes it: decimal up to 65535, HRESULTs as `0x80092013`. Understands `error 809`, `0x80092013`, `80092013h` and what
-/// event logs make of an HRESULT, `-2146885613` and `2148081683`. `None`: not a number.
+impl Case {
+    /// With the names of this gateway in its commands.
+    #[must_use]
+    pub fn filled(&self, names: &Names, user: Option<&str>) -> Self {
+        Self { commands: self.commands.iter().filter_map(|commands| names.fill(commands, user)).collect(), ..self.clone() }
+    }
+}
+
+/// The number as the table writes it: decimal up to 65535, HRESULTs as `0x80092013`, events of SSTP as `RasSstp 4`. Understands `error 809`,
+/// `0x80092013`, `80092013h`, `RasClient event 20227`, and what event logs make of an HRESULT, `-2146885613` and `2148081683`. `None`: not a number.
 pub fn number(text: &str) -> Option<String> {
     let text = text.trim().to_ascii_lowercase();
-    let text = ["error code", "error", "code", "#"].iter().fold(text.as_str(), |text, word| text.trim_start_matches(word).trim_start());
+    let words = text.trim_start_matches("microsoft-windows-");
+    if let Some(event) = words.strip_prefix("rassstp") {
+        let event = event.trim_start_matches(|c: char| c.is_ascii_punctuation() || c == ' ');
+        let event = ["event", "id", "#", ":"].iter().fold(event, |text, word| text.trim_start_matches(word).trim_start());
+        return event.parse::<u8>().ok().map(|event| format!("RasSstp {event}"));
+    }
+    let prefixes = ["rasclient", "remoteaccess", "event", "id", "error code", "error", "code", "#", ":"];
+    let text = prefixes.iter().fold(words, |text, word| text.trim_start_matches(word).trim_start());
     let hex = text.strip_prefix("0x").or_else(|| text.strip_suffix('h'));
     let value = match hex {
         Some(digits) => u32::from_str_radix(digits, 16).ok()?,
@@ -88,12 +104,33 @@ pub fn number(text: &str) -> Option<String> {
 
 /// What may be behind a number; empty for one that the table does not hold. `number`: as [`number`] gives it.
 pub fn cases(number: &str) -> Vec<&'static Case> {
-    WHOLE.0.iter().filter(|case| case.numbers.contains_key(number)).collect()
+    let of = |number: &str| WHOLE.0.iter().filter(|case| case.numbers.contains_key(number)).collect::<Vec<_>>();
+    let found = of(number);
+    if found.is_empty() { twin(number).map(|twin| of(&twin)).unwrap_or_default() } else { found }
+}
+
+/// What a number is called in the table.
+pub fn name<'a>(case: &'a Case, number: &str) -> &'a str {
+    let found = case.numbers.get(number).or_else(|| case.numbers.get(&twin(number)?));
+    found.map_or("", String::as_str)
+}
+
+/// An error of Win32 as an HRESULT (facility 7), or the other way round: Windows shows the same one as 10060 and as 0x8007274C.
+fn twin(number: &str) -> Option<String> {
+    match number.strip_prefix("0x8007") {
+        Some(digits) => u16::from_str_radix(digits, 16).ok().map(|error| error.to_string()),
+        None => number.parse::<u16>().ok().map(|error| format!("0x8007{error:04X}")),
+    }
 }
 
 /// The lines that the table has under a name of `[commands]`.
 pub fn commands(name: &str) -> Option<&'static Commands> {
     WHOLE.1.get(name)
+}
+
+#[cfg(test)]
+pub(super) fn all_commands() -> impl Iterator<Item = (&'static String, &'static Commands)> {
+    WHOLE.1.iter()
 }
 
 /// All numbers of the table, each once.
@@ -124,6 +161,30 @@ mod tests {
         }
         let used = |name: &String| table.case.iter().any(|row| row.commands.contains(name));
         assert!(table.commands.keys().all(used), "commands that nobody names");
+    }
+
+    /// In decimal, in hexadecimal, and an HRESULT also as event logs write it: signed.
+    #[test]
+    fn every_row_is_found_by_each_form_of_its_numbers() {
+        for case in &WHOLE.0 {
+            for spelled in case.numbers.keys().filter(|spelled| !spelled.starts_with("RasSstp")) {
+                let value = match spelled.strip_prefix("0x") {
+                    Some(digits) => u32::from_str_radix(digits, 16).unwrap(),
+                    None => spelled.parse().unwrap(),
+                };
+                let mut forms = vec![value.to_string(), format!("{value:#x}"), format!("{value:#010X}"), format!("{value:x}h")];
+                if value > 0xffff {
+                    forms.push(value.cast_signed().to_string());
+                } else {
+                    forms.push(format!("0x8007{value:04x}"));
+                    forms.push((0x8007_0000 | value).cast_signed().to_string());
+                }
+                for form in forms {
+                    let found = number(&form).map(|number| cases(&number)).unwrap_or_default();
+                    assert!(found.contains(&case), "{form} of {}: {}", spelled, case.title);
+                }
+            }
+        }
     }
 
     #[test]
@@ -166,14 +227,21 @@ mod tests {
             ("-2146885613", "0x80092013"),
             ("2148081683", "0x80092013"),
             ("0x329", "809"),
+            ("RasSstp 4", "RasSstp 4"),
+            ("RasSstp event 4", "RasSstp 4"),
+            ("Microsoft-Windows-RasSstp Event ID 4", "RasSstp 4"),
+            ("RasClient event 20227", "20227"),
+            ("event 20227", "20227"),
         ] {
             assert_eq!(number(text).as_deref(), Some(expected), "{text}");
         }
-        for text in ["", "last", "alice", "10.0.0.1", "1a1fe903a40-12", "0x", "99999999999"] {
+        for text in ["", "last", "alice", "10.0.0.1", "1a1fe903a40-12", "0x", "99999999999", "rassstp", "rasclient"] {
             assert_eq!(number(text), None, "{text}");
         }
         assert!(cases("809")[0].cause.contains("firewall"));
         assert_eq!((cases("13801").len(), cases("4711").len()), (2, 0));
+        assert_eq!(cases("10060"), cases("0x8007274C"));
+        assert_eq!(name(cases("10060")[0], "10060"), "WSAETIMEDOUT");
         assert!(all().windows(2).all(|pair| pair[0] != pair[1]) && all().len() > 100);
     }
 }

@@ -1,63 +1,105 @@
 //! What to type against a failure, with what is known of the attempt put in.
+use super::names::Names;
 use super::numbers::{self, Commands};
 use crate::attempts::{Attempt, Outcome};
-use crate::outcome::{Failure, Fault, Stage};
+use crate::outcome::{EapFault, Failure, Fault, Stage};
 use ike::CipherPolicy;
-use ike::proposal::windows_line;
+use policy::network::Tunnel;
 
-/// Lines to type, the first ones first; empty where words must do. `ciphers`: what IKE accepts at this gateway.
-pub fn commands(attempt: &Attempt, ciphers: Option<&CipherPolicy>) -> Vec<Commands> {
+/// What the gateway knows beside the attempt.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    pub names: &'a Names,
+    /// What IKE accepts.
+    pub ciphers: Option<&'a CipherPolicy>,
+    /// The session that is missed least: its number, and whose it is.
+    pub stale: Option<(u64, &'a str)>,
+}
+
+/// Lines to type, the first ones first; empty where words must do.
+pub fn commands(attempt: &Attempt, known: Known<'_>) -> Vec<Commands> {
     let Outcome::Failed(failure) = &attempt.outcome else { return Vec::new() };
     if let Some(block) = attempt.block {
         let place = "on the gateway: who is kept out since when and why, and how to let it in again";
         return vec![lines(place, ["evergate block list".to_owned(), format!("evergate block remove {block}")])];
     }
-    let user = attempt.user.as_deref().and_then(typed);
+    let of_table = |names: &[&str]| of_table(names, known.names, attempt.user.as_deref());
+    if let Some(fault) = failure.eap {
+        return of_table(of_eap(fault));
+    }
     match (failure.notify, failure.stage, failure.fault) {
         (Some("NO_PROPOSAL_CHOSEN"), ..) => {
-            let line = ciphers.and_then(windows_line);
-            line.map(|line| lines("on the client: the ciphers of this gateway", [line])).into_iter().collect()
+            let line = known.ciphers.and_then(|ciphers| known.names.windows_line(ciphers));
+            let place = "on the client: the ciphers of this gateway, for each connection that leads to it";
+            line.map(|line| lines(place, [line])).into_iter().collect()
         }
-        (Some("INTERNAL_ADDRESS_FAILURE"), ..) | (_, Stage::Address, _) => vec![lines(
-            "on the gateway: how full each pool is, who is in, and the end of a session by its number",
-            ["evergate status", "evergate sessions", "evergate sessions disconnect NUMBER"].map(str::to_owned),
-        )],
-        (_, Stage::Policy, _) => vec![by_policy(attempt, user.as_deref())],
+        (Some("INTERNAL_ADDRESS_FAILURE"), ..) | (_, Stage::Address, _) => vec![room(known.stale)],
+        (_, Stage::Policy, _) => vec![by_policy(attempt)],
         (_, Stage::Radius, Fault::Dependency) => {
             let look =
                 lines("on the gateway: whether each RADIUS server answers", ["evergate doctor", "evergate status"].map(str::to_owned));
-            std::iter::once(look).chain(numbers::commands("nps-client").cloned()).collect()
+            std::iter::once(look).chain(of_table(&["nps-client"])).collect()
         }
-        (_, Stage::IkeAuth, Fault::Refused) => numbers::commands("machine-certificates").cloned().into_iter().collect(),
-        _ if is_of_the_account(failure) => of_the_account(user.as_deref()),
+        (_, Stage::IkeAuth, Fault::Refused) => of_table(&["machine-certificates"]),
+        (_, Stage::IkeAuth, Fault::PeerIncompatible) | (Some("unknown_ca"), ..) => of_table(&["trust"]),
+        (_, Stage::Tls, Fault::Silence) => of_table(&["revocation"]),
+        (_, Stage::Lcp, Fault::PeerIncompatible) => of_table(&["method"]),
+        (_, Stage::SaInit | Stage::IkeAuth, Fault::Silence) if attempt.tunnel == Tunnel::Ikev2 => of_table(&["path"]),
+        _ if is_of_the_account(failure) => of_table(&["nps-reason", "account"]),
         _ => Vec::new(),
     }
+}
+
+fn of_eap(fault: EapFault) -> &'static [&'static str] {
+    match fault {
+        EapFault::ServerCertificate(44 | 45) => &[],
+        EapFault::ServerCertificate(_) | EapFault::LeftAfterServerCertificate => &["trust-in-eap"],
+        EapFault::UserCertificate(_) => &["ntauth", "mapping", "nps-reason"],
+        EapFault::NoUserCertificate => &["user-certificates", "machine-certificates"],
+        EapFault::MethodRefused => &["method"],
+    }
+}
+
+fn of_table(wanted: &[&str], names: &Names, user: Option<&str>) -> Vec<Commands> {
+    wanted.iter().filter_map(|name| names.fill(numbers::commands(name)?, user)).collect()
 }
 
 fn lines(place: &str, lines: impl IntoIterator<Item = String>) -> Commands {
     Commands { place: place.to_owned(), lines: lines.into_iter().collect() }
 }
 
+/// A pool has no address left.
+fn room(stale: Option<(u64, &str)>) -> Commands {
+    let look = ["evergate status", "evergate sessions"].map(str::to_owned);
+    match stale {
+        Some((id, user)) => {
+            let place = format!("on the gateway: how full each pool is, who is in, and the end of the session that is missed least, {id} of {user}");
+            lines(&place, look.into_iter().chain([format!("evergate sessions disconnect {id}")]))
+        }
+        None => lines("on the gateway: how full each pool is, and who is in", look),
+    }
+}
+
 /// The same question to the policies as they are now, and why they answered as they did.
-fn by_policy(attempt: &Attempt, user: Option<&str>) -> Commands {
-    let user = user.unwrap_or("USER");
-    let again = format!("evergate policy test --user {user} --tunnel {} --attribute NAME=VALUE", attempt.tunnel);
-    let place =
-        "on the gateway: why each policy said what it said, and what they say once changed (--attribute for what RADIUS says of the user)";
+fn by_policy(attempt: &Attempt) -> Commands {
+    let mut again = match attempt.user.as_deref().map(typed) {
+        Some(Some(user)) => format!("evergate policy test --user {user}"),
+        Some(None) => "read -r user && evergate policy test --user \"$user\"".into(),
+        None => "evergate policy test".into(),
+    };
+    again.push_str(&format!(" --tunnel {}", attempt.tunnel));
+    for (option, value) in &attempt.question {
+        if let Some(value) = in_shell(value) {
+            again.push_str(&format!(" {option} {value}"));
+        }
+    }
+    let place = "on the gateway: why each policy said what it said, and the same question to the policies of the configuration, once it is changed";
     lines(place, [format!("evergate attempts show {}", attempt.id), again])
 }
 
 fn is_of_the_account(failure: &Failure) -> bool {
     let asked = matches!(failure.stage, Stage::Auth | Stage::Eap | Stage::Radius);
     asked && failure.fault == Fault::Refused && failure.eap.is_none()
-}
-
-fn of_the_account(user: Option<&str>) -> Vec<Commands> {
-    let named = |commands: &Commands| Commands {
-        place: commands.place.clone(),
-        lines: commands.lines.iter().map(|line| user.map_or_else(|| line.clone(), |user| line.replace("USER", user))).collect(),
-    };
-    ["nps-reason", "account"].into_iter().filter_map(numbers::commands).map(named).collect()
 }
 
 /// A name that a shell takes as it is. Others come from the wire as they like, and nobody shall paste them.
@@ -71,9 +113,39 @@ fn typed(user: &str) -> Option<String> {
     }
 }
 
+/// A value for a shell; `None`: one with signs that no terminal should be given.
+fn in_shell(value: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '/' | ':' | '=' | ',');
+    if value.is_empty() || value.starts_with('-') || value.chars().any(|c| !(c == ' ' || c.is_ascii_graphic())) {
+        return None;
+    }
+    Some(if value.chars().all(plain) { value.to_owned() } else { format!("'{}'", value.replace('\'', r"'\''")) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attempts::{Attempts, Start};
+    use std::time::Instant;
+
+    fn failed(stage: Stage, fault: Fault, user: &str) -> Attempt {
+        let mut attempts = Attempts::new(1, 1);
+        let now = Instant::now();
+        let client = "198.51.100.7:500".parse().unwrap();
+        let gateway = "192.0.2.1:500".parse().unwrap();
+        let key = attempts.start(Start { tunnel: Tunnel::Ikev2, stage, client, gateway, now, unix_time: 1 });
+        attempts.get_mut(key).unwrap().set_user(user.into());
+        attempts.get_mut(key).unwrap().ask(vec![("--method", "eap".into()), ("--attribute", "Class=the staff".into()), ("--group", "\u{1b}".into())]);
+        let failure = Failure { stage, fault, notify: None, eap: None, remedy: None, cause: String::new() };
+        attempts.finish(key, now, Outcome::Failed(failure));
+        attempts.get(key).unwrap().clone()
+    }
+
+    fn typed_for(stage: Stage, fault: Fault, user: &str, stale: Option<(u64, &str)>) -> String {
+        let names = Names::for_tests();
+        let commands = commands(&failed(stage, fault, user), Known { names: &names, ciphers: None, stale });
+        commands.into_iter().flat_map(|commands| commands.lines).collect::<Vec<_>>().join("\n")
+    }
 
     #[test]
     fn only_names_that_do_nothing_else_are_put_into_a_line() {
@@ -89,7 +161,30 @@ mod tests {
         ] {
             assert_eq!(typed(user).as_deref(), expected, "{user}");
         }
-        let account = |user| of_the_account(user).into_iter().flat_map(|commands| commands.lines).collect::<Vec<_>>().join("\n");
-        assert!(account(Some("ann")).contains("Get-ADUser ann -Properties") && account(None).contains("Get-ADUser USER -Properties"));
+        assert_eq!(in_shell("it's; x").as_deref(), Some(r"'it'\''s; x'"));
+        assert_eq!((in_shell("a\u{1b}"), in_shell("")), (None, None));
+    }
+
+    #[test]
+    fn the_account_is_asked_for_in_its_form() {
+        let lines = typed_for(Stage::Radius, Fault::Refused, "ann@example.com", None);
+        assert!(lines.contains("Get-ADUser -Filter \"UserPrincipalName -eq 'ann@example.com'\" -Properties"), "{lines}");
+        assert!(lines.contains("Get-ADUser -Filter \"UserPrincipalName -eq 'ann@example.com'\" | Unlock-ADAccount"), "{lines}");
+    }
+
+    #[test]
+    fn the_policies_are_asked_the_same_again() {
+        let lines = typed_for(Stage::Policy, Fault::Refused, "dave", None);
+        assert!(
+            lines.ends_with("evergate policy test --user dave --tunnel ikev2 --method eap --attribute 'Class=the staff'"),
+            "{lines}"
+        );
+        assert!(typed_for(Stage::Policy, Fault::Refused, "a;b", None).contains("read -r user && evergate policy test --user \"$user\""));
+    }
+
+    #[test]
+    fn a_full_pool_names_a_session_to_end() {
+        assert!(typed_for(Stage::Address, Fault::Refused, "ann", Some((17, "bob"))).ends_with("evergate sessions disconnect 17"));
+        assert!(!typed_for(Stage::Address, Fault::Refused, "ann", None).contains("disconnect"));
     }
 }

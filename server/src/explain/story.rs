@@ -1,4 +1,5 @@
 //! The story of one attempt in plain words, and what other attempts of its client add to it.
+use super::account::{self, Account};
 use super::{numbers, stage_name, windows_code};
 use crate::attempts::{Attempt, Outcome};
 use crate::outcome::{CloseReason, Failure, Fault, Stage};
@@ -10,17 +11,70 @@ const ONE_TRY: u64 = 60;
 /// As long as this, in seconds, others' success shows that a way is open.
 const RECENT: u64 = 3600;
 
+/// Attempts of an address looked at for whether it is one client's.
+const NEIGHBOURS: usize = 64;
+
 /// What the gateway knows beside the attempt itself.
 #[derive(Debug, Clone, Default)]
 pub struct Around<'a> {
-    /// Other attempts of the same client's address, newest first.
-    pub same_client: Vec<&'a Attempt>,
+    /// Other attempts of the same client, newest first.
+    same_client: Vec<&'a Attempt>,
     /// Attempts of other clients, newest first.
-    pub others: Vec<&'a Attempt>,
+    others: Vec<&'a Attempt>,
+    /// Attempts from the same address that may be anybody's of those who share it.
+    unclear: usize,
     /// Seconds since a protected IKE message of an unknown SA came from this address.
-    pub stranger_since: Option<u64>,
+    stranger_since: Option<u64>,
     /// Where sessions outlive nothing: seconds since this gateway started.
-    pub running_for: u64,
+    running_for: u64,
+}
+
+impl<'a> Around<'a> {
+    /// Finds which of the other attempts are of the same client: by its user or its computer wherever it is, by its address where no two share that.
+    /// `others`: all but this one, newest first.
+    pub fn new(attempt: &Attempt, others: Vec<&'a Attempt>, stranger_since: Option<u64>, running_for: u64) -> Self {
+        let at_home = |other: &&Attempt| same_address(attempt, other) && other.started_at.abs_diff(attempt.started_at) <= RECENT;
+        let shared = is_shared(attempt, others.iter().copied().filter(at_home));
+        let mut around = Self { stranger_since, running_for, ..Self::default() };
+        for other in others {
+            match same_client(attempt, other) {
+                Some(true) => around.same_client.push(other),
+                None if same_address(attempt, other) && !shared => around.same_client.push(other),
+                None if same_address(attempt, other) => around.unclear += 1,
+                Some(false) | None => around.others.push(other),
+            }
+        }
+        around
+    }
+}
+
+fn same_address(one: &Attempt, other: &Attempt) -> bool {
+    one.client.ip().to_canonical() == other.client.ip().to_canonical()
+}
+
+/// Several computers or users come from the attempt's address, as from behind a translator.
+fn is_shared<'a>(attempt: &'a Attempt, others: impl Iterator<Item = &'a Attempt>) -> bool {
+    let mut known: Vec<&Attempt> = Vec::new();
+    let named = std::iter::once(attempt).chain(others).filter(|one| one.user.is_some() || one.machine.is_some());
+    for one in named.take(NEIGHBOURS) {
+        if known.iter().any(|other| same_client(one, other) == Some(false)) {
+            return true;
+        }
+        known.push(one);
+    }
+    false
+}
+
+/// By name; `None`: what is known of them says neither.
+fn same_client(one: &Attempt, other: &Attempt) -> Option<bool> {
+    let computers = one.machine.as_deref().zip(other.machine.as_deref());
+    let same_computer = computers.map(|(one, other)| Account::computer(one).is(&Account::computer(other)));
+    let users = one.user.as_deref().zip(other.user.as_deref());
+    match users.map(|(one, other)| account::same(one, other)) {
+        Some(true) => Some(true),
+        Some(false) => Some(same_computer == Some(true)),
+        None => same_computer,
+    }
 }
 
 /// A sentence each, in the order in which they are told.
@@ -32,8 +86,16 @@ pub fn tell(attempt: &Attempt, around: &Around<'_>) -> Vec<String> {
         told.extend(path(attempt, failure, around));
         told.extend(every_protocol(attempt, around));
         told.extend(now_and_then(attempt, failure, around));
+        told.extend(elsewhere(attempt, failure, around));
     }
     told.extend(repeated(attempt, around));
+    if around.unclear > 0 {
+        told.push(format!(
+            "Several clients come from {}: {} more of its attempts, of which no user or computer is known, may be of any of them and are not counted here.",
+            attempt.client.ip(),
+            around.unclear
+        ));
+    }
     told
 }
 
@@ -170,6 +232,30 @@ fn now_and_then(attempt: &Attempt, failure: &Failure, around: &Around<'_>) -> Op
     ))
 }
 
+/// How the same client fared at other addresses, which tells the network it is in from everything else.
+fn elsewhere(attempt: &Attempt, failure: &Failure, around: &Around<'_>) -> Option<String> {
+    let near = |other: &&&Attempt| !same_address(attempt, other) && other.started_at.abs_diff(attempt.started_at) <= RECENT;
+    let known = |other: &Attempt| {
+        let computer = other.machine.as_deref().map(|machine| format!("computer {machine}"));
+        let by_user = other.user.as_deref().zip(attempt.user.as_deref()).is_some_and(|(one, two)| account::same(one, two));
+        if by_user { other.user.clone() } else { computer }
+    };
+    let there = |other: &Attempt| format!("over {} from {} (attempt {})", name(other.tunnel), other.client.ip(), other.id);
+    if let Some(good) = around.same_client.iter().filter(near).find(|other| other.stage == Stage::Up) {
+        let who = known(good).unwrap_or_else(|| "the same client".into());
+        let because = match (failure.fault, good.tunnel == attempt.tunnel) {
+            (Fault::Silence, true) => ": account and computer are good, look at the network that it is in now",
+            (Fault::Silence, false) => ": account and computer are good; the network that it is in now stops this tunnel type, or something does on the computer",
+            _ => "",
+        };
+        return Some(format!("Within the hour {who} was connected {}{because}.", there(good)));
+    }
+    let bad = around.same_client.iter().filter(near).find(|other| matches!(other.outcome, Outcome::Failed(_)))?;
+    let Outcome::Failed(other) = &bad.outcome else { return None };
+    let same = if (other.stage, other.fault) == (failure.stage, failure.fault) { ", in the same way: the network that it is in is not the cause" } else { "" };
+    Some(format!("Within the hour {} failed {}{same}.", known(bad).unwrap_or_else(|| "the same client".into()), there(bad)))
+}
+
 fn repeated(attempt: &Attempt, around: &Around<'_>) -> Option<String> {
     let Outcome::Failed(failure) = &attempt.outcome else { return None };
     let alike = |other: &&&Attempt| matches!(&other.outcome, Outcome::Failed(it) if (it.stage, it.fault) == (failure.stage, failure.fault));
@@ -204,10 +290,21 @@ mod tests {
 
         fn told(&self, id: &str, stranger_since: Option<u64>) -> String {
             let attempt = self.attempts.find(id).unwrap();
-            let ip = attempt.client.ip();
-            let (same_client, others) =
-                self.attempts.iter().filter(|other| other.id != attempt.id).partition(|other| other.client.ip() == ip);
-            tell(attempt, &Around { same_client, others, stranger_since, running_for: 10_000 }).join("\n")
+            let others = self.attempts.iter().filter(|other| other.id != attempt.id).collect();
+            tell(attempt, &Around::new(attempt, others, stranger_since, 10_000)).join("\n")
+        }
+
+        fn named(&mut self, at: (&str, u64), who: (Option<&str>, Option<&str>), outcome: Outcome) -> String {
+            let stage = match &outcome {
+                Outcome::Failed(failure) => failure.stage,
+                _ => Stage::Up,
+            };
+            let id = self.add(Tunnel::Ikev2, at.0, at.1, stage, outcome);
+            let key = self.attempts.key_of(&id);
+            let attempt = self.attempts.get_mut(key).unwrap();
+            who.0.into_iter().for_each(|user| attempt.set_user(user.into()));
+            who.1.into_iter().for_each(|machine| attempt.set_machine(machine));
+            id
         }
     }
 
@@ -251,5 +348,42 @@ mod tests {
         assert!(book.told(&id, None).contains("3 more times"), "{}", book.told(&id, None));
         let cases = cases(book.attempts.find(&id).unwrap());
         assert!(cases.len() == 2 && cases[0].numbers.contains_key("691") && cases[1].numbers.contains_key("812"), "{cases:?}");
+    }
+
+    #[test]
+    fn a_user_is_one_client_wherever_it_is() {
+        let mut book = Book::new();
+        let up = book.named(("203.0.113.9:4500", 1000), (Some("EXAMPLE\\ann"), None), Outcome::Up);
+        let stuck = book.named(("198.51.100.7:4500", 1500), (Some("ann@example.com"), None), failed(Stage::Eap, Fault::Silence));
+        let told = book.told(&stuck, None);
+        assert!(told.contains(&format!("was connected over IKEv2 from 203.0.113.9 (attempt {up})")), "{told}");
+        assert!(told.contains("look at the network"), "{told}");
+        let again = book.named(("192.0.2.77:4500", 1600), (Some("ann"), None), failed(Stage::Eap, Fault::Silence));
+        assert!(book.told(&again, None).contains("1 more time within the hour"), "{}", book.told(&again, None));
+    }
+
+    #[test]
+    fn a_computer_joins_its_device_tunnel_and_its_users() {
+        let mut book = Book::new();
+        let device = book.named(("203.0.113.9:4500", 1000), (Some("host/pc1.example.com"), Some("pc1.example.com")), Outcome::Up);
+        let user = book.named(("198.51.100.7:4500", 1100), (Some("ann"), Some("PC1")), failed(Stage::Eap, Fault::Silence));
+        let told = book.told(&user, None);
+        assert!(told.contains(&format!("computer pc1.example.com was connected over IKEv2 from 203.0.113.9 (attempt {device})")), "{told}");
+    }
+
+    #[test]
+    fn users_behind_one_translator_are_not_mixed() {
+        let mut book = Book::new();
+        let refused = || failed(Stage::Radius, Fault::Refused);
+        let nat = |port: u16| format!("198.51.100.7:{port}");
+        book.named((&nat(1), 1000), (Some("bob@example.com"), None), refused());
+        book.named((&nat(2), 1010), (None, None), refused());
+        let ann = book.named((&nat(3), 1020), (Some("ann@example.com"), None), refused());
+        let told = book.told(&ann, None);
+        assert!(!told.contains("more time") && told.contains("1 more of its attempts"), "{told}");
+        let mut alone = Book::new();
+        alone.named((&nat(2), 1010), (None, None), refused());
+        let ann = alone.named((&nat(3), 1020), (Some("ann@example.com"), None), refused());
+        assert!(alone.told(&ann, None).contains("1 more time within the hour"), "nobody else is there: {}", alone.told(&ann, None));
     }
 }

@@ -367,6 +367,7 @@ impl<P: Plane> Gateway<P> {
         let wanted = live.login.as_ref().map(|progress| progress.wanted).unwrap_or_default();
         let reserved =
             who.accept.filter(|accept| framed::names_addresses(accept)).map(|_| self.reserved(live)).transpose()?.unwrap_or_default();
+        let question = who.question(&place);
         let login = Login { key: LeaseKey(session.0), place, wanted, reserved };
         let others = Others::new((&self.live, &self.roll), session, who.user, who.certificate.as_ref());
         let same_client = |key: LeaseKey| self.live.get(&SessionId(key.0)).is_some_and(|older| succeeds(live, older, who.user));
@@ -399,6 +400,7 @@ impl<P: Plane> Gateway<P> {
             }
             Err(denied) => {
                 if let Some(attempt) = attempt {
+                    attempt.ask(question);
                     attempt.decide(now.instant, &denied.trace, denied.reason);
                     attempt.reach(now.instant, denied.stage);
                 }

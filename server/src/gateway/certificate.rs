@@ -39,6 +39,9 @@ impl<P: Plane> Gateway<P> {
             self.roll.file(session, Some(live));
             if let Some(attempt) = self.attempts.get_mut(live.attempt) {
                 attempt.set_user(user.clone());
+                if name.is_host {
+                    attempt.set_machine(name.text);
+                }
                 attempt.note(now.instant, format!("client certificate {} (serial {}) accepted", certificate.subject, certificate.serial));
                 if by_radius {
                     attempt.reach(now.instant, Stage::Radius);

@@ -172,7 +172,7 @@ impl<P: Plane> Gateway<P> {
             reason = attempt.reason.map(|reason| reason.code()),
             windows = explain::windows_code(failure, live.tunnel).unwrap_or("-"),
             cause = %failure.cause,
-            fix = explain::fix_of(attempt, failure, self.endpoint.ciphers()).as_deref().unwrap_or("-"),
+            fix = explain::fix_of(attempt, failure, self.endpoint.ciphers(), &self.names).as_deref().unwrap_or("-"),
             "login failed"
         );
     }

@@ -309,6 +309,8 @@ pub struct Gateway<P> {
     later: later::Groups,
     /// Who hears what happens.
     listeners: Vec<crate::api::Feed>,
+    /// What is put into lines that somebody is to type.
+    names: crate::explain::names::Names,
 }
 
 /// Counters of logins since the start.
@@ -363,7 +365,13 @@ impl<P: Plane> Gateway<P> {
             blocks: crate::blocks::Blocks::default(),
             later: later::Groups::default(),
             listeners: Vec::new(),
+            names: crate::explain::names::Names::default(),
         }
+    }
+
+    /// What this gateway and its surroundings are called from now on.
+    pub fn set_names(&mut self, names: crate::explain::names::Names) {
+        self.names = names;
     }
 
     /// An IKE message arrived.

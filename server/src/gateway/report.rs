@@ -4,7 +4,8 @@ use super::{Gateway, Live, Now, Plane};
 use crate::api::types::{self, AttemptDetail, AttemptList, AttemptSummary, DrainStatus, PoolStatus, SessionList, TimelineLine};
 use crate::api::{AttemptsQuery, DEFAULT_LIMIT, Drain, Refusal, Request, Response, SessionsQuery};
 use crate::attempts::{Attempt, Outcome};
-use crate::explain::{self, story};
+use crate::explain::remedy::Known;
+use crate::explain::{self, account, story};
 use ike::{CipherPolicy, SessionId};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use std::ops::Bound;
 
 /// Attempts listed at most, whatever is asked for.
 const LIST_MAX: usize = 10_000;
+/// Accounts of one name told of at most.
+const NAMESAKES: usize = 5;
 /// Sessions listed at most.
 const SESSIONS_MAX: usize = 1_000;
 
@@ -76,7 +79,7 @@ impl<P: Plane> Gateway<P> {
             }
             Request::Explain(query) => self.explain(now, &query.what),
             Request::Attempt { id } => match self.attempts.find(id) {
-                Some(attempt) => Response::Attempt(Box::new(detail(attempt, self.endpoint.ciphers()))),
+                Some(attempt) => Response::Attempt(Box::new(detail(attempt, self.endpoint.ciphers(), &self.names))),
                 None => Response::refused(Refusal::NotFound, format!("no attempt {id:?} is kept"), ATTEMPTS),
             },
         })
@@ -118,18 +121,50 @@ impl<P: Plane> Gateway<P> {
             let remedy = format!("{ATTEMPTS}, and an attempt of which nothing is known never reached this gateway");
             return Response::refused(Refusal::NotFound, format!("no attempt of {what:?} is kept"), remedy);
         };
-        let ip = attempt.client.ip();
-        let (same_client, others) = self.attempts.iter().filter(|other| other.id != attempt.id).partition(|other| other.client.ip() == ip);
-        let since = |at: std::time::Instant| now.instant.saturating_duration_since(at).as_secs();
-        let stranger_since = self.endpoint.stranger(ip).map(since);
-        let running_for = now.wall.as_millisecond().unsigned_abs().saturating_sub(self.attempts.boot()) / 1000;
-        let around = story::Around { same_client, others, stranger_since, running_for };
+        let around = self.around(now, attempt);
+        let known = Known { names: &self.names, ciphers: self.endpoint.ciphers(), stale: self.stale() };
+        let mut told = story::tell(attempt, &around);
+        told.extend(self.namesakes(what, attempt));
+        let user = attempt.user.as_deref();
         Response::Explanation(Box::new(types::Explanation {
-            attempt: detail(attempt, self.endpoint.ciphers()),
-            told: story::tell(attempt, &around),
-            commands: explain::remedy::commands(attempt, self.endpoint.ciphers()),
-            cases: story::cases(attempt).into_iter().cloned().collect(),
+            attempt: detail(attempt, self.endpoint.ciphers(), &self.names),
+            told,
+            commands: explain::remedy::commands(attempt, known),
+            cases: story::cases(attempt).into_iter().map(|case| case.filled(&self.names, user)).collect(),
         }))
+    }
+
+    /// What else is known of the client.
+    fn around(&self, now: Now, attempt: &Attempt) -> story::Around<'_> {
+        let ip = attempt.client.ip();
+        let others: Vec<_> = self.attempts.iter().filter(|other| other.id != attempt.id).collect();
+        let since = |at: std::time::Instant| now.instant.saturating_duration_since(at).as_secs();
+        let running_for = now.wall.as_millisecond().unsigned_abs().saturating_sub(self.attempts.boot()) / 1000;
+        story::Around::new(attempt, others, self.endpoint.stranger(ip).map(since), running_for)
+    }
+
+    /// The session that is missed least: its client is silent, or has been up for longest.
+    fn stale(&self) -> Option<(u64, &str)> {
+        let up = self.live.iter().filter_map(|(id, live)| Some((id, live, live.session.as_ref()?)));
+        let least = up.min_by_key(|(_, live, session)| {
+            let silent = live.silent_since.or(live.resting_since);
+            (silent.is_none(), silent.unwrap_or(session.connected_at))
+        });
+        least.map(|(id, _, session)| (id.0, session.granted.user.as_str()))
+    }
+
+    /// Of several accounts that a name may mean, one was chosen.
+    fn namesakes(&self, what: &str, chosen: &Attempt) -> Option<String> {
+        if what == "last" || what == chosen.id.as_str() || what.parse::<IpAddr>().is_ok() {
+            return None;
+        }
+        let own = chosen.user.as_deref()?;
+        let users = self.attempts.iter().filter_map(|attempt| attempt.user.as_deref());
+        let mut others: Vec<_> = users.filter(|user| account::same(user, what) && !account::same(user, own)).collect();
+        others.sort_unstable();
+        others.dedup();
+        others.truncate(NAMESAKES);
+        (!others.is_empty()).then(|| format!("{what} may also mean {}: `evergate explain` with that name tells of it.", others.join(", ")))
     }
 
     /// The attempt that somebody means: by its id, or the newest failed one (else the newest) of a client address, of a user, or of all.
@@ -140,7 +175,7 @@ impl<P: Plane> Gateway<P> {
         let address = what.parse::<IpAddr>().ok();
         let is_meant = |attempt: &&Attempt| match address {
             Some(address) => attempt.client.ip().to_canonical() == address.to_canonical(),
-            None => what == "last" || attempt.user.as_deref().is_some_and(|user| same_user(user, what)),
+            None => what == "last" || attempt.user.as_deref().is_some_and(|user| account::same(user, what)),
         };
         let mut meant = self.attempts.iter().filter(is_meant).peekable();
         let newest = meant.peek().copied();
@@ -310,7 +345,7 @@ pub(super) fn summary(attempt: &Attempt) -> AttemptSummary {
     }
 }
 
-fn detail(attempt: &Attempt, ciphers: Option<&CipherPolicy>) -> AttemptDetail {
+fn detail(attempt: &Attempt, ciphers: Option<&CipherPolicy>, names: &explain::names::Names) -> AttemptDetail {
     let failure = match &attempt.outcome {
         Outcome::Failed(failure) => Some(failure),
         _ => None,
@@ -330,6 +365,6 @@ fn detail(attempt: &Attempt, ciphers: Option<&CipherPolicy>) -> AttemptDetail {
         decision: attempt.decision.clone(),
         nps_reason: attempt.reason.map(policy::network::Reason::code),
         windows_code: failure.and_then(|failure| explain::windows_code(failure, attempt.tunnel)).map(str::to_owned),
-        fix: failure.and_then(|failure| explain::fix_of(attempt, failure, ciphers)).map(Cow::into_owned),
+        fix: failure.and_then(|failure| explain::fix_of(attempt, failure, ciphers, names)).map(Cow::into_owned),
     }
 }

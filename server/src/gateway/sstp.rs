@@ -343,6 +343,9 @@ impl<P: Plane> Gateway<P> {
         let is_decided = self.is_granted(session);
         if let Some(live) = self.live.get_mut(&session).filter(|_| !is_decided) {
             live.computer.learn(&message);
+            if let (Some(name), Some(attempt)) = (&live.computer.name, self.attempts.get_mut(live.attempt)) {
+                attempt.set_machine(name);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use crate::accounting::Accounting;
 use crate::api::types::{Reloaded, Verdict};
 use crate::api::{Refusal, Response};
 use crate::config::{self, Config, ConfigError, Difference};
+use crate::explain::names::Names;
 use crate::file_watch::FileWatch;
 use crate::host_names::{Addresses, HostNames, other_address};
 use crate::local_shell::Local;
@@ -249,6 +250,7 @@ impl Shell {
         self.gateway.plane.route_pools(&config.pools, &self.gateway.leases()).context("the new pools cannot be routed")?;
         self.gateway.reconfigure(now(), rules(&config)).map_err(anyhow::Error::msg)?;
         // From here on nothing can fail.
+        self.gateway.set_names(Names::of(&config));
         if let Err(error) = self.reloads.log.set(&config.server.log) {
             tracing::warn!(%error, "the log's filter stays as it was");
         }

@@ -12,7 +12,7 @@ pub use mismatch::Mismatch;
 pub use offer::{hybrid, offer_esp, offer_ike};
 pub use select::{ChosenEsp, ChosenIke, accept_esp, accept_ike, select_esp, select_ike};
 pub(crate) use windows::windows_fix;
-pub use windows::{WindowsPolicy, windows_line};
+pub use windows::WindowsPolicy;
 
 /// Transform types.
 pub mod transform {

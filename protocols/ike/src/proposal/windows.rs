@@ -46,16 +46,10 @@ impl std::fmt::Display for WindowsPolicy {
     }
 }
 
-/// The whole `Set-VpnConnectionIPsecConfiguration` line for a policy. `None` when Windows can do none of it.
-pub fn windows_line(policy: &CipherPolicy) -> Option<String> {
-    let policy = WindowsPolicy::of(policy)?;
-    Some(format!("Set-VpnConnectionIPsecConfiguration -ConnectionName \"Evergate\" {policy} -PassThru -Force"))
-}
-
-/// A tail for the record of a mismatch.
+/// A tail for the record of a mismatch. The whole command takes names that are known elsewhere.
 pub(crate) fn windows_fix(policy: &CipherPolicy) -> String {
-    match windows_line(policy) {
-        Some(line) => format!("; on the client: {line}"),
+    match WindowsPolicy::of(policy) {
+        Some(policy) => format!("; what a Windows profile needs: {policy}"),
         None => "; Windows can do none of what this gateway accepts".into(),
     }
 }

@@ -15,12 +15,14 @@ Examples:
 
 pub(super) const EXPLAIN: &str = "Says in plain words what a number means that a client shows, or what became of a login.
 
-A number needs no gateway: 809, 13868, 0x80092013, or as event logs write it, -2146885613. For anything else the running gateway is asked: the id of an \
-attempt, a user's name, a client's address, or `last`; of a user or an address it is the newest failed attempt. The story says how far it came, why it \
-ended, what Windows shows, what other attempts of the same client add, and what to change on which side.
+A number needs no gateway: 809, 13868, 0x80092013, or as event logs write it, -2146885613; also an event, as RasSstp 4. Into the commands it puts the \
+names of the configuration, where that can be read here. For anything else the running gateway is asked: the id of an attempt, a user's name (ann, \
+ann@example.com or EXAMPLE\\ann), a client's address, or `last`; of a user or an address it is the newest failed attempt. The story says how far it came, \
+why it ended, what Windows shows, what other attempts of the same client add, and what to change on which side.
 
 Examples:
   evergate explain 13868
+  evergate explain RasSstp 4
   evergate explain last
   evergate explain ann@example.com
   evergate explain 198.51.100.7

@@ -2,14 +2,15 @@
 use super::said::{Eap, Identity, Login, Protocol, Routes, Said};
 use super::{Finding, Judged, Level};
 use crate::config::{Config, eap_name};
+use crate::explain::names::Names;
 use crate::explain::{fix, windows_code};
 use crate::outcome::{EapFault, Failure, Fault, Stage};
 use crate::profile::Kind;
 use crate::profile::connection::{Dialled, accepts, client_certificate, eap_methods, fits, has_unusual_ports, root_above, sole_provider};
 use crate::profile::proposals::strongswan;
 use crate::profile::windows::CLIENT_AUTH;
-use ike::proposal::{Mismatch, SaPayload, WindowsPolicy, offer_esp, offer_ike, select_esp, select_ike, transform};
-use ike::{CipherPolicy, Remedy};
+use ike::proposal::{Mismatch, SaPayload, offer_esp, offer_ike, select_esp, select_ike, transform};
+use ike::Remedy;
 use pki::{Certificate, Purpose, Refused, ServerCertificate, TrustAnchors, UnixTime};
 use policy::network::{AddressRange, Method, Policy, Tunnel};
 use ppp::AuthProtocol;
@@ -382,7 +383,7 @@ impl<'a> Judge<'a> {
     fn mismatch(&mut self, of: &str, mismatch: &Mismatch) {
         let number = numbers(&failure(Stage::SaInit, Fault::PeerIncompatible, Some("NO_PROPOSAL_CHOSEN")), Tunnel::Ikev2);
         let problem = format!("the gateway accepts none of the proposals for {of}: {}", mismatch.nearest);
-        let remedy = ciphers_of_client(self.said.client, &self.config.ciphers);
+        let remedy = ciphers_of_client(self.said.client, self.config);
         let gateway = if self.said.client == Kind::Windows && !self.config.ciphers.groups.contains(&crypto::dh::Group::Modp1024) {
             "name what it offers in [ciphers]; compat = \"windows-default\" takes in what unmanaged Windows profiles offer"
         } else {
@@ -397,7 +398,7 @@ impl<'a> Judge<'a> {
             return;
         }
         let refused = Failure { remedy: Some(Remedy::OfferPpk), ..failure(Stage::IkeAuth, Fault::Refused, None) };
-        let remedy = fix(&refused, Tunnel::Ikev2, None).unwrap_or_default().into_owned();
+        let remedy = fix(&refused, Tunnel::Ikev2, None, &Names::of(self.config)).unwrap_or_default().into_owned();
         let problem = "the listener wants a postquantum preshared key (ppk = \"required\"), and it brings none";
         self.fail(numbers(&refused, Tunnel::Ikev2), problem, Remedies { client: Some(remedy), gateway: None });
     }
@@ -473,11 +474,12 @@ fn first_group(offer: &SaPayload) -> Option<u16> {
 }
 
 /// What to write into the profile, in its words.
-fn ciphers_of_client(kind: Kind, ciphers: &CipherPolicy) -> String {
+fn ciphers_of_client(kind: Kind, config: &Config) -> String {
+    let ciphers = &config.ciphers;
     match kind {
-        Kind::Windows => WindowsPolicy::of(ciphers).map_or_else(
+        Kind::Windows => Names::of(config).windows_line(ciphers).map_or_else(
             || "Windows can do nothing that [ciphers] holds".into(),
-            |policy| format!("Set-VpnConnectionIPsecConfiguration -ConnectionName NAME {policy} -Force, or the same in CryptographySuite"),
+            |line| format!("{line}, or the same in CryptographySuite"),
         ),
         Kind::Apple => "take both parameters as `evergate profile apple` writes them".into(),
         Kind::Android | Kind::StrongSwan | Kind::NetworkManager => {
