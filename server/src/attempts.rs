@@ -50,6 +50,7 @@ pub enum Outcome {
 #[derive(Debug, Clone)]
 pub struct Attempt {
     pub id: AttemptId,
+    number: u64,
     pub tunnel: Tunnel,
     started: Instant,
     /// Unix time, seconds.
@@ -159,6 +160,11 @@ impl Attempt {
         self.tracer.settled(self.id.as_str());
     }
 
+    /// Attempts count up.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// What a trace has to know of it.
     pub fn begun(&self) -> Begun {
         let up = self.outcome != Outcome::Running;
@@ -234,6 +240,7 @@ impl Attempts {
         self.next += 1;
         let attempt = Attempt {
             id: AttemptId(format!("{:x}-{key}", self.boot)),
+            number: key,
             tunnel: start.tunnel,
             started: start.now,
             started_at: start.unix_time,

@@ -201,9 +201,7 @@ fn fix_of_eap(fault: EapFault) -> &'static str {
         EapFault::UserCertificate(_) => {
             "on the RADIUS server: trust the authority of the client's certificate (Active Directory: NTAuth store), reach its revocation list, and map the certificate to the account (KB5014754, strong mapping); events 6273 and 39 have the reason"
         }
-        EapFault::NoUserCertificate => {
-            "enrol a certificate with the purpose clientAuth for the user (for a device: the computer)"
-        }
+        EapFault::NoUserCertificate => "enrol a certificate with the purpose clientAuth for the user (for a device: the computer)",
         EapFault::MethodRefused => {
             "let client and RADIUS server agree on an EAP method: EapConfigXmlStream of the connection on the client, Constraints > Authentication Methods in the NPS network policy"
         }
@@ -403,7 +401,13 @@ mod tests {
         };
         let text = |ciphers: &CipherPolicy| fix(&refused, Tunnel::Ikev2, Some(ciphers), &Names::for_tests()).unwrap().into_owned();
         let line = "-EncryptionMethod GCMAES128 -IntegrityCheckMethod SHA384 -DHGroup Group14 -PfsGroup ECP384";
-        assert!(text(&ciphers).contains("ServerAddress -in $gateway") && text(&ciphers).contains(line) && text(&ciphers).contains("windows-default"), "{}", text(&ciphers));
+        assert!(
+            text(&ciphers).contains("ServerAddress -in $gateway")
+                && text(&ciphers).contains(line)
+                && text(&ciphers).contains("windows-default"),
+            "{}",
+            text(&ciphers)
+        );
         ciphers.groups.push(Group::Modp1024);
         assert!(!text(&ciphers).contains("windows-default"), "it is on already");
         ciphers.ike = vec![Suite::new(Encryption::ChaCha20Poly1305, None).unwrap()];

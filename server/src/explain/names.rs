@@ -64,7 +64,8 @@ impl Names {
             return self.line(line, user).into_iter().collect();
         }
         let known = |(name, source): &(String, Option<IpAddr>)| {
-            let source = source.map_or_else(|| asked(&format!("address from which this gateway asks {name}")), |source| quoted(&source.to_string()));
+            let source =
+                source.map_or_else(|| asked(&format!("address from which this gateway asks {name}")), |source| quoted(&source.to_string()));
             line.replace("{source}", &source).replace("{secret}", &asked(&format!("shared secret of the [[radius]] {name}")))
         };
         let mut lines: Vec<_> = self.radius.iter().map(known).collect();
@@ -217,7 +218,8 @@ mod tests {
             for (name, commands) in numbers::all_commands() {
                 let filled = names.fill(commands, Some("ann@example.com")).unwrap_or_else(|| panic!("nothing is left of {name}"));
                 for line in &filled.lines {
-                    let tokens = ["gateway", "sstp-port", "ciphers", "authority", "name", "account", "each", "end", "source", "secret", "root"];
+                    let tokens =
+                        ["gateway", "sstp-port", "ciphers", "authority", "name", "account", "each", "end", "source", "secret", "root"];
                     let left: Vec<_> = tokens.iter().filter(|token| line.contains(&format!("{{{token}}}"))).collect();
                     assert!(left.is_empty() && !line.contains("NAME") && !line.contains("USER") && !line.contains(".\\"), "{name}: {line}");
                     assert_eq!(line.matches('{').count(), line.matches('}').count(), "{name}: {line}");

@@ -73,7 +73,9 @@ fn room(stale: Option<(u64, &str)>) -> Commands {
     let look = ["evergate status", "evergate sessions"].map(str::to_owned);
     match stale {
         Some((id, user)) => {
-            let place = format!("on the gateway: how full each pool is, who is in, and the end of the session that is missed least, {id} of {user}");
+            let place = format!(
+                "on the gateway: how full each pool is, who is in, and the end of the session that is missed least, {id} of {user}"
+            );
             lines(&place, look.into_iter().chain([format!("evergate sessions disconnect {id}")]))
         }
         None => lines("on the gateway: how full each pool is, and who is in", look),
@@ -93,7 +95,8 @@ fn by_policy(attempt: &Attempt) -> Commands {
             again.push_str(&format!(" {option} {value}"));
         }
     }
-    let place = "on the gateway: why each policy said what it said, and the same question to the policies of the configuration, once it is changed";
+    let place =
+        "on the gateway: why each policy said what it said, and the same question to the policies of the configuration, once it is changed";
     lines(place, [format!("evergate attempts show {}", attempt.id), again])
 }
 
@@ -135,7 +138,11 @@ mod tests {
         let gateway = "192.0.2.1:500".parse().unwrap();
         let key = attempts.start(Start { tunnel: Tunnel::Ikev2, stage, client, gateway, now, unix_time: 1 });
         attempts.get_mut(key).unwrap().set_user(user.into());
-        attempts.get_mut(key).unwrap().ask(vec![("--method", "eap".into()), ("--attribute", "Class=the staff".into()), ("--group", "\u{1b}".into())]);
+        attempts.get_mut(key).unwrap().ask(vec![
+            ("--method", "eap".into()),
+            ("--attribute", "Class=the staff".into()),
+            ("--group", "\u{1b}".into()),
+        ]);
         let failure = Failure { stage, fault, notify: None, eap: None, remedy: None, cause: String::new() };
         attempts.finish(key, now, Outcome::Failed(failure));
         attempts.get(key).unwrap().clone()
@@ -175,10 +182,7 @@ mod tests {
     #[test]
     fn the_policies_are_asked_the_same_again() {
         let lines = typed_for(Stage::Policy, Fault::Refused, "dave", None);
-        assert!(
-            lines.ends_with("evergate policy test --user dave --tunnel ikev2 --method eap --attribute 'Class=the staff'"),
-            "{lines}"
-        );
+        assert!(lines.ends_with("evergate policy test --user dave --tunnel ikev2 --method eap --attribute 'Class=the staff'"), "{lines}");
         assert!(typed_for(Stage::Policy, Fault::Refused, "a;b", None).contains("read -r user && evergate policy test --user \"$user\""));
     }
 

@@ -23,6 +23,8 @@ pub struct Around<'a> {
     others: Vec<&'a Attempt>,
     /// Attempts from the same address that may be anybody's of those who share it.
     unclear: usize,
+    /// Of them, the last one before this attempt and the first after it, where nothing else came from the address between.
+    next_to_it: Vec<&'a Attempt>,
     /// Seconds since a protected IKE message of an unknown SA came from this address.
     stranger_since: Option<u64>,
     /// Where sessions outlive nothing: seconds since this gateway started.
@@ -35,7 +37,7 @@ impl<'a> Around<'a> {
     pub fn new(attempt: &Attempt, others: Vec<&'a Attempt>, stranger_since: Option<u64>, running_for: u64) -> Self {
         let at_home = |other: &&Attempt| same_address(attempt, other) && other.started_at.abs_diff(attempt.started_at) <= RECENT;
         let shared = is_shared(attempt, others.iter().copied().filter(at_home));
-        let mut around = Self { stranger_since, running_for, ..Self::default() };
+        let mut around = Self { stranger_since, running_for, next_to_it: next_to(attempt, &others), ..Self::default() };
         for other in others {
             match same_client(attempt, other) {
                 Some(true) => around.same_client.push(other),
@@ -46,6 +48,14 @@ impl<'a> Around<'a> {
         }
         around
     }
+}
+
+/// Those from the same address, right before and after, of whom nothing is known that speaks against their being the same client.
+fn next_to<'a>(attempt: &Attempt, others: &[&'a Attempt]) -> Vec<&'a Attempt> {
+    let home = || others.iter().copied().filter(|other| same_address(attempt, other));
+    let before = home().filter(|other| other.number() < attempt.number()).max_by_key(|other| other.number());
+    let after = home().filter(|other| other.number() > attempt.number()).min_by_key(|other| other.number());
+    before.into_iter().chain(after).filter(|other| same_client(attempt, other).is_none()).collect()
 }
 
 fn same_address(one: &Attempt, other: &Attempt) -> bool {
@@ -209,9 +219,9 @@ fn path(attempt: &Attempt, failure: &Failure, around: &Around<'_>) -> Vec<String
 
 /// One protocol after the other failed: what Windows calls 800.
 fn every_protocol(attempt: &Attempt, around: &Around<'_>) -> Option<String> {
-    let near = |other: &&&Attempt| other.tunnel != attempt.tunnel && other.started_at.abs_diff(attempt.started_at) <= ONE_TRY;
-    let failed = |other: &&&Attempt| matches!(other.outcome, Outcome::Failed(_));
-    let other = around.same_client.iter().filter(near).find(failed)?;
+    let near = |other: &&Attempt| other.tunnel != attempt.tunnel && other.started_at.abs_diff(attempt.started_at) <= ONE_TRY;
+    let failed = |other: &&Attempt| matches!(other.outcome, Outcome::Failed(_));
+    let other = around.same_client.iter().chain(&around.next_to_it).copied().filter(near).find(failed)?;
     Some(format!(
         "The same client failed over {} within a minute (attempt {}): a profile of type Automatic shows 800 for the two together. `evergate explain {}` tells of the other.",
         name(other.tunnel),
@@ -245,14 +255,20 @@ fn elsewhere(attempt: &Attempt, failure: &Failure, around: &Around<'_>) -> Optio
         let who = known(good).unwrap_or_else(|| "the same client".into());
         let because = match (failure.fault, good.tunnel == attempt.tunnel) {
             (Fault::Silence, true) => ": account and computer are good, look at the network that it is in now",
-            (Fault::Silence, false) => ": account and computer are good; the network that it is in now stops this tunnel type, or something does on the computer",
+            (Fault::Silence, false) => {
+                ": account and computer are good; the network that it is in now stops this tunnel type, or something does on the computer"
+            }
             _ => "",
         };
         return Some(format!("Within the hour {who} was connected {}{because}.", there(good)));
     }
     let bad = around.same_client.iter().filter(near).find(|other| matches!(other.outcome, Outcome::Failed(_)))?;
     let Outcome::Failed(other) = &bad.outcome else { return None };
-    let same = if (other.stage, other.fault) == (failure.stage, failure.fault) { ", in the same way: the network that it is in is not the cause" } else { "" };
+    let same = if (other.stage, other.fault) == (failure.stage, failure.fault) {
+        ", in the same way: the network that it is in is not the cause"
+    } else {
+        ""
+    };
     Some(format!("Within the hour {} failed {}{same}.", known(bad).unwrap_or_else(|| "the same client".into()), there(bad)))
 }
 
@@ -381,6 +397,14 @@ mod tests {
         let ann = book.named((&nat(3), 1020), (Some("ann@example.com"), None), refused());
         let told = book.told(&ann, None);
         assert!(!told.contains("more time") && told.contains("1 more of its attempts"), "{told}");
+        let next = book.add(Tunnel::Sstp, &nat(4), 1030, Stage::Tls, failed(Stage::Tls, Fault::Silence));
+        assert!(
+            book.told(&ann, None).contains(&format!("shows 800 for the two together. `evergate explain {next}`")),
+            "one right after the other"
+        );
+        book.named((&nat(5), 1031), (Some("bob@example.com"), None), refused());
+        let last = book.add(Tunnel::Sstp, &nat(6), 1032, Stage::Tls, failed(Stage::Tls, Fault::Silence));
+        assert!(!book.told(&ann, None).contains(&last), "somebody else came between");
         let mut alone = Book::new();
         alone.named((&nat(2), 1010), (None, None), refused());
         let ann = alone.named((&nat(3), 1020), (Some("ann@example.com"), None), refused());

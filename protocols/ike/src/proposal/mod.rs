@@ -11,8 +11,8 @@ mod wire;
 pub use mismatch::Mismatch;
 pub use offer::{hybrid, offer_esp, offer_ike};
 pub use select::{ChosenEsp, ChosenIke, accept_esp, accept_ike, select_esp, select_ike};
-pub(crate) use windows::windows_fix;
 pub use windows::WindowsPolicy;
+pub(crate) use windows::windows_fix;
 
 /// Transform types.
 pub mod transform {

@@ -113,7 +113,11 @@ fn all_first_messages() {
         let (pair, message) = answer(config, name);
         assert!(message.payloads.notify(notify::INVALID_KE_PAYLOAD).is_none(), "{name}: Windows may not come again");
         let refused = Script::notify(&message.payloads) == Some(notify::NO_PROPOSAL_CHOSEN);
-        assert_eq!(refused, pair.gateway().failure().is_some_and(|failure| failure.cause.contains("what a Windows profile needs: -")), "{name}");
+        assert_eq!(
+            refused,
+            pair.gateway().failure().is_some_and(|failure| failure.cause.contains("what a Windows profile needs: -")),
+            "{name}"
+        );
         message.payloads.sa().map(|sa| sa.proposals[0].number)
     };
     for (name, strict, lenient) in cases {
