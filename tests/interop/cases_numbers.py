@@ -182,6 +182,11 @@ def the_client_cannot_read_a_message(world):
     return _complaint(world, 13843)
 
 
+@row("numbers", "Windows found something that it cannot work with", "Windows error 87", "13801", listed=False)
+def the_client_finds_a_wrong_parameter(world):
+    return _complaint(world, 87)
+
+
 @row("numbers", "a signature or MAC of the login is wrong", "AUTH", "13801", listed=False)
 def a_wrong_signature(world):
     def wrong():
@@ -286,6 +291,11 @@ def no_family_in_common(world):
 @row("numbers", "SSTP was aborted", "CALL_ABORT sent", "0x800704D4")
 def the_crypto_binding_is_wrong(world):
     return _failed(world, lambda: Sstp(world.lab, world.gateway.binary).misbehave("wrong-cmac"))
+
+
+@row("numbers", "the request of SSTP was answered with another status than 200", "^HTTP 404", "0x800704D4", listed=False)
+def a_uri_that_is_not_that_of_sstp(world):
+    return _failed(world, lambda: Sstp(world.lab, world.gateway.binary).misbehave("http-wrong-path"))
 
 
 @row("numbers", "the client could not set its cookie", "^HTTP 404", "0x800704D4", listed=False)

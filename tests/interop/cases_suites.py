@@ -141,7 +141,7 @@ def the_record_of_a_mismatch_leads_to_its_fix(world):
     check(re.search(r"accepted \[[^]]*AES_GCM_16_256[^]]*ECP_256[^]]*\]", cause), f"what is accepted is missing: {cause}")
     check(re.search(r"nearest: #2 differs in DH: MODP_1024 offered, accepted: [^;]*ECP_256", cause), f"the nearest is missing: {cause}")
     line = (
-        'Set-VpnConnectionIPsecConfiguration -ConnectionName "Evergate" -AuthenticationTransformConstants GCMAES256 '
+        "Set-VpnConnectionIPsecConfiguration -ConnectionName $_.Name -AllUserConnection:$all -AuthenticationTransformConstants GCMAES256 "
         "-CipherTransformConstants GCMAES256 -EncryptionMethod GCMAES256 -IntegrityCheckMethod SHA256 -DHGroup ECP256 -PfsGroup ECP256 "
         "-PassThru -Force"
     )
