@@ -3,6 +3,7 @@ mod tls;
 
 use crate::config::{Config, Heard};
 use crate::gateway::{Gateway, Now, Plane};
+use crate::trace::Direction;
 use anyhow::Context as _;
 use net::ike::IkeSocket;
 use radius_client::dynamic::{DynamicClient, DynamicCounters, DynamicServer, NasNames, OverTls};
@@ -28,6 +29,8 @@ pub struct Dynamic {
     server: DynamicServer,
     names: NasNames,
     heard: Heard,
+    /// UDP port where requests are heard.
+    port: u16,
     arrived: Sender<Arrived>,
     peers: watch::Sender<tls::Peers>,
     over_tls: tls::Shared,
@@ -69,7 +72,8 @@ impl Dynamic {
         let (peers, known) = watch::channel(tls::peers(&config.dynamic_clients));
         let over_tls = tls::Shared::new(known, sender.clone());
         let names = names(config);
-        let mut dynamic = Self { server, names, heard: Heard::default(), arrived: sender, peers, over_tls };
+        let mut dynamic =
+            Self { server, names, heard: Heard::default(), port: config.server.dynamic_port, arrived: sender, peers, over_tls };
         let prepared = dynamic.prepare(config)?;
         dynamic.listen(prepared);
         Ok((dynamic, arrived))
@@ -123,16 +127,30 @@ impl Dynamic {
             names.addresses.extend(gateway.borrow().dialled());
             names
         };
-        let act = |request: &_| gateway.borrow_mut().dynamic(now, request);
+        let local = matches!(arrived.way, Way::Datagram(_)).then(|| SocketAddr::new(arrived.to, self.port));
+        let ends = (arrived.from, local);
+        let traced = RefCell::new(Vec::new());
+        let act = |request: &_| {
+            *traced.borrow_mut() = gateway.borrow().traced_by(request);
+            gateway.borrow().dynamic_seen(now, &traced.borrow(), Direction::In, ends, &arrived.datagram);
+            gateway.borrow_mut().dynamic(now, request)
+        };
+        let answer_seen = |answer: &[u8]| gateway.borrow().dynamic_seen(now, &traced.borrow(), Direction::Out, ends, answer);
         let unix_time = now.wall.as_second();
         let answered = match &arrived.way {
             Way::Datagram(socket) => match self.server.handle(now.instant, unix_time, arrived.from, &arrived.datagram, names, act) {
                 // What is lost the client asks for again.
-                Some(answer) => socket.send(&answer, arrived.to, arrived.from).map_err(|error| error.to_string()),
+                Some(answer) => {
+                    answer_seen(&answer);
+                    socket.send(&answer, arrived.to, arrived.from).map_err(|error| error.to_string())
+                }
                 None => Err("dropped".into()),
             },
             Way::Connection { client, answers } => {
                 let answer = self.server.handle_over_tls(unix_time, client, &arrived.datagram, names, act);
+                if let OverTls::Answer(answer) = &answer {
+                    answer_seen(answer);
+                }
                 // Its connection asks one thing at a time.
                 answers.try_send(answer).map_err(|error| error.to_string())
             }

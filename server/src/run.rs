@@ -224,6 +224,7 @@ impl Shell {
         let telemetry = config.telemetry.as_ref().map(|settings| Exporter::start(settings, &config.server.name)).transpose()?;
         let mut gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
         gateway.set_names(Names::of(&config));
+        ikev2.into_iter().for_each(|listener| gateway.tracer().set_nat_port(listener.nat_port));
         let (block_file, blocks) = BlockFile::start(&config.server.state_dir)?;
         gateway.remember_blocks(now, blocks);
         let (reloads, news) = Reloads::start(&config, log);

@@ -3,15 +3,20 @@
 import contextlib
 import json
 import re
+import shutil
 import stat
 import struct
 import subprocess
 import tempfile
 from pathlib import Path
 
-from harness import case, check
+from cases_dynamic import SECRET, ask, dynamic, gone
+from cases_inside import ask as inform
+from cases_inside import lease
+from harness import case, check, setup
+from labkit import network
 from labkit.client import Profile
-from labkit.shell import wait_until
+from labkit.shell import run, wait_until
 from sstp_client import Sstp
 
 # As the laboratory gives it to its first client.
@@ -204,19 +209,19 @@ def _blocks(capture):
 
 
 def _datagrams(capture):
-    """Source port, destination port and payload of each packet, with its comment."""
+    """Source port, destination port and payload of each packet on the wire."""
     found = []
     kinds = []
     for kind, body in _blocks(capture):
         kinds.append(kind)
-        if kind == 6:
+        if kind == 6 and struct.unpack_from("<I", body)[0] == 0:
             length = struct.unpack_from("<I", body, 12)[0]
             packet = body[20 : 20 + length]
             check(packet[0] == 0x45 and packet[9] == 17 and struct.unpack_from(">H", packet, 2)[0] == length, "no IPv4 packet with UDP")
             source, destination, size = struct.unpack_from(">HHH", packet, 20)
             check(size == length - 20, "the length of UDP is wrong")
             found.append((source, destination, packet[28:]))
-    check(kinds[:2] == [0x0A0D0D0A, 1], f"no head: {kinds[:2]}")
+    check(kinds[:5] == [0x0A0D0D0A, 1, 1, 1, 1], f"no head: {kinds[:5]}")
     return found
 
 
@@ -261,3 +266,75 @@ def a_capture_has_packets_and_keys_only_when_asked(world):
         check(fields[0][4] == '"AES-GCM-256 with 16 octet ICV [RFC5282]"' and len(fields[0][2]) == len(fields[0][3]) == 72, "another cipher")
         check("is given the keys of IKE SAs" in trace.log(), "the log does not say that keys were given")
         check(all(key not in trace.text() for key in fields[0][2:4]), "keys are on standard output")
+
+
+def _decoded(capture, *words):
+    """What Wireshark's own reader makes of a capture; nothing where it is not installed."""
+    return run(["tshark", "-r", capture, *words]).stdout if shutil.which("tshark") else ""
+
+
+@case("trace")
+def a_capture_of_sstp_holds_what_tls_hides(world):
+    """PPP frames and control packets as Wireshark reads them; the response to the challenge is zeros."""
+    with tempfile.TemporaryDirectory() as folder:
+        capture = Path(folder) / "sstp.pcapng"
+        with tracing(world, "--user", "alice", "--json", "--pcap", capture) as trace:
+            with Sstp(world.lab, world.gateway.binary).held(auth="mschapv2"):
+                check(wait_until(lambda: "Accounting-Response" in trace.text(), 5), f"{trace.titles()}")
+            check(wait_until(lambda: "CALL_DISCONNECT" in trace.text(), 5), f"{trace.titles()}")
+        inner = [(struct.unpack_from("<I", body)[0], body[20:]) for kind, body in _blocks(capture.read_bytes()) if kind == 6]
+        responses = [packet for interface, packet in inner if interface == 1 and packet[1:6] == bytes([0xFF, 0x03, 0xC2, 0x23, 2])]
+        check(len(responses) == 1 and responses[0][9] == 49 and responses[0][10:59] == bytes(49), f"the response is not zeros: {responses}")
+        check(responses[0][59:64] == b"alice" and responses[0][0] == 0, f"the name is gone, or the direction: {responses}")
+        check(any(interface == 2 and b"sstp" in packet for interface, packet in inner), "no control packet of SSTP")
+        shown = _decoded(capture)
+        check(not shown or all(word in shown for word in ("PPP LCP", "PPP CHAP", "PPP IPCP", "SSTP", "RADIUS")), f"Wireshark reads it otherwise: {shown}")
+
+
+@setup("trace_dynamic")
+def _dynamic(config):
+    dynamic(config)
+
+
+@case("trace_dynamic")
+def requests_of_a_portal_and_questions_inside(world):
+    """DHCPINFORM inside the tunnel with its answer, a CoA-Request and the Disconnect-Request that ends it; then the trace of the attempt ends by itself."""
+    address, device = lease(world, world.login())
+    attempt = world.session_of("alice")["attempt"]
+    with tempfile.TemporaryDirectory() as folder:
+        capture = Path(folder) / "inside.pcapng"
+        with tracing(world, "--attempt", attempt, "--json", "--pcap", capture) as trace:
+            check(inform(world, address, device), "DHCPINFORM was not answered")
+            check(ask(world, "coa", User_Name="alice", Session_Timeout="3600") == "CoA-ACK", "the change is refused")
+            check(ask(world, "disconnect", secret=SECRET, User_Name="alice") == "Disconnect-ACK" and gone(world), "the session is still there")
+            check(wait_until(lambda: trace.process.poll() is not None, 12), f"the trace goes on after its attempt: {trace.titles()}")
+            steps = ("DHCPINFORM 10", "DHCPACK", "CoA-Request", ".* changes the session", "CoA-ACK", "Disconnect-Request", ".* ends the session", "Disconnect-ACK")
+            _in_order(trace, *steps, "Accounting-Request", "the trace ends: its attempt is over")
+            asked = _fields(_one(trace, "DHCPINFORM", layer="inside", direction="in"))
+            check("249" in asked["Parameter Request List"] and asked["Vendor Class"] == "MSFT 5.0", f"{asked}")
+            request = _fields(_one(trace, "Disconnect-Request", layer="radius", direction="in"))
+            check(request["User-Name"] == "alice" and SECRET not in trace.text(), f"{request}")
+        ports = {destination for source, destination, payload in _datagrams(capture.read_bytes())}
+        check(3799 in ports, f"no CoA-Request in the capture: {ports}")
+        shown = _decoded(capture)
+        check(not shown or all(word in shown for word in ("DHCP Inform", "DHCP ACK", "Disconnect-Request", "CoA-Request")), f"Wireshark reads it otherwise: {shown}")
+
+
+@case("trace")
+def a_trace_ends_in_time(world):
+    with tracing(world, "--peer", network.NAS_IPV4, "--for", "1s", "--json") as trace:
+        check(wait_until(lambda: trace.process.poll() == 0, 5), "the trace goes on")
+        check(trace.titles() == ["the trace ends: it was to last 1 s (--for)"], f"{trace.titles()}")
+    refused = world.gateway.command("trace", "--user", "alice", "--for", "25h", check=False)
+    check(refused.returncode == 2 and "24h" in refused.stderr, f"{refused}")
+
+
+@case("trace")
+def keys_of_chacha20_are_said_to_be_missing(world):
+    with tempfile.TemporaryDirectory() as folder:
+        files = ["--pcap", Path(folder) / "x.pcapng", "--reveal-session-keys", Path(folder) / "x.keys"]
+        with tracing(world, "--user", "alice", *files) as trace:
+            world.login(Profile(ike=("chacha20poly1305-prfsha256-ecp256",)), ping=False)
+            check(wait_until(lambda: "Accounting-Response" in trace.text(), 5), trace.text())
+            check(trace.text().count("no keys are written of this IKE SA") == 1, f"it is not said once: {trace.text()}")
+        check((Path(folder) / "x.keys").read_text() == "", "a line that Wireshark does not take")

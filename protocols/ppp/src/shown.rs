@@ -44,6 +44,41 @@ pub fn frame(bytes: &[u8]) -> ShownFrame {
     ShownFrame { title, parts }
 }
 
+/// The frame with zeros for whatever somebody could find out a password by: passwords, responses, and what EAP methods carry that TLS does not protect.
+pub fn without_secrets(frame: &[u8]) -> Vec<u8> {
+    let mut shown = frame.to_vec();
+    let Class::Control { protocol, offset } = classify(frame) else { return shown };
+    let packet = &frame[offset..];
+    let code = packet.first().copied().unwrap_or_default();
+    let first = usize::from(packet.get(4).copied().unwrap_or_default());
+    // From where to where: the header stays, and so does the name behind a response.
+    let (from, to) = match (protocol, code) {
+        (protocol::PAP, 1) => (5 + first, packet.len()),
+        (protocol::CHAP, 2) => (5, 5 + first),
+        (protocol::CHAP, 1 | 4) => return shown,
+        (protocol::CHAP, _) => (4, packet.len()),
+        (protocol::EAP, 1 | 2) if !is_harmless(packet.get(4).copied()) => (5, packet.len()),
+        _ => return shown,
+    };
+    let (from, to) = (from.min(packet.len()), to.min(packet.len()));
+    shown[offset + from..offset + to.max(from)].fill(0);
+    shown
+}
+
+/// Names, refusals of methods, and what TLS protects by itself.
+fn is_harmless(method: Option<u8>) -> bool {
+    use eap::method;
+    matches!(
+        method,
+        None | Some(
+            method::IDENTITY | NOTIFICATION | method::NAK | method::TLS | method::TTLS | method::PEAP | method::FAST | method::TEAP
+        )
+    )
+}
+
+/// RFC 3748 section 5.2.
+const NOTIFICATION: u8 = 2;
+
 fn code_name(protocol: u16, number: u8) -> String {
     let name = match (protocol, number) {
         (protocol::PAP, 1) => "Authenticate-Request",
@@ -190,6 +225,23 @@ mod tests {
             Shown::Withheld(bytes) => format!("{name}: withheld {bytes}"),
         };
         frame.parts.iter().map(word).collect()
+    }
+
+    #[test]
+    fn no_secret_is_left_in_a_frame() {
+        // PAP: the name stays, the password goes.
+        assert_eq!(without_secrets(&[0xc0, 0x23, 1, 9, 0, 10, 1, b'a', 3, 1, 2, 3]), [0xc0, 0x23, 1, 9, 0, 10, 1, b'a', 0, 0, 0, 0]);
+        assert_eq!(without_secrets(&[0xff, 3, 0xc2, 0x23, 2, 9, 0, 8, 2, 7, 7, b'a']), [0xff, 3, 0xc2, 0x23, 2, 9, 0, 8, 2, 0, 0, b'a']);
+        assert_eq!(without_secrets(&[0xc2, 0x23, 3, 9, 0, 6, b'S', b'=']), [0xc2, 0x23, 3, 9, 0, 6, 0, 0]);
+        // EAP: an identity and TLS stay, MSCHAPv2 goes.
+        let identity = [0xc2, 0x27, 2, 1, 0, 6, 1, b'a'];
+        assert_eq!(without_secrets(&identity), identity);
+        let tls = [0xc2, 0x27, 2, 1, 0, 7, 13, 0x80, 9];
+        assert_eq!(without_secrets(&tls), tls);
+        assert_eq!(without_secrets(&[0xc2, 0x27, 2, 1, 0, 7, 26, 2, 9]), [0xc2, 0x27, 2, 1, 0, 7, 26, 0, 0]);
+        // Lengths that lie.
+        assert_eq!(without_secrets(&[0xc0, 0x23, 1, 9, 0, 10, 200, 1]), [0xc0, 0x23, 1, 9, 0, 10, 200, 1]);
+        assert_eq!(without_secrets(&[0xc2, 0x23, 2, 9, 0, 8, 200, 7]), [0xc2, 0x23, 2, 9, 0, 8, 200, 0]);
     }
 
     #[test]

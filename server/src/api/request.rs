@@ -209,12 +209,15 @@ pub struct TraceQuery {
     /// The attempt of this id, which is not over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<String>,
-    /// The datagrams of IKE and RADIUS too, as they were on the wire.
+    /// The packets too: datagrams of IKE and RADIUS as they were on the wire, and what was inside of tunnels without its secrets.
     #[serde(default)]
     pub packets: bool,
     /// The keys of IKE SAs too. Whoever has them and the datagrams can read everything that IKE says, credentials among it.
     #[serde(default)]
     pub session_keys: bool,
+    /// How long, in seconds; an hour where nothing is said, never more than a day. The trace of an attempt ends with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
 }
 
 /// What the control task says.

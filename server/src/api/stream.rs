@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -15,6 +15,9 @@ use tokio::time::{Instant, Interval, interval_at};
 
 /// Lines that wait for a listener.
 const WAITING: usize = 256;
+
+/// Bytes of them.
+const WAITING_BYTES: usize = 8 << 20;
 
 /// How often something is written, so that a listener who has vanished is noticed.
 const PULSE: Duration = Duration::from_secs(15);
@@ -24,6 +27,8 @@ const PULSE: Duration = Duration::from_secs(15);
 pub struct Feed {
     lines: mpsc::Sender<Bytes>,
     missed: Arc<AtomicU64>,
+    /// Bytes of the lines that wait.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Feed {
@@ -32,10 +37,17 @@ impl Feed {
         // A value without a JSON form (a map whose keys are no strings) is a mistake of ours that tests show.
         let Ok(mut line) = serde_json::to_vec(told) else { return true };
         line.push(b'\n');
+        let length = line.len();
+        if self.waiting.load(Ordering::Relaxed) + length > WAITING_BYTES {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            return !self.lines.is_closed();
+        }
+        self.waiting.fetch_add(length, Ordering::Relaxed);
         match self.lines.try_send(line.into()) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.missed.fetch_add(1, Ordering::Relaxed);
+                self.waiting.fetch_sub(length, Ordering::Relaxed);
                 true
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,
@@ -88,6 +100,7 @@ impl Format {
 pub(super) struct Lines {
     lines: mpsc::Receiver<Bytes>,
     missed: Arc<AtomicU64>,
+    waiting: Arc<AtomicUsize>,
     format: Format,
     pulse: Interval,
     /// One of the streams that there may be at a time.
@@ -98,7 +111,9 @@ pub(super) fn feed(format: Format, place: OwnedSemaphorePermit) -> (Feed, Lines)
     let (tx, rx) = mpsc::channel(WAITING);
     let missed = Arc::new(AtomicU64::new(0));
     let pulse = interval_at(Instant::now() + PULSE, PULSE);
-    (Feed { lines: tx, missed: Arc::clone(&missed) }, Lines { lines: rx, missed, format, pulse, _place: place })
+    let waiting = Arc::default();
+    let feed = Feed { lines: tx, missed: Arc::clone(&missed), waiting: Arc::clone(&waiting) };
+    (feed, Lines { lines: rx, missed, waiting, format, pulse, _place: place })
 }
 
 impl Body for Lines {
@@ -112,7 +127,10 @@ impl Body for Lines {
             return Poll::Ready(Some(Ok(format.frame(format!("{{\"missed\":{missed}}}\n").into()))));
         }
         match self.lines.poll_recv(cx) {
-            Poll::Ready(line) => Poll::Ready(line.map(|line| Ok(format.frame(line)))),
+            Poll::Ready(line) => {
+                self.waiting.fetch_sub(line.as_ref().map_or(0, Bytes::len), Ordering::Relaxed);
+                Poll::Ready(line.map(|line| Ok(format.frame(line))))
+            }
             Poll::Pending => self.pulse.poll_tick(cx).map(|_| Some(Ok(format.pulse()))),
         }
     }
@@ -146,6 +164,6 @@ pub(crate) mod testing {
     pub(crate) fn feed() -> (Feed, Reader) {
         let (tx, lines) = mpsc::channel(WAITING);
         let missed = Arc::new(AtomicU64::new(0));
-        (Feed { lines: tx, missed: Arc::clone(&missed) }, Reader { lines, missed })
+        (Feed { lines: tx, missed: Arc::clone(&missed), waiting: Arc::default() }, Reader { lines, missed })
     }
 }

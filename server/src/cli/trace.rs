@@ -3,7 +3,7 @@ use super::args::{Cli, TraceArgs};
 use super::text::{Mark, Style, clean, moment};
 use super::{FAILED, OK, Unanswered, control_socket};
 use crate::api::{self, Call, Told};
-use crate::trace::{Direction, Event, capture};
+use crate::trace::{Direction, Event, NO_KEYS, capture};
 use crypto::hash::{HashAlgorithm, hash};
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -42,7 +42,11 @@ fn tell(json: bool, told: Told<Event>, files: &mut Files, style: Style, out: &mu
         Told::It(mut event) => {
             files.write(&event)?;
             // A terminal, or what reads the lines, is no place for keys.
-            (event.packets, event.keys) = (Vec::new(), None);
+            (event.packets, event.frames, event.keys) = (Vec::new(), Vec::new(), None);
+            if !json && files.lacks_keys(&event) {
+                let text = "no keys are written of this IKE SA: Wireshark's table of IKEv2 has no name for its cipher; the fields here are all that there is";
+                writeln!(out, "{}", style.mark(Mark::Attention, text))?;
+            }
             if json { writeln!(out, "{}", serde_json::to_string(&event)?)? } else { show(&event, style, out)? }
         }
         Told::Missed(missed) if json => writeln!(out, "{{\"missed\":{missed}}}")?,
@@ -60,6 +64,8 @@ struct Files {
     keys: Option<File>,
     /// Hashes of the lines of keys that stand there.
     known: BTreeSet<Vec<u8>>,
+    /// Attempts of which it was said that there are no keys.
+    without: BTreeSet<String>,
 }
 
 impl Files {
@@ -69,7 +75,13 @@ impl Files {
         if let Some(file) = &mut capture {
             capture::begin(file).map_err(|error| format!("cannot write the capture: {error}"))?;
         }
-        Ok(Self { capture, keys, known: BTreeSet::new() })
+        Ok(Self { capture, keys, known: BTreeSet::new(), without: BTreeSet::new() })
+    }
+
+    /// Whether this has to be said of an attempt: keys were asked for, and there are none that Wireshark takes.
+    fn lacks_keys(&mut self, event: &Event) -> bool {
+        let lacks = self.keys.is_some() && event.fields.iter().any(|field| field.name == NO_KEYS);
+        lacks && self.without.insert(event.attempt.clone().unwrap_or_default())
     }
 
     fn write(&mut self, event: &Event) -> Result<()> {
@@ -122,7 +134,7 @@ mod tests {
     }
 
     fn no_files() -> Files {
-        Files { capture: None, keys: None, known: BTreeSet::new() }
+        Files { capture: None, keys: None, known: BTreeSet::new(), without: BTreeSet::new() }
     }
 
     fn event() -> Told<Event> {
@@ -147,12 +159,15 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("evergate-trace-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (capture, keys) = (folder.join("x.pcapng"), folder.join("x.keys"));
-        let mut files = Files { capture: Some(private(&capture).unwrap()), keys: Some(private(&keys).unwrap()), known: BTreeSet::new() };
+        let mut files = Files { capture: Some(private(&capture).unwrap()), keys: Some(private(&keys).unwrap()), ..no_files() };
         for json in [false, true] {
             let text = told(json, event(), &mut files);
             assert!(!text.contains("secret") && !text.contains("packets"), "{text}");
         }
         assert_eq!(std::fs::read_to_string(&keys).unwrap(), "spi,spi,secret\n");
+        let chacha: Event = serde_json::from_str(&EVENT.replace("Nonce", NO_KEYS)).unwrap();
+        let said = |files: &mut Files| told(false, Told::It(chacha.clone()), files).contains("no keys are written of this IKE SA");
+        assert!(said(&mut files) && !said(&mut files), "once");
         assert!(std::fs::metadata(&capture).unwrap().len() > 0);
         for file in [&capture, &keys] {
             assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);

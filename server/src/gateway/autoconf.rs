@@ -1,5 +1,6 @@
 //! Questions that clients ask inside the tunnel: DHCPINFORM, router solicitations, DHCPv6. Answered from what the policy granted.
 use super::{Gateway, Now, Plane};
+use crate::trace::Direction;
 use ::autoconf::Route;
 use ike::SessionId;
 use policy::network::{AddressRange, Tunnel};
@@ -14,6 +15,7 @@ const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 impl<P: Plane> Gateway<P> {
     /// A packet from inside a tunnel that may be a question for the gateway.
     pub fn inner(&mut self, now: Now, session: SessionId, packet: &[u8]) {
+        self.inner_seen(now, session, Direction::In, packet);
         let Some(settings) = self.inner_settings(session, is_ipv6(packet)) else { return };
         match ::autoconf::answer(packet, &settings) {
             Ok(Some(answer)) => {
@@ -22,6 +24,7 @@ impl<P: Plane> Gateway<P> {
                     self.note(now, session, format!("{} has no room for {} routes, servers or names", answer.what, answer.left_out));
                 }
                 *self.totals.inner_answered.entry(answer.what).or_default() += 1;
+                self.inner_seen(now, session, Direction::Out, &answer.packet);
                 self.plane.send_inner(session, answer.packet);
             }
             Ok(None) => self.totals.inner_ignored += 1,
@@ -33,8 +36,9 @@ impl<P: Plane> Gateway<P> {
     }
 
     /// Tells the client that it is on a link with a router, and again before it forgets.
-    pub(super) fn advertise(&mut self, session: SessionId) {
+    pub(super) fn advertise(&mut self, now: Now, session: SessionId) {
         if let Some(advertisement) = self.inner_settings(session, true).as_ref().and_then(::autoconf::router_advertisement) {
+            self.inner_seen(now, session, Direction::Out, &advertisement);
             self.plane.send_inner(session, advertisement);
         }
     }

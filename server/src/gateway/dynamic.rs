@@ -13,16 +13,7 @@ use std::time::{Duration, Instant};
 impl<P: Plane> Gateway<P> {
     /// Does what a believed request asks for, to every session that it names.
     pub fn dynamic(&mut self, now: Now, request: &DynamicRequest) -> Result<(), ErrorCause> {
-        let is_up = |id: &SessionId| self.live.get(id).is_some_and(|live| live.session.is_some());
-        let named = |id: &SessionId| is_up(id) && self.session_facts(*id).fits(&request.sessions);
-        let user = request.sessions.iter().find_map(|named| match named {
-            Identification::UserName(user) => Some(user),
-            _ => None,
-        });
-        let named: Vec<_> = match user {
-            Some(user) => self.roll.of_user(user).into_iter().flatten().copied().filter(named).collect(),
-            None => self.live.keys().copied().filter(named).collect(),
-        };
+        let named = self.named_by(request);
         if named.is_empty() {
             tracing::info!(client = %request.client, wanted = ?request.sessions, "dynamic authorization: no such session");
             return Err(ErrorCause::SessionContextNotFound);
@@ -42,6 +33,29 @@ impl<P: Plane> Gateway<P> {
             }
         }
         Ok(())
+    }
+
+    /// The sessions that a request names.
+    fn named_by(&self, request: &DynamicRequest) -> Vec<SessionId> {
+        let is_up = |id: &SessionId| self.live.get(id).is_some_and(|live| live.session.is_some());
+        let named = |id: &SessionId| is_up(id) && self.session_facts(*id).fits(&request.sessions);
+        let user = request.sessions.iter().find_map(|named| match named {
+            Identification::UserName(user) => Some(user),
+            _ => None,
+        });
+        match user {
+            Some(user) => self.roll.of_user(user).into_iter().flatten().copied().filter(named).collect(),
+            None => self.live.keys().copied().filter(named).collect(),
+        }
+    }
+
+    /// The attempts that led to the sessions that a request names; none where nobody traces.
+    pub fn traced_by(&self, request: &DynamicRequest) -> Vec<String> {
+        if !self.tracer().is_on() {
+            return Vec::new();
+        }
+        let attempt = |id: SessionId| Some(self.attempts.get(self.live.get(&id)?.attempt)?.id.to_string());
+        self.named_by(request).into_iter().filter_map(attempt).collect()
     }
 
     /// The filters and rates of RADIUS that a session will have.

@@ -411,7 +411,7 @@ impl<P: Plane> Gateway<P> {
         let interval = if call.open { ::autoconf::ADVERTISEMENT_INTERVAL } else { FIRST_ADVERTISEMENT };
         call.advertise_at = now.instant.checked_add(interval);
         if call.open {
-            self.advertise(session);
+            self.advertise(now, session);
         }
     }
 

@@ -43,10 +43,41 @@ impl<P: Plane> Gateway<P> {
         let live = session.and_then(|session| self.live.get(&session));
         let attempt = live.and_then(|live| self.attempts.get(live.attempt)).map(|attempt| attempt.id.as_str());
         let tracer = self.tracer();
-        if !tracer.cares(attempt) {
+        if !tracer.cares(attempt, Some(seen.path.remote)) {
             return;
         }
-        tracer.tell(now.instant, attempt, trace::ike_message(seen, tracer.wants_packets()));
+        tracer.tell(now.instant, attempt, trace::ike_message(seen, tracer.wants_packets(), tracer.nat_port()));
+    }
+
+    /// A packet inside the tunnel that is for the gateway itself, or from it.
+    pub(super) fn inner_seen(&self, now: Now, session: SessionId, direction: Direction, packet: &[u8]) {
+        let tracer = self.tracer();
+        if !tracer.is_on() {
+            return;
+        }
+        let Some(live) = self.live.get(&session) else { return };
+        let attempt = self.attempts.get(live.attempt).map(|attempt| attempt.id.as_str());
+        if tracer.cares(attempt, Some(live.path.remote)) {
+            tracer.tell(now.instant, attempt, trace::inside_packet(packet, direction, live.path.remote, tracer.wants_packets()));
+        }
+    }
+
+    /// A Disconnect- or CoA-Request that names these attempts, or the answer to it. `local`: where it was sent to; `None`: TLS is in between.
+    pub fn dynamic_seen(
+        &self,
+        now: Now,
+        attempts: &[String],
+        direction: Direction,
+        ends: (std::net::SocketAddr, Option<std::net::SocketAddr>),
+        bytes: &[u8],
+    ) {
+        let tracer = self.tracer();
+        for attempt in attempts.iter().filter(|attempt| tracer.cares(Some(attempt), None)) {
+            let local = ends.1.filter(|_| tracer.wants_packets());
+            if let Some(told) = trace::dynamic_packet(bytes, direction, ends.0, local) {
+                tracer.tell(now.instant, Some(attempt), told);
+            }
+        }
     }
 
     /// An SSTP packet that is no data.
@@ -56,8 +87,9 @@ impl<P: Plane> Gateway<P> {
         }
         let Some(live) = self.live.get(&session) else { return };
         let attempt = self.attempts.get(live.attempt).map(|attempt| attempt.id.as_str());
-        if self.tracer().cares(attempt) {
-            self.tracer().tell(now.instant, attempt, trace::sstp_packet(packet, direction, live.path.remote));
+        let tracer = self.tracer();
+        if tracer.cares(attempt, Some(live.path.remote)) {
+            tracer.tell(now.instant, attempt, trace::sstp_packet(packet, direction, live.path.remote, tracer.wants_packets()));
         }
     }
 }

@@ -2,7 +2,11 @@
 use super::{Shell, now};
 use crate::api::types::Done;
 use crate::api::{Feed, Problem, Refusal, Response, TraceQuery};
-use crate::trace::{About, Extent};
+use crate::trace::{About, Extent, LONGEST, USUAL_LENGTH};
+use std::time::{Duration, Instant};
+
+/// Accounting has its say after the end of a session.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl Shell {
     pub(super) fn trace(&mut self, query: &TraceQuery, feed: Feed) -> Response {
@@ -18,8 +22,24 @@ impl Shell {
             tracing::warn!(trace = number, %about, "the trace is given the keys of IKE SAs: who has them and a recording can read IKE");
         }
         let tracer = self.gateway.tracer().clone();
+        let over = tracer.over(number);
+        let length = query.seconds.map_or(USUAL_LENGTH, Duration::from_secs).min(LONGEST);
         tokio::spawn(async move {
-            feed.closed().await;
+            let over = async {
+                match over {
+                    Some(over) => over.notified().await,
+                    None => std::future::pending().await,
+                }
+                tokio::time::sleep(LAST_WORDS).await;
+            };
+            let why = tokio::select! {
+                () = feed.closed() => None,
+                () = over => Some("the trace ends: its attempt is over".to_owned()),
+                () = tokio::time::sleep(length) => Some(format!("the trace ends: it was to last {} s (--for)", length.as_secs())),
+            };
+            if let Some(why) = why {
+                tracer.last_word(Instant::now(), number, &why);
+            }
             if let Some(about) = tracer.end(number) {
                 tracing::info!(trace = number, %about, "a trace ends");
             }

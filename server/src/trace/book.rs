@@ -1,14 +1,20 @@
 //! Who follows whom, what attempts are called, and what they said before that was known.
-use super::{About, Begun, Event, Extent, MAX_TRACES, Told};
+use super::{About, Begun, Event, Extent, Layer, MAX_TRACES, Told};
 use crate::api::{Feed, Problem, Refusal};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Notify;
 
 /// Events of one attempt kept for who may follow its user once the name is known.
 const KEPT: usize = 64;
-/// Of all attempts; then the oldest attempt's go.
+/// Bytes of them.
+const KEPT_BYTES: usize = 128 << 10;
+/// Events of all attempts; then the oldest attempt's go.
 const KEPT_OF_ALL: usize = 8192;
+/// Bytes of them.
+const KEPT_BYTES_OF_ALL: usize = 8 << 20;
 /// Attempts that are over and may still have a last word.
 const LINGERING: usize = 256;
 
@@ -22,8 +28,9 @@ pub(super) struct Book {
     order: BTreeMap<u64, String>,
     last_place: u64,
     over: VecDeque<String>,
-    /// Events kept of all attempts.
+    /// Events kept of all attempts, and their bytes.
     kept: usize,
+    kept_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -31,6 +38,8 @@ struct Trace {
     about: About,
     extent: Extent,
     feed: Feed,
+    /// Told when its attempt is over.
+    over: Arc<Notify>,
 }
 
 /// One attempt.
@@ -42,6 +51,8 @@ struct Known {
     settled: bool,
     followers: BTreeSet<u64>,
     earlier: VecDeque<Event>,
+    /// Of them.
+    bytes: usize,
     /// In the order of those of which events are kept.
     place: Option<u64>,
     /// Earlier events that are not kept.
@@ -59,8 +70,9 @@ impl Trace {
 
     fn send(&self, event: &Event) {
         let mut event = std::borrow::Cow::Borrowed(event);
-        if !self.extent.packets && !event.packets.is_empty() {
+        if !self.extent.packets && !(event.packets.is_empty() && event.frames.is_empty()) {
             event.to_mut().packets.clear();
+            event.to_mut().frames.clear();
         }
         if !self.extent.keys && event.keys.is_some() {
             event.to_mut().keys = None;
@@ -81,8 +93,8 @@ impl Book {
     }
 
     #[cfg(test)]
-    pub(super) fn kept(&self) -> usize {
-        self.kept
+    pub(super) fn kept(&self) -> (usize, usize) {
+        (self.kept, self.kept_bytes)
     }
 
     #[cfg(test)]
@@ -99,7 +111,7 @@ impl Book {
             return Err(Problem::new(Refusal::Busy, format!("{MAX_TRACES} traces are running already"), "end one of them"));
         }
         self.next += 1;
-        let trace = Trace { about, extent, feed };
+        let trace = Trace { about, extent, feed, over: Arc::default() };
         for (id, known) in &mut self.attempts {
             if trace.is_about(id, known) {
                 known.followers.insert(self.next);
@@ -107,6 +119,30 @@ impl Book {
         }
         self.traces.insert(self.next, trace);
         Ok(self.next)
+    }
+
+    pub(super) fn over(&self, number: u64) -> Option<Arc<Notify>> {
+        self.traces.get(&number).map(|trace| Arc::clone(&trace.over))
+    }
+
+    pub(super) fn last_word(&self, now: Instant, number: u64, text: &str) {
+        let Some(trace) = self.traces.get(&number) else { return };
+        let (attempt, user) = (None, None);
+        let (fields, packets, frames) = (Vec::new(), Vec::new(), Vec::new());
+        let (at_us, title) = (at(self.clock, now), text.to_owned());
+        trace.send(&Event {
+            at_us,
+            attempt,
+            user,
+            layer: Layer::Gateway,
+            direction: None,
+            peer: None,
+            title,
+            fields,
+            packets,
+            frames,
+            keys: None,
+        });
     }
 
     pub(super) fn leave(&mut self, number: u64) -> Option<About> {
@@ -123,7 +159,7 @@ impl Book {
     pub(super) fn started(&mut self, begun: Begun) {
         let Begun { id, client, user, up } = begun;
         let (followers, earlier) = (BTreeSet::new(), VecDeque::new());
-        let mut known = Known { client, user, settled: up, followers, earlier, place: None, forgotten: 0 };
+        let mut known = Known { client, user, settled: up, followers, earlier, bytes: 0, place: None, forgotten: 0 };
         known.followers = self.traces.iter().filter(|(_, trace)| trace.is_about(&id, &known)).map(|(number, _)| *number).collect();
         self.attempts.insert(id, known);
     }
@@ -164,6 +200,8 @@ impl Book {
     }
 
     pub(super) fn finished(&mut self, id: &str) {
+        let about = |trace: &&Trace| matches!(&trace.about, About::Attempt(wanted) if wanted == id);
+        self.traces.values().filter(about).for_each(|trace| trace.over.notify_one());
         self.over.push_back(id.to_owned());
         while self.over.len() > LINGERING {
             let Some(id) = self.over.pop_front() else { return };
@@ -184,6 +222,7 @@ impl Book {
     fn forget(&mut self, id: &str) {
         let Some(known) = self.attempts.get_mut(id) else { return };
         self.kept -= known.earlier.len();
+        self.kept_bytes -= std::mem::take(&mut known.bytes);
         known.forgotten += u64::try_from(known.earlier.len()).unwrap_or(u64::MAX);
         known.earlier.clear();
         if let Some(place) = known.place.take() {
@@ -191,18 +230,31 @@ impl Book {
         }
     }
 
-    pub(super) fn cares(&self, id: Option<&str>) -> bool {
-        // Who is not known yet may turn out to be anybody.
-        id.is_none_or(|id| self.attempts.get(id).is_some_and(|known| !known.settled || !known.followers.is_empty()))
+    pub(super) fn cares(&self, id: Option<&str>, peer: Option<SocketAddr>) -> bool {
+        let last;
+        let id = match id {
+            Some(id) => id,
+            None if self.traces.values().any(|trace| is_at(trace, peer)) => return true,
+            None => match self.last_from(peer) {
+                Some(id) => {
+                    last = id;
+                    &last
+                }
+                None => return false,
+            },
+        };
+        // Who is not known yet may turn out to be whom somebody asks for by name.
+        let by_name = || self.traces.values().any(|trace| matches!(trace.about, About::User(_)));
+        self.attempts.get(id).is_some_and(|known| !known.followers.is_empty() || !known.settled && by_name())
     }
 
     pub(super) fn tell(&mut self, now: Instant, id: Option<&str>, told: Told) {
         let id = id.map(str::to_owned).or_else(|| self.last_from(told.peer));
         let known = id.as_ref().and_then(|id| self.attempts.get_mut(id));
-        let Told { layer, direction, peer, title, fields, packets, keys } = told;
+        let Told { layer, direction, peer, title, fields, packets, frames, keys, .. } = told;
         let user = known.as_ref().and_then(|known| known.user.clone());
         let mut event =
-            Event { at_us: at(self.clock, now), attempt: id.clone(), user, layer, direction, peer, title, fields, packets, keys };
+            Event { at_us: at(self.clock, now), attempt: id.clone(), user, layer, direction, peer, title, fields, packets, frames, keys };
         let Some(known) = known else {
             event.attempt = None;
             return self.of_stranger(&event);
@@ -222,9 +274,7 @@ impl Book {
 
     /// Told of nobody's attempt: only its address tells whose it is.
     fn of_stranger(&self, event: &Event) {
-        let Some(peer) = event.peer else { return };
-        let is_about = |trace: &&Trace| matches!(&trace.about, About::Peer(address) if address.to_canonical() == peer.ip().to_canonical());
-        self.traces.values().filter(is_about).for_each(|trace| trace.send(event));
+        self.traces.values().filter(|trace| is_at(trace, event.peer)).for_each(|trace| trace.send(event));
     }
 
     fn keep(&mut self, id: &str, mut event: Event) {
@@ -236,18 +286,34 @@ impl Book {
         }
         // A later message has them too, if anybody is to see them.
         event.keys = None;
+        let bytes = size(&event);
+        (known.bytes, self.kept_bytes) = (known.bytes + bytes, self.kept_bytes + bytes);
         known.earlier.push_back(event);
         self.kept += 1;
-        if known.earlier.len() > KEPT {
-            known.earlier.pop_front();
+        while known.earlier.len() > KEPT || known.bytes > KEPT_BYTES {
+            let Some(oldest) = known.earlier.pop_front() else { break };
+            (known.bytes, self.kept_bytes) = (known.bytes - size(&oldest), self.kept_bytes - size(&oldest));
             known.forgotten += 1;
             self.kept -= 1;
         }
-        while self.kept > KEPT_OF_ALL {
+        while self.kept > KEPT_OF_ALL || self.kept_bytes > KEPT_BYTES_OF_ALL {
             let Some(oldest) = self.order.values().next().cloned() else { return };
             self.forget(&oldest);
         }
     }
+}
+
+/// It is about whoever is at this address.
+fn is_at(trace: &Trace, peer: Option<SocketAddr>) -> bool {
+    matches!((&trace.about, peer), (About::Peer(address), Some(peer)) if address.to_canonical() == peer.ip().to_canonical())
+}
+
+/// Bytes that an event takes, about.
+fn size(event: &Event) -> usize {
+    let fields = event.fields.iter().map(|field| size_of_val(field) + field.name.len() + field.value.len());
+    let packets = event.packets.iter().map(|packet| size_of_val(packet) + packet.bytes.len());
+    let frames = event.frames.iter().map(|frame| size_of_val(frame) + frame.bytes.len());
+    size_of::<Event>() + event.title.len() + fields.chain(packets).chain(frames).sum::<usize>()
 }
 
 /// When and whose, nothing else.
@@ -258,6 +324,7 @@ fn bare(event: &Event) -> Event {
         peer: None,
         fields: Vec::new(),
         packets: Vec::new(),
+        frames: Vec::new(),
         keys: None,
         user: None,
         title: String::new(),

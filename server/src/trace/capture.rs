@@ -1,45 +1,102 @@
-//! A capture for Wireshark (pcapng, draft-ietf-opsawg-pcapng): the datagrams of a trace with IP and UDP headers around them, as they were on the wire.
-use super::Event;
+//! A capture for Wireshark (pcapng, draft-ietf-opsawg-pcapng): the datagrams of a trace with IP and UDP headers around them, as they were on the wire;
+//! and, each kind as an interface of its own, what was inside of tunnels.
+use super::{Direction, Event, Frame, Link};
 use std::io::{Result, Write};
 
 /// Packets begin with their IP header.
 const LINKTYPE_RAW: u16 = 101;
+/// Frames of PPP behind a byte that tells their direction.
+const LINKTYPE_PPP_WITH_DIR: u16 = 204;
+/// What a dissector that the packet names is to read.
+const LINKTYPE_WIRESHARK_UPPER_PDU: u16 = 252;
+/// Names and link types of the interfaces, by their numbers.
+const INTERFACES: [(&str, u16); 4] = [
+    ("outside", LINKTYPE_RAW),
+    ("ppp in sstp", LINKTYPE_PPP_WITH_DIR),
+    ("sstp in tls", LINKTYPE_WIRESHARK_UPPER_PDU),
+    ("inside the tunnel", LINKTYPE_RAW),
+];
+const IF_NAME: u16 = 2;
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const ENHANCED_PACKET: u32 = 6;
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 const COMMENT: u16 = 1;
 
-/// Writes the head of a capture: one section, one interface, times in microseconds.
+/// Writes the head of a capture: one section, its interfaces, times in microseconds.
 pub fn begin(out: &mut dyn Write) -> Result<()> {
     let unknown_length = u64::MAX.to_le_bytes();
     block(out, SECTION_HEADER, &[&BYTE_ORDER.to_le_bytes()[..], &[1, 0, 0, 0], &unknown_length].concat())?;
-    block(out, INTERFACE_DESCRIPTION, &[&LINKTYPE_RAW.to_le_bytes()[..], &[0; 6]].concat())
+    INTERFACES.iter().try_for_each(|(name, link)| {
+        let mut body = [&link.to_le_bytes()[..], &[0; 6]].concat();
+        option(&mut body, IF_NAME, name);
+        block(out, INTERFACE_DESCRIPTION, &body)
+    })
 }
 
-/// Writes the datagrams of an event, what they are as a comment at the first.
+/// Writes the packets of an event, what they are as a comment at the first.
 pub fn packets(out: &mut dyn Write, event: &Event) -> Result<()> {
     let mut comment = Some(event.title.as_str());
-    for datagram in &event.packets {
-        let Some(packet) = bytes(&datagram.bytes).and_then(|payload| packet::write::udp(datagram.from, datagram.to, &payload)) else {
-            continue;
-        };
+    let datagrams = event.packets.iter().filter_map(|datagram| {
+        Some((0, bytes(&datagram.bytes).and_then(|payload| packet::write::udp(datagram.from, datagram.to, &payload))?))
+    });
+    let frames = event.frames.iter().filter_map(inner);
+    for (interface, packet) in datagrams.chain(frames) {
+        let interface: u32 = interface;
         let [high, low] = [(event.at_us >> 32) as u32, (event.at_us & u64::from(u32::MAX)) as u32];
         // `write::udp` makes no packet longer than IP allows.
         let length = (packet.len() as u32).to_le_bytes();
-        let mut body = [[0; 4], high.to_le_bytes(), low.to_le_bytes(), length, length].concat();
+        let mut body = [interface.to_le_bytes(), high.to_le_bytes(), low.to_le_bytes(), length, length].concat();
         padded(&mut body, &packet);
         if let Some(comment) = comment.take() {
-            body.extend(COMMENT.to_le_bytes());
-            // Titles are bounded.
-            body.extend((comment.len() as u16).to_le_bytes());
-            padded(&mut body, comment.as_bytes());
-            // The end of options.
-            body.extend([0; 4]);
+            option(&mut body, COMMENT, comment);
         }
         block(out, ENHANCED_PACKET, &body)?;
     }
     Ok(())
+}
+
+/// The interface of a frame, and its bytes there.
+fn inner(frame: &Frame) -> Option<(u32, Vec<u8>)> {
+    let bytes = bytes(&frame.bytes)?;
+    Some(match frame.link {
+        Link::Ppp => (1, [&[u8::from(frame.direction == Direction::Out)][..], &bytes].concat()),
+        Link::Sstp => (2, [&upper("sstp", frame)[..], &bytes].concat()),
+        Link::Ip => (3, bytes),
+    })
+}
+
+/// The tags that tell Wireshark which dissector is to read a packet, and where it came from.
+fn upper(dissector: &str, frame: &Frame) -> Vec<u8> {
+    let (ip, port) = (frame.client.ip(), u32::from(frame.client.port()).to_be_bytes());
+    let inbound = frame.direction == Direction::In;
+    let mut tags = Vec::new();
+    let mut tag = |number: u16, value: &[u8]| {
+        tags.extend(number.to_be_bytes());
+        let length = value.len().next_multiple_of(4);
+        // A name or an address.
+        tags.extend((length as u16).to_be_bytes());
+        tags.extend_from_slice(value);
+        tags.resize(tags.len() + length - value.len(), 0);
+    };
+    tag(12, dissector.as_bytes());
+    match ip.to_canonical() {
+        std::net::IpAddr::V4(address) => tag(if inbound { 20 } else { 21 }, &address.octets()),
+        std::net::IpAddr::V6(address) => tag(if inbound { 22 } else { 23 }, &address.octets()),
+    }
+    // TCP.
+    tag(24, &2_u32.to_be_bytes());
+    tag(if inbound { 25 } else { 26 }, &port);
+    tag(0, &[]);
+    tags
+}
+
+/// One option and the end of options; texts are bounded.
+fn option(body: &mut Vec<u8>, kind: u16, text: &str) {
+    body.extend(kind.to_le_bytes());
+    body.extend((text.len() as u16).to_le_bytes());
+    padded(body, text.as_bytes());
+    body.extend([0; 4]);
 }
 
 fn padded(body: &mut Vec<u8>, bytes: &[u8]) {
@@ -75,6 +132,7 @@ mod tests {
             title: "IKE_AUTH".into(),
             fields: Vec::new(),
             packets,
+            frames: Vec::new(),
             keys: None,
         }
     }
@@ -102,13 +160,27 @@ mod tests {
         begin(&mut file).unwrap();
         packets(&mut file, &event(vec![datagram("aabbcc"), datagram("dd")])).unwrap();
         let blocks = blocks(&file);
-        assert_eq!(blocks.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [SECTION_HEADER, INTERFACE_DESCRIPTION, 6, 6]);
-        assert_eq!(blocks[1].1, [101, 0, 0, 0, 0, 0, 0, 0]);
-        let first = &blocks[2].1;
+        assert_eq!(blocks.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [SECTION_HEADER, 1, 1, 1, 1, 6, 6]);
+        assert_eq!(blocks[1].1, *b"\x65\0\0\0\0\0\0\0\x02\0\x07\0outside\0\0\0\0\0");
+        let first = &blocks[5].1;
         assert_eq!(first[..20], [0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 31, 0, 0, 0, 31, 0, 0, 0]);
         assert_eq!(first[48..51], [0xaa, 0xbb, 0xcc]);
         assert_eq!(first[52..64], *b"\x01\x00\x08\x00IKE_AUTH");
-        assert_eq!(blocks[3].1.len(), 20 + 32, "the comment stands once");
+        assert_eq!(blocks[6].1.len(), 20 + 32, "the comment stands once");
+    }
+
+    #[test]
+    fn each_kind_of_frame_has_its_interface() {
+        let frame = |link| Frame { link, client: "192.0.2.7:50000".parse().unwrap(), direction: Direction::Out, bytes: "ff03".into() };
+        let mut file = Vec::new();
+        let frames = vec![frame(Link::Ppp), frame(Link::Sstp), frame(Link::Ip)];
+        packets(&mut file, &Event { frames, ..event(Vec::new()) }).unwrap();
+        let blocks = blocks(&file);
+        assert_eq!(blocks.iter().map(|(_, body)| body[0]).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(blocks[0].1[20..23], [1, 0xff, 3], "sent");
+        let tags =
+            b"\x00\x0c\x00\x04sstp\x00\x15\x00\x04\xc0\x00\x02\x07\x00\x18\x00\x04\0\0\0\x02\x00\x1a\x00\x04\0\0\xc3\x50\0\0\0\0\xff\x03";
+        assert_eq!(blocks[1].1[20..20 + tags.len()], *tags);
     }
 
     #[test]

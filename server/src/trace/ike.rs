@@ -1,5 +1,5 @@
 //! IKE messages in words.
-use super::{Datagram, Direction, KeyLine, Layer, Told, eap, hexadecimal, withheld};
+use super::{Datagram, Direction, KeyLine, Layer, NO_KEYS, Told, eap, hexadecimal, withheld};
 use ike::proposal::{SaPayload, Transform, transform};
 use ike::wire::{
     Configuration, ConfigurationAttribute as Attribute, ConfigurationKind, Delete, Exchange, Header, Identification, Notify, Payload,
@@ -8,11 +8,8 @@ use ike::wire::{
 use ike::{Content, Seen, TrafficSelector};
 use std::fmt::Display;
 
-/// UDP port whose datagrams begin with the non-ESP marker (RFC 3948 section 2.2).
-const NAT_PORT: u16 = 4500;
-
-/// What is told of a message; `packets`: with its datagrams.
-pub fn message(seen: &Seen, packets: bool) -> Told {
+/// What is told of a message; `packets`: with its datagrams, which have the non-ESP marker at `nat_port`.
+pub fn message(seen: &Seen, packets: bool, nat_port: u16) -> Told {
     let direction = if seen.outbound { Direction::Out } else { Direction::In };
     let header = seen.datagrams.first().and_then(|datagram| Header::parse(datagram).ok());
     let mut told = Told::packet(Layer::Ike, direction, seen.path.remote, title(header.as_ref(), seen));
@@ -29,16 +26,21 @@ pub fn message(seen: &Seen, packets: bool) -> Told {
     }
     // IKE in TCP is no datagram.
     if packets && seen.path.connection.is_none() {
-        told.packets = seen.datagrams.iter().map(|datagram| on_the_wire(seen, datagram)).collect();
+        told.packets = seen.datagrams.iter().map(|datagram| on_the_wire(seen, datagram, nat_port)).collect();
     }
-    told.keys = header.as_ref().zip(seen.keys.as_deref()).and_then(|(header, keys)| KeyLine::new(header, keys));
+    if let Some((header, keys)) = header.as_ref().zip(seen.keys.as_deref()) {
+        told.keys = KeyLine::new(header, keys);
+        if told.keys.is_none() {
+            told.field(NO_KEYS, format!("none: its ikev2_decryption_table has no name for {}", keys.suite.protection));
+        }
+    }
     told
 }
 
-fn on_the_wire(seen: &Seen, datagram: &[u8]) -> Datagram {
+fn on_the_wire(seen: &Seen, datagram: &[u8], nat_port: u16) -> Datagram {
     let (local, remote) = (seen.path.local, seen.path.remote);
     let (from, to) = if seen.outbound { (local, remote) } else { (remote, local) };
-    let marker = if local.port() == NAT_PORT { "00000000" } else { "" };
+    let marker = if local.port() == nat_port { "00000000" } else { "" };
     Datagram { from, to, bytes: format!("{marker}{}", hexadecimal(datagram)) }
 }
 

@@ -6,6 +6,7 @@ mod book;
 pub mod capture;
 mod eap;
 mod ike;
+mod inside;
 mod keys;
 mod radius;
 mod sstp;
@@ -13,8 +14,9 @@ mod sstp;
 mod tests;
 
 pub use ike::message as ike_message;
+pub use inside::packet as inside_packet;
 pub use keys::KeyLine;
-pub use radius::{Ends, Exchanges};
+pub use radius::{Ends, Exchanges, dynamic as dynamic_packet};
 pub use sstp::packet as sstp_packet;
 
 use crate::api::{Feed, Problem};
@@ -22,9 +24,10 @@ use book::Book;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Traces at a time.
 pub const MAX_TRACES: usize = 8;
@@ -32,6 +35,14 @@ pub const MAX_TRACES: usize = 8;
 const VALUE_BYTES: usize = 1000;
 /// Fields of one event.
 const FIELDS: usize = 128;
+/// Bytes of them all.
+const FIELD_BYTES: usize = 16 << 10;
+/// How long a trace goes on where nothing is said, and at most.
+pub const USUAL_LENGTH: Duration = Duration::from_secs(3600);
+pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Name of the field that says why there are no keys of a message.
+pub const NO_KEYS: &str = "keys for Wireshark";
 
 /// Whom a trace follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +83,8 @@ pub enum Layer {
     Radius,
     Sstp,
     Ppp,
+    /// DHCP, Router Solicitations and DHCPv6 in the tunnel, which the gateway answers itself.
+    Inside,
     /// What the gateway found or decided: a line of the attempt's record.
     Gateway,
 }
@@ -104,6 +117,30 @@ pub struct Datagram {
     pub bytes: String,
 }
 
+/// What stands around the bytes of a [`Frame`] in a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "TraceLink")]
+pub enum Link {
+    /// An IP packet from inside the tunnel.
+    Ip,
+    /// A frame of PPP.
+    Ppp,
+    /// A control packet of SSTP, from inside TLS.
+    Sstp,
+}
+
+/// What is no datagram of its own on the wire: it came out of a tunnel, or goes into one. Secrets in it are zeros.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TraceFrame")]
+pub struct Frame {
+    pub link: Link,
+    pub client: SocketAddr,
+    pub direction: Direction,
+    /// In hexadecimal digits.
+    pub bytes: String,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "TraceEvent")]
@@ -129,6 +166,9 @@ pub struct Event {
     /// Where they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packets: Vec<Datagram>,
+    /// With the packets: what is inside tunnels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frames: Vec<Frame>,
     /// Where they were asked for: of the IKE SA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeyLine>,
@@ -142,7 +182,9 @@ pub struct Told {
     peer: Option<SocketAddr>,
     title: String,
     fields: Vec<Field>,
+    field_bytes: usize,
     packets: Vec<Datagram>,
+    frames: Vec<Frame>,
     keys: Option<KeyLine>,
 }
 
@@ -154,7 +196,9 @@ impl Told {
             peer: Some(peer),
             title: clip(title),
             fields: Vec::new(),
+            field_bytes: 0,
             packets: Vec::new(),
+            frames: Vec::new(),
             keys: None,
         }
     }
@@ -166,15 +210,19 @@ impl Told {
             peer: None,
             title: text.to_owned(),
             fields: Vec::new(),
+            field_bytes: 0,
             packets: Vec::new(),
+            frames: Vec::new(),
             keys: None,
         }
     }
 
     /// Adds a field; beyond the bound it is left out.
     fn field(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        if self.fields.len() < FIELDS {
-            self.fields.push(Field { name: name.into(), value: clip(value.into()) });
+        let field = Field { name: name.into(), value: clip(value.into()) };
+        self.field_bytes += field.name.len() + field.value.len();
+        if self.fields.len() < FIELDS && self.field_bytes <= FIELD_BYTES {
+            self.fields.push(field);
         }
     }
 }
@@ -219,6 +267,8 @@ pub struct Tracer(Arc<Hub>);
 struct Hub {
     /// [`OFF`], or [`ON`] with what is wanted besides: [`PACKETS`], [`KEYS`].
     state: AtomicU8,
+    /// UDP port whose datagrams begin with the non-ESP marker, where it is not 4500.
+    nat_port: AtomicU16,
     book: Mutex<Book>,
 }
 
@@ -241,6 +291,18 @@ impl Tracer {
     /// Whether anybody wants keys.
     pub fn wants_keys(&self) -> bool {
         self.0.state.load(Ordering::Relaxed) & KEYS != 0
+    }
+
+    /// The UDP port of this gateway whose datagrams begin with the non-ESP marker (RFC 3948 section 2.2).
+    pub fn set_nat_port(&self, port: u16) {
+        self.0.nat_port.store(port, Ordering::Relaxed);
+    }
+
+    pub fn nat_port(&self) -> u16 {
+        match self.0.nat_port.load(Ordering::Relaxed) {
+            0 => 4500,
+            port => port,
+        }
     }
 
     /// Begins a trace, which gets its events through `feed`; its number. `running`: the attempts that have begun and not ended.
@@ -271,6 +333,16 @@ impl Tracer {
         let about = book.leave(number);
         self.settle(&book);
         about
+    }
+
+    /// What tells that the attempt which a trace is about is over; `None`: there is no such trace.
+    pub fn over(&self, number: u64) -> Option<Arc<Notify>> {
+        self.book().over(number)
+    }
+
+    /// Tells a trace alone a last thing.
+    pub fn last_word(&self, now: Instant, number: u64, text: &str) {
+        self.book().last_word(now, number, text);
     }
 
     /// An attempt starts.
@@ -322,9 +394,9 @@ impl Tracer {
         }
     }
 
-    /// Whether it is worth while to put a packet into words: not that of a session that nobody follows.
-    pub fn cares(&self, id: Option<&str>) -> bool {
-        self.is_on() && self.book().cares(id)
+    /// Whether it is worth while to put a packet of the client at `peer` into words: not where nobody follows it, nor may turn out to.
+    pub fn cares(&self, id: Option<&str>, peer: Option<SocketAddr>) -> bool {
+        self.is_on() && self.book().cares(id, peer)
     }
 
     /// Anything else; `id`: of the attempt, where it is known.

@@ -56,7 +56,7 @@ impl Exchanges {
     /// A packet goes to a server.
     pub fn sent(&mut self, now: Instant, socket: SocketId, to: SocketAddr, ends: Ends, bytes: &[u8]) {
         let (Ok(packet), Some(header)) = (Packet::parse(bytes), bytes.first_chunk::<HEADER>()) else { return };
-        let Some(attempt) = packet.text(number::ACCT_SESSION_ID).filter(|attempt| self.tracer.cares(Some(attempt))) else { return };
+        let Some(attempt) = packet.text(number::ACCT_SESSION_ID).filter(|attempt| self.tracer.cares(Some(attempt), None)) else { return };
         let key = (socket, self.number(socket, &packet));
         let again = self.waiting.get(&key).is_some_and(|waiting| waiting.header == *header);
         let note = if again { ", the same again" } else { "" };
@@ -89,6 +89,17 @@ impl Exchanges {
     fn number(&self, socket: SocketId, packet: &Packet<'_>) -> u32 {
         if self.tokens.contains(&socket) { packet.token() } else { packet.identifier().into() }
     }
+}
+
+/// What is told of a Disconnect- or CoA-Request of the client at `peer`, or of its answer. `None`: it is no RADIUS packet.
+pub fn dynamic(bytes: &[u8], direction: Direction, peer: SocketAddr, local: Option<SocketAddr>) -> Option<Told> {
+    let packet = Packet::parse(bytes).ok()?;
+    let mut told = describe(&packet, packet.identifier().into(), direction, peer, "", bytes.len());
+    if let Some(local) = local {
+        let (from, to) = if direction == Direction::In { (peer, local) } else { (local, peer) };
+        told.packets = vec![Datagram { from, to, bytes: hexadecimal(bytes) }];
+    }
+    Some(told)
 }
 
 fn describe(packet: &Packet<'_>, number: u32, direction: Direction, peer: SocketAddr, note: &str, bytes: usize) -> Told {

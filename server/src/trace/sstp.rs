@@ -1,12 +1,24 @@
 //! SSTP packets in words, with the PPP frames in them.
-use super::{Direction, Layer, Told, eap, withheld};
+use super::{Direction, Frame, Layer, Link, Told, eap, hexadecimal, withheld};
 use ppp::shown::{self, Shown};
 use sstp::BindingHash;
 use sstp::message::{Invalid, Message, StatusInfo};
 use std::net::SocketAddr;
 
-/// What is told of a packet that holds no IP packet.
-pub fn packet(bytes: &[u8], direction: Direction, peer: SocketAddr) -> Told {
+/// What is told of a packet that holds no IP packet; `packets`: with it.
+pub fn packet(bytes: &[u8], direction: Direction, peer: SocketAddr, packets: bool) -> Told {
+    let mut told = in_words(bytes, direction, peer);
+    if let (true, Ok(Some(frame))) = (packets, sstp::frame::next(bytes)) {
+        let (link, shown) = match frame.control {
+            true => (Link::Sstp, bytes[..frame.len].to_vec()),
+            false => (Link::Ppp, shown::without_secrets(&bytes[sstp::HEADER_LEN..frame.len])),
+        };
+        told.frames = vec![Frame { link, client: peer, direction, bytes: hexadecimal(&shown) }];
+    }
+    told
+}
+
+fn in_words(bytes: &[u8], direction: Direction, peer: SocketAddr) -> Told {
     match sstp::frame::next(bytes) {
         Ok(Some(frame)) if frame.control => message(&bytes[..frame.len], direction, peer),
         Ok(Some(frame)) => ppp(&bytes[sstp::HEADER_LEN..frame.len], direction, peer),
@@ -78,7 +90,7 @@ mod tests {
     use sstp::message::{AttributeId, CallConnected, Status};
 
     fn told(bytes: &[u8]) -> (String, Vec<String>) {
-        let told = packet(bytes, Direction::In, "192.0.2.7:50000".parse().unwrap());
+        let told = packet(bytes, Direction::In, "192.0.2.7:50000".parse().unwrap(), false);
         (told.title, told.fields.into_iter().map(|field| format!("{}={}", field.name, field.value)).collect())
     }
 

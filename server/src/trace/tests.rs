@@ -94,7 +94,7 @@ fn strangers_do_not_fill_the_memory() {
         tracer.started(|| begun(&id.to_string(), 7));
         (0..10).for_each(|_| line(&tracer, &id.to_string(), "x"));
     }
-    assert!(tracer.0.book.lock().unwrap().kept() <= 8192);
+    assert!(tracer.0.book.lock().unwrap().kept().0 <= 8192);
     tracer.named("0", "alice");
     assert!(alice.titles().is_empty(), "the oldest went first");
     line(&tracer, "0", "later");
@@ -122,17 +122,68 @@ fn an_address_is_told_of_whoever_is_there() {
 }
 
 #[test]
-fn sessions_that_nobody_follows_cost_no_words() {
+fn what_is_kept_is_bounded_in_bytes_too() {
     let tracer = Tracer::default();
-    assert!(!tracer.cares(None) && !tracer.cares(Some("1")));
+    let (_, mut alice) = begin(&tracer, user("alice"), vec![]);
+    let large = |id: &str| {
+        let mut told = Told::packet(Layer::Ike, Direction::In, client(7), "x".into());
+        told.packets = vec![Datagram { from: client(7), to: client(1), bytes: "00".repeat(20_000) }];
+        tracer.tell(Instant::now(), Some(id), told);
+    };
+    for id in 0..300 {
+        tracer.started(|| begun(&id.to_string(), 7));
+        (0..10).for_each(|_| large(&id.to_string()));
+    }
+    let (events, bytes) = tracer.0.book.lock().unwrap().kept();
+    assert!(events < 300 && (1 << 20..=8 << 20).contains(&bytes), "{events} events, {bytes} bytes");
+    tracer.named("299", "alice");
+    let titles = alice.titles();
+    assert!(titles[0].ends_with("earlier events of this attempt are not kept") && titles.len() < 6, "{titles:?}");
+    (0..300).for_each(|id| tracer.settled(&id.to_string()));
+    assert_eq!(tracer.0.book.lock().unwrap().kept(), (0, 0));
+}
+
+#[test]
+fn others_cost_no_words() {
+    let tracer = Tracer::default();
+    assert!(!tracer.cares(None, Some(client(7))) && !tracer.cares(Some("1"), None));
     let up = |id, number, user: &str| Begun { user: Some(user.into()), up: true, ..begun(id, number) };
-    let (_, _reader) = begin(&tracer, user("alice"), vec![up("1", 7, "alice"), up("2", 8, "bob")]);
+    let (by_name, _reader) = begin(&tracer, user("alice"), vec![up("1", 7, "alice"), up("2", 8, "bob")]);
     tracer.started(|| begun("3", 9));
-    assert_eq!(["1", "2", "3", "4"].map(|id| tracer.cares(Some(id))), [true, false, true, false]);
+    assert_eq!(["1", "2", "3", "4"].map(|id| tracer.cares(Some(id), None)), [true, false, true, false]);
     tracer.named("3", "bob");
-    assert!(tracer.cares(Some("3")), "it may be found to be another");
+    assert!(tracer.cares(Some("3"), None), "it may be found to be another");
     tracer.settled("3");
-    assert!(!tracer.cares(Some("3")) && tracer.cares(None));
+    assert!(!tracer.cares(Some("3"), None) && !tracer.cares(None, Some(client(7))), "a stranger has no name");
+    let (_, _peer) = begin(&tracer, About::Peer(client(7).ip()), vec![]);
+    assert!(tracer.cares(None, Some(client(7))) && !tracer.cares(None, Some(client(9))));
+    tracer.end(by_name);
+    tracer.started(|| begun("5", 9));
+    assert!(!tracer.cares(Some("5"), None), "it is not there, and nobody asks for a name");
+    tracer.moved("5", client(7));
+    assert!(tracer.cares(Some("5"), None));
+}
+
+#[test]
+fn the_end_of_an_attempt_is_told_to_its_trace() {
+    let tracer = Tracer::default();
+    let (number, mut reader) = begin(&tracer, About::Attempt("1".into()), vec![begun("1", 7), begun("2", 8)]);
+    let over = tracer.over(number).unwrap();
+    let is_over = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(async { tokio::time::timeout(std::time::Duration::from_millis(1), over.notified()).await.is_ok() })
+    };
+    tracer.finished("2");
+    assert!(!is_over());
+    tracer.finished("1");
+    assert!(is_over());
+    tracer.last_word(Instant::now(), number, "that was all");
+    assert_eq!(reader.titles(), ["that was all"]);
+    tracer.end(number);
+    assert!(tracer.over(number).is_none() && reader.0.is_over());
 }
 
 #[test]
@@ -209,6 +260,8 @@ fn keys_go_to_who_asks_for_them_and_are_not_kept() {
 fn what_a_stranger_sends_is_cut() {
     let mut told = Told::packet(Layer::Ike, Direction::In, client(7), "ä".repeat(9000));
     (0..1000).for_each(|_| told.field("x", "y".repeat(9000)));
-    assert!(told.title.len() <= VALUE_BYTES + 4 && told.fields.len() == FIELDS);
+    assert!(told.title.len() <= VALUE_BYTES + 4 && told.fields.len() <= FIELD_BYTES / VALUE_BYTES);
+    (0..1000).for_each(|_| told.field("x", ""));
+    assert!(told.fields.len() <= FIELDS);
     assert!(told.fields.iter().all(|field| field.value.len() <= VALUE_BYTES + 4));
 }
