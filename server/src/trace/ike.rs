@@ -31,7 +31,7 @@ pub fn message(seen: &Seen, packets: bool, nat_port: u16) -> Told {
     if let Some((header, keys)) = header.as_ref().zip(seen.keys.as_deref()) {
         told.keys = KeyLine::new(header, keys);
         if told.keys.is_none() {
-            told.field(NO_KEYS, format!("none: its ikev2_decryption_table has no name for {}", keys.suite.protection));
+            told.field(NO_KEYS, format!("none: its ikev2_decryption_table has no name for {:?}", keys.suite.protection.encryption()));
         }
     }
     told

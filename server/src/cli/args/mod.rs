@@ -164,7 +164,7 @@ pub enum Question {
     #[command(long_about = attempts::EXPLAIN)]
     Explain {
         /// An error number, an attempt's id, a user, a client's address, or last
-        #[arg(default_value = "last", allow_hyphen_values = true, num_args = 1..)]
+        #[arg(default_value = "last", allow_negative_numbers = true, num_args = 1..)]
         what: Vec<String>,
     },
     /// List login attempts, or tell the story of one
