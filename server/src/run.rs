@@ -13,7 +13,6 @@ use crate::crash_secret;
 use crate::dataplane::StreamEvent;
 use crate::dynamic::{self, Dynamic};
 use crate::explain::names::Names;
-use crate::explain::names::Names;
 use crate::gateway::{DUMMY_IPV4, Effect, Gateway, InnerEnd, Now, Rules, Settings};
 use crate::history::{self, History};
 use crate::local_shell::Local;
