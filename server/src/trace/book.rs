@@ -70,7 +70,8 @@ impl Trace {
 
     fn send(&self, event: &Event) {
         let mut event = std::borrow::Cow::Borrowed(event);
-        if !self.extent.packets && !(event.packets.is_empty() && event.frames.is_empty()) {
+        let has_packets = !event.packets.is_empty() || !event.frames.is_empty();
+        if has_packets && !self.extent.packets {
             event.to_mut().packets.clear();
             event.to_mut().frames.clear();
         }
