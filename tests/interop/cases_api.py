@@ -160,6 +160,9 @@ def fits(document, schema, value, where):
 @setup("metrics")
 def with_a_metrics_listener(config):
     config["metrics"] = {"listen": ["127.0.0.1:9464"]}
+    config["nps_log"] = {"folder": config["server"]["state_dir"]}
+    # Where nobody listens.
+    config["telemetry"] = {"otlp": "http://127.0.0.1:9"}
 
 
 @case("metrics")

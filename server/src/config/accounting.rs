@@ -14,7 +14,13 @@ const MAX_INTERIM: Duration = Duration::from_secs(86_400);
 /// A server may be slow, and clients that log in again at once must not be what keeps it so.
 const REQUIRED_WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3600);
 
-pub(super) fn settings(root: &Root<'_>, radius: &[RadiusServer], warnings: &mut Vec<String>) -> Result<Settings, ConfigError> {
+/// `logged`: an NPS log hears of sessions too.
+pub(super) fn settings(
+    root: &Root<'_>,
+    radius: &[RadiusServer],
+    logged: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Settings, ConfigError> {
     let mut settings = Settings::default();
     let Some(section) = root.section("accounting", ACCOUNTING)? else { return Ok(settings) };
     let fits = |every: &Duration| every.is_zero() || (MIN_INTERIM..=MAX_INTERIM).contains(every);
@@ -37,7 +43,9 @@ pub(super) fn settings(root: &Root<'_>, radius: &[RadiusServer], warnings: &mut 
         if settings.required_within.is_some() {
             return Err(section.error("required_within", "no RADIUS server takes accounting: name one, or leave this out"));
         }
-        warnings.push("accounting: no RADIUS server takes accounting, so this section does nothing".into());
+        if !logged {
+            warnings.push("accounting: no RADIUS server takes accounting, so this section does nothing".into());
+        }
     }
     Ok(settings)
 }

@@ -333,8 +333,8 @@ impl Config {
         let server = server::server(&root)?;
         let mut certificates = certificates::certificates(&root, &mut warnings)?;
         let radius = radius::servers(&root, &server.name, &mut warnings)?;
-        let accounting = accounting::settings(&root, &radius, &mut warnings)?;
         let nps_log = nps_log::settings(&root)?;
+        let accounting = accounting::settings(&root, &radius, nps_log.is_some(), &mut warnings)?;
         let telemetry = telemetry::settings(&root)?;
         let local = local::provider(&root, &certificates, &mut warnings)?;
         let ppks = ppk::keys(&root, &mut warnings)?;
