@@ -58,17 +58,48 @@ pub(crate) async fn run(mut target: Target, mut packets: Receiver<Vec<u8>>, inbo
     inbound.send(Input::Closed { socket, cause, served: heard }).await.ok();
 }
 
-/// Whether a connection can be had, which is closed again.
+/// What a question over a connection of its own came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Nothing was asked: the connection speaks RADIUS/1.1, which the packet is not of.
+    Connected,
+    /// No answer in time.
+    Silence,
+    Answer(Vec<u8>),
+}
+
+/// Sends a packet over a connection of its own and waits so long for the answer.
 ///
 /// # Errors
-/// Why not, in words.
-pub(crate) async fn reach(peer: SocketAddr, source: Option<IpAddr>, settings: &ClientSettings) -> Result<(), String> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, connect(peer, source, settings)).await {
-        Err(_) => Err(format!("no TLS connection to {peer} within {} s", CONNECT_TIMEOUT.as_secs())),
-        Ok(link) => {
-            link?.farewell().await;
-            Ok(())
+/// Why there is no connection, in words.
+pub(crate) async fn ask(
+    peer: SocketAddr,
+    source: Option<IpAddr>,
+    settings: &ClientSettings,
+    packet: &[u8],
+    patience: Duration,
+) -> Result<Asked, String> {
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(peer, source, settings)).await;
+    let mut link = connected.map_err(|_| format!("no TLS connection to {peer} within {} s", CONNECT_TIMEOUT.as_secs()))??;
+    if link.agreed(settings)? == RadiusVersion::V1_1 {
+        link.farewell().await;
+        return Ok(Asked::Connected);
+    }
+    link.tls.send(packet, &mut link.out).map_err(|fault| fault.to_string())?;
+    link.flush().await?;
+    let answer = async {
+        loop {
+            if let Some(answer) = next_packet(&mut link.received)? {
+                return Ok::<_, String>(answer);
+            }
+            link.read().await?;
         }
+    };
+    let answer = tokio::time::timeout(patience, answer).await;
+    link.farewell().await;
+    match answer {
+        Ok(answer) => answer.map(Asked::Answer),
+        Err(_) => Ok(Asked::Silence),
     }
 }
 

@@ -9,7 +9,7 @@ import sys
 from harness import case, check
 from labkit import network, toml
 from labkit.pki import GATEWAY_NAME
-from labkit.shell import in_namespace
+from labkit.shell import in_namespace, run, wait_until
 
 HOLD = "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 4500)); print('held', flush=True); time.sleep(60)"
 # Listens on 443: with an answer a web server, without one it says good day in plain text.
@@ -80,9 +80,13 @@ def _stopped(world):
         world.gateway.restart()
 
 
+# Only small answers leave.
+DROP_LARGE = DROP.replace("input", "output").replace("dport 4500", "sport 4500 udp length > 800")
+
+
 @contextlib.contextmanager
-def _dropping(world):
-    world.lab.network.exec("gateway", ["nft", "-f", "-"], input=DROP)
+def _dropping(world, rules=DROP):
+    world.lab.network.exec("gateway", ["nft", "-f", "-"], input=rules)
     try:
         yield
     finally:
@@ -133,6 +137,24 @@ def a_pool_lies_in_the_lan(world):
     config = world.gateway.default_config()
     config["pool"][0]["ipv4"] = ["10.99.10.100-10.99.10.120"]
     _fails(_examine(world, config), "pool", "lies in 10.99.10.0/24 of lan0", "sysctl -w net.ipv4.conf.lan0.proxy_arp=1")
+    config["pool"][0]["ipv4"] = ["10.99.10.100-10.99.10.101"]
+    entries = ["10.99.10.100", "10.99.10.101"]
+    for entry in entries:
+        world.lab.network.exec("gateway", ["ip", "neigh", "add", "proxy", entry, "dev", "lan0"])
+    try:
+        _well(_examine(world, config), "answers ARP for each of its addresses")
+    finally:
+        for entry in entries:
+            world.lab.network.exec("gateway", ["ip", "neigh", "del", "proxy", entry, "dev", "lan0"])
+
+
+@case("doctor")
+def the_user_of_the_service_may_not_read_a_secret(world):
+    config = world.gateway.default_config()
+    config["server"]["run_as"] = "nobody"
+    code, findings = _examine(world, config)
+    said = [finding for finding in findings if finding["check"] == "rights" and "secret_file: nobody, whose process" in finding["text"]]
+    check(code == 1 and said and said[0]["level"] == "fail" and "chgrp nobody" in said[0]["remedy"], f"{findings}")
 
 
 @case("doctor")
@@ -148,7 +170,7 @@ def radius_is_not_there(world):
         world.radius.thaw()
 
 
-def _probe(world, name=GATEWAY_NAME):
+def _probe(world, name=GATEWAY_NAME, *more):
     """What a client that dials this name finds, from the client's namespace."""
     hosts = world.gateway.folder / "hosts"
     hosts.write_text(f"{network.GATEWAY_IPV4} {GATEWAY_NAME} {OTHER_NAME}\n")
@@ -158,7 +180,7 @@ def _probe(world, name=GATEWAY_NAME):
     # The names are of a mount namespace of its own, which ends with the command.
     mounts = f"mount --bind {hosts} /etc/hosts && mount --bind {resolver} /etc/resolv.conf"
     within = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
-    argv = [world.gateway.binary, "doctor", "--json", "--probe", name, "--ca", world.lab.pki.cert("ca")]
+    argv = [world.gateway.binary, "doctor", "--json", "--probe", name, "--ca", world.lab.pki.cert("ca"), *more]
     done = world.lab.network.exec("client", within + argv, check=False)
     check(done.stdout.startswith("{"), f"no report: {done.stdout} {done.stderr}")
     return done.returncode, json.loads(done.stdout)["findings"]
@@ -194,8 +216,8 @@ def _on_443(world, answer):
 
 @case("doctor")
 def a_probe_goes_all_the_way(world):
-    steps = ["resolves to 10.99.1.1", "udp/500: IKE_SA_INIT answered", "udp/4500: IKE_SA_INIT answered", "of 2000 bytes arrives"]
-    _well(_probe(world), *steps, "certificate for vpn.example.test", "HTTP/1.1 200")
+    steps = ["resolves to 10.99.1.1", "udp/500: IKE_SA_INIT answered", "udp/4500: IKE_SA_INIT answered", "of 2000 bytes arrives", "asks for EAP"]
+    _well(_probe(world), *steps, "certificate for vpn.example.test", "names no revocation list", "HTTP/1.1 200")
 
 
 @case("doctor")
@@ -205,7 +227,62 @@ def a_probe_finds_no_such_name(world):
 
 @case("doctor")
 def a_probe_finds_a_certificate_for_another_name(world):
-    _fails(_probe(world, OTHER_NAME), "tls", "0x800B010F", "clients must dial a name that the certificate holds")
+    code, findings = _probe(world, OTHER_NAME)
+    failed = {finding["check"]: finding for finding in findings if finding["level"] == "fail"}
+    check(code == 1 and set(failed) == {"ike_auth", "tls"}, f"other faults: {failed}")
+    check("0x800B010F" in failed["tls"]["text"] and "clients must dial a name" in failed["tls"]["remedy"], f"{failed}")
+    check("is no good for other.example.test" in failed["ike_auth"]["text"] and "13801" in failed["ike_auth"]["text"], f"{failed}")
+
+
+@case("doctor")
+def a_probe_finds_large_answers_lost(world):
+    """What a firewall that drops fragments makes of a login: IKE_SA_INIT passes, IKE_AUTH does not."""
+    with _dropping(world, DROP_LARGE):
+        _fails(_probe(world), "ike_auth", "IKE_SA_INIT is answered, IKE_AUTH is not", "drops large datagrams or fragments")
+
+
+@contextlib.contextmanager
+def _with_a_list(world, port):
+    """The gateway on ports of its own, with a certificate whose revocation list is to be had at its port `port`."""
+    pki, folder = world.lab.pki, world.gateway.folder
+    chain, url = folder / "with-list.pem", f"http://{network.GATEWAY_IPV4}:{port}/ca.crl"
+    (folder / "with-list.ext").write_text(f"subjectAltName=DNS:{GATEWAY_NAME}\nextendedKeyUsage=serverAuth\nkeyUsage=digitalSignature\ncrlDistributionPoints=URI:{url}\n")
+    run(["openssl", "req", "-new", "-key", pki.key("gateway-rsa"), "-subj", f"/CN={GATEWAY_NAME}", "-out", folder / "with-list.csr"])
+    signer = ["-CA", pki.cert("ca"), "-CAkey", pki.key("ca"), "-set_serial", "4242", "-days", "30", "-sha256"]
+    run(["openssl", "x509", "-req", "-in", folder / "with-list.csr", *signer, "-extfile", folder / "with-list.ext", "-out", chain])
+    config = world.gateway.default_config()
+    config["certificate"] = [{"name": "listed", "chain": str(chain), "key": str(pki.key("gateway-rsa"))}]
+    for listener in config["listener"]:
+        listener["certificates"] = ["listed"]
+    config["listener"][0] |= {"ike_port": 1500, "nat_port": 14500}
+    config["listener"][1]["port"] = 8443
+    world.gateway.stop()
+    world.gateway.start(config)
+    try:
+        yield url
+    finally:
+        world.gateway.stop()
+        world.gateway.start()
+
+
+@case("doctor")
+def a_probe_finds_a_revocation_list_out_of_reach(world):
+    """Where Windows shows 0x80092013; and a gateway on other ports than the usual ones."""
+    ports = ["--ike-port", "1500", "--nat-port", "14500", "--sstp-port", "8443"]
+    with _with_a_list(world, 8081) as url:
+        _fails(_probe(world, GATEWAY_NAME, *ports), "revocation", "0x80092013", "publish the list by plain HTTP")
+        lists = world.gateway.folder / "lists"
+        lists.mkdir(exist_ok=True)
+        (lists / "ca.crl").write_bytes(world.lab.pki.crl().read_bytes())
+        argv = in_namespace(world.lab.namespace("gateway"), [sys.executable, "-m", "http.server", "8081", "--directory", str(lists)])
+        server = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            check(wait_until(lambda: world.lab.network.exec("client", ["curl", "-sf", "-o", "/dev/null", url], check=False).returncode == 0, 5), "no server")
+            steps = [f"the revocation list at {url} can be had", "udp/14500: IKE_AUTH within", "tcp/8443: SSTP_DUPLEX_POST answered"]
+            _well(_probe(world, GATEWAY_NAME, *ports), *steps)
+        finally:
+            server.send_signal(signal.SIGKILL)
+            server.communicate()
 
 
 @case("doctor")

@@ -1,6 +1,7 @@
 """RADIUS over TLS (RFC 6614) with a real FreeRADIUS: logins, certificates, connections that break."""
 
 import contextlib
+import json
 import re
 import signal
 import subprocess
@@ -79,6 +80,15 @@ def _logins(world, server):
     _call(world)
     _call(world, auth="mschapv2", user="dave")
     check(wait_until(lambda: len([r for r in server.accounting() if r["Acct-Status-Type"] == "Stop"]) >= 3, 5), f"{server.accounting()}")
+
+
+@case("radsec")
+def the_doctor_asks_over_tls(world):
+    argv = [world.gateway.binary, "doctor", "--json", "--config", world.gateway.config_file]
+    with _radius(world):
+        findings = json.loads(world.lab.network.exec("gateway", argv, check=False).stdout)["findings"]
+    said = [finding["text"] for finding in findings if finding["check"] == "radius"]
+    check(len(said) == 1 and "answered Status-Server within" in said[0], f"{said}")
 
 
 @case("radsec")

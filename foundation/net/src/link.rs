@@ -213,6 +213,23 @@ pub fn interface_mtu(name: &str) -> io::Result<u32> {
     Ok(mtu as u32)
 }
 
+/// Whether interface `name` takes TCP packets larger than its MTU (TSO), as `ethtool -k` shows.
+pub fn tcp_segmentation(name: &str) -> io::Result<bool> {
+    /// ETHTOOL_GTSO of linux/ethtool.h.
+    const GET_TSO: u32 = 0x1e;
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    let socket = sys::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+    // struct ethtool_value: the command, and the answer to it.
+    let mut value = [GET_TSO, 0];
+    let mut argument = sys::interface_request(name);
+    argument.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
+    // SAFETY: argument is an initialised ifreq, whose data points to the eight bytes that this command reads and writes; both outlive the call.
+    sys::check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut argument) })?;
+    Ok(value[1] != 0)
+}
+
 /// Whether this host forwards packets between interfaces: `net.ipv4.ip_forward` or `net.ipv6.conf.all.forwarding`.
 pub fn forwarding_enabled(v6: bool) -> io::Result<bool> {
     let path = if v6 { "/proc/sys/net/ipv6/conf/all/forwarding" } else { "/proc/sys/net/ipv4/ip_forward" };

@@ -18,6 +18,8 @@ pub const GATEWAY: [Capability; 3] = [Capability::NetAdmin, Capability::NetBindS
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 /// No kernel has as many capabilities.
 const CAPABILITIES_AT_MOST: c_int = 64;
+/// More groups than that no user has here.
+const MAX_GROUPS: usize = 1024;
 /// A line of the user database; longer ones are not read.
 const MAX_ENTRY: usize = 64 * 1024;
 
@@ -68,6 +70,41 @@ pub fn user(name: &str) -> io::Result<Option<User>> {
         0 => Ok(Some(User { name, uid: entry.pw_uid, gid: entry.pw_gid })),
         error => Err(io::Error::from_raw_os_error(error)),
     }
+}
+
+/// What `work` finds with this user's rights over files: its user, its groups, and none of root's power to pass over them. `work` runs on a thread of its
+/// own, to which alone that applies, and which ends with it; it must not start threads. This takes root.
+pub fn with_files_of<T: Send>(user: &User, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let groups = groups(user)?;
+    let on_thread = || {
+        // SAFETY: the length is that of the list. The system call itself, other than the function of the C library, is about this thread alone.
+        check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) } as c_int)?;
+        // SAFETY: these take plain integers, and are about this thread alone. They say who was before, never that they failed.
+        unsafe {
+            libc::setfsgid(user.gid);
+            libc::setfsuid(user.uid);
+        }
+        // SAFETY: takes a plain integer; an invalid one changes nothing and tells who is.
+        let is = unsafe { libc::setfsuid(u32::MAX) };
+        if u32::try_from(is) != Ok(user.uid) {
+            return Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        }
+        Ok(work())
+    };
+    std::thread::scope(|scope| scope.spawn(on_thread).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The groups of a user, its own among them.
+fn groups(user: &User) -> io::Result<Vec<libc::gid_t>> {
+    let mut groups = vec![0; MAX_GROUPS];
+    let mut count = MAX_GROUPS as c_int;
+    // SAFETY: the name ends with a zero; count says how many groups there is room for, and how many there are.
+    let found = unsafe { libc::getgrouplist(user.name.as_ptr(), user.gid, groups.as_mut_ptr(), &raw mut count) };
+    if found < 0 {
+        return Err(io::Error::other("too many groups"));
+    }
+    groups.truncate(usize::try_from(count).unwrap_or(0));
+    Ok(groups)
 }
 
 /// Gives up, for good, every capability but these, as far as they are permitted at all, and lets no program that is started get any

@@ -11,7 +11,8 @@ const WIDTH: usize = 120;
 
 pub(super) fn doctor(cli: &Cli, args: &DoctorArgs, style: Style, out: &mut dyn Write) -> Result<u8> {
     if let Some(host) = &args.probe {
-        let dial = doctor::Dial { host, port: args.port, authorities: args.ca.as_deref() };
+        let DoctorArgs { ca, ike_port, nat_port, sstp_port, .. } = args;
+        let dial = doctor::Dial { host, ike_port: *ike_port, nat_port: *nat_port, sstp_port: *sstp_port, authorities: ca.as_deref() };
         return report(doctor::probe(&dial), cli.json, style, out);
     }
     let findings = match Config::load(&cli.config_path(), &config::environment()) {

@@ -411,6 +411,11 @@ impl Config {
         ciphers::baseline()
     }
 
+    /// Every file that it was read from besides the main ones: the section and key that name it, and its path.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str, &Path)> {
+        self.written.files.iter().map(|file| (file.section.as_str(), file.key.as_str(), file.path.as_path()))
+    }
+
     /// Whether clients of IKEv2 come to the port of this listener too.
     pub fn encapsulates_on(&self, listener: &SstpListener) -> bool {
         self.ikev2.as_ref().is_some_and(|ikev2| ikev2.tcp.contains(&listener.port))

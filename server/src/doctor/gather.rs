@@ -4,8 +4,9 @@ use super::host::{self, Clock, Tun};
 use super::name::{self, Dialled, Shown};
 use super::network::{self, Forwarding, Interface};
 use super::sockets::{self, Transport, Trial, Wanted};
-use super::{Finding, radius};
-use crate::api::{self, AskError, Call, types::Status};
+use super::{Finding, lists, radius, rights};
+use crate::api::types::{SessionList, Status};
+use crate::api::{self, AskError, Call, SessionsQuery};
 use crate::config::Config;
 use net::link::{self, Netlink};
 use std::collections::BTreeMap;
@@ -36,13 +37,18 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(network::forwarding(Forwarding { ipv4: on(false), ipv6: on(true) }, &config.pools));
     findings.extend(network::rp_filter(&interfaces));
     findings.extend(network::mtu(&interfaces, config.server.mtu));
-    findings.extend(network::pools(&config.pools, &interfaces));
+    findings.extend(network::pools(&config.pools, &interfaces, &proxies()));
+    findings.extend(status.iter().filter_map(|_| network::returns(&sessions(config))));
     findings.push(host::tun(&config.server.tun, &tun(config, status.is_some())));
     findings.push(host::clock(clock()));
     findings.push(host::entropy(read("/proc/sys/kernel/random/entropy_avail").and_then(|text| text.parse().ok())));
     findings.push(host::open_files(open_files(status.as_ref()), !config.sstp.is_empty(), config.server.max_sessions));
     findings.push(host::state_dir(&config.server.state_dir, &writable(&config.server.state_dir)));
+    findings.extend(rights::examine(config));
     findings.extend(names(config, &interfaces));
+    for certificate in &config.certificates {
+        findings.extend(lists::examine(&certificate.credential.chain, lists::Seen::Here));
+    }
     let sources = config.radius.iter().map(|server| server.server.source);
     findings.extend(radius::ask(&config.radius).iter().zip(sources).map(|(asked, source)| radius::judge(asked, source)));
     findings
@@ -141,6 +147,29 @@ fn owner(inode: u64) -> Option<(String, u32)> {
     Some((read(&format!("/proc/{pid}/comm")).unwrap_or_else(|| "a program".into()), pid))
 }
 
+/// Addresses that this host answers for one by one, with the interface where it does.
+fn proxies() -> Vec<(IpAddr, String)> {
+    let list = |family: &str| {
+        let done = Command::new("ip").args([family, "-j", "neigh", "show", "proxy"]).output().ok()?;
+        serde_json::from_slice::<serde_json::Value>(&done.stdout).ok()
+    };
+    let rows = ["-4", "-6"].into_iter().filter_map(list).filter_map(|list| list.as_array().cloned()).flatten();
+    rows.filter_map(|row| Some((row["dst"].as_str()?.parse().ok()?, row["dev"].as_str()?.to_owned()))).collect()
+}
+
+/// What sessions that are up have sent and been sent; empty where the gateway does not tell.
+fn sessions(config: &Config) -> Vec<network::Traffic> {
+    let query = SessionsQuery { limit: Some(1_000), ..SessionsQuery::default() };
+    let asked = Call::get("/v1/sessions").with_query(&query);
+    let list = asked.and_then(|call| api::ask::<SessionList>(&config.server.control_socket, &call)).unwrap_or_default();
+    let traffic = |session: crate::api::types::Session| network::Traffic {
+        inner: session.inner,
+        sent: session.packets_in,
+        received: session.packets_out,
+    };
+    list.sessions.into_iter().map(traffic).collect()
+}
+
 fn firewall_findings(config: &Config, wanted: &[Wanted], interfaces: &[Interface]) -> Vec<Finding> {
     let outer: Vec<_> = interfaces.iter().filter(|interface| interface.outer).map(|interface| interface.name.clone()).collect();
     let needs = firewall::Needs { sockets: wanted, esp: config.ikev2.is_some(), outer: &outer, tun: &config.server.tun };
@@ -169,7 +198,7 @@ fn nft() -> Firewall {
 fn tun(config: &Config, runs: bool) -> Tun {
     let exists = link::interface_index(&config.server.tun).is_ok();
     match (exists, runs) {
-        (true, true) => Tun::Held,
+        (true, true) => Tun::Held(link::tcp_segmentation(&config.server.tun).ok()),
         (false, true) => Tun::NotHere,
         (true, false) => Tun::Taken,
         // It goes with its descriptor.
@@ -200,7 +229,7 @@ fn open_files(status: Option<&Status>) -> Option<u64> {
 }
 
 /// Tries it, in the folder or in the nearest one above that exists.
-fn writable(path: &Path) -> Result<(), String> {
+pub(super) fn writable(path: &Path) -> Result<(), String> {
     let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(path);
     if !existing.is_dir() {
         return Err(format!("{} is no folder", existing.display()));

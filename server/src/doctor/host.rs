@@ -9,8 +9,8 @@ pub const FILES_BESIDES: u64 = 2048;
 /// `server.tun` or a device of the same kind.
 #[derive(Debug)]
 pub(super) enum Tun {
-    /// The running gateway has it.
-    Held,
+    /// The running gateway has it; whether it takes super-packets of TCP, if that can be told.
+    Held(Option<bool>),
     /// The gateway runs, and there is no such device where we are.
     NotHere,
     /// Another program has one of this name.
@@ -20,7 +20,15 @@ pub(super) enum Tun {
 
 pub(super) fn tun(name: &str, tun: &Tun) -> Finding {
     match tun {
-        Tun::Held => Finding::ok("tun", format!("the gateway has its device {name}")),
+        Tun::Held(Some(true)) => Finding::ok("tun", format!("the gateway has its device {name}, which takes super-packets of TCP")),
+        Tun::Held(Some(false)) => Finding::warn(
+            "tun",
+            format!("the gateway has its device {name}, but it takes no super-packets: throughput is low"),
+            format!("`ethtool -K {name} tso on`; where that is refused, the kernel of this host has TUN without offloads"),
+        ),
+        Tun::Held(None) => {
+            Finding::ok("tun", format!("the gateway has its device {name}")).hint("whether it takes super-packets cannot be told from here")
+        }
         Tun::NotHere => Finding::warn(
             "tun",
             format!("the gateway runs, but there is no device {name} in this network namespace"),
@@ -134,7 +142,7 @@ mod tests {
     fn the_tun_device() {
         let level = |state: Tun| tun("evergate0", &state).level;
         let all = Offload { vnet_header: true, checksum: true, tso: true, uso: true };
-        assert_eq!(level(Tun::Held), Level::Ok);
+        assert_eq!([Some(true), Some(false), None].map(|on| level(Tun::Held(on))), [Level::Ok, Level::Warn, Level::Ok]);
         assert_eq!(level(Tun::NotHere), Level::Warn);
         assert_eq!(level(Tun::Taken), Level::Fail);
         assert_eq!(level(Tun::Tried(Ok(all))), Level::Ok);

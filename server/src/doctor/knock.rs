@@ -3,7 +3,7 @@ use super::outside::ciphers;
 use crate::workers;
 use crypto::{Random as _, SystemRandom};
 use ike::wire::{Message, Payload, encode};
-use ike::{Endpoint, Event, Identity, InitiatorAuth, InitiatorConfig, Input, Output, Path, Question, Timers};
+use ike::{Endpoint, Event, Identity, InitiatorAuth, InitiatorConfig, Input, Output, Path, Question, Timers, TrafficSelector};
 use pki::{Certificate, TrustAnchors};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -13,7 +13,6 @@ use tls::{ClientConnection, ClientSettings, ServerFault};
 
 /// Between UDP 4500's ESP and IKE (RFC 3948 section 2.2).
 const NON_ESP_MARKER: [u8; 4] = [0; 4];
-const NAT_PORT: u16 = 4_500;
 /// All tries of one IKE_SA_INIT.
 const IKE_PATIENCE: Duration = Duration::from_secs(4);
 const RETRANSMIT: Duration = Duration::from_secs(1);
@@ -58,10 +57,34 @@ pub(super) enum WebAnswer {
     },
 }
 
-/// Sends an IKE_SA_INIT, with the marker on port 4500; at least `size` bytes long.
-pub(super) fn ike(remote: SocketAddr, size: usize) -> IkeAnswer {
-    match Initiator::open(remote, size) {
-        Ok(mut initiator) => initiator.run().unwrap_or_else(|error| IkeAnswer::Unreachable(error.to_string())),
+/// Where IKE is spoken to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Port {
+    pub(super) remote: SocketAddr,
+    /// Messages begin with the non-ESP marker there.
+    pub(super) marked: bool,
+}
+
+/// Whom to believe under which name.
+#[derive(Debug, Clone)]
+pub(super) struct Trust<'a> {
+    pub(super) host: &'a str,
+    pub(super) roots: &'a Arc<TrustAnchors>,
+}
+
+/// Sends an IKE_SA_INIT at least `size` bytes long.
+pub(super) fn ike(port: Port, size: usize) -> IkeAnswer {
+    answer(Initiator::open(port, size, None))
+}
+
+/// Goes on to the first IKE_AUTH, with EAP and nobody's name: the gateway proves itself, and asks who this is, and that is all.
+pub(super) fn prove(port: Port, trust: &Trust<'_>) -> IkeAnswer {
+    answer(Initiator::open(port, 0, Some(trust)))
+}
+
+fn answer(opened: std::io::Result<Initiator>) -> IkeAnswer {
+    match opened.and_then(|mut initiator| initiator.run()) {
+        Ok(answer) => answer,
         Err(error) => IkeAnswer::Unreachable(error.to_string()),
     }
 }
@@ -71,21 +94,24 @@ struct Initiator {
     endpoint: Endpoint,
     socket: UdpSocket,
     path: Path,
+    marked: bool,
     size: usize,
+    /// The gateway is to prove itself; else its first answer is all that is wanted.
+    proves: bool,
     suite: String,
     began: Instant,
 }
 
 impl Initiator {
-    fn open(remote: SocketAddr, size: usize) -> std::io::Result<Self> {
+    fn open(Port { remote, marked }: Port, size: usize, trust: Option<&Trust<'_>>) -> std::io::Result<Self> {
         let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind((any, 0))?;
         socket.connect(remote)?;
         let path = Path::between(socket.local_addr()?, remote);
         let began = Instant::now();
         let mut endpoint = Endpoint::new(None, Box::new(SystemRandom), began);
-        endpoint.handle(began, Input::Connect(Box::new(settings(path))));
-        Ok(Self { endpoint, socket, path, size, suite: String::new(), began })
+        endpoint.handle(began, Input::Connect(Box::new(settings(path, trust))));
+        Ok(Self { endpoint, socket, path, marked, size, proves: trust.is_some(), suite: String::new(), began })
     }
 
     fn run(&mut self) -> std::io::Result<IkeAnswer> {
@@ -113,26 +139,41 @@ impl Initiator {
     }
 
     fn datagram(&mut self, datagram: &[u8]) {
-        let message = match self.path.remote.port() {
-            NAT_PORT => datagram.strip_prefix(&NON_ESP_MARKER),
-            _ => Some(datagram),
-        };
+        let message = if self.marked { datagram.strip_prefix(&NON_ESP_MARKER) } else { Some(datagram) };
         if let Some(message) = message {
             let unix_time = jiff::Timestamp::now().as_second();
             self.endpoint.handle(Instant::now(), Input::Datagram { path: self.path, message: message.to_vec(), unix_time });
         }
     }
 
+    /// Says goodbye, so that nobody waits for more.
+    fn leave(&mut self, id: ike::AskId) -> std::io::Result<()> {
+        self.endpoint.handle(Instant::now(), Input::Answer(id, ike::Answer::EapPeer { packet: None, msk: None }));
+        while let Some(output) = self.endpoint.poll_output() {
+            if let Output::Transmit { message, .. } = output {
+                let marker: &[u8] = if self.marked { &NON_ESP_MARKER } else { &[] };
+                self.socket.send(&[marker, &message].concat())?;
+            }
+        }
+        Ok(())
+    }
+
     /// `Some`: this is how it ended.
     fn output(&mut self, output: Output) -> std::io::Result<Option<IkeAnswer>> {
         match output {
             Output::Transmit { message, .. } => {
-                let marker: &[u8] = if self.path.remote.port() == NAT_PORT { &NON_ESP_MARKER } else { &[] };
+                let marker: &[u8] = if self.marked { &NON_ESP_MARKER } else { &[] };
                 self.socket.send(&[marker, &lengthened(message, self.size)].concat())?;
             }
             // The answer was accepted: the keys would come next.
-            Output::Ask(_, _, Question::Agree { .. }) => {
+            Output::Ask(_, _, Question::Agree { .. }) if !self.proves => {
                 return Ok(Some(IkeAnswer::Answered { suite: std::mem::take(&mut self.suite), time: self.began.elapsed() }));
+            }
+            // Chain, name and signature were good.
+            Output::Ask(id, _, Question::EapPeer { .. }) => {
+                let time = self.began.elapsed();
+                self.leave(id)?;
+                return Ok(Some(IkeAnswer::Answered { suite: std::mem::take(&mut self.suite), time }));
             }
             Output::Ask(id, _, question) => {
                 if let Some(answer) = workers::answer(question) {
@@ -163,18 +204,22 @@ fn lengthened(message: Vec<u8>, size: usize) -> Vec<u8> {
 }
 
 /// A login that ends before it names itself.
-fn settings(path: Path) -> InitiatorConfig {
+fn settings(path: Path, trust: Option<&Trust<'_>>) -> InitiatorConfig {
+    let (selectors, identity) = match path.local.ip() {
+        IpAddr::V4(address) => (vec![TrafficSelector::any_ipv4()], Identity::Ipv4(address)),
+        IpAddr::V6(address) => (vec![TrafficSelector::any_ipv4()], Identity::Ipv6(address)),
+    };
     InitiatorConfig {
         path,
         ciphers: ciphers(),
-        server_roots: Arc::new(TrustAnchors::new(Vec::new())),
-        server_name: String::new(),
-        identity: Identity::KeyId(Vec::new()),
+        server_roots: trust.map_or_else(|| Arc::new(TrustAnchors::new(Vec::new())), |trust| Arc::clone(trust.roots)),
+        server_name: trust.map(|trust| trust.host.to_owned()).unwrap_or_default(),
+        identity,
         auth: InitiatorAuth::Eap,
         want_ipv4: true,
         want_ipv6: false,
-        local_selectors: Vec::new(),
-        remote_selectors: Vec::new(),
+        local_selectors: selectors.clone(),
+        remote_selectors: selectors,
         initial_contact: false,
         force_encapsulation: false,
         mobike: false,
@@ -278,7 +323,7 @@ mod tests {
     #[test]
     fn nobody_at_a_port_is_told_from_silence() {
         let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert!(matches!(ike(gone, 0), IkeAnswer::Unreachable(_)));
+        assert!(matches!(ike(Port { remote: gone, marked: false }, 0), IkeAnswer::Unreachable(_)));
         let roots = Arc::new(TrustAnchors::new(Vec::new()));
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         assert!(matches!(web(closed, "vpn.example.com", &roots), WebAnswer::Unreachable { timed_out: false, .. }));
@@ -288,7 +333,7 @@ mod tests {
     fn a_message_is_lengthened_to_its_size() {
         let path = Path::between("192.0.2.2:500".parse().unwrap(), "192.0.2.1:500".parse().unwrap());
         let mut endpoint = Endpoint::new(None, Box::new(SystemRandom), Instant::now());
-        endpoint.handle(Instant::now(), Input::Connect(Box::new(settings(path))));
+        endpoint.handle(Instant::now(), Input::Connect(Box::new(settings(path, None))));
         let message = loop {
             match endpoint.poll_output().unwrap() {
                 Output::Transmit { message, .. } => break message,

@@ -5,10 +5,12 @@ mod firewall;
 mod gather;
 mod host;
 mod knock;
+mod lists;
 mod name;
 mod network;
 mod outside;
 mod radius;
+mod rights;
 mod rules;
 mod sockets;
 

@@ -106,12 +106,43 @@ pub(super) fn mtu(interfaces: &[Interface], inner: u16) -> Vec<Finding> {
     interfaces.iter().filter(|interface| interface.outer).map(judge).collect()
 }
 
-/// How answers of the LAN find the clients of each pool.
-pub(super) fn pools(pools: &[PoolConfig], interfaces: &[Interface]) -> Vec<Finding> {
+/// What a session has moved.
+#[derive(Debug, Clone)]
+pub(super) struct Traffic {
+    pub(super) inner: Vec<IpAddr>,
+    /// Packets of the client, and packets to it.
+    pub(super) sent: u64,
+    pub(super) received: u64,
+}
+
+/// As many packets into the LAN that bring none back are no chance.
+const UNANSWERED: u64 = 20;
+
+/// Whether the LAN's answers find their way back: what no table of this host tells, the traffic of sessions does. `None`: there is none yet.
+pub(super) fn returns(sessions: &[Traffic]) -> Option<Finding> {
+    let busy = || sessions.iter().filter(|session| session.sent >= UNANSWERED);
+    let deaf: Vec<_> = busy().filter(|session| session.received == 0).collect();
+    let addresses = |sessions: &[&Traffic]| {
+        let shown = sessions.iter().take(3).filter_map(|session| session.inner.first()).map(ToString::to_string);
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    if !deaf.is_empty() {
+        return Some(Finding::warn(
+            "return",
+            format!("{} of {} sessions have sent packets and got none back (clients {})", deaf.len(), busy().count(), addresses(&deaf)),
+            "the LAN's routers have no way back to these addresses, or a firewall there drops what comes from them: see `pool` for the route that is wanted, and `tcpdump` behind the gateway",
+        ));
+    }
+    let answered = busy().count();
+    (answered > 0).then(|| Finding::ok("return", format!("answers come back to all {answered} sessions that have sent packets")))
+}
+
+/// How answers of the LAN find the clients of each pool. `proxies`: addresses that this host answers for one by one, and where.
+pub(super) fn pools(pools: &[PoolConfig], interfaces: &[Interface], proxies: &[(IpAddr, String)]) -> Vec<Finding> {
     pools
         .iter()
         .flat_map(|pool| ranges(pool).map(move |range| (pool, range)))
-        .flat_map(|(pool, range)| judge_range(pool, range, interfaces))
+        .flat_map(|(pool, range)| judge_range(pool, range, interfaces, proxies))
         .collect()
 }
 
@@ -120,7 +151,7 @@ fn ranges(pool: &PoolConfig) -> impl Iterator<Item = AddressRange> {
     ipv4.chain(pool.ipv6.iter().map(|(start, end)| AddressRange { start: IpAddr::V6(*start), end: IpAddr::V6(*end) }))
 }
 
-fn judge_range(pool: &PoolConfig, range: AddressRange, interfaces: &[Interface]) -> Vec<Finding> {
+fn judge_range(pool: &PoolConfig, range: AddressRange, interfaces: &[Interface], proxies: &[(IpAddr, String)]) -> Vec<Finding> {
     let title = format!("pool {:?} {}-{}", pool.name, range.start, range.end);
     let mut findings = Vec::new();
     for interface in interfaces {
@@ -133,7 +164,8 @@ fn judge_range(pool: &PoolConfig, range: AddressRange, interfaces: &[Interface])
                 ));
             }
             if overlaps(range, address) {
-                findings.push(on_link(&title, range, interface, address));
+                let here = proxies.iter().filter(|(proxy, device)| *device == interface.name && range.contains(*proxy));
+                findings.push(on_link(&title, range, interface, address, here.count()));
             }
         }
     }
@@ -143,39 +175,65 @@ fn judge_range(pool: &PoolConfig, range: AddressRange, interfaces: &[Interface])
     findings
 }
 
-/// Hosts of the interface's subnet look for the clients on their own wire.
-fn on_link(title: &str, range: AddressRange, interface: &Interface, address: Prefix) -> Finding {
+/// Hosts of the interface's subnet look for the clients on their own wire. `entries`: addresses of the range that this host answers for one by one.
+fn on_link(title: &str, range: AddressRange, interface: &Interface, address: Prefix, entries: usize) -> Finding {
     let (name, subnet) = (&interface.name, address.network());
-    let ipv4 = range.start.is_ipv4();
-    let answers = if ipv4 { interface.proxy_arp } else { interface.proxy_ndp };
+    let size = bits(range.end) - bits(range.start) + 1;
+    let all = entries as u128 >= size;
     let text = format!("{title} lies in {subnet} of {name}");
-    match (answers, ipv4) {
-        (true, true) => Finding::ok("pool", format!("{text}, where this host answers ARP for clients"))
-            .hint("see that no DHCP server and no host there uses addresses of the pool"),
-        (true, false) => {
-            Finding::ok("pool", format!("{text}, where this host may answer neighbour solicitations for clients")).hint(format!(
-                "each address needs its entry: `ip -6 neigh add proxy {} dev {name}` (`ip -6 neigh show proxy` lists them)",
-                range.start
-            ))
+    let nobody = format!("{text}: hosts there look for clients on their own wire and find nobody");
+    let elsewhere = "or take addresses of no subnet in use for the pool";
+    if range.start.is_ipv4() {
+        return match (interface.proxy_arp, all) {
+            (true, _) => Finding::ok("pool", format!("{text}, where this host answers ARP for clients"))
+                .hint("see that no DHCP server and no host there uses addresses of the pool"),
+            (false, true) => Finding::ok("pool", format!("{text}, where this host answers ARP for each of its addresses")),
+            (false, false) => Finding::fail(
+                "pool",
+                format!("{nobody} (proxy_arp is off there, and {entries} of {size} addresses have an entry in `ip neigh show proxy`)"),
+                format!("`{}`, and keep DHCP and hosts there off these addresses; {elsewhere}", set("ipv4", name, "proxy_arp", 1)),
+            ),
+        };
+    }
+    let on = if interface.proxy_ndp { String::new() } else { format!("`{}`, and ", set("ipv6", name, "proxy_ndp", 1)) };
+    match (interface.proxy_ndp, all, entries) {
+        (true, true, _) => {
+            Finding::ok("pool", format!("{text}, where this host answers neighbour solicitations for each of its addresses"))
         }
-        (false, true) => Finding::fail(
+        (true, false, 1..) => Finding::warn(
             "pool",
-            format!("{text}: hosts there look for clients on their own wire and find nobody"),
-            format!(
-                "`{}`, and keep DHCP and hosts there off these addresses; or take addresses of no subnet in use for the pool",
-                set("ipv4", name, "proxy_arp", 1)
-            ),
+            format!("{text}, where this host answers neighbour solicitations for {entries} of its {size} addresses alone"),
+            entry_of_each(range, name, size),
         ),
-        (false, false) => Finding::fail(
+        _ => Finding::fail(
             "pool",
-            format!("{text}: hosts there look for clients on their own wire and find nobody"),
-            format!(
-                "`{}`, and for each address of the pool `ip -6 neigh add proxy {} dev {name}`; or take a prefix of its own for the pool",
-                set("ipv6", name, "proxy_ndp", 1),
-                range.start
-            ),
+            format!("{nobody} (`ip -6 neigh show proxy` has {entries} of {size} addresses)"),
+            format!("{on}{}; or take a prefix of its own for the pool", entry_of_each(range, name, size)),
         ),
     }
+}
+
+/// What makes this host answer for each address of an IPv6 range; the kernel has no entries for prefixes.
+fn entry_of_each(range: AddressRange, interface: &str, size: u128) -> String {
+    const MANY: u128 = 1024;
+    let (start, end) = (bits(range.start), bits(range.end));
+    if size == 1 {
+        return format!("`ip -6 neigh add proxy {} dev {interface}`", range.start);
+    }
+    // The last group alone counts up.
+    if size > MANY || start >> 16 != end >> 16 {
+        return format!(
+            "a daemon that answers for {} on {interface}, such as ndppd: {size} entries of `ip -6 neigh add proxy` are too many",
+            covering(range)
+        );
+    }
+    let groups: Vec<_> = (0..7).map(|at| format!("{:x}", (start >> (112 - 16 * at)) & 0xffff)).collect();
+    format!(
+        "`for n in $(seq {} {}); do ip -6 neigh add proxy {}:$(printf %x $n) dev {interface}; done`",
+        start & 0xffff,
+        end & 0xffff,
+        groups.join(":")
+    )
 }
 
 /// Which route the LAN needs cannot be seen from here: it is told.
@@ -244,6 +302,10 @@ mod tests {
         vec![interface("wan0", true, &["198.51.100.2/24", "fe80::1/64"]), interface("lan0", false, &["10.99.10.1/24", "fd99:10::1/64"])]
     }
 
+    fn pools(pools: &[PoolConfig], interfaces: &[Interface]) -> Vec<Finding> {
+        super::pools(pools, interfaces, &[])
+    }
+
     fn pool(start: &str, end: &str) -> PoolConfig {
         let mut pool = PoolConfig { name: "users".into(), ipv4: Vec::new(), ipv6: Vec::new() };
         match start.parse() {
@@ -302,12 +364,39 @@ mod tests {
         assert_eq!(only(&found).level, Level::Fail);
         assert!(only(&found).text.contains("lies in 10.99.10.0/24 of lan0"), "{found:?}");
         assert!(only(&found).remedy.as_ref().unwrap().contains("`sysctl -w net.ipv4.conf.lan0.proxy_arp=1`, "));
+        let entries =
+            |range: std::ops::RangeInclusive<u8>| range.map(|last| ([10, 99, 10, last].into(), "lan0".to_owned())).collect::<Vec<_>>();
+        let proxied = |entries: &[(IpAddr, String)]| only(&super::pools(&[pool("10.99.10.100", "10.99.10.120")], &host, entries)).level;
+        assert_eq!([proxied(&entries(100..=119)), proxied(&entries(100..=120))], [Level::Fail, Level::Ok]);
         host[1].proxy_arp = true;
         assert_eq!(only(&pools(&[pool("10.99.10.100", "10.99.10.120")], &host)).level, Level::Ok);
-        let found = pools(&[pool("fd99:10::100", "fd99:10::120")], &host);
-        assert!(only(&found).remedy.as_ref().unwrap().contains("`ip -6 neigh add proxy fd99:10::100 dev lan0`"), "{found:?}");
+    }
+
+    #[test]
+    fn neighbour_solicitations_are_answered_address_by_address() {
+        let mut host = host();
+        let inside = pool("fd99:10::100", "fd99:10::120");
+        let found = pools(std::slice::from_ref(&inside), &host);
+        let each = "`for n in $(seq 256 288); do ip -6 neigh add proxy fd99:10:0:0:0:0:0:$(printf %x $n) dev lan0; done`";
+        let remedy = only(&found).remedy.as_ref().unwrap();
+        assert!(remedy.starts_with("`sysctl -w net.ipv6.conf.lan0.proxy_ndp=1`, and ") && remedy.contains(each), "{found:?}");
         host[1].proxy_ndp = true;
-        assert_eq!(only(&pools(&[pool("fd99:10::100", "fd99:10::120")], &host)).level, Level::Ok);
+        let entries: Vec<_> =
+            (0x100..=0x120_u16).map(|last| (IpAddr::from([0xfd99, 0x10, 0, 0, 0, 0, 0, last]), "lan0".to_owned())).collect();
+        let level = |entries: &[(IpAddr, String)]| only(&super::pools(std::slice::from_ref(&inside), &host, entries)).level;
+        assert_eq!([level(&[]), level(&entries[..5]), level(&entries)], [Level::Fail, Level::Warn, Level::Ok]);
+        let large = pools(&[pool("fd99:10::1:0", "fd99:10::1:ffff")], &host);
+        assert!(only(&large).remedy.as_ref().unwrap().contains("ndppd"), "{large:?}");
+    }
+
+    #[test]
+    fn traffic_tells_whether_there_is_a_way_back() {
+        let session = |sent, received| Traffic { inner: vec!["10.98.0.10".parse().unwrap()], sent, received };
+        assert_eq!(returns(&[]), None);
+        assert_eq!(returns(&[session(5, 0)]), None, "too little to tell");
+        assert_eq!(returns(&[session(50, 0), session(50, 9)]).unwrap().level, Level::Warn);
+        assert!(returns(&[session(50, 0)]).unwrap().text.contains("(clients 10.98.0.10)"));
+        assert_eq!(returns(&[session(50, 9)]).unwrap().level, Level::Ok);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A client from outside, as far as it gets without a login: where its way to the gateway ends, and what Windows says then.
 use super::Finding;
-use super::knock::{self, IkeAnswer, WebAnswer};
+use super::knock::{self, IkeAnswer, Port, Trust, WebAnswer};
+use super::lists;
 use crate::config::Config;
 use pki::{Certificate, Refused, TrustAnchors};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -9,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tls::ServerFault;
 
-const IKE_PORT: u16 = 500;
-const NAT_PORT: u16 = 4_500;
+/// A whole datagram, as IKE fragments and ESP fill them: it passes every usual way in one piece.
+const FULL: usize = 1_280;
 /// Beyond every MTU on the Internet: this leaves in IP fragments.
 const FRAGMENTED: usize = 2_000;
 /// Where most systems keep the authorities that all programs trust.
@@ -24,13 +25,15 @@ const DAY: i64 = 86_400;
 pub struct Dial<'a> {
     /// DNS name or IP address, as clients have it in their profile.
     pub host: &'a str,
-    /// TCP port of SSTP.
-    pub port: u16,
+    /// UDP ports of IKE, the second with the non-ESP marker, and the TCP port of SSTP.
+    pub ike_port: u16,
+    pub nat_port: u16,
+    pub sstp_port: u16,
     /// PEM with the authorities of the gateway's certificate; `None`: those of this system.
     pub authorities: Option<&'a Path>,
 }
 
-/// Plays the client: name, IKE_SA_INIT on both ports, TLS, the HTTP head of SSTP.
+/// Plays the client: name, IKE_SA_INIT on both ports, the gateway's proof in IKE_AUTH, TLS, revocation lists, the HTTP head of SSTP.
 pub fn probe(dial: &Dial<'_>) -> Vec<Finding> {
     let roots = match authorities(dial.authorities) {
         Ok(roots) => Arc::new(roots),
@@ -58,12 +61,20 @@ fn unresolved(host: &str, reason: &str) -> Finding {
 }
 
 fn at(dial: &Dial<'_>, address: IpAddr, roots: &Arc<TrustAnchors>) -> Vec<Finding> {
-    let ike = |port, size| knock::ike(SocketAddr::new(address, port), size);
-    let ports = Ike { address, plain: ike(IKE_PORT, 0), nat: ike(NAT_PORT, 0), fragmented: None };
-    let fragmented = matches!(ports.nat, IkeAnswer::Answered { .. }).then(|| ike(NAT_PORT, FRAGMENTED));
-    let mut findings = judge_ike(&Ike { fragmented, ..ports });
-    let target = SocketAddr::new(address, dial.port);
-    findings.extend(judge_web(dial.host, target, &knock::web(target, dial.host, roots), jiff::Timestamp::now().as_second()));
+    let plain = Port { remote: SocketAddr::new(address, dial.ike_port), marked: false };
+    let nat = Port { remote: SocketAddr::new(address, dial.nat_port), marked: true };
+    let first = Ike { plain: (plain, knock::ike(plain, 0)), nat: (nat, knock::ike(nat, 0)), further: None };
+    let is_open = matches!(first.nat.1, IkeAnswer::Answered { .. });
+    let trust = Trust { host: dial.host, roots };
+    let further =
+        is_open.then(|| Further { full: knock::ike(nat, FULL), fragmented: knock::ike(nat, FRAGMENTED), proof: knock::prove(nat, &trust) });
+    let mut findings = judge_ike(dial.host, &Ike { further, ..first });
+    let target = SocketAddr::new(address, dial.sstp_port);
+    let web = knock::web(target, dial.host, roots);
+    findings.extend(judge_web(dial.host, target, &web, jiff::Timestamp::now().as_second()));
+    if let WebAnswer::Spoke { shown, .. } | WebAnswer::TlsFailed { shown, .. } = &web {
+        findings.extend((!shown.is_empty()).then(|| lists::examine(shown, lists::Seen::Outside)).into_iter().flatten());
+    }
     findings
 }
 
@@ -79,29 +90,57 @@ fn authorities(path: Option<&Path>) -> Result<TrustAnchors, String> {
     Ok(TrustAnchors::new(Certificate::from_pem(&pem).map_err(|error| wrong(&error))?))
 }
 
-/// What IKE_SA_INIT brought at one address.
+/// What IKE_SA_INIT brought at both ports of one address.
 #[derive(Debug, Clone)]
 struct Ike {
-    address: IpAddr,
-    plain: IkeAnswer,
-    nat: IkeAnswer,
-    /// On the second port, in IP fragments; `None`: not tried.
-    fragmented: Option<IkeAnswer>,
+    plain: (Port, IkeAnswer),
+    nat: (Port, IkeAnswer),
+    /// `None`: the second port is not open.
+    further: Option<Further>,
 }
 
-fn judge_ike(ike: &Ike) -> Vec<Finding> {
+/// What else the second port brought.
+#[derive(Debug, Clone)]
+struct Further {
+    /// An IKE_SA_INIT that fills a datagram.
+    full: IkeAnswer,
+    /// One in IP fragments.
+    fragmented: IkeAnswer,
+    /// The first IKE_AUTH.
+    proof: IkeAnswer,
+}
+
+fn judge_ike(host: &str, ike: &Ike) -> Vec<Finding> {
     let open = |answer: &IkeAnswer| matches!(answer, IkeAnswer::Answered { .. } | IkeAnswer::Refused(_));
-    let mut findings =
-        vec![judge_port(ike.address, IKE_PORT, &ike.plain, open(&ike.nat)), judge_port(ike.address, NAT_PORT, &ike.nat, open(&ike.plain))];
-    match &ike.fragmented {
-        None => {}
-        Some(IkeAnswer::Answered { .. }) => {
-            let text = format!("{}: a datagram of {FRAGMENTED} bytes arrives in IP fragments", ike.address);
-            findings.push(Finding::ok("fragments", text));
-        }
-        Some(_) => findings.push(Finding::warn(
+    let ((plain, plain_answer), (nat, nat_answer)) = (&ike.plain, &ike.nat);
+    let mut findings = vec![
+        judge_port(*plain, plain_answer, (nat.remote.port(), open(nat_answer))),
+        judge_port(*nat, nat_answer, (plain.remote.port(), open(plain_answer))),
+    ];
+    if let Some(further) = &ike.further {
+        findings.extend(judge_sizes(nat.remote, further));
+        findings.push(judge_proof(host, nat.remote, further));
+    }
+    findings
+}
+
+fn judge_sizes(remote: SocketAddr, further: &Further) -> Vec<Finding> {
+    let title = format!("{} udp/{}", remote.ip(), remote.port());
+    let mut findings = Vec::new();
+    if matches!(further.full, IkeAnswer::Silence) {
+        findings.push(Finding::fail(
             "fragments",
-            format!("{}: a datagram of {FRAGMENTED} bytes in IP fragments does not arrive", ike.address),
+            format!("{title}: a datagram of {FULL} bytes does not arrive, while a small one does (Windows shows error 809 after IKE_SA_INIT)"),
+            "the way carries smaller packets only and says so to nobody: let ICMP \"fragmentation needed\" pass, or mend the MTU on the way",
+        ));
+    }
+    match &further.fragmented {
+        IkeAnswer::Answered { .. } => {
+            findings.push(Finding::ok("fragments", format!("{title}: a datagram of {FRAGMENTED} bytes arrives in IP fragments")));
+        }
+        _ => findings.push(Finding::warn(
+            "fragments",
+            format!("{title}: a datagram of {FRAGMENTED} bytes in IP fragments does not arrive"),
             "clients need IKE fragmentation, which Windows (since 1803), Apple, Android and strongSwan have on by default; ProfileXML: \
              <DisableIKEv2Fragmentation>false</DisableIKEv2Fragmentation>; older clients show error 809",
         )),
@@ -109,9 +148,43 @@ fn judge_ike(ike: &Ike) -> Vec<Finding> {
     findings
 }
 
-/// `other`: the other port of IKE is open.
-fn judge_port(address: IpAddr, port: u16, answer: &IkeAnswer, other: bool) -> Finding {
-    let title = format!("{address} udp/{port}");
+/// Whether the gateway has proved itself.
+fn judge_proof(host: &str, remote: SocketAddr, further: &Further) -> Finding {
+    let title = format!("{} udp/{}", remote.ip(), remote.port());
+    match &further.proof {
+        IkeAnswer::Answered { time, .. } => Finding::ok(
+            "ike_auth",
+            format!(
+                "{title}: IKE_AUTH within {}: the gateway proves itself with a certificate for {host}, and asks for EAP",
+                milliseconds(*time)
+            ),
+        ),
+        IkeAnswer::Refused(cause) if cause.contains("the gateway answers") => Finding::warn(
+            "ike_auth",
+            format!("{title}: IKE_AUTH with EAP is refused: {cause}"),
+            "that is as it should be where auth of the listener has no \"eap\" (device tunnels alone); else `evergate attempts --failed` on the gateway",
+        ),
+        IkeAnswer::Refused(cause) => Finding::fail(
+            "ike_auth",
+            format!("{title}: the gateway's certificate is no good for {host}: {cause} (Windows shows 13801)"),
+            "if the authority is your own: --ca FILE here, and its root in the machine store of the clients; clients must dial a name that the \
+             certificate holds, and it needs the purpose serverAuth",
+        ),
+        IkeAnswer::Silence | IkeAnswer::Unreachable(_) => Finding::fail(
+            "ike_auth",
+            format!(
+                "{title}: IKE_SA_INIT is answered, IKE_AUTH is not: it or its answer, which is large, is lost on the way (Windows shows 809)"
+            ),
+            "something drops large datagrams or fragments between here and the gateway, or a balancer sends them to another one; \
+             `evergate trace --peer` with this host's address on the gateway shows whether IKE_AUTH arrives",
+        ),
+    }
+}
+
+/// `other`: the other port of IKE, and whether that is open.
+fn judge_port(Port { remote, marked }: Port, answer: &IkeAnswer, (other_port, other): (u16, bool)) -> Finding {
+    let port = remote.port();
+    let title = format!("{} udp/{port}", remote.ip());
     match answer {
         IkeAnswer::Answered { suite, time } => {
             Finding::ok("ikev2", format!("{title}: IKE_SA_INIT answered within {} ({suite})", milliseconds(*time)))
@@ -121,15 +194,15 @@ fn judge_port(address: IpAddr, port: u16, answer: &IkeAnswer, other: bool) -> Fi
             format!("{title}: the way is open, but IKE_SA_INIT was refused: {cause}"),
             "compare [ciphers] there with what clients offer; Windows shows 13868 for NO_PROPOSAL_CHOSEN",
         ),
-        IkeAnswer::Silence if port == NAT_PORT && other => Finding::fail(
+        IkeAnswer::Silence if marked && other => Finding::fail(
             "ikev2",
-            format!("{title}: no answer, while udp/{IKE_PORT} answers: clients stop after IKE_SA_INIT (Windows shows error 809)"),
-            format!("open udp/{NAT_PORT} on firewalls and NATs on the way, and to the same host; then `evergate doctor` on the gateway"),
+            format!("{title}: no answer, while udp/{other_port} answers: clients stop after IKE_SA_INIT (Windows shows error 809)"),
+            format!("open udp/{port} on firewalls and NATs on the way, and to the same host; then `evergate doctor` on the gateway"),
         ),
         IkeAnswer::Silence if other => Finding::fail(
             "ikev2",
-            format!("{title}: no answer, while udp/{NAT_PORT} answers (Windows shows error 809)"),
-            format!("open udp/{IKE_PORT} on firewalls and NATs on the way: every login begins there"),
+            format!("{title}: no answer, while udp/{other_port} answers (Windows shows error 809)"),
+            format!("open udp/{port} on firewalls and NATs on the way: every login begins there"),
         ),
         IkeAnswer::Silence => Finding::fail(
             "ikev2",
@@ -249,7 +322,11 @@ mod tests {
     }
 
     fn ports(plain: IkeAnswer, nat: IkeAnswer) -> Vec<Finding> {
-        judge_ike(&Ike { address: "192.0.2.1".parse().unwrap(), plain, nat, fragmented: None })
+        judge_ike("vpn.example.com", &Ike { plain: (port(500), plain), nat: (port(4500), nat), further: None })
+    }
+
+    fn port(number: u16) -> Port {
+        Port { remote: SocketAddr::from(([192, 0, 2, 1], number)), marked: number != 500 }
     }
 
     #[test]
@@ -269,9 +346,21 @@ mod tests {
 
     #[test]
     fn lost_fragments_are_a_warning() {
-        let address = "192.0.2.1".parse().unwrap();
-        let with = |fragmented| judge_ike(&Ike { address, plain: answered(), nat: answered(), fragmented: Some(fragmented) })[2].level;
-        assert_eq!((with(answered()), with(IkeAnswer::Silence)), (Level::Ok, Level::Warn));
+        let judged = |full, fragmented, proof| {
+            let further = Some(Further { full, fragmented, proof });
+            judge_ike("vpn.example.com", &Ike { plain: (port(500), answered()), nat: (port(4500), answered()), further }).split_off(2)
+        };
+        let levels = |found: Vec<Finding>| found.iter().map(|finding| finding.level).collect::<Vec<_>>();
+        let silence = || IkeAnswer::Silence;
+        assert_eq!(levels(judged(answered(), answered(), answered())), [Level::Ok, Level::Ok]);
+        assert_eq!(levels(judged(answered(), silence(), answered())), [Level::Warn, Level::Ok], "IKE has fragments of its own");
+        let lost = judged(silence(), silence(), silence());
+        assert!(lost[0].text.contains("1280 bytes does not arrive") && lost[2].text.contains("809"), "{lost:?}");
+        assert_eq!(levels(lost), [Level::Fail, Level::Warn, Level::Fail]);
+        let refused = |cause: &str| judged(answered(), answered(), IkeAnswer::Refused(cause.into())).pop().unwrap();
+        let wrong = refused("certificate CN=a is not for vpn.example.com");
+        assert!(wrong.level == Level::Fail && wrong.text.contains("13801"), "{wrong:?}");
+        assert_eq!(refused("the gateway answers AUTHENTICATION_FAILED").level, Level::Warn, "no EAP there");
     }
 
     #[test]

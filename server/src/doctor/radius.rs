@@ -91,9 +91,20 @@ fn over_tls(server: &RadiusServer, settings: &Arc<tls::ClientSettings>) -> Answe
         Ok(runtime) => runtime,
         Err(error) => return Answer::Refused(error.to_string()),
     };
+    let knock = match Knock::new(&server.server, &mut SystemRandom) {
+        Ok(knock) => knock,
+        Err(reason) => return Answer::Refused(reason),
+    };
     let began = Instant::now();
-    match runtime.block_on(radsec::reach(server.server.address(), server.server.source, settings)) {
-        Ok(()) => Answer::Connected(began.elapsed()),
+    match runtime.block_on(radsec::ask(server.server.address(), server.server.source, settings, knock.bytes(), PATIENCE)) {
+        // TLS stands; that nobody answers a Status-Server says nothing of a server that need not know it.
+        Ok(radsec::Asked::Silence) if server.server.probe == Probe::Off => Answer::Connected(began.elapsed().saturating_sub(PATIENCE)),
+        Ok(radsec::Asked::Silence) => Answer::Silence,
+        Ok(radsec::Asked::Connected) => Answer::Connected(began.elapsed()),
+        Ok(radsec::Asked::Answer(answer)) => match knock.answered(&server.server, &answer) {
+            Ok(()) => Answer::After(began.elapsed()),
+            Err(reason) => Answer::Invalid(reason),
+        },
         Err(cause) => Answer::Refused(cause),
     }
 }

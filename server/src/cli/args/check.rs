@@ -31,13 +31,14 @@ Examples:
 pub(super) const DOCTOR: &str = "Looks at this host and its surroundings for whatever keeps clients from connecting, or from getting anywhere once connected.
 
 Before the start: are the sockets of the listeners free, and who has them if not? While the gateway runs: does it hold them? Both times: forwarding, reverse \
-path filter, rules of nftables, MTU, pools against the subnets of this host and the way back from the LAN, TUN device, clock, randomness, open files, \
-state_dir, the gateway's name in DNS, certificates, and RADIUS servers, which are sent a Status-Server or the probe_user of the configuration, never anybody's \
+path filter, rules of nftables, MTU, pools against the subnets of this host, who answers for clients there, the way back from the LAN as far as tables and the traffic of sessions tell, TUN device, clock, randomness, open files, \
+state_dir, what the user of the service may read, the gateway's name in DNS, certificates with their revocation lists, and RADIUS servers, which are sent a Status-Server or the probe_user of the configuration, never anybody's \
 login. Changes nothing. Run it as root, where the gateway runs: in its container or network namespace.
 
 With --probe it needs no configuration and plays a client instead, from wherever it is run: it resolves the name, sends an IKE_SA_INIT to udp/500 and to \
-udp/4500, there also one in IP fragments, shakes hands on tcp/443, shows the certificate, and asks for SSTP. It says which step fails, and which error Windows \
-shows then. It logs nobody in.
+udp/4500, there also large ones and one in IP fragments, goes on to IKE_AUTH until the gateway has proved itself and asks for EAP (its attempts there end as \
+those of a client that left), shakes hands on tcp/443, shows the certificate, fetches its revocation lists as Windows would, and asks for SSTP. It says which \
+step fails, and which error Windows shows then. It logs nobody in.
 
 Each line says ok, warn or fail, and what to do. The exit code is 1 if one fails, else 0.
 
@@ -66,7 +67,13 @@ pub struct DoctorArgs {
     /// PEM file with the authorities of its certificate [default: those of this system]
     #[arg(long, value_name = "FILE", requires = "probe")]
     pub(in crate::cli) ca: Option<PathBuf>,
+    /// UDP port of IKE
+    #[arg(long, value_name = "PORT", default_value_t = 500, requires = "probe")]
+    pub(in crate::cli) ike_port: u16,
+    /// UDP port of IKE and ESP behind NAT
+    #[arg(long, value_name = "PORT", default_value_t = 4500, requires = "probe")]
+    pub(in crate::cli) nat_port: u16,
     /// TCP port of SSTP
-    #[arg(long, value_name = "PORT", default_value_t = 443, requires = "probe")]
-    pub(in crate::cli) port: u16,
+    #[arg(long, alias = "port", value_name = "PORT", default_value_t = 443, requires = "probe")]
+    pub(in crate::cli) sstp_port: u16,
 }
