@@ -2,7 +2,7 @@
 use super::Finding;
 use crate::config::Config;
 use crate::privileges::wanted_user;
-use net::privileges::{User, with_files_of};
+use net::privileges::with_files_of;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -84,6 +84,7 @@ fn judge(user: &str, closed: &[Closed], files: usize, state_dir: &Path, folder: 
 mod tests {
     use super::*;
     use crate::doctor::{Level, only};
+    use net::privileges::User;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
