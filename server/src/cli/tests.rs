@@ -290,7 +290,12 @@ fn a_trace_is_shown_until_the_gateway_ends_it() {
 fn numbers_are_explained_without_a_gateway() {
     let (code, out, _) = evergate(&["explain", "-2146885613", "--config", "/nonexistent.toml"]);
     assert_eq!(code, OK);
-    assert!(out.starts_with("0x80092013 CRYPT_E_REVOCATION_OFFLINE: ") && out.contains("\n  certutil -verify -urlfetch"), "{out}");
+    assert!(
+        out.starts_with("0x80092013 CRYPT_E_REVOCATION_OFFLINE: ")
+            && out.contains("\n  (Read-Host 'name of the gateway")
+            && out.contains("certutil -verify -urlfetch $file"),
+        "{out}"
+    );
     let (code, out, _) = evergate(&["explain", "error 13868", "--json"]);
     let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, answer["number"].as_str()), (OK, Some("13868")));
