@@ -43,4 +43,5 @@ pub mod nps_log;
 pub mod outcome;
 pub mod policy_case;
 pub mod profile;
+pub mod rras;
 pub mod users_file;

@@ -7,6 +7,7 @@ mod console;
 mod doctor;
 mod explain;
 mod manual;
+mod migrate;
 mod policy;
 mod profile;
 mod reload;
@@ -49,6 +50,7 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
         Question::Doctor(args) => doctor::doctor(cli, args, style, out),
         Question::Status => ask(cli, Ok(Call::get("/v1/status")), show::status, style, out, err),
         Question::Policy(args) => policy::policy(cli, args, style, out, err),
+        Question::Migrate(args) => migrate::migrate(args, cli.json, out, err),
         Question::Profile(args) => profile::profile(cli, args, out, err),
         Question::User(args) => user::user(cli, args, style, out, err),
         Question::Reload { dry_run: true, .. } => ask(cli, Ok(reload::look()), reload::foreseen, style, out, err),

@@ -679,6 +679,31 @@ fn policies_of_nps_are_written_as_sections() {
     assert!(err.starts_with("error: ") && err.contains("nps.xml is no export of NPS"), "{err}");
 }
 
+/// The configuration to standard output, and to standard error what there is to say of it.
+#[test]
+fn rras_is_migrated() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).to_str().unwrap().to_owned()
+    };
+    let dump = file("dump.txt", "netsh ras add authtype type = EAP\nnetsh ras ip add range from = 10.1.0.1 to = 10.1.0.9\n");
+    let (code, toml, err) = evergate(&["migrate", "rras", &dump, "--name", "vpn.example.com"]);
+    assert!(code == OK && toml.contains("name = \"vpn.example.com\"") && toml.contains("10.1.0.1-10.1.0.9"), "{toml}{err}");
+    assert!(err.contains("\nnote: ") && err.contains("\nto fill in: "), "{err}");
+    assert!(err.ends_with("things to fill in; then `evergate check`\n"), "{err}");
+    let (code, out, err) = evergate(&["migrate", "rras", &dump, "--name", "vpn.example.com", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, err.as_str(), &report["toml"]), (OK, "", &toml.as_str().into()));
+    let nps = file("nps.xml", "<Root/>");
+    for (words, problem) in
+        [(vec![dump.as_str(), "--nps", &nps], "nps.xml is no export of NPS"), (vec![nps.as_str()], "nps.xml is XML, but not")]
+    {
+        let (code, out, err) = evergate(&[["migrate", "rras"].as_slice(), &words].concat());
+        assert!(code == FAILED && out.is_empty() && err.starts_with("error: ") && err.contains(problem), "{out}{err}");
+    }
+}
+
 /// A gateway that runs is asked, and what it says counts.
 #[test]
 fn certificates_of_the_running_gateway_come_first() {

@@ -75,6 +75,22 @@ struct Exported<'a> {
 /// # Errors
 /// Why it is none.
 pub fn import(bytes: &[u8]) -> Result<Imported, String> {
+    read(bytes, |service, imported| {
+        let requests = exported(service, "Proxy_Policies", "Proxy_Profiles");
+        requests::write(&requests, &entries(service, "RADIUS_Server_Groups"), imported);
+    })
+}
+
+/// Reads the network policies of an export alone.
+///
+/// # Errors
+/// Why it is none.
+pub fn import_policies(bytes: &[u8]) -> Result<Imported, String> {
+    read(bytes, |_, _| {})
+}
+
+/// The network policies, and then what `more` makes of the service.
+fn read(bytes: &[u8], more: impl Fn(Node<'_, '_>, &mut Imported)) -> Result<Imported, String> {
     if bytes.len() > SIZE_MAX {
         return Err(format!("has {} bytes; an export has {SIZE_MAX} at most", bytes.len()));
     }
@@ -88,8 +104,7 @@ pub fn import(bytes: &[u8]) -> Result<Imported, String> {
     for policy in &exported(service, "NetworkPolicy", "RadiusProfiles") {
         write(policy, &mut imported);
     }
-    let requests = exported(service, "Proxy_Policies", "Proxy_Profiles");
-    requests::write(&requests, &entries(service, "RADIUS_Server_Groups"), &mut imported);
+    more(service, &mut imported);
     Ok(imported)
 }
 

@@ -3,6 +3,7 @@ mod access;
 mod attempts;
 mod check;
 mod console;
+mod migrate;
 mod policy;
 mod profile;
 mod sessions;
@@ -16,6 +17,7 @@ pub(super) use access::{BlockArgs, BlockCommand, TokenArgs};
 pub(super) use attempts::{AttemptsCommand, AttemptsList};
 pub(super) use check::{CheckArgs, DoctorArgs};
 pub(super) use console::ConsoleArgs;
+pub(super) use migrate::{MigrateArgs, MigrateCommand, RrasArgs};
 pub(super) use policy::{PolicyArgs, PolicyCommand};
 pub(super) use profile::ProfileArgs;
 pub(super) use sessions::{Drain, Hold, SessionsCommand, Which};
@@ -37,6 +39,7 @@ const EXAMPLES: &str = "Examples:
   evergate doctor                      is the host ready? says what to do where not
   evergate run                         run the gateway in the foreground
   evergate profile windows --out DIR   what Windows clients need to connect
+  evergate migrate rras DUMP           a configuration out of what RRAS says about itself
   evergate reload                      apply a changed configuration; no session ends
   evergate certificates                who sees which certificate, and when it ends
   evergate status                      listeners, RADIUS servers, local users, pools, drops
@@ -44,7 +47,7 @@ const EXAMPLES: &str = "Examples:
   evergate console                     the same and more in a browser
   evergate block list                  who is kept out by hand
   evergate attempts --failed           who could not connect, and why
-  evergate attempts show 19ab5c3d2e1-17 the whole story of one login
+  evergate attempts show 19ab5c3d2e1-17  the whole story of one login
   evergate explain last                why the newest failed login failed, and what to do
   evergate explain 809                 what an error number means
   evergate trace --user alice          packets and decisions of one client, as they happen
@@ -107,6 +110,9 @@ pub enum Question {
     /// Ask the network policies what they say to a login
     #[command(long_about = policy::POLICY)]
     Policy(PolicyArgs),
+    /// Write a configuration out of what RRAS says about itself
+    #[command(long_about = migrate::MIGRATE)]
+    Migrate(MigrateArgs),
     /// Make what Windows, Apple, Android and Linux clients need to connect
     #[command(long_about = profile::PROFILE)]
     Profile(ProfileArgs),
