@@ -36,6 +36,8 @@ pub mod workers;
 pub mod api;
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod docs;
 pub mod local_shell;
 pub mod logging;
 pub mod nps;

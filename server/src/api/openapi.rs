@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
 /// The document, as it is served.
-pub(super) static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
+pub(crate) static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
 
 pub(super) fn document() -> Value {
     let mut settings = SchemaSettings::draft2020_12();

@@ -234,7 +234,8 @@ fn split(change: Change, restart: bool, heard: Heard) -> Option<Change> {
     (!change.keys.is_empty()).then_some(change)
 }
 
-fn at_start(kind: &str, key: &str, heard: Heard) -> bool {
+/// Only a restart brings this key of such a section.
+pub(super) fn at_start(kind: &str, key: &str, heard: Heard) -> bool {
     match kind {
         "server" => SERVER_AT_START.contains(&key) || heard.binds(key),
         "listener" => LISTENER_AT_START.contains(&key),

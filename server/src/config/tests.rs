@@ -1,5 +1,6 @@
 //! Whole configurations: what a small one comes to, and the one error that each mistake gives.
 mod certificates;
+mod docs;
 mod filters;
 mod parts;
 mod policies;

@@ -133,6 +133,11 @@ pub(super) fn all_commands() -> impl Iterator<Item = (&'static String, &'static 
     WHOLE.1.iter()
 }
 
+/// Every row, in the order of the table.
+pub fn rows() -> &'static [Case] {
+    &WHOLE.0
+}
+
 /// All numbers of the table, each once.
 pub fn all() -> Vec<&'static str> {
     let mut all: Vec<_> = WHOLE.0.iter().flat_map(|case| case.numbers.keys().map(String::as_str)).collect();
