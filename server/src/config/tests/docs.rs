@@ -32,6 +32,8 @@ const FORMS: &[(&str, &str)] = &[
         "[[radius_group]]\nname = \"corp\"\nservers = [\"nps1\"]\n[[request_policy]]\nname = \"everybody\"\ngroup = \"corp\"\n",
     ),
     ("accounting", "[accounting]\n"),
+    ("nps_log", "[nps_log]\nfolder = \".\"\nrotate = \"size\"\n"),
+    ("telemetry", "[telemetry]\notlp = \"http://127.0.0.1:4318\"\n"),
     ("dynamic_client", "[[dynamic_client]]\nname = \"portal\"\naddress = \"10.0.0.5\"\nsecret_file = \"portal.secret\"\n"),
     (
         "dynamic_client",
