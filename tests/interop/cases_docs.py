@@ -18,25 +18,28 @@ from labkit import packages
 
 TOP = Path(__file__).resolve().parents[2]
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
-# Beginnings of lines that need a package manager, a service manager, a container or the sources, and what runs them instead.
+# Beginnings of lines that need a package manager, a service manager, a container or the sources: what runs them instead, and the words that it has for
+# them; None: they are read alone.
 ELSEWHERE = {
-    "apt install": "tests/package/run",
-    "systemctl": "tests/package/run",
-    "journalctl": "tests/package/run",
-    "deploy/package/build": "tests/package/run",
-    "cp /usr/share/doc/evergate": "tests/package/run",
-    "sysctl --system": "tests/package/run",
-    "podman": "tests/package/containers",
-    "docker": "tests/package/containers",
-    "cargo build": "tests/run",
-    "tests/run": "itself",
-    "tests/bench/run": "by hand",
-    "deploy/lab": "these tests, which stand on it",
-    "target/release/evergate": "the same commands of the pages, with this build",
-    "evergate drain --to": "cases_servers: nobody else is here",
-    "evergate doctor --probe vpn.example.com --ca": "cases_doctor, against a gateway that clients reach",
-    "evergate sessions                   #": "operation.md",
-    "curl --unix-socket /run/evergate/control.sock -N": "cases_api: it does not end",
+    "apt install": ("tests/package/run", '"dpkg", "--install"'),
+    "systemctl": ("tests/package/run", '"systemctl", "start"'),
+    "journalctl": ("tests/package/run", '"journalctl"'),
+    "deploy/package/build": ("tests/package/run", "deploy/package/build"),
+    "podman": ("tests/package/containers", "podman build"),
+    "docker compose": ("tests/package/containers", "deploy/compose/compose.yaml"),
+    "cargo build": ("tests/run", "cargo build"),
+    "target/release/evergate": ("tests/interop/cases_docs.py", "GATEWAY = "),
+    "evergate drain --to": ("tests/interop/cases_servers.py", '"drain"'),
+    "evergate doctor --probe vpn.example.com": ("tests/interop/cases_doctor.py", '"--probe"'),
+    "evergate sessions                   #": ("docs/operation.md", "evergate sessions"),
+    "curl --unix-socket /run/evergate/control.sock -N": ("tests/interop/cases_api.py", "/v1/events"),
+    "tests/run": None,
+    "tests/bench/run": None,
+    "deploy/lab up": None,
+    "cp /usr/share/doc/evergate": None,
+    "sysctl --system": None,
+    "certbot": None,
+    "lego": None,
 }
 # What the commands need besides the laboratory's packages, and what reads YAML.
 CURL = {"/usr/bin/curl": "curl"}
@@ -199,6 +202,12 @@ def commands_of_the_readme_run(world):
             words = " ".join(command.split()[:2])
             there = any(line.startswith(word) for word in ELSEWHERE) or words in pages
             check(there, f"README: nothing runs `{command}`: neither a page of docs/ nor what ELSEWHERE names")
+
+
+@case("docs")
+def what_runs_elsewhere_is_there(world):
+    for line, runner in ELSEWHERE.items():
+        check(runner is None or runner[1] in (TOP / runner[0]).read_text(), f"{line!r} is not what {runner} runs")
 
 
 @case("docs")

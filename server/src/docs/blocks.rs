@@ -290,6 +290,7 @@ const POWERSHELL: &[(&str, &str)] = &[
     ("New-EapConfiguration", "Tls Peap UserCertificate VerifyServerIdentity TunneledEapAuthMethod"),
     ("New-ItemProperty", "Path Name PropertyType Value Force"),
     ("New-NpsRadiusClient", "Name Address SharedSecret AuthAttributeRequired"),
+    ("Out-File", "FilePath Width Encoding"),
     ("Read-Host", "AsSecureString"),
     ("Remove-ItemProperty", "Path Name"),
     ("Resolve-DnsName", "Name"),
@@ -381,8 +382,8 @@ fn docs_powershell_knows_its_cmdlets() {
 fn docs_blocks_say_what_they_are() {
     const KNOWN: &[&str] = &["sh", "text", "toml", "powershell", "nft", "yaml", "mermaid"];
     // HAProxy's and FreeRADIUS's own.
-    let odd =
-        |block: &Block| !KNOWN.contains(&block.language.as_str()) && !(block.place.starts_with("README.md") && block.language.is_empty());
+    let theirs = |block: &Block| block.place.starts_with("README.md") && block.language.is_empty();
+    let odd = |block: &Block| !theirs(block) && !KNOWN.contains(&block.language.as_str());
     let found: Vec<_> = pages().iter().flat_map(|(file, page)| blocks(file, page)).filter(odd).map(|block| block.place).collect();
     assert_eq!(found, Vec::<String>::new());
 }

@@ -184,7 +184,14 @@ fn from_text(text: &str, facts: &mut Facts) {
             if object.contains_key(&name) {
                 facts.objects.push(std::mem::take(&mut object));
             }
-            let (values, cut) = listed(value);
+            // A long list is broken at the width of the console.
+            let mut value = value.to_owned();
+            while value.starts_with('{') && !value.ends_with('}') {
+                let Some(more) = lines.get(index).filter(|line| line.starts_with(' ') && !line.trim().is_empty()) else { break };
+                value = format!("{value} {}", more.trim());
+                index += 1;
+            }
+            let (values, cut) = listed(&value);
             facts.cut.extend(cut.then(|| name.clone()));
             last.clone_from(&name);
             keep(&mut object, "", &name, values);

@@ -328,6 +328,10 @@ fn policies_of_nps_take_the_place_of_ours() {
 fn what_is_cut_short_or_no_dump_is_said() {
     let cut = of("IPAddressRangeList : {10.0.0.1 - 10.0.0.2, 10.0.1.1 - 10.0.1.2...}\n");
     assert!(cut.notes.iter().any(|note| note.contains("$FormatEnumerationLimit")), "{:?}", cut.notes);
+    let broken = of(
+        "IPAddressRangeList : {10.0.0.1 - 10.0.0.2, 10.0.1.1 -\n                     10.0.1.2, 10.0.2.1 - 10.0.2.2}\nVpnStatus : Installed\n",
+    );
+    assert!(broken.toml.contains("ipv4 = [\"10.0.0.1-10.0.0.2\", \"10.0.1.1-10.0.1.2\", \"10.0.2.1-10.0.2.2\"]"), "{}", broken.toml);
     let odd = of("IPAddressRangeList : {10.0.0.9 - 10.0.0.2, nonsense}\nUserAuthProtocolAccepted : {EAP, Kerberos}\n");
     for note in ["\"10.0.0.9-10.0.0.2\"", "nonsense", "kerberos"] {
         assert!(odd.notes.iter().any(|known| known.contains(note)), "{note} is not in {:?}", odd.notes);

@@ -41,7 +41,7 @@ const FORMS: &[(&str, &str)] = &[
     ),
     ("pool", ""),
     ("filter", "[[filter]]\nname = \"servers\"\nrules = [\"permit in ip from assigned to any\"]\n"),
-    ("policy", "[[radius_group]]\nname = \"corp\"\nservers = [\"nps1\"]\n[[policy]]\nname = \"staff\"\n"),
+    ("policy", "[[radius_group]]\nname = \"corp\"\nservers = [\"nps1\"]\n[[policy]]\nname = \"staff\"\nlater_group = \"corp\"\n"),
     ("policy_test", "[[policy_test]]\nname = \"ann\"\nuser = \"ann@example.test\"\nexpect = \"grant\"\n"),
     ("ciphers", "[ciphers]\n"),
     ("limits", "[limits]\n"),
@@ -135,6 +135,8 @@ impl Reader {
 
     /// What a form says of a key; `None`: it does not take it.
     fn key(&self, form: &Form, key: &str, examples: &[String]) -> Option<Key> {
+        // True and false need no example.
+        let examples: Vec<_> = examples.iter().cloned().chain(["true".into(), "false".into()]).collect();
         let error = self.read(&form.with(key, Some("[[1]]"))).expect_err("no key takes that");
         let ours = &*error.key == key;
         let (_, expected) = error.problem.split_once("expected ").filter(|_| ours)?;
@@ -144,8 +146,15 @@ impl Reader {
         let same = |value: &&String| {
             self.read(&form.with(key, Some(value))).ok().zip(without.clone()).is_some_and(|(with, without)| alike(with, without))
         };
-        Some(Key { kind: expected.to_owned(), required, default: examples.iter().find(same).cloned() })
+        Some(Key { kind: named(expected), required, default: examples.iter().find(same).cloned() })
     }
+}
+
+/// Names of the sections that stand in the forms mean any of their kind.
+fn named(expected: &str) -> String {
+    let kinds = [("vpn", "certificate"), ("nps1", "radius"), ("corp", "radius_group"), ("users", "pool")];
+    let kind = kinds.iter().find(|(name, _)| expected == format!("{name:?}"));
+    kind.map_or_else(|| expected.replace("; there is none", ""), |(_, section)| format!("the name of a [[{section}]]"))
 }
 
 /// They come to the same.
@@ -286,7 +295,14 @@ fn docs_reference_of_the_configuration() {
         text.push_str(&format!("\n## {}\n\n{}\n", told.title, cell_lines(&told.about)));
         text.push_str("\n| key | type | default | effect | meaning |\n|---|---|---|---|---|\n");
         for key in &keys[section] {
-            let (examples, mut meaning) = told.keys.get(key).cloned().unwrap_or_default();
+            let (mut examples, mut meaning) = told.keys.get(key).cloned().unwrap_or_default();
+            // `how long; "12h" unless told otherwise`
+            examples.extend(
+                meaning
+                    .split(['"', ' '])
+                    .filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+                    .flat_map(|word| [format!("{word:?}"), word.to_owned()]),
+            );
             if key == "name" && meaning.is_empty() {
                 "What other sections, records and the environment call it by.".clone_into(&mut meaning);
             }
