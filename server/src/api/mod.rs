@@ -34,9 +34,9 @@ pub mod types;
 
 pub use access::{Token, token_hash};
 pub use client::{AskError, Call, Told, ask, follow};
-pub use relay::Relay;
 #[cfg(test)]
 pub(crate) use openapi::DOCUMENT;
+pub use relay::Relay;
 pub use request::{
     AttemptsQuery, BlockOrder, DEFAULT_LIMIT, Disconnect, Drain, ExplainQuery, HistoryQuery, Problem, Refusal, Reload, Request, Response,
     SessionsQuery, TraceQuery,

@@ -275,26 +275,32 @@ const POWERSHELL: &[(&str, &str)] = &[
     ),
     ("Add-VpnConnectionRoute", "ConnectionName DestinationPrefix AllUserConnection PassThru"),
     ("Export-NpsConfiguration", "Path"),
+    ("Export-Certificate", "Cert FilePath"),
     ("Export-PfxCertificate", "Cert FilePath Password ChainOption"),
+    ("ForEach-Object", "Process"),
     ("Format-List", "Property"),
     ("Get-ADUser", "Identity Properties"),
     ("Get-ChildItem", "Path"),
     ("Get-PfxCertificate", "FilePath"),
     ("Get-RemoteAccess", ""),
     ("Get-RemoteAccessRadius", "Purpose"),
+    ("Get-Service", "Name ErrorAction"),
     ("Get-VpnAuthProtocol", ""),
     ("Get-VpnConnection", "Name AllUserConnection"),
     ("Get-VpnServerConfiguration", "TunnelType"),
-    ("Get-WinEvent", "FilterHashtable MaxEvents"),
+    ("Get-WinEvent", "FilterHashtable MaxEvents ErrorAction"),
     ("Import-Certificate", "FilePath CertStoreLocation"),
+    ("Join-Path", "Path ChildPath"),
     ("New-EapConfiguration", "Tls Peap UserCertificate VerifyServerIdentity TunneledEapAuthMethod"),
     ("New-ItemProperty", "Path Name PropertyType Value Force"),
     ("New-NpsRadiusClient", "Name Address SharedSecret AuthAttributeRequired"),
+    ("New-Object", "TypeName"),
     ("Out-File", "FilePath Width Encoding"),
     ("Read-Host", "AsSecureString"),
     ("Remove-ItemProperty", "Path Name"),
     ("Resolve-DnsName", "Name"),
-    ("Restart-Service", "Name"),
+    ("Restart-Service", "Name Force"),
+    ("Select-Object", "First ExpandProperty"),
     (
         "Set-VpnConnection",
         "Name ServerAddress TunnelType AuthenticationMethod EncryptionLevel EapConfigXmlStream AllUserConnection MachineCertificateIssuerFilter \
@@ -302,7 +308,7 @@ const POWERSHELL: &[(&str, &str)] = &[
     ),
     (
         "Set-VpnConnectionIPsecConfiguration",
-        "ConnectionName AuthenticationTransformConstants CipherTransformConstants EncryptionMethod IntegrityCheckMethod DHGroup PfsGroup RevertToDefault \
+        "ConnectionName AllUserConnection AuthenticationTransformConstants CipherTransformConstants EncryptionMethod IntegrityCheckMethod DHGroup PfsGroup RevertToDefault \
          PassThru Force",
     ),
     ("Test-NetConnection", "ComputerName Port"),
@@ -315,44 +321,74 @@ const POWERSHELL: &[(&str, &str)] = &[
     ("rasdial", ""),
 ];
 
-/// What is wrong in a line of PowerShell.
-fn powershell(line: &str) -> Result<usize, String> {
-    let known: BTreeMap<_, BTreeSet<_>> = POWERSHELL
-        .iter()
-        .map(|(name, parameters)| (name.to_ascii_lowercase(), parameters.split_whitespace().map(str::to_ascii_lowercase).collect()))
-        .collect();
-    let mut commands = 0;
-    // What stands in quotes and braces is text, or speaks of properties.
-    let mut text = String::new();
-    let (mut quote, mut depth) = (None, 0_usize);
+/// What may stand where a command does.
+const KEYWORDS: &[&str] = &["foreach", "if", "else"];
+/// What looks like a parameter and compares.
+const OPERATORS: &[&str] = &["eq", "ne", "in", "contains", "like", "and", "or", "not", "match"];
+
+/// Words and the signs between them. What stands in quotes is text, and what in `@{}` speaks of properties.
+fn powershell_words(line: &str) -> Vec<String> {
+    let (mut words, mut word) = (Vec::new(), String::new());
+    let (mut quote, mut table) = (None, false);
     for letter in line.chars() {
         match (quote, letter) {
             (Some(open), letter) if letter == open => quote = None,
             (Some(_), _) => {}
             (None, '\'' | '"') => {
                 quote = Some(letter);
-                text.push('_');
+                word.push('$');
             }
-            (None, '{') => depth += 1,
-            (None, '}') => depth = depth.saturating_sub(1),
-            (None, letter) if depth == 0 => text.push(letter),
-            (None, _) => {}
+            (None, '}') if table => table = false,
+            (None, _) if table => {}
+            (None, '{') if word == "@" => table = true,
+            (None, ' ' | '(' | ')' | '{' | '}' | '|' | ';' | '=') => {
+                words.extend((!word.is_empty()).then(|| std::mem::take(&mut word)));
+                words.extend((letter != ' ').then(|| letter.to_string()));
+            }
+            (None, letter) => word.push(letter),
         }
     }
-    let text = text.split(" # ").next().unwrap_or_default().replace(['(', ')'], " ( ");
-    for part in text.split(['|', ';', '(']) {
-        let part = part.split_once(" = ").map_or(part, |(_, value)| value);
-        let mut words = part.split_whitespace();
-        let Some(first) = words.next().filter(|first| first.starts_with(|c: char| c.is_ascii_alphabetic())) else {
-            // What goes on behind brackets, or a value.
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// How many commands a line has, or what is wrong with one.
+fn powershell(line: &str) -> Result<usize, String> {
+    let known: BTreeMap<_, BTreeSet<_>> = POWERSHELL
+        .iter()
+        .map(|(name, parameters)| (name.to_ascii_lowercase(), parameters.split_whitespace().map(str::to_ascii_lowercase).collect()))
+        .collect();
+    let (mut commands, mut begins) = (0, true);
+    // The command whose parameters come, and those that go on behind brackets.
+    let mut current: Option<String> = None;
+    let mut outer = Vec::new();
+    for word in powershell_words(line) {
+        match word.as_str() {
+            "(" | "{" => outer.push(current.take()),
+            ")" | "}" => current = outer.pop().flatten(),
+            "|" | ";" | "=" => current = None,
+            _ => {}
+        }
+        if matches!(word.as_str(), "(" | "{" | "|" | ";" | "=") {
+            begins = true;
             continue;
-        };
-        let parameters = known.get(&first.to_ascii_lowercase()).ok_or(format!("{first} is not in the table POWERSHELL"))?;
-        commands += 1;
-        for word in words.filter_map(|word| word.strip_prefix('-')).filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic())) {
-            let word = word.split(':').next().unwrap_or_default().to_ascii_lowercase();
-            if !parameters.contains(&word) {
-                return Err(format!("{first} has no -{word} in the table POWERSHELL"));
+        }
+        let lower = word.to_ascii_lowercase();
+        if std::mem::take(&mut begins) && word.starts_with(|c: char| c.is_ascii_alphabetic()) && !KEYWORDS.contains(&lower.as_str()) {
+            if !known.contains_key(&lower) {
+                return Err(format!("{word} is not in the table POWERSHELL"));
+            }
+            commands += 1;
+            current = Some(lower);
+            continue;
+        }
+        let parameter =
+            lower.strip_prefix('-').filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()) && !OPERATORS.contains(word));
+        if let (Some(parameter), Some(command)) = (parameter, &current) {
+            let parameter = parameter.split(':').next().unwrap_or_default();
+            if !known.get(command).is_some_and(|parameters| parameters.contains(parameter)) {
+                return Err(format!("{command} has no -{parameter} in the table POWERSHELL"));
             }
         }
     }

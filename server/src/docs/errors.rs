@@ -1,11 +1,13 @@
 //! `docs/reference/errors.md`, out of the table that `evergate explain` reads.
 use super::{anchor, cell, head, hold};
+use crate::explain::names::Names;
 use crate::explain::numbers::{Case, rows};
 
 const ABOUT: &str = "What Windows shows, what it means, what the gateway sees of it, and what to change. `evergate explain NUMBER` prints the same, and \
 `evergate explain last` finds out which of several causes it was. [Troubleshooting](../troubleshooting.md) says where to begin.
 
-In the commands `NAME` stands for the connection, `vpn.example.com` for the gateway. They are for PowerShell on the client unless the text says otherwise.";
+The commands are for PowerShell on the client unless the text says otherwise. `Read-Host` asks for what only you know; on the gateway `evergate explain` \
+puts its own names in.";
 
 #[test]
 fn docs_reference_of_the_error_numbers() {
@@ -17,7 +19,7 @@ fn docs_reference_of_the_error_numbers() {
         let tunnels = case.tunnels.join(", ");
         text.push_str(&format!("| {number} | {} | {tunnels} | [{}](#{}) |\n", cell(name), cell(&case.title), anchor(&case.title)));
     }
-    rows().iter().for_each(|case| describe(case, &mut text));
+    rows().iter().for_each(|case| describe(&case.filled(&Names::default(), None), &mut text));
     hold("reference/errors.md", &text);
 }
 
