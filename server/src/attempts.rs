@@ -75,11 +75,29 @@ pub struct Attempt {
     pub reason: Option<policy::network::Reason>,
     /// The entry of the block list that keeps it out.
     pub block: Option<u64>,
+    /// The certificate by which the client proved itself, if it was seen.
+    pub certificate: Option<Shown>,
     pub timeline: VecDeque<(Duration, String)>,
     pub timeline_lost: u64,
     /// Where somebody collects traces of logins, until this one is decided.
     steps: Option<Box<Steps>>,
     tracer: Tracer,
+}
+
+/// A client's certificate, and the names under which it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    pub serial: String,
+    /// SHA-256, in hexadecimal.
+    pub fingerprint: Option<String>,
+    pub names: Vec<String>,
+}
+
+impl Shown {
+    /// Whether its serial number or its fingerprint is this.
+    pub fn is(&self, number: &str) -> bool {
+        std::iter::once(&self.serial).chain(&self.fingerprint).any(|own| crate::blocks::same_digits(own, number))
+    }
 }
 
 impl Attempt {
@@ -257,6 +275,7 @@ impl Attempts {
             question: Vec::new(),
             reason: None,
             block: None,
+            certificate: None,
             timeline: VecDeque::new(),
             timeline_lost: 0,
             steps: self.stepwise.then(|| Box::new(Steps::new(start.stage, start.now))),
@@ -276,11 +295,13 @@ impl Attempts {
     }
 
     pub fn find(&self, id: &str) -> Option<&Attempt> {
+        self.get(self.key(id)?)
+    }
+
+    /// The handle of the attempt with this id, which may be gone.
+    pub fn key(&self, id: &str) -> Option<AttemptKey> {
         let (boot, key) = id.split_once('-')?;
-        if boot != format!("{:x}", self.boot) {
-            return None;
-        }
-        self.records.get(&key.parse().ok()?)
+        (boot == format!("{:x}", self.boot)).then(|| key.parse().ok().map(AttemptKey))?
     }
 
     #[cfg(test)]

@@ -72,12 +72,9 @@ impl Known {
         self
     }
 
-    /// The client may have shown one to the RADIUS server that was not seen here: TLS 1.3 encrypts it, a resumed session leaves it out, and what
-    /// happens inside PEAP and its like is hidden.
-    fn hides_a_certificate(&self) -> bool {
-        let may_show =
-            |name: &str| (0..=u8::MAX).find(|&number| eap::method::name(number) == name).is_none_or(eap::method::may_show_a_certificate);
-        self.certificate.is_none() && self.method == Method::Eap && self.eap_type.as_deref().is_some_and(may_show)
+    /// See [`hides_a_certificate`].
+    pub fn hides_a_certificate(&self) -> bool {
+        hides_a_certificate(self.method, self.eap_type.as_deref(), self.certificate.as_ref())
     }
 
     /// All that the policies look at.
@@ -105,6 +102,14 @@ impl Known {
             time,
         }
     }
+}
+
+/// Whether a client may have shown a certificate to the RADIUS server that was not seen here: TLS 1.3 encrypts it, a resumed session leaves it out,
+/// and what happens inside PEAP and its like is hidden.
+pub fn hides_a_certificate(method: Method, eap_type: Option<&str>, seen: Option<&Certificate>) -> bool {
+    let may_show =
+        |name: &str| (0..=u8::MAX).find(|&number| eap::method::name(number) == name).is_none_or(eap::method::may_show_a_certificate);
+    seen.is_none() && method == Method::Eap && eap_type.is_some_and(may_show)
 }
 
 /// The computer that a name stands for: `host/pc1.example.com` as Windows writes it, or an account such as `EXAMPLE\PC1$`.

@@ -132,7 +132,7 @@ fn configure(provider: &mut Provider, file: &mut Watched, path: PathBuf, users: 
 /// Puts a user with a new password into the file; of the others, and of what else the file says of this one, nothing changes.
 fn store(path: &Path, changed: &User) -> Result<(), String> {
     let hash = changed.nt_hash.clone().ok_or("there is none")?;
-    let stored = users_file::update(path, Patience::Short, |users, text| {
+    let stored = users_file::update(path, Patience::Short, None, |users, text| {
         let mut user = users.get(&changed.name).cloned().ok_or_else(|| format!("user {:?} has been removed", changed.name))?;
         user.set_password(hash);
         Ok((with_user(text, &user), ()))

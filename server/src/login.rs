@@ -43,6 +43,11 @@ pub struct Authenticated<'a> {
 }
 
 impl Authenticated<'_> {
+    /// It may have shown a certificate that was not seen here.
+    pub fn hides_a_certificate(&self) -> bool {
+        facts::hides_a_certificate(self.method, self.eap_type.as_deref(), self.certificate.as_ref())
+    }
+
     fn known(&self) -> Result<Known, Denied> {
         Ok(Known {
             eap_type: self.eap_type.clone(),

@@ -13,6 +13,22 @@ use std::path::Path;
 /// Becomes this user where there is one and the configuration names none.
 pub const DEFAULT_USER: &str = "evergate";
 
+/// The group that may give orders at the control socket where there is one and the configuration names none: not the one that reads private keys.
+pub const OPERATORS: &str = "evergate-operators";
+
+/// The group that the control socket is to have; `None`: that of this process.
+///
+/// # Errors
+/// The configuration names a group that does not exist.
+pub fn operators(control_group: Option<&str>) -> anyhow::Result<Option<u32>> {
+    let name = control_group.unwrap_or(OPERATORS);
+    let found = privileges::group(name).with_context(|| format!("server.control_group: group {name:?} cannot be looked up"))?;
+    if found.is_none() && control_group.is_some() {
+        bail!("server.control_group: there is no group {name:?}: make one with `groupadd --system {name}`, or name another");
+    }
+    Ok(found)
+}
+
 /// The user that the gateway is to become; `None`: it stays who it is.
 ///
 /// # Errors
@@ -82,6 +98,16 @@ mod tests {
         assert!(error.starts_with("server.run_as: there is no user \"nobody-of-this-name\"") && error.contains("useradd"), "{error}");
         assert_eq!(wanted_user(Some("root")).unwrap(), None);
         assert_eq!(wanted_user(Some("daemon")).unwrap().unwrap().name.to_str(), Ok("daemon"));
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_is_an_error_where_it_is_named() {
+        let error = operators(Some("nobody-of-this-name")).unwrap_err().to_string();
+        assert!(
+            error.starts_with("server.control_group: there is no group \"nobody-of-this-name\"") && error.contains("groupadd"),
+            "{error}"
+        );
+        assert_eq!(operators(Some("daemon")).unwrap(), privileges::group("daemon").unwrap());
     }
 
     #[test]

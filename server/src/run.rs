@@ -1,4 +1,6 @@
 //! The running gateway: sockets, threads, timers and signals around the control half.
+mod commands;
+mod loads;
 mod observe;
 mod reload;
 mod trace;
@@ -29,12 +31,14 @@ use crate::telemetry::Exporter;
 use crate::trace::Tracer;
 use crate::tunnels::Tunnels;
 use crate::workers::Workers;
-use crate::{attempts::Attempts, status};
+use crate::{attempts::Attempts, privileges, status};
+use commands::Commands;
 use crypto::SystemRandom;
 use ike::{Answer, AskId, ResponderConfig, SessionId};
+use loads::Reason;
 use policy::network::Tunnel;
 use radius_client::AccountingStatus;
-use reload::{News, Reason, Reloads};
+use reload::{News, Reloads};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -89,7 +93,7 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => shell.reload(Reason::Signal),
+            _ = hangup.recv() => shell.reload(Reason::Signal, None),
             () = sleep_until(shell.manager.pace().map(|_| tell)) => tell = shell.tell_manager(),
             () = shell.turn(&mut queues) => {}
         }
@@ -107,26 +111,6 @@ struct Queues {
     dynamic: mpsc::Receiver<dynamic::Arrived>,
     accounted: mpsc::UnboundedReceiver<u64>,
     news: News,
-}
-
-/// Requests of the Admin API. Whoever asks without pause gets half of the control task's time at most: clients' logins have the rest.
-struct Commands {
-    received: mpsc::Receiver<Command>,
-    not_before: Instant,
-}
-
-impl Commands {
-    /// Safe to be dropped before it is done.
-    async fn recv(&mut self) -> Option<Command> {
-        tokio::time::sleep_until(self.not_before.into()).await;
-        self.received.recv().await
-    }
-
-    /// One that began then is done.
-    fn served(&mut self, began: Instant) {
-        let now = Instant::now();
-        self.not_before = now + (now - began);
-    }
 }
 
 struct Shell {
@@ -161,6 +145,8 @@ struct Shell {
     block_file: BlockFile,
     /// Whom the API believes over TLS.
     api: Option<watch::Sender<Api>>,
+    /// Whom it turns away.
+    refusals: Arc<api::Refusals>,
     /// When counters are told to those who listen.
     second: Interval,
     history: History,
@@ -196,7 +182,7 @@ impl Shell {
         peer_lists.watch(&config);
         peer_lists.trust(&mut config);
         let started = Started { instant: now.instant, unix_time: now.wall.as_second().unsigned_abs() };
-        let commands = api::bind(&config.server.control_socket)?;
+        let commands = bind_control_socket(&config)?;
         let (datagrams_tx, datagrams) = mpsc::channel(IKE_QUEUE);
         let (streams_tx, streams) = mpsc::channel(STREAM_QUEUE);
         let (arrivals_tx, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
@@ -214,6 +200,7 @@ impl Shell {
         let local = start_local(&config, &mut local_lists, radius.logins.clone())?;
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
         let (doors, api) = api_doors(&config);
+        let refusals = Arc::clone(&doors.refusals);
         api::start(commands, doors, commands_tx)?;
         let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
         let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
@@ -232,7 +219,7 @@ impl Shell {
             clients,
             computed,
             radius: radius.outcomes,
-            commands: Commands { received: commands_rx, not_before: Instant::now() },
+            commands: Commands::new(commands_rx),
             dynamic: asked,
             accounted: radius.accounted,
             news,
@@ -262,6 +249,7 @@ impl Shell {
             expiry: ExpiryWatch::start(),
             block_file,
             api,
+            refusals,
             second: every(Duration::from_secs(1)),
             history: History::default(),
             sampling: every(history::PACE),
@@ -297,7 +285,12 @@ impl Shell {
                 self.command(&request, reply, queues);
                 queues.commands.served(began);
             }
-            event = queues.news.next() => self.news(event),
+            event = queues.news.next() => {
+                // What the API has wanted to be read is work for the API, too.
+                let began = Instant::now();
+                self.news(event);
+                queues.commands.served(began);
+            }
             Some((id, answer)) = queues.computed.recv() => self.gateway.computed(now(), id, answer),
             Some(arrived) = queues.dynamic.recv() => self.dynamic.serve(now(), &mut self.gateway, &arrived),
             Some(outcome) = queues.radius.recv() => self.radius_outcome(outcome),
@@ -363,6 +356,14 @@ impl Shell {
         self.peer_lists.trust(&mut self.config);
         self.set_up_radius();
         self.dynamic.trust(&self.config);
+        self.tell_api(&self.config);
+    }
+
+    /// Callers over TLS are believed by this configuration from now on; who would not come in any more is sent away.
+    fn tell_api(&self, config: &Config) {
+        if let (Some(sender), Some(api)) = (&self.api, &config.api) {
+            sender.send_replace(api.clone());
+        }
     }
 
     /// IKE with its certificates and revocation lists as they are now.
@@ -391,10 +392,10 @@ impl Shell {
 
     fn command(&mut self, request: &Request, reply: oneshot::Sender<Response>, queues: &Queues) {
         if let Request::Reload(Reload { end_refused }) = *request {
-            return self.reload(Reason::Command { end_refused, reply });
+            return self.reload(Reason::Command { end_refused }, Some(reply));
         }
         if let Request::Changes = request {
-            return self.reload(Reason::Look { reply });
+            return self.reload(Reason::Look, Some(reply));
         }
         if let Request::Doctor = request {
             return self.examine(reply);
@@ -412,14 +413,18 @@ impl Shell {
             }
             Request::Metrics => Response::Metrics(self.snapshot(queues).text()),
             Request::Trace { query, feed } => self.trace(query, feed.clone()),
-            Request::Ready => Response::Health(status::readiness(&self.status())),
+            Request::Ready => {
+                let is_draining = self.gateway.is_draining();
+                Response::Health(status::readiness(is_draining, &self.config, &self.radius_servers.borrow()))
+            }
             Request::Radius => {
-                let Status { radius, eap_certificates, .. } = self.status();
-                Response::Radius(RadiusList { radius, eap_certificates })
+                let radius = status::radius(&self.config, &self.radius_servers.borrow());
+                Response::Radius(RadiusList { radius, eap_certificates: self.gateway.eap_certificates() })
             }
             request => self.gateway.control(now(), request).unwrap_or_else(|| Response::Status(Box::new(self.status()))),
         };
-        match self.gateway.unsaved_blocks() {
+        let is_about_blocks = matches!(request, Request::Block(_) | Request::Unblock { .. } | Request::Disconnect(_));
+        match is_about_blocks.then(|| self.gateway.unsaved_blocks()).flatten() {
             // The client may have hung up; then nobody wants the answer.
             None => drop(reply.send(response)),
             // The answer follows when a restart would not forget it.
@@ -429,10 +434,25 @@ impl Shell {
         }
     }
 
+    /// What has changed on the block list without an order: names were learned, times are over.
+    fn save_blocks(&mut self) {
+        if let Some(blocks) = self.gateway.unsaved_blocks() {
+            self.block_file.save(blocks, |saved| drop(saved.map_err(|error| unsaved(&error))));
+        }
+    }
+
     fn snapshot(&self, queues: &Queues) -> Snapshot {
         let latencies = self.radius_servers.borrow().iter().map(|server| (server.name.clone(), server.latency)).collect();
         let sessions_max = self.config.server.max_sessions as u64;
-        Snapshot { status: self.status(), logins: self.gateway.logins(), sessions_max, latencies, queues: self.queues(queues) }
+        let api_refusals = self.refusals.named();
+        Snapshot {
+            status: self.status(),
+            logins: self.gateway.logins(),
+            sessions_max,
+            latencies,
+            queues: self.queues(queues),
+            api_refusals,
+        }
     }
 
     fn queues(&self, queues: &Queues) -> Vec<metrics::Queue> {
@@ -444,7 +464,7 @@ impl Shell {
             ("tcp_connections", (queues.clients.arrivals.len(), ARRIVAL_QUEUE)),
             ("radius_requests", sent),
             ("radius_outcomes", (queues.radius.len(), RADIUS_QUEUE)),
-            ("api_requests", (queues.commands.received.len(), CONTROL_QUEUE)),
+            ("api_requests", (queues.commands.waiting(), CONTROL_QUEUE)),
             ("signatures", signatures),
             ("key_exchanges", exchanges),
         ];
@@ -479,6 +499,7 @@ impl Shell {
             let Some(outcome) = self.refused.pop() else { break };
             self.radius_outcome(outcome);
         }
+        self.save_blocks();
         if let Some(accounting) = &mut self.accounting {
             accounting.flush();
         }
@@ -569,14 +590,24 @@ impl Shell {
 }
 
 fn unsaved(error: &std::io::Error) -> Response {
-    tracing::error!(%error, "the block list holds, but could not be saved: a restart would forget its last change");
-    let error = format!("done, but not saved: {error}; a restart would forget it");
-    Response::refused(Refusal::Busy, error, "make room in state_dir of [server] and give the same order again")
+    tracing::error!(%error, "the block list holds, but could not be saved: a restart would forget its last change; it is tried again");
+    let error = format!("done, but not saved yet: {error}; a restart would forget it");
+    Response::refused(
+        Refusal::Busy,
+        error,
+        "make room in state_dir of [server]: it is tried again every few seconds, and the log says when it is saved",
+    )
+}
+
+fn bind_control_socket(config: &Config) -> anyhow::Result<tokio::net::UnixListener> {
+    let named = config.server.control_group.as_deref();
+    let operators = api::Operators { group: privileges::operators(named)?, is_named: named.is_some() };
+    api::bind(&config.server.control_socket, operators)
 }
 
 fn api_doors(config: &Config) -> (api::Doors, Option<watch::Sender<Api>>) {
     let (sender, tls) = config.api.clone().map(watch::channel).unzip();
-    (api::Doors { metrics: config.metrics_listen.clone(), tls }, sender)
+    (api::Doors { metrics: config.metrics_listen.clone(), tls, refusals: Arc::default() }, sender)
 }
 
 fn every(pace: Duration) -> Interval {

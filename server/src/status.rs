@@ -42,7 +42,7 @@ pub struct Parts<'a> {
 }
 
 pub fn report(parts: Parts<'_>) -> Status {
-    let Parts { config, started, summary, radius, local, accounting, nps_log, telemetry, dataplane, sockets, fronts, sstp, dynamic } =
+    let Parts { config, started, summary, radius: servers, local, accounting, nps_log, telemetry, dataplane, sockets, fronts, sstp, dynamic } =
         parts;
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -55,7 +55,7 @@ pub fn report(parts: Parts<'_>) -> Status {
         drain: summary.drain,
         listeners: config.ikev2.iter().map(|listener| ikev2(listener, &sockets)).chain(fronts.iter().map(front)).collect(),
         certificates: crate::certificates::expiries(config, jiff::Timestamp::now().as_second()),
-        radius: config.radius.iter().map(|server| radius_status(server, &radius)).collect(),
+        radius: self::radius(config, &servers),
         local: config.local.as_ref().zip(local).map(|(local, report)| local_status(&local.users_file, report)),
         accounting: accounting.map(accounting_status),
         nps_log: nps_log.map(nps_log_status),
@@ -69,13 +69,22 @@ pub fn report(parts: Parts<'_>) -> Status {
     }
 }
 
-/// Whether clients can come in.
-pub fn readiness(status: &Status) -> Health {
-    let draining = status.drain.is_some().then(|| "the gateway is being emptied".to_owned());
-    let alone = status.local.is_none() && !status.radius.is_empty() && status.radius.iter().all(|server| server.standing == "dead");
-    let alone = alone.then(|| "no RADIUS server answers".to_owned());
-    let reasons: Vec<_> = draining.into_iter().chain(alone).collect();
+/// Whether clients can come in. Strangers may ask: it costs next to nothing.
+pub fn readiness(is_draining: bool, config: &Config, servers: &Servers) -> Health {
+    let standing = |server: &RadiusServer| servers.iter().find(|report| report.name == server.server.name).map(|report| report.standing);
+    ready(is_draining, config.local.is_some(), config.radius.iter().map(standing))
+}
+
+fn ready(is_draining: bool, is_local: bool, mut servers: impl ExactSizeIterator<Item = Option<Standing>>) -> Health {
+    let is_alone = !is_local && servers.len() > 0 && servers.all(|standing| standing == Some(Standing::Dead));
+    let reasons = [(is_draining, "the gateway is being emptied"), (is_alone, "no RADIUS server answers")];
+    let reasons: Vec<_> = reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason.to_owned()).collect();
     Health { ok: reasons.is_empty(), reasons }
+}
+
+/// How the RADIUS servers of the configuration stand.
+pub fn radius(config: &Config, servers: &Servers) -> Vec<RadiusStatus> {
+    config.radius.iter().map(|server| radius_status(server, servers)).collect()
 }
 
 fn dynamic_counters(counters: DynamicCounters) -> BTreeMap<String, u64> {
@@ -189,5 +198,21 @@ fn standing_name(standing: Standing) -> &'static str {
         Standing::Alive => "alive",
         Standing::Slow => "slow",
         Standing::Dead => "dead",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_ready_while_somebody_is_there_to_authenticate() {
+        let (dead, alive) = (Some(Standing::Dead), Some(Standing::Alive));
+        let is_ready = |draining, local, servers: &[Option<Standing>]| ready(draining, local, servers.iter().copied()).ok;
+        for servers in [&[][..], &[alive], &[dead, alive], &[dead, None], &[Some(Standing::Unknown)], &[Some(Standing::Slow)]] {
+            assert!(is_ready(false, false, servers) && !is_ready(true, false, servers), "{servers:?}");
+        }
+        assert!(!is_ready(false, false, &[dead, dead]) && is_ready(false, true, &[dead]));
+        assert_eq!(ready(true, false, [dead].into_iter()).reasons.len(), 2);
     }
 }

@@ -293,13 +293,18 @@ def with_tls(config):
         "tokens_file": str(folder / "api.tokens"),
         "client_ca": config["listener"][0]["client_ca"],
         "operators": ["pc1.example.test"],
+        "revocation": "hard",
+        "crl": [str(Path(certificate["chain"]).parent / "ca.crl")],
     }
+
+
+def _curl(world):
+    return ["curl", "-s", "--cacert", world.lab.pki.cert("ca"), "--resolve", f"{GATEWAY_NAME}:8443:127.0.0.1"]
 
 
 def curl(world, path, *options):
     """The status with which an HTTPS client of another make is answered; 0: there was no answer."""
-    argv = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "5", "--cacert", world.lab.pki.cert("ca")]
-    argv += ["--resolve", f"{GATEWAY_NAME}:8443:127.0.0.1", *options, f"https://{GATEWAY_NAME}:8443{path}"]
+    argv = [*_curl(world), "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "5", *options, f"https://{GATEWAY_NAME}:8443{path}"]
     return int(world.lab.network.exec("gateway", argv, check=False).stdout)
 
 
@@ -324,6 +329,7 @@ def over_tls_only_who_proves_itself_is_served(world):
         (403, "/v1/blocks", *shown("machine-ecdsa"), *order),
         (200, "/v1/blocks", *shown("machine-rsa"), *order),
         (0, "/v1/status", *shown("gateway-rsa")),
+        (0, "/v1/status", *shown("machine-revoked")),
     ):
         found = curl(world, path, *options)
         check(found == expected, f"{path} {options}: {found}, not {expected}")
@@ -332,6 +338,10 @@ def over_tls_only_who_proves_itself_is_served(world):
     log = (world.gateway.folder / "gateway.log").read_text()
     check("token operateer" in log and "certificate CN=" in log, "orders are not in the log")
     check(not any(token in log for token in TOKENS.values()), "a token is in the log")
+    check("a caller is turned away" in log and "from=127.0.0.1" in log, "nobody says who was turned away")
+    metrics = world.lab.network.exec("gateway", [*_curl(world), *bearer(TOKENS["read"]), f"https://{GATEWAY_NAME}:8443/metrics"]).stdout
+    counted = dict(re.findall(r'evergate_api_refused_total\{reason="(\w+)"\} (\d+)', metrics))
+    check(counted == {"unknown": "4", "forbidden": "2", "tls": "2", "full": "0", "revoked": "0"}, f"{counted}")
     for block in world.gateway.json("block", "list")["blocks"]:
         world.gateway.command("block", "remove", str(block["id"]))
     check(not world.gateway.json("block", "list")["blocks"], "somebody stays blocked")
@@ -342,9 +352,21 @@ def tokens_are_taken_by_a_reload(world):
     tokens = world.gateway.folder / "api.tokens"
     before = tokens.read_text()
     made = json.loads(world.gateway.command("token", "fresh", "--json").stdout)
+    ended = queue.Queue()
+
+    def listen():
+        """Hears events by the old token; says with what error curl ends."""
+        argv = [*_curl(world), "-N", "--max-time", "8", "-H", f"Authorization: Bearer {TOKENS['read']}", f"https://{GATEWAY_NAME}:8443/v1/events"]
+        ended.put(world.lab.network.exec("gateway", argv, check=False))
+
+    threading.Thread(target=listen, daemon=True).start()
+    time.sleep(1)
+    check(ended.empty(), "nobody may listen")
     try:
         tokens.write_text(made["line"] + "\n")
         world.gateway.command("reload")
+        heard = ended.get(timeout=4)
+        check("counters" in heard.stdout and heard.returncode not in (0, 28), f"who listens by a token that is gone goes on: {heard}")
         check(curl(world, "/v1/status", "-H", f"Authorization: Bearer {made['token']}") == 200, "the new token does not do")
         check(curl(world, "/v1/status", "-H", f"Authorization: Bearer {TOKENS['read']}") == 401, "the old token still does")
     finally:

@@ -5,11 +5,12 @@
 //!
 //! Packet threads use [`tun`], [`udp`], [`raw`], [`steer`] and [`poll`]: batches in, batches out, no allocation after start, and
 //! errors as the small [`IoError`]. The control plane uses [`ike`], [`link`], [`tcp`], [`thread`],
-//! [`process`], [`privileges`] and [`terminal`].
+//! [`process`], [`privileges`], [`folder`] and [`terminal`].
 
 mod address;
 mod cmsg;
 mod error;
+pub mod folder;
 pub mod ike;
 pub mod link;
 pub mod listen;

@@ -72,6 +72,23 @@ pub fn user(name: &str) -> io::Result<Option<User>> {
     }
 }
 
+/// Looks up the number of a group of this host by name; `None`: there is none.
+pub fn group(name: &str) -> io::Result<Option<u32>> {
+    let name = CString::new(name)?;
+    let mut buffer = vec![0; MAX_ENTRY];
+    // SAFETY: all zero is a valid group.
+    let mut entry: libc::group = unsafe { zeroed() };
+    let mut found = null_mut();
+    // SAFETY: name ends with a zero; entry and found are written, strings go to buffer, whose size is given.
+    let result = unsafe { libc::getgrnam_r(name.as_ptr(), &raw mut entry, buffer.as_mut_ptr(), buffer.len(), &raw mut found) };
+    match result {
+        // As with users.
+        0 | libc::ENOENT | libc::ESRCH | libc::EBADF | libc::EPERM if found.is_null() => Ok(None),
+        0 => Ok(Some(entry.gr_gid)),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 /// What `work` finds with this user's rights over files: its user, its groups, and none of root's power to pass over them. `work` runs on a thread of its
 /// own, to which alone that applies, and which ends with it; it must not start threads. This takes root.
 pub fn with_files_of<T: Send>(user: &User, work: impl FnOnce() -> T + Send) -> io::Result<T> {
@@ -195,6 +212,7 @@ mod tests {
         assert_eq!((root.uid, root.gid, root.name.to_str().unwrap()), (0, 0, "root"));
         assert_eq!(user("nobody-of-this-name").unwrap(), None);
         assert!(user("a\0b").is_err());
+        assert_eq!((group("root").unwrap(), group("nobody-of-this-name").unwrap()), (Some(0), None));
     }
 
     /// Capabilities are a thread's own: this one ends with the test.

@@ -3,12 +3,14 @@ use super::request::{Problem, Refusal};
 use super::routes::{Role, Route, Serves};
 use super::types::{self, CallerRole};
 use crate::config::Api;
+use crate::sstp::Place;
 use crypto::constant_time_eq;
 use crypto::hash::{HashAlgorithm, hash};
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use pki::Certificate;
-use std::sync::Arc;
-use tokio::sync::watch;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// What a caller over TLS may prove itself with, of which the gateway knows the hash alone.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,7 +43,66 @@ pub(super) enum Door {
     /// Metrics and health, for whoever reaches it.
     Metrics,
     /// TLS; the client's certificate, if it showed one.
-    Tls { api: watch::Receiver<Api>, certificate: Option<Arc<Certificate>> },
+    Tls { api: watch::Receiver<Api>, certificate: Option<Arc<Certificate>>, entrance: Arc<Entrance> },
+}
+
+/// What the calls of a connection stand on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Token([u8; 32]),
+    Certificate,
+}
+
+/// A connection over TLS: a stranger's until its first call is admitted, and over once what that stood on is taken away.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    pub(super) from: SocketAddr,
+    known: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stranger: Option<Place>,
+    known: Option<OwnedSemaphorePermit>,
+    /// Of the latest call that needed one, with the role that it needed.
+    proof: Option<(Proof, Role)>,
+}
+
+impl Entrance {
+    /// `place`: among strangers; `known`: places of those who have proved themselves.
+    pub(super) fn new(from: SocketAddr, place: Place, known: Arc<Semaphore>) -> Self {
+        Self { from, known, state: Mutex::new(State { stranger: Some(place), ..State::default() }) }
+    }
+
+    /// A call of it was admitted.
+    pub(super) fn is_known(&self) -> bool {
+        self.state().known.is_some()
+    }
+
+    fn enter(&self, proof: Proof, role: Role) -> Result<(), Problem> {
+        let mut state = self.state();
+        if state.known.is_none() {
+            let full = |_| Problem::new(Refusal::Busy, "all places for callers are taken", "end another connection, or try again later");
+            state.known = Some(Arc::clone(&self.known).try_acquire_owned().map_err(full)?);
+            state.stranger = None;
+        }
+        state.proof = Some((proof, role));
+        Ok(())
+    }
+
+    /// Whether its latest call would be admitted by these settings, too.
+    pub(super) fn stands(&self, api: &Api, certificate: Option<&Certificate>) -> bool {
+        match self.state().proof {
+            None => true,
+            Some((Proof::Token(hash), role)) => api.tokens.iter().any(|known| constant_time_eq(&known.hash, &hash) && known.role >= role),
+            Some((Proof::Certificate, role)) => certificate.is_some_and(|certificate| role_of(api, certificate) >= role),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Who calls.
@@ -65,6 +126,14 @@ impl Door {
         !matches!(self, Self::Metrics)
     }
 
+    /// Where the caller is, if that is known.
+    pub(super) fn from(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tls { entrance, .. } => Some(entrance.from),
+            Self::Socket | Self::Metrics => None,
+        }
+    }
+
     /// Who asks for this route by this door, if they may.
     pub(super) fn admit(&self, route: &Route, headers: &HeaderMap) -> Result<Caller, Problem> {
         let caller = match self {
@@ -75,7 +144,13 @@ impl Door {
                 }
                 Caller { name: "monitoring".into(), role: Role::Read }
             }
-            Self::Tls { api, certificate } => caller(&api.borrow(), certificate.as_deref(), headers),
+            Self::Tls { api, certificate, entrance } => {
+                let (caller, proof) = caller(&api.borrow(), certificate.as_deref(), headers);
+                if let Some(proof) = proof.filter(|_| route.role > Role::Anybody && caller.role >= route.role) {
+                    entrance.enter(proof, route.role)?;
+                }
+                caller
+            }
         };
         // A browser shows its certificate for whatever page asks, and says which kind of page that is.
         if matches!(self, Self::Tls { .. }) && route.role > Role::Anybody && is_foreign(headers) {
@@ -88,7 +163,7 @@ impl Door {
         Err(match caller.role {
             Role::Anybody => Problem::new(
                 Refusal::Unknown,
-                "nobody is known by this call",
+                format!("nobody is known by this call: it comes {}", caller.name),
                 "send Authorization: Bearer with a token of tokens_file, or show a client certificate",
             ),
             _ => Problem::new(
@@ -106,24 +181,34 @@ pub(crate) fn is_foreign(headers: &HeaderMap) -> bool {
 }
 
 /// By token, else by certificate.
-fn caller(api: &Api, certificate: Option<&Certificate>, headers: &HeaderMap) -> Caller {
+fn caller(api: &Api, certificate: Option<&Certificate>, headers: &HeaderMap) -> (Caller, Option<Proof>) {
     let named = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     if let Some(token) = named.and_then(|value| value.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer")) {
         let presented = token_hash(token.1.trim());
         // Every one is compared, wherever the right one stands.
         let matching =
             api.tokens.iter().fold(None, |found, known| if constant_time_eq(&known.hash, &presented) { Some(known) } else { found });
-        return matching.map_or_else(stranger, |known| Caller { name: format!("token {}", known.name), role: known.role });
+        return match matching {
+            None => (stranger("with a token that nobody has"), None),
+            Some(known) => {
+                let caller = Caller { name: format!("token {}", known.name), role: known.role };
+                (caller, Some(Proof::Token(presented)))
+            }
+        };
     }
-    let Some(certificate) = certificate else { return stranger() };
-    let names = [&certificate.upns, &certificate.emails, &certificate.dns_names].into_iter().flatten().chain(&certificate.common_name);
-    let operates = names.into_iter().any(|name| api.operators.iter().any(|operator| operator.eq_ignore_ascii_case(name)));
-    let role = if operates { Role::Operate } else { Role::Read };
-    Caller { name: format!("certificate {}", certificate.subject), role }
+    let Some(certificate) = certificate else { return (stranger("without token and certificate"), None) };
+    let caller = Caller { name: format!("certificate {}", certificate.subject), role: role_of(api, certificate) };
+    (caller, Some(Proof::Certificate))
 }
 
-fn stranger() -> Caller {
-    Caller { name: "somebody".into(), role: Role::Anybody }
+fn role_of(api: &Api, certificate: &Certificate) -> Role {
+    let names = [&certificate.upns, &certificate.emails, &certificate.dns_names].into_iter().flatten().chain(&certificate.common_name);
+    let operates = names.into_iter().any(|name| api.operators.iter().any(|operator| operator.eq_ignore_ascii_case(name)));
+    if operates { Role::Operate } else { Role::Read }
+}
+
+fn stranger(how: &str) -> Caller {
+    Caller { name: how.into(), role: Role::Anybody }
 }
 
 #[cfg(test)]
@@ -143,7 +228,53 @@ mod tests {
             settings: Arc::new(tls::MutualSettings::new(&credential, Arc::new(pki::TrustAnchors::new(Vec::new()))).or_without()),
             tokens: Arc::new(vec![token("prometheus", Role::Read, "r"), token("console", Role::Operate, "o")]),
             operators: vec!["Ann@example.test".into()],
+            revocation: Default::default(),
         }
+    }
+
+    fn entrance(known: usize) -> Arc<Entrance> {
+        let from: SocketAddr = "192.0.2.7:50000".parse().unwrap();
+        let place = super::super::server::strangers().take(from.ip()).unwrap();
+        Arc::new(Entrance::new(from, place, Arc::new(Semaphore::new(known))))
+    }
+
+    #[test]
+    fn a_connection_stands_on_what_its_caller_has_shown() {
+        let (settings, mut before) = watch::channel(api());
+        let entrance = entrance(1);
+        let certificate = Arc::new(certificate("ann@example.test"));
+        let door = Door::Tls { api: before.clone(), certificate: Some(Arc::clone(&certificate)), entrance: Arc::clone(&entrance) };
+        let admit = |token: Option<&str>, method: &Method, path: &str| {
+            let mut headers = HeaderMap::new();
+            token.map(|token| headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap()));
+            door.admit(find(method, path).unwrap().0, &headers).is_ok()
+        };
+        let stands = |change: fn(&mut Api)| {
+            let mut other = api();
+            change(&mut other);
+            entrance.stands(&other, Some(&*certificate))
+        };
+        assert!(admit(None, &Method::GET, "/healthz") && !entrance.is_known(), "whoever asks for nothing but health stays a stranger");
+        assert!(!admit(Some("wrong"), &Method::GET, "/v1/status") && !entrance.is_known());
+        assert!(admit(Some("r"), &Method::GET, "/v1/status") && entrance.is_known());
+        assert!(stands(|_| {}) && !stands(|api| api.tokens = Arc::default()), "the token is gone");
+        assert!(admit(Some("o"), &Method::POST, "/v1/drain"));
+        assert!(!stands(|api| Arc::make_mut(&mut api.tokens)[1].role = Role::Read), "the token may only read now");
+        assert!(admit(None, &Method::POST, "/v1/drain"));
+        assert!(stands(|api| api.tokens = Arc::default()) && !stands(|api| api.operators.clear()));
+        settings.send_replace(Api { tokens: Arc::default(), ..api() });
+        assert!(
+            before.has_changed().unwrap() && before.borrow_and_update().tokens.is_empty() && !admit(Some("r"), &Method::GET, "/v1/status")
+        );
+    }
+
+    #[test]
+    fn who_is_known_needs_a_place_of_his_own() {
+        let (_settings, api) = watch::channel(api());
+        let door = Door::Tls { api, certificate: None, entrance: entrance(0) };
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("Bearer r"))]);
+        assert_eq!(door.admit(find(&Method::GET, "/v1/status").unwrap().0, &headers).unwrap_err().status, Refusal::Busy);
+        assert!(door.admit(find(&Method::GET, "/healthz").unwrap().0, &headers).is_ok());
     }
 
     fn certificate(name: &str) -> Certificate {
@@ -154,13 +285,13 @@ mod tests {
     }
 
     fn admitted(certificate: Option<Certificate>, authorization: Option<&str>, method: &Method, path: &str) -> Result<String, Refusal> {
-        let (_, api) = watch::channel(api());
+        let (_settings, api) = watch::channel(api());
         let mut headers = HeaderMap::new();
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
         let (route, _) = find(method, path).unwrap();
-        Door::Tls { api, certificate: certificate.map(Arc::new) }
+        Door::Tls { api, certificate: certificate.map(Arc::new), entrance: entrance(1) }
             .admit(route, &headers)
             .map(|caller| caller.name)
             .map_err(|problem| problem.status)

@@ -20,6 +20,7 @@ mod client;
 mod console;
 mod openapi;
 mod reading;
+mod refusals;
 mod relay;
 mod reloaded;
 mod request;
@@ -36,6 +37,7 @@ pub use access::{Token, token_hash};
 pub use client::{AskError, Call, Told, ask, follow};
 #[cfg(test)]
 pub(crate) use openapi::DOCUMENT;
+pub use refusals::Refusals;
 pub use relay::Relay;
 pub use request::{
     AttemptsQuery, BlockOrder, DEFAULT_LIMIT, Disconnect, Drain, ExplainQuery, HistoryQuery, Problem, Refusal, Reload, Request, Response,
@@ -44,7 +46,7 @@ pub use request::{
 pub use routes::Role;
 pub(crate) use routes::escaped;
 pub use server::{Doors, start};
-pub use socket::bind;
+pub use socket::{Operators, bind};
 pub use stream::Feed;
 #[cfg(test)]
 pub(crate) use stream::testing;

@@ -3,12 +3,14 @@ use super::access::Door;
 use super::console;
 use super::openapi;
 use super::reading::Reading;
+use super::refusals::{Reason, Refusals};
 use super::request::{Problem, Refusal, Request, Response};
 use super::routes::{self, Input, Role, Route, SEE, Serves};
 use super::stream::{self, Feed, Format, Lines};
 use super::tls;
 use crate::config::Api;
 use crate::metrics;
+use crate::sstp::{Bounds, Places};
 use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::StatusCode;
@@ -29,10 +31,13 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-/// Clients at a time; more are turned away.
+/// Clients at a time at each door that have proved who they are; more are turned away.
 pub(super) const MAX_CLIENTS: usize = 32;
 /// Of these, how many may hear answers that go on.
 pub(super) const MAX_STREAMS: usize = 16;
+/// Clients at a time that have not proved who they are, and of one source (an IPv4 address or an IPv6 /64).
+const MAX_STRANGERS: usize = 64;
+const MAX_STRANGERS_PER_SOURCE: usize = 8;
 /// How old metrics may be.
 const METRICS_AGE: Duration = Duration::from_secs(1);
 /// Bytes of a request's head.
@@ -56,6 +61,8 @@ pub(super) struct Patience {
 
 pub(super) const PATIENCE: Patience =
     Patience { head: Duration::from_secs(30), body: Duration::from_secs(10), read: Duration::from_secs(10) };
+/// How long the head of a request may take where nobody proves anything.
+const STRANGERS_HEAD: Duration = Duration::from_secs(10);
 
 type Commands = mpsc::Sender<(Request, oneshot::Sender<Response>)>;
 
@@ -63,14 +70,21 @@ type Commands = mpsc::Sender<(Request, oneshot::Sender<Response>)>;
 #[derive(Debug)]
 pub(super) struct Front {
     commands: Commands,
+    /// By the socket, and by the other doors: those leave room to operators of this host.
+    local_streams: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    /// Callers over TLS that have proved who they are.
+    pub(super) known: Arc<Semaphore>,
+    pub(super) refusals: Arc<Refusals>,
     patience: Patience,
     metrics: Mutex<Option<(Instant, Bytes)>>,
 }
 
 impl Front {
-    pub(super) fn new(commands: Commands, patience: Patience) -> Arc<Self> {
-        Arc::new(Self { commands, streams: Arc::new(Semaphore::new(MAX_STREAMS)), patience, metrics: Mutex::new(None) })
+    pub(super) fn new(commands: Commands, patience: Patience, refusals: Arc<Refusals>) -> Arc<Self> {
+        let places = |number| Arc::new(Semaphore::new(number));
+        let (local_streams, streams, known) = (places(MAX_STREAMS), places(MAX_STREAMS), places(MAX_CLIENTS));
+        Arc::new(Self { commands, local_streams, streams, known, refusals, patience, metrics: Mutex::new(None) })
     }
 }
 
@@ -81,6 +95,8 @@ pub struct Doors {
     pub metrics: Vec<SocketAddr>,
     /// Where callers prove themselves over TLS, and by what.
     pub tls: Option<watch::Receiver<Api>>,
+    /// Who is turned away there.
+    pub refusals: Arc<Refusals>,
 }
 
 /// Serves the API on a thread of its own, by the Unix socket and all doors; requests go to `commands`.
@@ -99,14 +115,14 @@ pub fn start(socket: UnixListener, doors: Doors, commands: Commands) -> anyhow::
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the API's runtime")?;
-    let front = Front::new(commands, PATIENCE);
+    let front = Front::new(commands, PATIENCE, doors.refusals);
     std::thread::Builder::new().name("api".into()).spawn(move || runtime.block_on(serve_all(front, socket, metrics, over_tls)))?;
     Ok(())
 }
 
 async fn serve_all(front: Arc<Front>, socket: StdUnix, metrics: Vec<StdTcp>, over_tls: Vec<(StdTcp, watch::Receiver<Api>)>) {
     for listener in metrics.into_iter().filter_map(|listener| TcpListener::from_std(listener).ok()) {
-        tokio::spawn(serve(listener, Arc::clone(&front), Door::Metrics));
+        tokio::spawn(serve_strangers(listener, Arc::clone(&front)));
     }
     for (listener, api) in over_tls {
         let Ok(listener) = TcpListener::from_std(listener) else { continue };
@@ -144,31 +160,68 @@ impl Listener for TcpListener {
     }
 }
 
-/// Accepts clients for ever.
-pub(super) async fn serve<L: Listener>(listener: L, front: Arc<Front>, door: Door) {
-    accept(listener, move |stream, _| attend(stream, Arc::clone(&front), door.clone())).await;
+/// Room for those who have not proved who they are.
+pub(super) fn strangers() -> Arc<Places> {
+    let bounds = Bounds {
+        connections: MAX_STRANGERS,
+        per_source: MAX_STRANGERS_PER_SOURCE,
+        exempt: Vec::new(),
+        handshake: STRANGERS_HEAD,
+        request: STRANGERS_HEAD,
+    };
+    Arc::new(Places::new(&bounds, Vec::new()))
 }
 
 async fn serve_tls(listener: TcpListener, front: Arc<Front>, api: watch::Receiver<Api>) {
-    let from = |from: Option<SocketAddr>| from.unwrap_or(SocketAddr::from(([0; 4], 0)));
-    accept(listener, move |stream, peer| tls::connection(stream, from(peer), Arc::clone(&front), api.clone())).await;
+    let strangers = strangers();
+    loop {
+        let (stream, from) = accepted(&listener).await;
+        let from = from.unwrap_or(SocketAddr::from(([0; 4], 0)));
+        match strangers.take(from.ip()) {
+            Some(place) => drop(tokio::spawn(tls::connection(stream, place, from, Arc::clone(&front), api.clone()))),
+            // The stream is dropped, which the client reports.
+            None => front.refusals.count(Reason::Full, Some(from), "all places for callers who have proved nothing are taken"),
+        }
+    }
 }
 
-/// A bounded number of clients at a time.
-async fn accept<L: Listener, F: Future<Output = ()> + Send + 'static>(listener: L, attend: impl Fn(L::Stream, Option<SocketAddr>) -> F) {
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+/// Where monitoring reads, nobody proves anything.
+pub(super) async fn serve_strangers(listener: TcpListener, front: Arc<Front>) {
+    let strangers = strangers();
     loop {
-        let (stream, from) = match listener.next().await {
-            Ok(accepted) => accepted,
+        let (stream, from) = accepted(&listener).await;
+        let Some(place) = from.and_then(|from| strangers.take(from.ip())) else {
+            front.refusals.count(Reason::Full, from, "all places for monitoring are taken");
+            continue;
+        };
+        let attended = attend(stream, Arc::clone(&front), Door::Metrics);
+        tokio::spawn(async move {
+            attended.await;
+            drop(place);
+        });
+    }
+}
+
+async fn accepted<L: Listener>(listener: &L) -> (L::Stream, Option<SocketAddr>) {
+    loop {
+        match listener.next().await {
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "API: a client could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
+        }
+    }
+}
+
+/// Accepts for ever who may do everything: a bounded number of clients at a time.
+pub(super) async fn serve<L: Listener>(listener: L, front: Arc<Front>, door: Door) {
+    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    loop {
+        let (stream, _) = accepted(&listener).await;
         // Without a free place the stream is dropped, which the client reports.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let attended = attend(stream, from);
+        let attended = attend(stream, Arc::clone(&front), door.clone());
         tokio::spawn(async move {
             attended.await;
             drop(place);
@@ -179,13 +232,14 @@ async fn accept<L: Listener, F: Future<Output = ()> + Send + 'static>(listener: 
 /// Serves one connection until its client leaves or misbehaves.
 pub(super) async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, front: Arc<Front>, door: Door) {
     let patience = front.patience;
+    let head = if matches!(door, Door::Metrics) { patience.head.min(STRANGERS_HEAD) } else { patience.head };
     let service = service_fn(move |request| {
         let (front, door) = (Arc::clone(&front), door.clone());
         async move { Ok::<_, Infallible>(front.respond(request, &door).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience.head)
+        .header_read_timeout(head)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(Reading::new(stream, patience.read)), service)
@@ -200,7 +254,17 @@ impl Front {
         let (parts, body) = request.into_parts();
         match self.serve(&parts, body, door).await {
             Ok(response) => response,
-            Err(problem) => refuse(&problem),
+            Err(problem) => {
+                let reason = match problem.status {
+                    Refusal::Unknown => Some(Reason::Unknown),
+                    Refusal::Forbidden => Some(Reason::Forbidden),
+                    _ => None,
+                };
+                if let Some(reason) = reason {
+                    self.refusals.count(reason, door.from(), &format!("{} {}: {}", parts.method, parts.uri.path(), problem.error));
+                }
+                refuse(&problem)
+            }
         }
     }
 
@@ -223,7 +287,10 @@ impl Front {
                 Response::Health(health) if !health.ok => Ok(json(StatusCode::SERVICE_UNAVAILABLE, &health)),
                 response => Ok(json(StatusCode::OK, &response)),
             },
-            Serves::Stream(ask) => self.stream(format(head), |feed| ask(&input, feed)).await,
+            Serves::Stream(ask) => {
+                let places = if matches!(door, Door::Socket) { &self.local_streams } else { &self.streams };
+                self.stream(places, format(head), |feed| ask(&input, feed)).await
+            }
         }
     }
 
@@ -239,8 +306,13 @@ impl Front {
         Ok(text)
     }
 
-    async fn stream(&self, format: Format, ask: impl FnOnce(Feed) -> Result<Request, Problem>) -> Result<hyper::Response<Answer>, Problem> {
-        let place = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
+    async fn stream(
+        &self,
+        places: &Arc<Semaphore>,
+        format: Format,
+        ask: impl FnOnce(Feed) -> Result<Request, Problem>,
+    ) -> Result<hyper::Response<Answer>, Problem> {
+        let place = Arc::clone(places).try_acquire_owned().map_err(|_| {
             Problem::new(Refusal::Busy, format!("{MAX_STREAMS} clients are listening already"), "end one of them, or try again later")
         })?;
         let (feed, lines) = stream::feed(format, place);

@@ -1,7 +1,7 @@
 //! Server and client over a real socket.
 use super::access::Door;
 use super::request::Refusal;
-use super::server::{Front, MAX_BODY, MAX_CLIENTS, PATIENCE, Patience, serve};
+use super::server::{Front, MAX_BODY, MAX_CLIENTS, PATIENCE, Patience, serve, serve_strangers};
 use super::types::{AttemptDetail, AttemptSummary, Counters, Disconnected, Event, Health, Outcome, SessionList, TimelineLine};
 use super::*;
 use std::io::{Read as _, Write as _};
@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -60,9 +61,9 @@ fn with_patience(patience: Patience, check: impl FnOnce(&Path) + Send + 'static)
     let path = folder.path().join("run/control.sock");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let listener = bind(&path).unwrap();
+        let listener = bind(&path, Operators::default()).unwrap();
         let (commands, mut requests) = mpsc::channel(4);
-        tokio::spawn(serve(listener, Front::new(commands, patience), Door::Socket));
+        tokio::spawn(serve(listener, Front::new(commands, patience, Arc::default()), Door::Socket));
         tokio::spawn(async move {
             while let Some((request, answer)) = requests.recv().await {
                 let answer: tokio::sync::oneshot::Sender<Response> = answer;
@@ -228,7 +229,7 @@ fn where_metrics_are_served_there_is_nothing_else() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (commands, mut requests) = mpsc::channel::<(Request, tokio::sync::oneshot::Sender<Response>)>(4);
-        tokio::spawn(serve(listener, Front::new(commands, PATIENCE), Door::Metrics));
+        tokio::spawn(serve(listener, Front::new(commands, PATIENCE, Arc::default()), Door::Metrics));
         tokio::spawn(async move {
             while let Some((request, answer)) = requests.recv().await {
                 drop(answer.send(reply(request)));
@@ -250,6 +251,40 @@ fn where_metrics_are_served_there_is_nothing_else() {
             }
         });
         asked.await.unwrap();
+    });
+}
+
+/// Whoever holds connections without a word keeps nobody else from asking, and is counted.
+#[test]
+fn one_source_does_not_take_all_places_of_strangers() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (commands, mut requests) = mpsc::channel::<(Request, tokio::sync::oneshot::Sender<Response>)>(4);
+        let refusals = Arc::new(Refusals::default());
+        tokio::spawn(serve_strangers(listener, Front::new(commands, PATIENCE, Arc::clone(&refusals))));
+        tokio::spawn(async move {
+            while let Some((request, answer)) = requests.recv().await {
+                drop(answer.send(reply(request)));
+            }
+        });
+        let dial = async |from: &str| {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+            socket.connect(address).await.unwrap()
+        };
+        let mut held = Vec::new();
+        for _ in 0..100 {
+            held.push(dial("127.0.0.2").await);
+        }
+        let mut asks = dial("127.0.0.3").await;
+        asks.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        asks.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert_eq!(refusals.named()[3], ("full", 92));
     });
 }
 
@@ -292,6 +327,25 @@ fn the_document_names_every_route_and_every_field() {
     }
 }
 
+/// Who may give orders need not be who reads the gateway's keys.
+#[test]
+fn the_socket_is_for_the_operators_group() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let operators = Operators { group: Some(12_345), is_named: true };
+        if net::privileges::effective_uid() != 0 {
+            assert!(bind(&path, operators).unwrap_err().to_string().contains("control_group"));
+            return;
+        }
+        drop(bind(&path, operators).unwrap());
+        let facts = std::fs::metadata(&path).unwrap();
+        assert_eq!((facts.gid(), facts.mode() & 0o777), (12_345, 0o660));
+    });
+}
+
 #[test]
 fn socket_files_are_replaced_only_when_nobody_answers() {
     let folder = tempfile::tempdir().unwrap();
@@ -299,11 +353,11 @@ fn socket_files_are_replaced_only_when_nobody_answers() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         std::fs::write(&path, "no socket").unwrap();
-        assert!(bind(&path).unwrap_err().to_string().contains("is no socket"));
+        assert!(bind(&path, Operators::default()).unwrap_err().to_string().contains("is no socket"));
         std::fs::remove_file(&path).unwrap();
-        let first = bind(&path).unwrap();
-        assert!(bind(&path).unwrap_err().to_string().contains("another gateway is running"));
+        let first = bind(&path, Operators::default()).unwrap();
+        assert!(bind(&path, Operators::default()).unwrap_err().to_string().contains("another gateway is running"));
         drop(first);
-        bind(&path).unwrap();
+        bind(&path, Operators::default()).unwrap();
     });
 }

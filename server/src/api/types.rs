@@ -51,11 +51,15 @@ pub struct AttemptList {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Blocked {
-    /// By User-Name or EAP identity as a whole, without regard to case.
+    /// By User-Name or EAP identity, without regard to case. A bare name such as `alice` is meant in every form: `alice@corp.example`, `CORP\alice`, `host/alice`
+    /// and `alice$` too. One with a realm or domain (`alice@corp.example`, `CORP\alice`) is meant in that one alone, however it is written; `CORP` stands
+    /// for `corp.example` and for every other realm that begins with it.
     User(String),
-    /// By the name of a computer: of its certificate, of `host/name`, or of an account that ends with `$`.
+    /// By the name of a computer: of its certificate, of `host/name`, or of an account that ends with `$`. `pc1` is meant in every domain,
+    /// `pc1.corp.example` in that one alone, `CORP\PC1$` among its forms.
     Machine(String),
-    /// By the serial number or the SHA-256 fingerprint of the client's certificate, in hexadecimal.
+    /// By the serial number or the SHA-256 fingerprint of the client's certificate, in hexadecimal. Where EAP hides the certificate (TLS 1.3, resumed sessions,
+    /// inside of PEAP and its like) whoever logs in under one of its `names` is kept out.
     Certificate(String),
     /// By the client's address outside the tunnel, or by a prefix of it.
     Address(String),
@@ -84,12 +88,26 @@ pub struct Block {
     /// When it ends by itself. Unix time, seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
+    /// Of a certificate: the names under which it was seen, for logins whose certificate is hidden from the gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Logins since the start of the gateway that came in although nobody could tell whether it was this one: EAP hid the certificate and no name fitted, or
+    /// the server confirmed no name of the user.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unjudged: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The block list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlockList {
     pub blocks: Vec<Block>,
+    /// What stands in the file and is not understood, so that it keeps nobody out: a sentence each. It stays in the file as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
 }
 
 /// Something that happens while somebody listens.

@@ -3,7 +3,7 @@ use super::args::{BlockArgs, BlockCommand};
 use super::text::{Mark, Style, cell, clean, heading, table, time};
 use super::{Cli, FAILED, ask};
 use crate::api::Call;
-use crate::api::types::{Block, BlockList};
+use crate::api::types::{Block, BlockList, Blocked};
 use std::io::{Result, Write};
 
 /// Answers `evergate block ...`; returns the exit code.
@@ -18,11 +18,20 @@ pub(super) fn block(cli: &Cli, args: &BlockArgs, style: Style, out: &mut dyn Wri
     }
 }
 
-fn list(BlockList { blocks }: &BlockList, style: Style, out: &mut dyn Write) -> Result<()> {
+fn list(BlockList { blocks, unread }: &BlockList, style: Style, out: &mut dyn Write) -> Result<()> {
     if blocks.is_empty() {
-        return writeln!(out, "nobody is kept out by hand");
+        writeln!(out, "nobody is kept out by hand")?;
+    } else {
+        rows(blocks, style, out)?;
     }
-    rows(blocks, style, out)
+    for block in blocks.iter().filter(|block| block.unjudged > 0) {
+        let (id, logins) = (block.id, block.unjudged);
+        writeln!(out, "block {id}: {logins} logins came in that nobody could compare with it (evergate attempts show says why)")?;
+    }
+    for what in unread {
+        writeln!(out, "not in force: {}", clean(what))?;
+    }
+    Ok(())
 }
 
 /// Those that have just been made, under a heading.
@@ -50,7 +59,20 @@ fn rows(blocks: &[Block], style: Style, out: &mut dyn Write) -> Result<()> {
 
 fn added(block: &Block, _: Style, out: &mut dyn Write) -> Result<()> {
     let until = block.until.map_or_else(|| "it is removed".into(), time);
-    writeln!(out, "{} is kept out until {until} (evergate block remove {})", clean(&block.who.to_string()), block.id)
+    writeln!(out, "{} is kept out until {until} (evergate block remove {})", clean(&block.who.to_string()), block.id)?;
+    match &block.who {
+        Blocked::Certificate(_) if block.names.is_empty() => {
+            writeln!(
+                out,
+                "Where EAP hides certificates (TLS 1.3) it would need a name, and none is known: keep out the user or machine too"
+            )
+        }
+        Blocked::Certificate(_) => {
+            let names = block.names.join(", ");
+            writeln!(out, "Where EAP hides certificates (TLS 1.3) it is taken for that of {}", clean(&names))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn removed(block: &Block, _: Style, out: &mut dyn Write) -> Result<()> {

@@ -43,6 +43,8 @@ fn block() -> Block {
         reason: Some("lost laptop".into()),
         added_at: 1_700_000_000,
         until: Some(1_700_000_900),
+        names: Vec::new(),
+        unjudged: 0,
     }
 }
 
@@ -229,7 +231,10 @@ fn reply_to(request: Request) -> Response {
             left: 9,
         })),
         Request::CancelDrain => Response::Done(Done {}),
-        Request::Blocks => Response::Blocks(BlockList { blocks: vec![block()] }),
+        Request::Blocks => Response::Blocks(BlockList {
+            blocks: vec![Block { unjudged: 3, ..block() }],
+            unread: vec!["line 7: entry 2 is not understood".into()],
+        }),
         Request::Block(order) => Response::Block(Block { who: order.who, reason: order.reason, until: None, ..block() }),
         Request::Unblock { id } => Response::Block(Block { id, ..block() }),
         Request::Changes => Response::Reloaded(Box::new(reloaded(false))),
@@ -325,9 +330,9 @@ fn with_gateway(check: impl FnOnce(&dyn Fn(&[&str]) -> (u8, String, String)) + S
     std::fs::write(&config, "[server]\nname = \"vpn.example.test\"\ncontrol_socket = \"control.sock\"\n").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let listener = api::bind(&folder.path().join("control.sock")).unwrap();
+        let listener = api::bind(&folder.path().join("control.sock"), api::Operators::default()).unwrap();
         let (commands, mut requests) = mpsc::channel::<(Request, oneshot::Sender<Response>)>(4);
-        api::start(listener, api::Doors { metrics: vec![], tls: None }, commands).unwrap();
+        api::start(listener, api::Doors { metrics: vec![], tls: None, refusals: std::sync::Arc::default() }, commands).unwrap();
         tokio::spawn(async move {
             while let Some((request, reply)) = requests.recv().await {
                 drop(reply.send(reply_to(request)));
@@ -358,6 +363,9 @@ fn who_is_kept_out_is_shown_and_let_in_again() {
         let (code, out, _) = evergate(&["block", "list"]);
         assert_eq!(code, OK);
         assert!(out.contains("3   user \"ann\"  2023-11-14 22:13:20  2023-11-14 22:28:20  lost laptop"), "{out}");
+        assert!(out.contains("block 3: 3 logins came in that nobody could compare") && out.contains("not in force: line 7"), "{out}");
+        let out = evergate(&["block", "add", "--certificate", "0a"]).1;
+        assert!(out.contains("Where EAP hides certificates (TLS 1.3) it would need a name"), "{out}");
         let out = evergate(&["block", "add", "--address", "192.0.2.0/24", "--for", "1h", "--reason", "noise"]).1;
         assert_eq!(out, "address 192.0.2.0/24 is kept out until it is removed (evergate block remove 3)\n");
         assert_eq!(evergate(&["block", "remove", "3"]).1, "user \"ann\" is no longer kept out\n");

@@ -3,7 +3,8 @@ use super::args::{Cli, UserArgs, UserCommand, UserFacts};
 use super::text::{Style, cell, table};
 use super::{FAILED, OK};
 use crate::config;
-use crate::users_file::{self, Patience, read_text};
+use crate::privileges::wanted_user;
+use crate::users_file::{self, Patience, read_own_text};
 use crypto::Zeroizing;
 use local_provider::{NtHash, User, Users, check_name, nt_hash, read_date, with_user, without_user};
 use net::terminal::WithoutEcho;
@@ -17,7 +18,7 @@ const DEFAULT_FILE: &str = "/etc/evergate/users";
 pub(super) fn user(cli: &Cli, args: &UserArgs, style: Style, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8> {
     let done = users_file(cli, args).and_then(|path| match &args.command {
         UserCommand::List => list(cli.json, &path, style, out),
-        command => change(&path, command).map(|said| said_to(out, &said, &path)),
+        command => change(&path, readers(cli), command).map(|said| said_to(out, &said, &path)),
     });
     match done {
         Ok(()) => Ok(OK),
@@ -55,9 +56,14 @@ fn users_file(cli: &Cli, args: &UserArgs) -> std::result::Result<PathBuf, String
     }
 }
 
+/// The group of the user that the gateway runs as: it has to read what root makes.
+fn readers(cli: &Cli) -> Option<u32> {
+    let run_as = config::run_as(&cli.config_path(), &config::environment()).ok().flatten();
+    wanted_user(run_as.as_deref()).ok().flatten().map(|user| user.gid)
+}
+
 fn list(json: bool, path: &Path, style: Style, out: &mut dyn Write) -> std::result::Result<(), String> {
-    let users = Users::parse(&read_text(path).map_err(|error| format!("{} {error}", path.display()))?)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let users = Users::parse(&read_own_text(path)?).map_err(|error| format!("{}: {error}", path.display()))?;
     let addresses = |user: &User| user.addresses().map(|address| address.to_string()).collect::<Vec<_>>();
     let written = if json {
         let rows: Vec<_> = users
@@ -96,17 +102,17 @@ fn list(json: bool, path: &Path, style: Style, out: &mut dyn Write) -> std::resu
     written.map_err(|error| error.to_string())
 }
 
-fn change(path: &Path, command: &UserCommand) -> std::result::Result<String, String> {
+fn change(path: &Path, readers: Option<u32>, command: &UserCommand) -> std::result::Result<String, String> {
     // Before the file is held: somebody may take their time to type.
     let password = match command {
         UserCommand::Add { name, no_password: false, .. } | UserCommand::Passwd { name } => {
             let known = |users: &Users| matches!(command, UserCommand::Add { .. }) != users.get(name).is_some();
-            let in_vain = read_text(path).ok().and_then(|text| Users::parse(&text).ok()).is_some_and(|users| !known(&users));
+            let in_vain = read_own_text(path).ok().and_then(|text| Users::parse(&text).ok()).is_some_and(|users| !known(&users));
             if in_vain { None } else { Some(nt_hash(&ask_password(name)?)) }
         }
         _ => None,
     };
-    users_file::update(path, Patience::Long, |users, text| edit(command, users, text, password))
+    users_file::update(path, Patience::Long, readers, |users, text| edit(command, users, text, password))
 }
 
 type Edit = std::result::Result<(Zeroizing<String>, String), String>;
@@ -210,7 +216,7 @@ mod tests {
     fn users_come_change_and_go() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users");
-        let run = |command: UserCommand| change(&path, &command);
+        let run = |command: UserCommand| change(&path, None, &command);
         let name = || "ann".to_owned();
         assert_eq!(run(UserCommand::Add { name: name(), facts: facts(), no_password: true }).unwrap(), "user ann added");
         let text = fs::read_to_string(&path).unwrap();
@@ -233,7 +239,7 @@ mod tests {
         let path = folder.path().join("users");
         fs::write(&path, "ann nt=8846f7eaee8fb117ad06bdd830b7586c\ntina\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let set = |name: &str, facts: UserFacts| change(&path, &UserCommand::Set { name: name.into(), facts });
+        let set = |name: &str, facts: UserFacts| change(&path, None, &UserCommand::Set { name: name.into(), facts });
         let must = |must| UserFacts { must_change: Some(must), password_expires: Some("2027-01-31".into()), ..UserFacts::default() };
         set("ann", must(true)).unwrap();
         let users = Users::parse(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -252,7 +258,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users");
         fs::write(&path, "ann nt=1\n").unwrap();
-        let error = change(&path, &UserCommand::Remove { name: "ann".into() }).unwrap_err();
+        let error = change(&path, None, &UserCommand::Remove { name: "ann".into() }).unwrap_err();
         assert!(error.contains("line 1") && error.ends_with("correct it first"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "ann nt=1\n");
     }

@@ -1,14 +1,15 @@
 //! `[api]` and `[metrics]`: where the Admin API is served besides its socket, and where monitoring reads.
 use super::error::ConfigError;
 use super::reader::{Root, Section, text};
-use super::{files, pem};
+use super::{files, pem, revocation};
 use crate::api::{Role, Token};
+use crate::revocation::Settings;
 use pki::TrustAnchors;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tls::MutualSettings;
 
-const API: &[&str] = &["listen", "chain", "key", "tokens_file", "client_ca", "operators"];
+const API: &[&str] = &["listen", "chain", "key", "tokens_file", "client_ca", "operators", "revocation", "crl"];
 const METRICS: &[&str] = &["listen"];
 
 /// Tokens in a file at most.
@@ -22,6 +23,17 @@ pub struct Api {
     pub tokens: Arc<Vec<Token>>,
     /// Names of certificates whose holders may operate; others of the same authorities read.
     pub operators: Vec<String>,
+    /// What is asked of client certificates for want of revocation.
+    pub revocation: Settings,
+}
+
+impl Api {
+    /// Whoever calls is known no more: what there was, without anybody.
+    pub(super) fn without_callers(&self) -> Self {
+        let settings = (*self.settings).clone().trusting(Arc::new(TrustAnchors::new(Vec::new())));
+        let revocation = Settings::default();
+        Self { listen: self.listen.clone(), settings: Arc::new(settings), tokens: Arc::default(), operators: Vec::new(), revocation }
+    }
 }
 
 pub(super) fn api(root: &Root<'_>, warnings: &mut Vec<String>) -> Result<Option<Api>, ConfigError> {
@@ -47,8 +59,14 @@ pub(super) fn api(root: &Root<'_>, warnings: &mut Vec<String>) -> Result<Option<
     if !operators.is_empty() && roots.is_empty() {
         return Err(section.error("operators", "has no effect without client_ca"));
     }
-    let settings = MutualSettings::new(&credential, Arc::new(TrustAnchors::new(roots))).or_without();
-    Ok(Some(Api { listen, settings: Arc::new(settings), tokens: Arc::new(tokens), operators }))
+    let idle = ["revocation", "crl"].into_iter().find(|key| roots.is_empty() && section.has(key));
+    if let Some(key) = idle {
+        return Err(section.error(key, "has no effect without client_ca"));
+    }
+    let roots = TrustAnchors::new(roots);
+    let revocation = revocation::of_peer(&section, &roots, warnings)?;
+    let settings = MutualSettings::new(&credential, Arc::new(roots)).or_without();
+    Ok(Some(Api { listen, settings: Arc::new(settings), tokens: Arc::new(tokens), operators, revocation }))
 }
 
 /// Where metrics are served without TLS; nowhere where nothing is said.

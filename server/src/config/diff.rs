@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `[server]` keys that are about the process itself. `name` is one of them: as NAS-Identifier it names the sessions that are up.
-const SERVER_AT_START: &[&str] = &["name", "control_socket", "state_dir", "run_as", "log_format", "threads", "tun", "mtu", "attempts_kept"];
+const SERVER_AT_START: &[&str] =
+    &["name", "control_socket", "control_group", "state_dir", "run_as", "log_format", "threads", "tun", "mtu", "attempts_kept"];
 /// What sockets are bound to.
 const LISTENER_AT_START: &[&str] = &["protocol", "addresses", "ike_port", "nat_port", "tcp", "port"];
 const ACCOUNTING_AT_START: &[&str] = &["queue_max"];
@@ -136,7 +137,7 @@ impl Config {
                 server.nas_identifier = Some(running.server.name.clone());
             }
         }
-        let api = running.api.as_ref().map(|api| Api { listen: api.listen.clone(), ..self.api.unwrap_or_else(|| api.clone()) });
+        let api = running.api.as_ref().map(|api| Api { listen: api.listen.clone(), ..self.api.unwrap_or_else(|| api.without_callers()) });
         Self {
             server,
             ikev2,

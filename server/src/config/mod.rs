@@ -117,6 +117,8 @@ pub struct Server {
     /// The gateway's identity: the DNS name that clients dial, and the default NAS-Identifier.
     pub name: String,
     pub control_socket: PathBuf,
+    /// The group that may give orders there; `None`: [`crate::privileges::OPERATORS`], where there is one.
+    pub control_group: Option<String>,
     /// What must outlive a restart, such as revocation lists.
     pub state_dir: PathBuf,
     /// Whose process the gateway becomes where root starts it; `None`: see [`crate::privileges`].
@@ -296,6 +298,15 @@ pub fn control_socket(path: &Path, environment: &[(String, String)]) -> Result<P
 pub fn users_file(path: &Path, environment: &[(String, String)]) -> Result<Option<PathBuf>, ConfigError> {
     let tree = source::load(path, environment)?;
     local::users_file_of(&reader::Root::new(&tree, folder(path), &Notes::default(), SECTIONS)?)
+}
+
+/// `[server] run_as` alone, of a configuration that may be wrong elsewhere.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn run_as(path: &Path, environment: &[(String, String)]) -> Result<Option<String>, ConfigError> {
+    let tree = source::load(path, environment)?;
+    server::run_as_of(&reader::Root::new(&tree, folder(path), &Notes::default(), SECTIONS)?)
 }
 
 fn folder(path: &Path) -> &Path {

@@ -11,6 +11,7 @@ use std::time::Duration;
 const SERVER: &[&str] = &[
     "name",
     "control_socket",
+    "control_group",
     "state_dir",
     "run_as",
     "log",
@@ -68,9 +69,11 @@ pub(super) fn server(root: &Root<'_>) -> Result<Server, ConfigError> {
     Ok(Server {
         name,
         control_socket: control_socket(&section)?,
+        control_group: section.optional("control_group", "the name of a group of this host, such as \"evergate-operators\"", |value| {
+            values::non_empty(text(value)?)
+        })?,
         state_dir: section.path("state_dir")?.unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
-        run_as: section
-            .optional("run_as", "the name of a user of this host, such as \"evergate\"", |value| values::non_empty(text(value)?))?,
+        run_as: run_as(&section)?,
         log: section.optional("log", "a log filter such as \"info\" or \"info,ike=debug\"", log_filter)?.unwrap_or_else(|| "info".into()),
         log_format: section.choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?.unwrap_or_default(),
         threads: section.number("threads", 0..=1_024, 0)?,
@@ -85,6 +88,15 @@ pub(super) fn server(root: &Root<'_>) -> Result<Server, ConfigError> {
         max_sessions: section.number("max_sessions", 1..=1_000_000, 10_000)?,
         attempts_kept: section.number("attempts_kept", 0..=1_000_000, 10_000)?,
     })
+}
+
+/// The user alone as whom the gateway runs.
+pub(super) fn run_as_of(root: &Root<'_>) -> Result<Option<String>, ConfigError> {
+    root.section("server", SERVER)?.map_or(Ok(None), |section| run_as(&section))
+}
+
+fn run_as(section: &Section<'_>) -> Result<Option<String>, ConfigError> {
+    section.optional("run_as", "the name of a user of this host, such as \"evergate\"", |value| values::non_empty(text(value)?))
 }
 
 /// The control socket alone: all that the commands which talk to a running gateway need.

@@ -732,7 +732,8 @@ fn the_example_shows_the_defaults() {
         line.strip_prefix("# ").is_some_and(|line| line.contains(" = ") && line.starts_with(|c: char| c.is_ascii_lowercase()))
     };
     let shown = |line: &str| {
-        is_default(&line) && !["[..]", "compat", "source", "nas_ip", "probe_user", "run_as"].iter().any(|odd| line.contains(odd))
+        is_default(&line)
+            && !["[..]", "compat", "source", "nas_ip", "probe_user", "run_as", "control_group"].iter().any(|odd| line.contains(odd))
     };
     let all: Vec<_> = text.lines().map(|line| if shown(line) { &line[2..] } else { line }).collect();
     assert!(all.len() > 100 && text.lines().filter(|line| shown(line)).count() > 25);

@@ -1,4 +1,5 @@
 //! Logins, whatever tunnel they come through: credentials go to RADIUS, its verdict to policy.
+use super::blocks::Claims;
 use super::forward::Route;
 use super::inside::Inside;
 use super::report::same_user;
@@ -126,7 +127,10 @@ impl<P: Plane> Gateway<P> {
         let progress = self.live.get(&session).and_then(|live| live.login.as_ref());
         let serial = progress.and_then(|progress| progress.certificate.as_ref()).map(|certificate| certificate.serial.clone());
         let machine = progress.and_then(|progress| progress.machine.clone());
-        self.refuse_blocked(now, session, &String::from_utf8_lossy(identity), machine.as_deref(), serial.as_deref())?;
+        // A certificate that may be shown later is asked for later.
+        let (machine, serial) = (machine.as_deref(), serial.as_deref());
+        let claims = Claims { user: &String::from_utf8_lossy(identity), machine, serial, hides_certificate: false, confirmed: false };
+        self.refuse_blocked(now, session, claims)?;
         let route = self.choose(now, session, identity)?;
         if let Some(progress) = self.live.get_mut(&session).and_then(|live| live.login.as_mut()) {
             progress.route = route;
@@ -359,8 +363,8 @@ impl<P: Plane> Gateway<P> {
     }
 
     pub(super) fn authorize(&mut self, now: Now, session: SessionId, who: &Authenticated<'_>) -> Result<Granted, Denied> {
-        let serial = who.certificate.as_ref().map(|certificate| certificate.serial.as_str());
-        self.refuse_blocked(now, session, who.user, who.machine.as_deref(), serial)?;
+        self.remember_certificate(session, who);
+        self.refuse_blocked(now, session, Claims::of(who))?;
         let (Some(live), Some(place)) = (self.live.get(&session), self.place(session)) else {
             return Err(ended_meanwhile(Stage::Policy));
         };
@@ -383,6 +387,9 @@ impl<P: Plane> Gateway<P> {
             Ok(()) => Ok(granted),
             Err(error) => Err(Denied::new(Stage::Policy, format!("the data plane takes no filters and rate limits: {error}"))),
         });
+        if result.is_ok() {
+            self.pass_blocks(now, session, Claims::of(who));
+        }
         let Some(live) = self.live.get_mut(&session) else { return Err(ended_meanwhile(Stage::Policy)) };
         let attempt = self.attempts.get_mut(live.attempt);
         match &result {

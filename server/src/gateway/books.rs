@@ -1,4 +1,5 @@
 //! What accounting hears of sessions: Start, Interim-Updates, Stop, and every second the counters of those that moved something.
+use super::round::Slice;
 use super::{Effect, Gateway, Live, Now, Plane, Session, Traffic};
 use crate::accounting::{Device, Event};
 use crate::outcome::{CloseReason, Failure, Fault};
@@ -7,9 +8,6 @@ use policy::network::Method;
 use radius_client::{AccountingRecord, AccountingStatus, Authentic, NasContext, TerminateCause, auth_type};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-
-/// How often counters go to the journal.
-const CHECKPOINT: Duration = Duration::from_secs(1);
 
 /// The shortest time between Interim-Updates (RFC 2869 section 5.16).
 const SHORTEST_INTERIM: Duration = Duration::from_secs(60);
@@ -25,6 +23,12 @@ pub(super) struct Books {
     /// When the session ends unless its Start is confirmed.
     required_by: Option<Instant>,
     stopped: bool,
+}
+
+impl Books {
+    pub(super) fn multi_session_id(&self) -> &str {
+        &self.multi_session_id
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +49,8 @@ impl<P: Plane> Gateway<P> {
         session.books = Some(Books { multi_session_id, device, counted: Traffic::default(), interim, required_by, stopped: false });
         self.unaccounted.extend(required_by.map(|at| (at, id)));
         self.interims.extend(interim.map(|interim| (interim.next, id)));
-        self.checkpoint.get_or_insert(now.instant + CHECKPOINT);
+        self.checkpoint.begin(now.instant);
+        self.roll.file(id, self.live.get(&id));
         self.account(now, id, AccountingStatus::Start, None);
     }
 
@@ -103,7 +108,7 @@ impl<P: Plane> Gateway<P> {
 
     /// Acct-Multi-Session-Id, where there are books.
     pub(super) fn multi_session_id(&self, id: SessionId) -> Option<String> {
-        Some(self.live.get(&id)?.session.as_ref()?.books.as_ref()?.multi_session_id.clone())
+        Some(self.live.get(&id)?.session.as_ref()?.books.as_ref()?.multi_session_id().to_owned())
     }
 
     /// Interim-Updates from now on every so often, or none.
@@ -132,14 +137,12 @@ impl<P: Plane> Gateway<P> {
         }
     }
 
-    /// Counters of the sessions that moved something since the last time, so that a crash costs no more than a second of them.
+    /// Counters of the sessions that moved something since their last time, so that a crash costs no more than a second of them.
     pub(super) fn account_counters(&mut self, now: Now) {
-        if self.checkpoint.is_none_or(|at| at > now.instant) {
-            return;
-        }
+        let Some(Slice { ids, is_last }) = self.checkpoint.slice(now.instant, &self.live) else { return };
         let (mut anybody, mut sessions) = (false, Vec::new());
-        for (&id, live) in &mut self.live {
-            let books = live.session.as_mut().and_then(|session| session.books.as_mut());
+        for id in ids {
+            let books = self.live.get_mut(&id).and_then(|live| live.session.as_mut()?.books.as_mut());
             let Some(books) = books.filter(|books| !books.stopped) else { continue };
             anybody = true;
             let traffic = self.plane.traffic(id);
@@ -148,8 +151,9 @@ impl<P: Plane> Gateway<P> {
                 sessions.push((id.0, [traffic.octets_in, traffic.octets_out, traffic.packets_in, traffic.packets_out]));
             }
         }
-        self.checkpoint = anybody.then(|| now.instant + CHECKPOINT);
-        if anybody {
+        self.checkpoint.looked(anybody, is_last);
+        // At least one a round: it is the gateway's sign of life, too.
+        if !sessions.is_empty() || (is_last && self.checkpoint.poll_timeout().is_some()) {
             self.effects.push_back(Effect::Account(Box::new(Event::Count { at: unix_time(now), sessions })));
         }
     }

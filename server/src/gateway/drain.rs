@@ -40,7 +40,7 @@ impl Drain {
 }
 
 impl<P: Plane> Gateway<P> {
-    pub(super) fn is_draining(&self) -> bool {
+    pub fn is_draining(&self) -> bool {
         self.drain.is_some()
     }
 

@@ -1,4 +1,5 @@
 //! Dynamic authorization (RFC 5176): sessions that RADIUS ends or changes while they run.
+use super::roll::Set;
 use super::{Gateway, Now, Plane};
 use crate::login::{Decided, Denied, Known, Limits, accounting_class};
 use crate::outcome::{CloseReason, Stage};
@@ -39,12 +40,8 @@ impl<P: Plane> Gateway<P> {
     fn named_by(&self, request: &DynamicRequest) -> Vec<SessionId> {
         let is_up = |id: &SessionId| self.live.get(id).is_some_and(|live| live.session.is_some());
         let named = |id: &SessionId| is_up(id) && self.session_facts(*id).fits(&request.sessions);
-        let user = request.sessions.iter().find_map(|named| match named {
-            Identification::UserName(user) => Some(user),
-            _ => None,
-        });
-        match user {
-            Some(user) => self.roll.of_user(user).into_iter().flatten().copied().filter(named).collect(),
+        match self.candidates(&request.sessions) {
+            Some(candidates) => candidates.into_iter().flatten().copied().filter(named).collect(),
             None => self.live.keys().copied().filter(named).collect(),
         }
     }
@@ -56,6 +53,18 @@ impl<P: Plane> Gateway<P> {
         }
         let attempt = |id: SessionId| Some(self.attempts.get(self.live.get(&id)?.attempt)?.id.to_string());
         self.named_by(request).into_iter().filter_map(attempt).collect()
+    }
+
+    /// The sessions that one of the attributes names, by an index; `None`: there is none for these attributes. Whoever names an interface, a prefix or a station
+    /// alone is looked for among all.
+    pub(super) fn candidates(&self, sessions: &[Identification]) -> Option<Option<&Set>> {
+        sessions.iter().find_map(|named| match named {
+            Identification::AcctSessionId(id) => Some(self.attempts.key(id).and_then(|key| self.roll.of_attempt(key))),
+            Identification::FramedAddress(address) => Some(self.roll.of_address(*address)),
+            Identification::UserName(user) => Some(self.roll.of_user(user)),
+            Identification::AcctMultiSessionId(id) => Some(self.roll.of_multi_session_id(id)),
+            _ => None,
+        })
     }
 
     /// The filters and rates of RADIUS that a session will have.
@@ -79,7 +88,7 @@ impl<P: Plane> Gateway<P> {
 
     /// The addresses that clients dialled: RADIUS knows this gateway by them.
     pub fn dialled(&self) -> BTreeSet<IpAddr> {
-        self.live.values().map(|live| live.path.local.ip()).collect()
+        self.roll.dialled().collect()
     }
 
     /// The session as accounting and dynamic authorization name it.
@@ -208,7 +217,7 @@ impl<P: Plane> Gateway<P> {
 
     fn watch_idleness(&mut self, now: Now, is_limited: bool) {
         if is_limited {
-            self.idle_check.get_or_insert(now.instant + super::IDLE_CHECK);
+            self.idle_check.begin(now.instant);
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Other policies, pools and settings while sessions are up, and what the policies of now would say to those who came in before.
-use super::{Gateway, IDLE_CHECK, Live, Now, Plane, Settings};
+use super::{Gateway, Live, Now, Plane, Settings};
 use crate::api::types::{Judged, Verdict};
 use crate::outcome::CloseReason;
 use ike::SessionId;
 use policy::filter::{Filter, RateLimit, Restrictions};
 use policy::network::{Policy, Settings as Granting};
 use policy::pool::PoolConfig;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -27,24 +28,53 @@ impl<P: Plane> Gateway<P> {
     pub fn reconfigure(&mut self, now: Now, rules: Rules) -> Result<(), String> {
         let Rules { policies, filters, pools, zone, settings } = rules;
         self.authority.pools.reconfigure(pools)?;
+        self.rename(&renamed(&self.authority.policies, &policies));
         (self.authority.policies, self.authority.filters, self.authority.zone) = (policies, filters, zone);
         self.settings = settings;
         let policies = &self.authority.policies;
         // Only what a policy still names is there for sure.
         self.later.retain(|group| policies.iter().any(|policy| policy.settings.later.as_ref().is_some_and(|later| later.group == group)));
         if self.settings.child_idle.is_some() && !self.live.is_empty() {
-            self.idle_check.get_or_insert(now.instant + IDLE_CHECK);
+            self.idle_check.begin(now.instant);
         }
         Ok(())
     }
 
+    /// The sessions of these policies are those of the same policies under other names now.
+    fn rename(&mut self, renamed: &Renamed) {
+        for (before, name) in renamed {
+            for id in self.roll.of_policy(before).cloned().unwrap_or_default() {
+                let Some(live) = self.live.get_mut(&id) else { continue };
+                let up = live.session.as_mut().map(|session| &mut session.granted);
+                let under_way = live.login.as_mut().and_then(|login| login.granted.as_mut());
+                up.into_iter().chain(under_way).for_each(|granted| granted.policy.clone_from(name));
+                self.roll.file(id, self.live.get(&id));
+            }
+        }
+    }
+
+    /// Policies that are gone and have sessions, with the number of these: no policy counts them any more.
+    pub fn left_behind(&self) -> Vec<(String, usize)> {
+        let policies = &self.authority.policies;
+        let is_gone = |name: &str| !policies.iter().any(|policy| policy.name == name);
+        let mut gone: Vec<_> =
+            self.roll.policies().filter(|(name, _)| is_gone(name)).map(|(name, count)| (name.to_owned(), count)).collect();
+        gone.sort();
+        gone
+    }
+
     /// The sessions to which the policies would not say what they said, as if each logged in now.
     pub fn judge_all(&self, now: Now) -> Vec<Judged> {
-        self.live.iter().filter_map(|(&id, live)| self.judged(now, id, live)).collect()
+        self.judge_with(now, &Renamed::new())
+    }
+
+    fn judge_with(&self, now: Now, renamed: &Renamed) -> Vec<Judged> {
+        self.live.iter().filter_map(|(&id, live)| self.judged(now, id, live, renamed)).collect()
     }
 
     /// The same by other policies, as if they had been applied.
     pub fn judge_by(&mut self, now: Now, rules: &Rules) -> Vec<Judged> {
+        let renamed = renamed(&self.authority.policies, &rules.policies);
         let fresh = (rules.policies.clone(), rules.filters.clone(), rules.zone.clone());
         let authority = &mut self.authority;
         let running = (
@@ -52,7 +82,7 @@ impl<P: Plane> Gateway<P> {
             std::mem::replace(&mut authority.filters, fresh.1),
             std::mem::replace(&mut authority.zone, fresh.2),
         );
-        let judged = self.judge_all(now);
+        let judged = self.judge_with(now, &renamed);
         (self.authority.policies, self.authority.filters, self.authority.zone) = running;
         judged
     }
@@ -76,11 +106,12 @@ impl<P: Plane> Gateway<P> {
         self.live.iter().filter_map(|(&id, live)| Some((id, granted(live)?))).collect()
     }
 
-    fn judged(&self, now: Now, id: SessionId, live: &Live) -> Option<Judged> {
+    fn judged(&self, now: Now, id: SessionId, live: &Live, renamed: &Renamed) -> Option<Judged> {
         let granted = &live.session.as_ref()?.granted;
+        let policy = renamed.get(&granted.policy).unwrap_or(&granted.policy);
         let (verdict, cause) = match self.judge_session(now, id, &granted.user, &granted.known) {
             Err(denied) => (Verdict::Refused, denied.cause),
-            Ok(decided) if decided.policy != granted.policy => (Verdict::Otherwise, format!("policy {:?} decides", decided.policy)),
+            Ok(decided) if decided.policy != *policy => (Verdict::Otherwise, format!("policy {:?} decides", decided.policy)),
             Ok(decided) => {
                 let other = differing((&granted.settings, &granted.restrictions), (&decided.settings, &decided.restrictions));
                 if other.is_empty() {
@@ -92,6 +123,23 @@ impl<P: Plane> Gateway<P> {
         let attempt = self.attempts.get(live.attempt)?.id.to_string();
         Some(Judged { id: id.0, attempt, user: granted.user.clone(), policy: granted.policy.clone(), verdict, cause })
     }
+}
+
+/// Policies by the names that they had, with those that they have now.
+type Renamed = BTreeMap<String, String>;
+
+/// A policy whose name is gone while another name has come, and which is the same otherwise, is the same one. Where two could be meant nobody can tell.
+fn renamed(before: &[Policy], now: &[Policy]) -> Renamed {
+    let gone = before.iter().filter(|policy| !now.iter().any(|other| other.name == policy.name));
+    let come: Vec<_> = now.iter().filter(|policy| !before.iter().any(|other| other.name == policy.name)).collect();
+    let same = |a: &Policy, b: &Policy| Policy { name: String::new(), ..a.clone() } == Policy { name: String::new(), ..b.clone() };
+    let gone: Vec<_> = gone.collect();
+    let only = |policy: &Policy, among: &[&Policy]| {
+        let mut found = among.iter().filter(|other| same(policy, other));
+        found.next().filter(|_| found.next().is_none()).map(|other| other.name.clone())
+    };
+    let is_alone = |policy: &&&Policy| only(policy, &gone).is_some();
+    gone.iter().filter(is_alone).filter_map(|policy| Some((policy.name.clone(), only(policy, &come)?))).collect()
 }
 
 /// Keys of `[[policy]]` whose values are not the same; filters and rates together with what RADIUS said of them.

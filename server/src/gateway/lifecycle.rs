@@ -30,7 +30,7 @@ impl<P: Plane> Gateway<P> {
             self.deadlines.insert((at, session));
         }
         if up.idle_timeout().is_some() || (self.settings.child_idle.is_some() && live.tunnel == Tunnel::Ikev2) {
-            self.idle_check.get_or_insert(now.instant + super::IDLE_CHECK);
+            self.idle_check.begin(now.instant);
         }
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
             attempt.note(now.instant, format!("the client's addresses inside: {}", join(&up.inner)));
@@ -53,6 +53,7 @@ impl<P: Plane> Gateway<P> {
         }
         live.session = Some(up);
         let left_out = live.login.as_mut().map(|login| std::mem::take(&mut login.left_out)).unwrap_or_default();
+        self.roll.file(session, Some(live));
         self.totals.established += 1;
         *self.totals.up.entry(tunnel_name(live.tunnel)).or_default() += 1;
         for older in left_out {

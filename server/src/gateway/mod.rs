@@ -19,6 +19,7 @@ mod observe;
 mod presented;
 mod report;
 mod roll;
+mod round;
 mod session;
 mod sstp;
 mod tcp;
@@ -46,9 +47,6 @@ use radius_client::{ConversationId, Ticket};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
-
-/// How often sessions with an idle limit, their own or that of Child SAs, are looked at.
-const IDLE_CHECK: Duration = Duration::from_secs(1);
 
 /// Our end of IKEv2 tunnels, as clients are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,14 +287,15 @@ pub struct Gateway<P> {
     answers: VecDeque<(AskId, Answer)>,
     commands: VecDeque<(SessionId, Command)>,
     deadlines: BTreeSet<(Instant, SessionId)>,
-    idle_check: Option<Instant>,
+    /// Looks at sessions with an idle limit, their own or that of Child SAs.
+    idle_check: round::Round,
     effects: VecDeque<Effect>,
     /// Which sessions are one client that came back.
     links: Links,
     /// When Interim-Updates are due.
     interims: BTreeSet<(Instant, SessionId)>,
-    /// When counters go to the journal next; `None`: nobody is up.
-    checkpoint: Option<Instant>,
+    /// Writes counters to the journal.
+    checkpoint: round::Round,
     /// Sessions that end unless their Start is confirmed by then.
     unaccounted: BTreeSet<(Instant, SessionId)>,
     /// Nobody new comes in any more.
@@ -305,6 +304,8 @@ pub struct Gateway<P> {
     totals: Totals,
     server_certificates: inside::ServerCertificates,
     blocks: crate::blocks::Blocks,
+    /// What of the list's file was not understood.
+    unread_blocks: Vec<String>,
     /// Who is asked about later logins under a name.
     later: later::Groups,
     /// Who hears what happens.
@@ -352,17 +353,18 @@ impl<P: Plane> Gateway<P> {
             answers: VecDeque::new(),
             commands: VecDeque::new(),
             deadlines: BTreeSet::new(),
-            idle_check: None,
+            idle_check: round::Round::default(),
             effects: VecDeque::new(),
             links: Links::default(),
             interims: BTreeSet::new(),
-            checkpoint: None,
+            checkpoint: round::Round::default(),
             unaccounted: BTreeSet::new(),
             stopping: false,
             drain: None,
             totals: Totals::default(),
             server_certificates: inside::ServerCertificates::default(),
             blocks: crate::blocks::Blocks::default(),
+            unread_blocks: Vec::new(),
             later: later::Groups::default(),
             listeners: Vec::new(),
             names: crate::explain::names::Names::default(),
@@ -437,10 +439,20 @@ impl<P: Plane> Gateway<P> {
         let interim = self.interims.first().map(|(at, _)| *at);
         let drain = self.drain.as_ref().and_then(drain::Drain::poll_timeout);
         let unaccounted = self.unaccounted.first().map(|(at, _)| *at);
-        [unaccounted, machine, deadline, call, drain, interim, self.tcp.next(), self.idle_check, self.checkpoint]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            unaccounted,
+            machine,
+            deadline,
+            call,
+            drain,
+            interim,
+            self.tcp.next(),
+            self.idle_check.poll_timeout(),
+            self.checkpoint.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub fn poll_effect(&mut self) -> Option<Effect> {

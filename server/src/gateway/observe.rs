@@ -35,6 +35,7 @@ impl<P: Plane> Gateway<P> {
             let over = if path.connection.is_some() { " over TCP" } else { "" };
             attempt.note(now.instant, format!("path {} -> {}{over}", path.remote, path.local));
         }
+        self.roll.file(session, self.live.get(&session));
         self.tcp_taken(session, path);
         if is_up {
             self.tcp_known(session);

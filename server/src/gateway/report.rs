@@ -97,6 +97,11 @@ impl<P: Plane> Gateway<P> {
         }
     }
 
+    /// What RADIUS servers showed to EAP clients.
+    pub fn eap_certificates(&self) -> Vec<types::EapCertificate> {
+        self.server_certificates.list()
+    }
+
     /// Sessions that are up, and logins under way.
     pub(super) fn occupancy(&self) -> (u64, u64) {
         let (half_open, sessions) = self.endpoint.sessions();

@@ -1,10 +1,12 @@
 //! The roll: sessions that were let in, found by what logins look for (bounds count them, a client that comes back takes its own place), not by a
 //! walk through all.
 use super::Live;
+use crate::attempts::AttemptKey;
 use ike::SessionId;
 use policy::network::{Certificate, Tunnel};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
+use std::net::IpAddr;
 
 /// The numbers of sessions that have something in common.
 pub(super) type Set = BTreeSet<SessionId>;
@@ -40,6 +42,13 @@ struct Entry {
     certificate: Option<CertificateKey>,
     client: Option<ClientKey>,
     is_silent: bool,
+    attempt: AttemptKey,
+    /// Inside the tunnel, once it is up.
+    addresses: Vec<IpAddr>,
+    /// Acct-Multi-Session-Id, where there are books.
+    multi_session_id: Option<String>,
+    /// The address of the gateway that it dialled.
+    dialled: IpAddr,
 }
 
 impl Entry {
@@ -53,6 +62,10 @@ impl Entry {
             certificate: granted.known.certificate.as_ref().map(certificate_key),
             client: client_key(live, &granted.user),
             is_silent: live.silent_since.is_some(),
+            attempt: live.attempt,
+            addresses: live.session.as_ref().map(|session| session.inner.clone()).unwrap_or_default(),
+            multi_session_id: live.session.as_ref().and_then(|session| Some(session.books.as_ref()?.multi_session_id().to_owned())),
+            dialled: live.path.local.ip(),
         })
     }
 }
@@ -66,6 +79,10 @@ pub(super) struct Roll {
     clients: HashMap<ClientKey, Set>,
     /// By user.
     silent: HashMap<String, Set>,
+    attempts: HashMap<AttemptKey, Set>,
+    addresses: HashMap<IpAddr, Set>,
+    multi_session_ids: HashMap<String, Set>,
+    dialled: HashMap<IpAddr, Set>,
 }
 
 impl Roll {
@@ -75,7 +92,12 @@ impl Roll {
         if self.entries.get(&id) == entry.as_ref() {
             return;
         }
-        if let Some(Entry { user, policy, certificate, client, is_silent: _ }) = self.entries.remove(&id) {
+        if let Some(entry) = self.entries.remove(&id) {
+            let Entry { user, policy, certificate, client, is_silent: _, attempt, addresses, multi_session_id, dialled } = entry;
+            strike(&mut self.attempts, &attempt, id);
+            addresses.iter().for_each(|address| strike(&mut self.addresses, address, id));
+            multi_session_id.iter().for_each(|key| strike(&mut self.multi_session_ids, key, id));
+            strike(&mut self.dialled, &dialled, id);
             strike(&mut self.silent, &user, id);
             strike(&mut self.users, &user, id);
             strike(&mut self.policies, &policy, id);
@@ -86,6 +108,14 @@ impl Roll {
         if entry.is_silent {
             self.silent.entry(entry.user.clone()).or_default().insert(id);
         }
+        self.attempts.entry(entry.attempt).or_default().insert(id);
+        for address in &entry.addresses {
+            self.addresses.entry(*address).or_default().insert(id);
+        }
+        if let Some(key) = &entry.multi_session_id {
+            self.multi_session_ids.entry(key.clone()).or_default().insert(id);
+        }
+        self.dialled.entry(entry.dialled).or_default().insert(id);
         self.users.entry(entry.user.clone()).or_default().insert(id);
         self.policies.entry(entry.policy.clone()).or_default().insert(id);
         if let Some(key) = &entry.certificate {
@@ -104,6 +134,29 @@ impl Roll {
 
     pub(super) fn of_policy(&self, name: &str) -> Option<&Set> {
         self.policies.get(name)
+    }
+
+    /// Policies with sessions, and how many these are.
+    pub(super) fn policies(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.policies.iter().map(|(name, set)| (name.as_str(), set.len()))
+    }
+
+    pub(super) fn of_attempt(&self, attempt: AttemptKey) -> Option<&Set> {
+        self.attempts.get(&attempt)
+    }
+
+    /// Of an address inside the tunnel.
+    pub(super) fn of_address(&self, address: IpAddr) -> Option<&Set> {
+        self.addresses.get(&address)
+    }
+
+    pub(super) fn of_multi_session_id(&self, id: &str) -> Option<&Set> {
+        self.multi_session_ids.get(id)
+    }
+
+    /// Addresses of the gateway that were dialled.
+    pub(super) fn dialled(&self) -> impl Iterator<Item = IpAddr> {
+        self.dialled.keys().copied()
     }
 
     pub(super) fn of_certificate(&self, certificate: &Certificate) -> Option<&Set> {

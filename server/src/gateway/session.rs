@@ -1,5 +1,6 @@
 //! A session that is up, and its limits.
-use super::{Gateway, IDLE_CHECK, Now, Plane, Traffic};
+use super::round::Slice;
+use super::{Gateway, Now, Plane, Traffic};
 use crate::login::Granted;
 use crate::outcome::CloseReason;
 use ike::{Command, SessionId};
@@ -99,22 +100,21 @@ impl<P: Plane> Gateway<P> {
 
     /// Ends sessions whose Idle-Timeout has passed, and Child SAs that have been idle too long.
     pub(super) fn end_idle(&mut self, now: Now) {
-        if self.idle_check.is_none_or(|at| at > now.instant) {
-            return;
-        }
-        let Idle { limited, sessions, children } = self.idle(now);
+        let Some(Slice { ids, is_last }) = self.idle_check.slice(now.instant, &self.live) else { return };
+        let Idle { limited, sessions, children } = self.idle(now, &ids);
+        self.idle_check.looked(limited, is_last);
         for id in sessions {
             self.close(now, id, CloseReason::IdleTimeout);
         }
         for id in children {
             self.feed(now, ike::Input::Command(id, Command::DropChild));
         }
-        self.idle_check = limited.then(|| now.instant + IDLE_CHECK);
     }
 
-    pub(super) fn idle(&mut self, now: Now) -> Idle {
+    pub(super) fn idle(&mut self, now: Now, ids: &[SessionId]) -> Idle {
         let mut found = Idle::default();
-        for (&id, live) in &mut self.live {
+        for &id in ids {
+            let Some(live) = self.live.get_mut(&id) else { continue };
             let child_limit = self.settings.child_idle.filter(|_| live.tunnel == Tunnel::Ikev2);
             let Some(session) = live.session.as_mut().filter(|session| session.idle_timeout().or(child_limit).is_some()) else { continue };
             found.limited = true;

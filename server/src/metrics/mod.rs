@@ -28,6 +28,8 @@ pub struct Snapshot {
     /// Of each RADIUS server, by name.
     pub latencies: Vec<(String, Latency)>,
     pub queues: Vec<Queue>,
+    /// Callers of the Admin API that were turned away, by reason.
+    pub api_refusals: Vec<(&'static str, u64)>,
 }
 
 /// What waits for somebody.
@@ -91,7 +93,9 @@ impl Snapshot {
         out.gauge("blocks", "Entries of the block list", None, [(ALONE, self.logins.blocks)])?;
         out.counter("blocked_logins", "Logins that the block list kept out", None, [(ALONE, self.logins.blocked)])?;
         let ended = self.logins.ended.iter().map(|((tunnel, reason), number)| ([("tunnel", *tunnel), ("reason", *reason)], *number));
-        out.counter("sessions_ended", "Sessions ended, by reason", None, ended)
+        out.counter("sessions_ended", "Sessions ended, by reason", None, ended)?;
+        let refused = self.api_refusals.iter().map(|(reason, number)| ([("reason", *reason)], *number));
+        out.counter("api_refused", "Callers of the Admin API turned away, by reason", None, refused)
     }
 
     fn traffic(&self, out: &mut Writer<'_>) -> Result<(), Error> {

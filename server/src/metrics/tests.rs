@@ -41,6 +41,7 @@ fn snapshot() -> Snapshot {
         sessions_max: 10_000,
         latencies: vec![("nps1".into(), latency)],
         queues: vec![Queue { name: "ike_messages", depth: 1, capacity: 4_096 }],
+        api_refusals: vec![("unknown", 3)],
     }
 }
 

@@ -1,4 +1,4 @@
-//! Revocation lists about the other ends of our own TLS connections: RADIUS servers, and who may end and change sessions.
+//! Revocation lists about the other ends of our own TLS connections: RADIUS servers, who may end and change sessions, and callers of the Admin API.
 use super::{Keeper, Settings};
 use crate::config::Config;
 use pki::TrustAnchors;
@@ -44,6 +44,10 @@ impl Peers {
                 over.settings = Arc::new((*over.settings).clone().trusting(roots));
             }
         }
+        if let (Some(api), Some(keeper)) = (&mut config.api, self.keepers.get_mut(&("api", String::new()))) {
+            let roots = Arc::new(keeper.trusted(api.settings.roots()));
+            api.settings = Arc::new((*api.settings).clone().trusting(roots));
+        }
         for peer in &mut config.dynamic_clients {
             let keeper = self.keepers.get_mut(&("dynamic_client", peer.client.name.clone()));
             if let (Some(over), Some(keeper)) = (&mut peer.tls, keeper) {
@@ -81,5 +85,6 @@ fn watched(config: &Config) -> impl Iterator<Item = (Title, &Settings, &TrustAnc
         let over = peer.tls.as_ref()?;
         Some((("dynamic_client", peer.client.name.clone()), &over.revocation, over.settings.roots()))
     });
-    servers.chain(clients)
+    let api = config.api.iter().map(|api| (("api", String::new()), &api.revocation, api.settings.roots()));
+    servers.chain(clients).chain(api)
 }

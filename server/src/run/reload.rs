@@ -1,4 +1,5 @@
 //! Another configuration while the gateway runs: read and checked beside it, then applied in one step, or not at all.
+use super::loads::{Loads, Reason, tell as tell_all};
 use super::{Shell, bounds, now, responder, rules, takes_accounting, tls_servers, user_certificates};
 use crate::accounting::Accounting;
 use crate::api::types::{Reloaded, Verdict};
@@ -12,27 +13,10 @@ use crate::logging::LogControl;
 use crate::radius_shell::Setup;
 use crate::sstp::{Doors, Renewal, doors};
 use anyhow::Context as _;
-use std::collections::{BTreeSet, VecDeque};
-use std::mem::discriminant;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
-
-/// Who wants the configuration read again.
-#[derive(Debug)]
-pub(super) enum Reason {
-    Signal,
-    Command {
-        end_refused: bool,
-        reply: oneshot::Sender<Response>,
-    },
-    /// Only to see what it would come to.
-    Look {
-        reply: oneshot::Sender<Response>,
-    },
-    /// Certificates or their keys have changed: these alone are taken.
-    Certificates,
-}
 
 /// What was read.
 #[derive(Debug)]
@@ -49,8 +33,7 @@ pub(super) struct Reloads {
     log: LogControl,
     files: FileWatch,
     names: HostNames,
-    busy: bool,
-    waiting: VecDeque<Reason>,
+    loads: Loads,
     loaded: mpsc::Sender<Loaded>,
 }
 
@@ -87,7 +70,7 @@ impl Reloads {
         let (files, certificates) = FileWatch::start(config.certificate_files());
         let (names, addresses) = HostNames::start(host_names(config));
         let news = News { loaded, certificates, addresses };
-        (Self { started: config.clone(), log, files, names, busy: false, waiting: VecDeque::new(), loaded: loaded_tx }, news)
+        (Self { started: config.clone(), log, files, names, loads: Loads::default(), loaded: loaded_tx }, news)
     }
 }
 
@@ -95,51 +78,47 @@ impl Shell {
     pub(super) fn news(&mut self, event: Event) {
         match event {
             Event::Loaded(loaded) => self.loaded(loaded),
-            Event::Certificates => self.reload(Reason::Certificates),
+            Event::Certificates => self.reload(Reason::Certificates, None),
             Event::Addresses(addresses) => self.resolved(&addresses),
         }
     }
 
     /// Reads the configuration again, beside the gateway's work: a slow disk or resolver delays nobody.
-    pub(super) fn reload(&mut self, reason: Reason) {
-        let waits = |reason: &Reason| self.reloads.waiting.iter().any(|waiting| discriminant(waiting) == discriminant(reason));
-        if !matches!(reason, Reason::Command { .. } | Reason::Look { .. }) && waits(&reason) {
-            return;
+    pub(super) fn reload(&mut self, reason: Reason, caller: Option<oneshot::Sender<Response>>) {
+        if let Some(reason) = self.reloads.loads.want(reason, caller) {
+            self.load(reason);
         }
-        if self.reloads.busy {
-            return self.reloads.waiting.push_back(reason);
-        }
-        self.reloads.busy = true;
-        if !matches!(reason, Reason::Certificates) {
+    }
+
+    fn load(&mut self, reason: Reason) {
+        if reason.is_reload() {
             self.manager.reloading();
         }
         let (running, loaded) = (self.config.clone(), self.reloads.loaded.clone());
         tokio::task::spawn_blocking(move || {
             let config = match reason {
                 Reason::Certificates => running.read_files_again(),
-                Reason::Signal | Reason::Command { .. } | Reason::Look { .. } => running.load_again(&config::environment()),
+                Reason::Signal | Reason::Command { .. } | Reason::Look => running.load_again(&config::environment()),
             };
             // Nobody is there any more when the gateway stops.
             drop(loaded.blocking_send(Loaded { reason, config: config.map(Box::new) }));
         });
     }
 
-    fn loaded(&mut self, loaded: Loaded) {
-        self.reloads.busy = false;
-        match loaded.reason {
-            Reason::Certificates => self.renewed(loaded.config),
-            Reason::Signal => drop(self.reloaded(loaded.config, false)),
-            // As below.
-            Reason::Look { reply } => drop(reply.send(self.foreseen(loaded.config))),
-            Reason::Command { end_refused, reply } => {
-                // The client may have hung up; then nobody wants the answer.
-                drop(reply.send(self.reloaded(loaded.config, end_refused)));
-            }
+    fn loaded(&mut self, Loaded { reason, config }: Loaded) {
+        let callers = self.reloads.loads.done();
+        match reason {
+            Reason::Certificates => self.renewed(config),
+            Reason::Signal => drop(self.reloaded(config, false)),
+            Reason::Look => tell_all(callers, &self.foreseen(config)),
+            Reason::Command { end_refused } => tell_all(callers, &self.reloaded(config, end_refused)),
         }
-        // Also where the old configuration stays: the gateway goes on with it.
-        self.manager.ready();
-        if let Some(next) = self.reloads.waiting.pop_front() {
-            self.reload(next);
+        if reason.is_reload() {
+            // Also where the old configuration stays: the gateway goes on with it.
+            self.manager.ready();
+        }
+        if let Some(next) = self.reloads.loads.next() {
+            self.load(next);
         }
     }
 
@@ -195,6 +174,9 @@ impl Shell {
         warnings.extend(gone.map(|pool| {
             let (name, used, family) = (&pool.pool, pool.used, &pool.family);
             format!("pool {name:?} is gone: {used} {family} addresses of it stay with their sessions until those end")
+        }));
+        warnings.extend(self.gateway.left_behind().into_iter().map(|(name, sessions)| {
+            format!("policy {name:?} is gone: no sessions_max counts its {sessions} sessions any more, which stay as they are")
         }));
         let queued = self.accounting.as_ref().map_or(0, |accounting| accounting.status().queued);
         if queued > 0 && !takes_accounting(&self.config) {
@@ -259,9 +241,7 @@ impl Shell {
         }
         self.peer_lists.watch(&config);
         self.peer_lists.trust(&mut config);
-        if let (Some(sender), Some(api)) = (&self.api, &config.api) {
-            sender.send_replace(api.clone());
-        }
+        self.tell_api(&config);
         self.dynamic.configure(&config, listeners);
         let listener = config.ikev2.as_ref().map(|listener| (listener, responder(&config, listener)));
         self.revocation.restart(listener, &config.server.state_dir);

@@ -11,7 +11,7 @@ use crate::gateway::{CallSettings, Incoming, Turned};
 use anyhow::Context as _;
 use handshake::{Asked, Outcome, TurnedAway};
 use ike::Path;
-use places::Places;
+pub(crate) use places::Places;
 use policy::network::AddressRange;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What a listener has.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     room: Arc<Semaphore>,
     per_source: usize,
     /// Balancers, behind which there are many clients.
@@ -28,7 +28,7 @@ pub struct Place {
 }
 
 impl Places {
-    pub(super) fn new(bounds: &Bounds, proxies: Vec<AddressRange>) -> Self {
+    pub(crate) fn new(bounds: &Bounds, proxies: Vec<AddressRange>) -> Self {
         let (room, exempt) = (Arc::new(Semaphore::new(bounds.connections)), bounds.exempt.clone());
         Self { room, per_source: bounds.per_source, proxies, exempt, sources: Mutex::default() }
     }
@@ -46,7 +46,7 @@ impl Places {
     }
 
     /// `None`: no place is left, or none for this source.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let handshake = Some(self.room.clone().try_acquire_owned().ok()?);
         let source = self.count(address, self.is_proxy(address))?;
         Some(Place { places: self.clone(), source, handshake })

@@ -196,6 +196,8 @@ fn the_api_is_served_to_whom_it_can_know() {
         ("tokens_file = \"twice.tokens\"", "twice.tokens line 2: another token has this name"),
         ("client_ca = [\"vpn.pem\"]", "client_ca = [\"vpn.pem\"]: vpn.pem: CN=vpn.example.test is no authority"),
         ("tokens_file = \"api.tokens\"\noperators = [\"ann\"]", "operators = [\"ann\"]: has no effect without client_ca"),
+        ("tokens_file = \"api.tokens\"\ncrl = [\"ca.crl\"]", "crl = [\"ca.crl\"]: has no effect without client_ca"),
+        ("tokens_file = \"api.tokens\"\nrevocation = \"hard\"", "revocation = \"hard\": has no effect without client_ca"),
     ] {
         let error = with_api(lines).error();
         assert!(error.contains(expected), "{error}\nwant: {expected}");

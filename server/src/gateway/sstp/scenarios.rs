@@ -7,6 +7,7 @@ mod later;
 mod nps_log;
 mod reload;
 mod roll;
+mod rounds;
 mod takeover;
 
 use super::*;
@@ -33,6 +34,8 @@ struct Notes {
     held: usize,
     mtu: u16,
     restricted: Vec<policy::filter::Restrictions>,
+    /// How many times counters of sessions were read.
+    read: std::cell::Cell<usize>,
 }
 
 impl Plane for Notes {
@@ -50,6 +53,7 @@ impl Plane for Notes {
     fn rest(&mut self, _: SessionId) {}
     fn repath(&mut self, _: SessionId, _: Path, _: bool) {}
     fn traffic(&self, _: SessionId) -> Traffic {
+        self.read.set(self.read.get() + 1);
         Traffic::default()
     }
     fn forget(&mut self, _: SessionId) {}
@@ -248,8 +252,12 @@ impl World {
         self.call_connected(&hlak());
     }
 
-    /// A login that RADIUS accepts, without what tunnels add to it; whether it was let in.
+    /// A login that RADIUS accepts under the name by which it came, without what tunnels add to it; whether it was let in.
     fn login(&mut self, number: u64, caller: &Caller<'_>, accept: &Accept) -> bool {
+        self.login_as(number, caller, Accept { user_name: Some(caller.user.into()), ..accept.clone() })
+    }
+
+    fn login_as(&mut self, number: u64, caller: &Caller<'_>, accept: Accept) -> bool {
         let (gateway, now, session) = (&mut self.gateway, self.now, SessionId(number));
         let path = Path::between("192.0.2.1:4500".parse().unwrap(), caller.from.parse().unwrap());
         gateway.started(now, session, caller.tunnel, Stage::SaInit, path);
@@ -260,8 +268,9 @@ impl World {
         }
         let mut progress = Progress::new(caller.user.into(), both_families(), Method::Eap);
         progress.certificate.clone_from(&caller.certificate);
+        progress.eap_method = caller.eap;
         live.login = Some(progress);
-        let accept = Box::new(Accept { msk: Zeroizing::new(MSK.to_vec()), user_name: Some(caller.user.into()), ..accept.clone() });
+        let accept = Box::new(Accept { msk: Zeroizing::new(MSK.to_vec()), ..accept });
         let ticket = gateway.ticket();
         gateway.tickets.insert(ticket, (session, Asker::Ike(ike::AskId(number))));
         gateway.authenticated(now, ticket, EapOutcome::Accept { server: "nps".into(), eap: None, accept });
@@ -290,11 +299,13 @@ struct Caller<'a> {
     name: &'a str,
     from: &'a str,
     certificate: Option<policy::network::Certificate>,
+    /// The EAP method, by number.
+    eap: Option<u8>,
 }
 
 impl Default for Caller<'_> {
     fn default() -> Self {
-        Self { tunnel: Tunnel::Ikev2, user: "alice", name: "10.0.0.7", from: "192.0.2.2:4500", certificate: None }
+        Self { tunnel: Tunnel::Ikev2, user: "alice", name: "10.0.0.7", from: "192.0.2.2:4500", certificate: None, eap: None }
     }
 }
 
@@ -426,7 +437,7 @@ fn a_child_sa_made_on_demand_is_not_idle_at_once() {
         if let Some(resting) = resting {
             world.gateway.observe(now, session, ike::Event::Resting(resting));
         }
-        world.gateway.idle(now).children.len()
+        world.gateway.idle(now, &[session]).children.len()
     };
     assert_eq!((idle_at(299, None), idle_at(300, None)), (0, 1));
     assert_eq!((idle_at(301, Some(true)), idle_at(400, Some(false)), idle_at(401, None)), (0, 0, 0));

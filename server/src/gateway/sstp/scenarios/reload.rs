@@ -100,3 +100,38 @@ fn who_is_asked_by_default_stays_for_a_conversation_under_way() {
     world.ppp(0xc227, 2, 1, &[4, 0]);
     assert_eq!(groups(&mut world), [Some("local".to_owned())]);
 }
+
+#[test]
+fn a_policy_under_another_name_counts_its_sessions() {
+    let mut world = World::empty(10, EVERYBODY);
+    let with_bound = |world: &World, policies: &[(&str, &str, bool)]| {
+        let mut rules = rules(world, policies);
+        rules.policies[0].constraints.sessions = Some(2);
+        rules
+    };
+    world.gateway.reconfigure(world.now, with_bound(&world, EVERYBODY)).unwrap();
+    let caller = |user| Caller { user, ..Caller::default() };
+    assert!(world.login(1, &caller("u1"), &Accept::default()) && world.login(2, &caller("u2"), &Accept::default()));
+    world.gateway.established(world.now, SessionId(1), vec![]);
+    let renamed = with_bound(&world, &[("all staff", "*", true)]);
+    assert!(world.gateway.judge_by(world.now, &renamed).is_empty(), "the same policy decides");
+    world.gateway.reconfigure(world.now, renamed).unwrap();
+    assert!(world.gateway.left_behind().is_empty() && world.gateway.judge_all(world.now).is_empty());
+    assert!(!world.login(3, &caller("u3"), &Accept::default()), "two are in");
+    assert_eq!(world.gateway.session(world.now, SessionId(1)).unwrap().policy, "all staff");
+    // Another policy is another one, whatever it is called.
+    let mut other = with_bound(&world, &[("others", "*", true)]);
+    other.policies[0].settings.session_timeout = Some(Duration::from_secs(60));
+    world.gateway.reconfigure(world.now, other).unwrap();
+    assert_eq!(world.gateway.left_behind(), [("all staff".to_owned(), 2)]);
+    assert!(world.login(4, &caller("u4"), &Accept::default()));
+}
+
+#[test]
+fn of_two_policies_that_are_alike_nobody_knows_which_was_renamed() {
+    let mut world = World::empty(10, &[("a", "*", true), ("b", "*", true)]);
+    assert!(world.login(1, &Caller::default(), &Accept::default()));
+    let rules = rules(&world, &[("c", "*", true), ("d", "*", true)]);
+    world.gateway.reconfigure(world.now, rules).unwrap();
+    assert_eq!(world.gateway.left_behind(), [("a".to_owned(), 1)]);
+}

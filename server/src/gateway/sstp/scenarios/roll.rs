@@ -89,7 +89,7 @@ fn caller(dice: &mut Dice) -> Caller<'static> {
     let certificate = Some(dice.below(3)).filter(|serial| *serial < 2).map(certificate);
     let tunnel = dice.one(&[Tunnel::Ikev2, Tunnel::Sstp]);
     let from = dice.one(&["192.0.2.2:4500", "192.0.2.3:4500"]);
-    Caller { tunnel, user: dice.one(&USERS), name: dice.one(&NAMES), from, certificate }
+    Caller { tunnel, user: dice.one(&USERS), name: dice.one(&NAMES), from, certificate, eap: None }
 }
 
 fn step(world: &mut World, dice: &mut Dice, number: u64) {
