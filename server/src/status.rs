@@ -42,8 +42,21 @@ pub struct Parts<'a> {
 }
 
 pub fn report(parts: Parts<'_>) -> Status {
-    let Parts { config, started, summary, radius: servers, local, accounting, nps_log, telemetry, dataplane, sockets, fronts, sstp, dynamic } =
-        parts;
+    let Parts {
+        config,
+        started,
+        summary,
+        radius: servers,
+        local,
+        accounting,
+        nps_log,
+        telemetry,
+        dataplane,
+        sockets,
+        fronts,
+        sstp,
+        dynamic,
+    } = parts;
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         name: config.server.name.clone(),
