@@ -341,7 +341,7 @@ def over_tls_only_who_proves_itself_is_served(world):
     check("a caller is turned away" in log and "from=127.0.0.1" in log, "nobody says who was turned away")
     metrics = world.lab.network.exec("gateway", [*_curl(world), *bearer(TOKENS["read"]), f"https://{GATEWAY_NAME}:8443/metrics"]).stdout
     counted = dict(re.findall(r'evergate_api_refused_total\{reason="(\w+)"\} (\d+)', metrics))
-    check(counted == {"unknown": "4", "forbidden": "2", "tls": "2", "full": "0", "revoked": "0"}, f"{counted}")
+    check(counted == {"unknown": "4", "forbidden": "2", "tls": "3", "full": "0", "revoked": "0"}, f"{counted}")
     for block in world.gateway.json("block", "list")["blocks"]:
         world.gateway.command("block", "remove", str(block["id"]))
     check(not world.gateway.json("block", "list")["blocks"], "somebody stays blocked")

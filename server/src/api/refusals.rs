@@ -51,7 +51,8 @@ impl Refusals {
         let Some(untold) = self.told.lock().unwrap_or_else(PoisonError::into_inner).turn(Instant::now()) else { return };
         let from = from.map_or_else(|| "-".to_owned(), |from| from.ip().to_canonical().to_string());
         let cause: String = cause.chars().filter(|c| !c.is_control()).take(300).collect();
-        tracing::warn!(from, reason = REASONS[reason as usize].1, cause, untold, "API: a caller is turned away");
+        let reason = REASONS[reason as usize].1;
+        tracing::warn!(%from, %reason, %cause, untold, "API: a caller is turned away");
     }
 
     /// By reason.
