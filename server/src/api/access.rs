@@ -136,21 +136,15 @@ impl Door {
 
     /// Who asks for this route by this door, if they may.
     pub(super) fn admit(&self, route: &Route, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let caller = match self {
-            Self::Socket => Caller { name: "control socket".into(), role: Role::Operate },
+        let (caller, proof) = match self {
+            Self::Socket => (Caller { name: "control socket".into(), role: Role::Operate }, None),
             Self::Metrics => {
                 if !matches!(route.serves, Serves::Metrics) && route.role != Role::Anybody {
                     return Err(Problem::new(Refusal::NotFound, format!("{} is not served here", route.path), "ask at the control socket"));
                 }
-                Caller { name: "monitoring".into(), role: Role::Read }
+                (Caller { name: "monitoring".into(), role: Role::Read }, None)
             }
-            Self::Tls { api, certificate, entrance } => {
-                let (caller, proof) = caller(&api.borrow(), certificate.as_deref(), headers);
-                if let Some(proof) = proof.filter(|_| route.role > Role::Anybody && caller.role >= route.role) {
-                    entrance.enter(proof, route.role)?;
-                }
-                caller
-            }
+            Self::Tls { api, certificate, .. } => caller(&api.borrow(), certificate.as_deref(), headers),
         };
         // A browser shows its certificate for whatever page asks, and says which kind of page that is.
         if matches!(self, Self::Tls { .. }) && route.role > Role::Anybody && is_foreign(headers) {
@@ -158,6 +152,9 @@ impl Door {
             return Err(Problem::new(Refusal::Forbidden, "a page of another origin makes this call", remedy));
         }
         if caller.role >= route.role {
+            if let (Self::Tls { entrance, .. }, Some(proof), true) = (self, proof, route.role > Role::Anybody) {
+                entrance.enter(proof, route.role)?;
+            }
             return Ok(caller);
         }
         Err(match caller.role {
@@ -320,7 +317,7 @@ mod tests {
     #[test]
     fn a_page_of_elsewhere_gets_nothing_by_the_certificate_of_its_reader() {
         let (_, api) = watch::channel(api());
-        let door = Door::Tls { api, certificate: Some(Arc::new(certificate("ann@example.test"))) };
+        let door = Door::Tls { api, certificate: Some(Arc::new(certificate("ann@example.test"))), entrance: entrance(1) };
         let (status, _) = find(&Method::GET, "/v1/status").unwrap();
         for (site, good) in [("same-origin", true), ("none", true), ("cross-site", false), ("same-site", false)] {
             let headers = HeaderMap::from_iter([("sec-fetch-site".parse().unwrap(), HeaderValue::from_static(site))]);
