@@ -97,8 +97,8 @@ fn append(path: &Path, line: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o640).open(path)?;
     let length = file.metadata()?.len();
     if length == 0 {
-        // Whatever the umask: who reports on it is in the group.
-        file.set_permissions(fs::Permissions::from_mode(0o640))?;
+        // Whatever the umask: who reports on it is in the group. A file that was put there keeps what it has.
+        file.set_permissions(fs::Permissions::from_mode(0o640)).ok();
     }
     let mut text = Vec::with_capacity(line.len() + 1);
     if is_torn(&mut file, length)? {
