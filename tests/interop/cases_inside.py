@@ -39,6 +39,8 @@ def dhcpinform_brings_routes_and_suffix(world):
     check(answer["routes"] == ["10.99.10.0/24", "10.99.20.0/24"], f"{answer}")
     check(answer["yiaddr"] == "0.0.0.0" and answer["type"] == 5, f"{answer}")
     check(answer["server"] == "10.98.255.1", f"the server identifier is not the inner address of the listener: {answer}")
+    told = world.gateway.json("explain", "alice")["told"]
+    check(told[0].startswith("alice on computer PC7 tried to connect over IKEv2"), f"the computer is not named: {told}")
 
 
 @case("inside")

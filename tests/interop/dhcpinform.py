@@ -9,7 +9,7 @@ import sys
 address, _, ciaddr = sys.argv[1].partition(",")
 interface, seconds = sys.argv[2], float(sys.argv[3])
 head = struct.pack("!BBBBIHH4s12x16s192x4s", 1, 8, 0, 0, 0x5EED1234, 0, 0, socket.inet_aton(ciaddr or address), bytes(16), b"\x63\x82\x53\x63")
-options = bytes([53, 1, 8, 60, 8]) + b"MSFT 5.0" + bytes([77, 14]) + b"RRAS.Microsoft" + bytes([55, 6, 6, 15, 44, 43, 249, 121, 255])
+options = bytes([53, 1, 8, 12, 3]) + b"PC7" + bytes([60, 8]) + b"MSFT 5.0" + bytes([77, 14]) + b"RRAS.Microsoft" + bytes([55, 6, 6, 15, 44, 43, 249, 121, 255])
 
 link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 link.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)

@@ -34,6 +34,7 @@ struct Inform<'a> {
     /// What the client wants, each code once, in the order in which it wants it.
     wanted: Vec<u8>,
     is_microsoft: bool,
+    host_name: Option<String>,
     /// The longest IP packet that the client takes.
     maximum: usize,
 }
@@ -50,7 +51,7 @@ pub(crate) fn answer(payload: &[u8], client: Ipv4Addr, settings: &Settings) -> R
     message.extend(options);
     message.resize(message.len().max(MIN_MESSAGE), 0);
     let packet = udp_ipv4((settings.server_ipv4, SERVER_PORT), (client, CLIENT_PORT), &message);
-    Ok(Some(Answer { packet, what: Question::DhcpInform, left_out }))
+    Ok(Some(Answer { packet, what: Question::DhcpInform, left_out, host_name: inform.host_name }))
 }
 
 impl<'a> Inform<'a> {
@@ -85,6 +86,7 @@ impl<'a> Inform<'a> {
                 &UNASKED
             }),
             is_microsoft: value(code::VENDOR_CLASS).starts_with(b"MSFT"),
+            host_name: std::str::from_utf8(value(code::HOST_NAME)).ok().filter(|name| name::is_domain_name(name)).map(str::to_owned),
             maximum: usize::from(maximum).min(MAX_ANSWER),
         }))
     }

@@ -57,7 +57,7 @@ pub(crate) fn answer(payload: &[u8], source: Ipv6Addr, settings: &Settings) -> R
     }
     reply.settings(&request, settings);
     let packet = udp_ipv6((settings.link_local, SERVER_PORT), (source, CLIENT_PORT), &reply.bytes);
-    Ok(Some(Answer { packet, what: Question::InformationRequest, left_out: reply.left_out }))
+    Ok(Some(Answer { packet, what: Question::InformationRequest, left_out: reply.left_out, host_name: None }))
 }
 
 /// DUID-LL (RFC 8415 section 11.4) of a locally administered Ethernet address: the same for all links and after each restart.

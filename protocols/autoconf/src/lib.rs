@@ -33,6 +33,8 @@ pub struct Answer {
     /// How many routes, servers and names the policy has for which the packet had no room. Worth a warning in the record of the attempt:
     /// the client does not know what it misses.
     pub left_out: usize,
+    /// What the client calls its computer (RFC 2132 section 3.14), if it says so and a computer may be called so.
+    pub host_name: Option<String>,
 }
 
 /// What the client asked.

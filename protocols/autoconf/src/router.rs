@@ -55,7 +55,7 @@ pub(crate) fn answer(packet: &[u8], ip: &IpHeader, source: Ipv6Addr, settings: &
     }
     let destination = if source.is_unspecified() { ALL_NODES } else { source };
     let advertisement = advertise(destination, settings);
-    Ok(advertisement.map(|(packet, left_out)| Answer { packet, what: Question::RouterSolicitation, left_out }))
+    Ok(advertisement.map(|(packet, left_out)| Answer { packet, what: Question::RouterSolicitation, left_out, host_name: None }))
 }
 
 /// RFC 4861 section 6.1.1, the checksum apart.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 const LIST: &[u8] = &[6, 15, 44, 43, 249, 121];
 
 fn told(packet: &[u8], settings: &Settings) -> (Vec<u8>, usize) {
-    let Answer { packet, what, left_out } = answer(packet, settings).unwrap().expect("an answer");
+    let Answer { packet, what, left_out, .. } = answer(packet, settings).unwrap().expect("an answer");
     assert_eq!(what, Question::DhcpInform);
     let taken = take(&packet);
     assert_eq!((taken.source, taken.destination, taken.ports), (SERVER.into(), IpAddr::from(CLIENT), (67, 68)));
@@ -29,6 +29,14 @@ fn windows_is_answered_in_the_order_of_its_list() {
     let routes = [("10.0.0.0/8".into(), Ipv4Addr::UNSPECIFIED), ("192.168.10.0/23".into(), Ipv4Addr::UNSPECIFIED)];
     assert_eq!(routes4(&option4(&message, 249)), routes);
     assert_eq!(option4(&message, 121), option4(&message, 249));
+}
+
+#[test]
+fn a_client_may_say_what_its_computer_is_called() {
+    let named = |options: &[u8]| answer(&broadcast(&inform(options)), &settings()).unwrap().unwrap().host_name;
+    assert_eq!(named(&[55, 1, 6, 12, 3, b'P', b'C', b'7']).as_deref(), Some("PC7"));
+    assert_eq!(named(&[55, 1, 6]), None);
+    assert_eq!(named(&[55, 1, 6, 12, 2, b'a', 0x1b]), None, "no name of a computer");
 }
 
 #[test]

@@ -127,8 +127,9 @@ pub fn cases(attempt: &Attempt) -> Vec<&'static numbers::Case> {
 fn opening(attempt: &Attempt) -> String {
     let who = attempt.user.as_deref().unwrap_or("Somebody whose name is not known yet");
     let tunnel = name(attempt.tunnel);
+    let computer = attempt.machine.as_deref().map(|machine| format!(" on computer {machine}")).unwrap_or_default();
     let when = attempt.ended_after.map(|after| format!(", {:.1} s long", after.as_secs_f64())).unwrap_or_default();
-    format!("{who} tried to connect over {tunnel} from {} to {}{when}.", attempt.client, attempt.gateway)
+    format!("{who}{computer} tried to connect over {tunnel} from {} to {}{when}.", attempt.client, attempt.gateway)
 }
 
 fn name(tunnel: Tunnel) -> &'static str {

@@ -20,6 +20,9 @@ impl<P: Plane> Gateway<P> {
         match ::autoconf::answer(packet, &settings) {
             Ok(Some(answer)) => {
                 tracing::debug!(session = session.0, question = ?answer.what, "answered inside the tunnel");
+                if let Some(name) = &answer.host_name {
+                    self.calls_itself(session, name);
+                }
                 if answer.left_out > 0 {
                     self.note(now, session, format!("{} has no room for {} routes, servers or names", answer.what, answer.left_out));
                 }
@@ -32,6 +35,14 @@ impl<P: Plane> Gateway<P> {
                 tracing::debug!(session = session.0, %error, "a question inside the tunnel that cannot be read");
                 self.totals.inner_ignored += 1;
             }
+        }
+    }
+
+    /// A client says what its computer is called; what its certificate says counts more.
+    fn calls_itself(&mut self, session: SessionId, name: &str) {
+        let attempt = self.live.get(&session).and_then(|live| self.attempts.get_mut(live.attempt));
+        if let Some(attempt) = attempt.filter(|attempt| attempt.machine.is_none()) {
+            attempt.set_machine(name);
         }
     }
 

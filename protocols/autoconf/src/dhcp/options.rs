@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 pub(super) mod code {
     pub(in super::super) const PAD: u8 = 0;
     pub(in super::super) const DNS: u8 = 6;
+    pub(in super::super) const HOST_NAME: u8 = 12;
     pub(in super::super) const DOMAIN_NAME: u8 = 15;
     pub(in super::super) const NBNS: u8 = 44;
     pub(in super::super) const OVERLOAD: u8 = 52;
