@@ -13,7 +13,7 @@ fn solicitation(source: Ipv6Addr) -> Vec<u8> {
 }
 
 fn advertised(packet: &[u8], settings: &Settings) -> Taken {
-    let Answer { packet, what, left_out } = answer(packet, settings).unwrap().expect("an answer");
+    let Answer { packet, what, left_out, .. } = answer(packet, settings).unwrap().expect("an answer");
     assert_eq!((what, left_out), (Question::RouterSolicitation, 0));
     let taken = take(&packet);
     assert_eq!((taken.source, taken.protocol, taken.hop_limit), (settings.link_local.into(), 58, 255));
@@ -126,7 +126,7 @@ fn request(options: &[u8]) -> Vec<u8> {
 }
 
 fn replied(packet: &[u8], settings: &Settings) -> Vec<u8> {
-    let Answer { packet, what, left_out } = answer(packet, settings).unwrap().expect("an answer");
+    let Answer { packet, what, left_out, .. } = answer(packet, settings).unwrap().expect("an answer");
     assert_eq!((what, left_out), (Question::InformationRequest, 0));
     let taken = take(&packet);
     assert_eq!((taken.source, taken.destination), (settings.link_local.into(), IpAddr::V6(v6(PEER))));
