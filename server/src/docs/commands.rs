@@ -45,7 +45,11 @@ fn row(arg: &Arg) -> String {
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
     let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     let takes = arg.get_action().takes_values();
-    let default = if defaults.is_empty() || !takes || arg.is_hide_default_value_set() { String::new() } else { format!(" [default: {}]", defaults.join(", ")) };
+    let default = if defaults.is_empty() || !takes || arg.is_hide_default_value_set() {
+        String::new()
+    } else {
+        format!(" [default: {}]", defaults.join(", "))
+    };
     let shown = if arg.is_positional() { arg.to_string() } else { flags(arg) };
     format!("| `{}` | {} |\n", shown.replace('|', "\\|"), cell(&format!("{help}{default}")))
 }
