@@ -29,7 +29,7 @@ ELSEWHERE = {
     "docker compose": ("tests/package/containers", "deploy/compose/compose.yaml"),
     "cargo build": ("tests/run", "cargo build"),
     "target/release/evergate": ("tests/interop/cases_docs.py", "GATEWAY = "),
-    "evergate drain --to": ("tests/interop/cases_servers.py", '"drain"'),
+    "evergate drain --to": ("tests/interop/cases_mobility.py", '"drain", "--to"'),
     "evergate doctor --probe vpn.example.com": ("tests/interop/cases_doctor.py", '"--probe"'),
     "evergate sessions                   #": ("docs/operation.md", "evergate sessions"),
     "curl --unix-socket /run/evergate/control.sock -N": ("tests/interop/cases_api.py", "/v1/events"),
