@@ -38,6 +38,7 @@ fn main() {
     let groups = ["VPN Users".to_owned(), "Domain Users".to_owned(), "Engineers".to_owned()];
     let facts = Facts {
         tunnel: Tunnel::Ikev2,
+        authenticated: true,
         method: Method::Eap,
         eap_type: Some("EAP-MSCHAPv2"),
         user: "alice.longname@corp.example.test",
@@ -47,6 +48,8 @@ fn main() {
         gateway: "198.51.100.1".parse().expect("an address"),
         port_type: 5,
         listener: "main",
+        server_name: None,
+        shown: None,
         certificate_hidden: false,
         certificate: None,
         cipher_bits: Some(256),

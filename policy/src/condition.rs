@@ -29,6 +29,8 @@ pub struct Conditions {
     /// NAS-Port-Type.
     pub port_type: Vec<u32>,
     pub listener: Vec<String>,
+    /// Patterns over the name that the client asked for.
+    pub server_name: Vec<String>,
     pub certificate_subject: Vec<String>,
     pub certificate_issuer: Vec<String>,
     pub certificate_san: Vec<String>,
@@ -66,11 +68,36 @@ impl fmt::Display for Attribute {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Match {
+pub(crate) enum Match<R = String> {
     Yes,
     /// Why not.
-    No(String),
+    No(R),
     Unproved(Unproved),
+}
+
+/// Why something does not match: words, or nothing where nobody reads them, which costs nothing either.
+pub(crate) trait Reason: Sized {
+    fn say(words: impl FnOnce() -> String) -> Self;
+    /// As part of another reason.
+    fn words(&self) -> &str;
+}
+
+impl Reason for String {
+    fn say(words: impl FnOnce() -> String) -> Self {
+        words()
+    }
+
+    fn words(&self) -> &str {
+        self
+    }
+}
+
+impl Reason for () {
+    fn say(_: impl FnOnce() -> String) -> Self {}
+
+    fn words(&self) -> &str {
+        ""
+    }
 }
 
 /// What a condition asks for and nobody here knows for sure.
@@ -80,6 +107,8 @@ pub enum Unproved {
     Name,
     /// The client's certificate: it may have shown one that could not be seen.
     Certificate,
+    /// What only a login tells: there was none so far.
+    Login,
 }
 
 impl fmt::Display for Unproved {
@@ -87,13 +116,14 @@ impl fmt::Display for Unproved {
         f.write_str(match self {
             Self::Name => "it has a condition on the user or machine, whose name nobody has checked",
             Self::Certificate => "it has a condition on the client's certificate, which cannot be seen here",
+            Self::Login => "it has a condition on what only the login tells",
         })
     }
 }
 
 impl Conditions {
     /// Whether they match; otherwise the first that fails, in the order of the fields.
-    pub(crate) fn evaluate(&self, facts: &Facts<'_>) -> Match {
+    pub(crate) fn evaluate<R: Reason>(&self, facts: &Facts<'_>) -> Match<R> {
         if let Some(reason) = self.failing(facts) {
             return Match::No(reason);
         }
@@ -110,6 +140,9 @@ impl Conditions {
 
     /// What its own lists ask for that cannot be judged.
     fn unproved(&self, facts: &Facts<'_>) -> Option<Unproved> {
+        if !facts.authenticated {
+            return Some(Unproved::Login).filter(|_| self.asks_for_the_login(facts.tunnel));
+        }
         let machine = !self.machine.is_empty() && facts.machine.is_none();
         if !facts.confirmed && (!self.user.is_empty() || machine) {
             return Some(Unproved::Name);
@@ -123,6 +156,14 @@ impl Conditions {
         lists.iter().any(|list| !list.is_empty())
     }
 
+    /// Its own lists ask for what is not known before a login.
+    fn asks_for_the_login(&self, tunnel: Tunnel) -> bool {
+        let lists =
+            [&self.eap_type, &self.user, &self.machine, &self.class, &self.filter_id, &self.group, &self.radius_server, &self.radius_group];
+        let method = tunnel == Tunnel::Sstp && !self.method.is_empty();
+        method || !self.reply.is_empty() || self.asks_for_a_certificate() || lists.iter().any(|list| !list.is_empty())
+    }
+
     /// Whether a condition, in whichever group, speaks of this Filter-Id.
     pub fn names_filter_id(&self, id: &str) -> bool {
         let in_reply = |wanted: &Attribute| wanted.name.eq_ignore_ascii_case("Filter-Id") && glob::matches(&wanted.value, id);
@@ -132,22 +173,22 @@ impl Conditions {
             || groups.any(|group| group.names_filter_id(id))
     }
 
-    fn evaluate_all(&self, facts: &Facts<'_>) -> Match {
+    fn evaluate_all<R: Reason>(&self, facts: &Facts<'_>) -> Match<R> {
         let mut all = Match::Yes;
         for group in &self.all {
-            match group.evaluate(facts) {
+            match group.evaluate::<R>(facts) {
                 Match::Yes => {}
-                unproved @ Match::Unproved(_) => all = unproved,
-                Match::No(reason) => return Match::No(group_reason("all: ", &[reason], "")),
+                Match::Unproved(what) => all = Match::Unproved(what),
+                Match::No(reason) => return Match::No(R::say(|| group_reason("all: ", &[reason.words()], ""))),
             }
         }
         all
     }
 
-    fn evaluate_any(&self, facts: &Facts<'_>) -> Match {
+    fn evaluate_any<R: Reason>(&self, facts: &Facts<'_>) -> Match<R> {
         let (mut reasons, mut unproved) = (Vec::new(), None);
         for group in &self.any {
-            match group.evaluate(facts) {
+            match group.evaluate::<R>(facts) {
                 Match::Yes => return Match::Yes,
                 Match::Unproved(what) => unproved = Some(what),
                 Match::No(reason) => reasons.push(reason),
@@ -156,44 +197,57 @@ impl Conditions {
         match unproved {
             _ if self.any.is_empty() => Match::Yes,
             Some(what) => Match::Unproved(what),
-            None => Match::No(group_reason("any: ", &reasons, "")),
+            None => Match::No(R::say(|| group_reason("any: ", &reasons.iter().map(Reason::words).collect::<Vec<_>>(), ""))),
         }
     }
 
-    fn evaluate_not(&self, facts: &Facts<'_>) -> Match {
+    fn evaluate_not<R: Reason>(&self, facts: &Facts<'_>) -> Match<R> {
         let mut not = Match::Yes;
         for group in &self.not {
-            match group.evaluate(facts) {
-                Match::Yes => return Match::No(group_reason("not: ", &group.words(), " matches")),
-                unproved @ Match::Unproved(_) => not = unproved,
-                Match::No(_) => {}
+            match group.evaluate::<()>(facts) {
+                Match::Yes => return Match::No(R::say(|| group_reason("not: ", &group.words(), " matches"))),
+                Match::Unproved(what) => not = Match::Unproved(what),
+                Match::No(()) => {}
             }
         }
         not
     }
 
     /// The first of the lists that fails. A condition on what is unproved fails nobody here.
-    fn failing(&self, facts: &Facts<'_>) -> Option<String> {
-        let user = if facts.confirmed { self.user.as_slice() } else { &[] };
-        let machine = if facts.confirmed || facts.machine.is_some() { self.machine.as_slice() } else { &[] };
+    fn failing<R: Reason>(&self, facts: &Facts<'_>) -> Option<R> {
         fails("tunnel", &self.tunnel, |tunnel| *tunnel == facts.tunnel, || facts.tunnel.to_string())
-            .or_else(|| fails("method", &self.method, |method| *method == facts.method, || facts.method.to_string()))
-            .or_else(|| fails_pattern("eap_type", &self.eap_type, facts.eap_type.as_slice()))
-            .or_else(|| fails_pattern("user", user, &[facts.user]))
-            .or_else(|| fails_pattern("machine", machine, facts.machine.as_slice()))
+            .or_else(|| self.failing_of_method(facts))
+            .or_else(|| self.failing_of_name(facts))
             .or_else(|| fails("client", &self.client, |range| range.contains(facts.client), || facts.client.to_canonical().to_string()))
             .or_else(|| fails("gateway", &self.gateway, |range| range.contains(facts.gateway), || facts.gateway.to_canonical().to_string()))
             .or_else(|| fails_station("calling_station_id", &self.calling_station_id, facts.client))
             .or_else(|| fails_station("called_station_id", &self.called_station_id, facts.gateway))
             .or_else(|| fails("port_type", &self.port_type, |wanted| *wanted == facts.port_type, || facts.port_type.to_string()))
             .or_else(|| fails_pattern("listener", &self.listener, &[facts.listener]))
+            .or_else(|| fails_pattern("server_name", &self.server_name, facts.server_name.as_slice()))
             .or_else(|| self.failing_of_certificate(facts))
             .or_else(|| self.failing_of_reply(facts))
             .or_else(|| fails("time", &self.time, |window| window.contains(facts.time), || facts.time.to_string()))
     }
 
-    fn failing_of_certificate(&self, facts: &Facts<'_>) -> Option<String> {
-        if facts.certificate_hidden {
+    /// Nobody proves a certificate over SSTP; which of the other methods it will be is known when the login begins.
+    fn failing_of_method<R: Reason>(&self, facts: &Facts<'_>) -> Option<R> {
+        let open = !facts.authenticated && facts.tunnel == Tunnel::Sstp;
+        let fits = |method: &Method| if open { *method != Method::Certificate } else { *method == facts.method };
+        let got = || if open { "no certificate over sstp".into() } else { facts.method.to_string() };
+        let eap_type = if facts.authenticated { self.eap_type.as_slice() } else { &[] };
+        fails("method", &self.method, fits, got).or_else(|| fails_pattern("eap_type", eap_type, facts.eap_type.as_slice()))
+    }
+
+    fn failing_of_name<R: Reason>(&self, facts: &Facts<'_>) -> Option<R> {
+        let known = facts.authenticated;
+        let user = if known && facts.confirmed { self.user.as_slice() } else { &[] };
+        let machine = if known && (facts.confirmed || facts.machine.is_some()) { self.machine.as_slice() } else { &[] };
+        fails_pattern("user", user, &[facts.user]).or_else(|| fails_pattern("machine", machine, facts.machine.as_slice()))
+    }
+
+    fn failing_of_certificate<R: Reason>(&self, facts: &Facts<'_>) -> Option<R> {
+        if facts.certificate_hidden || !facts.authenticated {
             return None;
         }
         let of = facts.certificate;
@@ -207,7 +261,10 @@ impl Conditions {
             })
     }
 
-    fn failing_of_reply(&self, facts: &Facts<'_>) -> Option<String> {
+    fn failing_of_reply<R: Reason>(&self, facts: &Facts<'_>) -> Option<R> {
+        if !facts.authenticated {
+            return None;
+        }
         let class: Vec<_> =
             if self.class.is_empty() { &[] } else { facts.class }.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect();
         let has = |wanted: &Attribute| {
@@ -255,6 +312,7 @@ impl Conditions {
             either("called_station_id", &self.called_station_id),
             either("port_type", &self.port_type),
             either("listener", &self.listener),
+            either("server_name", &self.server_name),
             either("certificate_subject", &self.certificate_subject),
             either("certificate_issuer", &self.certificate_issuer),
             either("certificate_san", &self.certificate_san),
@@ -278,35 +336,44 @@ impl Conditions {
 }
 
 /// Why a list fails: `tunnel wanted sstp, got ikev2`.
-pub(crate) fn fails<T: fmt::Display>(name: &str, wanted: &[T], matches: impl Fn(&T) -> bool, got: impl Fn() -> String) -> Option<String> {
+pub(crate) fn fails<T: fmt::Display, R: Reason>(
+    name: &str,
+    wanted: &[T],
+    matches: impl Fn(&T) -> bool,
+    got: impl Fn() -> String,
+) -> Option<R> {
     if wanted.is_empty() || wanted.iter().any(matches) {
         return None;
     }
-    let mut reason = started(name);
-    list(&mut reason, wanted, " or ", |reason, entry| {
-        // A String takes whatever is written.
-        let _ = write!(reason, "{entry}");
-    });
-    reason.push_str(", got ");
-    reason.push_str(&got());
-    Some(reason)
+    Some(R::say(|| {
+        let mut reason = started(name);
+        list(&mut reason, wanted, " or ", |reason, entry| {
+            // A String takes whatever is written.
+            let _ = write!(reason, "{entry}");
+        });
+        reason.push_str(", got ");
+        reason.push_str(&got());
+        reason
+    }))
 }
 
-pub(crate) fn fails_pattern<T: AsRef<str>>(name: &str, wanted: &[String], got: &[T]) -> Option<String> {
+pub(crate) fn fails_pattern<T: AsRef<str>, R: Reason>(name: &str, wanted: &[String], got: &[T]) -> Option<R> {
     if wanted.is_empty() || wanted.iter().any(|pattern| got.iter().any(|text| glob::matches(pattern, text.as_ref()))) {
         return None;
     }
-    let mut reason = started(name);
-    list(&mut reason, wanted, " or ", |reason, pattern| quote(reason, pattern));
-    reason.push_str(", got ");
-    if got.is_empty() {
-        reason.push_str("none");
-    }
-    list(&mut reason, got, " or ", |reason, text| quote(reason, text.as_ref()));
-    Some(reason)
+    Some(R::say(|| {
+        let mut reason = started(name);
+        list(&mut reason, wanted, " or ", |reason, pattern| quote(reason, pattern));
+        reason.push_str(", got ");
+        if got.is_empty() {
+            reason.push_str("none");
+        }
+        list(&mut reason, got, " or ", |reason, text| quote(reason, text.as_ref()));
+        reason
+    }))
 }
 
-pub(crate) fn fails_station(name: &str, wanted: &[String], address: std::net::IpAddr) -> Option<String> {
+pub(crate) fn fails_station<R: Reason>(name: &str, wanted: &[String], address: std::net::IpAddr) -> Option<R> {
     if wanted.is_empty() { None } else { fails_pattern(name, wanted, &[address.to_canonical().to_string()]) }
 }
 
@@ -350,10 +417,10 @@ pub(crate) fn quote(reason: &mut String, text: &str) {
 }
 
 /// However deep the groups are, the reason stays a line.
-fn group_reason(kind: &str, parts: &[String], end: &str) -> String {
+fn group_reason<T: AsRef<str>>(kind: &str, parts: &[T], end: &str) -> String {
     let mut reason = String::with_capacity(192);
     reason.push_str(kind);
-    list(&mut reason, parts, "; ", |reason, part| reason.push_str(part));
+    list(&mut reason, parts, "; ", |reason, part| reason.push_str(part.as_ref()));
     reason.push_str(end);
     if reason.len() > NESTED_BYTES {
         let cut = (0..=NESTED_BYTES).rev().find(|&at| reason.is_char_boundary(at)).unwrap_or(0);

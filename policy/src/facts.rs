@@ -1,12 +1,15 @@
 //! What is known of an attempt when the policies decide.
 use crate::hours::LocalTime;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-/// The facts of an attempt after authentication.
+/// The facts of an attempt, after authentication or ([`Facts::authenticated`]) before.
 #[derive(Debug, Clone)]
 pub struct Facts<'a> {
     pub tunnel: Tunnel,
+    /// False: nobody has been authenticated so far. What only a login tells (user, groups, client's certificate, the server's reply, over SSTP also
+    /// the method) is not known then, and no condition on it can be judged.
+    pub authenticated: bool,
     pub method: Method,
     /// The EAP method by its name, such as `EAP-TLS`; `None`: there was none, or nobody saw it.
     pub eap_type: Option<&'a str>,
@@ -24,6 +27,10 @@ pub struct Facts<'a> {
     pub port_type: u32,
     /// Name of the listener that it dialled.
     pub listener: &'a str,
+    /// The name of the gateway that it asked for: SNI, IDr.
+    pub server_name: Option<&'a str>,
+    /// What the configuration calls the gateway's certificate that it was shown; `None`: it was shown none.
+    pub shown: Option<&'a str>,
     /// The client's certificate, where it proved itself with one that could be seen.
     pub certificate: Option<&'a Certificate>,
     /// True: it may have proved itself with one that could not be seen. No condition on a certificate can be judged then.
@@ -42,6 +49,41 @@ pub struct Facts<'a> {
     pub reply: &'a [(String, String)],
     pub time: LocalTime,
 }
+
+impl Facts<'_> {
+    /// Somebody who has not said who they are, from and to no address in particular.
+    pub fn before_login(tunnel: Tunnel, time: LocalTime) -> Self {
+        let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self {
+            tunnel,
+            authenticated: false,
+            method: Method::Eap,
+            eap_type: None,
+            user: "",
+            confirmed: false,
+            machine: None,
+            client: nowhere,
+            gateway: nowhere,
+            port_type: VIRTUAL,
+            listener: "",
+            server_name: None,
+            shown: None,
+            certificate: None,
+            certificate_hidden: false,
+            cipher_bits: None,
+            class: &[],
+            filter_id: &[],
+            group: &[],
+            radius_server: None,
+            radius_group: None,
+            reply: &[],
+            time,
+        }
+    }
+}
+
+/// NAS-Port-Type of a VPN (RFC 2865 section 5.41).
+const VIRTUAL: u32 = 5;
 
 /// What conditions look at in a client's certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

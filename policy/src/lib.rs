@@ -12,3 +12,4 @@ pub mod network;
 pub mod pool;
 pub mod request;
 pub mod rewrite;
+mod shown;

@@ -4,8 +4,9 @@ pub use crate::condition::{Attribute, Conditions, Unproved};
 pub use crate::constraint::{AllowedMethod, Constraints};
 pub use crate::facts::{Alone, Certificate, Facts, Method, Tunnel, Usage};
 pub use crate::hours::{LocalTime, TimeWindow};
+pub use crate::shown::{Named, may_match, shown};
 
-use crate::condition::Match;
+use crate::condition::{Match, quote};
 use crate::filter::Filter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -17,6 +18,9 @@ pub struct Policy {
     /// It is passed over.
     pub disabled: bool,
     pub grant: bool,
+    /// What the configuration calls a certificate of the gateway: the policy is for those alone who were shown this one, and whom it may let in are
+    /// shown it ([`shown`]).
+    pub certificate: Option<String>,
     pub conditions: Conditions,
     pub constraints: Constraints,
     pub settings: Settings,
@@ -134,8 +138,7 @@ impl Reason {
 pub fn decide(policies: &[Policy], facts: &Facts<'_>, usage: &dyn Usage) -> Decision {
     let mut passed_over = Vec::new();
     for policy in policies {
-        let matched = if policy.disabled { Match::No("disabled".into()) } else { policy.conditions.evaluate(facts) };
-        let reason = match matched {
+        let reason = match policy.matched(facts) {
             Match::Yes => return decided(policy, facts, usage, passed_over),
             Match::Unproved(what) => return unproved(policy, what, passed_over),
             Match::No(reason) => reason,
@@ -143,6 +146,36 @@ pub fn decide(policies: &[Policy], facts: &Facts<'_>, usage: &dyn Usage) -> Deci
         passed_over.push(PassedOver { policy: policy.name.clone(), reason });
     }
     Decision { passed_over, ..refused(None, Reason::NoPolicy) }
+}
+
+impl Policy {
+    fn matched(&self, facts: &Facts<'_>) -> Match {
+        if self.disabled {
+            return Match::No("disabled".into());
+        }
+        match &self.certificate {
+            Some(wanted) if facts.shown != Some(wanted) => Match::No(certificate_reason(wanted, facts.shown)),
+            _ => self.conditions.evaluate(facts),
+        }
+    }
+
+    /// What it asks, one entry for each.
+    pub fn words(&self) -> Vec<String> {
+        self.certificate.iter().map(|name| format!("certificate {name}")).chain(self.conditions.words()).collect()
+    }
+}
+
+fn certificate_reason(wanted: &str, shown: Option<&str>) -> String {
+    let mut reason = String::from("certificate wanted ");
+    quote(&mut reason, wanted);
+    match shown {
+        Some(shown) => {
+            reason.push_str(", but the client was shown ");
+            quote(&mut reason, shown);
+        }
+        None => reason.push_str(", but the client was shown none"),
+    }
+    reason
 }
 
 fn decided(policy: &Policy, facts: &Facts<'_>, usage: &dyn Usage, passed_over: Vec<PassedOver>) -> Decision {

@@ -1,10 +1,12 @@
 //! `evergate certificates`: what the gateway shows, which client gets which and why, and what ends soon.
 use crate::config::{Config, Ikev2Listener, NamedCredential, SstpListener};
+use crate::steering::{Door, Imagined, Sample, may_be_for, samples};
 use ike::auth::{HASH_IDENTITY, choose_scheme, key_rank};
-use pki::{AskedName, Certificate, Hints, KeyRank, ServerCertificate};
+use pki::{AskedName, Certificate, Hints, KeyRank, Selection, ServerCertificate, Steered, Steering};
+use policy::network::{Policy, Tunnel, may_match};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -41,6 +43,9 @@ pub struct CertificateReport {
     /// The gateway's addresses, and realms, whose clients see it in preference.
     pub addresses: Vec<IpAddr>,
     pub realms: Vec<String>,
+    /// Policies that name it: they are for clients that are shown it, and whom they may let in is shown it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
     pub extended_key_usage: Vec<String>,
     pub key: String,
     /// Unix time, seconds.
@@ -114,7 +119,10 @@ pub struct Expiry {
 
 /// `now`: unix time, seconds.
 pub fn report(config: &Config, now: i64) -> Report {
-    let clients = config.ikev2.iter().flat_map(ikev2_clients).chain(config.sstp.iter().flat_map(sstp_clients)).collect();
+    let ikev2 = config.ikev2.iter().flat_map(|listener| ikev2_clients(listener, now));
+    let sstp = config.sstp.iter().flat_map(|listener| sstp_clients(listener, now));
+    let by_policy = config.doors().into_iter().flat_map(|door| clients_of_policies(config, door));
+    let clients = ikev2.chain(sstp).chain(by_policy).collect();
     Report { certificates: config.certificates.iter().map(|certificate| describe(config, certificate, now)).collect(), clients }
 }
 
@@ -198,6 +206,12 @@ fn describe(config: &Config, certificate: &NamedCredential, now: i64) -> Certifi
         dialled: certificate.names.clone().unwrap_or_else(|| leaf.dns_names.clone()),
         addresses: certificate.addresses.clone(),
         realms: certificate.realms.clone(),
+        policies: config
+            .policies
+            .iter()
+            .filter(|policy| policy.certificate.as_ref() == Some(&certificate.name))
+            .map(|policy| policy.name.clone())
+            .collect(),
         extended_key_usage: leaf.eku.iter().flatten().map(|oid| purpose(oid).to_owned()).collect(),
         key: leaf.key_kind.map_or_else(|| "unknown".into(), |kind| kind.to_string()),
         not_before: leaf.not_before,
@@ -233,9 +247,15 @@ pub(crate) const WINDOWS: KeyRank<'static> = &|kind| key_rank(kind, true, None);
 pub(crate) const OTHERS: KeyRank<'static> = &|kind| key_rank(kind, false, Some(&HASHES));
 pub(crate) const TLS: KeyRank<'static> = &|kind| Some(tls::key_rank(kind));
 
-fn ikev2_clients(listener: &Ikev2Listener) -> Vec<ClientReport> {
+/// Policies have their say about a client that comes now, from nowhere in particular.
+fn steered(steering: Option<&dyn Steering>, now: i64) -> Option<Steered<'_>> {
+    steering.map(|by| Steered { by, client: IpAddr::V4(Ipv4Addr::UNSPECIFIED), by_certificate: false, now })
+}
+
+fn ikev2_clients(listener: &Ikev2Listener, now: i64) -> Vec<ClientReport> {
     let certificates = &listener.certificates;
-    let nothing = Hints { name: None, name_source: "IDr", authorities: &[], address: None, itself: None, keys: WINDOWS };
+    let steering = steered(listener.steering.as_deref(), now);
+    let nothing = Hints { name: None, name_source: "IDr", authorities: &[], address: None, itself: None, keys: WINDOWS, steering };
     let mut rows = Vec::new();
     let mut add = |client: &str, tells: String, hints: Hints<'_>| rows.push(row(&listener.name, certificates, client, tells, &hints));
     let all: Vec<_> = certificates.iter().flat_map(|one| one.authorities.iter().copied()).collect();
@@ -275,9 +295,10 @@ fn dialled(certificates: &[ServerCertificate]) -> BTreeSet<String> {
     certificates.iter().flat_map(|one| one.dial_names()).map(|name| name.replacen('*', "host", 1).to_ascii_lowercase()).collect()
 }
 
-fn sstp_clients(listener: &SstpListener) -> Vec<ClientReport> {
+fn sstp_clients(listener: &SstpListener, now: i64) -> Vec<ClientReport> {
     let certificates = &listener.certificates;
-    let nothing = Hints { name: None, name_source: "SNI", authorities: &[], address: None, itself: None, keys: TLS };
+    let steering = steered(listener.steering.as_deref(), now);
+    let nothing = Hints { name: None, name_source: "SNI", authorities: &[], address: None, itself: None, keys: TLS, steering };
     let mut rows = Vec::new();
     let mut add = |tells: String, hints: Hints<'_>| rows.push(row(&listener.name, certificates, "SSTP", tells, &hints));
     for name in dialled(certificates) {
@@ -290,9 +311,45 @@ fn sstp_clients(listener: &SstpListener) -> Vec<ClientReport> {
     rows
 }
 
-fn row(listener: &str, certificates: &[ServerCertificate], client: &str, tells: String, hints: &Hints<'_>) -> ClientReport {
+/// What somebody is shown whom a policy with a certificate may let in, as far as that is known before the login: a row for each of them.
+fn clients_of_policies(config: &Config, door: Door<'_>) -> Vec<ClientReport> {
+    let is_here = |policy: &&Policy| {
+        let shown = door.certificates.iter().any(|certificate| policy.certificate.as_ref() == Some(&certificate.name));
+        shown && policy.grant && !policy.disabled && may_be_for(policy, door.name, door.tunnel)
+    };
+    config.policies.iter().filter(is_here).filter_map(|policy| client_of(config, door, policy)).collect()
+}
+
+fn client_of(config: &Config, door: Door<'_>, policy: &Policy) -> Option<ClientReport> {
+    let wanted = door.certificates.iter().find(|certificate| policy.certificate.as_ref() == Some(&certificate.name))?;
+    let names: Vec<_> = wanted.dial_names().iter().map(|name| name.replacen('*', "host", 1)).collect();
+    let samples = samples(&[policy], &names, &wanted.addresses, door.tunnel);
+    let possible = || samples.iter().filter(|sample| may_match(policy, &sample.facts(door.tunnel, door.name)));
+    // One that asks for the certificate's own name, if the policy allows it.
+    let asks = |sample: &&Sample| sample.server_name.as_ref().is_some_and(|name| names.contains(name));
+    let sample = possible().find(asks).or_else(|| possible().next())?;
+    let client = Imagined {
+        server_name: sample.server_name.as_deref(),
+        client: sample.client,
+        gateway: sample.gateway,
+        by_certificate: sample.by_certificate,
+        time: sample.time,
+    };
+    let selection = door.shows(&config.policies, client)?;
+    let tells = sample.words(if door.tunnel == Tunnel::Sstp { "SNI" } else { "IDr" });
+    Some(told(door.name, &format!("of policy {:?}", policy.name), tells, None, selection))
+}
+
+fn told(listener: &str, client: &str, tells: String, signed_with: Option<String>, selection: Selection) -> ClientReport {
     let (listener, client) = (listener.to_owned(), client.to_owned());
+    let passed_over = selection.passed_over.into_iter().map(|(certificate, reason)| PassedOver { certificate, reason }).collect();
+    let certificate = Some(selection.name);
+    ClientReport { listener, client, tells, certificate, signed_with, why: selection.why, passed_over, remarks: selection.remarks }
+}
+
+fn row(listener: &str, certificates: &[ServerCertificate], client: &str, tells: String, hints: &Hints<'_>) -> ClientReport {
     let Some(selection) = pki::choose(certificates, hints) else {
+        let (listener, client) = (listener.to_owned(), client.to_owned());
         let why = "it can verify the signature of none of them".into();
         return ClientReport {
             listener,
@@ -308,9 +365,7 @@ fn row(listener: &str, certificates: &[ServerCertificate], client: &str, tells: 
     let kind = certificates[selection.index].credential.key.kind();
     let hashes = (client != "Windows").then_some(&HASHES[..]);
     let signed_with = (hints.name_source == "IDr").then(|| choose_scheme(kind, hashes).map(|choice| choice.to_string()).ok()).flatten();
-    let passed_over = selection.passed_over.into_iter().map(|(certificate, reason)| PassedOver { certificate, reason }).collect();
-    let certificate = Some(selection.name);
-    ClientReport { listener, client, tells, certificate, signed_with, why: selection.why, passed_over, remarks: selection.remarks }
+    told(listener, client, tells, signed_with, selection)
 }
 
 #[cfg(test)]

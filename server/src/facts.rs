@@ -15,6 +15,10 @@ pub struct Place {
     pub client: IpAddr,
     pub gateway: IpAddr,
     pub listener: String,
+    /// The name of the gateway that the client asked for: SNI, IDr.
+    pub server_name: Option<String>,
+    /// The gateway's certificate that it was shown, by its name in the configuration.
+    pub certificate: Option<String>,
     /// Key length of what protects the login; `None`: unknown.
     pub cipher_bits: Option<u16>,
 }
@@ -81,6 +85,7 @@ impl Known {
     pub fn facts<'a>(&'a self, place: &'a Place, user: &'a str, time: LocalTime) -> Facts<'a> {
         Facts {
             tunnel: place.tunnel,
+            authenticated: true,
             method: self.method,
             eap_type: self.eap_type.as_deref(),
             user,
@@ -90,6 +95,8 @@ impl Known {
             gateway: place.gateway,
             port_type: PORT_TYPE_VIRTUAL,
             listener: &place.listener,
+            server_name: place.server_name.as_deref(),
+            shown: place.certificate.as_deref(),
             certificate: self.certificate.as_ref(),
             certificate_hidden: self.hides_a_certificate(),
             cipher_bits: place.cipher_bits,

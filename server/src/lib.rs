@@ -28,6 +28,7 @@ pub mod service_manager;
 pub mod sockets;
 pub mod sstp;
 pub mod status;
+pub(crate) mod steering;
 pub mod telemetry;
 pub mod trace;
 pub mod tunnels;

@@ -450,7 +450,8 @@ mod tests {
 
     fn place() -> Place {
         let local = Ipv4Addr::LOCALHOST.into();
-        Place { tunnel: Tunnel::Ikev2, client: local, gateway: local, listener: "main".into(), cipher_bits: None }
+        let (server_name, certificate) = (None, None);
+        Place { tunnel: Tunnel::Ikev2, client: local, gateway: local, listener: "main".into(), server_name, certificate, cipher_bits: None }
     }
 
     fn who(user: &str, confirmed: bool) -> Authenticated<'_> {

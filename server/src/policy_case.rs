@@ -6,6 +6,8 @@ pub use question::{PolicyQuestion, PolicyVerdict, Tried};
 
 use crate::config::time_of_week;
 use crate::facts::{self, Known, Place};
+use crate::steering::{Door, Imagined};
+use pki::Selection;
 use policy::network::{Certificate, Decision, LocalTime, Method, Policy, Tunnel, Usage, decide};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -48,8 +50,15 @@ impl Case {
     /// Somebody who proved a name by EAP over IKEv2, from and to no address in particular.
     pub fn new(user: &str, time: LocalTime) -> Self {
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let place =
-            Place { tunnel: Tunnel::Ikev2, client: nowhere, gateway: nowhere, listener: String::new(), cipher_bits: Some(CIPHER_BITS) };
+        let place = Place {
+            tunnel: Tunnel::Ikev2,
+            client: nowhere,
+            gateway: nowhere,
+            listener: String::new(),
+            server_name: None,
+            certificate: None,
+            cipher_bits: Some(CIPHER_BITS),
+        };
         let mut case = Self { user: user.to_owned(), place, known: Known::by(Method::Eap, true), time, sessions: Sessions::default() };
         case.proved(true, None);
         case
@@ -75,6 +84,19 @@ impl Case {
     /// The certificate that it shows; made where there is none yet.
     pub fn certificate(&mut self) -> &mut Certificate {
         self.known.certificate.get_or_insert_default()
+    }
+
+    /// What the gateway shows at its listener to a client of which no more is known.
+    pub(crate) fn shown(&self, policies: &[Policy], listeners: &[Door<'_>]) -> Option<Selection> {
+        let Place { listener, server_name, client, gateway, .. } = &self.place;
+        let client = Imagined {
+            server_name: server_name.as_deref(),
+            client: *client,
+            gateway: *gateway,
+            by_certificate: self.known.method == Method::Certificate,
+            time: self.time,
+        };
+        listeners.iter().find(|door| door.name == *listener)?.shows(policies, client)
     }
 
     pub fn decide(&self, policies: &[Policy]) -> Decision {

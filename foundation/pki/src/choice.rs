@@ -1,5 +1,6 @@
 //! Which of several server certificates a client gets to see. The rules are the same for every protocol and stand in one order; where they leave
 //! more than one certificate, that is a tie, which a configuration must not have ([`find_tie`]).
+use crate::steering::{Named, Steered};
 use crate::{Certificate, Credential};
 use crypto::sign::KeyKind;
 use std::fmt::Write as _;
@@ -49,6 +50,8 @@ pub struct Hints<'a> {
     /// What it calls itself (IDi): an e-mail address or a DNS name.
     pub itself: Option<&'a str>,
     pub keys: KeyRank<'a>,
+    /// Who has a say before the rules, and what else it goes by; `None`: nobody.
+    pub steering: Option<Steered<'a>>,
 }
 
 impl std::fmt::Debug for Hints<'_> {
@@ -58,7 +61,28 @@ impl std::fmt::Debug for Hints<'_> {
             .field("authorities", &self.authorities.len())
             .field("address", &self.address)
             .field("itself", &self.itself)
+            .field("steering", &self.steering)
             .finish_non_exhaustive()
+    }
+}
+
+impl Hints<'_> {
+    /// The clients that tell this: `clients that ask for vpn.example.com and come to 192.0.2.1`.
+    pub fn words(&self) -> String {
+        let mut text = match self.name.and_then(AskedName::text) {
+            Some(name) => format!("clients that ask for {name}"),
+            None => "clients that ask for no name".to_owned(),
+        };
+        if !self.authorities.is_empty() {
+            text.push_str(" and trust the authorities of both (CERTREQ)");
+        }
+        if let Some(address) = self.address {
+            write!(text, " and come to {address}").unwrap_or_default();
+        }
+        if let Some(realm) = self.itself {
+            write!(text, " and call themselves {realm}").unwrap_or_default();
+        }
+        text
     }
 }
 
@@ -67,6 +91,8 @@ impl std::fmt::Debug for Hints<'_> {
 pub enum Rule {
     /// The client cannot verify the signature of the other one's key.
     Signature,
+    /// Named by a policy that may let the client in ([`crate::Steering`]).
+    Policy,
     /// Made out to the name that the client asks for, exactly before by a wildcard.
     Name,
     /// Issued by an authority that the client trusts.
@@ -98,6 +124,10 @@ pub struct Selection {
     pub passed_over: Vec<(String, String)>,
     /// Wishes of the client that no certificate fulfils, a line each: the likely reason if it now refuses.
     pub remarks: Vec<String>,
+    /// The policy that names it.
+    pub policy: Option<String>,
+    /// Another one that nothing but the alphabet passed over.
+    pub tied: Option<String>,
 }
 
 /// Two certificates between which no rule decides.
@@ -218,21 +248,27 @@ pub fn choose(certificates: &[ServerCertificate], hints: &Hints<'_>) -> Option<S
     let judged = judge(certificates, hints);
     let winner = *judged.best.iter().min_by_key(|index| &certificates[**index].name)?;
     let mut passed_over = Vec::new();
-    let mut rule = None;
+    let (mut rule, mut tied) = (None, None);
     for (index, certificate) in certificates.iter().enumerate().filter(|(index, _)| *index != winner) {
         let decided = judged.decided_by(index, winner);
+        if decided.is_none() {
+            tied = Some(certificate.name.clone());
+        }
         rule = rule.max(decided);
         passed_over.push((certificate.name.clone(), reason(certificate, decided, hints)));
     }
     let chosen = &certificates[winner];
+    let policy = judged.named.iter().find(|named| named.certificate == chosen.name).map(|named| named.policy.clone());
     Some(Selection {
         index: winner,
         name: chosen.name.clone(),
         rule,
         is_made_out: hints.name.is_some() && judged.scores[winner].name > NameFit::None,
-        why: why(chosen, rule, hints),
+        why: why(chosen, rule, policy.as_deref(), hints),
         passed_over,
         remarks: remarks(chosen, hints, certificates),
+        policy,
+        tied,
     })
 }
 
@@ -240,6 +276,10 @@ pub fn choose(certificates: &[ServerCertificate], hints: &Hints<'_>) -> Option<S
 struct Judged {
     ranks: Vec<Option<u8>>,
     scores: Vec<Score>,
+    /// What policies name; empty: anything.
+    named: Vec<Named>,
+    /// In the same order as the certificates: policies let it be shown.
+    may: Vec<bool>,
     /// More than one: a tie.
     best: Vec<usize>,
 }
@@ -248,14 +288,44 @@ fn judge(certificates: &[ServerCertificate], hints: &Hints<'_>) -> Judged {
     let rank = |certificate: &ServerCertificate| (hints.keys)(certificate.credential.key.kind());
     let ranks: Vec<_> = certificates.iter().map(rank).collect();
     let scores: Vec<_> = certificates.iter().map(|certificate| certificate.score(hints)).collect();
-    let able = || (0..certificates.len()).filter(|index| ranks[*index].is_some());
+    let verifiable: Vec<_> = ranks.iter().map(Option::is_some).collect();
+    let named = hints.steering.map(|steering| named(certificates, &verifiable, &scores, hints, &steering)).unwrap_or_default();
+    let is_named = |certificate: &ServerCertificate| named.is_empty() || named.iter().any(|named| named.certificate == certificate.name);
+    let may: Vec<_> = certificates.iter().map(is_named).collect();
+    let able = || (0..certificates.len()).filter(|index| ranks[*index].is_some() && may[*index]);
     let top = able().map(|index| scores[index]).max();
     let mut best: Vec<_> = able().filter(|index| Some(scores[*index]) == top).collect();
     if best.windows(2).all(|pair| certificates[pair[0]].has_names_of(&certificates[pair[1]])) {
         let lowest = best.iter().filter_map(|index| ranks[*index]).min();
         best.retain(|index| ranks[*index] == lowest);
     }
-    Judged { ranks, scores, best }
+    Judged { ranks, scores, named, may, best }
+}
+
+/// What policies name of the certificates that suit this client.
+fn named(
+    certificates: &[ServerCertificate],
+    verifiable: &[bool],
+    scores: &[Score],
+    hints: &Hints<'_>,
+    steering: &Steered<'_>,
+) -> Vec<Named> {
+    let able = || scores.iter().zip(verifiable).filter(|(_, verifiable)| **verifiable).map(|(score, _)| score);
+    // A wish that no certificate fulfils rules none out.
+    let name = able().any(|score| score.name > NameFit::None);
+    let authority = able().any(|score| score.trusted);
+    let address = able().any(|score| score.address > Meant::Others);
+    let realm = able().any(|score| score.realm > Meant::Others);
+    let suits = |wanted: &str| {
+        let at = certificates.iter().position(|certificate| certificate.name == wanted);
+        at.filter(|at| verifiable[*at]).map(|at| scores[at]).is_some_and(|score| {
+            (!name || score.name > NameFit::None)
+                && (!authority || score.trusted)
+                && (!address || score.address > Meant::Others)
+                && (!realm || score.realm > Meant::Others)
+        })
+    };
+    steering.by.named(&steering.arrival(hints), &suits)
 }
 
 impl Judged {
@@ -263,6 +333,9 @@ impl Judged {
     fn decided_by(&self, loser: usize, winner: usize) -> Option<Rule> {
         if self.ranks[loser].is_none() {
             return Some(Rule::Signature);
+        }
+        if !self.may[loser] {
+            return Some(Rule::Policy);
         }
         if self.scores[loser] != self.scores[winner] {
             return Some(self.scores[winner].decides(&self.scores[loser]));
@@ -317,9 +390,10 @@ fn clients_of(
             for address in &addresses {
                 for itself in &realms {
                     let asked = name.map(AskedName::Dns);
-                    let hints = Hints { name: asked, name_source: "", authorities, address: *address, itself: *itself, keys };
+                    let (address, itself, steering) = (*address, *itself, None);
+                    let hints = Hints { name: asked, name_source: "", authorities, address, itself, keys, steering };
                     if tied(&hints) {
-                        return Some(describe(&hints));
+                        return Some(hints.words());
                     }
                 }
             }
@@ -338,23 +412,6 @@ fn unused_label(certificates: &[ServerCertificate]) -> String {
     label
 }
 
-fn describe(hints: &Hints<'_>) -> String {
-    let mut text = match hints.name {
-        Some(AskedName::Dns(name)) => format!("clients that ask for {name}"),
-        _ => "clients that ask for no name".to_owned(),
-    };
-    if !hints.authorities.is_empty() {
-        text.push_str(" and trust the authorities of both (CERTREQ)");
-    }
-    if let Some(address) = hints.address {
-        write!(text, " and come to {address}").unwrap_or_default();
-    }
-    if let Some(realm) = hints.itself {
-        write!(text, " and call themselves {realm}").unwrap_or_default();
-    }
-    text
-}
-
 /// The authorities above a credential: intermediates, roots that its file held, and whatever of `others` has issued one of these.
 pub fn known_authorities(credential: &Credential, others: &[Certificate]) -> Vec<[u8; 20]> {
     let mut above: Vec<&Certificate> = credential.chain.iter().skip(1).chain(&credential.roots).collect();
@@ -370,31 +427,41 @@ pub fn known_authorities(credential: &Credential, others: &[Certificate]) -> Vec
     hashes
 }
 
-fn why(chosen: &ServerCertificate, rule: Option<Rule>, hints: &Hints<'_>) -> String {
+fn why(chosen: &ServerCertificate, rule: Option<Rule>, policy: Option<&str>, hints: &Hints<'_>) -> String {
+    match (policy, rule) {
+        (Some(policy), Some(rule)) if rule > Rule::Policy => format!("{}; policy {policy:?} names it", by_rule(chosen, rule, hints)),
+        (Some(policy), _) => format!("policy {policy:?} names it"),
+        (None, Some(rule)) => by_rule(chosen, rule, hints),
+        (None, None) => "the only one that this listener has".into(),
+    }
+}
+
+fn by_rule(chosen: &ServerCertificate, rule: Rule, hints: &Hints<'_>) -> String {
     match rule {
-        None => "the only one that this listener has".into(),
-        Some(Rule::Signature) => format!("the client can verify its signature ({})", kind_word(chosen)),
-        Some(Rule::Name) => match chosen.score(hints).name {
+        Rule::Signature => format!("the client can verify its signature ({})", kind_word(chosen)),
+        Rule::Policy => "a policy names it".into(),
+        Rule::Name => match chosen.score(hints).name {
             NameFit::Wildcard => format!("made out to {}, by a wildcard", asked_text(hints)),
             NameFit::Exact | NameFit::None => format!("made out to {}", asked_text(hints)),
         },
-        Some(Rule::Authority) => "issued by an authority that the client trusts (CERTREQ)".into(),
-        Some(Rule::Address) => match hints.address.filter(|_| !chosen.addresses.is_empty()) {
+        Rule::Authority => "issued by an authority that the client trusts (CERTREQ)".into(),
+        Rule::Address => match hints.address.filter(|_| !chosen.addresses.is_empty()) {
             Some(address) => format!("meant for clients that come to {address} (addresses)"),
             None => "not meant for other addresses".into(),
         },
-        Some(Rule::Realm) => match hints.itself.filter(|_| !chosen.realms.is_empty()) {
+        Rule::Realm => match hints.itself.filter(|_| !chosen.realms.is_empty()) {
             Some(itself) => format!("meant for the realm of {} (realms)", clean(itself)),
             None => "not meant for other realms".into(),
         },
-        Some(Rule::Default) => "the listener's default_certificate".into(),
-        Some(Rule::Key) => format!("of those for the same names, its key ({}) suits this client best", kind_word(chosen)),
+        Rule::Default => "the listener's default_certificate".into(),
+        Rule::Key => format!("of those for the same names, its key ({}) suits this client best", kind_word(chosen)),
     }
 }
 
 fn reason(loser: &ServerCertificate, rule: Option<Rule>, hints: &Hints<'_>) -> String {
     match rule {
         Some(Rule::Signature) => format!("the client cannot verify its signature ({})", kind_word(loser)),
+        Some(Rule::Policy) => "of the policies that may let this client in, none names it".into(),
         Some(Rule::Name) => match loser.score(hints).name {
             NameFit::Wildcard => format!("made out to {} by a wildcard only", asked_text(hints)),
             NameFit::Exact | NameFit::None => format!("not made out to {}", asked_text(hints)),

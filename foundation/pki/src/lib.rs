@@ -11,11 +11,13 @@ mod name;
 mod purpose;
 mod revocation;
 mod signed;
+mod steering;
 mod verify;
 
 pub use choice::{AskedName, Hints, KeyRank, Rule, Selection, ServerCertificate, Tie, choose, find_tie, known_authorities};
 pub use lint::lint_server;
 pub use purpose::purpose_oid;
+pub use steering::{Arrival, Named, Steered, Steering};
 
 use crypto::sign::{KeyKind, SigningKey};
 use std::borrow::Cow;

@@ -1,11 +1,10 @@
 //! One connection: handshake and records.
 use crate::TlsError;
-use crate::settings::{Presented, ServerSettings};
+use crate::settings::{Presented, ServerSettings, Visitor};
 use pki::Selection;
 use rustls::server::{Acceptor, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Plaintext bytes in one record (RFC 8446 section 5.1).
@@ -45,7 +44,7 @@ enum Stage {
     /// Until the ClientHello has told which certificate is wanted. `fed`: bytes of it that the acceptor has seen.
     Hello {
         settings: Arc<ServerSettings>,
-        address: Option<IpAddr>,
+        visitor: Option<Visitor>,
         acceptor: Box<Acceptor>,
         fed: usize,
     },
@@ -84,9 +83,9 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// `address`: where the client came to, if certificates are chosen by that.
-    pub fn new(settings: Arc<ServerSettings>, address: Option<IpAddr>) -> Self {
-        let stage = Stage::Hello { settings, address, acceptor: Box::default(), fed: 0 };
+    /// `visitor`: if certificates are chosen by who comes.
+    pub fn new(settings: Arc<ServerSettings>, visitor: Option<Visitor>) -> Self {
+        let stage = Stage::Hello { settings, visitor, acceptor: Box::default(), fed: 0 };
         Self { stage, held: Vec::new(), presented: None, selection: None, server_name: None, peer_closed: false, closed: false }
     }
 
@@ -208,7 +207,7 @@ impl Connection {
 
     /// Reads the ClientHello and chooses the certificate. False: it is not whole yet.
     fn hello(&mut self, records: &[u8], out: &mut Vec<u8>) -> Result<bool, TlsError> {
-        let Stage::Hello { settings, address, acceptor, fed } = &mut self.stage else { return Ok(true) };
+        let Stage::Hello { settings, visitor, acceptor, fed } = &mut self.stage else { return Ok(true) };
         if let Some(&first) = records.first().filter(|first| **first != HANDSHAKE) {
             return Err(TlsError::NotTls { first });
         }
@@ -224,7 +223,7 @@ impl Connection {
             if let Some(accepted) = accepted {
                 let hello = accepted.client_hello();
                 self.server_name = hello.server_name().map(str::to_owned);
-                let (presented, config, selection) = settings.choose(&hello, *address)?;
+                let (presented, config, selection) = settings.choose(&hello, *visitor)?;
                 (self.presented, self.selection) = (Some(presented), Some(Box::new(selection)));
                 self.stage = Stage::Running(Box::new(UnbufferedServerConnection::new(config)?));
                 return Ok(true);

@@ -17,7 +17,7 @@ pub use client::{ClientConnection, ClientSettings, ServerFault};
 pub use connection::{Connection, MAX_HELD, MAX_PLAINTEXT, MAX_RECORD, Report, Status};
 pub use error::TlsError;
 pub use mutual::{MutualConnection, MutualSettings};
-pub use settings::{ServerSettings, key_rank};
+pub use settings::{ServerSettings, Visitor, key_rank};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 use crate::TlsError;
 use crate::key::{self, TlsKey};
 use crypto::sign::KeyKind;
-use pki::{AskedName, Credential, Hints, Selection, ServerCertificate};
+use pki::{AskedName, Credential, Hints, Selection, ServerCertificate, Steered, Steering, UnixTime};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
@@ -25,6 +25,16 @@ pub struct ServerSettings {
     certificates: Vec<ServerCertificate>,
     /// In the same order.
     presented: Vec<Arc<Presented>>,
+    steering: Option<Arc<dyn Steering>>,
+}
+
+/// Who comes, if certificates are chosen by that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Visitor {
+    pub client: IpAddr,
+    /// The address that the client came to.
+    pub gateway: IpAddr,
+    pub now: UnixTime,
 }
 
 /// One certificate, ready to be presented.
@@ -49,22 +59,34 @@ impl ServerSettings {
         }
         let presented =
             certificates.iter().map(|certificate| Presented::new(&certificate.credential).map(Arc::new)).collect::<Result<_, _>>()?;
-        Ok(Self { certificates, presented })
+        Ok(Self { certificates, presented, steering: None })
+    }
+
+    /// Policies have a say in which certificate a client sees.
+    #[must_use]
+    pub fn steered(self, steering: Option<Arc<dyn Steering>>) -> Self {
+        Self { steering, ..self }
     }
 
     /// What this client is to see, why, and with which configuration.
     pub(crate) fn choose(
         &self,
         hello: &ClientHello<'_>,
-        address: Option<IpAddr>,
+        visitor: Option<Visitor>,
     ) -> Result<(Arc<Presented>, Arc<ServerConfig>, Selection), TlsError> {
         let hints = Hints {
             name: hello.server_name().map(AskedName::Dns),
             name_source: "SNI",
             authorities: &[],
-            address,
+            address: visitor.map(|visitor| visitor.gateway),
             itself: None,
             keys: &|kind| verifies(hello, kind).then(|| key_rank(kind)),
+            steering: visitor.zip(self.steering.as_deref()).map(|(visitor, by)| Steered {
+                by,
+                client: visitor.client,
+                by_certificate: false,
+                now: visitor.now,
+            }),
         };
         let despite = || pki::choose(&self.certificates, &Hints { keys: &|kind| Some(key_rank(kind)), ..hints });
         let selection =

@@ -4,6 +4,7 @@ use policy::network::*;
 pub(crate) fn facts() -> Facts<'static> {
     Facts {
         tunnel: Tunnel::Ikev2,
+        authenticated: true,
         method: Method::Eap,
         eap_type: Some("EAP-MSCHAPv2"),
         user: "bob",
@@ -13,6 +14,8 @@ pub(crate) fn facts() -> Facts<'static> {
         gateway: "198.51.100.1".parse().unwrap(),
         port_type: 5,
         listener: "main",
+        server_name: None,
+        shown: None,
         certificate: None,
         certificate_hidden: false,
         cipher_bits: Some(256),

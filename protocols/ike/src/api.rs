@@ -6,7 +6,7 @@ use crypto::cipher::Suite;
 use crypto::dh::{Group, PrivateKey};
 use crypto::prf::Prf;
 use crypto::sign::Scheme;
-use pki::{Certificate, Credential, Selection, ServerCertificate, TrustAnchors, UnixTime};
+use pki::{Certificate, Credential, Selection, ServerCertificate, Steering, TrustAnchors, UnixTime};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -99,6 +99,8 @@ pub struct ResponderConfig {
     pub ciphers: CipherPolicy,
     /// What may be shown to clients; [`pki::choose`] says which.
     pub certificates: Vec<ServerCertificate>,
+    /// Policies that name certificates, if any do.
+    pub steering: Option<Arc<dyn Steering>>,
     /// Our identity (IDr) where the certificate does not decide: a DNS name that the credential's SAN holds.
     pub server_name: String,
     /// Authorities of client certificates; also what CERTREQ lists.
@@ -578,10 +580,12 @@ pub enum Event {
         ours: bool,
         theirs: bool,
     },
-    /// IDi as text, and the credential (leaf subject) and AUTH method we chose.
+    /// IDi as text, and the name in IDr, if the client asks for one.
     Identified {
         idi: String,
+        server_name: Option<String>,
     },
+    /// The credential (leaf subject) and AUTH method that we chose.
     Presented {
         certificate: String,
         auth_method: String,

@@ -90,7 +90,10 @@ fn certificate_lines(certificate: &CertificateReport, style: Style, out: &mut dy
     };
     writeln!(out, "{}  {}", style.mark(Mark::Heading, &clean(&certificate.name)), clean(&certificate.subject))?;
     let meant = |list: &[String], what: &str| (!list.is_empty()).then(|| format!("{what} {}", list.join(", ")));
-    let meant: Vec<_> = [meant(&addresses, "addresses"), meant(&certificate.realms, "realms")].into_iter().flatten().collect();
+    let meant: Vec<_> = [meant(&addresses, "addresses"), meant(&certificate.realms, "realms"), meant(&certificate.policies, "policies")]
+        .into_iter()
+        .flatten()
+        .collect();
     let rows = [
         ("  Made out to", list(&certificate.made_out_to)),
         ("  Seen by who asks for", list(&certificate.dialled)),

@@ -322,7 +322,7 @@ pub(crate) fn describe_policy(policy: &Policy) -> PolicyReport {
         name: policy.name.clone(),
         grant: policy.grant,
         enabled: !policy.disabled,
-        conditions: policy.conditions.words(),
+        conditions: policy.words(),
         constraints: policy.constraints.words(),
         settings: described.into_iter().flatten().collect(),
     }

@@ -63,6 +63,9 @@ fn print(report: &PolicyVerdict, policies: &[Policy], style: Style, out: &mut dy
     if let Some(minutes) = report.open_for_minutes {
         writeln!(out, "  the allowed hours end in {minutes} minutes")?;
     }
+    for line in report.certificate.iter().flat_map(|shown| wrap(&format!("is shown certificate {:?}: {}", shown.name, shown.why), 100)) {
+        writeln!(out, "  {line}")?;
+    }
     heading(out, style, "Policies, in order")?;
     let row = |(index, policy): (usize, &Policy)| {
         let tried = report.tried.get(index);

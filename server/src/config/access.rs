@@ -1,4 +1,5 @@
 //! `[[pool]]` and `[[policy]]`.
+use super::NamedCredential;
 use super::conditions::{CONDITIONS, CONSTRAINTS, conditions, constraints};
 use super::error::ConfigError;
 use super::reader::{Root, Section, text};
@@ -16,6 +17,7 @@ const POLICY: &[&str] = &[
     "name",
     "enabled",
     "grant",
+    "certificate",
     "pool",
     "address",
     "dns",
@@ -74,14 +76,18 @@ pub(super) struct Names<'a> {
     pub pools: &'a [PoolConfig],
     pub filters: &'a [Arc<Filter>],
     pub listeners: &'a [&'a str],
+    pub certificates: &'a [NamedCredential],
     /// Those of the local provider too.
     pub radius_servers: Vec<&'a str>,
     pub radius_groups: Vec<&'a str>,
 }
 
+pub(super) fn policy_keys() -> Vec<&'static str> {
+    [POLICY, CONDITIONS, CONSTRAINTS].concat()
+}
+
 pub(super) fn policies(root: &Root<'_>, names: &Names<'_>, warnings: &mut Vec<String>) -> Result<Vec<Policy>, ConfigError> {
-    let keys: Vec<_> = [POLICY, CONDITIONS, CONSTRAINTS].concat();
-    let sections = root.sections("policy", &keys)?;
+    let sections = root.sections("policy", &policy_keys())?;
     if sections.is_empty() {
         warnings.push("there is no [[policy]]: nobody is let in (what no policy grants is denied)".into());
     }
@@ -93,6 +99,7 @@ fn policy(section: &Section<'_>, names: &Names<'_>, warnings: &mut Vec<String>) 
         name: section.name()?,
         disabled: !section.boolean("enabled", true)?,
         grant: section.boolean("grant", true)?,
+        certificate: certificate(section, names.certificates)?,
         conditions: conditions(section, names)?,
         constraints: constraints(section)?,
         settings: settings(section, names)?,
@@ -104,6 +111,11 @@ fn policy(section: &Section<'_>, names: &Names<'_>, warnings: &mut Vec<String>) 
         ));
     }
     Ok(policy)
+}
+
+fn certificate(section: &Section<'_>, certificates: &[NamedCredential]) -> Result<Option<String>, ConfigError> {
+    let words: Vec<_> = certificates.iter().map(|one| (one.name.as_str(), one.name.as_str())).collect();
+    Ok(section.choice("certificate", &words)?.map(str::to_owned))
 }
 
 /// An empty list would be no condition at all, which is hardly what it looks like.

@@ -25,6 +25,7 @@ mod revocation;
 mod server;
 mod shown;
 mod source;
+mod steering;
 mod telemetry;
 #[cfg(test)]
 mod tests;
@@ -42,9 +43,10 @@ pub use shown::{Shown, ShownKey, ShownSection};
 pub(crate) use values::address_range;
 pub use values::{dns_name, duration, duration_text, gateway_identity, time_of_week};
 
+use crate::steering::{ByPolicy, Door};
 use ike::{CipherPolicy, ClientAuth, GatewayIdentity, Limits, ResponderConfig, Timers};
 use notes::Notes;
-use pki::{Credential, ServerCertificate, TrustAnchors, Uses};
+use pki::{Credential, ServerCertificate, Steering, TrustAnchors, Uses};
 use policy::filter::Filter;
 use policy::network::{AddressRange, Policy, Tunnel};
 use policy::pool::PoolConfig;
@@ -176,6 +178,8 @@ pub struct Ikev2Listener {
     pub addresses: Vec<IpAddr>,
     /// No two of them tie for any client.
     pub certificates: Vec<ServerCertificate>,
+    /// The policies that name some of them, if any do.
+    pub steering: Option<Arc<dyn Steering>>,
     pub auth: ClientAuth,
     /// Who decides about clients with a certificate.
     pub certificate_authorization: crate::gateway::CertificateAuthorization,
@@ -214,6 +218,8 @@ pub struct SstpListener {
     pub port: u16,
     /// No two of them tie for any client.
     pub certificates: Vec<ServerCertificate>,
+    /// The policies that name some of them, if any do.
+    pub steering: Option<Arc<dyn Steering>>,
     /// How PPP authenticates clients, the most wanted first.
     pub auth: Vec<ppp::AuthProtocol>,
     /// SHA-1 crypto bindings are accepted besides SHA-256.
@@ -350,7 +356,7 @@ impl Config {
         let local = local::provider(&root, &certificates, &mut warnings)?;
         let ppks = ppk::keys(&root, &mut warnings)?;
         let dynamic_clients = dynamic::clients(&root, &mut warnings)?;
-        let (ikev2, sstp) = listen::listeners(&root, &certificates, !radius.is_empty() || local.is_some(), &ppks, &mut warnings)?;
+        let (mut ikev2, mut sstp) = listen::listeners(&root, &certificates, !radius.is_empty() || local.is_some(), &ppks, &mut warnings)?;
         let shown = certificates::Shown { ikev2: ikev2.as_ref(), sstp: &sstp, local: local.as_ref() };
         let now = jiff::Timestamp::now().as_second();
         certificates::lint(&root, &mut certificates, &shown, &server.name, now, &mut warnings)?;
@@ -369,6 +375,7 @@ impl Config {
             pools: &pools,
             filters: &filters,
             listeners: &listeners,
+            certificates: &certificates,
             radius_servers: radius
                 .iter()
                 .map(|radius| radius.server.name.as_str())
@@ -377,9 +384,12 @@ impl Config {
             radius_groups: radius_groups.iter().map(|group| group.name.as_str()).collect(),
         };
         let policies = access::policies(&root, &names, &mut warnings)?;
-        let of_ikev2 = ikev2.iter().map(|listener| (listener.name.as_str(), Tunnel::Ikev2));
-        let dialled: Vec<_> = of_ikev2.chain(sstp.iter().map(|listener| (listener.name.as_str(), Tunnel::Sstp))).collect();
-        let policy_tests = policy_tests::run(&root, &policies, &dialled, &names)?;
+        let doors: Vec<_> = ikev2.iter().map(Door::from).chain(sstp.iter().map(Door::from)).collect();
+        steering::check(&root, &access::policy_keys(), &policies, &doors)?;
+        let policy_tests = policy_tests::run(&root, &policies, &doors, &names)?;
+        let steered = |tunnel, listener: &str| ByPolicy::of_listener(&policies, tunnel, listener, &server.time_zone);
+        ikev2.iter_mut().for_each(|listener| listener.steering = steered(Tunnel::Ikev2, &listener.name));
+        sstp.iter_mut().for_each(|listener| listener.steering = steered(Tunnel::Sstp, &listener.name));
         let ciphers = ciphers::ciphers(&root, &mut warnings)?;
         let limits = server::limits(&root, server.max_sessions)?;
         let timers = server::timers(&root, &mut warnings)?;
@@ -417,6 +427,11 @@ impl Config {
         })
     }
 
+    /// All listeners, as far as certificates are chosen there.
+    pub(crate) fn doors(&self) -> Vec<Door<'_>> {
+        self.ikev2.iter().map(Door::from).chain(self.sstp.iter().map(Door::from)).collect()
+    }
+
     /// What is accepted where `[ciphers]` says nothing.
     pub fn default_ciphers() -> CipherPolicy {
         ciphers::baseline()
@@ -437,6 +452,7 @@ impl Config {
         ResponderConfig {
             ciphers: self.ciphers.clone(),
             certificates: listener.certificates.clone(),
+            steering: listener.steering.clone(),
             server_name: self.server.name.clone(),
             client_roots: Arc::clone(&listener.client_roots),
             client_auth: listener.auth,

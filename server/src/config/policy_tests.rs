@@ -6,6 +6,7 @@ use super::reader::{Root, Section, integer, text};
 use super::values;
 use crate::login::trace_of;
 use crate::policy_case::{Case, moment};
+use crate::steering::Door;
 use policy::network::{Decision, LocalTime, Policy, Tunnel};
 
 const KEYS: &[&str] = &[
@@ -22,6 +23,8 @@ const KEYS: &[&str] = &[
     "client",
     "gateway",
     "listener",
+    "server_name",
+    "certificate",
     "cipher_bits",
     "group",
     "radius_server",
@@ -39,11 +42,11 @@ const KEYS: &[&str] = &[
 /// Wednesday noon: when a case happens that says nothing of it.
 const NOON: LocalTime = LocalTime { weekday: 2, minute: 720 };
 
-/// Runs all of them; their number. `listeners`: names with their tunnels.
+/// Runs all of them; their number.
 ///
 /// # Errors
 /// The first that the policies do not meet, with what they say instead.
-pub(super) fn run(root: &Root<'_>, policies: &[Policy], listeners: &[(&str, Tunnel)], known: &Names<'_>) -> Result<usize, ConfigError> {
+pub(super) fn run(root: &Root<'_>, policies: &[Policy], listeners: &[Door<'_>], known: &Names<'_>) -> Result<usize, ConfigError> {
     let sections = root.sections("policy_test", KEYS)?;
     for section in &sections {
         check(section, policies, listeners, known)?;
@@ -51,14 +54,14 @@ pub(super) fn run(root: &Root<'_>, policies: &[Policy], listeners: &[(&str, Tunn
     Ok(sections.len())
 }
 
-fn check(section: &Section<'_>, policies: &[Policy], listeners: &[(&str, Tunnel)], known: &Names<'_>) -> Result<(), ConfigError> {
+fn check(section: &Section<'_>, policies: &[Policy], listeners: &[Door<'_>], known: &Names<'_>) -> Result<(), ConfigError> {
     let words = [("grant", true), ("deny", false)];
     let expect = section.choice("expect", &words)?.ok_or_else(|| section.error("expect", "is missing; expected \"grant\" or \"deny\""))?;
     let names: Vec<_> = policies.iter().map(|policy| (policy.name.as_str(), policy.name.as_str())).collect();
     let wanted = section.choice("policy", &names)?;
     let reason = section
         .optional("reason", "a reason code of NPS, such as 48", |value| u16::try_from(integer(value)?).map_err(|_| String::new()))?;
-    let decision = case(section, listeners, known)?.decide(policies);
+    let decision = case(section, policies, listeners, known)?.decide(policies);
     let met = |key: &str, met: bool| if met { Ok(()) } else { Err(section.error(key, broken(&decision))) };
     met("expect", decision.granted == expect)?;
     met("policy", wanted.is_none() || decision.policy.as_deref() == wanted)?;
@@ -69,14 +72,14 @@ fn broken(decision: &Decision) -> String {
     format!("is not what the policies say: {}", trace_of(decision).join("; "))
 }
 
-fn case(section: &Section<'_>, listeners: &[(&str, Tunnel)], known: &Names<'_>) -> Result<Case, ConfigError> {
+fn case(section: &Section<'_>, policies: &[Policy], listeners: &[Door<'_>], known: &Names<'_>) -> Result<Case, ConfigError> {
     let user = section.optional("user", "a user name", |value| values::non_empty(text(value)?))?.unwrap_or_default();
     let time =
         section.optional("time", "a day and a time such as \"fri 18:30\"", |value| moment(text(value)?).map_err(|_| String::new()))?;
     let mut case = Case::new(&user, time.unwrap_or(NOON));
     case.place.tunnel = section.choice("tunnel", TUNNELS)?.unwrap_or(Tunnel::Ikev2);
-    let of_tunnel = listeners.iter().find(|(_, tunnel)| *tunnel == case.place.tunnel).map(|(name, _)| *name);
-    let names: Vec<_> = listeners.iter().map(|(name, _)| (*name, *name)).collect();
+    let of_tunnel = listeners.iter().find(|door| door.tunnel == case.place.tunnel).map(|door| door.name);
+    let names: Vec<_> = listeners.iter().map(|door| (door.name, door.name)).collect();
     case.place.listener = section.choice("listener", &names)?.or(of_tunnel).unwrap_or_default().to_owned();
     let address = |key: &str| section.optional(key, "an IP address", |value| values::address(text(value)?));
     case.place.client = address("client")?.unwrap_or(case.place.client);
@@ -97,6 +100,10 @@ fn case(section: &Section<'_>, listeners: &[(&str, Tunnel)], known: &Names<'_>) 
     let sessions = section.number("sessions", 0..=1_000_000, 0_usize)?;
     (case.sessions.of_user, case.sessions.of_certificate, case.sessions.of_policy) = (sessions, sessions, sessions);
     certificate(section, &mut case)?;
+    case.place.server_name = section.optional("server_name", "a name that clients dial", |value| values::non_empty(text(value)?))?;
+    let names: Vec<_> = known.certificates.iter().map(|one| (one.name.as_str(), one.name.as_str())).collect();
+    let shown = section.choice("certificate", &names)?.map(str::to_owned);
+    case.place.certificate = shown.or_else(|| Some(case.shown(policies, listeners)?.name));
     Ok(case)
 }
 

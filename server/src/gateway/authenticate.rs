@@ -433,7 +433,9 @@ impl<P: Plane> Gateway<P> {
         let live = self.live.get(&session)?;
         let cipher_bits = live.ike_suite.as_deref().or(live.tls.as_deref()).and_then(crate::facts::cipher_bits);
         let (client, gateway) = (live.path.remote.ip(), live.path.local.ip());
-        Some(Place { tunnel: live.tunnel, client, gateway, listener: self.listener(session).to_owned(), cipher_bits })
+        let certificate = live.presented.as_ref().and_then(super::Presented::name).map(str::to_owned);
+        let (listener, server_name) = (self.listener(session).to_owned(), live.server_name.clone());
+        Some(Place { tunnel: live.tunnel, client, gateway, listener, server_name, certificate, cipher_bits })
     }
 
     /// Somebody with what was seen of their login, before any server said anything of them.

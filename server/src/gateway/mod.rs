@@ -194,6 +194,8 @@ struct Live {
     ike_suite: Option<String>,
     /// What an IKE client calls itself, as text.
     idi: Option<String>,
+    /// The name of the gateway that the client asked for: IDr, SNI.
+    server_name: Option<String>,
     /// The certificate that the client was shown.
     presented: Option<Presented>,
     esp_suite: Option<String>,
@@ -238,6 +240,7 @@ impl Live {
             nat: "none",
             ike_suite: None,
             idi: None,
+            server_name: None,
             presented: None,
             esp_suite: None,
             tls: None,

@@ -61,9 +61,9 @@ impl<P: Plane> Gateway<P> {
                 live.nat = nat_word(ours, theirs);
                 attempt.note(now.instant, format!("NAT on the way: {}", live.nat));
             }
-            Event::Identified { idi } => {
+            Event::Identified { idi, server_name } => {
                 attempt.note(now.instant, format!("client calls itself {idi}"));
-                live.idi = Some(idi);
+                (live.idi, live.server_name) = (Some(idi), server_name);
             }
             Event::Presented { certificate, auth_method, selection } => {
                 let presented = Presented { subject: certificate, selection: Some(*selection) };

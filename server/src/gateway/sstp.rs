@@ -53,6 +53,8 @@ pub struct Incoming<C> {
     pub certificate: CertificateHashes,
     /// Subject of that certificate.
     pub presented: Presented,
+    /// The name that the client asked for (SNI).
+    pub server_name: Option<String>,
     /// Version and cipher suite.
     pub tls: String,
     /// SSTPCORRELATIONID.
@@ -124,7 +126,7 @@ impl<P: Plane> Gateway<P> {
     pub fn incoming(&mut self, now: Now, incoming: Incoming<P::Connection>) {
         let session = self.endpoint.reserve_session();
         self.started(now, session, Tunnel::Sstp, Stage::Http, incoming.path);
-        let Incoming { connection, settings, certificate, presented, tls, correlation_id, notes, nonce, seed, .. } = incoming;
+        let Incoming { connection, settings, certificate, presented, server_name, tls, correlation_id, notes, nonce, seed, .. } = incoming;
         for note in notes {
             self.note(now, session, note);
         }
@@ -139,6 +141,7 @@ impl<P: Plane> Gateway<P> {
                 presented.log(attempt.id.as_str(), live.path.remote);
             }
             live.presented = Some(presented);
+            live.server_name = server_name;
             live.computer.correlation_id = correlation_id;
         }
         if let Err(error) = self.plane.adopt(session, connection) {

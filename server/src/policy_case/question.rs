@@ -67,6 +67,14 @@ pub struct PolicyQuestion {
     #[arg(long, value_name = "NAME")]
     #[serde(default)]
     pub listener: Option<String>,
+    /// Name of the gateway that it asks for (SNI, IDr)
+    #[arg(long, value_name = "NAME")]
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// The [[certificate]] that it was shown [default: what the gateway shows to a client that tells this much]
+    #[arg(long, value_name = "NAME")]
+    #[serde(default)]
+    pub certificate: Option<String>,
     /// Day and time, such as "fri 18:30" [default: now]
     #[arg(long, value_name = "TIME", value_parser = moment)]
     #[serde(default, deserialize_with = "read_time")]
@@ -113,7 +121,17 @@ pub struct PolicyVerdict {
     pub refusal: Option<String>,
     /// Minutes until the allowed hours end.
     pub open_for_minutes: Option<u32>,
+    /// The gateway's certificate that the client was shown, and why; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<ShownCertificate>,
     pub tried: Vec<Tried>,
+}
+
+/// A certificate of the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ShownCertificate {
+    pub name: String,
+    pub why: String,
 }
 
 /// One policy.
@@ -128,7 +146,13 @@ pub struct Tried {
 impl PolicyQuestion {
     /// What the policies of this configuration say.
     pub fn decide(&self, config: &Config, now: jiff::Timestamp) -> PolicyVerdict {
-        report(case(self, config, now).decide(&config.policies))
+        let mut case = case(self, config, now);
+        let certificate = match &self.certificate {
+            Some(name) => Some(ShownCertificate { name: name.clone(), why: "so the question says".into() }),
+            None => case.shown(&config.policies, &config.doors()).map(|shown| ShownCertificate { name: shown.name, why: shown.why }),
+        };
+        case.place.certificate = certificate.as_ref().map(|certificate| certificate.name.clone());
+        PolicyVerdict { certificate, ..report(case.decide(&config.policies)) }
     }
 }
 
@@ -143,6 +167,7 @@ fn case(test: &PolicyQuestion, config: &Config, now: jiff::Timestamp) -> Case {
     case.place.listener = test.listener.as_ref().or(first).cloned().unwrap_or_default();
     case.place.client = test.client.unwrap_or(case.place.client);
     case.place.gateway = test.gateway.unwrap_or(case.place.gateway);
+    case.place.server_name.clone_from(&test.server_name);
     case.place.cipher_bits = Some(test.cipher_bits);
     case.known.method = test.method;
     case.known.eap_type.clone_from(&test.eap_type);
@@ -186,6 +211,7 @@ fn report(decision: Decision) -> PolicyVerdict {
         reason: decision.reason.code(),
         refusal: decision.refusal,
         open_for_minutes: decision.open_for,
+        certificate: None,
         tried,
     }
 }

@@ -3,7 +3,7 @@ use super::{Kind, Wishes};
 use crate::certificates::{OTHERS, TLS, WINDOWS};
 use crate::config::{Config, Ikev2Listener, LocalProvider, SstpListener};
 use ike::CipherPolicy;
-use pki::{AskedName, Certificate, Credential, Hints, KeyRank, Purpose, Refused, ServerCertificate, TrustAnchors, UnixTime};
+use pki::{AskedName, Certificate, Credential, Hints, KeyRank, Purpose, Refused, ServerCertificate, Steered, TrustAnchors, UnixTime};
 use policy::network::{AddressRange, AllowedMethod, Method, Policy, Settings, Tunnel};
 use ppp::AuthProtocol;
 use std::net::IpAddr;
@@ -167,15 +167,18 @@ impl<'a> Dialled<'a> {
     }
 
     /// What it shows to a client that dials `server`; `None`: the client can verify none of its certificates. `windows`: it sends no IDr.
-    pub(super) fn shown(self, server: &str, windows: bool) -> Option<&'a ServerCertificate> {
-        let (certificates, keys, name_source): (&[ServerCertificate], KeyRank<'_>, _) = match self {
-            Self::Ikev2(listener) => (&listener.certificates, if windows { WINDOWS } else { OTHERS }, "IDr"),
-            Self::Sstp(listener) => (&listener.certificates, TLS, "SNI"),
+    pub(super) fn shown(self, server: &str, windows: bool, now: UnixTime) -> Option<&'a ServerCertificate> {
+        let (certificates, steering, keys, name_source): (&[ServerCertificate], _, KeyRank<'_>, _) = match self {
+            Self::Ikev2(listener) => (&listener.certificates, &listener.steering, if windows { WINDOWS } else { OTHERS }, "IDr"),
+            Self::Sstp(listener) => (&listener.certificates, &listener.steering, TLS, "SNI"),
         };
+        let nowhere = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+        let steering = steering.as_deref().map(|by| Steered { by, client: nowhere, by_certificate: false, now });
         let asked = server.parse().map_or(AskedName::Dns(server), AskedName::Address);
         let is_told = !(windows && matches!(self, Self::Ikev2(_)));
         let authorities: Vec<_> = certificates.iter().flat_map(|one| one.authorities.iter().copied()).collect();
-        let hints = Hints { name: is_told.then_some(asked), name_source, authorities: &authorities, address: None, itself: None, keys };
+        let name = is_told.then_some(asked);
+        let hints = Hints { name, name_source, authorities: &authorities, address: None, itself: None, keys, steering };
         pki::choose(certificates, &hints).map(|chosen| &certificates[chosen.index])
     }
 }
@@ -241,7 +244,8 @@ impl<'a> Connection<'a> {
             format!("the configuration has no listener with protocol = \"{tunnel}\": add one, or choose another --tunnel")
         })?;
         let method = method_of(dialled, kind, wishes.device)?;
-        let policy = policy_of(config, wishes, dialled, tunnel, method)?;
+        let server = wishes.server.clone().unwrap_or_else(|| config.server.name.clone());
+        let policy = policy_of(config, wishes, &Way::new(dialled, &server, kind == Kind::Windows, method, now))?;
         let network = Network::of(&policy.settings);
         if wishes.device && network.routes.is_none() {
             return Err(format!(
@@ -249,7 +253,6 @@ impl<'a> Connection<'a> {
                 policy.name
             ));
         }
-        let server = wishes.server.clone().unwrap_or_else(|| config.server.name.clone());
         let mut notes = vec![format!("policy {:?} gives the routes, name servers and suffix of this profile", policy.name)];
         let roots = roots_of(config, kind, wishes, dialled, &server, now, &mut notes)?;
         let login = match (method, dialled) {
@@ -304,9 +307,36 @@ fn method_of(dialled: Dialled<'_>, kind: Kind, device: bool) -> Result<Method, S
     }
 }
 
-/// Whether a policy lets somebody in who comes in this way, as far as a profile can know.
-pub(super) fn fits(policy: &Policy, listener: &str, tunnel: Tunnel, method: Method) -> bool {
+/// How somebody comes in, as far as a profile can know.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way<'a> {
+    listener: &'a str,
+    tunnel: Tunnel,
+    method: Method,
+    /// The name that it asks for (IDr, SNI).
+    server_name: Option<&'a str>,
+    /// The certificate that it is shown.
+    shown: Option<&'a str>,
+}
+
+impl<'a> Way<'a> {
+    /// `windows`: over IKEv2 it asks for no name.
+    pub(super) fn new(dialled: Dialled<'a>, server: &'a str, windows: bool, method: Method, now: UnixTime) -> Self {
+        let tunnel = match dialled {
+            Dialled::Ikev2(_) => Tunnel::Ikev2,
+            Dialled::Sstp(_) => Tunnel::Sstp,
+        };
+        let server_name = Some(server).filter(|_| !(windows && tunnel == Tunnel::Ikev2));
+        let shown = dialled.shown(server, windows, now).map(|shown| shown.name.as_str());
+        Self { listener: dialled.name(), tunnel, method, server_name, shown }
+    }
+}
+
+/// Whether a policy lets somebody in who comes in this way.
+pub(super) fn fits(policy: &Policy, way: &Way<'_>) -> bool {
     let Policy { conditions, constraints, .. } = policy;
+    let Way { listener, tunnel, method, server_name, shown } = *way;
+    let is_asked = |pattern: &String| server_name.is_some_and(|name| policy::glob::matches(pattern, name));
     let allowed = |way: &AllowedMethod| match way {
         AllowedMethod::Method(allowed) => *allowed == method,
         AllowedMethod::Eap(_) => method == Method::Eap,
@@ -316,12 +346,15 @@ pub(super) fn fits(policy: &Policy, listener: &str, tunnel: Tunnel, method: Meth
         && (conditions.tunnel.is_empty() || conditions.tunnel.contains(&tunnel))
         && (conditions.method.is_empty() || conditions.method.contains(&method))
         && (conditions.eap_type.is_empty() || method == Method::Eap)
-        && (conditions.listener.is_empty() || conditions.listener.iter().any(|name| name == listener))
+        && (conditions.listener.is_empty() || conditions.listener.iter().any(|name| policy::glob::matches(name, listener)))
+        && (conditions.server_name.is_empty() || conditions.server_name.iter().any(is_asked))
+        && (policy.certificate.is_none() || policy.certificate.as_deref() == shown)
         && (constraints.methods.is_empty() || constraints.methods.iter().any(allowed))
 }
 
-fn policy_of<'a>(config: &'a Config, wishes: &Wishes, dialled: Dialled<'_>, tunnel: Tunnel, method: Method) -> Result<&'a Policy, String> {
-    let fitting = |policy: &&Policy| fits(policy, dialled.name(), tunnel, method);
+fn policy_of<'a>(config: &'a Config, wishes: &Wishes, way: &Way<'_>) -> Result<&'a Policy, String> {
+    let Way { tunnel, method, shown, .. } = *way;
+    let fitting = |policy: &&Policy| fits(policy, way);
     let Some(name) = &wishes.policy else {
         return config.policies.iter().find(fitting).ok_or_else(|| {
             format!("no [[policy]] lets in who comes over {tunnel} with {method}: `evergate policy test --tunnel {tunnel} --method {method}` says why")
@@ -334,9 +367,16 @@ fn policy_of<'a>(config: &'a Config, wishes: &Wishes, dialled: Dialled<'_>, tunn
     if fitting(&policy) {
         return Ok(policy);
     }
+    if let Some(wanted) = policy.certificate.as_deref().filter(|wanted| Some(*wanted) != shown) {
+        let shown = shown.map_or_else(|| "none".into(), |shown| format!("{shown:?}"));
+        return Err(format!(
+            "policy {name:?} is for clients that are shown certificate {wanted:?}, and this one would be shown {shown}: dial one of its names with \
+             --server, see `evergate certificates`"
+        ));
+    }
     Err(format!(
-        "policy {name:?} lets nobody in who comes over {tunnel} with {method}: look at its enabled, action, tunnel, method, listener and constraints, \
-         or choose another --policy, --tunnel or --device"
+        "policy {name:?} lets nobody in who comes over {tunnel} with {method}: look at its enabled, grant, tunnel, method, listener, server_name and \
+         constraints, or choose another --policy, --server, --tunnel or --device"
     ))
 }
 
@@ -350,7 +390,7 @@ fn roots_of(
     now: UnixTime,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Certificate>, String> {
-    let shown = dialled.shown(server, kind == Kind::Windows).ok_or_else(|| {
+    let shown = dialled.shown(server, kind == Kind::Windows, now).ok_or_else(|| {
         format!("listener {:?} has no certificate that {} can verify; RSA, P-256 and P-384 do", dialled.name(), kind.title())
     })?;
     accepts(&shown.credential, server, now).map_err(|refused| {

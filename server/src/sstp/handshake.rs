@@ -27,6 +27,8 @@ pub(super) struct Asked {
     /// DER of the certificate it was shown.
     pub(super) leaf: Vec<u8>,
     pub(super) presented: Presented,
+    /// The name that it asked for (SNI).
+    pub(super) server_name: Option<String>,
     pub(super) tls: String,
     pub(super) correlation_id: Option<String>,
     pub(super) notes: Vec<String>,
@@ -92,7 +94,8 @@ pub(super) async fn run(mut socket: TcpStream, remote: SocketAddr, shared: &Shar
     }
     let Some(Sstp { tls, settings: calls }) = &shared.sstp else { return Err(TurnedAway::unrecorded(|counters| &counters.not_ike)) };
     let settings = tls.clone();
-    let tls = Some(Box::new(tls::Connection::new(settings, Some(path.local.ip()))));
+    let visitor = tls::Visitor { client: path.remote.ip(), gateway: path.local.ip(), now: jiff::Timestamp::now().as_second() };
+    let tls = Some(Box::new(tls::Connection::new(settings, Some(visitor))));
     let mut visit = Visit { socket, tls, plain: Vec::new(), path, notes, workers: &shared.workers };
     match timeout(shared.bounds.handshake, visit.shake_hands()).await {
         Ok(outcome) => outcome?,
@@ -201,6 +204,7 @@ impl Visit<'_> {
             leaf,
             presented,
             tls: format!("{} {}", report.version, report.cipher_suite),
+            server_name: report.server_name,
             correlation_id: request.correlation_id,
             notes: self.notes,
         })

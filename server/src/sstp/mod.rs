@@ -256,7 +256,7 @@ fn call_settings(listener: &SstpListener, gateway_name: &str) -> CallSettings {
 }
 
 fn tls_settings(listener: &SstpListener) -> anyhow::Result<tls::ServerSettings> {
-    Ok(tls::ServerSettings::new(listener.certificates.clone())?)
+    Ok(tls::ServerSettings::new(listener.certificates.clone())?.steered(listener.steering.clone()))
 }
 
 fn bind(address: SocketAddr, shared: &watch::Receiver<Arc<Shared>>) -> anyhow::Result<(SocketAddr, Arc<AtomicU64>)> {
@@ -330,6 +330,7 @@ fn arrival(asked: Asked, place: Place, settings: Arc<CallSettings>) -> Incoming<
         settings,
         certificate,
         presented: asked.presented,
+        server_name: asked.server_name,
         tls: asked.tls,
         correlation_id: asked.correlation_id,
         notes: asked.notes,

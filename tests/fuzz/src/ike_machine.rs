@@ -289,6 +289,7 @@ pub(crate) fn config() -> ResponderConfig {
     ResponderConfig {
         ciphers: policy(),
         certificates: vec![credential.clone().into()],
+        steering: None,
         server_name: "vpn.example.test".into(),
         client_roots: client_roots.clone(),
         client_auth: ClientAuth { eap: true, certificate: true, eap_only: true },

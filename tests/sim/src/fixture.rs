@@ -38,6 +38,7 @@ pub fn responder() -> ResponderConfig {
     ResponderConfig {
         ciphers: ciphers(),
         certificates: vec![server_credential(KeyKind::P256).into()],
+        steering: None,
         server_name: "vpn.example.test".into(),
         client_roots: authority(),
         client_auth: ClientAuth { eap: true, certificate: true, eap_only: false },

@@ -5,7 +5,8 @@ use crypto::sign::KeyKind;
 use std::net::IpAddr;
 
 const ANY: KeyRank<'static> = &|_| Some(0);
-const NOTHING: Hints<'static> = Hints { name: None, name_source: "IDr", authorities: &[], address: None, itself: None, keys: ANY };
+const NOTHING: Hints<'static> =
+    Hints { name: None, name_source: "IDr", authorities: &[], address: None, itself: None, keys: ANY, steering: None };
 
 fn rsa_first(kind: KeyKind) -> Option<u8> {
     match kind {
@@ -222,6 +223,7 @@ fn the_order_of_the_list_decides_nothing() {
                 address: *dice.pick(&[None, Some(addresses[0]), Some(addresses[1])]),
                 itself: *dice.pick(&[None, Some("u@r.test"), Some("pc.s.r.test"), Some("u@t.test")]),
                 keys: *dice.pick(&ranks),
+                steering: None,
             };
             let before = choose(&certificates, &hints);
             dice.shuffle(&mut certificates);

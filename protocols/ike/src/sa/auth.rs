@@ -149,12 +149,13 @@ fn begin(core: &mut Core, cx: &mut Shared, mut login: Login, offer: Offer, paylo
     let eap = payloads.auth().is_none();
     let (allowed, name) = if eap { (config.client_auth.eap, "EAP") } else { (config.client_auth.certificate, "a certificate") };
     let leaf = payloads.certificates().next().filter(|_| !eap).and_then(|payload| Certificate::from_der(&payload.data).ok());
-    core.event(cx, Event::Identified { idi: identity_text(&offer.idi.identity, leaf.as_ref()) });
+    let idi = identity_text(&offer.idi.identity, leaf.as_ref());
+    core.event(cx, Event::Identified { idi, server_name: credential::asked_text(payloads) });
     if !allowed {
         let cause = format!("the client authenticates with {name}, which this gateway does not allow");
         return core.refuse(cx, login.sa, notify::AUTHENTICATION_FAILED, Fault::PeerIncompatible, cause);
     }
-    let mut presented = match credential::choose(&config, &core.traits, core.path, payloads) {
+    let mut presented = match credential::choose(&config, &core.traits, core.path, payloads, cx.unix_time) {
         Ok(presented) => presented,
         Err(error) => {
             let cause = format!("none of the gateway's certificates suits this client: {error}");

@@ -2,7 +2,8 @@
 use crate::api::{Identity, Path, ResponderConfig};
 use crate::auth::{AuthChoice, AuthError, choose_scheme, key_rank};
 use crate::wire::{CertificatePayload, Identification, Payload, Payloads, cert_encoding};
-use pki::{AskedName, Certificate, Credential, Hints, Selection};
+use pki::{AskedName, Certificate, Credential, Hints, Selection, Steered, UnixTime};
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::Traits;
@@ -31,7 +32,15 @@ pub(super) fn certificates(credential: &Credential) -> impl Iterator<Item = Payl
 }
 
 /// What tells: the signatures that the peer can verify, IDr, CERTREQ, our address, IDi.
-pub(super) fn choose(config: &ResponderConfig, traits: &Traits, path: Path, payloads: &Payloads) -> Result<Presented, AuthError> {
+pub(super) fn choose(
+    config: &ResponderConfig,
+    traits: &Traits,
+    path: Path,
+    payloads: &Payloads,
+    now: UnixTime,
+) -> Result<Presented, AuthError> {
+    let by_certificate = payloads.auth().is_some();
+    let steered = |by| Steered { by, client: path.remote.ip(), by_certificate, now };
     let wanted = payloads.id_responder().map(|id| &id.identity);
     let trusted: Vec<_> = payloads.certificate_requests().flat_map(|request| request.hashes().collect::<Vec<_>>()).collect();
     let hints = Hints {
@@ -41,6 +50,7 @@ pub(super) fn choose(config: &ResponderConfig, traits: &Traits, path: Path, payl
         address: Some(path.local.ip()),
         itself: payloads.id_initiator().and_then(|id| own_words(&id.identity)),
         keys: &|kind| key_rank(kind, traits.windows, traits.hashes.as_deref()),
+        steering: config.steering.as_deref().map(steered),
     };
     let Some(selection) = pki::choose(&config.certificates, &hints) else {
         let first = config.certificates.first().map(|certificate| certificate.credential.key.kind());
@@ -62,6 +72,11 @@ fn asked_name(identity: &Identity) -> Option<AskedName<'_>> {
         Identity::Ipv6(address) => AskedName::Address((*address).into()),
         Identity::KeyId(_) => return None,
     })
+}
+
+/// The name that the client asks for, as text; `None`: it asks for none, or for one that no certificate could hold.
+pub(super) fn asked_text(payloads: &Payloads) -> Option<String> {
+    asked_name(&payloads.id_responder()?.identity)?.text().map(Cow::into_owned)
 }
 
 /// What has a realm.

@@ -86,6 +86,7 @@ fn the_order_of_sections_decides_nothing() {
                 address: None,
                 itself: None,
                 keys: &|_| Some(0),
+                steering: None,
             };
             let selection = pki::choose(&certificates, &hints).unwrap();
             (selection.name, selection.why, selection.passed_over)

@@ -165,6 +165,7 @@ impl World {
                 settings: Arc::new(settings),
                 certificate,
                 presented: crate::gateway::Presented { subject: "CN=vpn".into(), selection: None },
+                server_name: None,
                 tls: "TLS 1.3".into(),
                 correlation_id: None,
                 notes: Vec::new(),

@@ -6,7 +6,9 @@ use crate::explain::names::Names;
 use crate::explain::{fix, windows_code};
 use crate::outcome::{EapFault, Failure, Fault, Stage};
 use crate::profile::Kind;
-use crate::profile::connection::{Dialled, accepts, client_certificate, eap_methods, fits, has_unusual_ports, root_above, sole_provider};
+use crate::profile::connection::{
+    Dialled, Way, accepts, client_certificate, eap_methods, fits, has_unusual_ports, root_above, sole_provider,
+};
 use crate::profile::proposals::strongswan;
 use crate::profile::windows::CLIENT_AUTH;
 use ike::Remedy;
@@ -211,7 +213,7 @@ impl<'a> Judge<'a> {
                 Identity::Name(name) => name,
                 Identity::Dialled | Identity::Any => server,
             };
-            let Some(shown) = dialled.shown(name, self.said.client == Kind::Windows) else {
+            let Some(shown) = dialled.shown(name, self.said.client == Kind::Windows, self.now) else {
                 let remedy = on_gateway("give the listener a certificate with an RSA, P-256 or P-384 key");
                 self.fail(
                     only("13801"),
@@ -303,10 +305,14 @@ impl<'a> Judge<'a> {
     /// Whether a policy lets it in, and with this method of EAP.
     fn policy(&mut self, tunnel: Tunnel, dialled: Dialled<'_>, method: Method) {
         let config = self.config;
-        let fitting: Vec<_> = config.policies.iter().filter(|policy| fits(policy, dialled.name(), tunnel, method)).collect();
+        let windows = self.said.client == Kind::Windows;
+        let servers = if self.said.servers.is_empty() { std::slice::from_ref(&config.server.name) } else { &self.said.servers };
+        let ways: Vec<_> = servers.iter().map(|server| Way::new(dialled, server, windows, method, self.now)).collect();
+        let fitting: Vec<_> = config.policies.iter().filter(|policy| ways.iter().any(|way| fits(policy, way))).collect();
         let denied = numbers(&failure(Stage::Policy, Fault::Refused, None), tunnel);
         if fitting.is_empty() {
-            let gateway = "add a [[policy]] that does, or take the condition out of one: tunnel, method, listener";
+            let gateway =
+                "add a [[policy]] that does, or take the condition out of one: tunnel, method, listener, server_name, certificate";
             self.fail(denied, format!("no policy lets in who comes over {tunnel} with {method}"), on_gateway(gateway));
             return;
         }

@@ -189,6 +189,7 @@ impl World {
             settings: self.settings.clone(),
             certificate: certificate_hashes(),
             presented: evergate::gateway::Presented { subject: "CN=vpn.example.test".into(), selection: None },
+            server_name: None,
             tls: "TLSv1_3 TLS_AES_256_GCM_SHA384".into(),
             correlation_id: None,
             notes: Vec::new(),
