@@ -67,37 +67,57 @@ impl fmt::Display for Attribute {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Match<R = String> {
+/// Whether conditions match. Why not is told to a [`Sink`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Match {
     Yes,
-    /// Why not.
-    No(R),
+    No,
     Unproved(Unproved),
 }
 
-/// Why something does not match: words, or nothing where nobody reads them, which costs nothing either.
-pub(crate) trait Reason: Sized {
-    fn say(words: impl FnOnce() -> String) -> Self;
-    /// As part of another reason.
-    fn words(&self) -> &str;
+/// Where reasons are written: a text, or nowhere, which costs nothing.
+pub(crate) trait Sink {
+    /// What follows may be taken back.
+    fn mark(&self) -> usize;
+    fn take_back(&mut self, mark: usize);
+    fn write(&mut self, words: impl FnOnce(&mut String));
+    /// What was written since `mark` is part of another reason, and that stays a line.
+    fn bound(&mut self, mark: usize);
 }
 
-impl Reason for String {
-    fn say(words: impl FnOnce() -> String) -> Self {
-        words()
+impl Sink for String {
+    fn mark(&self) -> usize {
+        self.len()
     }
 
-    fn words(&self) -> &str {
-        self
+    fn take_back(&mut self, mark: usize) {
+        self.truncate(mark);
+    }
+
+    fn write(&mut self, words: impl FnOnce(&mut String)) {
+        words(self);
+    }
+
+    fn bound(&mut self, mark: usize) {
+        let end = mark + NESTED_BYTES;
+        if self.len() > end {
+            let cut = (mark..=end).rev().find(|&at| self.is_char_boundary(at)).unwrap_or(mark);
+            self.truncate(cut);
+            self.push_str("..");
+        }
     }
 }
 
-impl Reason for () {
-    fn say(_: impl FnOnce() -> String) -> Self {}
-
-    fn words(&self) -> &str {
-        ""
+impl Sink for () {
+    fn mark(&self) -> usize {
+        0
     }
+
+    fn take_back(&mut self, _: usize) {}
+
+    fn write(&mut self, _: impl FnOnce(&mut String)) {}
+
+    fn bound(&mut self, _: usize) {}
 }
 
 /// What a condition asks for and nobody here knows for sure.
@@ -122,16 +142,16 @@ impl fmt::Display for Unproved {
 }
 
 impl Conditions {
-    /// Whether they match; otherwise the first that fails, in the order of the fields.
-    pub(crate) fn evaluate<R: Reason>(&self, facts: &Facts<'_>) -> Match<R> {
-        if let Some(reason) = self.failing(facts) {
-            return Match::No(reason);
+    /// Whether they match; if not, `why` is told the first that fails, in the order of the fields.
+    pub(crate) fn evaluate<S: Sink>(&self, facts: &Facts<'_>, why: &mut S) -> Match {
+        if self.fails(facts, why) {
+            return Match::No;
         }
         let mut unproved = self.unproved(facts);
-        for group in [self.evaluate_all(facts), self.evaluate_any(facts), self.evaluate_not(facts)] {
-            match group {
+        for evaluate in [Self::evaluate_all::<S>, Self::evaluate_any::<S>, Self::evaluate_not::<S>] {
+            match evaluate(self, facts, why) {
                 Match::Yes => {}
-                Match::No(reason) => return Match::No(reason),
+                Match::No => return Match::No,
                 Match::Unproved(what) => unproved = unproved.or(Some(what)),
             }
         }
@@ -173,120 +193,154 @@ impl Conditions {
             || groups.any(|group| group.names_filter_id(id))
     }
 
-    fn evaluate_all<R: Reason>(&self, facts: &Facts<'_>) -> Match<R> {
+    fn evaluate_all<S: Sink>(&self, facts: &Facts<'_>, why: &mut S) -> Match {
         let mut all = Match::Yes;
+        let mark = why.mark();
+        why.write(|why| why.push_str("all: "));
         for group in &self.all {
-            match group.evaluate::<R>(facts) {
+            match group.evaluate(facts, why) {
                 Match::Yes => {}
-                Match::Unproved(what) => all = Match::Unproved(what),
-                Match::No(reason) => return Match::No(R::say(|| group_reason("all: ", &[reason.words()], ""))),
+                unproved @ Match::Unproved(_) => all = unproved,
+                Match::No => {
+                    why.bound(mark);
+                    return Match::No;
+                }
             }
         }
+        why.take_back(mark);
         all
     }
 
-    fn evaluate_any<R: Reason>(&self, facts: &Facts<'_>) -> Match<R> {
-        let (mut reasons, mut unproved) = (Vec::new(), None);
-        for group in &self.any {
-            match group.evaluate::<R>(facts) {
-                Match::Yes => return Match::Yes,
+    fn evaluate_any<S: Sink>(&self, facts: &Facts<'_>, why: &mut S) -> Match {
+        if self.any.is_empty() {
+            return Match::Yes;
+        }
+        let mark = why.mark();
+        why.write(|why| why.push_str("any: "));
+        let mut unproved = None;
+        for (at, group) in self.any.iter().enumerate() {
+            let outcome = match at {
+                0 => group.evaluate(facts, why),
+                1..NAMED_ENTRIES => {
+                    why.write(|why| why.push_str("; "));
+                    group.evaluate(facts, why)
+                }
+                _ => group.evaluate(facts, &mut ()),
+            };
+            match outcome {
+                Match::Yes => {
+                    why.take_back(mark);
+                    return Match::Yes;
+                }
                 Match::Unproved(what) => unproved = Some(what),
-                Match::No(reason) => reasons.push(reason),
+                Match::No => {}
             }
         }
-        match unproved {
-            _ if self.any.is_empty() => Match::Yes,
-            Some(what) => Match::Unproved(what),
-            None => Match::No(R::say(|| group_reason("any: ", &reasons.iter().map(Reason::words).collect::<Vec<_>>(), ""))),
+        if let Some(what) = unproved {
+            why.take_back(mark);
+            return Match::Unproved(what);
         }
+        why.write(|why| more(why, self.any.len()));
+        why.bound(mark);
+        Match::No
     }
 
-    fn evaluate_not<R: Reason>(&self, facts: &Facts<'_>) -> Match<R> {
+    fn evaluate_not<S: Sink>(&self, facts: &Facts<'_>, why: &mut S) -> Match {
         let mut not = Match::Yes;
         for group in &self.not {
-            match group.evaluate::<()>(facts) {
-                Match::Yes => return Match::No(R::say(|| group_reason("not: ", &group.words(), " matches"))),
-                Match::Unproved(what) => not = Match::Unproved(what),
-                Match::No(()) => {}
+            match group.evaluate(facts, &mut ()) {
+                Match::Yes => {
+                    let mark = why.mark();
+                    why.write(|why| {
+                        why.push_str("not: ");
+                        list(why, &group.words(), "; ", |why, part| why.push_str(part));
+                        why.push_str(" matches");
+                    });
+                    why.bound(mark);
+                    return Match::No;
+                }
+                unproved @ Match::Unproved(_) => not = unproved,
+                Match::No => {}
             }
         }
         not
     }
 
-    /// The first of the lists that fails. A condition on what is unproved fails nobody here.
-    fn failing<R: Reason>(&self, facts: &Facts<'_>) -> Option<R> {
-        fails("tunnel", &self.tunnel, |tunnel| *tunnel == facts.tunnel, || facts.tunnel.to_string())
-            .or_else(|| self.failing_of_method(facts))
-            .or_else(|| self.failing_of_name(facts))
-            .or_else(|| fails("client", &self.client, |range| range.contains(facts.client), || facts.client.to_canonical().to_string()))
-            .or_else(|| fails("gateway", &self.gateway, |range| range.contains(facts.gateway), || facts.gateway.to_canonical().to_string()))
-            .or_else(|| fails_station("calling_station_id", &self.calling_station_id, facts.client))
-            .or_else(|| fails_station("called_station_id", &self.called_station_id, facts.gateway))
-            .or_else(|| fails("port_type", &self.port_type, |wanted| *wanted == facts.port_type, || facts.port_type.to_string()))
-            .or_else(|| fails_pattern("listener", &self.listener, &[facts.listener]))
-            .or_else(|| fails_pattern("server_name", &self.server_name, facts.server_name.as_slice()))
-            .or_else(|| self.failing_of_certificate(facts))
-            .or_else(|| self.failing_of_reply(facts))
-            .or_else(|| fails("time", &self.time, |window| window.contains(facts.time), || facts.time.to_string()))
+    /// Whether one of the lists fails, and which. A condition on what is unproved fails nobody here.
+    fn fails<S: Sink>(&self, facts: &Facts<'_>, why: &mut S) -> bool {
+        fails(why, "tunnel", &self.tunnel, |tunnel| *tunnel == facts.tunnel, || facts.tunnel)
+            || self.fails_by_method(facts, why)
+            || self.fails_by_name(facts, why)
+            || fails(why, "client", &self.client, |range| range.contains(facts.client), || facts.client.to_canonical())
+            || fails(why, "gateway", &self.gateway, |range| range.contains(facts.gateway), || facts.gateway.to_canonical())
+            || fails_station(why, "calling_station_id", &self.calling_station_id, facts.client)
+            || fails_station(why, "called_station_id", &self.called_station_id, facts.gateway)
+            || fails(why, "port_type", &self.port_type, |wanted| *wanted == facts.port_type, || facts.port_type)
+            || fails_pattern(why, "listener", &self.listener, &[facts.listener])
+            || fails_pattern(why, "server_name", &self.server_name, facts.server_name.as_slice())
+            || self.fails_by_certificate(facts, why)
+            || self.fails_by_reply(facts, why)
+            || fails(why, "time", &self.time, |window| window.contains(facts.time), || facts.time)
     }
 
     /// Nobody proves a certificate over SSTP; which of the other methods it will be is known when the login begins.
-    fn failing_of_method<R: Reason>(&self, facts: &Facts<'_>) -> Option<R> {
-        let open = !facts.authenticated && facts.tunnel == Tunnel::Sstp;
-        let fits = |method: &Method| if open { *method != Method::Certificate } else { *method == facts.method };
-        let got = || if open { "no certificate over sstp".into() } else { facts.method.to_string() };
+    fn fails_by_method<S: Sink>(&self, facts: &Facts<'_>, why: &mut S) -> bool {
+        if !facts.authenticated && facts.tunnel == Tunnel::Sstp {
+            return fails(why, "method", &self.method, |method| *method != Method::Certificate, || "no certificate over sstp");
+        }
         let eap_type = if facts.authenticated { self.eap_type.as_slice() } else { &[] };
-        fails("method", &self.method, fits, got).or_else(|| fails_pattern("eap_type", eap_type, facts.eap_type.as_slice()))
+        fails(why, "method", &self.method, |method| *method == facts.method, || facts.method)
+            || fails_pattern(why, "eap_type", eap_type, facts.eap_type.as_slice())
     }
 
-    fn failing_of_name<R: Reason>(&self, facts: &Facts<'_>) -> Option<R> {
+    fn fails_by_name<S: Sink>(&self, facts: &Facts<'_>, why: &mut S) -> bool {
         let known = facts.authenticated;
         let user = if known && facts.confirmed { self.user.as_slice() } else { &[] };
         let machine = if known && (facts.confirmed || facts.machine.is_some()) { self.machine.as_slice() } else { &[] };
-        fails_pattern("user", user, &[facts.user]).or_else(|| fails_pattern("machine", machine, facts.machine.as_slice()))
+        fails_pattern(why, "user", user, &[facts.user]) || fails_pattern(why, "machine", machine, facts.machine.as_slice())
     }
 
-    fn failing_of_certificate<R: Reason>(&self, facts: &Facts<'_>) -> Option<R> {
+    fn fails_by_certificate<S: Sink>(&self, facts: &Facts<'_>, why: &mut S) -> bool {
         if facts.certificate_hidden || !facts.authenticated {
-            return None;
+            return false;
         }
         let of = facts.certificate;
-        fails_pattern("certificate_subject", &self.certificate_subject, of.map(|of| &of.subject).as_slice())
-            .or_else(|| fails_pattern("certificate_issuer", &self.certificate_issuer, of.map(|of| &of.issuer).as_slice()))
-            .or_else(|| fails_pattern("certificate_san", &self.certificate_san, of.map(|of| of.san.as_slice()).unwrap_or_default()))
-            .or_else(|| fails_pattern("certificate_eku", &self.certificate_eku, of.map(|of| of.eku.as_slice()).unwrap_or_default()))
-            .or_else(|| {
-                let template = of.and_then(|of| of.template.as_deref());
-                fails_pattern("certificate_template", &self.certificate_template, template.as_slice())
-            })
+        let template = of.and_then(|of| of.template.as_deref());
+        fails_pattern(why, "certificate_subject", &self.certificate_subject, of.map(|of| &of.subject).as_slice())
+            || fails_pattern(why, "certificate_issuer", &self.certificate_issuer, of.map(|of| &of.issuer).as_slice())
+            || fails_pattern(why, "certificate_san", &self.certificate_san, of.map(|of| of.san.as_slice()).unwrap_or_default())
+            || fails_pattern(why, "certificate_eku", &self.certificate_eku, of.map(|of| of.eku.as_slice()).unwrap_or_default())
+            || fails_pattern(why, "certificate_template", &self.certificate_template, template.as_slice())
     }
 
-    fn failing_of_reply<R: Reason>(&self, facts: &Facts<'_>) -> Option<R> {
+    fn fails_by_reply<S: Sink>(&self, facts: &Facts<'_>, why: &mut S) -> bool {
         if !facts.authenticated {
-            return None;
+            return false;
         }
         let class: Vec<_> =
             if self.class.is_empty() { &[] } else { facts.class }.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect();
         let has = |wanted: &Attribute| {
             facts.reply.iter().any(|(name, value)| name.eq_ignore_ascii_case(&wanted.name) && glob::matches(&wanted.value, value))
         };
-        let got = || {
-            let asked = |name: &str| self.reply.iter().any(|wanted| wanted.name.eq_ignore_ascii_case(name));
-            let got: Vec<_> = facts.reply.iter().filter(|(name, _)| asked(name)).collect();
-            let mut text = String::from(if got.is_empty() { "none" } else { "" });
-            list(&mut text, &got, " or ", |text, (name, value)| {
-                text.push_str(name);
-                text.push('=');
-                quote(text, value);
-            });
-            text
-        };
-        fails_pattern("class", &self.class, &class)
-            .or_else(|| fails_pattern("filter_id", &self.filter_id, facts.filter_id))
-            .or_else(|| fails_pattern("group", &self.group, facts.group))
-            .or_else(|| fails_pattern("radius_server", &self.radius_server, facts.radius_server.as_slice()))
-            .or_else(|| fails_pattern("radius_group", &self.radius_group, facts.radius_group.as_slice()))
-            .or_else(|| fails("reply", &self.reply, has, got))
+        fails_pattern(why, "class", &self.class, &class)
+            || fails_pattern(why, "filter_id", &self.filter_id, facts.filter_id)
+            || fails_pattern(why, "group", &self.group, facts.group)
+            || fails_pattern(why, "radius_server", &self.radius_server, facts.radius_server.as_slice())
+            || fails_pattern(why, "radius_group", &self.radius_group, facts.radius_group.as_slice())
+            || fails(why, "reply", &self.reply, has, || self.attributes_asked_for(facts))
+    }
+
+    /// Those attributes of the reply of which conditions ask something.
+    fn attributes_asked_for(&self, facts: &Facts<'_>) -> String {
+        let asked = |name: &str| self.reply.iter().any(|wanted| wanted.name.eq_ignore_ascii_case(name));
+        let got: Vec<_> = facts.reply.iter().filter(|(name, _)| asked(name)).collect();
+        let mut text = String::from(if got.is_empty() { "none" } else { "" });
+        list(&mut text, &got, " or ", |text, (name, value)| {
+            text.push_str(name);
+            text.push('=');
+            quote(text, value);
+        });
+        text
     }
 
     /// Whether there are none at all: they match everything.
@@ -335,53 +389,48 @@ impl Conditions {
     }
 }
 
-/// Why a list fails: `tunnel wanted sstp, got ikev2`.
-pub(crate) fn fails<T: fmt::Display, R: Reason>(
+/// Whether a list fails, and why: `tunnel wanted sstp, got ikev2`.
+pub(crate) fn fails<T: fmt::Display, G: fmt::Display>(
+    why: &mut impl Sink,
     name: &str,
     wanted: &[T],
     matches: impl Fn(&T) -> bool,
-    got: impl Fn() -> String,
-) -> Option<R> {
+    got: impl Fn() -> G,
+) -> bool {
     if wanted.is_empty() || wanted.iter().any(matches) {
-        return None;
+        return false;
     }
-    Some(R::say(|| {
-        let mut reason = started(name);
-        list(&mut reason, wanted, " or ", |reason, entry| {
+    why.write(|why| {
+        begin(why, name);
+        list(why, wanted, " or ", |why, entry| {
             // A String takes whatever is written.
-            let _ = write!(reason, "{entry}");
+            let _ = write!(why, "{entry}");
         });
-        reason.push_str(", got ");
-        reason.push_str(&got());
-        reason
-    }))
+        let _ = write!(why, ", got {}", got());
+    });
+    true
 }
 
-pub(crate) fn fails_pattern<T: AsRef<str>, R: Reason>(name: &str, wanted: &[String], got: &[T]) -> Option<R> {
+pub(crate) fn fails_pattern<T: AsRef<str>>(why: &mut impl Sink, name: &str, wanted: &[String], got: &[T]) -> bool {
     if wanted.is_empty() || wanted.iter().any(|pattern| got.iter().any(|text| glob::matches(pattern, text.as_ref()))) {
-        return None;
+        return false;
     }
-    Some(R::say(|| {
-        let mut reason = started(name);
-        list(&mut reason, wanted, " or ", |reason, pattern| quote(reason, pattern));
-        reason.push_str(", got ");
-        if got.is_empty() {
-            reason.push_str("none");
-        }
-        list(&mut reason, got, " or ", |reason, text| quote(reason, text.as_ref()));
-        reason
-    }))
+    why.write(|why| {
+        begin(why, name);
+        list(why, wanted, " or ", |why, pattern| quote(why, pattern));
+        why.push_str(if got.is_empty() { ", got none" } else { ", got " });
+        list(why, got, " or ", |why, text| quote(why, text.as_ref()));
+    });
+    true
 }
 
-pub(crate) fn fails_station<R: Reason>(name: &str, wanted: &[String], address: std::net::IpAddr) -> Option<R> {
-    if wanted.is_empty() { None } else { fails_pattern(name, wanted, &[address.to_canonical().to_string()]) }
+pub(crate) fn fails_station(why: &mut impl Sink, name: &str, wanted: &[String], address: std::net::IpAddr) -> bool {
+    !wanted.is_empty() && fails_pattern(why, name, wanted, &[address.to_canonical().to_string()])
 }
 
-fn started(name: &str) -> String {
-    let mut reason = String::with_capacity(96);
-    reason.push_str(name);
-    reason.push_str(" wanted ");
-    reason
+fn begin(why: &mut String, name: &str) {
+    why.push_str(name);
+    why.push_str(" wanted ");
 }
 
 /// `a or b or c or d (and 3 more)`
@@ -392,7 +441,12 @@ fn list<T>(reason: &mut String, entries: &[T], separator: &str, put: impl Fn(&mu
         }
         put(reason, entry);
     }
-    if let Some(more) = entries.len().checked_sub(NAMED_ENTRIES).filter(|more| *more > 0) {
+    more(reason, entries.len());
+}
+
+/// ` (and 3 more)`, if there are more than are named.
+fn more(reason: &mut String, entries: usize) {
+    if let Some(more) = entries.checked_sub(NAMED_ENTRIES).filter(|more| *more > 0) {
         // As above.
         let _ = write!(reason, " (and {more} more)");
     }
@@ -400,12 +454,11 @@ fn list<T>(reason: &mut String, entries: &[T], separator: &str, put: impl Fn(&mu
 
 /// Quoted with control characters escaped: the text may come from the wire.
 pub(crate) fn quote(reason: &mut String, text: &str) {
-    let (text, more) = match text.char_indices().nth(NAMED_CHARS) {
-        Some((cut, _)) => (&text[..cut], ".."),
-        None => (text, ""),
-    };
+    let cut = if text.len() > NAMED_CHARS { text.char_indices().nth(NAMED_CHARS) } else { None };
+    let (text, more) = cut.map_or((text, ""), |(cut, _)| (&text[..cut], ".."));
     // What most names are takes no look at each character's properties.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+    if text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')) {
+        reason.reserve(text.len() + 2);
         reason.push('"');
         reason.push_str(text);
         reason.push('"');
@@ -414,18 +467,4 @@ pub(crate) fn quote(reason: &mut String, text: &str) {
         let _ = write!(reason, "{text:?}");
     }
     reason.push_str(more);
-}
-
-/// However deep the groups are, the reason stays a line.
-fn group_reason<T: AsRef<str>>(kind: &str, parts: &[T], end: &str) -> String {
-    let mut reason = String::with_capacity(192);
-    reason.push_str(kind);
-    list(&mut reason, parts, "; ", |reason, part| reason.push_str(part.as_ref()));
-    reason.push_str(end);
-    if reason.len() > NESTED_BYTES {
-        let cut = (0..=NESTED_BYTES).rev().find(|&at| reason.is_char_boundary(at)).unwrap_or(0);
-        reason.truncate(cut);
-        reason.push_str("..");
-    }
-    reason
 }

@@ -59,21 +59,22 @@ pub(crate) struct Broken {
 impl Constraints {
     /// The first that fails, in the order of the fields.
     pub(crate) fn broken(&self, policy: &str, facts: &Facts<'_>, usage: &dyn Usage) -> Option<Broken> {
-        let broken = |reason, text: Option<String>| text.map(|text| Broken { reason, text });
+        let mut text = String::new();
+        let why = &mut text;
         let used = || facts.eap_type.filter(|_| facts.method == Method::Eap).map_or_else(|| facts.method.to_string(), str::to_owned);
-        broken(Reason::Method, fails("allowed_methods", &self.methods, |method| method.is(facts), used))
-            .or_else(|| broken(Reason::CalledStation, fails_station("allowed_called_station_id", &self.called_station_id, facts.gateway)))
-            .or_else(|| {
-                let port_type =
-                    fails("allowed_port_type", &self.port_type, |wanted| *wanted == facts.port_type, || facts.port_type.to_string());
-                broken(Reason::PortType, port_type)
-            })
-            .or_else(|| {
-                let hours = fails("allowed_hours", &self.hours, |window| window.contains(facts.time), || facts.time.to_string());
-                broken(Reason::Hours, hours)
-            })
-            .or_else(|| broken(Reason::Restriction, self.too_weak(facts.cipher_bits)))
-            .or_else(|| broken(Reason::Restriction, self.too_many(policy, facts, usage)))
+        let reason = if fails(why, "allowed_methods", &self.methods, |method| method.is(facts), used) {
+            Reason::Method
+        } else if fails_station(why, "allowed_called_station_id", &self.called_station_id, facts.gateway) {
+            Reason::CalledStation
+        } else if fails(why, "allowed_port_type", &self.port_type, |wanted| *wanted == facts.port_type, || facts.port_type) {
+            Reason::PortType
+        } else if fails(why, "allowed_hours", &self.hours, |window| window.contains(facts.time), || facts.time) {
+            Reason::Hours
+        } else {
+            text = self.too_weak(facts.cipher_bits).or_else(|| self.too_many(policy, facts, usage))?;
+            Reason::Restriction
+        };
+        Some(Broken { reason, text })
     }
 
     /// Why a cipher with a key of so many bits will not do.

@@ -3,10 +3,14 @@
 /// Whether the whole of `text` matches `pattern`. At most `pattern.len() * text.len()` steps: of several `*` only the last one passed
 /// is ever widened, which suffices because an earlier one could only give the later one less to choose from.
 pub fn matches(pattern: &str, text: &str) -> bool {
-    if pattern.is_ascii() && text.is_ascii() {
-        return fits(pattern.bytes().map(char::from), text.bytes().map(char::from));
+    if !(pattern.is_ascii() && text.is_ascii()) {
+        return fits(pattern.chars(), text.chars());
     }
-    fits(pattern.chars(), text.chars())
+    // Most names differ from most patterns in their last letters.
+    let tail = pattern.bytes().rev().take_while(|wanted| *wanted != b'*');
+    let mut ends = text.bytes().rev();
+    let agrees = |wanted: u8| ends.next().is_some_and(|got| wanted == b'?' || wanted.eq_ignore_ascii_case(&got));
+    tail.map(agrees).all(|agrees| agrees) && fits(pattern.bytes().map(char::from), text.bytes().map(char::from))
 }
 
 fn fits<P: Iterator<Item = char> + Clone, T: Iterator<Item = char> + Clone>(mut pattern: P, mut text: T) -> bool {

@@ -39,9 +39,12 @@ impl TimeWindow {
 /// `mon,tue,fri 08:00-18:00`
 impl fmt::Display for TimeWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let days: Vec<_> = (0..7).filter(|day| self.days & (1 << day) != 0).map(day_name).collect();
+        for (at, day) in (0..7).filter(|day| self.days & (1 << day) != 0).enumerate() {
+            f.write_str(if at > 0 { "," } else { "" })?;
+            f.write_str(day_name(day))?;
+        }
         let (from, to) = (self.from, self.to);
-        write!(f, "{} {:02}:{:02}-{:02}:{:02}", days.join(","), from / 60, from % 60, to / 60, to % 60)
+        write!(f, " {:02}:{:02}-{:02}:{:02}", from / 60, from % 60, to / 60, to % 60)
     }
 }
 

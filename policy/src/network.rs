@@ -136,26 +136,30 @@ impl Reason {
 /// policy matches, the answer is no; so it is where one would but for a condition on what nobody here knows for sure ([`Unproved`]), which can
 /// neither let in nor be passed over.
 pub fn decide(policies: &[Policy], facts: &Facts<'_>, usage: &dyn Usage) -> Decision {
-    let mut passed_over = Vec::new();
+    let (mut passed_over, mut why) = (Vec::new(), String::new());
     for policy in policies {
-        let reason = match policy.matched(facts) {
+        why.clear();
+        match policy.matched(facts, &mut why) {
             Match::Yes => return decided(policy, facts, usage, passed_over),
             Match::Unproved(what) => return unproved(policy, what, passed_over),
-            Match::No(reason) => reason,
-        };
-        passed_over.push(PassedOver { policy: policy.name.clone(), reason });
+            Match::No => passed_over.push(PassedOver { policy: policy.name.clone(), reason: why.clone() }),
+        }
     }
     Decision { passed_over, ..refused(None, Reason::NoPolicy) }
 }
 
 impl Policy {
-    fn matched(&self, facts: &Facts<'_>) -> Match {
+    fn matched(&self, facts: &Facts<'_>, why: &mut String) -> Match {
         if self.disabled {
-            return Match::No("disabled".into());
+            why.push_str("disabled");
+            return Match::No;
         }
         match &self.certificate {
-            Some(wanted) if facts.shown != Some(wanted) => Match::No(certificate_reason(wanted, facts.shown)),
-            _ => self.conditions.evaluate(facts),
+            Some(wanted) if facts.shown != Some(wanted) => {
+                tell_certificate(why, wanted, facts.shown);
+                Match::No
+            }
+            _ => self.conditions.evaluate(facts, why),
         }
     }
 
@@ -165,17 +169,14 @@ impl Policy {
     }
 }
 
-fn certificate_reason(wanted: &str, shown: Option<&str>) -> String {
-    let mut reason = String::from("certificate wanted ");
-    quote(&mut reason, wanted);
+fn tell_certificate(why: &mut String, wanted: &str, shown: Option<&str>) {
+    why.push_str("certificate wanted ");
+    quote(why, wanted);
+    why.push_str(", but the client was shown ");
     match shown {
-        Some(shown) => {
-            reason.push_str(", but the client was shown ");
-            quote(&mut reason, shown);
-        }
-        None => reason.push_str(", but the client was shown none"),
+        Some(shown) => quote(why, shown),
+        None => why.push_str("none"),
     }
-    reason
 }
 
 fn decided(policy: &Policy, facts: &Facts<'_>, usage: &dyn Usage, passed_over: Vec<PassedOver>) -> Decision {

@@ -112,12 +112,15 @@ fn decision(policy: &RequestPolicy, user: &str, passed_over: Vec<PassedOver>) ->
 
 fn first_failing(conditions: &Conditions, facts: &Facts<'_>) -> Option<String> {
     let realm: Vec<&str> = realm(facts.user).into_iter().collect();
-    fails_pattern("realm", &conditions.realm, &realm)
-        .or_else(|| fails_pattern("user", &conditions.user, &[facts.user]))
-        .or_else(|| fails("tunnel", &conditions.tunnel, |tunnel| *tunnel == facts.tunnel, || facts.tunnel.to_string()))
-        .or_else(|| fails_pattern("listener", &conditions.listener, &[facts.listener]))
-        .or_else(|| fails("client", &conditions.client, |range| range.contains(facts.client), || facts.client.to_canonical().to_string()))
-        .or_else(|| fails("time", &conditions.time, |window| window.contains(facts.time), || facts.time.to_string()))
+    let mut text = String::new();
+    let why = &mut text;
+    let failing = fails_pattern(why, "realm", &conditions.realm, &realm)
+        || fails_pattern(why, "user", &conditions.user, &[facts.user])
+        || fails(why, "tunnel", &conditions.tunnel, |tunnel| *tunnel == facts.tunnel, || facts.tunnel)
+        || fails_pattern(why, "listener", &conditions.listener, &[facts.listener])
+        || fails(why, "client", &conditions.client, |range| range.contains(facts.client), || facts.client.to_canonical())
+        || fails(why, "time", &conditions.time, |window| window.contains(facts.time), || facts.time);
+    failing.then_some(text)
 }
 
 /// What stands behind the last `@` (`alice@example.com`), else before the first `\` (`EXAMPLE\alice`). `None`: a bare name.

@@ -12,7 +12,7 @@ pub struct Named<'a> {
 
 /// Whether a policy may be the one for whom these facts, known before the login, are all that is known.
 pub fn may_match(policy: &Policy, facts: &Facts<'_>) -> bool {
-    !policy.disabled && !matches!(policy.conditions.evaluate::<()>(facts), Match::No(()))
+    !policy.disabled && policy.conditions.evaluate(facts, &mut ()) != Match::No
 }
 
 /// The certificates of which a client is to be shown one, each once: those that policies name which may let it in, in the order of the policies.
@@ -30,8 +30,8 @@ pub fn shown<'a>(policies: &'a [Policy], facts: &Facts<'_>, suits: &dyn Fn(&str)
         if certificate.is_some_and(|certificate| !suits(certificate)) {
             continue;
         }
-        let certain = match policy.conditions.evaluate::<()>(facts) {
-            Match::No(()) => continue,
+        let certain = match policy.conditions.evaluate(facts, &mut ()) {
+            Match::No => continue,
             Match::Yes => true,
             Match::Unproved(_) => false,
         };

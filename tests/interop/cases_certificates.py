@@ -15,7 +15,7 @@ TENANT_NAME = "vpn.tenant.test"
 WILDCARD = "*.tenant.test"
 
 
-def _two(config, reverse):
+def two(config, reverse):
     """The gateway's own certificate, and a tenant's of another authority for all names of the tenant."""
     pki = Path(config["listener"][0]["client_ca"][0]).parent
 
@@ -35,12 +35,12 @@ def _two(config, reverse):
 
 @setup("certificates")
 def certificates(config):
-    _two(config, False)
+    two(config, False)
 
 
 @setup("certificates_reversed")
 def certificates_reversed(config):
-    _two(config, True)
+    two(config, True)
 
 
 def _story(world):
@@ -129,7 +129,7 @@ def each_kind_of_client_sees_the_key_that_suits_it(world):
 def a_tie_is_refused(world):
     """Without the default nothing decides for clients that ask for nothing: `check` names both certificates and the key."""
     config = world.gateway.default_config()
-    _two(config, False)
+    two(config, False)
     for listener in config["listener"]:
         del listener["default_certificate"]
     file = world.gateway.folder / "tie.toml"

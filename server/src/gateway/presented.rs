@@ -53,6 +53,8 @@ mod tests {
             why: "the listener's default_certificate".into(),
             passed_over: vec![("a".into(), "not the default_certificate".into())],
             remarks: vec!["no certificate is made out to x.test (IDr)".into()],
+            policy: None,
+            tied: None,
         };
         let presented = Presented { subject: "CN=b".into(), selection: Some(selection) };
         assert_eq!(

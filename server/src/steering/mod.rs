@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// The policies of one listener.
 #[derive(Debug, Clone)]
-pub struct ByPolicy<'a> {
+pub(crate) struct ByPolicy<'a> {
     policies: Cow<'a, [Policy]>,
     tunnel: Tunnel,
     listener: Cow<'a, str>,
@@ -30,11 +30,13 @@ enum Clock {
 
 impl ByPolicy<'static> {
     /// `None`: no policy names a certificate.
-    pub fn of_listener(policies: &[Policy], tunnel: Tunnel, listener: &str, zone: &jiff::tz::TimeZone) -> Option<Arc<dyn Steering>> {
+    pub(crate) fn of_listener(policies: &[Policy], tunnel: Tunnel, listener: &str, zone: &jiff::tz::TimeZone) -> Option<Arc<dyn Steering>> {
         let names_one = |policy: &Policy| policy.grant && !policy.disabled && policy.certificate.is_some();
-        let (policies, listener) = (Cow::Owned(policies.to_vec()), Cow::Owned(listener.to_owned()));
+        if !policies.iter().any(names_one) {
+            return None;
+        }
         let clock = Clock::Zone(zone.clone());
-        policies.iter().any(names_one).then(|| Arc::new(Self { policies: policies.clone(), tunnel, listener, clock }) as _)
+        Some(Arc::new(Self { policies: policies.to_vec().into(), tunnel, listener: listener.to_owned().into(), clock }))
     }
 }
 

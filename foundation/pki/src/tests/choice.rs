@@ -1,6 +1,8 @@
 //! Which certificate a client sees: each rule, their order, ties, and that no list's order matters.
 use super::fixture::*;
-use crate::{AskedName, Hints, KeyRank, Rule, Selection, ServerCertificate, choose, find_tie, known_authorities};
+use crate::{
+    Arrival, AskedName, Hints, KeyRank, Named, Rule, Selection, ServerCertificate, Steered, Steering, choose, find_tie, known_authorities,
+};
 use crypto::sign::KeyKind;
 use std::net::IpAddr;
 
@@ -248,4 +250,66 @@ fn authorities_above_a_credential() {
     assert_eq!(known_authorities(&bare, &[]), [hash(&issuing)]);
     let found = known_authorities(&bare, &[read(stranger.der()), read(top.der())]);
     assert!(found.contains(&hash(&top)) && found.contains(&hash(&issuing)) && found.len() == 2, "of the same name is not enough");
+}
+
+/// Wants these, in this order, as far as they suit.
+#[derive(Debug)]
+struct Wants(&'static [&'static str]);
+
+impl Steering for Wants {
+    fn named(&self, arrival: &Arrival<'_>, suits: &dyn Fn(&str) -> bool) -> Vec<Named> {
+        assert_eq!((arrival.client, arrival.now, arrival.by_certificate), (address("203.0.113.5"), 7, true));
+        let suiting = self.0.iter().filter(|name| suits(name));
+        suiting.map(|name| Named { certificate: (*name).to_owned(), policy: format!("of {name}") }).collect()
+    }
+}
+
+fn steered(by: &Wants) -> Option<Steered<'_>> {
+    Some(Steered { by, client: address("203.0.113.5"), by_certificate: true, now: 7 })
+}
+
+#[test]
+fn policies_narrow_what_the_rules_choose_from() {
+    let (one, two) = (root("Root 1"), root("Root 2"));
+    let a = certificate("a", &["a.example.test"], &one);
+    let mut b = certificate("b", &["b.example.test"], &two);
+    let mut c = certificate("c", &["c.example.test"], &two);
+    (b.addresses, c.default) = (vec![address("192.0.2.7")], true);
+    let trusts_one = [read(one.der()).spki_sha1()];
+    let all = [c, b, a];
+    let (only_a, both) = (Wants(&["a"]), Wants(&["b", "a"]));
+    let to_b = Hints { address: Some(address("192.0.2.7")), ..NOTHING };
+    for (wants, hints, expected) in [
+        (&only_a, NOTHING, ("a", Some(Rule::Policy), Some("of a"))),
+        // What the client asks for is what another one is for: the policy is not for this client.
+        (&only_a, asks("c.example.test"), ("c", Some(Rule::Name), None)),
+        (&only_a, asks("a.example.test"), ("a", Some(Rule::Policy), Some("of a"))),
+        // What no certificate fulfils tells nothing.
+        (&only_a, asks("d.example.test"), ("a", Some(Rule::Policy), Some("of a"))),
+        (&only_a, Hints { authorities: &[[9; 20]], ..NOTHING }, ("a", Some(Rule::Policy), Some("of a"))),
+        (&both, Hints { authorities: &trusts_one, ..NOTHING }, ("a", Some(Rule::Policy), Some("of a"))),
+        // Of several the rules choose.
+        (&both, to_b, ("b", Some(Rule::Address), Some("of b"))),
+        (&both, asks("a.example.test"), ("a", Some(Rule::Policy), Some("of a"))),
+        (&Wants(&["x"]), NOTHING, ("c", Some(Rule::Default), None)),
+        (&Wants(&[]), NOTHING, ("c", Some(Rule::Default), None)),
+    ] {
+        let selection = choose(&all, &Hints { steering: steered(wants), ..hints }).unwrap();
+        assert_eq!((selection.name.as_str(), selection.rule, selection.policy.as_deref()), expected, "{wants:?} {hints:?}");
+    }
+    let words = |wants, hints| {
+        let selection = choose(&all, &Hints { steering: steered(wants), ..hints }).unwrap();
+        (selection.why, selection.passed_over)
+    };
+    let (why, passed_over) = words(&only_a, NOTHING);
+    assert_eq!(why, "policy \"of a\" names it");
+    assert_eq!(passed_over[0], ("c".into(), "of the policies that may let this client in, none names it".into()));
+    assert_eq!(words(&both, to_b).0, "meant for clients that come to 192.0.2.7 (addresses); policy \"of b\" names it");
+    // A key that the client cannot verify suits nobody, and a tie is told.
+    let unable: KeyRank<'_> = &|_| None;
+    assert_eq!(choose(&all, &Hints { keys: unable, steering: steered(&only_a), ..NOTHING }), None);
+    let tied = Wants(&["a", "d"]);
+    let with_d = [all[2].clone(), certificate("d", &["d.example.test"], &one), all[0].clone()];
+    let selection = choose(&with_d, &Hints { steering: steered(&tied), ..NOTHING }).unwrap();
+    assert_eq!((selection.name.as_str(), selection.tied.as_deref()), ("a", Some("d")));
 }

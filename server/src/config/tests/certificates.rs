@@ -147,3 +147,118 @@ fn local_eap_tls_needs_a_name_where_there_are_several() {
     assert!(error.contains("certificate: is missing: there are several; expected the one to show in EAP-TLS, of \"a\", \"b\""), "{error}");
     assert!(load("certificate = \"b\"\n").unwrap().local.is_some());
 }
+
+/// [`two`] with these policies instead of the one.
+fn with_policies(policies: &str, of_listener: &str) -> Fixture {
+    let fixture = two("", NAMES_OF_B, of_listener);
+    let path = fixture.folder.path().join("evergate.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("[[policy]]\nname = \"everyone\"\npool = \"users\"\n", policies)).unwrap();
+    fixture
+}
+
+fn tenant(name: &str, certificate: &str, lines: &str) -> String {
+    format!("[[policy]]\nname = \"{name}\"\npool = \"users\"\ncertificate = \"{certificate}\"\n{lines}\n\n")
+}
+
+const A_IS_DEFAULT: &str = "default_certificate = \"a\"";
+
+#[test]
+fn policies_name_the_certificate_that_their_clients_see() {
+    let policies = tenant("A", "a", "group = [\"a\"]") + &tenant("B", "b", "server_name = [\"*.B.example.test\"]");
+    let tests = "[[policy_test]]\nname = \"b\"\nserver_name = \"vpn.b.example.test\"\nexpect = \"grant\"\npolicy = \"B\"\n\n\
+         [[policy_test]]\nname = \"crossed\"\ngroup = [\"a\"]\nserver_name = \"vpn.b.example.test\"\nexpect = \"grant\"\npolicy = \"B\"\n\n\
+         [[policy_test]]\nname = \"a\"\ngroup = [\"a\"]\nexpect = \"grant\"\npolicy = \"A\"\n\n\
+         [[policy_test]]\nname = \"no a\"\ngroup = [\"a\"]\ncertificate = \"b\"\nexpect = \"deny\"\nreason = 48\n";
+    let config = with_policies(&(policies.clone() + tests), A_IS_DEFAULT).load().unwrap();
+    assert_eq!(config.policy_tests, 4);
+    assert_eq!(config.policies[1].words(), ["certificate b", "server_name *.B.example.test"]);
+    let report = crate::certificates::report(&config, jiff::Timestamp::now().as_second());
+    assert_eq!(report.certificates[1].policies, ["B"]);
+    let rows: Vec<_> = report.clients.iter().map(|row| (row.client.as_str(), row.tells.as_str(), row.certificate.as_deref())).collect();
+    assert!(rows.contains(&("of policy \"B\"", "IDr host.b.example.test", Some("b"))), "{rows:?}");
+    assert!(rows.contains(&("of policy \"A\"", "IDr a.example.test", Some("a"))), "{rows:?}");
+    assert!(config.ikev2.as_ref().unwrap().steering.is_some());
+    // Where nobody names one, nobody has a say.
+    let plain = with_policies("[[policy]]\nname = \"P\"\npool = \"users\"\n", A_IS_DEFAULT).load().unwrap();
+    assert!(plain.ikev2.unwrap().steering.is_none());
+}
+
+#[test]
+fn policies_that_leave_the_certificate_to_luck_are_an_error() {
+    let groups = || tenant("A", "a", "group = [\"a\"]") + &tenant("B", "b", "group = [\"b\"]");
+    // One of the two is the default: it is for clients that tell nothing.
+    assert!(with_policies(&groups(), A_IS_DEFAULT).load().is_ok());
+    let third = |policies: &str| {
+        let fixture = with_policies(policies, "default_certificate = \"c\"");
+        let authority = authority();
+        let (chain, key) = leaf(&authority, &["c.example.test"], true);
+        fixture.file("c.pem", &chain, 0o644);
+        fixture.file("c.key", &key, 0o600);
+        let path = fixture.folder.path().join("evergate.toml");
+        let text = fs::read_to_string(&path).unwrap().replace("certificates = [\"a\", ", "certificates = [\"c\", \"a\", ");
+        let c = "[[certificate]]\nname = \"c\"\nchain = \"c.pem\"\nkey = \"c.key\"\nnames = [\"c.example.test\"]\n\n[[listener]]";
+        fs::write(&path, text.replace("[[listener]]", c)).unwrap();
+        fixture
+    };
+    let error = third(&groups()).error();
+    for part in [
+        "policy \"B\": certificate = \"b\": nothing decides between \"b\" and \"a\", which policy \"A\" names, for clients that ask for no name",
+        "at listener \"ikev2\"",
+        "server_name",
+        "default_certificate",
+    ] {
+        assert!(error.contains(part), "{part:?} is not in: {error}");
+    }
+    // What is known before the login keeps them apart; so does a policy whose conditions are all known.
+    for policies in [
+        tenant("A", "a", "group = [\"a\"]\nserver_name = [\"a.*\"]") + &tenant("B", "b", "server_name = [\"*.b.example.test\"]"),
+        tenant("A", "a", "group = [\"a\"]\nclient = [\"192.0.2.0/24\"]") + &tenant("B", "b", "client = [\"198.51.100.0/24\"]"),
+        tenant("A", "a", "time = [\"mon-fri 08:00-18:00\"]") + &tenant("B", "b", "group = [\"b\"]"),
+        tenant("A", "a", "") + &tenant("B", "b", ""),
+        tenant("A", "a", "method = [\"certificate\"]\nuser = [\"x\"]") + &tenant("B", "b", "method = [\"eap\"]\nuser = [\"y\"]"),
+        tenant("A", "a", "group = [\"a\"]\nenabled = false") + &tenant("B", "b", "group = [\"b\"]"),
+        tenant("A", "a", "group = [\"a\"]\ngrant = false") + &tenant("B", "b", "group = [\"b\"]"),
+    ] {
+        if let Err(error) = third(&policies).load() {
+            panic!("{policies} {error}");
+        }
+    }
+    let inside = tenant("A", "a", "not = [{ client = [\"192.0.2.0/24\"] }]\ngroup = [\"a\"]") + &tenant("B", "b", "group = [\"b\"]");
+    assert!(third(&inside).error().contains("nothing decides between"));
+}
+
+#[test]
+fn a_certificate_that_no_client_of_the_policy_sees_is_an_error() {
+    let sstp = "[[listener]]\nname = \"sstp\"\nprotocol = \"sstp\"\ncertificates = [\"a\"]\nauth = [\"mschapv2\"]\n\n";
+    let error = |policies: &str| with_policies(&(sstp.to_owned() + policies), A_IS_DEFAULT).error();
+    let lost = error(&tenant("B", "b", "tunnel = [\"sstp\"]"));
+    assert!(
+        lost.contains(
+            "policy \"B\": certificate = \"b\": nobody for whom this policy may be is shown \"b\": only listener \"ikev2\" shows it"
+        ),
+        "{lost}"
+    );
+    let unknown = error(&tenant("B", "bb", ""));
+    assert!(unknown.contains("certificate = \"bb\"") && unknown.contains("\"b\""), "{unknown}");
+    let unshown = two("", NAMES_OF_B, A_IS_DEFAULT);
+    let path = unshown.folder.path().join("evergate.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("certificates = [\"a\", \"b\"]", "certificates = [\"a\"]");
+    fs::write(&path, text.replace("pool = \"users\"", "pool = \"users\"\ncertificate = \"b\"")).unwrap();
+    let error = unshown.error();
+    assert!(error.contains("is shown \"b\": add it to certificates of listener \"ikev2\""), "{error}");
+}
+
+#[test]
+fn a_reload_tells_another_certificate_of_a_policy() {
+    let fixture = with_policies(&tenant("A", "a", ""), A_IS_DEFAULT);
+    let before = fixture.load().unwrap();
+    let path = fixture.folder.path().join("evergate.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("certificate = \"a\"\n\n\n", "certificate = \"b\"\nserver_name = [\"x\"]\n\n\n")).unwrap();
+    let after = fixture.load().unwrap();
+    let difference = Difference::new(&before, &before, &after, Heard::default());
+    let lines: Vec<_> = difference.live.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["policy \"A\" changed: certificate: \"a\" -> \"b\", server_name = [\"x\"]"]);
+    assert_eq!(difference.restart, []);
+}

@@ -15,6 +15,8 @@ calling_station_id = ["192.0.2.*"]
 called_station_id = ["198.*"]
 port_type = ["virtual", 15]
 listener = ["ike*"]
+server_name = ["vpn.*"]
+certificate = "vpn"
 machine = ["*.example.test"]
 certificate_subject = ["*O=Example*"]
 certificate_issuer = ["CN=Example CA"]
@@ -38,6 +40,7 @@ accounting_class = ["managed"]"#,
     let policy = fixture.load().unwrap().policies.remove(1);
     assert!(policy.disabled && policy.grant);
     let conditions = &policy.conditions;
+    assert_eq!((conditions.server_name.as_slice(), policy.certificate.as_deref()), (&["vpn.*".to_owned()][..], Some("vpn")));
     assert_eq!(conditions.eap_type, ["EAP-TLS", "PEAP"]);
     assert_eq!(conditions.port_type, [5, 15]);
     assert_eq!(conditions.certificate_eku, ["1.3.6.1.5.5.7.3.2"]);

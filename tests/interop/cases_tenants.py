@@ -1,0 +1,97 @@
+"""Two tenants at one gateway: policies name the certificate that each sees, and nobody comes in by the other's."""
+
+from cases_certificates import OTHERS, OURS, TENANT_NAME, two
+from harness import case, check, setup
+from labkit import network
+from labkit.client import Profile
+from sstp_client import Sstp
+
+
+def _tenants(config, reverse):
+    two(config, reverse)
+    config["policy"] = [
+        {"name": "ours", "user": ["alice"], "certificate": OURS, "pool": "users"},
+        {"name": "tenant", "user": ["dave"], "certificate": OTHERS, "pool": "users"},
+    ]
+    config["policy_test"] = [
+        {"name": "the tenant's own", "user": "dave", "tunnel": "sstp", "server_name": TENANT_NAME, "expect": "grant", "policy": "tenant"},
+        {"name": "nobody crosses", "user": "alice", "tunnel": "sstp", "server_name": TENANT_NAME, "expect": "deny", "reason": 48},
+    ]
+    if reverse:
+        config["policy"].reverse()
+
+
+@setup("tenants")
+def tenants(config):
+    _tenants(config, False)
+
+
+@setup("tenants_reversed")
+def tenants_reversed(config):
+    _tenants(config, True)
+
+
+def _tells(world, attempt, name, policy):
+    """The record says which certificate was shown, and which policy names it."""
+    story = [line["text"] for line in world.attempt(attempt["id"])["timeline"]]
+    line = next((line for line in story if line.startswith(f'gateway presents certificate "{name}"')), "")
+    check(f'policy "{policy}" names it' in line, f"not {name} for {policy}: {story}")
+
+
+def _up(world, user, name, policy):
+    session = world.session_of(user)
+    check((session["certificate"], session["policy"]) == (name, policy), f"{user} came in otherwise: {session}")
+    _tells(world, world.attempts()[0], name, policy)
+
+
+def _ikev2(world):
+    """Clients that send no IDr and trust one authority each."""
+    tenant = Profile(server=network.GATEWAY_IPV4_BEHIND_NAT, authority="other-ca", server_name=TENANT_NAME)
+    world.login(Profile(user="alice"), ping=False)
+    _up(world, "alice", OURS, "ours")
+    world.login(tenant.but(user="dave"), role="client2", ping=False)
+    _up(world, "dave", OTHERS, "tenant")
+    crossed = f'"tenant": certificate wanted "{OTHERS}", but the client was shown "{OURS}"'
+    refused = world.refused(Profile(user="dave"), notify="AUTH_FAILED", stage="policy", cause=crossed)
+    _tells(world, refused, OURS, "ours")
+    crossed = f'"ours": certificate wanted "{OURS}", but the client was shown "{OTHERS}"'
+    world.refused(tenant.but(user="alice"), notify="AUTH_FAILED", stage="policy", cause=crossed, role="client2")
+
+
+def _sstp(world):
+    """SNI decides."""
+
+    def client(role):
+        server = network.GATEWAY_IPV4 if role == "client" else network.GATEWAY_IPV4_BEHIND_NAT
+        return Sstp(world.lab, world.gateway.binary, role, server=server)
+
+    ours = {"server_name": "vpn.example.test", "ca": world.lab.pki.cert("ca")}
+    tenant = {"server_name": TENANT_NAME, "ca": world.lab.pki.cert("other-ca")}
+    with client("client").held(user="alice", **ours):
+        _up(world, "alice", OURS, "ours")
+    with client("client2").held(user="dave", **tenant):
+        _up(world, "dave", OTHERS, "tenant")
+    before = {attempt["id"] for attempt in world.attempts()}
+    lost = client("client").call(user="alice", **tenant)
+    check(lost.get("event") == "error", f"alice came in by the tenant's name: {lost}")
+    record = world.record(before, "policy", f'"ours": certificate wanted "{OURS}", but the client was shown "{OTHERS}"')
+    _tells(world, record, OTHERS, "tenant")
+
+
+def _shown(world):
+    """The commands tell the same."""
+    report = world.gateway.json("certificates")
+    named = {certificate["name"]: certificate["policies"] for certificate in report["certificates"]}
+    check(named == {OURS: ["ours"], OTHERS: ["tenant"]}, f"{named}")
+    gets = {(row["listener"], row["client"]): row["certificate"] for row in report["clients"] if row["client"].startswith("of policy")}
+    check(gets[("sstp", 'of policy "tenant"')] == OTHERS and gets[("ikev2", 'of policy "ours"')] == OURS, f"{gets}")
+    verdict = world.gateway.json("policy", "test", "--tunnel", "sstp", "--user", "dave", "--server-name", TENANT_NAME)
+    check(verdict["granted"] and verdict["certificate"]["name"] == OTHERS, f"{verdict}")
+    verdict = world.gateway.json("policy", "test", "--tunnel", "sstp", "--user", "dave", "--certificate", OURS)
+    check(not verdict["granted"] and "was shown" in verdict["tried"][-1]["reason"], f"{verdict}")
+
+
+for group in ("tenants", "tenants_reversed"):
+    case(group, "each_comes_in_by_the_own_certificate_over_ikev2")(_ikev2)
+    case(group, "each_comes_in_by_the_own_name_over_sstp")(_sstp)
+case("tenants", "the_commands_tell_who_sees_what")(_shown)
