@@ -1,6 +1,6 @@
 //! Conditions and constraints of network policies.
 use super::*;
-use policy::network::{AllowedMethod, Attribute};
+use policy::network::{AllowedMethod, Attribute, LocalTime};
 
 #[test]
 fn conditions_nest_and_constraints_are_read() {
@@ -248,4 +248,134 @@ fn a_policy_test_of_a_login_that_hides_its_certificate_is_denied_by_a_condition_
         fixture.file("evergate.toml", &format!("{text}{case}"), 0o644);
         fixture.load().unwrap_or_else(|error| panic!("{login}: {error}"));
     }
+}
+
+/// Numbers that look drawn at random, the same ones in every run.
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound
+    }
+
+    fn of<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        words[self.below(words.len())]
+    }
+}
+
+/// A section with any keys and any values, most of them of the right kind.
+fn odd_policy(draws: &mut Draws, name: usize) -> String {
+    const KEYS: &[&str] = &[
+        "enabled",
+        "grant",
+        "certificate",
+        "pool",
+        "address",
+        "session_timeout",
+        "rate_limit_in",
+        "later_group_for",
+        "tunnel",
+        "method",
+        "eap_type",
+        "user",
+        "machine",
+        "client",
+        "gateway",
+        "calling_station_id",
+        "called_station_id",
+        "port_type",
+        "listener",
+        "server_name",
+        "certificate_eku",
+        "class",
+        "group",
+        "reply",
+        "time",
+        "any",
+        "all",
+        "not",
+        "allowed_methods",
+        "allowed_hours",
+        "min_cipher_bits",
+        "sessions_max",
+        "filters",
+        "usr",
+    ];
+    const VALUES: &[&str] = &[
+        "true",
+        "false",
+        "0",
+        "-1",
+        "99999999999",
+        "1.5",
+        "\"\"",
+        "\"users\"",
+        "\"vpn\"",
+        "\"ikev2\"",
+        "[\"*\"]",
+        "[\"ikev2\"]",
+        "[\"eap\"]",
+        "[\"EAP-TLS\", 26]",
+        "[\"a*b?\", \"\u{e9}*\"]",
+        "[\"192.0.2.0/24\", \"::/0\"]",
+        "[\"10.0.0.9-10.0.0.1\"]",
+        "[\"mon-fri 08:00-18:00\"]",
+        "[\"daily 24:00-00:00\"]",
+        "[\"sun-mon 23:59-00:00\"]",
+        "[\"clientAuth\"]",
+        "[\"X=*\"]",
+        "[{ user = [\"*\"] }]",
+        "[{ not = [{ tunnel = [\"sstp\"] }] }]",
+        "[{}]",
+        "{ group = [\"a\"] }",
+        "[]",
+        "\"10.98.0.20\"",
+        "\"8h\"",
+        "\"20M\"",
+        "256",
+        "[[]]",
+        "2026-11-21",
+    ];
+    let mut keys: Vec<_> = KEYS.to_vec();
+    let mut text = format!("[[policy]]\nname = \"{name}\"\n");
+    for _ in 0..draws.below(4) {
+        let key = keys.remove(draws.below(keys.len()));
+        text.push_str(&format!("{key} = {}\n", draws.of(VALUES)));
+    }
+    text
+}
+
+/// Whatever stands in `[[policy]]`: a configuration whose policies answer any login, or one line that says where.
+#[test]
+fn odd_policies_give_one_line_or_decide() {
+    let mut draws = Draws(7);
+    let base = MINIMAL.split("[[policy]]").next().unwrap();
+    let fixture = Fixture::new("");
+    let (mut good, mut refused) = (0, 0);
+    for _ in 0..1_500 {
+        let policies: String = (0..=draws.below(2)).map(|name| odd_policy(&mut draws, name)).collect();
+        fixture.file("evergate.toml", &format!("{base}{policies}"), 0o644);
+        let config = match fixture.load() {
+            Ok(config) => config,
+            Err(error) => {
+                refused += 1;
+                let line = fixture.without_folder(&error);
+                assert!(!line.contains('\n') && line.starts_with("evergate.toml:"), "{line:?} of {policies}");
+                continue;
+            }
+        };
+        good += 1;
+        let mut case = crate::policy_case::Case::new("ann", LocalTime { weekday: 6, minute: 1_439 });
+        for shown in [None, Some("vpn")] {
+            case.place.certificate = shown.map(str::to_owned);
+            let decision = case.decide(&config.policies);
+            let deciding = decision.policy.as_ref().and_then(|name| config.policies.iter().find(|policy| policy.name == *name));
+            assert!(!decision.granted || deciding.is_some_and(|policy| policy.grant && !policy.disabled), "{policies}");
+            assert!(deciding.is_none_or(|policy| policy.certificate.is_none() || policy.certificate.as_deref() == shown), "{policies}");
+            assert!(!crate::login::trace_of(&decision).is_empty());
+        }
+        assert!(case.shown(&config.policies, &config.doors()).is_some_and(|selection| selection.name == "vpn"));
+    }
+    assert!(good > 100 && refused > 500, "{good} {refused}");
 }
