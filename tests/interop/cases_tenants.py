@@ -9,9 +9,10 @@ from sstp_client import Sstp
 
 def _tenants(config, reverse):
     two(config, reverse)
+    given = {"pool": "users", "dns": [network.LAN_DNS]}
     config["policy"] = [
-        {"name": "ours", "user": ["alice"], "certificate": OURS, "pool": "users"},
-        {"name": "tenant", "user": ["dave"], "certificate": OTHERS, "pool": "users"},
+        {"name": "ours", "user": ["alice"], "certificate": OURS} | given,
+        {"name": "tenant", "user": ["dave"], "certificate": OTHERS} | given,
     ]
     config["policy_test"] = [
         {"name": "the tenant's own", "user": "dave", "tunnel": "sstp", "server_name": TENANT_NAME, "expect": "grant", "policy": "tenant"},
@@ -67,10 +68,12 @@ def _sstp(world):
 
     ours = {"server_name": "vpn.example.test", "ca": world.lab.pki.cert("ca")}
     tenant = {"server_name": TENANT_NAME, "ca": world.lab.pki.cert("other-ca")}
-    with client("client").held(user="alice", **ours):
-        _up(world, "alice", OURS, "ours")
-    with client("client2").held(user="dave", **tenant):
-        _up(world, "dave", OTHERS, "tenant")
+    for role, user, wants, name, policy in (("client", "alice", ours, OURS, "ours"), ("client2", "dave", tenant, OTHERS, "tenant")):
+        outcome = client(role).call(user=user, **wants)
+        check(outcome.get("event") == "up", f"{user} does not come in: {outcome}")
+        _tells(world, world.attempts()[0], name, policy)
+        decision = world.attempt(world.attempts()[0]["id"])["decision"][-1]
+        check(decision == f'policy "{policy}" decides: grant', decision)
     before = {attempt["id"] for attempt in world.attempts()}
     lost = client("client").call(user="alice", **tenant)
     check(lost.get("event") == "error", f"alice came in by the tenant's name: {lost}")

@@ -278,7 +278,9 @@ struct Judged {
     scores: Vec<Score>,
     /// What policies name; empty: anything.
     named: Vec<Named>,
-    /// In the same order as the certificates: policies let it be shown.
+    /// In the same order as the certificates: what the client tells does not speak against it, as far as policies go.
+    suits: Vec<bool>,
+    /// Policies let it be shown.
     may: Vec<bool>,
     /// More than one: a tie.
     best: Vec<usize>,
@@ -289,7 +291,9 @@ fn judge(certificates: &[ServerCertificate], hints: &Hints<'_>) -> Judged {
     let ranks: Vec<_> = certificates.iter().map(rank).collect();
     let scores: Vec<_> = certificates.iter().map(|certificate| certificate.score(hints)).collect();
     let verifiable: Vec<_> = ranks.iter().map(Option::is_some).collect();
-    let named = hints.steering.map(|steering| named(certificates, &verifiable, &scores, hints, &steering)).unwrap_or_default();
+    let suits = suiting(&verifiable, &scores);
+    let is_suitable = |wanted: &str| certificates.iter().position(|certificate| certificate.name == wanted).is_some_and(|at| suits[at]);
+    let named = hints.steering.map(|steering| steering.by.named(&steering.arrival(hints), &is_suitable)).unwrap_or_default();
     let is_named = |certificate: &ServerCertificate| named.is_empty() || named.iter().any(|named| named.certificate == certificate.name);
     let may: Vec<_> = certificates.iter().map(is_named).collect();
     let able = || (0..certificates.len()).filter(|index| ranks[*index].is_some() && may[*index]);
@@ -299,33 +303,24 @@ fn judge(certificates: &[ServerCertificate], hints: &Hints<'_>) -> Judged {
         let lowest = best.iter().filter_map(|index| ranks[*index]).min();
         best.retain(|index| ranks[*index] == lowest);
     }
-    Judged { ranks, scores, named, may, best }
+    Judged { ranks, scores, named, suits, may, best }
 }
 
-/// What policies name of the certificates that suit this client.
-fn named(
-    certificates: &[ServerCertificate],
-    verifiable: &[bool],
-    scores: &[Score],
-    hints: &Hints<'_>,
-    steering: &Steered<'_>,
-) -> Vec<Named> {
+/// Which certificates are none that another one is before for this client: by name, authority, address or realm. A wish that no certificate
+/// fulfils rules none out.
+fn suiting(verifiable: &[bool], scores: &[Score]) -> Vec<bool> {
     let able = || scores.iter().zip(verifiable).filter(|(_, verifiable)| **verifiable).map(|(score, _)| score);
-    // A wish that no certificate fulfils rules none out.
     let name = able().any(|score| score.name > NameFit::None);
     let authority = able().any(|score| score.trusted);
     let address = able().any(|score| score.address > Meant::Others);
     let realm = able().any(|score| score.realm > Meant::Others);
-    let suits = |wanted: &str| {
-        let at = certificates.iter().position(|certificate| certificate.name == wanted);
-        at.filter(|at| verifiable[*at]).map(|at| scores[at]).is_some_and(|score| {
-            (!name || score.name > NameFit::None)
-                && (!authority || score.trusted)
-                && (!address || score.address > Meant::Others)
-                && (!realm || score.realm > Meant::Others)
-        })
+    let suits = |score: &Score| {
+        (!name || score.name > NameFit::None)
+            && (!authority || score.trusted)
+            && (!address || score.address > Meant::Others)
+            && (!realm || score.realm > Meant::Others)
     };
-    steering.by.named(&steering.arrival(hints), &suits)
+    scores.iter().zip(verifiable).map(|(score, verifiable)| *verifiable && suits(score)).collect()
 }
 
 impl Judged {
@@ -334,7 +329,7 @@ impl Judged {
         if self.ranks[loser].is_none() {
             return Some(Rule::Signature);
         }
-        if !self.may[loser] {
+        if !self.may[loser] && self.suits[loser] {
             return Some(Rule::Policy);
         }
         if self.scores[loser] != self.scores[winner] {

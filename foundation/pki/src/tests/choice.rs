@@ -280,17 +280,18 @@ fn policies_narrow_what_the_rules_choose_from() {
     let (only_a, both) = (Wants(&["a"]), Wants(&["b", "a"]));
     let to_b = Hints { address: Some(address("192.0.2.7")), ..NOTHING };
     for (wants, hints, expected) in [
-        (&only_a, NOTHING, ("a", Some(Rule::Policy), Some("of a"))),
+        (&only_a, NOTHING, ("a", Some(Rule::Address), Some("of a"))),
         // What the client asks for is what another one is for: the policy is not for this client.
         (&only_a, asks("c.example.test"), ("c", Some(Rule::Name), None)),
-        (&only_a, asks("a.example.test"), ("a", Some(Rule::Policy), Some("of a"))),
+        (&only_a, asks("a.example.test"), ("a", Some(Rule::Name), Some("of a"))),
         // What no certificate fulfils tells nothing.
-        (&only_a, asks("d.example.test"), ("a", Some(Rule::Policy), Some("of a"))),
-        (&only_a, Hints { authorities: &[[9; 20]], ..NOTHING }, ("a", Some(Rule::Policy), Some("of a"))),
-        (&both, Hints { authorities: &trusts_one, ..NOTHING }, ("a", Some(Rule::Policy), Some("of a"))),
+        (&only_a, asks("d.example.test"), ("a", Some(Rule::Address), Some("of a"))),
+        (&only_a, Hints { authorities: &[[9; 20]], ..NOTHING }, ("a", Some(Rule::Address), Some("of a"))),
+        (&only_a, to_b, ("a", Some(Rule::Policy), Some("of a"))),
+        (&both, Hints { authorities: &trusts_one, ..NOTHING }, ("a", Some(Rule::Authority), Some("of a"))),
         // Of several the rules choose.
         (&both, to_b, ("b", Some(Rule::Address), Some("of b"))),
-        (&both, asks("a.example.test"), ("a", Some(Rule::Policy), Some("of a"))),
+        (&both, asks("a.example.test"), ("a", Some(Rule::Name), Some("of a"))),
         (&Wants(&["x"]), NOTHING, ("c", Some(Rule::Default), None)),
         (&Wants(&[]), NOTHING, ("c", Some(Rule::Default), None)),
     ] {
@@ -302,7 +303,7 @@ fn policies_narrow_what_the_rules_choose_from() {
         (selection.why, selection.passed_over)
     };
     let (why, passed_over) = words(&only_a, NOTHING);
-    assert_eq!(why, "policy \"of a\" names it");
+    assert_eq!(why, "not meant for other addresses; policy \"of a\" names it");
     assert_eq!(passed_over[0], ("c".into(), "of the policies that may let this client in, none names it".into()));
     assert_eq!(words(&both, to_b).0, "meant for clients that come to 192.0.2.7 (addresses); policy \"of b\" names it");
     // A key that the client cannot verify suits nobody, and a tie is told.
