@@ -191,10 +191,13 @@ fn policies_that_leave_the_certificate_to_luck_are_an_error() {
     assert!(with_policies(&groups(), A_IS_DEFAULT).load().is_ok());
     let third = |policies: &str| {
         let fixture = with_policies(policies, "default_certificate = \"c\"");
+        // Of one authority, so that CERTREQ tells nothing of them.
         let authority = authority();
-        let (chain, key) = leaf(&authority, &["c.example.test"], true);
-        fixture.file("c.pem", &chain, 0o644);
-        fixture.file("c.key", &key, 0o600);
+        for (name, dns) in [("a", "a.example.test"), ("b", "*.b.example.test"), ("c", "c.example.test")] {
+            let (chain, key) = leaf(&authority, &[dns], true);
+            fixture.file(&format!("{name}.pem"), &chain, 0o644);
+            fixture.file(&format!("{name}.key"), &key, 0o600);
+        }
         let path = fixture.folder.path().join("evergate.toml");
         let text = fs::read_to_string(&path).unwrap().replace("certificates = [\"a\", ", "certificates = [\"c\", \"a\", ");
         let c = "[[certificate]]\nname = \"c\"\nchain = \"c.pem\"\nkey = \"c.key\"\nnames = [\"c.example.test\"]\n\n[[listener]]";

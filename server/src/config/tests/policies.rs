@@ -367,6 +367,7 @@ fn odd_policies_give_one_line_or_decide() {
         };
         good += 1;
         let mut case = crate::policy_case::Case::new("ann", LocalTime { weekday: 6, minute: 1_439 });
+        case.place.listener = "ikev2".into();
         for shown in [None, Some("vpn")] {
             case.place.certificate = shown.map(str::to_owned);
             let decision = case.decide(&config.policies);
