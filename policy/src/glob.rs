@@ -7,10 +7,10 @@ pub fn matches(pattern: &str, text: &str) -> bool {
         return fits(pattern.chars(), text.chars());
     }
     // Most names differ from most patterns in their last letters.
-    let tail = pattern.bytes().rev().take_while(|wanted| *wanted != b'*');
+    let mut tail = pattern.bytes().rev().take_while(|wanted| *wanted != b'*');
     let mut ends = text.bytes().rev();
     let agrees = |wanted: u8| ends.next().is_some_and(|got| wanted == b'?' || wanted.eq_ignore_ascii_case(&got));
-    tail.map(agrees).all(|agrees| agrees) && fits(pattern.bytes().map(char::from), text.bytes().map(char::from))
+    tail.all(agrees) && fits(pattern.bytes().map(char::from), text.bytes().map(char::from))
 }
 
 fn fits<P: Iterator<Item = char> + Clone, T: Iterator<Item = char> + Clone>(mut pattern: P, mut text: T) -> bool {
