@@ -129,7 +129,7 @@ def health_drain_and_errors(world):
 def the_document_describes_what_is_sent(world):
     document = good(world, "GET", "/openapi.json")
     check(document["openapi"] == "3.1.0", document["openapi"])
-    for path in ("/v1/status", "/v1/certificates", "/v1/pools", "/v1/radius", "/v1/attempts", "/v1/sessions"):
+    for path in ("/v1/status", "/v1/certificates", "/v1/pools", "/v1/radius", "/v1/attempts", "/v1/sessions", "/v1/history", "/v1/configuration", "/v1/doctor", "/v1/caller"):
         schema = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         fits(document, schema, good(world, "GET", path), path)
 

@@ -106,14 +106,18 @@ def pages_show_what_the_api_says(world):
         browser.wait("/1 IKEv2, 1 SSTP/.test(document.querySelector('.tiles').innerText)", "the sessions by tunnel")
         for text in (status["name"], "freeradius", "gateway-ecdsa", "10.99.20.10:1812", STRANGER, "Nothing needs attention"):
             browser.says(text, "body")
-        browser.wait("document.querySelectorAll('figure.chart').length === 3 && document.querySelectorAll('.chart svg[role=img] path.line').length >= 4", "charts", 30)
         _visit(browser, "sessions")
         for session in good(world, "GET", "/v1/sessions")["sessions"]:
             for value in (session["user"], session["client"], *session["inner"]):
                 browser.says(value)
+        browser.click("User", "th button")
+        names = "[...document.querySelectorAll('tbody td:first-child')].map((one) => one.innerText).join()"
+        browser.wait(f"{names} === 'alice,bob' && document.querySelector('th[aria-sort=ascending]')", "names in order")
+        browser.click("User", "th button")
+        browser.wait(f"{names} === 'bob,alice' && document.querySelector('th[aria-sort=descending]')", "names the other way round")
         browser.fill("#search", "bob")
         browser.wait("document.querySelectorAll('tbody tr').length === 1", "one row")
-        check(browser.run("location.hash") == "#/sessions?search=bob", "the address does not say what is searched for")
+        check("search=bob" in browser.run("location.hash"), "the address does not say what is searched for")
         browser.click("bob", "main a")
         browser.says("10.98.0.77")
         _visit(browser, "policies")
@@ -128,13 +132,26 @@ def pages_show_what_the_api_says(world):
         _visit(browser, "certificates")
         for certificate in good(world, "GET", "/v1/certificates")["certificates"]:
             browser.says(certificate["fingerprint"])
+        _visit(browser, "overview", "document.querySelectorAll('.chart svg[role=img] path.line').length === 4")
+        check(browser.run("[...document.querySelectorAll('.chart desc')].every((one) => /^From 20/.test(one.textContent))"), "charts without words")
+        browser.click("As a table", "summary")
+        browser.wait("document.querySelectorAll('.chart tbody tr').length >= 2", "numbers")
+        points = good(world, "GET", "/v1/history")["points"]
+        check(all(point["secs"] >= 9 for point in points) and points[-1]["sessions_ikev2"] == 1, f"{points}")
+        browser.click("Last day", "label")
+        browser.wait("document.querySelectorAll('.chart .empty').length === 3", "a day that has hardly begun")
 
 
 @case("console")
 def what_strangers_call_themselves_stays_text(world):
     Sstp(world.lab, world.gateway.binary, role="sstp").call(user=STRANGER, password="wrong")
+    world.login(ping=False)
     with _window(world, page="attempts") as browser:
         browser.says(STRANGER)
+        browser.says("alice")
+        browser.fill("#search", "10.99.5.2")
+        browser.wait("!document.querySelector('tbody').innerText.includes('alice')", "the stranger's alone")
+        check(all("10.99.5.2" in one["client"] for one in good(world, "GET", "/v1/attempts?search=10.99.5.2")["attempts"]), "others")
         browser.click("20", "main td a")
         browser.says(f"Attempt of {STRANGER}")
         browser.says("What to do")
@@ -288,6 +305,14 @@ def the_page_lives_with_the_gateway(world):
         browser.says("Live", "header", 12)
         browser.wait("/0 IKEv2, 0 SSTP/.test(document.querySelector('.tiles').innerText)", "the new beginning")
         browser.complaints = [line for line in browser.complaints if "net::ERR" not in line and "503" not in line]
+        browser.click("Empty the gateway …")
+        browser.fill("#drain-within", "900")
+        browser.click("Empty it", "dialog button")
+        browser.says("The gateway is being emptied", ".attention")
+        check(good(world, "GET", "/v1/status")["drain"]["left"] == 0, "it is not")
+        browser.click("Take clients again …")
+        browser.click("Take clients", "dialog button")
+        browser.says("Nothing needs attention")
         # The theme is a matter of the page, not of the system.
         browser.fill("select.theme", "dark")
         dark = browser.run("getComputedStyle(document.body).backgroundColor")

@@ -44,7 +44,15 @@ function address(path, query) {
 function place() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [page, ...rest] = path.split("/");
-  return { page: Object.hasOwn(PAGES, page) ? page : "overview", id: decodeURIComponent(rest.join("/")), query: new URLSearchParams(query ?? "") };
+  return { page: Object.hasOwn(PAGES, page) ? page : "overview", id: decoded(rest.join("/")), query: new URLSearchParams(query ?? "") };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function open() {

@@ -30,7 +30,7 @@ export function open({ view, query, current }) {
   };
   show(list, loading("Asking for the policies"));
   const tester = card("Try them", { key: "tester" }, h("p", { class: "muted" }, "Describe a login. Nobody logs in, and nothing is asked of RADIUS."), form(query, test), answer);
-  show(view, card("In their order: the first that matches decides, and none means no", { key: "list" }, list), tester);
+  show(view, card("In their order", { key: "list" }, h("p", { class: "muted" }, "The first that matches decides, and none means no."), list), tester);
   refresh();
 }
 
