@@ -24,6 +24,8 @@ PROMTOOL = {"/usr/bin/promtool": "prometheus"}
 DEVICE = Profile(method="certificate", certificate="machine-rsa")
 # Series that are there only once something has happened.
 SOMETIMES = {"evergate_sessions_ended_total", "evergate_logins_total", "evergate_radius_eap_certificate_expiry_timestamp_seconds"}
+# Where there is an NPS log.
+SOMETIMES |= {"evergate_nps_log_failing", "evergate_nps_log_lost_lines_total"}
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -37,6 +37,6 @@ export function login(main, problem, enter) {
     h("p", null, "A client certificate of an authority in ", h("code", null, "client_ca"), " does as well: the browser asks for it before this page comes. On the gateway itself ", h("code", null, "evergate console"), " needs neither."),
   );
   const kept = h("p", { class: "muted" }, "The token is kept for this tab only, until you sign out or close it.");
-  main.replaceChildren(h("div", { class: "login card" }, h("h1", null, "Evergate"), form, kept, how));
+  main.replaceChildren(h("div", { class: "login card" }, h("h1", null, h("img", { src: "/console/icon.svg", alt: "", width: "24", height: "24" }), "Evergate"), form, kept, how));
   input.focus();
 }

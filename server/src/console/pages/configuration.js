@@ -97,7 +97,7 @@ function judged({ judged, ended }) {
     { id: "id", label: "Session", number: true, cell: (one) => h("a", { href: `#/sessions/${one.id}` }, one.id) },
     { id: "user", label: "User", cell: (one) => one.user },
     { id: "policy", label: "Granted by", cell: (one) => one.policy },
-    { id: "verdict", label: "Now", cell: (one) => (ended.includes(one.id) ? state("bad", "told to end") : one.verdict === "refused" ? state("bad", "refused") : state("idle", "otherwise")) },
+    { id: "verdict", label: "Now", tight: true, cell: (one) => (ended.includes(one.id) ? state("bad", "told to end") : one.verdict === "refused" ? state("bad", "refused") : state("idle", "otherwise")) },
     { id: "cause", label: "Why", wide: true, cell: (one) => one.cause },
   ];
   return table({ caption: "Sessions that the policies judge otherwise", columns, rows: judged, key: (one) => one.id });

@@ -39,7 +39,7 @@ function policyTable(policies) {
   const columns = [
     { id: "number", label: "No.", number: true, cell: (one) => one.number },
     { id: "name", label: "Policy", cell: (one) => h("strong", null, one.name) },
-    { id: "what", label: "Says", cell: (one) => (one.enabled ? state(one.grant ? "good" : "bad", one.grant ? "grants" : "denies") : state("idle", "switched off")) },
+    { id: "what", label: "Says", tight: true, cell: (one) => (one.enabled ? state(one.grant ? "good" : "bad", one.grant ? "grants" : "denies") : state("idle", "switched off")) },
     { id: "conditions", label: "Conditions", cell: (one) => several(one.conditions, "everybody") },
     { id: "constraints", label: "Constraints", cell: (one) => several(one.constraints, "none") },
     { id: "settings", label: "Settings", cell: (one) => several(one.settings, "none") },
@@ -92,7 +92,7 @@ function told(verdict) {
   const open = verdict.open_for_minutes !== null && verdict.open_for_minutes !== undefined && `Its hours end in ${plural(verdict.open_for_minutes, "minute")}.`;
   const columns = [
     { id: "policy", label: "Policy", cell: (one) => one.policy },
-    { id: "matches", label: "Matches", cell: (one) => (one.matches ? state("good", "yes, it decides") : state("idle", "no")) },
+    { id: "matches", label: "Matches", tight: true, cell: (one) => (one.matches ? state("good", "yes, it decides") : state("idle", "no")) },
     { id: "reason", label: "First condition that fails", wide: true, cell: (one) => one.reason ?? "" },
   ];
   return [
