@@ -31,7 +31,7 @@ fn policies(count: usize) -> Vec<Policy> {
         Policy {
             name: number.to_string(),
             grant: true,
-            certificate: certificate.filter(|_| number % 2 == 0),
+            certificate: certificate.filter(|_| number.is_multiple_of(2)),
             conditions,
             ..Policy::default()
         }
