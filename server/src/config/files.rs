@@ -31,7 +31,7 @@ pub(super) fn read_secret(
     let file = open(section, key, path)?;
     let metadata = file.metadata().map_err(|error| unreadable(section, key, path, &error))?;
     if metadata.permissions().mode() & 0o007 != 0 {
-        warnings.push(format!("{}: {key} = {:?} is open to all users of this host: chmod 600 {}", section.title(), path, path.display()));
+        warnings.push(format!("{}: {key} = {:?} is open to all users of this host: chmod o= {}", section.title(), path, path.display()));
     }
     // Read in one go into a buffer of the file's size: a growing buffer would leave copies behind.
     let size = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(usize::MAX);

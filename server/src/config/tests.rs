@@ -519,7 +519,7 @@ fn what_works_but_deserves_a_look_is_a_warning() {
     let all = config.warnings.join("\n");
     for expected in [
         "certificate \"vpn\": key",
-        "vpn.key\" is open to all users of this host: chmod 600",
+        "vpn.key\" is open to all users of this host: chmod o=",
         "nps1.secret\" is open to all users",
         "the shared secret has 5 characters",
         "CVE-2024-3596",

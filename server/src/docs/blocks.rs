@@ -269,6 +269,7 @@ fn docs_configurations_load() {
 
 /// Cmdlets that pages use, each with the parameters that Microsoft's reference has for it (as far as they are of use here), and programs.
 const POWERSHELL: &[(&str, &str)] = &[
+    ("Add-CATemplate", "Name Force"),
     (
         "Add-VpnConnection",
         "Name ServerAddress TunnelType AuthenticationMethod EncryptionLevel SplitTunneling AllUserConnection RememberCredential EapConfigXmlStream PassThru Force",
@@ -281,6 +282,7 @@ const POWERSHELL: &[(&str, &str)] = &[
     ("Format-List", "Property"),
     ("Get-ADUser", "Identity Properties"),
     ("Get-ChildItem", "Path"),
+    ("Get-Content", "Path"),
     ("Get-PfxCertificate", "FilePath"),
     ("Get-RemoteAccess", ""),
     ("Get-RemoteAccessRadius", "Purpose"),
@@ -301,6 +303,7 @@ const POWERSHELL: &[(&str, &str)] = &[
     ("Resolve-DnsName", "Name"),
     ("Restart-Service", "Name Force"),
     ("Select-Object", "First ExpandProperty"),
+    ("Set-Content", "Path Encoding"),
     (
         "Set-VpnConnection",
         "Name ServerAddress TunnelType AuthenticationMethod EncryptionLevel EapConfigXmlStream AllUserConnection MachineCertificateIssuerFilter \
@@ -314,8 +317,8 @@ const POWERSHELL: &[(&str, &str)] = &[
     ("Test-NetConnection", "ComputerName Port"),
     ("Unlock-ADAccount", "Identity"),
     ("Where-Object", "FilterScript"),
-    ("certreq", "submit attrib"),
-    ("certutil", "verify urlfetch enterprise viewstore addstore dspublish encode f"),
+    ("certreq", "config submit attrib"),
+    ("certutil", "config ca.cert verify urlfetch enterprise viewstore addstore dspublish encode pulse f"),
     ("netsh", ""),
     ("powershell", "ExecutionPolicy File"),
     ("rasdial", ""),

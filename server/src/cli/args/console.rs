@@ -12,7 +12,7 @@ Over the network the gateway serves the same console itself, at the addresses th
 Examples:
   evergate console
   evergate console --port 8088
-  ssh -L 8088:127.0.0.1:8088 root@vpn.example.com evergate console --port 8088     from your desk";
+  ssh -t -L 8088:127.0.0.1:8088 root@vpn.example.com evergate console --port 8088     from your desk";
 
 #[derive(Debug, Args)]
 pub struct ConsoleArgs {
