@@ -60,7 +60,7 @@ fn tell(cli: &Cli, address: SocketAddr, key: &str, style: Style, out: &mut dyn W
         writeln!(out, "  {url}")?;
         writeln!(out, "for a browser on this host, until Ctrl-C. Whoever has the address may do everything: it ends with this command.")?;
         let port = address.port();
-        writeln!(out, "From elsewhere: ssh -L {port}:127.0.0.1:{port} this host, and then the same address; or all in one, -t so that Ctrl-C ends it:")?;
+        writeln!(out, "From elsewhere: ssh -L {port}:127.0.0.1:{port} this host, and then the same address. In one command:")?;
         writeln!(out, "  ssh -t -L {port}:127.0.0.1:{port} this host evergate console --port {port}")?;
     }
     out.flush()
