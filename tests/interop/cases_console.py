@@ -50,7 +50,7 @@ def _window(world, role="operate", page="overview"):
             _sign_in(browser, TOKENS[role])
             _visit(browser, page)
         yield browser
-        quiet(browser, allowed=("401", "409"))
+        quiet(browser, allowed=("status of 401", "status of 409"))
         elsewhere = [url for _, url in browser.requests if not url.startswith((URL, "data:", "about:", "http://127.0.0.1:"))]
         check(not elsewhere, f"the page asks elsewhere: {elsewhere}")
 
@@ -137,9 +137,11 @@ def pages_show_what_the_api_says(world):
         browser.click("As a table", "summary")
         browser.wait("document.querySelectorAll('.chart tbody tr').length >= 2", "numbers")
         points = good(world, "GET", "/v1/history")["points"]
-        check(all(point["secs"] >= 9 for point in points) and points[-1]["sessions_ikev2"] == 1, f"{points}")
+        check(all(point["secs"] >= 5 for point in points) and points[-1]["sessions_ikev2"] == 1, f"{points}")
         browser.click("Last day", "label")
-        browser.wait("document.querySelectorAll('.chart .empty').length === 3", "a day that has hardly begun")
+        # Of a gateway that has hardly begun there is no line to draw: a point is five minutes long.
+        drawn = len(good(world, "GET", "/v1/history?span=day")["points"]) > 1
+        browser.wait(f"document.querySelectorAll('.chart .empty').length === {0 if drawn else 3}", "the day")
 
 
 @case("console")
@@ -284,8 +286,9 @@ def who_may_only_look_finds_no_buttons_and_strangers_nothing(world):
         browser.press("Enter")
         browser.says("alice")
         browser.says("may only look", "header")
-        words = ("Disconnect", "Reload", "Keep somebody out", "Let in", "Empty the gateway", "Keep the user out")
-        for page in PAGES:
+        words = ("Disconnect", "Reload", "Keep somebody out", "Let in", "Empty the gateway", "Keep the user out", "Keep the address out")
+        attempt, session = good(world, "GET", "/v1/attempts")["attempts"][0]["id"], world.session_of("alice")["id"]
+        for page in (*PAGES, f"attempts/{attempt}", f"sessions/{session}"):
             _visit(browser, page)
             found = [word for word in words if word in browser.run("[...document.querySelectorAll('button, main a')].map((one) => one.textContent).join()")]
             check(not found, f"{page} has {found}")

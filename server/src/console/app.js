@@ -61,7 +61,7 @@ function open() {
   const { page, id, query } = place();
   const view = h("div", { class: `page ${page}` });
   const title = h("h1", { tabindex: "-1" }, PAGES[page].title);
-  const keep = (changed) => history.replaceState(null, "", address(id ? `${page}/${encodeURIComponent(id)}` : page, changed));
+  const keep = (changed) => ours === visit && history.replaceState(null, "", address(id ? `${page}/${encodeURIComponent(id)}` : page, changed));
   main.replaceChildren(h("div", { class: "page-head" }, title), view);
   name(PAGES[page].title);
   for (const link of side.querySelectorAll("a")) {
@@ -154,8 +154,14 @@ async function begin() {
     return show(main, trouble(problem, begin));
   }
   frame();
-  events.start();
+  follow();
   open();
+}
+
+/** A browser has six connections to one gateway for all its tabs, and each stream holds one: a tab that nobody sees does without. */
+function follow() {
+  if (document.hidden) events.stop();
+  else events.start();
 }
 
 theme();
@@ -166,6 +172,7 @@ addEventListener("hashchange", () => {
   if (key) begin();
   else if (app.caller && location.hash.startsWith("#/")) moved();
 });
+document.addEventListener("visibilitychange", () => app.caller && !top.hidden && follow());
 addEventListener("evergate:unknown", (event) => app.caller && !top.hidden && strange(event.detail));
 events.listen((event) => event.event === "state" && tellState(event.state));
 document.getElementById("skip").onclick = (event) => {

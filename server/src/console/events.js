@@ -91,9 +91,9 @@ function understand(text) {
   } catch {
     return false;
   }
-  const missed = told === "waiting" || event.missed;
+  const missed = told !== "live" || event.missed;
   say("live");
-  // Something happened that nobody was told: whoever shows a list asks for it again.
+  // Something happened that nobody was told, before the stream began or in it: whoever shows a list asks for it again.
   if (missed) tell({ event: "missed" });
   if (!event.missed) tell(event);
   return true;

@@ -14,7 +14,7 @@ export function open(page) {
 }
 
 function list({ view, query, keep, current }) {
-  let [attempts, next, problem, busy] = [null, null, null, false];
+  let [attempts, next, problem, busy, deep] = [null, null, null, false, false];
   const wanted = { search: query.get("search") ?? "", user: query.get("user") ?? "", failed: query.get("failed") ?? "" };
   const body = h("div", { class: "body" });
 
@@ -36,7 +36,7 @@ function list({ view, query, keep, current }) {
       const page = await asked();
       if (!current()) return;
       // Older ones that somebody has asked for stay; what is new goes in front.
-      const known = attempts && attempts.length > BATCH ? attempts.slice(BATCH).filter((old) => !page.attempts.some((fresh) => fresh.id === old.id)) : [];
+      const known = deep && page.next ? olderOf(attempts ?? [], page.attempts) : [];
       if (!known.length) next = page.next ?? null;
       [attempts, problem] = [[...page.attempts, ...known], null];
     } catch (wrong) {
@@ -46,13 +46,14 @@ function list({ view, query, keep, current }) {
     draw();
   };
   const more = async () => {
-    busy = true;
+    busy = deep = true;
     draw();
     try {
-      const page = await asked(next);
+      const from = next;
+      const page = await asked(from);
       if (!current()) return;
-      attempts = [...attempts, ...page.attempts];
-      next = page.next ?? null;
+      // The list may have begun anew meanwhile.
+      if (attempts && from === next) [attempts, next] = [[...attempts, ...page.attempts], page.next ?? null];
     } catch (wrong) {
       problem = wrong;
     }
@@ -61,7 +62,7 @@ function list({ view, query, keep, current }) {
   };
   const changed = () => {
     keep(wanted);
-    attempts = null;
+    [attempts, deep] = [null, false];
     refresh();
   };
   show(view, filtersOf(wanted, changed), body);
@@ -70,6 +71,13 @@ function list({ view, query, keep, current }) {
   const soon = settled(refresh, 600);
   const deaf = listen((event) => ["session_up", "attempt", "missed"].includes(event.event) && soon());
   return deaf;
+}
+
+/** What follows the fresh ones of those that were there: nothing if some between the two may be missing. */
+function olderOf(before, fresh) {
+  const ids = new Set(fresh.map((row) => row.id));
+  const joins = before.some((row) => ids.has(row.id));
+  return joins ? before.filter((row) => !ids.has(row.id)) : [];
 }
 
 function filtersOf(wanted, changed) {

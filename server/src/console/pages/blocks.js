@@ -1,7 +1,7 @@
 // Who is kept out by hand.
 import { get, post, remove } from "../api.js";
 import { ask } from "../dialog.js";
-import { card, empty, h, loading, show, trouble } from "../dom.js";
+import { card, empty, h, icon, loading, sentence, show, trouble } from "../dom.js";
 import { duration, moment, now, plural } from "../format.js";
 import { choice, field, table, tick } from "../table.js";
 
@@ -10,7 +10,7 @@ export const title = "Blocks";
 const KINDS = { user: "User", machine: "Machine", certificate: "Certificate", address: "Address" };
 const TIMES = [["", "until it is taken back"], ["900", "15 minutes"], ["3600", "1 hour"], ["28800", "8 hours"], ["86400", "1 day"], ["604800", "1 week"], ["2592000", "30 days"]];
 const HINTS = {
-  user: "User-Name or EAP identity as a whole, without regard to case.",
+  user: "alice: in every realm and form of the name. alice@corp.example: in that realm alone, and not where a login leaves the realm out.",
   machine: "The name of a computer, without regard to case.",
   certificate: "Serial number or SHA-256 fingerprint, in hexadecimal.",
   address: "An address outside of the tunnel, or a prefix: 198.51.100.0/24.",
@@ -20,8 +20,8 @@ export function open({ view, app, query, keep, current }) {
   const body = h("div");
   const refresh = async () => {
     try {
-      const { blocks } = await get("/v1/blocks");
-      if (current()) show(body, blocks.length ? blockTable(blocks, app, take) : nobody());
+      const { blocks, unread = [] } = await get("/v1/blocks");
+      if (current()) show(body, warningsOf(blocks, unread), blocks.length ? blockTable(blocks, app, take) : nobody());
     } catch (problem) {
       if (current()) show(body, trouble(problem, refresh));
     }
@@ -53,6 +53,17 @@ export function open({ view, app, query, keep, current }) {
 
 /** Kind and value of an entry. */
 const who = (block) => Object.entries(block.who)[0];
+
+/** What keeps nobody out, or not for certain. */
+function warningsOf(blocks, unread) {
+  const told = [
+    ...unread.map((what) => `Not in force: ${sentence(what)}`),
+    ...blocks.filter((one) => one.unjudged).map((one) => `${plural(one.unjudged, "login")} came in that nobody could compare with ${who(one).join(" ")}; their attempts say why.`),
+  ];
+  if (unread.length) told.push("To mend what is not in force: stop the gateway, mend or remove the entry in its file, start the gateway. What is changed in the file while it runs is written over.");
+  const line = (text) => h("li", { class: "notice warn", key: text }, icon("warn"), h("span", null, text));
+  return told.length > 0 && h("ul", { class: "notices", "aria-label": "What keeps nobody out", key: "warnings" }, told.map(line));
+}
 
 function blockTable(blocks, app, take) {
   const columns = [

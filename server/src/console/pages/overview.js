@@ -16,7 +16,7 @@ const STANDING = { alive: "good", slow: "warn", dead: "bad", unknown: "idle" };
 export function open({ view, app, query, keep, current }) {
   const parts = Object.fromEntries(["attention", "tiles", "charts", "below"].map((name) => [name, h("div", { class: name })]));
   show(view, loading("Asking how the gateway is"));
-  let [status, blocks, failed, counters, before] = [null, [], [], null, null];
+  let [status, blocks, failed, counters, before] = [null, null, [], null, null];
   const charts = makeCharts(query.get("span") === "day" ? "day" : "hour", (span) => {
     keep({ span: span === "day" ? "day" : "" });
     history();
@@ -38,12 +38,12 @@ export function open({ view, app, query, keep, current }) {
       const [told, list, attempts] = await Promise.all(asked);
       if (!current()) return;
       const first = !status;
-      [status, blocks, failed] = [told, list.blocks, attempts.attempts];
+      [status, blocks, failed] = [told, list, attempts.attempts];
       if (first) {
         view.replaceChildren(...Object.values(parts));
         history();
       }
-      show(parts.attention, attention(status, app, refresh));
+      show(parts.attention, attention(status, blocks, app, refresh));
       tiles();
       show(parts.below, below(status, blocks, failed));
     } catch (problem) {
@@ -106,8 +106,8 @@ function tilesOf(status, counters, before) {
 }
 
 /** What somebody should look at, worst first; a word of calm if nothing. */
-function attention(status, app, refresh) {
-  const found = [...ofDrain(status), ...ofRadius(status), ...ofCertificates(status), ...ofPools(status), ...ofBooks(status)];
+function attention(status, blocks, app, refresh) {
+  const found = [...ofDrain(status), ...ofBlocks(blocks), ...ofRadius(status), ...ofCertificates(status), ...ofPools(status), ...ofBooks(status)];
   found.sort((one, other) => ["bad", "warn", "idle"].indexOf(one.level) - ["bad", "warn", "idle"].indexOf(other.level));
   const calm = h("p", { class: "notice good", key: "calm" }, icon("good"), h("span", null, "Nothing needs attention."));
   const line = ({ level, text, page }) => h("li", { class: `notice ${level}`, key: text }, icon(level), h("span", null, text, page && [" ", h("a", { href: `#/${page}` }, "Look")]));
@@ -119,6 +119,14 @@ function ofDrain({ drain }) {
   if (!drain) return [];
   const to = drain.to ? ` to ${drain.to}` : "";
   return [{ level: "warn", text: `The gateway is being emptied${to}: ${plural(drain.left, "client")} left, ${number(drain.sent_away)} sent away; everybody is told goodbye at ${moment(drain.ends_at)}.` }];
+}
+
+function ofBlocks({ blocks, unread = [] }) {
+  const doubtful = blocks.filter((one) => one.unjudged).length;
+  return [
+    ...(unread.length ? [{ level: "warn", text: `${plural(unread.length, "entry", "entries")} of the block list ${unread.length === 1 ? "is" : "are"} not in force.`, page: "blocks" }] : []),
+    ...(doubtful ? [{ level: "warn", text: `Logins came in that nobody could compare with ${plural(doubtful, "entry", "entries")} of the block list.`, page: "blocks" }] : []),
+  ];
 }
 
 function ofRadius({ radius, local, eap_certificates }) {
@@ -221,7 +229,7 @@ function also(status, blocks) {
   const drops = Object.values(status.dataplane.drops).reduce((sum, one) => sum + one, 0);
   const books = status.accounting;
   return facts([
-    ["Kept out by hand", h("a", { href: "#/blocks" }, plural(blocks.length, "entry", "entries"))],
+    ["Kept out by hand", [h("a", { href: "#/blocks" }, plural(blocks.blocks.length, "entry", "entries")), blocks.unread?.length > 0 && `, ${number(blocks.unread.length)} more not in force`]],
     ["Emptied", status.drain ? `until ${moment(status.drain.ends_at)}` : "no"],
     ["Packets", `${number(status.dataplane.packets_in)} from clients, ${number(status.dataplane.packets_out)} to them, ${number(drops)} dropped`],
     ["Accounting", books && `${number(books.open)} open, ${number(books.queued)} waiting, ${number(books.confirmed)} confirmed`],
