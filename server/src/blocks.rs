@@ -10,7 +10,7 @@ mod names;
 #[cfg(test)]
 mod tests;
 
-pub use file::{BlockFile, Kept};
+pub use file::{BlockFile, Kept, MENDING};
 
 use crate::api::types::{Block, Blocked};
 use names::{Forms, Name};

@@ -4,7 +4,7 @@ use local_provider::{HEADER, Users};
 use net::folder::{self, For};
 use net::privileges::effective_uid;
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -76,9 +76,8 @@ pub fn update<T>(
     edit: impl FnOnce(&Users, &str) -> Result<(Zeroizing<String>, T), String>,
 ) -> Result<T, String> {
     let place = Place::find(path)?;
-    // Of the folder that was named, whatever it leads to: whoever changes the file holds the same.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let lock = File::open(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    // The folder that holds the file: whoever changes it holds the same, by whatever name it is called.
+    let lock = place.open_folder().map_err(|error| place.at(error))?;
     hold(&lock, patience).map_err(|error| place.at(error))?;
     let text = place.read()?.unwrap_or_else(|| Zeroizing::new(HEADER.to_owned()));
     let users = Users::parse(&text).map_err(|error| format!("{}: {error}; correct it first", place.shown.display()))?;
@@ -141,6 +140,11 @@ impl Place {
         format!("{}: {error}", self.shown.display())
     }
 
+    /// For locking and syncing, which the way to a file alone does not allow.
+    fn open_folder(&self) -> io::Result<File> {
+        folder::open_at(&self.folder, OsStr::new("."), For::Reading)
+    }
+
     /// `None`: there is no such file.
     fn read(&self) -> Result<Option<Zeroizing<String>>, String> {
         let file = match folder::open_at(&self.folder, &self.name, For::Reading) {
@@ -186,8 +190,10 @@ impl Place {
         if written.is_err() {
             // What is left of it is of no use.
             folder::remove_at(&self.folder, &beside).ok();
+            return written;
         }
-        written
+        // Only then the new name outlives a power failure.
+        self.open_folder()?.sync_all()
     }
 }
 
@@ -261,9 +267,15 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&file).unwrap(), "ann\nbob\n");
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let far = elsewhere.path().join("users");
+        std::os::unix::fs::symlink(&file, &far).unwrap();
         let held = File::open(folder.path()).unwrap();
         held.lock().unwrap();
-        assert!(update(&file, Patience::Short, None, add("carl")).unwrap_err().ends_with("somebody else is changing it; try again"));
+        for name in [&file, &link, &far] {
+            let error = update(name, Patience::Short, None, add("carl")).unwrap_err();
+            assert!(error.ends_with("somebody else is changing it; try again"), "{error}");
+        }
         drop(held);
         update(&file, Patience::Short, None, add("carl")).unwrap();
         assert_eq!(Users::parse(&read_text(&file).unwrap()).unwrap().len(), 3);

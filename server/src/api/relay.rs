@@ -2,6 +2,8 @@
 //! has the key. Every other user and every web page of this host reaches that port too; the socket's mode keeps neither of them away from it.
 use super::access::{is_foreign, token_hash};
 use super::console;
+use super::reading::Reading;
+use super::server::{PATIENCE, Patience, STRANGERS_HEAD};
 use crypto::constant_time_eq;
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
@@ -19,8 +21,6 @@ use tokio::sync::Semaphore;
 
 /// Connections at a time: a few browsers.
 const MAX_CLIENTS: usize = 24;
-/// From one answer to the next request.
-const HEAD: Duration = Duration::from_secs(30);
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -34,13 +34,19 @@ pub struct Relay {
     hosts: [String; 2],
     /// SHA-256.
     key: [u8; 32],
+    patience: Patience,
 }
 
 impl Relay {
     /// For a listener at `address` of the loopback interface. `key` opens it.
     pub fn new(socket: PathBuf, address: SocketAddr, key: &str) -> Self {
         let port = address.port();
-        Self { socket, hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")], key: token_hash(key) }
+        Self {
+            socket,
+            hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")],
+            key: token_hash(key),
+            patience: Patience { head: STRANGERS_HEAD, ..PATIENCE },
+        }
     }
 
     /// Serves for ever.
@@ -62,14 +68,15 @@ impl Relay {
     }
 
     async fn attend(self: Arc<Self>, stream: TcpStream) {
+        let patience = self.patience;
         let service = service_fn(move |request| {
             let relay = Arc::clone(&self);
             async move { Ok::<_, Infallible>(relay.respond(request).await) }
         });
         let connection = server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(stream), service);
+            .header_read_timeout(patience.head)
+            .serve_connection(TokioIo::new(Reading::new(stream, patience.read)), service);
         // What goes wrong with it, the browser sees for itself.
         drop(connection.await);
     }
@@ -171,6 +178,38 @@ mod tests {
             assert_eq!(status("/v1/status", &headers), 401, "{wrong:?}");
             assert_eq!(status("/metrics", &headers), 401, "{wrong:?}");
         }
+    }
+
+    /// Every user of this host reaches the port.
+    #[test]
+    fn who_says_nothing_loses_his_place() {
+        use std::io::{Read as _, Write as _};
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let patience = Patience { head: Duration::from_millis(200), ..PATIENCE };
+            tokio::spawn(Relay { patience, ..Relay::new("/nowhere".into(), address, "k3y") }.serve(listener));
+            let asked = tokio::task::spawn_blocking(move || {
+                let silent: Vec<_> = (0..MAX_CLIENTS).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+                let is_served = || {
+                    let mut stream = std::net::TcpStream::connect(address).unwrap();
+                    let mut answer = String::new();
+                    // Who is turned away may find nobody to write to.
+                    drop(write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"));
+                    drop(stream.read_to_string(&mut answer));
+                    // The socket behind it is not there.
+                    answer.starts_with("HTTP/1.1 502 ")
+                };
+                let found = (0..1_000).any(|_| {
+                    std::thread::sleep(Duration::from_millis(10));
+                    is_served()
+                });
+                drop(silent);
+                found
+            });
+            assert!(asked.await.unwrap());
+        });
     }
 
     #[test]

@@ -31,13 +31,15 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-/// Clients at a time at each door that have proved who they are; more are turned away.
+/// Clients at a time at the control socket; more are turned away.
 pub(super) const MAX_CLIENTS: usize = 32;
+/// Connections at a time over TLS of callers that have proved who they are: each who listens may be a browser, which opens six.
+const MAX_KNOWN: usize = 6 * MAX_STREAMS;
 /// Of these, how many may hear answers that go on.
 pub(super) const MAX_STREAMS: usize = 16;
-/// Clients at a time that have not proved who they are, and of one source (an IPv4 address or an IPv6 /64).
-const MAX_STRANGERS: usize = 64;
-const MAX_STRANGERS_PER_SOURCE: usize = 8;
+/// Clients at a time that have not proved who they are, and of one source (an IPv4 address or an IPv6 /64): some browsers behind one address.
+const MAX_STRANGERS: usize = 192;
+pub(super) const MAX_STRANGERS_PER_SOURCE: usize = 24;
 /// How old metrics may be.
 const METRICS_AGE: Duration = Duration::from_secs(1);
 /// Bytes of a request's head.
@@ -62,7 +64,7 @@ pub(super) struct Patience {
 pub(super) const PATIENCE: Patience =
     Patience { head: Duration::from_secs(30), body: Duration::from_secs(10), read: Duration::from_secs(10) };
 /// How long the head of a request may take where nobody proves anything.
-const STRANGERS_HEAD: Duration = Duration::from_secs(10);
+pub(super) const STRANGERS_HEAD: Duration = Duration::from_secs(10);
 
 type Commands = mpsc::Sender<(Request, oneshot::Sender<Response>)>;
 
@@ -83,7 +85,7 @@ pub(super) struct Front {
 impl Front {
     pub(super) fn new(commands: Commands, patience: Patience, refusals: Arc<Refusals>) -> Arc<Self> {
         let places = |number| Arc::new(Semaphore::new(number));
-        let (local_streams, streams, known) = (places(MAX_STREAMS), places(MAX_STREAMS), places(MAX_CLIENTS));
+        let (local_streams, streams, known) = (places(MAX_STREAMS), places(MAX_STREAMS), places(MAX_KNOWN));
         Arc::new(Self { commands, local_streams, streams, known, refusals, patience, metrics: Mutex::new(None) })
     }
 }

@@ -1,7 +1,7 @@
 //! Server and client over a real socket.
 use super::access::Door;
 use super::request::Refusal;
-use super::server::{Front, MAX_BODY, MAX_CLIENTS, PATIENCE, Patience, serve, serve_strangers};
+use super::server::{Front, MAX_BODY, MAX_CLIENTS, MAX_STRANGERS_PER_SOURCE, PATIENCE, Patience, serve, serve_strangers};
 use super::types::{AttemptDetail, AttemptSummary, Counters, Disconnected, Event, Health, Outcome, SessionList, TimelineLine};
 use super::*;
 use std::io::{Read as _, Write as _};
@@ -276,7 +276,7 @@ fn one_source_does_not_take_all_places_of_strangers() {
             socket.connect(address).await.unwrap()
         };
         let mut held = Vec::new();
-        for _ in 0..100 {
+        for _ in 0..MAX_STRANGERS_PER_SOURCE + 76 {
             held.push(dial("127.0.0.2").await);
         }
         let mut asks = dial("127.0.0.3").await;
@@ -284,7 +284,7 @@ fn one_source_does_not_take_all_places_of_strangers() {
         let mut answer = String::new();
         asks.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        assert_eq!(refusals.named()[3], ("full", 92));
+        assert_eq!(refusals.named()[3], ("full", 76));
     });
 }
 

@@ -15,6 +15,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 const NAME: &str = "blocks.json";
+/// The gateway writes the whole list, which it does not read again.
+pub const MENDING: &str =
+    "stop the gateway, mend or remove the entry, start the gateway (what is changed in the file while it runs is written over)";
 /// Bytes read at most: a full list of long entries.
 const MAX_FILE: u64 = (MAX_BLOCKS as u64) * 8_192;
 /// From a save that failed to the next try.
@@ -64,7 +67,7 @@ impl BlockFile {
             )
         })?;
         for what in &kept.unread {
-            tracing::warn!("block list: {what}; it keeps nobody out, and stays in the file until somebody mends or removes it");
+            tracing::warn!("block list: {what}; it keeps nobody out, and stays in the file until somebody mends it: {MENDING}");
         }
         let (lists, waiting) = mpsc::channel::<(Vec<Block>, Then)>();
         std::thread::Builder::new().name("blocks".into()).spawn(move || keep(&path, &unread, &waiting, again))?;

@@ -4,6 +4,7 @@ use super::text::{Mark, Style, cell, clean, heading, table, time};
 use super::{Cli, FAILED, ask};
 use crate::api::Call;
 use crate::api::types::{Block, BlockList, Blocked};
+use crate::blocks::MENDING;
 use std::io::{Result, Write};
 
 /// Answers `evergate block ...`; returns the exit code.
@@ -30,6 +31,9 @@ fn list(BlockList { blocks, unread }: &BlockList, style: Style, out: &mut dyn Wr
     }
     for what in unread {
         writeln!(out, "not in force: {}", clean(what))?;
+    }
+    if !unread.is_empty() {
+        writeln!(out, "to mend that: {MENDING}")?;
     }
     Ok(())
 }

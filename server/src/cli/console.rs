@@ -27,11 +27,14 @@ pub(super) fn console(cli: &Cli, args: &ConsoleArgs, style: Style, out: &mut dyn
         };
         let (address, key) = (listener.local_addr()?, key());
         tell(cli, address, &key, style, out)?;
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        // The last comes when the terminal goes, of `ssh` too.
+        let [mut interrupt, mut terminate, mut hangup] =
+            [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
         tokio::select! {
             () = Relay::new(socket, address, &key).serve(listener) => {}
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
         }
         Ok(OK)
     })

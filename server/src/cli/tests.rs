@@ -364,6 +364,7 @@ fn who_is_kept_out_is_shown_and_let_in_again() {
         assert_eq!(code, OK);
         assert!(out.contains("3   user \"ann\"  2023-11-14 22:13:20  2023-11-14 22:28:20  lost laptop"), "{out}");
         assert!(out.contains("block 3: 3 logins came in that nobody could compare") && out.contains("not in force: line 7"), "{out}");
+        assert!(out.contains("to mend that: stop the gateway"), "{out}");
         let out = evergate(&["block", "add", "--certificate", "0a"]).1;
         assert!(out.contains("Where EAP hides certificates (TLS 1.3) it would need a name"), "{out}");
         let out = evergate(&["block", "add", "--address", "192.0.2.0/24", "--for", "1h", "--reason", "noise"]).1;
