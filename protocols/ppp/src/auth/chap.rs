@@ -1,5 +1,5 @@
 //! CHAP with MD5 (RFC 1994) and MS-CHAPv2 (RFC 2759).
-use super::mschap::{Failure, completed};
+use super::mschap::Failure;
 use super::{Effect, MAX_NAME, misfit, too_long};
 use crate::api::{Answer, ChangePassword, EndedBy, Question};
 use crate::negotiation::Fault;
@@ -166,11 +166,11 @@ impl Chap {
         }
     }
 
-    /// The text of RADIUS goes on as it is, but for a challenge that it lacks. Where it allows another try and brings the challenge for it, the client has one.
+    /// The text of RADIUS goes on as it is. Where it allows another try and brings the challenge for it, the client has one.
     fn rejected(&mut self, message: &str) -> Vec<Effect> {
         let failure = Failure::parse(message);
         let text = if message.is_empty() { "E=691 R=0 V=3" } else { message };
-        let reply = self.reply(FAILURE, &completed(text, &self.challenge));
+        let reply = self.reply(FAILURE, text);
         let error = if failure.error == 0 { 691 } else { failure.error };
         match failure.challenge {
             Some(challenge) if (failure.retry || failure.allows_change()) && self.attempts < MAX_ATTEMPTS => {

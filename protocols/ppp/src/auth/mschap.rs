@@ -34,20 +34,6 @@ impl Failure {
     }
 }
 
-/// A last word needs a challenge too (RFC 2759 section 6: it must be there), which some leave out. A text that allows another try stays as it is: nobody
-/// but who wrote it knows the challenge of that.
-pub(super) fn completed(message: &str, challenge: &[u8; 16]) -> String {
-    let (facts, words) = message.split_at(message.find(" M=").unwrap_or(message.len()));
-    let has = |start: &str| facts.split_ascii_whitespace().any(|word| word.starts_with(start));
-    match facts.find(" V=") {
-        Some(at) if has("R=0") && !has("C=") => {
-            let digits: String = challenge.iter().map(|byte| format!("{byte:02X}")).collect();
-            format!("{} C={digits}{}{words}", &facts[..at], &facts[at..])
-        }
-        _ => message.to_owned(),
-    }
-}
-
 fn challenge(hex: &str) -> Option<[u8; 16]> {
     if hex.len() != 32 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;

@@ -174,17 +174,12 @@ fn mschap_retry_uses_the_challenge_of_the_failure() {
 fn mschap_failures_without_retry_end_the_link() {
     let no_retry = format!("E=691 R=0 C={CHALLENGE_2} V=3 M=no");
     let no_dialin = format!("E=649 R=0 C={CHALLENGE_2} V=3");
-    // Windows wants a challenge although it is of no use.
-    let ours: String = CHALLENGE.iter().map(|byte| format!("{byte:02X}")).collect();
-    let filled = |code: u32, more: &str| format!("E={code} R=0 C={ours} V=3{more}");
     for (text, sent) in [
         (no_retry.as_str(), no_retry.as_str()),
         (&no_dialin, &no_dialin),
         ("E=691 R=1 V=3", "E=691 R=1 V=3"),
-        ("E=691 R=0", "E=691 R=0"),
-        ("E=648 R=0 V=3", &filled(648, "")),
-        ("E=649 R=0 V=3 M=No C=x V=4", &filled(649, " M=No C=x V=4")),
-        ("", &filled(691, "")),
+        ("E=648 R=0 V=3", "E=648 R=0 V=3"),
+        ("", "E=691 R=0 V=3"),
     ] {
         let mut bench = mschap();
         bench.give(&response(0, "alice", 1));
