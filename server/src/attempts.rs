@@ -61,6 +61,8 @@ pub struct Attempt {
     pub user: Option<String>,
     /// What the client's computer is called, by its certificate or by its own word.
     pub machine: Option<String>,
+    /// The local provider said no, not a RADIUS server.
+    pub refused_locally: bool,
     /// Last stage reached.
     pub stage: Stage,
     pub outcome: Outcome,
@@ -267,6 +269,7 @@ impl Attempts {
             gateway: start.gateway,
             user: None,
             machine: None,
+            refused_locally: false,
             stage: start.stage,
             outcome: Outcome::Running,
             offered: Vec::new(),

@@ -234,7 +234,7 @@ fn fix_of_login(failure: &Failure) -> Option<&'static str> {
             "RADIUS lets the user in, but says what this gateway cannot do: correct in the RADIUS server's policy, or in the configuration here, what the cause names"
         }
         (Stage::Auth | Stage::Eap | Stage::Radius, _) => {
-            "check user name, password and account; on NPS, event 6273 of the Security log has the reason"
+            "check user name, password and account (NPS: event 6273 of the Security log has the reason; local users: evergate user list)"
         }
         (Stage::Policy, _) => {
             "add or reorder a [[policy]] whose conditions match this attempt; `evergate attempts show` lists why each did not"

@@ -45,6 +45,7 @@ pub fn commands(attempt: &Attempt, known: Known<'_>) -> Vec<Commands> {
         (_, Stage::Tls, Fault::Silence) => of_table(&["revocation"]),
         (_, Stage::Lcp, Fault::PeerIncompatible) => of_table(&["method"]),
         (_, Stage::SaInit | Stage::IkeAuth, Fault::Silence) if attempt.tunnel == Tunnel::Ikev2 => of_table(&["path"]),
+        _ if is_of_the_account(failure) && attempt.refused_locally => vec![of_local_user(attempt)],
         _ if is_of_the_account(failure) => of_table(&["nps-reason", "account"]),
         _ => Vec::new(),
     }
@@ -98,6 +99,15 @@ fn by_policy(attempt: &Attempt) -> Commands {
     let place =
         "on the gateway: why each policy said what it said, and the same question to the policies of the configuration, once it is changed";
     lines(place, [format!("evergate attempts show {}", attempt.id), again])
+}
+
+/// A user of the gateway's own file.
+fn of_local_user(attempt: &Attempt) -> Commands {
+    let mend = match attempt.user.as_deref().map(typed) {
+        Some(Some(user)) => format!("evergate user passwd {user}"),
+        _ => "read -r user && evergate user passwd \"$user\"".into(),
+    };
+    lines("on the gateway: who there is in the users file, and another password", ["evergate user list".to_owned(), mend])
 }
 
 fn is_of_the_account(failure: &Failure) -> bool {
@@ -177,6 +187,15 @@ mod tests {
         let lines = typed_for(Stage::Radius, Fault::Refused, "ann@example.com", None);
         assert!(lines.contains("Get-ADUser -Filter \"UserPrincipalName -eq 'ann@example.com'\" -Properties"), "{lines}");
         assert!(lines.contains("Get-ADUser -Filter \"UserPrincipalName -eq 'ann@example.com'\" | Unlock-ADAccount"), "{lines}");
+    }
+
+    #[test]
+    fn local_users_are_looked_for_in_their_file() {
+        let mut attempt = failed(Stage::Radius, Fault::Refused, "dave");
+        attempt.refused_locally = true;
+        let names = Names::for_tests();
+        let commands = commands(&attempt, Known { names: &names, ciphers: None, stale: None });
+        assert_eq!(commands[0].lines, ["evergate user list", "evergate user passwd dave"]);
     }
 
     #[test]

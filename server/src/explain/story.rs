@@ -222,12 +222,18 @@ fn path(attempt: &Attempt, failure: &Failure, around: &Around<'_>) -> Vec<String
 fn every_protocol(attempt: &Attempt, around: &Around<'_>) -> Option<String> {
     let near = |other: &&Attempt| other.tunnel != attempt.tunnel && other.started_at.abs_diff(attempt.started_at) <= ONE_TRY;
     let failed = |other: &&Attempt| matches!(other.outcome, Outcome::Failed(_));
-    let other = around.same_client.iter().chain(&around.next_to_it).copied().filter(near).find(failed)?;
+    // Where neighbours on both sides fit: lists of protocols begin with IKEv2 as a rule.
+    let in_order = |other: &Attempt| (other.number() > attempt.number()) == (attempt.tunnel == Tunnel::Ikev2);
+    let distance = |other: &&Attempt| (!in_order(other), other.number().abs_diff(attempt.number()));
+    let partner = |all: &[&'_ Attempt]| {
+        all.iter().copied().filter(near).filter(failed).min_by_key(distance).map(|other| (other.tunnel, other.id.clone()))
+    };
+    let (tunnel, id) = partner(&around.same_client).or_else(|| partner(&around.next_to_it))?;
     Some(format!(
         "The same client failed over {} within a minute (attempt {}): a profile of type Automatic shows 800 for the two together. `evergate explain {}` tells of the other.",
-        name(other.tunnel),
-        other.id,
-        other.id
+        name(tunnel),
+        id,
+        id
     ))
 }
 
@@ -338,6 +344,9 @@ mod tests {
             let told = book.told(one, None);
             assert!(told.contains("shows 800") && told.contains(&format!("evergate explain {other}")), "{told}");
         }
+        let again = book.add(Tunnel::Ikev2, "198.51.100.7:500", 1050, Stage::IkeAuth, failed(Stage::IkeAuth, Fault::Silence));
+        let after = book.add(Tunnel::Sstp, "198.51.100.7:40000", 1060, Stage::Tls, failed(Stage::Tls, Fault::Silence));
+        assert!(book.told(&again, None).contains(&format!("evergate explain {after}")), "what came after it, not before");
         let late = book.add(Tunnel::Sstp, "198.51.100.7:40001", 5000, Stage::Tls, failed(Stage::Tls, Fault::Silence));
         assert!(!book.told(&late, None).contains("shows 800"));
     }

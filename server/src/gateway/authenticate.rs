@@ -335,7 +335,10 @@ impl<P: Plane> Gateway<P> {
         refused(format!("user {user:?} has {others} sessions already, and Port-Limit of the Access-Accept is {limit}"))
     }
 
-    fn rejected(&self, session: SessionId, server: &str, reply_message: Option<String>, ms_chap_error: Option<String>) -> Denied {
+    fn rejected(&mut self, session: SessionId, server: &str, reply_message: Option<String>, ms_chap_error: Option<String>) -> Denied {
+        if let Some(attempt) = self.live.get(&session).and_then(|live| self.attempts.get_mut(live.attempt)) {
+            attempt.refused_locally = server == local_provider::SERVER;
+        }
         let progress = self.live.get(&session).and_then(|live| live.login.as_ref());
         let user = progress.map(|progress| String::from_utf8_lossy(&progress.identity).into_owned()).unwrap_or_default();
         let method = progress.map(|progress| match (progress.method, progress.eap_method) {

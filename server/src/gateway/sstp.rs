@@ -347,7 +347,8 @@ impl<P: Plane> Gateway<P> {
         if let Some(live) = self.live.get_mut(&session).filter(|_| !is_decided) {
             live.computer.learn(&message);
             if let (Some(name), Some(attempt)) = (&live.computer.name, self.attempts.get_mut(live.attempt)) {
-                attempt.set_machine(name);
+                // What Windows puts before the computer's name.
+                attempt.set_machine(name.strip_prefix("MSRAS-0-").unwrap_or(name));
             }
         }
     }
