@@ -269,13 +269,19 @@ impl Packet<'_> {
 
     /// All attributes, what is inside Vendor-Specific by itself. A Vendor-Specific of another form counts as one of type 0.
     pub(crate) fn identified(&self) -> Vec<(AttributeId, &[u8])> {
+        self.placed().into_iter().map(|(id, _, value)| (id, value)).collect()
+    }
+
+    /// The same, with the offset of each value in the packet.
+    pub(crate) fn placed(&self) -> Vec<(AttributeId, usize, &[u8])> {
         let mut found = Vec::new();
         for attribute in self.attributes() {
+            let value = attribute.offset + 2;
             match attribute.value.split_first_chunk::<4>() {
                 Some((vendor, inside)) if attribute.number == number::VENDOR_SPECIFIC => {
-                    vendor_attributes(u32::from_be_bytes(*vendor), inside, &mut found);
+                    vendor_attributes(u32::from_be_bytes(*vendor), value + 4, inside, &mut found);
                 }
-                _ => found.push((AttributeId::standard(attribute.number), attribute.value)),
+                _ => found.push((AttributeId::standard(attribute.number), value, attribute.value)),
             }
         }
         found
@@ -288,14 +294,15 @@ impl Packet<'_> {
 }
 
 /// Type, length, value; the length counts all three (RFC 2865 section 5.26).
-fn vendor_attributes<'a>(vendor: u32, mut inside: &'a [u8], found: &mut Vec<(AttributeId, &'a [u8])>) {
+fn vendor_attributes<'a>(vendor: u32, mut at: usize, mut inside: &'a [u8], found: &mut Vec<(AttributeId, usize, &'a [u8])>) {
     while let [number, length, ..] = *inside {
         let length = usize::from(length);
         let Some(value) = inside.get(2..length) else { break };
-        found.push((AttributeId { vendor, number }, value));
+        found.push((AttributeId { vendor, number }, at + 2, value));
         inside = &inside[length..];
+        at += length;
     }
     if !inside.is_empty() {
-        found.push((AttributeId { vendor, number: 0 }, inside));
+        found.push((AttributeId { vendor, number: 0 }, at, inside));
     }
 }

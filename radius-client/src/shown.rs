@@ -1,6 +1,6 @@
 //! Packets for people who look on: names and values, and never a secret.
 use crate::attributes::{AttributeId, VENDOR_MICROSOFT, VENDOR_WISPR, microsoft, number};
-use crate::codec::{Packet, code};
+use crate::codec::{HEADER, Packet, code};
 use crate::words;
 
 /// The value of an attribute, as far as it may be shown.
@@ -53,6 +53,34 @@ pub fn attributes(packet: &Packet<'_>) -> Vec<(String, Shown)> {
         found.push((name(id), shown));
     }
     found
+}
+
+/// The packet with zeros for the value of whatever [`attributes`] withholds, and of EAP for what its method does not protect. State and
+/// Message-Authenticator stay: they tell exchanges apart, and hide nothing. Of what is no RADIUS packet the header stays, if it has one.
+pub fn without_secrets(bytes: &[u8]) -> Vec<u8> {
+    let mut shown = bytes.to_vec();
+    let packet = Packet::parse(bytes).ok();
+    let last = packet.as_ref().and_then(|packet| packet.attributes().last());
+    let end = last.map_or(HEADER, |last| last.offset + 2 + last.value.len());
+    shown.iter_mut().skip(end).for_each(|padding| *padding = 0);
+    let Some(packet) = packet else { return shown };
+    // Of the EAP packet, how much of what follows may be seen.
+    let mut open = packet.eap_message().map_or(0, |eap| eap::harmless_prefix(&eap));
+    for (id, at, value) in packet.placed() {
+        let kept = match id {
+            AttributeId { vendor: 0, number: number::EAP_MESSAGE } => {
+                let kept = value.len().min(open);
+                open -= kept;
+                kept
+            }
+            AttributeId { vendor: 0, number: number::STATE | number::MESSAGE_AUTHENTICATOR }
+            | AttributeId { vendor: VENDOR_MICROSOFT, number: microsoft::CHAP_ERROR } => value.len(),
+            id if is_harmless(id) => value.len(),
+            _ => 0,
+        };
+        shown[at + kept..at + value.len()].fill(0);
+    }
+    shown
 }
 
 /// Identifier, then `E=691 R=1 C=.. V=3 M=..` (RFC 2548 section 2.1.5).
@@ -217,6 +245,75 @@ mod tests {
             packet.put_eap(&[7; 600]);
         });
         assert_eq!(found[1..], [("EAP-Message".to_owned(), Shown::Eap(vec![7; 600]))]);
+    }
+
+    /// What `build` makes, and the same without secrets.
+    fn bare(build: impl FnOnce(&mut Builder)) -> (Vec<u8>, Vec<u8>) {
+        let mut builder = Builder::access_request(1, &[7; 16]);
+        build(&mut builder);
+        let bytes = builder.sign(b"xyzzy").unwrap();
+        let shown = without_secrets(&bytes);
+        (bytes, shown)
+    }
+
+    #[test]
+    fn datagrams_hold_zeros_for_secrets() {
+        let (bytes, shown) = bare(|packet| {
+            packet.put(number::USER_NAME, b"alice").put(number::STATE, b"state").put_microsoft(microsoft::RAS_CLIENT_NAME, b"PC1");
+            packet.put_microsoft(microsoft::CHAP_ERROR, b"\x01E=691 R=0 V=3 M=No").put_eap(&[3, 1, 0, 4]);
+        });
+        assert_eq!(shown, bytes, "nothing is hidden in it");
+        for number in [number::USER_PASSWORD, number::CHAP_PASSWORD, number::CHAP_CHALLENGE, number::PROXY_STATE, 69, 200] {
+            let (bytes, shown) = bare(|packet| {
+                packet.put(number, SECRET).put(number::USER_NAME, b"alice");
+            });
+            let at = bytes.len() - 7 - 16;
+            assert_eq!(shown, [&bytes[..at], &[0; 16], &bytes[at + 16..]].concat(), "{number}");
+        }
+        for number in [1, 3, 4, 5, 6, 11, 12, 16, 17, 25, 26, 27, 99] {
+            let (bytes, shown) = bare(|packet| {
+                packet.put_microsoft(number, SECRET).put(number::USER_NAME, b"alice");
+            });
+            let at = bytes.len() - 7 - 16;
+            assert_eq!(shown, [&bytes[..at], &[0; 16], &bytes[at + 16..]].concat(), "26.311.{number}");
+        }
+        // Two in one Vendor-Specific, and one that lies about its length.
+        let (bytes, shown) = bare(|packet| {
+            packet.put(number::VENDOR_SPECIFIC, b"\x00\x00\x01\x37\x22\x05PC1\x19\x08secret\x19\xffsecret");
+        });
+        let at = bytes.len() - 14;
+        assert_eq!(shown, [&bytes[..at], &[0; 14]].concat());
+    }
+
+    #[test]
+    fn eap_that_nothing_protects_is_zeros_in_all_its_pieces() {
+        let eap = |method: u8| [&[2, 9, 2, 88, method][..], &[7; 595]].concat();
+        let (bytes, shown) = bare(|packet| {
+            packet.put_eap(&eap(eap::method::MSCHAPV2));
+        });
+        let hidden = Packet::parse(&shown).unwrap().eap_message().unwrap();
+        assert_eq!((hidden, shown.len()), ([&[2, 9, 2, 88, 26][..], &[0; 595]].concat(), bytes.len()));
+        // The type is in the second piece.
+        let (_, shown) = bare(|packet| {
+            packet.put(number::EAP_MESSAGE, &[2, 9, 0]).put(number::EAP_MESSAGE, &[9, 6, 1, 2, 3, 4]);
+        });
+        assert_eq!(Packet::parse(&shown).unwrap().eap_message().unwrap(), [2, 9, 0, 9, 6, 0, 0, 0, 0]);
+        let (bytes, shown) = bare(|packet| {
+            packet.put_eap(&eap(eap::method::PEAP));
+        });
+        assert_eq!(shown, bytes);
+    }
+
+    #[test]
+    fn what_is_no_packet_keeps_its_header_alone() {
+        let (mut bytes, shown) = bare(|packet| {
+            packet.put(number::USER_NAME, b"alice");
+        });
+        bytes.extend_from_slice(SECRET);
+        assert_eq!(without_secrets(&bytes), [&shown[..], &[0; 16]].concat(), "padding");
+        bytes.truncate(30);
+        assert_eq!(without_secrets(&bytes), [&bytes[..20], &[0; 10]].concat());
+        assert_eq!(without_secrets(&bytes[..3]), bytes[..3]);
     }
 
     #[test]

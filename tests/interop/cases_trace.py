@@ -225,6 +225,20 @@ def _datagrams(capture):
     return found
 
 
+def _attributes(packet):
+    """Numbers and values of a RADIUS packet."""
+    at = 20
+    while at < len(packet):
+        number, length = packet[at : at + 2]
+        check(2 <= length <= len(packet) - at, f"a broken attribute at {at}")
+        yield number, packet[at + 2 : at + length]
+        at += length
+
+
+def _eap(packet):
+    return b"".join(value for number, value in _attributes(packet) if number == 79)
+
+
 def _captured(world, folder, *words):
     """The datagrams of a login as the capture has them, and the trace's text."""
     capture = folder / "login.pcapng"
@@ -251,6 +265,10 @@ def a_capture_has_packets_and_keys_only_when_asked(world):
         check(all(payload[20] in (46, 53) for payload in inside), "a message on port 4500 is not protected")
         radius = [payload for source, destination, payload in packets if 1812 in (source, destination)]
         check({payload[0] for payload in radius} == {1, 2, 11}, f"{[payload[0] for payload in radius]}")
+        told = [packet for packet in map(_eap, radius) if packet[4:5] == b"\x1a"]
+        check(len(told) >= 3 and not any(any(packet[5:]) for packet in told), f"EAP-MSCHAPv2 is in clear: {told}")
+        keys = [value for payload in radius for number, value in _attributes(payload) if number == 26 and value[:4] == b"\0\0\x01\x37" and value[4] in (16, 17)]
+        check(keys and not any(any(value[6:]) for value in keys), f"keys are in clear: {keys}")
         check(any(payload[0] == 4 for source, destination, payload in packets if destination == 1813), "no Accounting-Request")
         again = world.gateway.command("trace", "--user", "alice", "--pcap", folder / "login.pcapng", check=False)
         check(again.returncode == 1 and "is there already" in again.stderr, f"{again}")
@@ -282,6 +300,10 @@ def a_capture_of_sstp_holds_what_tls_hides(world):
             with Sstp(world.lab, world.gateway.binary).held(auth="mschapv2"):
                 check(wait_until(lambda: "Accounting-Response" in trace.text(), 5), f"{trace.titles()}")
             check(wait_until(lambda: "CALL_DISCONNECT" in trace.text(), 5), f"{trace.titles()}")
+        asked = [payload for source, destination, payload in _datagrams(capture.read_bytes()) if destination == 1812]
+        found = [value for payload in asked for number, value in _attributes(payload) if number == 26 and value[:5] == b"\0\0\x01\x37\x19"]
+        check(found and all(len(value) == 56 and not any(value[6:]) for value in found), f"MS-CHAP2-Response is in clear: {found}")
+        check(any((1, b"alice") in _attributes(payload) for payload in asked), "the name is gone")
         inner = [(struct.unpack_from("<I", body)[0], body[20:]) for kind, body in _blocks(capture.read_bytes()) if kind == 6]
         responses = [packet for interface, packet in inner if interface == 1 and packet[1:6] == bytes([0xFF, 0x03, 0xC2, 0x23, 2])]
         check(len(responses) == 1 and responses[0][9] == 49 and responses[0][10:59] == bytes(49), f"the response is not zeros: {responses}")

@@ -67,6 +67,17 @@ pub mod method {
     }
 }
 
+/// How many of the first bytes of a packet anybody may see: all of those with a name, a refusal of a method, or what TLS protects by itself; of
+/// another method the header and the type, since somebody could find out a password by the rest. `packet` may be malformed.
+pub fn harmless_prefix(packet: &[u8]) -> usize {
+    use method::{FAST, IDENTITY, NAK, NOTIFICATION, PEAP, TEAP, TLS, TTLS};
+    match *packet {
+        [1 | 2, _, _, _, IDENTITY | NOTIFICATION | NAK | TLS | TTLS | PEAP | FAST | TEAP, ..] => packet.len(),
+        [1 | 2, ..] => packet.len().min(5),
+        _ => packet.len().min(4),
+    }
+}
+
 /// The bytes are no EAP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -176,6 +187,15 @@ pub fn failure(identifier: u8) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nothing_protects_is_not_harmless() {
+        assert_eq!(harmless_prefix(b"\x02\x01\x00\x0a\x01alice"), 10);
+        assert_eq!(harmless_prefix(b"\x01\x01\x00\x0a\x19....."), 10);
+        assert_eq!(harmless_prefix(b"\x02\x01\x00\x0b\x1asecret"), 5);
+        assert_eq!(harmless_prefix(b"\x02\x01\x00\x0b\xfesecret"), 5, "a type that nobody knows");
+        assert_eq!((harmless_prefix(b"\x03\x01\x00\x04"), harmless_prefix(b"\x07\x01\x00\x0asecret"), harmless_prefix(b"\x02")), (4, 4, 1));
+    }
 
     #[test]
     fn identity_round_trip() {

@@ -53,31 +53,19 @@ pub fn without_secrets(frame: &[u8]) -> Vec<u8> {
     let first = usize::from(packet.get(4).copied().unwrap_or_default());
     // From where to where: the header stays, and so does the name behind a response.
     let (from, to) = match (protocol, code) {
+        // A length that lies: where the password begins, nobody knows.
+        (protocol::PAP, 1) if 5 + first > packet.len() => (5, packet.len()),
         (protocol::PAP, 1) => (5 + first, packet.len()),
         (protocol::CHAP, 2) => (5, 5 + first),
         (protocol::CHAP, 1 | 4) => return shown,
         (protocol::CHAP, _) => (4, packet.len()),
-        (protocol::EAP, 1 | 2) if !is_harmless(packet.get(4).copied()) => (5, packet.len()),
+        (protocol::EAP, _) => (eap::harmless_prefix(packet), packet.len()),
         _ => return shown,
     };
     let (from, to) = (from.min(packet.len()), to.min(packet.len()));
     shown[offset + from..offset + to.max(from)].fill(0);
     shown
 }
-
-/// Names, refusals of methods, and what TLS protects by itself.
-fn is_harmless(method: Option<u8>) -> bool {
-    use eap::method;
-    matches!(
-        method,
-        None | Some(
-            method::IDENTITY | NOTIFICATION | method::NAK | method::TLS | method::TTLS | method::PEAP | method::FAST | method::TEAP
-        )
-    )
-}
-
-/// RFC 3748 section 5.2.
-const NOTIFICATION: u8 = 2;
 
 fn code_name(protocol: u16, number: u8) -> String {
     let name = match (protocol, number) {
@@ -240,7 +228,7 @@ mod tests {
         assert_eq!(without_secrets(&tls), tls);
         assert_eq!(without_secrets(&[0xc2, 0x27, 2, 1, 0, 7, 26, 2, 9]), [0xc2, 0x27, 2, 1, 0, 7, 26, 0, 0]);
         // Lengths that lie.
-        assert_eq!(without_secrets(&[0xc0, 0x23, 1, 9, 0, 10, 200, 1]), [0xc0, 0x23, 1, 9, 0, 10, 200, 1]);
+        assert_eq!(without_secrets(&[0xc0, 0x23, 1, 9, 0, 10, 200, 1]), [0xc0, 0x23, 1, 9, 0, 10, 200, 0]);
         assert_eq!(without_secrets(&[0xc2, 0x23, 2, 9, 0, 8, 200, 7]), [0xc2, 0x23, 2, 9, 0, 8, 200, 0]);
     }
 

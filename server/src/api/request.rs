@@ -209,7 +209,7 @@ pub struct TraceQuery {
     /// The attempt of this id, which is not over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<String>,
-    /// The packets too: datagrams of IKE and RADIUS as they were on the wire, and what was inside of tunnels without its secrets.
+    /// The packets too: datagrams of IKE as they were on the wire, those of RADIUS and what was inside of tunnels with zeros for their secrets.
     #[serde(default)]
     pub packets: bool,
     /// The keys of IKE SAs too. Whoever has them and the datagrams can read everything that IKE says, credentials among it.

@@ -1,5 +1,5 @@
-//! A capture for Wireshark (pcapng, draft-ietf-opsawg-pcapng): the datagrams of a trace with IP and UDP headers around them, as they were on the wire;
-//! and, each kind as an interface of its own, what was inside of tunnels.
+//! A capture for Wireshark (pcapng, draft-ietf-opsawg-pcapng): the datagrams of a trace with IP and UDP headers around them, as they were on the wire but
+//! for the secrets of RADIUS; and, each kind as an interface of its own, what was inside of tunnels.
 use super::{Direction, Event, Frame, Link};
 use std::io::{Result, Write};
 

@@ -68,7 +68,7 @@ impl std::fmt::Display for About {
 /// What a trace wants besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extent {
-    /// The packets too, as on the wire.
+    /// The packets too: IKE as on the wire, all else with zeros for its secrets.
     pub packets: bool,
     /// The keys of IKE SAs.
     pub keys: bool,
@@ -107,7 +107,7 @@ pub struct Field {
     pub value: String,
 }
 
-/// A datagram as on the wire.
+/// A datagram as on the wire; of RADIUS with zeros for its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "TraceDatagram")]
 pub struct Datagram {
@@ -283,7 +283,7 @@ impl Tracer {
         self.0.state.load(Ordering::Relaxed) != OFF
     }
 
-    /// Whether anybody wants packets as they are on the wire.
+    /// Whether anybody wants packets.
     pub fn wants_packets(&self) -> bool {
         self.0.state.load(Ordering::Relaxed) & PACKETS != 0
     }

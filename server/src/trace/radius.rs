@@ -62,7 +62,7 @@ impl Exchanges {
         let note = if again { ", the same again" } else { "" };
         let mut told = describe(&packet, key.1, Direction::Out, to, note, bytes.len());
         if let Some((local, _)) = ends.filter(|_| self.tracer.wants_packets()) {
-            told.packets = vec![Datagram { from: local, to, bytes: hexadecimal(bytes) }];
+            told.packets = vec![Datagram { from: local, to, bytes: hexadecimal(&shown::without_secrets(bytes)) }];
         }
         self.tracer.tell(now, Some(&attempt), told);
         self.waiting.insert(key, Waiting { attempt, header: *header });
@@ -80,7 +80,7 @@ impl Exchanges {
         let note = dropped.map(|why| format!(", dropped: {why}")).unwrap_or_default();
         let mut told = describe(&packet, key.1, Direction::In, from, &note, bytes.len());
         if let Some((local, _)) = ends.filter(|_| self.tracer.wants_packets()) {
-            told.packets = vec![Datagram { from, to: local, bytes: hexadecimal(bytes) }];
+            told.packets = vec![Datagram { from, to: local, bytes: hexadecimal(&shown::without_secrets(bytes)) }];
         }
         self.tracer.tell(now, Some(&attempt), told);
     }
@@ -97,7 +97,7 @@ pub fn dynamic(bytes: &[u8], direction: Direction, peer: SocketAddr, local: Opti
     let mut told = describe(&packet, packet.identifier().into(), direction, peer, "", bytes.len());
     if let Some(local) = local {
         let (from, to) = if direction == Direction::In { (peer, local) } else { (local, peer) };
-        told.packets = vec![Datagram { from, to, bytes: hexadecimal(bytes) }];
+        told.packets = vec![Datagram { from, to, bytes: hexadecimal(&shown::without_secrets(bytes)) }];
     }
     Some(told)
 }
@@ -119,4 +119,20 @@ fn describe(packet: &Packet<'_>, number: u32, direction: Direction, peer: Socket
         told.field(name, value);
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_holds_no_secret() {
+        let mut bytes = vec![code::COA_REQUEST, 9, 0, 37];
+        bytes.extend_from_slice(&[7; 16]);
+        bytes.extend_from_slice(b"\x01\x07alice\x02\x0asecret!!");
+        let peer = "192.0.2.9:3799".parse().unwrap();
+        let told = dynamic(&bytes, Direction::In, peer, Some(peer)).unwrap();
+        bytes[29..].fill(0);
+        assert_eq!(told.packets[0].bytes, hexadecimal(&bytes));
+    }
 }

@@ -13,8 +13,9 @@ withheld. Ends with Ctrl-C, after an hour or what --for says, or, of an attempt,
 A trace by user begins with the client's first packet as well: what came before its name was known is kept for that long, and shown then. What \
 begins before there is an attempt (a COOKIE, a refused IKE_SA_INIT) belongs to an address alone: use --peer.
 
-The capture holds datagrams of IKE and RADIUS, encrypted as they were, and as interfaces of their own what TLS and ESP hide: PPP frames and control packets of \
-SSTP, and what the gateway answers inside the tunnel. Passwords and responses in them are zeros. RADIUS over TLS and IKE over TCP are not in it: they are no \
+The capture holds datagrams of IKE, encrypted as they were, and of RADIUS, and as interfaces of their own what TLS and ESP hide: PPP frames and control packets \
+of SSTP, and what the gateway answers inside the tunnel. In RADIUS and PPP passwords, keys, MS-CHAP responses, what EAP methods carry without TLS, and \
+attributes that the gateway does not know are zeros, so that no authenticator of RADIUS fits. RADIUS over TLS and IKE over TCP are not in it: they are no \
 packets of their own on the wire. Where nat_port is not 4500, tell Wireshark by \"Decode As\" that it is UDPENCAP. Wireshark decrypts IKE with the file \
 that --reveal-session-keys writes: it goes into its profile as ikev2_decryption_table. Both files have mode 0600; delete them when you are done.
 
@@ -40,7 +41,8 @@ pub struct TraceArgs {
     /// One login try that is not over, by its id in `evergate attempts`
     #[arg(long, value_name = "ID", group = "whom")]
     attempt: Option<String>,
-    /// Write a capture for Wireshark as well: the datagrams of IKE and RADIUS as they were on the wire, and what was inside of tunnels
+    /// Write a capture for Wireshark as well: the datagrams of IKE as they were on the wire, those of RADIUS and what was inside of tunnels with zeros for
+    /// their secrets
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) pcap: Option<PathBuf>,
     /// With --pcap: also write the keys of the IKE SAs, a line each, as Wireshark's ikev2_decryption_table takes them. Whoever has both files reads
