@@ -11,6 +11,12 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// A text with its control characters escaped: names come from the wire, and must neither leave their line nor steer a terminal.
+pub(crate) fn visible(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { c.escape_default().collect::<String>() } else { c.to_string() };
+    text.chars().map(visible).collect()
+}
+
 /// Variables that override the configured filter, the first that is set.
 const OVERRIDES: [&str; 2] = ["EVERGATE_LOG", "RUST_LOG"];
 

@@ -56,11 +56,11 @@ fn whole(case: &Case, style: Style, out: &mut dyn Write) -> Result<()> {
     commands(&case.commands, style, out)
 }
 
-/// Lines to type stand alone on theirs, however long: they are copied.
+/// Lines to type stand alone on theirs, however long: they are copied. So nothing in them may begin another line.
 fn commands(all: &[Commands], style: Style, out: &mut dyn Write) -> Result<()> {
     for commands in all {
-        writeln!(out, "  {}", style.mark(Mark::Faint, &format!("# {}", commands.place)))?;
-        commands.lines.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+        writeln!(out, "  {}", style.mark(Mark::Faint, &format!("# {}", clean(&commands.place))))?;
+        commands.lines.iter().try_for_each(|line| writeln!(out, "  {}", clean(line)))?;
     }
     Ok(())
 }

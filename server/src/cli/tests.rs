@@ -252,7 +252,7 @@ fn reply_to(request: Request) -> Response {
         Request::Explain(ExplainQuery { what }) => Response::Explanation(Box::new(Explanation {
             attempt: attempt(),
             told: vec![format!("This is about {what}.")],
-            commands: vec![Commands { place: "here".into(), lines: vec![format!("type {}", "long ".repeat(40))] }],
+            commands: vec![Commands { place: "here\nreboot".into(), lines: vec![format!("type {}", "long ".repeat(40))] }],
             cases: crate::explain::numbers::cases("812").into_iter().cloned().collect(),
         })),
         _ => Response::refused(Refusal::Conflict, "none to show", "none to make"),
@@ -313,7 +313,7 @@ fn stories_come_from_the_gateway() {
     with_gateway(|evergate| {
         let (code, out, _) = evergate(&["explain", "ann"]);
         assert_eq!(code, OK);
-        let line = format!("\n  # here\n  type {}", "long ".repeat(40));
+        let line = format!("\n  # here\\nreboot\n  type {}", "long ".repeat(40));
         for expected in
             [line.as_str(), "This is about ann.", "Add a network policy that matches.", "812", "evergate attempts show 65a1b2c3-17"]
         {

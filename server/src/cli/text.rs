@@ -1,4 +1,5 @@
 //! Tables, times and numbers for people.
+pub(super) use crate::logging::visible as clean;
 use std::io::Write;
 
 /// How text may be marked.
@@ -54,12 +55,6 @@ impl Cell {
     pub(super) fn marked(self, mark: Mark) -> Self {
         Self { mark, ..self }
     }
-}
-
-/// Control characters escaped.
-pub(super) fn clean(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { c.escape_default().collect::<String>() } else { c.to_string() };
-    text.chars().map(visible).collect()
 }
 
 /// Aligned columns under their headings.

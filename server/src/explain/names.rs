@@ -2,6 +2,8 @@
 use super::account;
 use super::numbers::Commands;
 use crate::config::Config;
+use crate::logging::visible;
+use crate::profile::quoted;
 use ike::CipherPolicy;
 use ike::proposal::WindowsPolicy;
 use std::collections::BTreeSet;
@@ -53,7 +55,8 @@ impl Names {
 
     /// The lines with everything put in. Those that ask for what this gateway does not have are left out; `None`: none is left.
     pub fn fill(&self, commands: &Commands, user: Option<&str>) -> Option<Commands> {
-        let place = commands.place.replace("{root}", self.root.as_deref().unwrap_or("(`evergate certificates` on the gateway names it)"));
+        let root = self.root.as_deref().map_or_else(|| "(`evergate certificates` on the gateway names it)".into(), visible);
+        let place = commands.place.replace("{root}", &root);
         let lines: Vec<_> = commands.lines.iter().flat_map(|line| self.lines(line, user)).collect();
         (!lines.is_empty()).then_some(Commands { place, lines })
     }
@@ -130,11 +133,6 @@ impl Names {
 const EACH: &str = "$gateway = {gateway}; foreach ($all in $false, $true) { Get-VpnConnection -AllUserConnection:$all | Where-Object ServerAddress -in $gateway | ForEach-Object {";
 const CIPHERS: &str =
     "{each} Set-VpnConnectionIPsecConfiguration -ConnectionName $_.Name -AllUserConnection:$all {ciphers} -PassThru -Force {end}";
-
-/// A string of PowerShell that stands for itself.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
 
 fn listed(all: &[String]) -> String {
     all.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ")

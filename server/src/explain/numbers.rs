@@ -220,6 +220,20 @@ mod tests {
         assert_eq!(all.filter(|line| line.contains("EKUFilter")).collect::<Vec<_>>(), Vec::<&String>::new());
     }
 
+    /// Device tunnels, SSTP and what else works is no business of a line that is typed for another connection.
+    #[test]
+    fn connections_that_are_not_at_fault_are_left_alone() {
+        for (name, condition) in [
+            ("method", "if ($_.AuthenticationMethod -notcontains 'MachineCertificate') {"),
+            ("tunnel-type", "if ($_.TunnelType -in 'L2tp', 'Pptp') {"),
+        ] {
+            let changing: Vec<_> = commands(name).unwrap().lines.iter().filter(|line| line.contains("Set-VpnConnection")).collect();
+            assert!(!changing.is_empty() && changing.iter().all(|line| line.contains(condition)), "{name}: {changing:?}");
+        }
+        let replacing = WHOLE.1.values().flat_map(|commands| &commands.lines).filter(|line| line.contains("-EapConfigXmlStream"));
+        assert!(replacing.clone().count() > 0 && replacing.clone().all(|line| line.contains("-Confirm") && !line.contains("-Force")));
+    }
+
     #[test]
     fn numbers_as_people_copy_them() {
         for (text, expected) in [

@@ -2,6 +2,7 @@
 use super::names::Names;
 use super::numbers::{self, Commands};
 use crate::attempts::{Attempt, Outcome};
+use crate::logging::visible;
 use crate::outcome::{EapFault, Failure, Fault, Stage};
 use ike::CipherPolicy;
 use policy::network::Tunnel;
@@ -75,7 +76,8 @@ fn room(stale: Option<(u64, &str)>) -> Commands {
     match stale {
         Some((id, user)) => {
             let place = format!(
-                "on the gateway: how full each pool is, who is in, and the end of the session that is missed least, {id} of {user}"
+                "on the gateway: how full each pool is, who is in, and the end of the session that is missed least, {id} of {}",
+                visible(user)
             );
             lines(&place, look.into_iter().chain([format!("evergate sessions disconnect {id}")]))
         }
@@ -91,14 +93,20 @@ fn by_policy(attempt: &Attempt) -> Commands {
         None => "evergate policy test".into(),
     };
     again.push_str(&format!(" --tunnel {}", attempt.tunnel));
+    let mut left_out = Vec::new();
     for (option, value) in &attempt.question {
-        if let Some(value) = in_shell(value) {
-            again.push_str(&format!(" {option} {value}"));
+        match in_shell(value) {
+            Some(value) => again.push_str(&format!(" {option} {value}")),
+            None => left_out.push(format!("{option} {}", visible(value))),
         }
     }
-    let place =
-        "on the gateway: why each policy said what it said, and the same question to the policies of the configuration, once it is changed";
-    lines(place, [format!("evergate attempts show {}", attempt.id), again])
+    let mut place = String::from(
+        "on the gateway: why each policy said what it said, and the same question to the policies of the configuration, once it is changed",
+    );
+    if !left_out.is_empty() {
+        place.push_str(&format!("; the question is not quite the same: left out is {}", left_out.join(", ")));
+    }
+    lines(&place, [format!("evergate attempts show {}", attempt.id), again])
 }
 
 /// A user of the gateway's own file.
@@ -126,10 +134,10 @@ fn typed(user: &str) -> Option<String> {
     }
 }
 
-/// A value for a shell; `None`: one with signs that no terminal should be given.
+/// A value for a shell, letters and digits of any script among it; `None`: one with signs that no terminal should be given.
 fn in_shell(value: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '/' | ':' | '=' | ',');
-    if value.is_empty() || value.starts_with('-') || value.chars().any(|c| !(c == ' ' || c.is_ascii_graphic())) {
+    if value.is_empty() || value.starts_with('-') || value.chars().any(|c| !(c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric())) {
         return None;
     }
     Some(if value.chars().all(plain) { value.to_owned() } else { format!("'{}'", value.replace('\'', r"'\''")) })
@@ -179,7 +187,8 @@ mod tests {
             assert_eq!(typed(user).as_deref(), expected, "{user}");
         }
         assert_eq!(in_shell("it's; x").as_deref(), Some(r"'it'\''s; x'"));
-        assert_eq!((in_shell("a\u{1b}"), in_shell("")), (None, None));
+        assert_eq!(in_shell("Müller Łódź 東京").as_deref(), Some("'Müller Łódź 東京'"));
+        assert_eq!((in_shell("a\u{1b}"), in_shell("a\u{202e}"), in_shell("")), (None, None, None));
     }
 
     #[test]
@@ -202,6 +211,10 @@ mod tests {
     fn the_policies_are_asked_the_same_again() {
         let lines = typed_for(Stage::Policy, Fault::Refused, "dave", None);
         assert!(lines.ends_with("evergate policy test --user dave --tunnel ikev2 --method eap --attribute 'Class=the staff'"), "{lines}");
+        let names = Names::for_tests();
+        let known = Known { names: &names, ciphers: None, stale: None };
+        let place = &commands(&failed(Stage::Policy, Fault::Refused, "dave"), known)[0].place;
+        assert!(place.ends_with("left out is --group \\u{1b}"), "{place}");
         assert!(typed_for(Stage::Policy, Fault::Refused, "a;b", None).contains("read -r user && evergate policy test --user \"$user\""));
     }
 
@@ -209,5 +222,17 @@ mod tests {
     fn a_full_pool_names_a_session_to_end() {
         assert!(typed_for(Stage::Address, Fault::Refused, "ann", Some((17, "bob"))).ends_with("evergate sessions disconnect 17"));
         assert!(!typed_for(Stage::Address, Fault::Refused, "ann", None).contains("disconnect"));
+    }
+
+    /// Whoever copies the lines must not run what a client calls itself.
+    #[test]
+    fn no_name_begins_a_line() {
+        let names = Names::for_tests();
+        let known = Known { names: &names, ciphers: None, stale: Some((17, "bob\nreboot")) };
+        for commands in commands(&failed(Stage::Address, Fault::Refused, "ann\nreboot"), known) {
+            assert!(commands.place.ends_with("17 of bob\\nreboot"), "{commands:?}");
+            let all = commands.lines.iter().chain([&commands.place]);
+            assert!(all.flat_map(|text| text.chars()).all(|c| !c.is_control()), "{commands:?}");
+        }
     }
 }

@@ -92,7 +92,7 @@ pub fn tell(attempt: &Attempt, around: &Around<'_>) -> Vec<String> {
     let reached = if attempt.block.is_some() { KEPT_OUT } else { reached(attempt.stage) };
     let mut told = vec![opening(attempt), reached.to_owned(), ending(attempt)];
     if let Outcome::Failed(failure) = &attempt.outcome {
-        told.extend(windows_code(failure, attempt.tunnel).map(|code| format!("Windows shows its user {code}.")));
+        told.extend(windows_code(failure, attempt.tunnel).map(|code| format!("Windows shows error {code} to its user.")));
         told.extend(path(attempt, failure, around));
         told.extend(every_protocol(attempt, around));
         told.extend(now_and_then(attempt, failure, around));
@@ -356,7 +356,7 @@ mod tests {
         let mut book = Book::new();
         let stuck = book.add(Tunnel::Ikev2, "198.51.100.7:500", 1000, Stage::IkeAuth, failed(Stage::IkeAuth, Fault::Silence));
         let told = book.told(&stuck, None);
-        assert!(told.contains("shows its user 809") && told.contains("firewall before this gateway"), "{told}");
+        assert!(told.contains("Windows shows error 809 to its user.") && told.contains("firewall before this gateway"), "{told}");
         let fine = book.add(Tunnel::Ikev2, "198.51.100.8:4500", 1100, Stage::Up, Outcome::Up);
         let told = book.told(&stuck, None);
         assert!(told.contains(&format!("attempt {fine} from 198.51.100.8")) && told.contains("on its side"), "{told}");

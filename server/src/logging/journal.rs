@@ -135,7 +135,7 @@ impl Fields {
             // Writing to a String cannot fail.
             written.ok();
         }
-        line.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+        super::visible(&line)
     }
 
     fn json(&self, target: &str, level: Level) -> String {

@@ -18,6 +18,7 @@ mod tests;
 
 pub use check::{Finding, Judged, Level, Report, check};
 pub use connection::EapMethod;
+pub(crate) use powershell::quoted;
 
 use crate::config::Config;
 use base64::Engine as _;

@@ -7,8 +7,8 @@ use pki::Certificate;
 use policy::network::Tunnel;
 use std::fmt::Write as _;
 
-/// In single quotes nothing is special but the quote itself, of which Windows knows five.
-fn quoted(text: &str) -> String {
+/// A string of PowerShell that stands for itself: in single quotes nothing is special but the quote, of which Windows knows five.
+pub(crate) fn quoted(text: &str) -> String {
     let doubled = |c: char| if matches!(c, '\'' | '\u{2018}'..='\u{201b}') { vec![c, c] } else { vec![c] };
     format!("'{}'", text.chars().flat_map(doubled).collect::<String>())
 }
@@ -129,5 +129,8 @@ mod tests {
     fn quotes_stay_within_their_string() {
         assert_eq!(quoted("o'neil"), "'o''neil'");
         assert_eq!(quoted("o\u{2019}neil; $(id)"), "'o\u{2019}\u{2019}neil; $(id)'");
+        for quote in '\u{2018}'..='\u{201b}' {
+            assert_eq!(quoted(&format!("a{quote}; reboot")), format!("'a{quote}{quote}; reboot'"));
+        }
     }
 }
