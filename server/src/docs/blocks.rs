@@ -307,7 +307,7 @@ const POWERSHELL: &[(&str, &str)] = &[
     (
         "Set-VpnConnection",
         "Name ServerAddress TunnelType AuthenticationMethod EncryptionLevel EapConfigXmlStream AllUserConnection MachineCertificateIssuerFilter \
-         MachineCertificateEKUFilter RememberCredential PassThru Force",
+         MachineCertificateEKUFilter RememberCredential PassThru Force Confirm",
     ),
     (
         "Set-VpnConnectionIPsecConfiguration",
