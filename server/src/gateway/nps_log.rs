@@ -20,6 +20,9 @@ const VIRTUAL: u64 = 5;
 const FRAMED: u64 = 2;
 const PPP: u64 = 1;
 
+/// As long as a RADIUS attribute can be (RFC 2865 section 5), which is all that NPS ever logs of one: strangers choose their names.
+const MAX_TEXT: usize = 253;
+
 type Attributes = Vec<(&'static str, Value)>;
 
 impl<P: Plane> Gateway<P> {
@@ -46,11 +49,11 @@ impl<P: Plane> Gateway<P> {
             return;
         }
         let Some((live, progress)) = self.live.get(&session).and_then(|live| Some((live, live.login.as_ref()?))) else { return };
-        let identity = String::from_utf8_lossy(&progress.identity).into_owned();
+        let identity = String::from_utf8_lossy(clipped(&progress.identity)).into_owned();
         let user = outcome.map_or(identity.as_str(), |granted| granted.user.as_str());
         let policy = outcome.map_or_else(|denied| denied.policy.as_deref(), |granted| Some(granted.policy.as_str()));
         let decided = self.decided(live, progress, user, policy);
-        let mut request = vec![("User-Name", Value::Text(identity.clone()))];
+        let mut request = vec![("User-Name", text(&identity))];
         request.extend(nas_attributes(&self.nas_context(session)));
         request.extend(decided.clone());
         request.extend(outcome_of(ACCESS_REQUEST, 0));
@@ -71,9 +74,9 @@ impl<P: Plane> Gateway<P> {
             return;
         };
         let mut attributes = accounting_attributes(record);
-        attributes.push(("Class", Value::Text(self.class_of(live))));
+        attributes.push(("Class", text(&self.class_of(live))));
         attributes.extend(self.client_attributes(live));
-        attributes.push(("NP-Policy-Name", Value::Text(up.granted.policy.clone())));
+        attributes.push(("NP-Policy-Name", text(&up.granted.policy)));
         attributes.extend(outcome_of(ACCOUNTING_REQUEST, 0));
         self.effects.push_back(Effect::NpsLog(Box::new(Record { at: now.wall, attributes })));
     }
@@ -83,11 +86,11 @@ impl<P: Plane> Gateway<P> {
         if !self.settings.nps_log.is_some_and(|kinds| kinds.accounting) {
             return;
         }
-        let name = || Value::Text(self.settings.nas_identifier.clone());
+        let name = || text(&self.settings.nas_identifier);
         let mut attributes = vec![
             ("Acct-Status-Type", Value::Number(status as u64)),
             ("NAS-Identifier", name()),
-            ("Acct-Session-Id", Value::Text(id.to_owned())),
+            ("Acct-Session-Id", text(id)),
             ("Event-Timestamp", Value::Time(now.wall)),
             ("Client-Vendor", Value::Number(0)),
             ("Client-Friendly-Name", name()),
@@ -100,20 +103,20 @@ impl<P: Plane> Gateway<P> {
     fn decided(&self, live: &Live, progress: &Progress, user: &str, policy: Option<&str>) -> Attributes {
         let mut attributes = self.client_attributes(live);
         if let Some(policy) = &progress.route().policy {
-            attributes.push(("Proxy-Policy-Name", Value::Text(policy.clone())));
+            attributes.push(("Proxy-Policy-Name", text(policy)));
         }
         attributes.push(("Provider-Type", Value::Number(provider_type(progress))));
-        attributes.push(("SAM-Account-Name", Value::Text(user.to_owned())));
-        attributes.push(("Fully-Qualifed-User-Name", Value::Text(user.to_owned())));
-        attributes.push(("Class", Value::Text(self.class_of(live))));
+        attributes.push(("SAM-Account-Name", text(user)));
+        attributes.push(("Fully-Qualifed-User-Name", text(user)));
+        attributes.push(("Class", text(&self.class_of(live))));
         if let Some(number) = authentication_type(progress.method, progress.eap_method) {
             attributes.push(("Authentication-Type", Value::Number(number)));
         }
         if let Some(eap) = progress.eap_method.filter(|_| progress.method == Method::Eap) {
-            attributes.push(("EAP-Friendly-Name", Value::Text(friendly_name(eap))));
+            attributes.push(("EAP-Friendly-Name", text(&friendly_name(eap))));
         }
         if let Some(policy) = policy {
-            attributes.push(("NP-Policy-Name", Value::Text(policy.to_owned())));
+            attributes.push(("NP-Policy-Name", text(policy)));
         }
         attributes
     }
@@ -127,7 +130,7 @@ impl<P: Plane> Gateway<P> {
         vec![
             (address, live.dialled.into()),
             ("Client-Vendor", Value::Number(0)),
-            ("Client-Friendly-Name", Value::Text(self.settings.nas_identifier.clone())),
+            ("Client-Friendly-Name", text(&self.settings.nas_identifier)),
         ]
     }
 
@@ -136,12 +139,20 @@ impl<P: Plane> Gateway<P> {
     }
 }
 
+fn clipped(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(MAX_TEXT)]
+}
+
+/// Text of at most [`MAX_TEXT`] bytes.
+fn text(text: &str) -> Value {
+    Value::Text(text[..text.floor_char_boundary(MAX_TEXT)].to_owned())
+}
+
 fn outcome_of(packet_type: u64, reason: u16) -> Attributes {
     vec![("Packet-Type", Value::Number(packet_type)), ("Reason-Code", Value::Number(reason.into()))]
 }
 
 fn nas_attributes(nas: &NasContext) -> Attributes {
-    let text = |text: &str| Value::Text(text.to_owned());
     let nas_ip = nas.nas_ip.map(|address| (if address.is_ipv4() { "NAS-IP-Address" } else { "NAS-IPv6-Address" }, address.into()));
     let named = [("MS-RAS-Client-Name", &nas.ras_client_name), ("MS-RAS-Client-Version", &nas.ras_client_version)];
     let named = named.into_iter().filter_map(|(name, value)| Some((name, text(value.as_deref()?))));
@@ -178,10 +189,10 @@ fn accounting_attributes(record: &AccountingRecord) -> Attributes {
     let mut attributes = vec![
         ("Acct-Status-Type", Value::Number(record.status as u64)),
         ("Acct-Delay-Time", Value::Number(0)),
-        ("User-Name", Value::Text(String::from_utf8_lossy(&record.user_name).into_owned())),
+        ("User-Name", text(&String::from_utf8_lossy(clipped(&record.user_name)))),
     ];
     attributes.extend(nas_attributes(&record.nas));
-    attributes.push(("Acct-Multi-Session-Id", Value::Text(record.multi_session_id.clone())));
+    attributes.push(("Acct-Multi-Session-Id", text(&record.multi_session_id)));
     attributes.push(("Event-Timestamp", Value::Time(jiff::Timestamp::from_second(record.event_timestamp.into()).unwrap_or_default())));
     let authentic = if record.authentic == Authentic::Local { 2 } else { 1 };
     attributes.push(("Acct-Authentic", Value::Number(authentic)));

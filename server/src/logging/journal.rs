@@ -2,10 +2,11 @@
 //! one, so that `journalctl EVERGATE_ATTEMPT=5f-1` finds all that was said of an attempt. The journal has a clock and a level of its own.
 use crate::config::LogFormat;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -28,6 +29,8 @@ pub(super) fn is_standard_error() -> bool {
 pub(super) struct Journal {
     socket: UnixDatagram,
     format: LogFormat,
+    /// Lines lost of which the journal has not heard.
+    lost: AtomicU64,
 }
 
 impl Journal {
@@ -38,7 +41,26 @@ impl Journal {
         socket.connect(path)?;
         // A journal that has fallen behind must not hold up the gateway.
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, format })
+        Ok(Self { socket, format, lost: AtomicU64::new(0) })
+    }
+
+    /// Sends a line, and before it how many were lost. False: the journal has fallen behind, and the line is lost too. Nothing else is tried then:
+    /// standard error leads into the same journal, and whoever writes there waits for it.
+    fn send(&self, entry: &[u8], priority: &str, message: &str) -> bool {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 && self.socket.send(&about_lost(lost, self.format)).is_err_and(|error| is_behind(&error)) {
+            self.lost.fetch_add(lost, Ordering::Relaxed);
+            return false;
+        }
+        match self.socket.send(entry) {
+            Ok(_) => true,
+            Err(error) if is_behind(&error) => false,
+            Err(_) => {
+                // Nobody listens there any more, or the line is too long for a datagram: a stream may still lead into the journal.
+                drop(writeln!(io::stderr(), "<{priority}>{message}"));
+                true
+            }
+        }
     }
 }
 
@@ -51,19 +73,42 @@ impl<S: Subscriber> Layer<S> for Journal {
             LogFormat::Text => fields.text(metadata.target()),
             LogFormat::Json => fields.json(metadata.target(), *metadata.level()),
         };
-        let mut entry = Vec::with_capacity(1024);
-        put(&mut entry, "PRIORITY", priority(*metadata.level()));
-        put(&mut entry, "SYSLOG_IDENTIFIER", "evergate");
-        put(&mut entry, "EVERGATE_TARGET", metadata.target());
+        let mut entry = begin(*metadata.level(), metadata.target());
         for (name, value) in &fields.others {
             put(&mut entry, &field_name(name), &value.to_string());
         }
         put(&mut entry, "MESSAGE", &message);
-        if self.socket.send(&entry).is_err() {
-            // The stream has room where the socket has none, and the journal takes what comes there too.
-            drop(writeln!(io::stderr(), "<{}>{message}", priority(*metadata.level())));
+        if !self.send(&entry, priority(*metadata.level()), &message) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// The journal's queue has no room.
+fn is_behind(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock
+}
+
+fn about_lost(lost: u64, format: LogFormat) -> Vec<u8> {
+    let target = module_path!();
+    let text = "the journal did not take lines in time: they are lost";
+    let message = match format {
+        LogFormat::Text => format!("{target}: {text} lost={lost}"),
+        LogFormat::Json => serde_json::json!({ "level": "WARN", "message": text, "lost": lost, "target": target }).to_string(),
+    };
+    let mut entry = begin(Level::WARN, target);
+    put(&mut entry, "EVERGATE_LOST", &lost.to_string());
+    put(&mut entry, "MESSAGE", &message);
+    entry
+}
+
+/// What each entry begins with.
+fn begin(level: Level, target: &str) -> Vec<u8> {
+    let mut entry = Vec::with_capacity(1024);
+    put(&mut entry, "PRIORITY", priority(level));
+    put(&mut entry, "SYSLOG_IDENTIFIER", "evergate");
+    put(&mut entry, "EVERGATE_TARGET", target);
+    entry
 }
 
 /// Severities of syslog (RFC 5424 section 6.2.1).
@@ -237,6 +282,39 @@ mod tests {
         assert_eq!((line["attempt"].as_str(), line["level"].as_str(), line["seconds"].as_u64()), (Some("5f-1"), Some("WARN"), Some(7)));
         assert!(line.get("timestamp").is_none());
         assert_eq!(found["EVERGATE_ATTEMPT"], "5f-1");
+    }
+
+    /// It is not waited for, neither here nor at standard error; what it did not get it hears of.
+    #[test]
+    fn a_journal_that_has_fallen_behind_loses_lines_and_is_told_how_many() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("socket");
+            let journal = UnixDatagram::bind(&path).unwrap();
+            let layer = Journal::open(&path, format).unwrap();
+            let mut taken = 0;
+            while layer.send(b"", "6", "filled") {
+                taken += 1;
+            }
+            let (subscriber, _control) = super::super::to_journal(EnvFilter::new("info"), layer);
+            tracing::subscriber::with_default(subscriber, || {
+                (0..3).for_each(|_| tracing::info!("unheard"));
+                (0..taken).for_each(|_| assert_eq!(journal.recv(&mut [0; 9]).unwrap(), 0));
+                (0..2).for_each(|_| tracing::info!("heard"));
+            });
+            let mut buffer = vec![0; 65536];
+            let mut next = || {
+                let length = journal.recv(&mut buffer).unwrap();
+                entry(&buffer[..length])
+            };
+            let told = next();
+            assert_eq!((told["EVERGATE_LOST"].as_str(), told["PRIORITY"].as_str()), ("3", "4"));
+            assert!(told["MESSAGE"].contains("did not take lines in time"), "{told:?}");
+            let messages = [next(), next()].map(|entry| entry["MESSAGE"].clone());
+            assert!(messages.iter().all(|message| message.contains("heard") && !message.contains("unheard")), "{messages:?}");
+            journal.set_nonblocking(true).unwrap();
+            assert!(journal.recv(&mut [0]).is_err(), "it is told once");
+        }
     }
 
     #[test]

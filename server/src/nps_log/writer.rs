@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Lines on their way to the thread.
 const QUEUE: usize = 4096;
 
-/// Lines that wait for a disk that takes none, about 1.5 KB each.
+/// Lines that wait for a disk that takes none, about 1.5 KB each; names of the longest kind make it 6 KB.
 const WAITING: usize = 16_384;
 
 /// How often to try it again.

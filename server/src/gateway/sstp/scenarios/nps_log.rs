@@ -1,6 +1,6 @@
 //! What the log in the format of NPS says of a login and its session.
 use super::*;
-use crate::nps_log::Kinds;
+use crate::nps_log::{Kinds, Value};
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 
@@ -77,5 +77,26 @@ fn interims_are_written_where_they_are_wanted_and_a_start_ends_what_was() {
         let types: Vec<_> = lines(&mut world).iter().filter_map(|line| line.get("Acct-Status-Type").cloned()).collect();
         let expected: &[&str] = if wanted { &["7", "1", "3"] } else { &["7", "1"] };
         assert_eq!(types, expected);
+    }
+}
+
+/// A name goes into several attributes, and grows there: `&` to five bytes, what is no XML to two digits a byte.
+#[test]
+fn the_longest_names_of_strangers_make_short_lines() {
+    for letter in ["&", "\u{1}", "\u{1f511}"] {
+        let user = letter.repeat(60_000 / letter.len());
+        let mut world = world(false);
+        world.login(101, &Caller { user: &user, name: &user, ..Caller::default() }, &Accept::default());
+        world.gateway.established(world.now, SessionId(101), vec![Ipv4Addr::new(10, 0, 0, 1).into()]);
+        world.gateway.account_stop(world.now, SessionId(101), CloseReason::PeerDeleted, None);
+        let mut records = 0;
+        while let Some(effect) = world.gateway.poll_effect() {
+            let Effect::NpsLog(record) = effect else { continue };
+            records += 1;
+            let held: usize = record.attributes.iter().map(|(_, value)| if let Value::Text(text) = value { text.len() } else { 0 }).sum();
+            let line = record.line("vpn", &TimeZone::UTC).len();
+            assert!(held < 2_048 && line < 8_192, "{held} bytes make a line of {line}");
+        }
+        assert!(records >= 2, "{records}");
     }
 }
