@@ -15,6 +15,11 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+/// How long the resolver may take for a name.
+const RESOLVER: Duration = Duration::from_secs(20);
 
 /// Looks at everything that `config` needs.
 pub fn examine(config: &Config) -> Vec<Finding> {
@@ -45,13 +50,21 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     findings.push(host::open_files(open_files(status.as_ref()), !config.sstp.is_empty(), config.server.max_sessions));
     findings.push(host::state_dir(&config.server.state_dir, &writable(&config.server.state_dir)));
     findings.extend(rights::examine(config));
-    findings.extend(names(config, &interfaces));
-    for certificate in &config.certificates {
-        findings.extend(lists::examine(&certificate.credential.chain, lists::Seen::Here));
-    }
-    let sources = config.radius.iter().map(|server| server.server.source);
-    findings.extend(radius::ask(&config.radius).iter().zip(sources).map(|(asked, source)| radius::judge(asked, source)));
+    findings.extend(asked(config, &interfaces));
     findings
+}
+
+/// What takes its time: a resolver, places of lists and RADIUS servers are all waited for together.
+fn asked(config: &Config, interfaces: &[Interface]) -> Vec<Finding> {
+    let chains: Vec<_> = config.certificates.iter().map(|certificate| certificate.credential.chain.as_slice()).collect();
+    std::thread::scope(|scope| {
+        let names = scope.spawn(|| names(config, interfaces));
+        let lists = scope.spawn(|| lists::examine(&chains, &[], lists::Seen::Here));
+        let sources = config.radius.iter().map(|server| server.server.source);
+        let radius: Vec<_> = radius::ask(&config.radius).iter().zip(sources).map(|(asked, source)| radius::judge(asked, source)).collect();
+        let joined = [names, lists].map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        joined.into_iter().flatten().chain(radius).collect()
+    })
 }
 
 /// Whether it runs.
@@ -242,14 +255,7 @@ pub(super) fn writable(path: &Path) -> Result<(), String> {
 fn names(config: &Config, interfaces: &[Interface]) -> Vec<Finding> {
     let local: Vec<_> = interfaces.iter().flat_map(|interface| &interface.addresses).map(|address| address.address).collect();
     let dialled = &config.server.name;
-    let found = match (dialled.as_str(), 0).to_socket_addrs() {
-        Ok(found) => {
-            let mut found: Vec<_> = found.map(|address| address.ip()).collect();
-            found.dedup();
-            Ok(found)
-        }
-        Err(error) => Err(error.to_string()),
-    };
+    let found = resolved(dialled);
     let now = jiff::Timestamp::now().as_second();
     let shown = config.certificates.iter().map(|certificate| {
         let leaf = certificate.credential.leaf();
@@ -257,6 +263,22 @@ fn names(config: &Config, interfaces: &[Interface]) -> Vec<Finding> {
         name::certificate(&Shown { name: &certificate.name, made_out_to, not_after: leaf.not_after }, now)
     });
     [name::dialled(&Dialled { name: dialled, found, local: &local })].into_iter().chain(shown).collect()
+}
+
+/// Asks on a thread that may go on for as long as the resolver likes.
+fn resolved(name: &str) -> Result<Vec<IpAddr>, String> {
+    let (tell, told) = sync_channel(1);
+    let asked = name.to_owned();
+    std::thread::spawn(move || {
+        let found = (asked.as_str(), 0).to_socket_addrs().map_err(|error| error.to_string());
+        // Perhaps nobody waits any more.
+        tell.send(found.map(|found| found.map(|address| address.ip()).collect::<Vec<_>>())).ok();
+    });
+    let found = told.recv_timeout(RESOLVER).unwrap_or_else(|_| Err(format!("no answer within {} s", RESOLVER.as_secs())));
+    found.map(|mut found| {
+        found.dedup();
+        found
+    })
 }
 
 /// A small file's text without white space around it.

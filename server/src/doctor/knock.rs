@@ -34,8 +34,11 @@ pub(super) enum IkeAnswer {
     /// An answer that says no.
     Refused(String),
     Silence,
-    /// The network, or the host, said so.
-    Unreachable(String),
+    /// The network, or the host, said so. `no_way`: this host, which has none to addresses of that family.
+    Unreachable {
+        no_way: bool,
+        reason: String,
+    },
 }
 
 /// What became of TCP, TLS and HTTP.
@@ -43,6 +46,8 @@ pub(super) enum IkeAnswer {
 pub(super) enum WebAnswer {
     Unreachable {
         timed_out: bool,
+        /// This host has no way to addresses of that family.
+        no_way: bool,
         reason: String,
     },
     TlsFailed {
@@ -85,8 +90,15 @@ pub(super) fn prove(port: Port, trust: &Trust<'_>) -> IkeAnswer {
 fn answer(opened: std::io::Result<Initiator>) -> IkeAnswer {
     match opened.and_then(|mut initiator| initiator.run()) {
         Ok(answer) => answer,
-        Err(error) => IkeAnswer::Unreachable(error.to_string()),
+        Err(error) => IkeAnswer::Unreachable { no_way: has_no_way(&error), reason: error.to_string() },
     }
+}
+
+/// What this host says of a family of addresses that it has no route, no address or no protocol for.
+fn has_no_way(error: &std::io::Error) -> bool {
+    /// Where the kernel was started without IPv6; the standard library has no kind for it.
+    const EAFNOSUPPORT: i32 = 97;
+    matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable) || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
 /// The client's half of the machine, as far as the first answer.
@@ -234,6 +246,7 @@ pub(super) fn web(target: SocketAddr, host: &str, roots: &Arc<TrustAnchors>) -> 
     let began = Instant::now();
     let unreachable = |error: &std::io::Error| WebAnswer::Unreachable {
         timed_out: matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock),
+        no_way: has_no_way(error),
         reason: error.to_string(),
     };
     let tcp = TcpStream::connect_timeout(&target, WEB_PATIENCE).and_then(|tcp| tcp.set_read_timeout(Some(WEB_PATIENCE)).map(|()| tcp));
@@ -323,10 +336,12 @@ mod tests {
     #[test]
     fn nobody_at_a_port_is_told_from_silence() {
         let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert!(matches!(ike(Port { remote: gone, marked: false }, 0), IkeAnswer::Unreachable(_)));
+        assert!(matches!(ike(Port { remote: gone, marked: false }, 0), IkeAnswer::Unreachable { no_way: false, .. }));
         let roots = Arc::new(TrustAnchors::new(Vec::new()));
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert!(matches!(web(closed, "vpn.example.com", &roots), WebAnswer::Unreachable { timed_out: false, .. }));
+        assert!(matches!(web(closed, "vpn.example.com", &roots), WebAnswer::Unreachable { timed_out: false, no_way: false, .. }));
+        let missing = [ErrorKind::NetworkUnreachable.into(), ErrorKind::AddrNotAvailable.into(), std::io::Error::from_raw_os_error(97)];
+        assert!(missing.iter().all(has_no_way) && !has_no_way(&ErrorKind::HostUnreachable.into()), "another hop says the latter");
     }
 
     #[test]

@@ -3,7 +3,7 @@ use super::Finding;
 use super::knock::{self, IkeAnswer, Port, Trust, WebAnswer};
 use super::lists;
 use crate::config::Config;
-use pki::{Certificate, Refused, TrustAnchors};
+use pki::{Certificate, Purpose, Refused, TrustAnchors};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -48,8 +48,31 @@ pub fn probe(dial: &Dial<'_>) -> Vec<Finding> {
     addresses.truncate(ADDRESSES);
     let listed = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut findings = vec![Finding::ok("name", format!("{} resolves to {listed}", dial.host))];
-    findings.extend(addresses.iter().flat_map(|&address| at(dial, address, &roots)));
+    let seen: Vec<_> = addresses.iter().map(|&address| look(dial, address, &roots)).collect();
+    let some_answer = seen.iter().any(At::answers);
+    findings.extend(seen.iter().flat_map(|at| judge_at(dial.host, at, some_answer, &roots)));
     findings
+}
+
+/// What one address of the name brought.
+#[derive(Debug)]
+struct At {
+    ike: Ike,
+    target: SocketAddr,
+    web: WebAnswer,
+}
+
+impl At {
+    fn answers(&self) -> bool {
+        let speaks = |answer: &IkeAnswer| matches!(answer, IkeAnswer::Answered { .. } | IkeAnswer::Refused(_));
+        speaks(&self.ike.plain.1) || speaks(&self.ike.nat.1) || !matches!(self.web, WebAnswer::Unreachable { .. })
+    }
+
+    /// This host cannot even send there.
+    fn has_no_way(&self) -> bool {
+        let none = |answer: &IkeAnswer| matches!(answer, IkeAnswer::Unreachable { no_way: true, .. });
+        none(&self.ike.plain.1) && none(&self.ike.nat.1) && matches!(self.web, WebAnswer::Unreachable { no_way: true, .. })
+    }
 }
 
 fn unresolved(host: &str, reason: &str) -> Finding {
@@ -60,7 +83,7 @@ fn unresolved(host: &str, reason: &str) -> Finding {
     )
 }
 
-fn at(dial: &Dial<'_>, address: IpAddr, roots: &Arc<TrustAnchors>) -> Vec<Finding> {
+fn look(dial: &Dial<'_>, address: IpAddr, roots: &Arc<TrustAnchors>) -> At {
     let plain = Port { remote: SocketAddr::new(address, dial.ike_port), marked: false };
     let nat = Port { remote: SocketAddr::new(address, dial.nat_port), marked: true };
     let first = Ike { plain: (plain, knock::ike(plain, 0)), nat: (nat, knock::ike(nat, 0)), further: None };
@@ -68,14 +91,53 @@ fn at(dial: &Dial<'_>, address: IpAddr, roots: &Arc<TrustAnchors>) -> Vec<Findin
     let trust = Trust { host: dial.host, roots };
     let further =
         is_open.then(|| Further { full: knock::ike(nat, FULL), fragmented: knock::ike(nat, FRAGMENTED), proof: knock::prove(nat, &trust) });
-    let mut findings = judge_ike(dial.host, &Ike { further, ..first });
     let target = SocketAddr::new(address, dial.sstp_port);
-    let web = knock::web(target, dial.host, roots);
-    findings.extend(judge_web(dial.host, target, &web, jiff::Timestamp::now().as_second()));
-    if let WebAnswer::Spoke { shown, .. } | WebAnswer::TlsFailed { shown, .. } = &web {
-        findings.extend((!shown.is_empty()).then(|| lists::examine(shown, lists::Seen::Outside)).into_iter().flatten());
+    At { ike: Ike { further, ..first }, target, web: knock::web(target, dial.host, roots) }
+}
+
+/// `some_answer`: an address of the name does.
+fn judge_at(host: &str, at: &At, some_answer: bool, roots: &TrustAnchors) -> Vec<Finding> {
+    if some_answer && at.has_no_way() {
+        return vec![no_way(at.target.ip())];
+    }
+    let now = jiff::Timestamp::now().as_second();
+    let mut findings = judge_ike(host, &at.ike);
+    findings.extend(judge_web(host, at.target, &at.web, now));
+    if let WebAnswer::Spoke { shown, .. } | WebAnswer::TlsFailed { shown, .. } = &at.web {
+        findings.extend(lists::examine(&[&vouched_for(shown, roots, now)], roots.roots(), lists::Seen::Outside));
     }
     findings
+}
+
+/// Clients may well have one.
+fn no_way(address: IpAddr) -> Finding {
+    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    Finding::warn(
+        "name",
+        format!("{address}: this host has no way to {family}: whether clients reach the gateway there cannot be told from here"),
+        format!("run this again where there is {family}; other addresses of the name answer"),
+    )
+}
+
+/// Of a chain what our authorities have issued, leaf first, whatever it says of names and times; empty where that is nothing. Anybody can write
+/// URLs into other certificates, and whoever runs this should not fetch them.
+fn vouched_for(shown: &[Certificate], roots: &TrustAnchors, now: i64) -> Vec<Certificate> {
+    let Some((leaf, others)) = shown.split_first() else { return Vec::new() };
+    // The leaf alone may have ended.
+    let when = now.min(leaf.not_after).max(leaf.not_before);
+    let leads = |others: &[Certificate]| roots.verify(leaf, others, Purpose::Server, None, when).is_ok();
+    let mut path = others.to_vec();
+    if !leads(&path) {
+        return Vec::new();
+    }
+    // What the way to the root can do without is of nobody known.
+    for certificate in others {
+        let without: Vec<_> = path.iter().filter(|other| other.der != certificate.der).cloned().collect();
+        if leads(&without) {
+            path = without;
+        }
+    }
+    std::iter::once(leaf.clone()).chain(path).collect()
 }
 
 fn authorities(path: Option<&Path>) -> Result<TrustAnchors, String> {
@@ -170,7 +232,7 @@ fn judge_proof(host: &str, remote: SocketAddr, further: &Further) -> Finding {
             "if the authority is your own: --ca FILE here, and its root in the machine store of the clients; clients must dial a name that the \
              certificate holds, and it needs the purpose serverAuth",
         ),
-        IkeAnswer::Silence | IkeAnswer::Unreachable(_) => Finding::fail(
+        IkeAnswer::Silence | IkeAnswer::Unreachable { .. } => Finding::fail(
             "ike_auth",
             format!(
                 "{title}: IKE_SA_INIT is answered, IKE_AUTH is not: it or its answer, which is large, is lost on the way (Windows shows 809)"
@@ -211,7 +273,7 @@ fn judge_port(Port { remote, marked }: Port, answer: &IkeAnswer, (other_port, ot
                 "see whether datagrams arrive: `evergate status` on the gateway counts those of udp/{port}; if none, something on the way blocks them"
             ),
         ),
-        IkeAnswer::Unreachable(reason) => Finding::fail(
+        IkeAnswer::Unreachable { reason, .. } => Finding::fail(
             "ikev2",
             format!("{title}: {reason}"),
             "nothing listens there, or there is no way: start the gateway, correct the DNS record (Windows shows error 809 or 808)",
@@ -321,6 +383,10 @@ mod tests {
         IkeAnswer::Answered { suite: "AES_GCM_16_256/PRF_HMAC_SHA2_256/ECP_256".into(), time: Duration::from_millis(3) }
     }
 
+    fn unreachable(no_way: bool) -> IkeAnswer {
+        IkeAnswer::Unreachable { no_way, reason: "Network is unreachable".into() }
+    }
+
     fn ports(plain: IkeAnswer, nat: IkeAnswer) -> Vec<Finding> {
         judge_ike("vpn.example.com", &Ike { plain: (port(500), plain), nat: (port(4500), nat), further: None })
     }
@@ -341,7 +407,7 @@ mod tests {
         let found = ports(IkeAnswer::Silence, IkeAnswer::Silence);
         assert!(found[0].remedy.as_ref().unwrap().contains("evergate status"), "{found:?}");
         assert_eq!(ports(IkeAnswer::Refused("no common proposal".into()), answered())[0].level, Level::Warn);
-        assert_eq!(ports(IkeAnswer::Unreachable("Connection refused".into()), answered())[0].level, Level::Fail);
+        assert_eq!(ports(unreachable(false), answered())[0].level, Level::Fail);
     }
 
     #[test]
@@ -366,7 +432,7 @@ mod tests {
     #[test]
     fn each_end_of_the_way_over_tcp_has_its_number() {
         let judged = |answer: &WebAnswer| judge_web("vpn.example.com", "192.0.2.1:443".parse().unwrap(), answer, 0);
-        let unreachable = |timed_out| WebAnswer::Unreachable { timed_out, reason: "Connection refused".into() };
+        let unreachable = |timed_out| WebAnswer::Unreachable { timed_out, no_way: false, reason: "Connection refused".into() };
         assert!(only(&judged(&unreachable(true))).text.contains("0x8007274C"));
         assert!(only(&judged(&unreachable(false))).text.contains("0x8007274D"));
         let tls = |fault| only(&judged(&WebAnswer::TlsFailed { fault, shown: Vec::new() })).text.clone();
@@ -386,5 +452,49 @@ mod tests {
         assert_eq!(spoke(Some("HTTP/1.1 404 Not Found")), Level::Fail);
         assert_eq!(spoke(None), Level::Fail);
         assert_eq!(unresolved("vpn.example.com", "no such name").level, Level::Fail);
+    }
+
+    #[test]
+    fn a_host_without_ipv6_is_no_fault_of_the_gateway() {
+        let roots = TrustAnchors::new(Vec::new());
+        let nowhere = |no_way| {
+            let ike = Ike { plain: (port(500), unreachable(no_way)), nat: (port(4500), unreachable(no_way)), further: None };
+            let web = WebAnswer::Unreachable { timed_out: false, no_way, reason: "Network is unreachable".into() };
+            At { ike, target: "[2001:db8::1]:443".parse().unwrap(), web }
+        };
+        let judged = |at: &At, some_answer| judge_at("vpn.example.com", at, some_answer, &roots);
+        let found = judged(&nowhere(true), true);
+        assert_eq!(only(&found).level, Level::Warn);
+        assert!(only(&found).text.starts_with("2001:db8::1: this host has no way to IPv6"), "{found:?}");
+        assert!(judged(&nowhere(true), false).iter().all(|finding| finding.level == Level::Fail), "no address answers");
+        assert!(judged(&nowhere(false), true).iter().all(|finding| finding.level == Level::Fail), "somebody on the way says so");
+        let answers = At { ike: Ike { plain: (port(500), answered()), ..nowhere(true).ike }, ..nowhere(true) };
+        assert!(answers.answers() && !answers.has_no_way() && !nowhere(true).answers());
+    }
+
+    /// Certificates of a new authority for a gateway: for `name`, with a place for its list.
+    fn chain(name: &str) -> [Certificate; 2] {
+        use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+        let mut root = CertificateParams::new(Vec::new()).unwrap();
+        root.distinguished_name.push(DnType::CommonName, format!("Root of {name}"));
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
+        let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &root).unwrap();
+        [Certificate::from_der(leaf.der()).unwrap(), Certificate::from_der(root.der()).unwrap()]
+    }
+
+    #[test]
+    fn urls_of_certificates_that_anybody_could_write_are_not_fetched() {
+        let [leaf, root] = chain("vpn.example.com");
+        let [other, other_root] = chain("other.example.com");
+        let roots = TrustAnchors::new(vec![root]);
+        let now = jiff::Timestamp::now().as_second();
+        let kept = |shown: &[Certificate]| vouched_for(shown, &roots, now).into_iter().map(|kept| kept.subject).collect::<Vec<_>>();
+        assert_eq!(kept(std::slice::from_ref(&leaf)), [leaf.subject.clone()], "whatever name was dialled");
+        assert_eq!(kept(&[leaf.clone(), other.clone(), other_root.clone()]), [leaf.subject.clone()], "others that come along");
+        assert!(kept(&[other, other_root]).is_empty() && kept(&[]).is_empty());
+        assert_eq!(vouched_for(std::slice::from_ref(&leaf), &roots, i64::MAX).len(), 1, "it has ended, and is ours");
     }
 }
