@@ -83,7 +83,8 @@ fn judge_chain(chain: &[Certificate], fetched: &BTreeMap<String, Place>, seen: S
             Finding::ok(CHECK, text).hint("Windows then takes it for SSTP without one; a public authority's has one, or is short-lived"),
         ];
     }
-    let alone = |certificate: &Certificate| places.iter().filter(|(of, ..)| of.der == certificate.der).all(|(.., place)| !is_good(place, now));
+    let alone =
+        |certificate: &Certificate| places.iter().filter(|(of, ..)| of.der == certificate.der).all(|(.., place)| !is_good(place, now));
     places.iter().map(|(certificate, url, place)| judge(&certificate.subject, url, place, seen, alone(certificate), now)).collect()
 }
 

@@ -35,6 +35,9 @@ const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// More of an answer is not read.
 const MAX_ANSWER: usize = 64 << 10;
 
+/// So much of what a collector says is told.
+const MAX_REASON: usize = 256;
+
 /// How the export stands, for `evergate status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
@@ -107,6 +110,26 @@ enum Failure {
     Final(String),
 }
 
+/// `ExportTracePartialSuccess` of OTLP: there is nothing to be done about it but to say so.
+#[derive(Debug, PartialEq, Eq)]
+struct PartialSuccess {
+    rejected_spans: u64,
+    message: String,
+}
+
+impl PartialSuccess {
+    /// `None`: all spans were taken, or that is how an answer counts that says nothing else.
+    fn read(answer: &[u8]) -> Option<Self> {
+        let answer: serde_json::Value = serde_json::from_slice(answer).ok()?;
+        let partial = answer.get("partialSuccess")?;
+        let rejected = partial.get("rejectedSpans")?;
+        // Numbers of 64 bits are text in this form; not every collector knows.
+        let rejected_spans = rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).filter(|rejected| *rejected > 0)?;
+        let message = partial.get("errorMessage").and_then(serde_json::Value::as_str).unwrap_or("it does not say why").to_owned();
+        Some(Self { rejected_spans, message })
+    }
+}
+
 struct Deliverer {
     collector: HttpUrl,
     resource: Resource,
@@ -127,7 +150,8 @@ impl Deliverer {
             let sent = timeout(PATIENCE, self.post(body.clone())).await;
             let late = || Err(Failure::Passing(format!("no answer within {} s", PATIENCE.as_secs())));
             match sent.unwrap_or_else(|_| late()) {
-                Ok(()) => return self.delivered(batch.len() as u64),
+                Ok(None) => return self.delivered(batch.len() as u64),
+                Ok(Some(partly)) => return self.partly_delivered(&partly, batch.len() as u64),
                 Err(Failure::Final(reason)) => return self.refused(reason, batch.len() as u64),
                 Err(Failure::Passing(reason)) => self.failed(reason),
             }
@@ -149,6 +173,14 @@ impl Deliverer {
         }
     }
 
+    /// Of a login that misses a span the collector has no whole trace: as many count as refused as can have lost one.
+    fn partly_delivered(&self, partly: &PartialSuccess, logins: u64) {
+        let refused = partly.rejected_spans.min(logins);
+        locked(&self.status).exported += logins - refused;
+        let message = &partly.message[..partly.message.floor_char_boundary(MAX_REASON)];
+        self.refused(format!("the collector refused {} spans: {message}", partly.rejected_spans), refused);
+    }
+
     fn refused(&self, reason: String, logins: u64) {
         locked(&self.status).dropped += logins;
         self.failed(reason);
@@ -166,7 +198,8 @@ impl Deliverer {
         }
     }
 
-    async fn post(&self, body: Bytes) -> Result<(), Failure> {
+    /// `Some`: the collector took a part.
+    async fn post(&self, body: Bytes) -> Result<Option<PartialSuccess>, Failure> {
         let passing = |error: &dyn std::fmt::Display| Failure::Passing(error.to_string());
         let stream = TcpStream::connect((self.collector.host(), self.collector.port())).await.map_err(|error| passing(&error))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| passing(&error))?;
@@ -180,11 +213,10 @@ impl Deliverer {
             .map_err(|error| Failure::Final(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(|error| passing(&error))?;
         let (head, body) = response.into_parts();
-        // A partial success is told in the body; there is nothing to be done about it.
-        Limited::new(body, MAX_ANSWER).collect().await.ok();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         connection.abort();
         match head.status.as_u16() {
-            200..=299 => Ok(()),
+            200..=299 => Ok(PartialSuccess::read(&body)),
             code @ (429 | 502..=504) => Err(Failure::Passing(format!("HTTP status {code}"))),
             code => Err(Failure::Final(format!("HTTP status {code}"))),
         }
@@ -217,6 +249,10 @@ mod tests {
 
     /// Takes one request; its head and body.
     fn receive(listener: &TcpListener, status: &str) -> (String, serde_json::Value) {
+        receive_and_say(listener, status, "{}")
+    }
+
+    fn receive_and_say(listener: &TcpListener, status: &str, answer: &str) -> (String, serde_json::Value) {
         let (mut stream, _) = listener.accept().unwrap();
         let (mut read, mut buffer) = (Vec::new(), [0; 65536]);
         loop {
@@ -225,7 +261,7 @@ mod tests {
             let text = String::from_utf8(read.clone()).unwrap();
             let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
             if let Ok(body) = serde_json::from_str(body) {
-                write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}").unwrap();
+                write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{answer}", answer.len()).unwrap();
                 return (head.to_owned(), body);
             }
         }
@@ -268,5 +304,23 @@ mod tests {
         until(|| exporter.status().failure.is_some());
         (0..QUEUE + 10).for_each(|_| exporter.submit(login(None)));
         assert_eq!(exporter.status().dropped, 10);
+    }
+
+    #[test]
+    fn what_a_collector_takes_in_part_is_not_exported() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let exporter = Exporter::start(&settings(listener.local_addr().unwrap().port()), "vpn").unwrap();
+        (0..3).for_each(|_| exporter.submit(login(None)));
+        receive_and_say(&listener, "200 OK", r#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"too old"}}"#);
+        until(|| exporter.status().dropped == 2);
+        let failure = Some("the collector refused 2 spans: too old".to_owned());
+        assert_eq!(exporter.status(), Status { exported: 1, dropped: 2, failure });
+        exporter.submit(login(None));
+        receive_and_say(&listener, "200 OK", r#"{"partialSuccess":{"rejectedSpans":18}}"#);
+        until(|| exporter.status().dropped == 3);
+        exporter.submit(login(None));
+        receive_and_say(&listener, "200 OK", r#"{"partialSuccess":{"rejectedSpans":"0","errorMessage":"a word"}}"#);
+        until(|| exporter.status() == Status { exported: 2, dropped: 3, failure: None });
+        exporter.finish();
     }
 }
