@@ -89,6 +89,23 @@ pub fn group(name: &str) -> io::Result<Option<u32>> {
     }
 }
 
+/// Looks up the name of a group of this host by number; `None`: there is none.
+pub fn group_name(gid: u32) -> io::Result<Option<String>> {
+    let mut buffer = vec![0; MAX_ENTRY];
+    // SAFETY: all zero is a valid group.
+    let mut entry: libc::group = unsafe { zeroed() };
+    let mut found = null_mut();
+    // SAFETY: entry and found are written, strings go to buffer, whose size is given.
+    let result = unsafe { libc::getgrgid_r(gid, &raw mut entry, buffer.as_mut_ptr(), buffer.len(), &raw mut found) };
+    match result {
+        // As with users.
+        0 | libc::ENOENT | libc::ESRCH | libc::EBADF | libc::EPERM if found.is_null() => Ok(None),
+        // SAFETY: the name of an entry that was found ends with a zero, and lies in buffer, which is still there.
+        0 => Ok(Some(unsafe { CStr::from_ptr(entry.gr_name) }.to_string_lossy().into_owned())),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 /// What `work` finds with this user's rights over files: its user, its groups, and none of root's power to pass over them. `work` runs on a thread of its
 /// own, to which alone that applies, and which ends with it; it must not start threads. This takes root.
 pub fn with_files_of<T: Send>(user: &User, work: impl FnOnce() -> T + Send) -> io::Result<T> {
@@ -213,6 +230,7 @@ mod tests {
         assert_eq!(user("nobody-of-this-name").unwrap(), None);
         assert!(user("a\0b").is_err());
         assert_eq!((group("root").unwrap(), group("nobody-of-this-name").unwrap()), (Some(0), None));
+        assert_eq!((group_name(0).unwrap().as_deref(), group_name(4_000_000_123).unwrap()), (Some("root"), None));
     }
 
     /// Capabilities are a thread's own: this one ends with the test.
