@@ -82,7 +82,7 @@ pub fn update<T>(
     let text = place.read()?.unwrap_or_else(|| Zeroizing::new(HEADER.to_owned()));
     let users = Users::parse(&text).map_err(|error| format!("{}: {error}; correct it first", place.shown.display()))?;
     let (text, said) = edit(&users, &text)?;
-    place.write(text.as_bytes(), readers).map_err(|error| place.at(error))?;
+    place.write(text.as_bytes(), New::Shared(readers)).map_err(|error| place.at(error))?;
     Ok(said)
 }
 
@@ -93,6 +93,15 @@ struct Place {
     name: OsString,
     /// For messages.
     shown: PathBuf,
+}
+
+/// Whose a file is that was not there before.
+#[derive(Clone, Copy)]
+enum New {
+    /// This process's alone, whatever the folder: it may be a key.
+    Private,
+    /// One of root's is readable to whose folder it lies in, or to this group.
+    Shared(Option<u32>),
 }
 
 /// Links on one way, as the kernel counts them.
@@ -165,8 +174,8 @@ impl Place {
         read_from(file).map(Some).map_err(|problem| format!("{} {problem}", self.shown.display()))
     }
 
-    /// Whole or not at all; an older file's owner and mode stay. A new one of root's is readable to whose folder it lies in, or to `readers`.
-    fn write(&self, bytes: &[u8], readers: Option<u32>) -> io::Result<()> {
+    /// Whole or not at all; an older file's owner and mode stay.
+    fn write(&self, bytes: &[u8], new: New) -> io::Result<()> {
         let mut tag = [0; 8];
         SystemRandom.fill(&mut tag);
         let mut beside = self.name.clone();
@@ -176,7 +185,10 @@ impl Place {
             let before = folder::open_at(&self.folder, &self.name, For::Looking).and_then(|before| before.metadata());
             let (owner, group, mode) = match before {
                 Ok(before) if before.is_file() => (before.uid(), before.gid(), before.mode() & 0o777),
-                _ => new_owner(effective_uid(), &self.folder.metadata()?, &file.metadata()?, readers),
+                _ => match new {
+                    New::Private => (file.metadata()?.uid(), file.metadata()?.gid(), 0o600),
+                    New::Shared(readers) => new_owner(effective_uid(), &self.folder.metadata()?, &file.metadata()?, readers),
+                },
             };
             let fresh = file.metadata()?;
             if (fresh.uid(), fresh.gid()) != (owner, group) {
@@ -248,7 +260,7 @@ fn hold(lock: &File, patience: Patience) -> io::Result<()> {
 
 /// Writes a file that nobody else may read, whole or not at all; an older one's owner and mode stay.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    Place::find(path).map_err(io::Error::other)?.write(bytes, None)
+    Place::find(path).map_err(io::Error::other)?.write(bytes, New::Private)
 }
 
 #[cfg(test)]
@@ -279,6 +291,20 @@ mod tests {
         drop(held);
         update(&file, Patience::Short, None, add("carl")).unwrap();
         assert_eq!(Users::parse(&read_text(&file).unwrap()).unwrap().len(), 3);
+    }
+
+    /// The key of an authority lies in a folder whose group reads the rest.
+    #[test]
+    fn what_is_private_is_not_the_folders_group_s() {
+        let folder = tempfile::tempdir().unwrap();
+        if effective_uid() != 0 {
+            return;
+        }
+        std::os::unix::fs::chown(folder.path(), None, Some(12_346)).unwrap();
+        let key = folder.path().join("ca.key");
+        write_private(&key, b"a key").unwrap();
+        let facts = fs::metadata(&key).unwrap();
+        assert_eq!((facts.uid(), facts.gid() == 12_346, facts.mode() & 0o777), (0, false, 0o600));
     }
 
     fn unchanged(_: &Users, text: &str) -> Result<(Zeroizing<String>, ()), String> {
