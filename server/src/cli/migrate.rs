@@ -2,8 +2,9 @@
 use super::args::{MigrateArgs, MigrateCommand, RrasArgs};
 use super::text::clean;
 use super::{FAILED, OK};
+use crate::nps;
 use crate::rras::{self, Migrated};
-use std::io::{Result, Write};
+use std::io::{Read as _, Result, Write};
 use std::path::Path;
 
 /// Answers `evergate migrate ...`; returns the exit code.
@@ -33,18 +34,27 @@ pub(super) fn migrate(args: &MigrateArgs, json: bool, out: &mut dyn Write, err: 
 }
 
 fn rras(args: &RrasArgs) -> std::result::Result<Migrated, String> {
-    let read = |file: &Path| std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()));
     let mut files = Vec::new();
     for file in &args.files {
-        files.push((file.display().to_string(), read(file)?));
+        files.push((file.display().to_string(), read(file, rras::SIZE_MAX)?));
     }
     let files: Vec<_> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     let imported = match &args.nps {
-        Some(file) => Some(crate::nps::import_policies(&read(file)?).map_err(|problem| format!("{} {problem}", file.display()))?),
+        Some(file) => Some(nps::import_policies(&read(file, nps::SIZE_MAX)?).map_err(|problem| format!("{} {problem}", file.display()))?),
         None => None,
     };
     let options = rras::Options { name: args.name.as_deref(), policies: imported.as_ref().map(|imported| imported.toml.as_str()) };
     let mut migrated = rras::migrate(&files, &options)?;
     migrated.notes.extend(imported.into_iter().flat_map(|imported| imported.notes));
     Ok(migrated)
+}
+
+/// One byte more than `max` at most: enough to be told that it is too large.
+fn read(file: &Path, max: usize) -> std::result::Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(file);
+    opened
+        .and_then(|opened| opened.take(max as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(bytes)
 }

@@ -704,6 +704,8 @@ fn rras_is_migrated() {
     let (code, out, err) = evergate(&["migrate", "rras", &dump, "--name", "vpn.example.com", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, err.as_str(), &report["toml"]), (OK, "", &toml.as_str().into()));
+    let (code, out, err) = evergate(&["migrate", "rras", "/dev/zero"]);
+    assert!(code == FAILED && out.is_empty() && err.contains("/dev/zero has more than the 16777216 bytes"), "{err}");
     let nps = file("nps.xml", "<Root/>");
     for (words, problem) in
         [(vec![dump.as_str(), "--nps", &nps], "nps.xml is no export of NPS"), (vec![nps.as_str()], "nps.xml is XML, but not")]

@@ -14,7 +14,7 @@ use profile::Profile;
 use roxmltree::{Document, Node};
 
 /// Bytes of an export that are read at most.
-const SIZE_MAX: usize = 64 << 20;
+pub(crate) const SIZE_MAX: usize = 64 << 20;
 
 /// What an export comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub fn import_policies(bytes: &[u8]) -> Result<Imported, String> {
 /// The network policies, and then what `more` makes of the service.
 fn read(bytes: &[u8], more: impl Fn(Node<'_, '_>, &mut Imported)) -> Result<Imported, String> {
     if bytes.len() > SIZE_MAX {
-        return Err(format!("has {} bytes; an export has {SIZE_MAX} at most", bytes.len()));
+        return Err(format!("has more than the {SIZE_MAX} bytes that are read at most"));
     }
     let text = decoded(bytes).ok_or("is neither UTF-8 nor UTF-16")?;
     let document = Document::parse(text.trim_start_matches('\u{feff}')).map_err(|error| format!("is no XML: {error}"))?;

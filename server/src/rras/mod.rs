@@ -11,7 +11,7 @@ mod tests;
 mod write;
 
 /// Bytes of a file that are read at most.
-const SIZE_MAX: usize = 16 << 20;
+pub(crate) const SIZE_MAX: usize = 16 << 20;
 
 /// What a server's files come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,17 +33,17 @@ pub struct Options<'a> {
     pub policies: Option<&'a str>,
 }
 
-/// Reads the files of one server, each with its name.
+/// Reads the files of one server, each with its name. Without any, what an export of NPS does not say is to be filled in.
 ///
 /// # Errors
 /// Which file cannot be read, and why, or that none of them is of RRAS.
 pub fn migrate(files: &[(&str, &[u8])], options: &Options<'_>) -> Result<Migrated, String> {
     let mut facts = Vec::new();
     for (name, bytes) in files {
-        facts.push(read_file(bytes).map_err(|problem| format!("{name} {problem}"))?);
+        facts.push((*name, read_file(bytes).map_err(|problem| format!("{name} {problem}"))?));
     }
     let server = server::Server::new(&facts);
-    if !server.known {
+    if !server.known && !(files.is_empty() && options.policies.is_some()) {
         let names: Vec<_> = files.iter().map(|(name, _)| *name).collect();
         return Err(format!(
             "{} holds nothing of RRAS; expected the output of `netsh ras dump`, Get-RemoteAccess, Get-VpnServerConfiguration, Get-VpnAuthProtocol or \
@@ -56,7 +56,9 @@ pub fn migrate(files: &[(&str, &[u8])], options: &Options<'_>) -> Result<Migrate
 
 fn read_file(bytes: &[u8]) -> Result<read::Facts, String> {
     if bytes.len() > SIZE_MAX {
-        return Err(format!("has {} bytes; {SIZE_MAX} are read at most", bytes.len()));
+        return Err(format!("has more than the {SIZE_MAX} bytes that are read at most"));
     }
-    read::read(&crate::nps::decoded(bytes).ok_or("is neither UTF-8 nor UTF-16")?)
+    // A console writes in a code page, which nothing in the file names.
+    let told = "is neither UTF-8 nor UTF-16: write it from PowerShell, as in `netsh ras dump | Out-File -Encoding utf8 dump.txt`";
+    read::read(&crate::nps::decoded(bytes).ok_or(told)?)
 }

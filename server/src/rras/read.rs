@@ -59,8 +59,8 @@ pub(super) fn read(text: &str) -> Result<Facts, String> {
             if !document.root_element().has_tag_name("Objs") {
                 return Err("is XML, but not as Export-Clixml writes it".into());
             }
-            let objects = document.root_element().children().filter(Node::is_element);
-            objects.for_each(|node| from_clixml(node, &mut facts.objects));
+            let mut objects = document.root_element().children().filter(Node::is_element);
+            objects.try_for_each(|node| from_clixml(node, &mut facts.objects, 0))?;
         }
         Some(_) => from_text(text, &mut facts),
     }
@@ -126,20 +126,26 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-fn from_clixml(node: Node<'_, '_>, objects: &mut Vec<Object>) {
+/// `depth`: of the object or list, counted over all that it stands in.
+fn from_clixml(node: Node<'_, '_>, objects: &mut Vec<Object>, depth: usize) -> Result<(), String> {
     if let Some(list) = child(node, "LST") {
-        return list.children().filter(Node::is_element).for_each(|entry| from_clixml(entry, objects));
+        not_too_deep(depth)?;
+        return list.children().filter(Node::is_element).try_for_each(|entry| from_clixml(entry, objects, depth + 1));
     }
     let mut object = Object::new();
-    of_clixml(node, "", &mut object, objects, 0);
+    of_clixml(node, "", &mut object, objects, depth)?;
     objects.push(object);
+    Ok(())
+}
+
+fn not_too_deep(depth: usize) -> Result<(), String> {
+    let fits = depth < DEPTH_MAX;
+    fits.then_some(()).ok_or_else(|| format!("has objects inside objects {DEPTH_MAX} times over, which no cmdlet of RemoteAccess writes"))
 }
 
 /// Takes the properties of an `Obj`, which stand in `Props` and `MS`.
-fn of_clixml(node: Node<'_, '_>, owner: &str, object: &mut Object, objects: &mut Vec<Object>, depth: usize) {
-    if depth >= DEPTH_MAX {
-        return;
-    }
+fn of_clixml(node: Node<'_, '_>, owner: &str, object: &mut Object, objects: &mut Vec<Object>, depth: usize) -> Result<(), String> {
+    not_too_deep(depth)?;
     let groups = node.children().filter(|child| child.has_tag_name("Props") || child.has_tag_name("MS"));
     for property in groups.flat_map(|group| group.children()).filter(Node::is_element) {
         let name = property_name(property.attribute("N").unwrap_or_default());
@@ -149,16 +155,18 @@ fn of_clixml(node: Node<'_, '_>, owner: &str, object: &mut Object, objects: &mut
         let list = child(property, "LST").or_else(|| child(property, "IE"));
         if let Some(list) = list {
             let entries: Vec<_> = list.children().filter(Node::is_element).collect();
-            entries.iter().filter(|entry| entry.has_tag_name("Obj")).for_each(|entry| from_clixml(*entry, objects));
+            let mut inner = entries.iter().filter(|entry| entry.has_tag_name("Obj"));
+            inner.try_for_each(|entry| from_clixml(*entry, objects, depth + 1))?;
             keep(object, owner, &name, entries.iter().filter_map(Node::text).map(str::to_owned).collect());
         } else if child(property, "Props").is_some() {
-            of_clixml(property, &name, object, objects, depth + 1);
+            of_clixml(property, &name, object, objects, depth + 1)?;
         } else {
             // The word of an enumeration, or a plain value.
             let text = child(property, "ToString").and_then(|word| word.text()).or_else(|| property.text());
             keep(object, owner, &name, text.into_iter().map(str::to_owned).collect());
         }
     }
+    Ok(())
 }
 
 fn child<'a>(node: Node<'a, 'a>, tag: &str) -> Option<Node<'a, 'a>> {

@@ -27,6 +27,33 @@ pub(super) enum Method {
     PreSharedKey,
 }
 
+impl Method {
+    /// As netsh or PowerShell calls it, in lower case.
+    fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "eap" => Self::Eap,
+            "certificate" | "cert" => Self::Certificate,
+            "mschapv2" => Self::MsChapV2,
+            "chap" | "md5chap" => Self::Chap,
+            "pap" => Self::Pap,
+            "presharedkey" => Self::PreSharedKey,
+            _ => return None,
+        })
+    }
+
+    /// As PowerShell calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Eap => "EAP",
+            Self::Certificate => "Certificate",
+            Self::MsChapV2 => "MsChapv2",
+            Self::Chap => "Chap",
+            Self::Pap => "PAP",
+            Self::PreSharedKey => "PresharedKey",
+        }
+    }
+}
+
 /// Ports of each kind; `None`: not said.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Ports {
@@ -69,6 +96,10 @@ pub(super) struct Server {
     pub prefix: Option<(Ipv6Addr, u8)>,
     pub provider: Option<Provider>,
     pub radius: Vec<Radius>,
+    /// What the file that is being read takes away.
+    removed: BTreeSet<Method>,
+    /// Which RADIUS servers it says are asked about logins, in lower case.
+    asked: BTreeSet<String>,
     /// Subjects of authorities whose client certificates are accepted.
     pub roots: Vec<String>,
     pub ekus: Vec<String>,
@@ -81,6 +112,8 @@ pub(super) struct Server {
     pub custom: Custom,
     /// Clients reach the server and nothing behind it.
     pub server_only: bool,
+    /// Where files contradict each other, one sentence each.
+    pub differing: Vec<String>,
     /// What has no equivalent, one sentence each.
     pub lost: Vec<String>,
     /// Something of RRAS has been seen.
@@ -88,14 +121,18 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(facts: &[Facts]) -> Self {
+    /// Out of files, each with its name.
+    pub(super) fn new(files: &[(&str, Facts)]) -> Self {
         let mut server = Self::default();
-        for facts in facts {
+        let mut sources = Sources::default();
+        for (name, facts) in files {
+            let earlier = server.methods.take();
             facts.commands.iter().for_each(|command| server.take_command(command));
             facts.objects.iter().for_each(|object| server.take_object(object));
             server.lost.extend(facts.cut.iter().map(|name| {
                 format!("the list {name} is cut short by PowerShell: set $FormatEnumerationLimit = -1 there and write the file again")
             }));
+            sources.compare(name, earlier, &mut server);
         }
         server.radius.sort_by_key(|radius| std::cmp::Reverse(radius.score));
         server
@@ -181,17 +218,24 @@ impl Server {
     }
 
     fn accept(&mut self, word: &str) {
-        let method = match word.to_ascii_lowercase().as_str() {
-            "eap" => Method::Eap,
-            "certificate" | "cert" => Method::Certificate,
-            "mschapv2" => Method::MsChapV2,
-            "chap" | "md5chap" => Method::Chap,
-            "pap" => Method::Pap,
-            "presharedkey" => Method::PreSharedKey,
-            "" => return,
-            other => return self.lose(format!("the authentication protocol {other:?}")),
-        };
-        self.methods.get_or_insert_default().insert(method);
+        let word = word.to_ascii_lowercase();
+        match Method::of(&word) {
+            Some(method) => {
+                self.removed.remove(&method);
+                self.methods.get_or_insert_default().insert(method);
+            }
+            None if word.is_empty() => {}
+            None => self.lose(format!("the authentication protocol {word:?}")),
+        }
+    }
+
+    fn refuse(&mut self, word: &str) {
+        if let Some(method) = Method::of(&word.to_ascii_lowercase()) {
+            self.removed.insert(method);
+            if let Some(methods) = &mut self.methods {
+                methods.remove(&method);
+            }
+        }
     }
 
     fn take_addresses(&mut self, method: Option<&str>, ranges: &[String], prefix: Option<&str>) {
@@ -274,6 +318,7 @@ impl Server {
     }
 
     fn login_server(&mut self, host: &str, score: Option<u32>, port: Option<u16>, unsigned: bool) {
+        self.asked.insert(host.to_ascii_lowercase());
         let radius = self.radius(host, score);
         radius.login = Some(port.unwrap_or(1_812));
         radius.score = score.unwrap_or(radius.score);
@@ -289,6 +334,13 @@ impl Server {
         let radius = self.radius(host, score);
         radius.accounting = Some(port.unwrap_or(1_813));
         radius.on_off |= on_off;
+    }
+
+    /// Takes a purpose away from a RADIUS server, or with `*` from all of them.
+    fn forget(&mut self, command: &Command, purpose: impl Fn(&mut Radius)) {
+        let Some(host) = command.argument("name", 4) else { return };
+        self.radius.iter_mut().filter(|radius| host == "*" || radius.host.eq_ignore_ascii_case(host)).for_each(purpose);
+        self.radius.retain(|radius| radius.login.is_some() || radius.accounting.is_some());
     }
 
     fn take_command(&mut self, command: &Command) {
@@ -309,9 +361,7 @@ impl Server {
         let minutes = |name, place| command.argument(name, place).and_then(|value: &str| value.parse::<u64>().ok()).map(|value| value * 60);
         match rest {
             ["add", "authtype", ..] => command.argument("type", 3).into_iter().for_each(|word| self.accept(word)),
-            ["delete", "authtype", ..] => {
-                self.methods.get_or_insert_default();
-            }
+            ["delete", "authtype", ..] => command.argument("type", 3).into_iter().for_each(|word| self.refuse(word)),
             ["set", "wanports", ..] => self.take_ports(command),
             ["set", "ikev2connection", ..] => {
                 self.idle = minutes("idletimeout", 3).or(self.idle);
@@ -337,10 +387,16 @@ impl Server {
 
     fn take_ports(&mut self, command: &Command) {
         let Some(device) = command.argument("device", 3).map(str::to_ascii_uppercase) else { return };
-        let enabled = |name: &str| command.argument(name, usize::MAX).is_none_or(|value| !value.eq_ignore_ascii_case("disabled"));
+        let enabled = |name: &str| command.argument(name, usize::MAX).map(|value| !value.eq_ignore_ascii_case("disabled"));
         let most = command.argument("maxports", usize::MAX).and_then(|value| value.parse().ok());
-        let clients = enabled("rasinonly") || enabled("ddinout");
+        let sites = enabled("ddinout") == Some(true);
+        let clients = enabled("rasinonly").unwrap_or(!sites);
         let count = if clients { most } else { Some(0) };
+        if sites && !clients {
+            self.lose(format!(
+                "ports of {device} for connections between sites alone (ddinout without rasinonly): this gateway serves clients"
+            ));
+        }
         match &*device {
             device if device.contains("IKEV2") => self.ports.ikev2 = count,
             device if device.contains("SSTP") => self.ports.sstp = count,
@@ -354,7 +410,12 @@ impl Server {
     fn take_ip(&mut self, command: &Command, rest: &[&str]) {
         let word = |name: &str| command.argument(name, 4).map(str::to_ascii_lowercase).unwrap_or_default();
         match rest {
-            ["delete", "pool" | "range", ..] => {}
+            ["delete", "pool", ..] => self.ranges.clear(),
+            ["delete", "range", ..] => {
+                let end = |name: &str, place: usize| command.argument(name, place).and_then(|end| end.parse::<Ipv4Addr>().ok());
+                let (from, to) = (end("from", 4), end("to", 5));
+                self.ranges.retain(|range| (Some(range.0), Some(range.1)) != (from, to));
+            }
             ["add", "range", ..] => {
                 let (from, to) = (command.argument("from", 4).unwrap_or_default(), command.argument("to", 5).unwrap_or_default());
                 self.take_range((from, to));
@@ -403,9 +464,76 @@ impl Server {
             ["set", "ipsecpolicy", ..] if command.argument("psk", 4).is_some_and(|word| word.eq_ignore_ascii_case("enabled")) => {
                 self.lose("the preshared key of L2TP");
             }
-            ["set", "accounting" | "ipsecpolicy", ..] | ["delete", ..] => {}
+            ["delete", "authserver", ..] => {
+                self.forget(command, |radius| radius.login = None);
+                let asked =
+                    |host: &String| self.radius.iter().any(|radius| radius.login.is_some() && radius.host.eq_ignore_ascii_case(host));
+                self.asked.retain(asked);
+            }
+            ["delete", "acctserver", ..] => self.forget(command, |radius| radius.accounting = None),
+            ["set", "accounting" | "ipsecpolicy", ..] => {}
             rest => self.lose(format!("netsh ras aaaa {}", rest[..rest.len().min(2)].join(" "))),
         }
+    }
+}
+
+/// Which files say how clients log in, in `Server::methods`, and whom RRAS asks.
+#[derive(Debug, Default)]
+struct Sources<'a> {
+    methods: Option<&'a str>,
+    logins: Option<(&'a str, BTreeSet<String>)>,
+}
+
+impl<'a> Sources<'a> {
+    /// Compares what a file says with what came before it: `earlier` are the methods of the files before.
+    fn compare(&mut self, name: &'a str, earlier: Option<BTreeSet<Method>>, server: &mut Server) {
+        let removed = std::mem::take(&mut server.removed);
+        server.methods = match (server.methods.take(), earlier) {
+            // Lines that only take away change what is known; without anything known they leave nothing.
+            (None, None) => (!removed.is_empty()).then(BTreeSet::new),
+            (None, Some(earlier)) => Some(&earlier - &removed),
+            (Some(said), Some(earlier)) if self.methods.is_some() => Some(self.common(name, &said, &earlier, server)),
+            (Some(said), _) => {
+                self.methods = Some(name);
+                Some(said)
+            }
+        };
+        self.compare_logins(name, server);
+    }
+
+    /// What both say: which of them is the newer nobody knows, and no way in is opened by the older.
+    fn common(&self, name: &str, said: &BTreeSet<Method>, earlier: &BTreeSet<Method>, server: &mut Server) -> BTreeSet<Method> {
+        let common = said & earlier;
+        if said != earlier {
+            let list = |methods: &BTreeSet<Method>| {
+                let names: Vec<_> = methods.iter().map(|method| method.name()).collect();
+                if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+            };
+            server.differing.push(format!(
+                "{} and {name} differ in how clients log in ({}; {}): only what both say is taken over ({}); write the older one again",
+                self.methods.unwrap_or_default(),
+                list(earlier),
+                list(said),
+                list(&common)
+            ));
+        }
+        common
+    }
+
+    fn compare_logins(&mut self, name: &'a str, server: &mut Server) {
+        let said = std::mem::take(&mut server.asked);
+        if said.is_empty() {
+            return;
+        }
+        if let Some((other, earlier)) = self.logins.as_ref().filter(|(_, earlier)| *earlier != said) {
+            let list = |hosts: &BTreeSet<String>| hosts.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            server.differing.push(format!(
+                "{other} and {name} differ in which RADIUS servers are asked about logins ({}; {}): keep the [[radius]] sections of those that are asked today",
+                list(earlier),
+                list(&said)
+            ));
+        }
+        self.logins = Some((name, said));
     }
 }
 

@@ -137,7 +137,7 @@ fn load(toml: &str, fill: &[(&str, &str)]) -> Result<Config, String> {
     params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let pem = params.self_signed(&key).unwrap().pem();
-    for name in ["vpn.pem", "Example-Root-CA.pem", "ca.pem"] {
+    for name in ["vpn.pem", "ca-Example-Root-CA.pem", "ca.pem"] {
         write(name, &pem);
     }
     write("vpn.key", &key.serialize_pem());
@@ -223,7 +223,7 @@ fn what_a_console_shows_becomes_a_configuration() {
     let migrated = of(CONSOLE);
     for part in [
         "name = \"vpn.example.com\"\nmax_sessions = 300",
-        "client_ca = [\"/etc/evergate/Example-Root-CA.pem\"]\nclient_eku = [\"1.3.6.1.5.5.7.3.2\"]\n",
+        "client_ca = [\"/etc/evergate/ca-Example-Root-CA.pem\"]\nclient_eku = [\"1.3.6.1.5.5.7.3.2\"]\n",
         "auth = [\"eap\"]\n\n[[radius]]\nname = \"radius-10.0.0.4\"\n",
         "ipv4 = [\"10.98.0.1-10.98.0.254\", \"10.98.2.1-10.98.2.100\"]\nipv6 = [\"fd98:0:0:1::/64\"]\n",
         "[ciphers]\nike = [\"aes256-sha256\"]\nprfs = [\"sha256\"]\ngroups = [\"modp2048\"]\nesp = [\"aes128-gcm\"]\npfs = [\"ecp256\"]\n",
@@ -346,7 +346,11 @@ fn what_is_cut_short_or_no_dump_is_said() {
         let error = migrate(&[("x.txt", text.as_bytes())], &Options::default()).unwrap_err();
         assert!(error.starts_with(problem), "{error}");
     }
-    assert!(migrate(&[("x", &[0xFF, 0xFE, 0x00, 0xD8])], &Options::default()).unwrap_err().contains("UTF"));
+    // A console's code page.
+    for bytes in [&[0xFF, 0xFE, 0x00, 0xD8][..], b"pushd ras\nset user name = J\x94rg\n"] {
+        let error = migrate(&[("x", bytes)], &Options::default()).unwrap_err();
+        assert!(error.starts_with("x is neither UTF-8 nor UTF-16: ") && error.contains("Out-File -Encoding utf8"), "{error}");
+    }
 }
 
 /// Whatever is damaged, it is read or refused, and never a secret shown.
@@ -363,4 +367,130 @@ fn damaged_files_do_no_harm() {
     }
     let deep = format!("{}1{}", "{\"a\":".repeat(100), "}".repeat(100));
     assert!(migrate(&[("x", deep.as_bytes())], &Options::default()).is_err());
+    for (open, close) in [
+        ("<Obj><LST>", "</LST></Obj>"),
+        ("<Obj N=\"a\"><Props>", "</Props></Obj>"),
+        ("<Obj><Props><Obj N=\"a\"><LST>", "</LST></Obj></Props></Obj>"),
+    ] {
+        let nested = |depth: usize| {
+            let text = format!("<Objs>{}<I32 N=\"SstpPorts\">5</I32>{}</Objs>", open.repeat(depth), close.repeat(depth));
+            migrate(&[("x", text.as_bytes())], &Options::default())
+        };
+        assert!(nested(10_000).unwrap_err().starts_with("x has objects inside objects 16 times over"), "{open}");
+        assert!(!nested(5).is_err_and(|error| error.contains("objects inside")), "{open}");
+    }
+}
+
+/// What NPS grants says nothing of where RRAS ends: nobody is let further than the server by a guess.
+#[test]
+fn policies_of_nps_reach_no_further_than_rras_does() {
+    let policy = |name: &str, grants: u8| {
+        (
+            format!("<{name} name=\"{name}\"><Properties><msNPSequence>1</msNPSequence></Properties></{name}>"),
+            format!(
+                "<{name} name=\"{name}\"><Properties><msNPAllowDialin>{grants}</msNPAllowDialin><msNPAuthenticationType2>5</msNPAuthenticationType2>\
+                 </Properties></{name}>"
+            ),
+        )
+    };
+    let [staff, guests, others] = [policy("staff", 1), policy("guests", 1), policy("others", 0)];
+    let export = format!(
+        "<Root><Children><Microsoft_Internet_Authentication_Service><Children><RadiusProfiles><Children>{}{}{}</Children></RadiusProfiles>\
+         <NetworkPolicy><Children>{}{}{}</Children></NetworkPolicy></Children></Microsoft_Internet_Authentication_Service></Children></Root>",
+        staff.1, guests.1, others.1, staff.0, guests.0, others.0
+    );
+    let imported = crate::nps::import_policies(export.as_bytes()).unwrap();
+    let options = Options { name: Some("vpn.example.com"), policies: Some(&imported.toml) };
+    let of = |access: &str| {
+        let text = format!("{CONSOLE}\nnetsh ras ip set access mode = {access}\n");
+        migrate(&[("x", text.as_bytes())], &options).unwrap()
+    };
+    let bound = of("serveronly");
+    for section in bound.toml.split("\n[[").filter(|section| section.starts_with("policy]]")) {
+        let denies = section.contains("grant = false");
+        assert_eq!(section.contains("selectors = [\"FILL IN: "), !denies, "{section}");
+    }
+    // The machines' own, and two that grant.
+    assert_eq!(bound.to_fill.iter().filter(|what| what.starts_with("selectors: ")).count(), 3, "{:?}", bound.to_fill);
+    let reach = "FILL IN: selectors: what clients may reach; with RRAS it is the server alone";
+    assert!(load(&bound.toml, &[]).unwrap_err().contains("FILL IN"));
+    assert_eq!(load(&bound.toml, &[(reach, "10.98.0.1/32")]).unwrap().policies.len(), 4);
+    assert!(!of("all").toml.contains("selectors"));
+}
+
+#[test]
+fn an_export_of_nps_is_enough_to_begin_with() {
+    let options = Options { name: Some("vpn.example.com"), policies: Some("[[policy]]\nname = \"staff\"\n# pool = \"..\"\n") };
+    let migrated = migrate(&[], &options).unwrap();
+    assert!(migrated.toml.contains("name = \"staff\"\npool = \"clients\"\n"), "{}", migrated.toml);
+    assert!(load(&migrated.toml, &[]).unwrap_err().contains("FILL IN"));
+    assert!(migrate(&[], &Options::default()).is_err());
+    assert!(migrate(&[("x", b"hello")], &options).is_err(), "a file that is given has to say something");
+}
+
+#[test]
+fn what_is_taken_away_is_gone() {
+    let migrated = of("netsh ras add authtype type = EAP\nnetsh ras add authtype type = PAP\nnetsh ras delete authtype type = PAP\n\
+                       netsh ras aaaa add authserver name = 10.0.0.4\nnetsh ras aaaa add acctserver name = 10.0.0.4\n\
+                       netsh ras aaaa add authserver name = 10.0.0.5\nnetsh ras aaaa delete authserver name = 10.0.0.5\n\
+                       netsh ras ip set addrassign method = pool\nnetsh ras ip add range from = 10.1.0.1 to = 10.1.0.9\n\
+                       netsh ras ip add range from = 10.2.0.1 to = 10.2.0.9\nnetsh ras ip delete range from = 10.1.0.1 to = 10.1.0.9\n");
+    assert!(!migrated.toml.contains("pap") && !migrated.toml.contains("address = \"10.0.0.5\""), "{}", migrated.toml);
+    assert!(
+        migrated.toml.contains("address = \"10.0.0.4\"") && migrated.toml.contains("ipv4 = [\"10.2.0.1-10.2.0.9\"]"),
+        "{}",
+        migrated.toml
+    );
+    let none = of("netsh ras aaaa add authserver name = 10.0.0.4\nnetsh ras aaaa delete authserver name = *\n");
+    assert!(none.toml.contains("address = \"FILL IN"), "{}", none.toml);
+}
+
+/// In whichever order they come.
+#[test]
+fn files_that_differ_are_named_and_open_nothing() {
+    let dump = ("dump.txt", &b"netsh ras delete authtype type = EAP\nras add authtype type = EAP\nras add authtype type = PAP\nras aaaa add authserver name = 10.0.0.4\n"[..]);
+    let shown = ("auth.txt", &b"UserAuthProtocolAccepted : {EAP, MsChapv2}\n"[..]);
+    let radius = ("radius.txt", &br#"{"ServerName": "10.0.0.5", "Purpose": "Authentication"}"#[..]);
+    for files in [[dump, shown, radius], [radius, shown, dump]] {
+        let migrated = migrate(&files, &Options::default()).unwrap();
+        assert!(migrated.toml.contains("protocol = \"sstp\"\ncertificates = [\"vpn\"]\nauth = [\"eap\"]\n"), "{}", migrated.toml);
+        for what in ["differ in how clients log in", "differ in which RADIUS servers"] {
+            let note = migrated.notes.iter().find(|note| note.contains(what)).unwrap();
+            assert!(note.contains("dump.txt") && (note.contains("auth.txt") || note.contains("radius.txt")), "{note}");
+        }
+    }
+    // A line that takes away is no contradiction.
+    let less = ("less.txt", &b"netsh ras delete authtype type = PAP\n"[..]);
+    let migrated = migrate(&[dump, less], &Options::default()).unwrap();
+    assert!(!migrated.toml.contains("pap") && !migrated.notes.iter().any(|note| note.contains("differ")), "{migrated:?}");
+    let alike = migrate(&[shown, shown], &Options::default()).unwrap();
+    assert!(alike.toml.contains("mschapv2") && !alike.notes.iter().any(|note| note.contains("differ")), "{alike:?}");
+}
+
+#[test]
+fn ports_for_sites_alone_are_none_for_clients() {
+    let of = |ports: &str| of(&format!("netsh ras set wanports device = \"WAN Miniport (IKEv2)\" {ports} maxports = 9\nSstpPorts : 5\n"));
+    for (ports, listens, told) in [
+        ("rasinonly = disabled ddinout = enabled", false, true),
+        ("ddinout = enabled", false, true),
+        ("rasinonly = disabled ddinout = disabled", false, false),
+        ("rasinonly = enabled ddinout = enabled", true, false),
+        ("rasinonly = enabled", true, false),
+        ("", true, false),
+    ] {
+        let migrated = of(ports);
+        assert_eq!(migrated.toml.contains("protocol = \"ikev2\""), listens, "{ports}: {}", migrated.toml);
+        assert_eq!(migrated.notes.iter().any(|note| note.contains("between sites alone")), told, "{ports}: {:?}", migrated.notes);
+    }
+}
+
+/// The files of authorities cannot be those of the gateway's own certificate.
+#[test]
+fn an_authority_has_a_file_of_its_own() {
+    let migrated = of("UserAuthProtocolAccepted : {Certificate}\nRootCertificateNameToAccept : CN=vpn\n");
+    assert!(migrated.toml.contains("client_ca = [\"/etc/evergate/ca-vpn.pem\"]"), "{}", migrated.toml);
+    for what in ["vpn.pem vpn.key", "nps.secret"] {
+        let told = migrated.to_fill.iter().any(|line| line.contains(&format!("install -m 640 -g evergate {what} /etc/evergate/")));
+        assert!(told, "{what}: {:?}", migrated.to_fill);
+    }
 }

@@ -40,6 +40,7 @@ pub(super) fn write(server: &Server, options: &Options<'_>) -> Migrated {
     writer.ciphers();
     writer.timers();
     let Writer { toml, mut notes, to_fill, .. } = writer;
+    notes.extend(server.differing.iter().cloned());
     notes.extend(server.lost.iter().map(|lost| format!("no equivalent: {lost}")));
     Migrated { toml: toml.trim_end().to_owned() + "\n", notes, to_fill }
 }
@@ -92,7 +93,9 @@ impl Writer<'_> {
         self.line("chain = \"/etc/evergate/vpn.pem\"");
         self.line("key = \"/etc/evergate/vpn.key\"");
         self.to_fill.push(
-            "/etc/evergate/vpn.pem and vpn.key: the certificate of the Windows server with its chain, and its key (mode 0600), or a new one".into(),
+            "/etc/evergate/vpn.pem and vpn.key: the certificate of the Windows server with its chain, and its key, or a new one; only the gateway's \
+             user reads the key: install -m 640 -g evergate vpn.pem vpn.key /etc/evergate/"
+                .into(),
         );
     }
 
@@ -152,7 +155,7 @@ impl Writer<'_> {
         let roots: BTreeSet<_> = self.server.roots.iter().cloned().collect();
         let mut files = Vec::new();
         for root in &roots {
-            let file = format!("/etc/evergate/{}.pem", file_name(root));
+            let file = format!("/etc/evergate/ca-{}.pem", file_name(root));
             self.to_fill.push(format!("{file}: the certificate of the authority {root}, as PEM"));
             files.push(quoted(&file));
         }
@@ -239,7 +242,10 @@ impl Writer<'_> {
     fn secret(&mut self, name: &str) {
         let file = format!("/etc/evergate/{name}.secret");
         self.line(format!("secret_file = {}", quoted(&file)));
-        self.to_fill.push(format!("{file}: the secret that this gateway shares with that RADIUS server (mode 0600)"));
+        self.to_fill.push(format!(
+            "{file}: the secret that this gateway shares with that RADIUS server, in a file that only the gateway's user reads: \
+             install -m 640 -g evergate {name}.secret /etc/evergate/"
+        ));
     }
 
     fn groups(&mut self, logins: &[String], accounting: &[String]) {
@@ -279,15 +285,7 @@ impl Writer<'_> {
             self.note("NPS is not asked about device tunnels, as RRAS does not ask it: every certificate of client_ca is let in by the policy \"machines over IKEv2\"");
         }
         if let Some(imported) = imported {
-            // NPS knows no pools.
-            let pooled =
-                imported.lines().map(|line| if line.starts_with("# pool = ") { format!("pool = {}", quoted(POOL)) } else { line.into() });
-            let text: Vec<_> = pooled.collect();
-            self.line(format!("\n{}", text.join("\n").trim_end()));
-            if self.server.idle.is_some() || self.server.server_only {
-                self.note("idle times and bounds of RRAS itself are not in the policies of NPS: see idle_timeout and selectors");
-            }
-            return;
+            return self.imported(imported);
         }
         for tunnel in tunnels {
             let sstp = [(Method::Eap, "eap"), (Method::MsChapV2, "mschapv2"), (Method::Chap, "chap"), (Method::Pap, "pap")];
@@ -299,16 +297,37 @@ impl Writer<'_> {
         self.note("whom RADIUS accepts is let in, as with RRAS: NPS decides by its policies. `evergate policy import` and --nps write those here as well");
     }
 
+    /// Each that grants has the line of a pool, which NPS does not know.
+    fn imported(&mut self, policies: &str) {
+        self.line("");
+        for line in policies.trim_end().lines() {
+            if line.starts_with("# pool = ") {
+                self.line(format!("pool = {}", quoted(POOL)));
+                self.reach();
+            } else {
+                self.line(line);
+            }
+        }
+        if self.server.idle.is_some() {
+            self.note("the idle time of RRAS itself is not in the policies of NPS: see idle_timeout");
+        }
+    }
+
+    /// What clients may reach, where RRAS lets them no further than itself.
+    fn reach(&mut self) {
+        if self.server.server_only {
+            let reach = self.fill("selectors: what clients may reach; with RRAS it is the server alone");
+            self.line(format!("selectors = [{reach}]"));
+        }
+    }
+
     fn policy(&mut self, name: &str, tunnel: &str, methods: &str) {
         self.section("[[policy]]", Some(name));
         self.line(format!("tunnel = [\"{tunnel}\"]"));
         self.line(format!("method = [{methods}]"));
         self.line(format!("pool = {}", quoted(POOL)));
         self.line("# dns = [\"10.0.0.53\"]                    # RRAS hands out what its own adapter has");
-        if self.server.server_only {
-            let reach = self.fill("selectors: what clients may reach; with RRAS it is the server alone");
-            self.line(format!("selectors = [{reach}]"));
-        }
+        self.reach();
         if let Some(idle) = self.server.idle.filter(|idle| tunnel == "ikev2" && (1..=IDLE_MAX).contains(idle)) {
             self.line(format!("idle_timeout = \"{}\"", seconds(idle)));
         }

@@ -29,8 +29,8 @@ pub(in crate::cli) enum MigrateCommand {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RrasArgs {
-    /// What `netsh ras dump` and the cmdlets of RemoteAccess wrote
-    #[arg(required = true)]
+    /// What `netsh ras dump` and the cmdlets of RemoteAccess wrote; without any, --nps is needed
+    #[arg(required_unless_present = "nps")]
     pub(in crate::cli) files: Vec<PathBuf>,
     /// What clients dial [default: the name in the certificate for SSTP]
     #[arg(long, value_name = "NAME")]
