@@ -4,7 +4,7 @@ pub use crate::condition::{Attribute, Conditions, Unproved};
 pub use crate::constraint::{AllowedMethod, Constraints};
 pub use crate::facts::{Alone, Certificate, Facts, Method, Tunnel, Usage};
 pub use crate::hours::{LocalTime, TimeWindow};
-pub use crate::shown::{Named, may_match, shown};
+pub use crate::shown::{Certainty, Named, certainty, may_match, shown};
 
 use crate::condition::{Match, quote};
 use crate::filter::Filter;

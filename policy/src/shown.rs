@@ -15,6 +15,24 @@ pub fn may_match(policy: &Policy, facts: &Facts<'_>) -> bool {
     !policy.disabled && policy.conditions.evaluate(facts, &mut ()) != Match::No
 }
 
+/// Whether a policy is for somebody of whom only what is known before the login is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Certainty {
+    No,
+    /// The login will tell.
+    Perhaps,
+    Yes,
+}
+
+/// How sure it is that the conditions of a policy hold, whatever it does then.
+pub fn certainty(policy: &Policy, facts: &Facts<'_>) -> Certainty {
+    match policy.conditions.evaluate(facts, &mut ()) {
+        Match::No => Certainty::No,
+        Match::Unproved(_) => Certainty::Perhaps,
+        Match::Yes => Certainty::Yes,
+    }
+}
+
 /// The certificates of which a client is to be shown one, each once: those that policies name which may let it in, in the order of the policies.
 /// None: no policy wants a particular one.
 ///

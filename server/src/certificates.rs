@@ -323,7 +323,7 @@ fn clients_of_policies(config: &Config, door: Door<'_>) -> Vec<ClientReport> {
 fn client_of(config: &Config, door: Door<'_>, policy: &Policy) -> Option<ClientReport> {
     let wanted = door.certificates.iter().find(|certificate| policy.certificate.as_ref() == Some(&certificate.name))?;
     let names: Vec<_> = wanted.dial_names().iter().map(|name| name.replacen('*', "host", 1)).collect();
-    let samples = samples(&[policy], &names, &wanted.addresses, door.tunnel);
+    let samples = samples(policy, &names, &wanted.addresses, door.tunnel);
     let possible = || samples.iter().filter(|sample| may_match(policy, &sample.facts(door.tunnel, door.name)));
     // One that asks for the certificate's own name, if the policy allows it.
     let asks = |sample: &&Sample| sample.server_name.as_ref().is_some_and(|name| names.contains(name));

@@ -272,6 +272,24 @@ pub fn choose(certificates: &[ServerCertificate], hints: &Hints<'_>) -> Option<S
     })
 }
 
+/// The certificates that policies name and between which nothing decides for this client but the alphabet, with their policies; empty: there are
+/// no two.
+pub fn undecided(certificates: &[ServerCertificate], hints: &Hints<'_>) -> Vec<Named> {
+    let Judged { named, best, .. } = judge(certificates, hints);
+    let is_best = |named: &Named| best.iter().any(|index| certificates[*index].name == named.certificate);
+    let tied: Vec<_> = named.into_iter().filter(is_best).collect();
+    if tied.len() > 1 { tied } else { Vec::new() }
+}
+
+/// Which certificates, in the same order, can be for a client that asks for this name, whatever else it tells: it can verify their signature, and
+/// they are made out to the name, if any such certificate is.
+pub fn answering(certificates: &[ServerCertificate], name: Option<AskedName<'_>>, keys: KeyRank<'_>) -> Vec<bool> {
+    let verifiable = |certificate: &ServerCertificate| keys(certificate.credential.key.kind()).is_some();
+    let fits = |certificate: &ServerCertificate| verifiable(certificate) && name.is_some_and(|name| certificate.fit(name) > NameFit::None);
+    let fitting: Vec<_> = certificates.iter().map(fits).collect();
+    if fitting.contains(&true) { fitting } else { certificates.iter().map(verifiable).collect() }
+}
+
 /// Each certificate's rank and score, and which are the best.
 struct Judged {
     ranks: Vec<Option<u8>>,

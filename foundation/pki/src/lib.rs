@@ -14,7 +14,9 @@ mod signed;
 mod steering;
 mod verify;
 
-pub use choice::{AskedName, Hints, KeyRank, Rule, Selection, ServerCertificate, Tie, choose, find_tie, known_authorities};
+pub use choice::{
+    AskedName, Hints, KeyRank, Rule, Selection, ServerCertificate, Tie, answering, choose, find_tie, known_authorities, undecided,
+};
 pub use lint::lint_server;
 pub use purpose::purpose_oid;
 pub use steering::{Arrival, Named, Steered, Steering};

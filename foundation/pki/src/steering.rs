@@ -53,9 +53,21 @@ impl<'a> AskedName<'a> {
     /// As conditions of policies look at it; `None`: it is a distinguished name.
     pub fn text(self) -> Option<Cow<'a, str>> {
         match self {
-            Self::Dns(name) | Self::Email(name) => Some(name.into()),
+            // With and without the dot of the root it is the same name.
+            Self::Dns(name) => Some(name.strip_suffix('.').unwrap_or(name).into()),
+            Self::Email(name) => Some(name.into()),
             Self::Address(address) => Some(address.to_string().into()),
             Self::Subject(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AskedName;
+
+    #[test]
+    fn the_dot_of_the_root_is_no_part_of_a_name() {
+        assert_eq!(AskedName::Dns("vpn.example.test.").text().as_deref(), Some("vpn.example.test"));
     }
 }

@@ -1,6 +1,8 @@
 //! What one configuration changes of another, section by section and key by key, and which of it a running gateway cannot take.
 use super::source::{Node, Value, name_of};
 use super::{Api, Config, Ikev2Listener, RadiusServer, SECTIONS, Server, SstpListener, Written};
+use crate::steering::ByPolicy;
+use policy::network::Tunnel;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -124,8 +126,13 @@ impl Config {
         let (dynamic_port, dynamic_tls_port) = (bound("dynamic_port").dynamic_port, bound("dynamic_tls_port").dynamic_tls_port);
         let Server { log, time_zone, max_sessions, .. } = self.server;
         let server = Server { log, time_zone, max_sessions, dynamic_listen, dynamic_port, dynamic_tls_port, ..running.server.clone() };
-        let ikev2 = running.ikev2.as_ref().map(|listener| ikev2_over(self.ikev2.as_ref(), listener));
-        let sstp = running.sstp.iter().map(|listener| sstp_over(&self.sstp, listener)).collect();
+        let mut ikev2 = running.ikev2.as_ref().map(|listener| ikev2_over(self.ikev2.as_ref(), listener));
+        let mut sstp: Vec<_> = running.sstp.iter().map(|listener| sstp_over(&self.sstp, listener)).collect();
+        // Also where the listener itself is gone from the file: the policies are those of now.
+        let (policies, zone) = (&self.policies, &server.time_zone);
+        let steered = |tunnel, name: &str| ByPolicy::of_listener(policies, tunnel, name, zone);
+        ikev2.iter_mut().for_each(|listener| listener.steering = steered(Tunnel::Ikev2, &listener.name));
+        sstp.iter_mut().for_each(|listener| listener.steering = steered(Tunnel::Sstp, &listener.name));
         let mut accounting = self.accounting;
         accounting.queue_max = running.accounting.queue_max;
         let mut radius = self.radius;

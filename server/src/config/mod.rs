@@ -385,7 +385,7 @@ impl Config {
         };
         let policies = access::policies(&root, &names, &mut warnings)?;
         let doors: Vec<_> = ikev2.iter().map(Door::from).chain(sstp.iter().map(Door::from)).collect();
-        steering::check(&root, &access::policy_keys(), &policies, &doors)?;
+        steering::check(&root, &access::policy_keys(), &policies, &doors, &mut warnings)?;
         let policy_tests = policy_tests::run(&root, &policies, &doors, &names)?;
         let steered = |tunnel, listener: &str| ByPolicy::of_listener(&policies, tunnel, listener, &server.time_zone);
         ikev2.iter_mut().for_each(|listener| listener.steering = steered(Tunnel::Ikev2, &listener.name));

@@ -2,34 +2,36 @@
 use super::certificates::{IKEV2_CLIENTS, TLS_CLIENTS};
 use super::error::ConfigError;
 use super::reader::{Root, Section};
-use crate::steering::{ByPolicy, Door, Sample, asked, may_be_for, samples};
-use pki::{Hints, KeyRank, ServerCertificate, Steered};
-use policy::network::{Policy, Tunnel, may_match};
-
-/// Two policies that name different certificates of one listener.
-struct Pair<'a> {
-    door: Door<'a>,
-    first: (&'a Policy, &'a ServerCertificate),
-    second: (&'a Policy, &'a ServerCertificate),
-}
+use crate::steering::{Door, JUDGEMENTS, Undecided, may_be_for, search};
+use policy::network::{Policy, Tunnel};
 
 /// `keys`: those of `[[policy]]`.
 ///
 /// # Errors
 /// A policy names a certificate that nobody whom it may be for can be shown; or nothing decides for some client between those that two policies name.
-pub(super) fn check(root: &Root<'_>, keys: &[&str], policies: &[Policy], doors: &[Door<'_>]) -> Result<(), ConfigError> {
+pub(super) fn check(
+    root: &Root<'_>,
+    keys: &[&str],
+    policies: &[Policy],
+    doors: &[Door<'_>],
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
     let sections = root.sections("policy", keys)?;
     for (section, policy) in sections.iter().zip(policies) {
         is_shown(section, policy, doors)?;
     }
     for door in doors {
-        let named: Vec<_> =
-            sections.iter().zip(policies).filter_map(|(section, policy)| Some((section, policy, at(door, policy)?))).collect();
-        for (at, (section, policy, certificate)) in named.iter().enumerate() {
-            for (_, earlier, other) in &named[..at] {
-                let pair = Pair { door: *door, first: (earlier, other), second: (policy, certificate) };
-                pair.clients_without_decision(policies).map_or(Ok(()), |clients| Err(pair.tied(section, &clients)))?;
-            }
+        let clients = if door.tunnel == Tunnel::Ikev2 { IKEV2_CLIENTS } else { TLS_CLIENTS };
+        let searched = search(*door, policies, clients, JUDGEMENTS);
+        if let Some(undecided) = searched.undecided {
+            return Err(tied(&sections, policies, door, &undecided));
+        }
+        if searched.cut {
+            warnings.push(format!(
+                "listener {:?}: policies tell apart more kinds of clients than the check for certificates between which nothing decides looks at \
+                 ({} were judged): some were not looked at; conditions on server_name or client in each policy that names a certificate make it shorter",
+                door.name, searched.judged
+            ));
         }
     }
     Ok(())
@@ -50,71 +52,15 @@ fn is_shown(section: &Section<'_>, policy: &Policy, doors: &[Door<'_>]) -> Resul
     Err(section.error("certificate", format!("nobody for whom this policy may be is shown {name:?}: {remedy}")))
 }
 
-/// The certificate of the listener that a policy wants to be shown there.
-fn at<'a>(door: &Door<'a>, policy: &Policy) -> Option<&'a ServerCertificate> {
-    let name = policy.certificate.as_ref().filter(|_| policy.grant && !policy.disabled && may_be_for(policy, door.name, door.tunnel))?;
-    door.certificates.iter().find(|certificate| certificate.name == *name)
-}
-
-impl Pair<'_> {
-    /// Those who may be for both, and to whom nothing says which of the two certificates they see.
-    fn clients_without_decision(&self, policies: &[Policy]) -> Option<String> {
-        let (first, second) = (self.first.1, self.second.1);
-        if first.name == second.name || first.default != second.default {
-            return None;
-        }
-        let names: Vec<_> = [first, second].iter().flat_map(|one| one.dial_names()).map(|name| name.replacen('*', "any", 1)).collect();
-        let gateways: Vec<_> = first.addresses.iter().chain(&second.addresses).copied().collect();
-        let both = [self.first.0, self.second.0];
-        let samples = samples(&both, &names, &gateways, self.door.tunnel);
-        let may = |sample: &&Sample| both.iter().all(|policy| may_match(policy, &sample.facts(self.door.tunnel, self.door.name)));
-        samples.iter().filter(may).find_map(|sample| self.undecided(policies, sample))
-    }
-
-    fn undecided(&self, policies: &[Policy], sample: &Sample) -> Option<String> {
-        let (first, second) = (self.first.1, self.second.1);
-        let mut authorities = vec![Vec::new()];
-        if self.door.tunnel == Tunnel::Ikev2 {
-            authorities.extend(first.authorities.iter().flat_map(|one| second.authorities.iter().map(move |other| vec![*one, *other])));
-        }
-        let realms = first.realms.iter().chain(&second.realms).map(|realm| Some(realm.as_str()));
-        let realms: Vec<_> = std::iter::once(None).chain(realms).collect();
-        let clients: &[KeyRank<'_>] = if self.door.tunnel == Tunnel::Ikev2 { IKEV2_CLIENTS } else { TLS_CLIENTS };
-        let by = ByPolicy::at(sample.time, policies, self.door.tunnel, self.door.name);
-        let steered = Steered { by: &by, client: sample.client, by_certificate: sample.by_certificate, now: 0 };
-        for authorities in &authorities {
-            for itself in &realms {
-                for keys in clients {
-                    let hints = Hints {
-                        name: sample.server_name.as_deref().map(asked),
-                        name_source: "",
-                        authorities,
-                        address: Some(sample.gateway).filter(|gateway| !gateway.is_unspecified()),
-                        itself: *itself,
-                        keys: *keys,
-                        steering: Some(steered),
-                    };
-                    if pki::choose(self.door.certificates, &hints).is_some_and(|selection| self.is_between(&selection)) {
-                        return Some(hints.words());
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// Nothing but the alphabet chose one of the two before the other.
-    fn is_between(&self, selection: &pki::Selection) -> bool {
-        let names = [&self.first.1.name, &self.second.1.name];
-        names.contains(&&selection.name) && selection.tied.as_ref().is_some_and(|tied| names.contains(&tied))
-    }
-
-    fn tied(&self, section: &Section<'_>, clients: &str) -> ConfigError {
-        let ((earlier, first), (_, second)) = (self.first, self.second);
-        let problem = format!(
-            "nothing decides between {:?} and {:?}, which policy {:?} names, for {clients} at listener {:?}: give one of the two policies a condition that is              known before the login (server_name, client, gateway, listener, tunnel, time), one of the two certificates names, addresses or realms of its own,              or name one of them in default_certificate",
-            second.name, first.name, earlier.name, self.door.name
-        );
-        section.error("certificate", problem)
-    }
+/// An error where the later one of two policies stands.
+fn tied(sections: &[Section<'_>], policies: &[Policy], door: &Door<'_>, undecided: &Undecided) -> ConfigError {
+    let (earlier, later) = (&undecided.tied[0], &undecided.tied[1]);
+    let at = policies.iter().position(|policy| policy.name == later.policy).unwrap_or_default();
+    let problem = format!(
+        "nothing decides between {:?} and {:?}, which policy {:?} names, for {} at listener {:?}: give one of the two policies a condition that is \
+         known before the login (server_name, client, gateway, listener, tunnel, time), one of the two certificates names, addresses or realms of its \
+         own, or name one of them in default_certificate",
+        later.certificate, earlier.certificate, earlier.policy, undecided.clients, door.name
+    );
+    sections[at].error("certificate", problem)
 }

@@ -184,26 +184,28 @@ fn policies_name_the_certificate_that_their_clients_see() {
     assert!(plain.ikev2.unwrap().steering.is_none());
 }
 
+/// [`with_policies`] with a third certificate, the default, that none of them names.
+fn third(policies: &str) -> Fixture {
+    let fixture = with_policies(policies, "default_certificate = \"c\"");
+    // Of one authority, so that CERTREQ tells nothing of them.
+    let authority = authority();
+    for (name, dns) in [("a", "a.example.test"), ("b", "*.b.example.test"), ("c", "c.example.test")] {
+        let (chain, key) = leaf(&authority, &[dns], true);
+        fixture.file(&format!("{name}.pem"), &chain, 0o644);
+        fixture.file(&format!("{name}.key"), &key, 0o600);
+    }
+    let path = fixture.folder.path().join("evergate.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("certificates = [\"a\", ", "certificates = [\"c\", \"a\", ");
+    let c = "[[certificate]]\nname = \"c\"\nchain = \"c.pem\"\nkey = \"c.key\"\nnames = [\"c.example.test\"]\n\n[[listener]]";
+    fs::write(&path, text.replace("[[listener]]", c)).unwrap();
+    fixture
+}
+
 #[test]
 fn policies_that_leave_the_certificate_to_luck_are_an_error() {
     let groups = || tenant("A", "a", "group = [\"a\"]") + &tenant("B", "b", "group = [\"b\"]");
     // One of the two is the default: it is for clients that tell nothing.
     assert!(with_policies(&groups(), A_IS_DEFAULT).load().is_ok());
-    let third = |policies: &str| {
-        let fixture = with_policies(policies, "default_certificate = \"c\"");
-        // Of one authority, so that CERTREQ tells nothing of them.
-        let authority = authority();
-        for (name, dns) in [("a", "a.example.test"), ("b", "*.b.example.test"), ("c", "c.example.test")] {
-            let (chain, key) = leaf(&authority, &[dns], true);
-            fixture.file(&format!("{name}.pem"), &chain, 0o644);
-            fixture.file(&format!("{name}.key"), &key, 0o600);
-        }
-        let path = fixture.folder.path().join("evergate.toml");
-        let text = fs::read_to_string(&path).unwrap().replace("certificates = [\"a\", ", "certificates = [\"c\", \"a\", ");
-        let c = "[[certificate]]\nname = \"c\"\nchain = \"c.pem\"\nkey = \"c.key\"\nnames = [\"c.example.test\"]\n\n[[listener]]";
-        fs::write(&path, text.replace("[[listener]]", c)).unwrap();
-        fixture
-    };
     let error = third(&groups()).error();
     for part in [
         "policy \"B\": certificate = \"b\": nothing decides between \"b\" and \"a\", which policy \"A\" names, for clients that ask for no name",
@@ -229,6 +231,78 @@ fn policies_that_leave_the_certificate_to_luck_are_an_error() {
     }
     let inside = tenant("A", "a", "not = [{ client = [\"192.0.2.0/24\"] }]\ngroup = [\"a\"]") + &tenant("B", "b", "group = [\"b\"]");
     assert!(third(&inside).error().contains("nothing decides between"));
+}
+
+/// Clients are sought at all the edges that policies have, those of others too.
+#[test]
+fn luck_at_one_time_or_place_alone_is_found() {
+    let both = |lines: &str| {
+        let of = |group: &str| format!("group = [\"{group}\"]\n{lines}");
+        tenant("A", "a", &of("a")) + &tenant("B", "b", &of("b"))
+    };
+    let denied = |lines: &str| format!("[[policy]]\nname = \"T\"\ngrant = false\n{lines}\n\n");
+    for (policies, clients) in [
+        (denied("time = [\"mon,wed 00:00-24:00\"]") + &both("time = [\"mon-fri 08:00-18:00\"]"), "no name on tue"),
+        (denied("time = [\"mon-sun 00:00-20:00\"]") + &both(""), "no name on mon 20:00"),
+        (denied("client = [\"10.0.0.0/24\"]") + &both("client = [\"10.0.0.0/8\"]"), "no name and come from 10.0.1.0"),
+        (both("calling_station_id = [\"10.*\"]"), "no name and come from 10.1.1.1"),
+        (
+            tenant("A", "a", "group = [\"a\"]\nserver_name = [\"vpn.*\"]")
+                + &tenant("B", "b", "group = [\"b\"]\nserver_name = [\"*.corp.test\"]"),
+            "that ask for vpn.corp.test",
+        ),
+    ] {
+        let error = third(&policies).error();
+        assert!(error.contains("nothing decides between \"b\" and \"a\"") && error.contains(clients), "{clients}: {error}");
+    }
+    third(&(denied("time = [\"mon-sun 00:00-24:00\"]") + &both(""))).load().unwrap();
+}
+
+/// 200 policies that only the login tells apart, and 20 certificates.
+#[test]
+fn many_tenants_are_judged_a_few_times() {
+    let names: Vec<_> = (0..20).map(|number| format!("c{number}")).collect();
+    let section = |name: &String| {
+        format!("[[certificate]]\nname = \"{name}\"\nchain = \"{name}.pem\"\nkey = \"{name}.key\"\nnames = [\"{name}.example.test\"]\n\n")
+    };
+    let policies: Vec<_> =
+        (0..200).map(|number| tenant(&format!("P{number}"), &names[number % 20], &format!("group = [\"g{number}\"]"))).collect();
+    let old = "[[certificate]]\nname = \"vpn\"\nchain = \"vpn.pem\"\nkey = \"vpn.key\"\n\n";
+    let text = MINIMAL
+        .replace(old, &names.iter().map(section).collect::<String>())
+        .replace("certificates = [\"vpn\"]", &format!("certificates = {names:?}\ndefault_certificate = \"c0\""))
+        .replace("[[policy]]\nname = \"everyone\"\npool = \"users\"\n", &policies.concat());
+    let fixture = Fixture::new(&text);
+    let authority = authority();
+    for name in &names {
+        let (chain, key) = leaf(&authority, &[&format!("{name}.example.test")], true);
+        fixture.file(&format!("{name}.pem"), &chain, 0o644);
+        fixture.file(&format!("{name}.key"), &key, 0o600);
+    }
+    let config = fixture.load().unwrap();
+    let search = |most| crate::steering::search(config.doors()[0], &config.policies, crate::config::certificates::IKEV2_CLIENTS, most);
+    let searched = search(crate::steering::JUDGEMENTS);
+    assert!(searched.undecided.is_none() && !searched.cut, "{searched:?}");
+    // Only who asks for no name can be for several of them.
+    assert!((1..=20).contains(&searched.judged), "{searched:?}");
+    let cut = search(1);
+    assert!(cut.cut && cut.judged == 1, "{cut:?}");
+}
+
+/// A listener whose new name waits for a restart goes by the policies of now.
+#[test]
+fn a_reload_steers_a_kept_listener_by_the_new_policies() {
+    let plain = "[[policy]]\nname = \"P\"\npool = \"users\"\n";
+    for (before, after) in [(tenant("A", "a", ""), plain.to_owned()), (plain.to_owned(), tenant("A", "a", ""))] {
+        let fixture = with_policies(&before, A_IS_DEFAULT);
+        let running = fixture.load().unwrap();
+        let path = fixture.folder.path().join("evergate.toml");
+        let text = fs::read_to_string(&path).unwrap().replace(&before, &after).replace("name = \"ikev2\"", "name = \"other\"");
+        fs::write(&path, text).unwrap();
+        let over = running.load_again(&[]).unwrap().over(&running, Heard::default());
+        let listener = over.ikev2.unwrap();
+        assert_eq!((listener.name.as_str(), listener.steering.is_some()), ("ikev2", after.contains("certificate")));
+    }
 }
 
 #[test]
