@@ -202,7 +202,7 @@ fn instance(pattern: &str) -> String {
 fn common(pattern: &str, other: &str) -> Option<String> {
     let literal = other.replace('*', "").replace('?', "1");
     let is_both = |text: &String| policy::glob::matches(pattern, text) && policy::glob::matches(other, text);
-    let filled = [literal.as_str(), literal.trim_matches('.')].map(|literal| instance(&pattern.replacen('*', literal, 1)));
+    let filled = [literal.trim_matches('.'), literal.as_str()].map(|literal| instance(&pattern.replacen('*', literal, 1)));
     filled.into_iter().find(is_both).filter(|_| pattern != other)
 }
 
