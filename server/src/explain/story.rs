@@ -222,9 +222,7 @@ fn path(attempt: &Attempt, failure: &Failure, around: &Around<'_>) -> Vec<String
 fn every_protocol(attempt: &Attempt, around: &Around<'_>) -> Option<String> {
     let near = |other: &&Attempt| other.tunnel != attempt.tunnel && other.started_at.abs_diff(attempt.started_at) <= ONE_TRY;
     let failed = |other: &&Attempt| matches!(other.outcome, Outcome::Failed(_));
-    // Where neighbours on both sides fit: lists of protocols begin with IKEv2 as a rule.
-    let in_order = |other: &Attempt| (other.number() > attempt.number()) == (attempt.tunnel == Tunnel::Ikev2);
-    let distance = |other: &&Attempt| (!in_order(other), other.number().abs_diff(attempt.number()));
+    let distance = |other: &&Attempt| (other.number().abs_diff(attempt.number()), other.number() < attempt.number());
     let partner = |all: &[&'_ Attempt]| {
         all.iter().copied().filter(near).filter(failed).min_by_key(distance).map(|other| (other.tunnel, other.id.clone()))
     };
