@@ -43,7 +43,7 @@ pub fn migrate(files: &[(&str, &[u8])], options: &Options<'_>) -> Result<Migrate
         facts.push((*name, read_file(bytes).map_err(|problem| format!("{name} {problem}"))?));
     }
     let server = server::Server::new(&facts);
-    if !server.known && !(files.is_empty() && options.policies.is_some()) {
+    if !(server.known || files.is_empty() && options.policies.is_some()) {
         let names: Vec<_> = files.iter().map(|(name, _)| *name).collect();
         return Err(format!(
             "{} holds nothing of RRAS; expected the output of `netsh ras dump`, Get-RemoteAccess, Get-VpnServerConfiguration, Get-VpnAuthProtocol or \
