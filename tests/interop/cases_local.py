@@ -141,6 +141,7 @@ def groups_decide(world):
     refused(client(world).call(user="bob"), stage="auth")
     record = failed_record(world, before)
     check(record["stage"] == "policy" and "kiosks" in record["cause"], f"{record}")
+    refused(client(world).call(user="bob", auth="mschapv2"), stage="auth", code=649)
 
 
 @case("local")

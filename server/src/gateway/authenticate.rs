@@ -533,7 +533,7 @@ pub(super) fn both_families() -> Wanted {
 }
 
 /// What MS-CHAPv2 tells a client whose password is right but whom no policy lets in: 649, no dial-in permission (RFC 2759 section 6).
-pub(super) const NO_DIALIN: &str = "E=649 R=0 V=3 M=No network policy grants access";
+pub(super) const NO_DIALIN: &str = "E=649 R=0 C=00000000000000000000000000000000 V=3 M=No network policy grants access";
 
 /// SHA-256 of a certificate in DER, in hexadecimal.
 pub(super) fn fingerprint(der: &[u8]) -> String {

@@ -7,6 +7,7 @@ use crate::blocks::{Blocks, Kept, Who, same_digits};
 use crate::login::{Authenticated, Denied};
 use crate::outcome::{CloseReason, Stage};
 use ike::SessionId;
+use policy::network::Method;
 
 /// The longest block with an end, in seconds: ten years.
 const LONGEST: u64 = 3_650 * 86_400;
@@ -215,7 +216,10 @@ impl<P: Plane> Gateway<P> {
     pub(super) fn remember_certificate(&mut self, session: SessionId, who: &Authenticated<'_>) {
         let (Some(certificate), Some(live)) = (&who.certificate, self.live.get(&session)) else { return };
         let fingerprint = live.login.as_ref().and_then(|login| login.fingerprint.clone());
-        let names = [Some(who.user), who.machine.as_deref()].into_iter().flatten().map(str::to_owned);
+        // What a client merely calls itself may be somebody else's name, who would be kept out in its place.
+        let is_proved = who.method == Method::Certificate || who.accept.is_none_or(|accept| accept.user_name.is_some());
+        let user = is_proved.then_some(who.user);
+        let names = [user, who.machine.as_deref()].into_iter().flatten().map(str::to_owned);
         let names = names.chain(certificate.san.iter().cloned()).collect();
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
             attempt.certificate = Some(Shown { serial: certificate.serial.clone(), fingerprint, names });

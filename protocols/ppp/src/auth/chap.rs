@@ -166,11 +166,11 @@ impl Chap {
         }
     }
 
-    /// The text of RADIUS goes on as it is. Where it allows another try and brings the challenge for it, the client has one.
+    /// The text of RADIUS goes on as it is; our own has a challenge, which is of no use but must be there (RFC 2759 section 6). Where it allows another try and brings the challenge for it, the client has one.
     fn rejected(&mut self, message: &str) -> Vec<Effect> {
         let failure = Failure::parse(message);
-        let text = if message.is_empty() { "E=691 R=0 V=3" } else { message };
-        let reply = self.reply(FAILURE, text);
+        let ours = || format!("E=691 R=0 C={:032X} V=3", u128::from_be_bytes(self.challenge));
+        let reply = if message.is_empty() { self.reply(FAILURE, &ours()) } else { self.reply(FAILURE, message) };
         let error = if failure.error == 0 { 691 } else { failure.error };
         match failure.challenge {
             Some(challenge) if (failure.retry || failure.allows_change()) && self.attempts < MAX_ATTEMPTS => {

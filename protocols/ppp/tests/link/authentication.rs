@@ -174,12 +174,13 @@ fn mschap_retry_uses_the_challenge_of_the_failure() {
 fn mschap_failures_without_retry_end_the_link() {
     let no_retry = format!("E=691 R=0 C={CHALLENGE_2} V=3 M=no");
     let no_dialin = format!("E=649 R=0 C={CHALLENGE_2} V=3");
+    let ours: String = CHALLENGE.iter().map(|byte| format!("{byte:02X}")).collect();
     for (text, sent) in [
         (no_retry.as_str(), no_retry.as_str()),
         (&no_dialin, &no_dialin),
         ("E=691 R=1 V=3", "E=691 R=1 V=3"),
         ("E=648 R=0 V=3", "E=648 R=0 V=3"),
-        ("", "E=691 R=0 V=3"),
+        ("", &format!("E=691 R=0 C={ours} V=3")),
     ] {
         let mut bench = mschap();
         bench.give(&response(0, "alice", 1));

@@ -75,7 +75,7 @@ pub(in crate::cli) struct BlockAdd {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct BlockedArgs {
-    /// A user, by the whole name that `evergate attempts` shows
+    /// A user: alice in every realm and form, alice@corp.example in that realm alone, not where the realm is left out
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// A computer, by the name in its certificate or of its account

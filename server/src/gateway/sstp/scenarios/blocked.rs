@@ -46,7 +46,8 @@ fn a_certificate_that_eap_hides_is_taken_for_that_of_its_holder() {
     let mut world = World::empty(100, &[("all", "*", true)]);
     let shown = Caller { user: "alice@corp.example", certificate: certificate("0a0b", "alice.smith@corp.example"), ..Caller::default() };
     let hidden = |user| Caller { user, certificate: None, eap: Some(eap::method::TLS), ..Caller::default() };
-    assert!(world.login(1, &shown, &Accept::default()));
+    let named = Accept { user_name: Some("alice@corp.example".into()), ..Accept::default() };
+    assert!(world.login_as(1, &shown, named));
     assert!(world.login(2, &hidden("alice@corp.example"), &Accept::default()));
     world.gateway.established(world.now, SessionId(2), vec![]);
     let block = order(&mut world, Blocked::Certificate("A:0B".into()), false);
@@ -75,6 +76,20 @@ fn a_blocked_certificate_that_shows_itself_is_known_by_name_from_then_on() {
     assert!(world.login(1, &hidden, &Accept::default()));
     assert!(!world.login(2, &shown, &Accept::default()));
     assert!(!world.login(3, &hidden, &Accept::default()));
+}
+
+/// Else whoever is blocked could have others kept out by calling himself as they do.
+#[test]
+fn a_name_that_only_the_client_claims_is_not_learned() {
+    let mut world = World::empty(100, &[("all", "*", true)]);
+    let shown = |user| Caller { user, certificate: certificate("0a0b", "alice@corp.example"), ..Caller::default() };
+    assert!(world.login_as(1, &shown("bob"), Accept::default()));
+    assert_eq!(order(&mut world, Blocked::Certificate("0a0b".into()), false).names, ["alice@corp.example"]);
+    assert!(!world.login_as(2, &shown("carol"), Accept::default()));
+    for (number, user) in [(3, "bob"), (4, "carol")] {
+        let hidden = Caller { user, eap: Some(eap::method::TLS), ..Caller::default() };
+        assert!(world.login(number, &hidden, &Accept::default()), "{user}");
+    }
 }
 
 #[test]
