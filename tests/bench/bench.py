@@ -13,6 +13,8 @@ SSTP stands beside the limit of this machine, measured in the same run: the pack
 same library and cipher (AES-256-GCM), as many packets a record as are there (`tls-many`), or one a record, as Windows sends (`tls-one`).
 Its logins stand beside the IKEv2 logins of the same gateway, the time of one call (RADIUS included) beside that of TCP and TLS in it.
 
+Decisions of policies have a bench of their own, without a network: `cargo bench -p policy`.
+
 Values are medians over the rounds; the ratio is Evergate's value over the peer's. Processor time is that of the gateway process. Needs
 root; everything happens in network namespaces of its own, which are removed at the end.
 """
