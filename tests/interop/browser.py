@@ -203,9 +203,9 @@ def opened(world, *flags, role="gateway"):
         browser.shut()
 
 
-def pictures(world):
-    """Where screenshots go: the folder that EVERGATE_SCREENSHOTS names, else with the laboratory's other files, which go with it."""
-    return Path(os.environ.get("EVERGATE_SCREENSHOTS") or world.lab.folder / "screenshots")
+def pictures():
+    """Where screenshots stay after the run: the folder that EVERGATE_SCREENSHOTS names, by default target/screenshots."""
+    return Path(os.environ["EVERGATE_SCREENSHOTS"])
 
 
 def quiet(browser, allowed=()):

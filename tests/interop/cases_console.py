@@ -85,7 +85,7 @@ def _guests(world):
 @case("console")
 def every_page_is_there_for_everybody(world):
     """Light and dark, on a desk and on a phone: names, contrast, headings, no sideways scrolling. The pictures are for people."""
-    folder = pictures(world)
+    folder = pictures()
     with _guests(world), _window(world) as browser:
         failed = next(one["id"] for one in good(world, "GET", "/v1/attempts?failed=true")["attempts"])
         session = next(one["id"] for one in good(world, "GET", "/v1/sessions")["sessions"])
@@ -193,7 +193,7 @@ def a_session_is_ended_by_keyboard_and_its_user_kept_out(world):
         browser.press("Enter")
         browser.wait("document.querySelector('dialog[open]')", "a dialog")
         _good_for_all(browser, "the dialog")
-        browser.picture(pictures(world) / "dialog.png")
+        browser.picture(pictures() / "dialog.png")
         for _ in range(8):
             browser.press("Tab")
             check(browser.run("!!document.activeElement.closest('dialog') || document.activeElement === document.body"), "the focus leaves the dialog")
@@ -238,7 +238,7 @@ def policies_are_tried_and_a_reload_is_foreseen(world):
         browser.fill("#attributes", "")
         browser.click("Ask the policies")
         browser.says("Granted by policy everyone")
-        browser.picture(pictures(world) / "tester.png")
+        browser.picture(pictures() / "tester.png")
         browser.fill("#client", "nowhere")
         browser.click("Ask the policies")
         browser.wait("document.querySelector('.answer [role=alert]')", "what is wrong")
@@ -254,7 +254,7 @@ def policies_are_tried_and_a_reload_is_foreseen(world):
             browser.says("refused")
             browser.says('policy "nobody"')
             _good_for_all(browser, "what would change")
-            browser.picture(pictures(world) / "changes.png")
+            browser.picture(pictures() / "changes.png")
             browser.click("Reload …")
             browser.wait("!document.querySelector('dialog #end-refused').checked", "a question about sessions, not asked for")
             browser.click("Reload", "dialog button")
@@ -277,7 +277,7 @@ def who_may_only_look_finds_no_buttons_and_strangers_nothing(world):
     with _window(world, role=None) as browser:
         browser.go(f"{URL}/#/sessions", "document.querySelector('#token')", "the form")
         _good_for_all(browser, "the form")
-        browser.picture(pictures(world) / "form.png")
+        browser.picture(pictures() / "form.png")
         browser.fill("#token", "wrong")
         browser.press("Enter")
         browser.says("does not know this token")
