@@ -257,18 +257,30 @@ impl Pools {
         self.pools.iter().map(|pool| pool.name.as_str())
     }
 
-    /// Replaces the pools; running leases stay held even where their range is gone. A pool that overlaps a network behind a client is an error. On an
-    /// error nothing changes.
-    pub fn reconfigure(&mut self, pools: Vec<PoolConfig>) -> Result<(), String> {
-        check(&pools)?;
+    /// Whether [`Self::reconfigure`] would take these pools.
+    ///
+    /// # Errors
+    /// They contradict each other, or overlap a network behind a client.
+    pub fn check(&self, pools: &[PoolConfig]) -> Result<(), String> {
+        self.checked(pools).map(drop)
+    }
+
+    fn checked(&self, pools: &[PoolConfig]) -> Result<Vec<Pool>, String> {
+        check(pools)?;
         let new: Vec<Pool> = pools.iter().map(Pool::new).collect();
-        if let Some((network, held)) = self.networks.all().find(|(network, _)| pool_of(&new, *network).is_some()) {
-            let pool = pool_of(&new, network).unwrap_or_default();
-            return Err(format!(
+        match self.networks.all().find_map(|(network, held)| Some((network, held, pool_of(&new, network)?))) {
+            None => Ok(new),
+            Some((network, held, pool)) => Err(format!(
                 "pool {pool:?} overlaps network {network}, which is behind the client of {}: end that session first",
                 held.owner
-            ));
+            )),
         }
+    }
+
+    /// Replaces the pools; running leases stay held even where their range is gone. A pool that overlaps a network behind a client is an error. On an
+    /// error nothing changes.
+    pub fn reconfigure(&mut self, pools: &[PoolConfig]) -> Result<(), String> {
+        let new = self.checked(pools)?;
         let old = std::mem::replace(&mut self.pools, new);
         for address in self.holders.keys() {
             for pool in &mut self.pools {

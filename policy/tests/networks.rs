@@ -66,11 +66,12 @@ fn no_network_overlaps_a_pool() {
     pools.claim(LeaseKey(1), "ann", &[network("10.99.0.0/16")], None).unwrap();
     let grown =
         PoolConfig { name: "more".into(), ipv4: vec![("10.99.1.0".parse().unwrap(), "10.99.1.9".parse().unwrap())], ipv6: Vec::new() };
-    let error = pools.reconfigure(vec![grown.clone()]).unwrap_err();
+    let error = pools.reconfigure(std::slice::from_ref(&grown)).unwrap_err();
+    assert_eq!(pools.check(std::slice::from_ref(&grown)), Err(error.clone()));
     assert!(error.contains("pool \"more\" overlaps network 10.99.0.0/16") && error.contains("ann"), "{error}");
     assert_eq!(pools.names().collect::<Vec<_>>(), ["users", "six"]);
     pools.release(&LeaseKey(1));
-    pools.reconfigure(vec![grown]).unwrap();
+    pools.reconfigure(&[grown]).unwrap();
 }
 
 #[test]

@@ -272,12 +272,12 @@ fn reconfiguring_keeps_leases_and_memory() {
         pools.lease("a", LeaseKey(key), &format!("user{key}"), V4).unwrap();
     }
     pools.release(&LeaseKey(3));
-    pools.reconfigure(vec![pool("a", &[(2, 20)])]).unwrap();
+    pools.reconfigure(&[pool("a", &[(2, 20)])]).unwrap();
     assert_eq!(pools.usage()[0].used, 2, "10.0.0.1 is held outside the new range");
     assert_eq!(pools.lease("a", LeaseKey(10), "user3", V4).unwrap().ipv4, Some(v4(4)), "the released one is remembered");
     assert_eq!(pools.lease("a", LeaseKey(11), "new", V4).unwrap().ipv4, Some(v4(5)));
     pools.release(&LeaseKey(0));
-    assert!(pools.reconfigure(vec![pool("a", &[(4, 3)])]).is_err());
+    assert!(pools.reconfigure(&[pool("a", &[(4, 3)])]).is_err());
     assert_eq!(pools.usage()[0].size, 19, "a refused configuration changes nothing");
 }
 

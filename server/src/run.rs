@@ -7,7 +7,7 @@ mod trace;
 
 use crate::accounting::{self, Accounting};
 use crate::api::types::{PolicyList, RadiusList, Status};
-use crate::api::{self, Refusal, Reload, Request, Response};
+use crate::api::{self, Refusal, Request, Response};
 use crate::blocks::BlockFile;
 use crate::certificates::{self, ExpiryWatch};
 use crate::config::{Api, Config, Ikev2Listener};
@@ -391,8 +391,8 @@ impl Shell {
     }
 
     fn command(&mut self, request: &Request, reply: oneshot::Sender<Response>, queues: &Queues) {
-        if let Request::Reload(Reload { end_refused }) = *request {
-            return self.reload(Reason::Command { end_refused }, Some(reply));
+        if let Request::Reload(wanted) = *request {
+            return self.reload(Reason::Command(wanted), Some(reply));
         }
         if let Request::Changes = request {
             return self.reload(Reason::Look, Some(reply));

@@ -207,6 +207,25 @@ def a_new_pool_serves_new_sessions_and_the_old_one_drains(world):
 
 
 @case("reload")
+def a_pool_that_cannot_be_had_leaves_the_others_alone(world):
+    world.login(Profile(user="branch"))
+    routes = lambda: world.lab.network.exec("gateway", ["ip", "route"]).stdout
+    before = routes()
+    with _config(world) as config:
+
+        def behind_the_client(new):
+            new["pool"] = [{"name": "new", "ipv4": ["10.95.7.10-10.95.7.20"]}]
+            new["policy"][0]["pool"] = "new"
+
+        config.write(behind_the_client)
+        for options in (("--dry-run",), ()):
+            done = world.gateway.command("reload", *options, check=False)
+            check(done.returncode == 1 and "overlaps network 10.95.7.0/24, which is behind the client of branch" in done.stderr, f"{options}: {done}")
+        check(routes() == before, f"routes have changed: {routes()}, not {before}")
+        world.ping()
+
+
+@case("reload")
 def whom_new_policies_refuse_is_listed_and_ended_when_asked(world):
     world.login()
     with Sstp(world.lab, world.gateway.binary, "client2", server=network.GATEWAY_IPV4_BEHIND_NAT).held(user="dave"), _config(world) as config:
@@ -225,6 +244,28 @@ def whom_new_policies_refuse_is_listed_and_ended_when_asked(world):
         check(report["ended"] == [session["id"]] and not report["changes"], f"{report}")
         check(wait_until(lambda: [session["user"] for session in world.sessions()] == ["alice"], 5), f"{world.sessions()}")
         world.ping()
+
+
+@case("reload")
+def sessions_get_other_filters_and_limits_when_asked(world):
+    """Of both tunnel types: what passed before does not pass after, and a limit that was none ends them."""
+    world.login()
+    passes = lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=1)
+    sstp = Sstp(world.lab, world.gateway.binary, "client2", server=network.GATEWAY_IPV4_BEHIND_NAT)
+    with sstp.held(user="dave"), _config(world) as config:
+
+        def tight(new):
+            new["filter"] = [{"name": "tight", "rules": [f"deny in ip from any to {network.LAN_IPV4}"]}]
+            new["policy"][0] |= {"filters": ["tight"], "session_timeout": "2s"}
+
+        report = config.reload(tight)
+        check(sorted(judged["verdict"] for judged in report["judged"]) == ["otherwise"] * 2 and not report["applied"], f"{report}")
+        check(passes() and not any(session.get("filters") for session in world.sessions()), "applied without being asked")
+        report = world.gateway.json("reload", "--apply-to-sessions")
+        check(sorted(report["applied"]) == sorted(session["id"] for session in world.sessions()), f"{report}")
+        check([session["filters"] for session in world.sessions()] == [["tight"]] * 2 and not passes(), f"{world.sessions()}")
+        check(not world.gateway.json("sessions", "--would-refuse")["sessions"], "there is more to apply")
+        check(wait_until(lambda: not world.sessions(), 8), f"the limit does not hold: {world.sessions()}")
 
 
 @case("reload")

@@ -13,6 +13,9 @@ pub struct Reloaded {
     pub warnings: Vec<String>,
     /// Sessions that would not get today what they have.
     pub judged: Vec<Judged>,
+    /// Of these, those that have it now, but for what only another login brings.
+    #[serde(default)]
+    pub applied: Vec<u64>,
     /// Sessions that were told to end.
     pub ended: Vec<u64>,
 }
@@ -29,6 +32,10 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Why, in words.
     pub cause: String,
+    /// Keys of its policy that are not the same and that only another login brings. Where `pool`, `address` or `selectors` is among them, nothing of the
+    /// policy can be applied to the session.
+    #[serde(default)]
+    pub only_login: Vec<String>,
 }
 
 /// What they say, as if it logged in now.

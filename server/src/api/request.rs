@@ -151,9 +151,13 @@ pub struct Drain {
     pub within_secs: u64,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reload {
+    /// Gives the sessions that are up what the policies give them then: filters, rates, time limits and accounting class. Addresses, selectors and what
+    /// else a client is told at its login stay.
+    #[serde(default)]
+    pub apply_to_sessions: bool,
     /// Ends the sessions that the policies refuse then.
     #[serde(default)]
     pub end_refused: bool,

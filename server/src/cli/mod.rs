@@ -54,7 +54,10 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
         Question::Profile(args) => profile::profile(cli, args, out, err),
         Question::User(args) => user::user(cli, args, style, out, err),
         Question::Reload { dry_run: true, .. } => ask(cli, Ok(reload::look()), reload::foreseen, style, out, err),
-        Question::Reload { end_refused, .. } => ask(cli, reload::call(*end_refused), reload::reloaded, style, out, err),
+        Question::Reload { apply_to_sessions, end_refused, .. } => {
+            let wanted = api::Reload { apply_to_sessions: *apply_to_sessions, end_refused: *end_refused };
+            ask(cli, reload::call(wanted), reload::reloaded, style, out, err)
+        }
         Question::Sessions { would_refuse: true, .. } => {
             ask(cli, Ok(Call::get("/v1/sessions/would-refuse")), reload::would_refuse, style, out, err)
         }

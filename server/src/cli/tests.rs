@@ -157,7 +157,7 @@ fn status() -> Status {
     }
 }
 
-fn reloaded(end_refused: bool) -> Reloaded {
+fn reloaded(wanted: Reload) -> Reloaded {
     let key = |key: &str, before: Option<&str>, after: Option<&str>, content| KeyChange {
         key: key.into(),
         before: before.map(str::to_owned),
@@ -173,15 +173,28 @@ fn reloaded(end_refused: bool) -> Reloaded {
         ],
         needs_restart: vec![change("server", What::Changed, &[key("mtu", Some("1400"), Some("1300"), false)])],
         warnings: vec!["pool \"old\" is gone: 1 IPv4 addresses of it stay".into()],
-        judged: vec![Judged {
+        judged: [Judged {
             id: 17,
             attempt: "65a1b2c3-17".into(),
             user: "bob".into(),
             policy: "staff".into(),
             verdict: Verdict::Refused,
             cause: "network policy \"nobody\" denies".into(),
-        }],
-        ended: if end_refused { vec![17] } else { Vec::new() },
+            only_login: Vec::new(),
+        }]
+        .into_iter()
+        .chain([Judged {
+            id: 18,
+            attempt: "65a1b2c3-18".into(),
+            user: "eve".into(),
+            policy: "staff".into(),
+            verdict: Verdict::Otherwise,
+            cause: "the same policy gives it other settings: filters, dns".into(),
+            only_login: vec!["dns".into()],
+        }])
+        .collect(),
+        applied: if wanted.apply_to_sessions { vec![18] } else { Vec::new() },
+        ended: if wanted.end_refused { vec![17] } else { Vec::new() },
     }
 }
 
@@ -195,16 +208,20 @@ fn a_reload_says_what_it_has_done() {
             "  ~ radius \"nps1\" changed: secret_file (what /etc/evergate/nps1.secret holds), port = 1645\n  - pool \"old\" removed\n",
             "\nNeeds a restart; until then it stays as it was\n  ~ server changed: mtu: 1400 -> 1300\n",
             "\nWarnings\n  pool \"old\" is gone",
-            "now (evergate reload --end-refused ends those that are refused)\n",
-            "17  bob   staff       refused  network policy \"nobody\" denies\n",
+            "now (evergate reload --apply-to-sessions gives them what takes no other login; evergate reload --end-refused ends those that are refused)\n",
+            "18  eve   staff       otherwise  the same policy gives it other settings: filters, dns; only another login brings dns\n",
+            "17  bob   staff       refused    network policy \"nobody\" denies\n",
         ] {
             assert!(out.contains(expected), "{expected}\n{out}");
         }
         let (_, out, _) = evergate(&["reload", "--end-refused"]);
         assert!(out.ends_with("\n1 session is being ended\n") && !out.contains("--end-refused"), "{out}");
+        let (_, out, _) = evergate(&["reload", "--apply-to-sessions"]);
+        assert!(out.contains("18  eve   staff       applied  ") && !out.contains("--apply-to-sessions"), "{out}");
+        assert!(out.ends_with("\n1 session has what the policies say now\n"), "{out}");
         assert!(evergate(&["sessions", "--would-refuse"]).1.contains("17  bob   staff       refused"));
         let (_, out, _) = evergate(&["reload", "--json"]);
-        assert_eq!(serde_json::from_str::<Reloaded>(&out).unwrap(), reloaded(false));
+        assert_eq!(serde_json::from_str::<Reloaded>(&out).unwrap(), reloaded(Reload::default()));
     });
 }
 
@@ -237,9 +254,9 @@ fn reply_to(request: Request) -> Response {
         }),
         Request::Block(order) => Response::Block(Block { who: order.who, reason: order.reason, until: None, ..block() }),
         Request::Unblock { id } => Response::Block(Block { id, ..block() }),
-        Request::Changes => Response::Reloaded(Box::new(reloaded(false))),
-        Request::Reload(Reload { end_refused }) => Response::Reloaded(Box::new(reloaded(end_refused))),
-        Request::Judge => Response::Judged(JudgedList { sessions: reloaded(false).judged }),
+        Request::Changes => Response::Reloaded(Box::new(reloaded(Reload::default()))),
+        Request::Reload(wanted) => Response::Reloaded(Box::new(reloaded(wanted))),
+        Request::Judge => Response::Judged(JudgedList { sessions: reloaded(Reload::default()).judged }),
         Request::Attempts(AttemptsQuery { failed: true, limit: Some(5), .. }) => {
             Response::Attempts(AttemptList { attempts: vec![summary(Outcome::Failed)], next: None })
         }
@@ -388,7 +405,9 @@ fn a_reload_is_shown_before_it_is_done() {
         assert_eq!(code, OK);
         assert!(out.contains("would take effect") && out.contains("something else then") && !out.contains("--end-refused"), "{out}");
     });
-    assert!(Cli::try_parse_from(["evergate", "reload", "--dry-run", "--end-refused"]).is_err());
+    for wanted in ["--end-refused", "--apply-to-sessions"] {
+        assert!(Cli::try_parse_from(["evergate", "reload", "--dry-run", wanted]).is_err());
+    }
 }
 
 #[test]

@@ -152,14 +152,21 @@ impl<P: Plane> Gateway<P> {
                 return false;
             }
         };
-        let words = restrictions::words(&decided.restrictions);
-        self.note(now, id, format!("policy {:?} decides now; the addresses stay; {}", decided.policy, or_none(&words)));
-        if let Err(error) = self.plane.restrict(id, decided.restrictions.clone()) {
-            self.end_for(now, id, client, &format!("the data plane takes no filters and rate limits: {error}"));
+        if let Err(error) = self.put_in_force(now, id, decided) {
+            self.end_for(now, id, client, &error);
             return false;
         }
-        self.adopt(now, id, decided);
         true
+    }
+
+    /// Another decision holds for a session that is up: its filters, rates and limits. On an error it must end.
+    pub(super) fn put_in_force(&mut self, now: Now, id: SessionId, decided: Decided) -> Result<(), String> {
+        let words = restrictions::words(&decided.restrictions);
+        self.note(now, id, format!("policy {:?} decides now; the addresses stay; {}", decided.policy, or_none(&words)));
+        let restricted = self.plane.restrict(id, decided.restrictions.clone());
+        restricted.map_err(|error| format!("the data plane takes no filters and rate limits: {error}"))?;
+        self.adopt(now, id, decided);
+        Ok(())
     }
 
     /// Another decision holds for a session that is up. What RADIUS said of its limits stays; those of a policy begin with its decision, and one that

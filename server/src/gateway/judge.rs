@@ -1,6 +1,7 @@
 //! Other policies, pools and settings while sessions are up, and what the policies of now would say to those who came in before.
 use super::{Gateway, Live, Now, Plane, Settings};
 use crate::api::types::{Judged, Verdict};
+use crate::login::{Decided, Granted};
 use crate::outcome::CloseReason;
 use ike::SessionId;
 use policy::filter::{Filter, RateLimit, Restrictions};
@@ -9,6 +10,21 @@ use policy::pool::PoolConfig;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// Keys of `[[policy]]` that a client was told when it logged in, or by which its tunnel was made: only another login brings them.
+const AT_LOGIN: &[&str] = &["pool", "address", "selectors", "dns", "nbns", "suffix", "routes", "min_cipher_bits", "later_group"];
+
+/// Of these, those by which firewalls and clients know what a session may do: where they are not the same it keeps all that it has.
+const SETTLED: &[&str] = &["pool", "address", "selectors"];
+
+/// Sessions to which another configuration was applied.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Those that have now what the policies give them, but for what only another login brings.
+    pub given: Vec<u64>,
+    /// Those that the data plane could not give it, and which were told to end.
+    pub ended: Vec<u64>,
+}
 
 /// What a running gateway takes besides its IKE settings ([`Gateway::configure`]).
 #[derive(Debug)]
@@ -21,13 +37,21 @@ pub struct Rules {
 }
 
 impl<P: Plane> Gateway<P> {
+    /// Whether [`Self::reconfigure`] would take rules with these pools.
+    ///
+    /// # Errors
+    /// They contradict each other, or what sessions hold.
+    pub fn check_pools(&self, pools: &[PoolConfig]) -> Result<(), String> {
+        self.authority.pools.check(pools)
+    }
+
     /// Logins are decided by these rules from now on; who is in stays as it is, leases of pools that are gone included.
     ///
     /// # Errors
     /// The pools contradict each other; nothing has changed then.
     pub fn reconfigure(&mut self, now: Now, rules: Rules) -> Result<(), String> {
         let Rules { policies, filters, pools, zone, settings } = rules;
-        self.authority.pools.reconfigure(pools)?;
+        self.authority.pools.reconfigure(&pools)?;
         self.rename(&renamed(&self.authority.policies, &policies));
         (self.authority.policies, self.authority.filters, self.authority.zone) = (policies, filters, zone);
         self.settings = settings;
@@ -97,6 +121,37 @@ impl<P: Plane> Gateway<P> {
         refused.into_iter().map(|judged| judged.id).collect()
     }
 
+    /// Gives sessions what the policies would give them if they logged in now. Those that would be refused, or would have other addresses or selectors, keep
+    /// what they have; time limits begin with this.
+    pub fn apply_to_sessions(&mut self, now: Now) -> Applied {
+        let mut applied = Applied::default();
+        let otherwise = self.judge_all(now).into_iter().filter(|judged| judged.verdict == Verdict::Otherwise);
+        for Judged { id, cause, .. } in otherwise.collect::<Vec<_>>() {
+            let session = SessionId(id);
+            let Some(decided) = self.applicable(now, session) else { continue };
+            self.note(now, session, format!("the configuration was reloaded and is applied to the session: {cause}"));
+            match self.put_in_force(now, session, decided) {
+                Ok(()) => applied.given.push(id),
+                Err(error) => {
+                    self.note(now, session, error);
+                    self.close(now, session, CloseReason::Operator);
+                    applied.ended.push(id);
+                }
+            }
+        }
+        applied
+    }
+
+    /// What the policies give a session now, with what it was told at its login; `None`: they refuse, or nothing of it can be had without another login.
+    fn applicable(&self, now: Now, id: SessionId) -> Option<Decided> {
+        let granted = &self.live.get(&id)?.session.as_ref()?.granted;
+        let decided = self.judge_session(now, id, &granted.user, &granted.known).ok()?;
+        let keys = differing(granted, &decided);
+        let is_settled = keys.iter().any(|key| SETTLED.contains(key));
+        let is_told = decided.policy == granted.policy && keys.iter().all(|key| AT_LOGIN.contains(key));
+        (!is_settled && !is_told).then(|| Decided { settings: as_told(decided.settings, &granted.settings), ..decided })
+    }
+
     /// Leases of all sessions.
     pub fn leases(&self) -> Vec<(SessionId, Vec<IpAddr>)> {
         let granted = |live: &Live| {
@@ -109,20 +164,28 @@ impl<P: Plane> Gateway<P> {
     fn judged(&self, now: Now, id: SessionId, live: &Live, renamed: &Renamed) -> Option<Judged> {
         let granted = &live.session.as_ref()?.granted;
         let policy = renamed.get(&granted.policy).unwrap_or(&granted.policy);
-        let (verdict, cause) = match self.judge_session(now, id, &granted.user, &granted.known) {
-            Err(denied) => (Verdict::Refused, denied.cause),
-            Ok(decided) if decided.policy != *policy => (Verdict::Otherwise, format!("policy {:?} decides", decided.policy)),
+        let (verdict, cause, only_login) = match self.judge_session(now, id, &granted.user, &granted.known) {
+            Err(denied) => (Verdict::Refused, denied.cause, Vec::new()),
             Ok(decided) => {
-                let other = differing((&granted.settings, &granted.restrictions), (&decided.settings, &decided.restrictions));
-                if other.is_empty() {
-                    return None;
-                }
-                (Verdict::Otherwise, format!("the same policy gives it other settings: {}", other.join(", ")))
+                let other = differing(granted, &decided);
+                let cause = match () {
+                    () if decided.policy != *policy => format!("policy {:?} decides", decided.policy),
+                    () if other.is_empty() => return None,
+                    () => format!("the same policy gives it other settings: {}", other.join(", ")),
+                };
+                let only_login = other.iter().filter(|key| AT_LOGIN.contains(key)).map(|key| (*key).to_owned()).collect();
+                (Verdict::Otherwise, cause, only_login)
             }
         };
         let attempt = self.attempts.get(live.attempt)?.id.to_string();
-        Some(Judged { id: id.0, attempt, user: granted.user.clone(), policy: granted.policy.clone(), verdict, cause })
+        Some(Judged { id: id.0, attempt, user: granted.user.clone(), policy: granted.policy.clone(), verdict, cause, only_login })
     }
+}
+
+/// These settings, but for what a client was told at its login.
+fn as_told(now: Granting, told: &Granting) -> Granting {
+    let Granting { session_timeout, idle_timeout, filters, rate_limit_in, rate_limit_out, rate_limit_burst, accounting_class, .. } = now;
+    Granting { session_timeout, idle_timeout, filters, rate_limit_in, rate_limit_out, rate_limit_burst, accounting_class, ..told.clone() }
 }
 
 /// Policies by the names that they had, with those that they have now.
@@ -143,9 +206,12 @@ fn renamed(before: &[Policy], now: &[Policy]) -> Renamed {
 }
 
 /// Keys of `[[policy]]` whose values are not the same; filters and rates together with what RADIUS said of them.
-fn differing((granted, held): (&Granting, &Restrictions), (now, hold): (&Granting, &Restrictions)) -> Vec<&'static str> {
-    let Granting { pool, ipv4, ipv6, dns, session_timeout, idle_timeout, selectors, nbns, dns_suffix, routes, accounting_class, .. } = now;
-    let Granting { cipher_bits, later, .. } = now;
+fn differing(granted: &Granted, decided: &Decided) -> Vec<&'static str> {
+    let Granting { pool, ipv4, ipv6, dns, session_timeout, idle_timeout, selectors, nbns, dns_suffix, routes, accounting_class, .. } =
+        &decided.settings;
+    let Granting { cipher_bits, later, .. } = &decided.settings;
+    let (held, hold, is_open) = (&granted.restrictions, &decided.restrictions, granted.hours_end == decided.hours_end);
+    let granted = &granted.settings;
     let rate = |limit: Option<RateLimit>| limit.map(|limit| limit.bits_per_second);
     let burst = |of: &Restrictions| of.rate_in.or(of.rate_out).map(|limit| limit.burst);
     let keys = [
@@ -154,6 +220,7 @@ fn differing((granted, held): (&Granting, &Restrictions), (now, hold): (&Grantin
         ("dns", granted.dns == *dns),
         ("session_timeout", granted.session_timeout == *session_timeout),
         ("idle_timeout", granted.idle_timeout == *idle_timeout),
+        ("allowed_hours", is_open),
         ("selectors", granted.selectors == *selectors),
         ("nbns", granted.nbns == *nbns),
         ("suffix", granted.dns_suffix == *dns_suffix),

@@ -29,7 +29,7 @@ mod usage;
 
 pub use autoconf::DUMMY_IPV4;
 pub use certificate::CertificateAuthorization;
-pub use judge::Rules;
+pub use judge::{Applied, Rules};
 pub use presented::Presented;
 pub use report::{Logins, Summary};
 pub use session::Session;

@@ -1,5 +1,5 @@
 //! Which configuration is read when: one at a time, and whoever wants the same hears the same.
-use crate::api::{Refusal, Response};
+use crate::api::{Refusal, Reload, Response};
 use std::collections::VecDeque;
 use tokio::sync::oneshot::Sender;
 
@@ -7,9 +7,7 @@ use tokio::sync::oneshot::Sender;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
     Signal,
-    Command {
-        end_refused: bool,
-    },
+    Command(Reload),
     /// Only to see what it would come to.
     Look,
     /// Certificates or their keys have changed: these alone are taken.
@@ -19,7 +17,7 @@ pub(super) enum Reason {
 impl Reason {
     /// It may change what runs, by somebody's order: the service manager waits for that.
     pub(super) fn is_reload(self) -> bool {
-        matches!(self, Self::Signal | Self::Command { .. })
+        matches!(self, Self::Signal | Self::Command(_))
     }
 }
 
@@ -83,7 +81,7 @@ mod tests {
     use crate::api::types::Done;
     use tokio::sync::oneshot;
 
-    const ORDER: Reason = Reason::Command { end_refused: false };
+    const ORDER: Reason = Reason::Command(Reload { apply_to_sessions: false, end_refused: false });
 
     fn refused(answer: &mut oneshot::Receiver<Response>) -> bool {
         matches!(answer.try_recv(), Ok(Response::Refused(_)))

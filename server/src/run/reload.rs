@@ -3,10 +3,11 @@ use super::loads::{Loads, Reason, tell as tell_all};
 use super::{Shell, bounds, now, responder, rules, takes_accounting, tls_servers, user_certificates};
 use crate::accounting::Accounting;
 use crate::api::types::{Reloaded, Verdict};
-use crate::api::{Refusal, Response};
+use crate::api::{Refusal, Reload, Response};
 use crate::config::{self, Config, ConfigError, Difference};
 use crate::explain::names::Names;
 use crate::file_watch::FileWatch;
+use crate::gateway::Applied;
 use crate::host_names::{Addresses, HostNames, other_address};
 use crate::local_shell::Local;
 use crate::logging::LogControl;
@@ -17,6 +18,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
+
+/// What to do about a configuration that would not be taken.
+const REMEDY: &str = "correct that; until then a reload changes nothing";
 
 /// What was read.
 #[derive(Debug)]
@@ -98,7 +102,7 @@ impl Shell {
         tokio::task::spawn_blocking(move || {
             let config = match reason {
                 Reason::Certificates => running.read_files_again(),
-                Reason::Signal | Reason::Command { .. } | Reason::Look => running.load_again(&config::environment()),
+                Reason::Signal | Reason::Command(_) | Reason::Look => running.load_again(&config::environment()),
             };
             // Nobody is there any more when the gateway stops.
             drop(loaded.blocking_send(Loaded { reason, config: config.map(Box::new) }));
@@ -109,9 +113,9 @@ impl Shell {
         let callers = self.reloads.loads.done();
         match reason {
             Reason::Certificates => self.renewed(config),
-            Reason::Signal => drop(self.reloaded(config, false)),
+            Reason::Signal => drop(self.reloaded(config, Reload::default())),
             Reason::Look => tell_all(callers, &self.foreseen(config)),
-            Reason::Command { end_refused } => tell_all(callers, &self.reloaded(config, end_refused)),
+            Reason::Command(wanted) => tell_all(callers, &self.reloaded(config, wanted)),
         }
         if reason.is_reload() {
             // Also where the old configuration stays: the gateway goes on with it.
@@ -122,7 +126,7 @@ impl Shell {
         }
     }
 
-    fn reloaded(&mut self, config: Result<Box<Config>, ConfigError>, end_refused: bool) -> Response {
+    fn reloaded(&mut self, config: Result<Box<Config>, ConfigError>, wanted: Reload) -> Response {
         let applied = config.map_err(anyhow::Error::from).and_then(|config| self.apply(*config));
         let mut report = match applied {
             Ok(report) => report,
@@ -138,8 +142,12 @@ impl Shell {
         let now = now();
         report.judged = self.gateway.judge_all(now);
         let refused = report.judged.iter().filter(|judged| judged.verdict == Verdict::Refused).count();
-        if end_refused {
-            report.ended = self.gateway.end_refused(now);
+        if wanted.apply_to_sessions {
+            let Applied { given, ended } = self.gateway.apply_to_sessions(now);
+            (report.applied, report.ended) = (given, ended);
+        }
+        if wanted.end_refused {
+            report.ended.extend(self.gateway.end_refused(now));
         }
         tell(&report, refused);
         Response::Reloaded(Box::new(report))
@@ -154,14 +162,18 @@ impl Shell {
         let fresh = match config {
             Ok(fresh) => fresh,
             Err(error) => {
-                let remedy = "correct that; until then a reload changes nothing";
-                return Response::refused(Refusal::Conflict, format!("it would not be reloaded: {error}"), remedy);
+                return Response::refused(Refusal::Conflict, format!("it would not be reloaded: {error}"), REMEDY);
             }
         };
-        let difference = Difference::new(&self.reloads.started, &self.config, &fresh, self.dynamic.heard());
+        let heard = self.dynamic.heard();
+        let difference = Difference::new(&self.reloads.started, &self.config, &fresh, heard);
+        if let Err(error) = self.checked(&fresh.clone().over(&self.config, heard)) {
+            return Response::refused(Refusal::Conflict, format!("it would not be reloaded: {error:#}"), REMEDY);
+        }
         let judged = self.gateway.judge_by(now(), &rules(&fresh));
         let Difference { live: changes, restart: needs_restart } = difference;
-        Response::Reloaded(Box::new(Reloaded { changes, needs_restart, warnings: self.new_warnings(&fresh), judged, ended: Vec::new() }))
+        let warnings = self.new_warnings(&fresh);
+        Response::Reloaded(Box::new(Reloaded { changes, needs_restart, warnings, judged, ..Reloaded::default() }))
     }
 
     fn apply(&mut self, fresh: Config) -> anyhow::Result<Reloaded> {
@@ -225,7 +237,7 @@ impl Shell {
 
     /// Runs with this configuration from now on, or goes on as before.
     fn take(&mut self, mut config: Config) -> anyhow::Result<()> {
-        let renewals = self.prepare_fronts(&config)?;
+        let renewals = self.checked(&config)?;
         let listeners = self.dynamic.prepare(&config)?;
         self.prepare_local(&config)?;
         self.prepare_accounting(&config)?;
@@ -252,6 +264,12 @@ impl Shell {
         self.config = config;
         self.set_up_radius();
         Ok(())
+    }
+
+    /// What can be found wrong with a configuration before anything is done about it.
+    fn checked(&self, config: &Config) -> anyhow::Result<Vec<Renewal>> {
+        self.gateway.check_pools(&config.pools).map_err(anyhow::Error::msg)?;
+        self.prepare_fronts(config)
     }
 
     fn prepare_fronts(&self, config: &Config) -> anyhow::Result<Vec<Renewal>> {
@@ -318,6 +336,7 @@ fn tell(report: &Reloaded, refused: usize) {
     for warning in &report.warnings {
         tracing::warn!("{warning}");
     }
-    let (changes, needs_restart, ended) = (report.changes.len(), report.needs_restart.len(), report.ended.len());
-    tracing::info!(changes, needs_restart, refused, ended, "configuration reloaded");
+    let (changes, needs_restart) = (report.changes.len(), report.needs_restart.len());
+    let (applied, ended) = (report.applied.len(), report.ended.len());
+    tracing::info!(changes, needs_restart, refused, applied, ended, "configuration reloaded");
 }

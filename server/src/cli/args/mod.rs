@@ -138,11 +138,14 @@ pub enum Question {
     /// Apply a changed configuration without ending a session
     #[command(long_about = sessions::RELOAD)]
     Reload {
+        /// Give the sessions that are up the filters, rates and time limits that the policies give them now
+        #[arg(long)]
+        apply_to_sessions: bool,
         /// End the sessions that the policies refuse now
         #[arg(long)]
         end_refused: bool,
         /// Show what would change, and which sessions would be refused; apply nothing
-        #[arg(long, conflicts_with = "end_refused")]
+        #[arg(long, conflicts_with_all = ["end_refused", "apply_to_sessions"])]
         dry_run: bool,
     },
     /// List, show or end sessions

@@ -44,13 +44,17 @@ once: who logs in from now on gets them, who is in keeps what it has, and a logi
 brings is named: addresses and ports of listeners, listeners that come or go, and of [server] name, control_socket, state_dir, run_as, log_format, \
 threads, tun, mtu and attempts_kept; queue_max of [accounting]; listen of [metrics]; dynamic_listen and dynamic_port where requests are heard already.
 
-Sessions that the policies would refuse now, or give something else, are listed. They stay unless --end-refused is given.
+Sessions that the policies would refuse now, or give something else, are listed. They stay as they are unless you say otherwise. --apply-to-sessions gives \
+those that the policies still let in the filters, rates, time limits and accounting class of now; time limits begin with that. What a client was told when \
+it logged in (pool and address, selectors, dns, nbns, suffix, routes), min_cipher_bits and later_group take another login; where pool, address or selectors \
+would be others, nothing is applied. --end-refused ends those whom the policies refuse.
 
 SIGHUP does the same and says so in the log. Renewed certificates need neither: their files are watched.
 
 Examples:
   evergate reload --dry-run                     what would it do?
   evergate reload
+  evergate reload --apply-to-sessions           a filter that has a hole no more, also for who is in
   evergate reload --end-refused
   evergate sessions --would-refuse              the list again, later
   evergate reload --json | jq .needs_restart";

@@ -92,21 +92,23 @@ function change(one) {
   return h("li", { key: `${one.section} ${one.change}` }, h("strong", null, one.section), " ", state(words[one.change] ?? "idle", one.change), one.keys.length > 0 && h("ul", null, one.keys.map(key)));
 }
 
-function judged({ judged, ended }) {
+function judged({ judged, applied, ended }) {
   const columns = [
     { id: "id", label: "Session", number: true, cell: (one) => h("a", { href: `#/sessions/${one.id}` }, one.id) },
     { id: "user", label: "User", cell: (one) => one.user },
     { id: "policy", label: "Granted by", cell: (one) => one.policy },
-    { id: "verdict", label: "Now", tight: true, cell: (one) => (ended.includes(one.id) ? state("bad", "told to end") : one.verdict === "refused" ? state("bad", "refused") : state("idle", "otherwise")) },
-    { id: "cause", label: "Why", wide: true, cell: (one) => one.cause },
+    { id: "verdict", label: "Now", tight: true, cell: (one) => (ended.includes(one.id) ? state("bad", "told to end") : one.verdict === "refused" ? state("bad", "refused") : applied.includes(one.id) ? state("good", "applied") : state("idle", "otherwise")) },
+    { id: "cause", label: "Why", wide: true, cell: (one) => [one.cause, one.only_login.length > 0 && h("span", { class: "muted" }, ` (only another login brings ${one.only_login.join(", ")})`)] },
   ];
   return table({ caption: "Sessions that the policies judge otherwise", columns, rows: judged, key: (one) => one.id });
 }
 
 function askForReload(foreseen) {
-  const refused = foreseen?.judged.filter((one) => one.verdict === "refused").length ?? 0;
+  const sessions = (verdict) => foreseen?.judged.filter((one) => one.verdict === verdict).length ?? 0;
+  const [refused, otherwise] = [sessions("refused"), sessions("otherwise")];
+  const give = tick(otherwise ? `Apply filters, rates and time limits to ${plural(otherwise, "session")} that would get others` : "Apply filters, rates and time limits to sessions that are up", { id: "apply-to-sessions" });
   const end = tick(refused ? `End the ${plural(refused, "session")} that would be refused` : "End sessions that the policies refuse then", { id: "end-refused" });
   const count = foreseen ? `${plural(foreseen.changes.length, "change")} would take effect` : "What would change is not known";
-  const body = [h("p", null, `${count}. It is all or nothing: if anything is wrong, everything stays as it is. No session ends unless you ask for it.`), end.node];
-  return ask({ title: "Reload the configuration?", body, action: "Reload", act: () => post("/v1/configuration/reload", { end_refused: end.box.checked }) });
+  const body = [h("p", null, `${count}. It is all or nothing: if anything is wrong, everything stays as it is. No session changes or ends unless you ask for it.`), give.node, end.node];
+  return ask({ title: "Reload the configuration?", body, action: "Reload", act: () => post("/v1/configuration/reload", { apply_to_sessions: give.box.checked, end_refused: end.box.checked }) });
 }

@@ -56,6 +56,87 @@ fn other_policies_and_other_settings_are_told_apart() {
     assert!(world.gateway.end_refused(world.now).is_empty());
 }
 
+/// A session of each tunnel type, of `u1` and `u2`, that was let in three minutes ago.
+fn one_of_each() -> World {
+    let mut world = World::empty(10, EVERYBODY);
+    world.bring_up(1);
+    assert!(world.login(102, &Caller { user: "u2", ..Caller::default() }, &Accept::default()));
+    world.gateway.established(world.now, SessionId(102), vec![]);
+    world.pass(180);
+    world
+}
+
+fn filter(name: &str) -> Arc<policy::filter::Filter> {
+    Arc::new(policy::filter::Filter::parse(name, ["deny in ip from any to any"], [None; 2]).unwrap())
+}
+
+#[test]
+fn what_takes_no_other_login_is_applied_to_sessions_when_asked() {
+    let mut world = one_of_each();
+    let mut fresh = rules(&world, EVERYBODY);
+    let settings = &mut fresh.policies[0].settings;
+    settings.filters = vec![filter("tight")];
+    (settings.session_timeout, settings.rate_limit_in) = (Some(Duration::from_secs(60)), Some(8_000));
+    settings.dns = vec![IpAddr::V4(Ipv4Addr::new(10, 1, 1, 1))];
+    world.gateway.reconfigure(world.now, fresh).unwrap();
+    world.gateway.plane.restricted.clear();
+    let ids = world.gateway.judge_all(world.now).into_iter().map(|judged| judged.id).collect::<Vec<_>>();
+    assert_eq!(ids.len(), 2);
+    let applied = world.gateway.apply_to_sessions(world.now);
+    assert_eq!((&applied.given, applied.ended.len()), (&ids, 0));
+    let words: Vec<_> = world.gateway.plane.restricted.iter().map(crate::restrictions::words).collect();
+    assert_eq!(words, ["filters tight; from the client at most 8000 bit/s"; 2]);
+    // What the clients were told is still another one, and is not passed over in silence.
+    let judged = world.gateway.judge_all(world.now);
+    assert!(judged.iter().all(|judged| judged.only_login == ["dns"] && judged.cause.ends_with("other settings: dns")), "{judged:?}");
+    assert_eq!(world.gateway.apply_to_sessions(world.now), crate::gateway::Applied::default(), "there is nothing left to apply");
+    let attempt = world.gateway.attempts.find(&judged[0].attempt).unwrap();
+    assert!(attempt.timeline.iter().any(|(_, line)| line.contains("filters tight")), "{:?}", attempt.timeline);
+    // The new limit begins with the order.
+    world.pass(59);
+    assert_eq!((world.gateway.deadlines.len(), world.gateway.plane.held), (2, 0));
+    world.pass(2);
+    assert_eq!((world.gateway.deadlines.len(), world.gateway.plane.held), (0, 1));
+}
+
+#[test]
+fn sessions_that_would_have_other_addresses_or_selectors_keep_all_that_they_have() {
+    let portal = AddressRange { start: Ipv4Addr::new(10, 9, 0, 1).into(), end: Ipv4Addr::new(10, 9, 0, 1).into() };
+    type Change = fn(&mut policy::network::Settings, AddressRange);
+    let cases: [(&str, Change); 3] = [
+        ("selectors", |settings, portal| settings.selectors = vec![portal]),
+        ("pool", |settings, _| settings.pool = Some("other".into())),
+        ("address", |settings, _| settings.ipv4 = Some(Ipv4Addr::new(10, 0, 0, 9))),
+    ];
+    for (key, change) in cases {
+        let mut world = one_of_each();
+        let mut fresh = rules(&world, &[("nobody", "u2", false), ("others", "*", true)]);
+        let settings = &mut fresh.policies[1].settings;
+        settings.filters = vec![filter("tight")];
+        change(settings, portal.clone());
+        world.gateway.reconfigure(world.now, fresh).unwrap();
+        world.gateway.plane.restricted.clear();
+        let judged = world.gateway.judge_all(world.now);
+        let seen: Vec<_> = judged.iter().map(|judged| (judged.verdict, judged.only_login.clone())).collect();
+        assert_eq!(seen, [(Verdict::Otherwise, vec![key.to_owned()]), (Verdict::Refused, vec![])]);
+        assert_eq!(world.gateway.apply_to_sessions(world.now), crate::gateway::Applied::default());
+        assert!(world.gateway.plane.restricted.is_empty(), "{key}");
+        assert_eq!((world.gateway.judge_all(world.now), world.gateway.summary().sessions), (judged, 2));
+    }
+}
+
+#[test]
+fn other_hours_are_another_setting() {
+    let mut world = one_of_each();
+    let mut fresh = rules(&world, EVERYBODY);
+    fresh.policies[0].constraints.hours = vec![policy::network::TimeWindow { days: 0x7f, from: 0, to: 600 }];
+    world.gateway.reconfigure(world.now, fresh).unwrap();
+    let judged = world.gateway.judge_all(world.now);
+    assert!(judged.iter().all(|judged| judged.cause.ends_with("other settings: allowed_hours")) && judged.len() == 2, "{judged:?}");
+    assert_eq!(world.gateway.apply_to_sessions(world.now).given.len(), 2);
+    assert!(world.gateway.judge_all(world.now).is_empty() && !world.gateway.deadlines.is_empty());
+}
+
 #[test]
 fn a_lease_outlives_its_pool_and_is_given_to_nobody_else() {
     let mut world = two_calls();
