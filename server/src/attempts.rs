@@ -250,6 +250,12 @@ impl Attempts {
         &self.tracer
     }
 
+    /// Finished records kept at most from now on.
+    pub fn keep(&mut self, keep: usize) {
+        self.keep = keep;
+        self.drop_oldest();
+    }
+
     /// Whether it is noted from now on when an attempt does what.
     pub fn note_steps(&mut self, stepwise: bool) {
         self.stepwise = stepwise;
@@ -325,6 +331,10 @@ impl Attempts {
         attempt.outcome = outcome;
         attempt.ended_after = Some(now.saturating_duration_since(attempt.started));
         self.done.push_back(key.0);
+        self.drop_oldest();
+    }
+
+    fn drop_oldest(&mut self) {
         while self.done.len() > self.keep {
             if let Some(oldest) = self.done.pop_front() {
                 self.records.remove(&oldest);

@@ -10,7 +10,7 @@ use crate::api::types::{PolicyList, RadiusList, Status};
 use crate::api::{self, Refusal, Request, Response};
 use crate::blocks::BlockFile;
 use crate::certificates::{self, ExpiryWatch};
-use crate::config::{Api, Config, Ikev2Listener};
+use crate::config::{Config, Ikev2Listener};
 use crate::crash_secret;
 use crate::dataplane::StreamEvent;
 use crate::dynamic::{self, Dynamic};
@@ -26,7 +26,7 @@ use crate::radius_shell::{self, sleep_until};
 use crate::revocation;
 use crate::service_manager::ServiceManager;
 use crate::sockets::{Datagram, Sockets};
-use crate::sstp::{self, Arrival, Doors, Encapsulated, Front};
+use crate::sstp::{self, Arrival, Encapsulated, Fronts};
 use crate::telemetry::Exporter;
 use crate::trace::Tracer;
 use crate::tunnels::Tunnels;
@@ -118,7 +118,7 @@ struct Shell {
     started: Started,
     gateway: Gateway<Tunnels>,
     sockets: Sockets,
-    fronts: Vec<Front>,
+    fronts: Fronts,
     sstp_counters: Arc<sstp::Counters>,
     workers: Workers,
     revocation: revocation::Watcher,
@@ -143,8 +143,8 @@ struct Shell {
     reloads: Reloads,
     expiry: ExpiryWatch,
     block_file: BlockFile,
-    /// Whom the API believes over TLS.
-    api: Option<watch::Sender<Api>>,
+    /// Where the API is served besides its socket.
+    api: api::Listeners,
     /// Whom it turns away.
     refusals: Arc<api::Refusals>,
     /// When counters are told to those who listen.
@@ -189,8 +189,9 @@ impl Shell {
         let ikev2 = config.ikev2.as_ref();
         let tunnels = Tunnels::start(&config, ikev2, datagrams_tx.clone(), streams_tx)?;
         let sockets = Sockets::bind(ikev2, &tunnels, &datagrams_tx)?;
-        let sstp_counters = Arc::default();
-        let fronts = start_fronts(&config, &sstp_counters, &arrivals_tx)?;
+        let sstp_counters: Arc<sstp::Counters> = Arc::default();
+        let mut fronts = Fronts::new(Arc::clone(&sstp_counters), arrivals_tx);
+        fronts.configure(fronts.prepare(&config, &bounds(&config))?);
         let (computed_tx, computed) = mpsc::unbounded_channel();
         let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from), &computed_tx)?;
         let mut attempts = Attempts::new(now.wall.as_millisecond().unsigned_abs(), config.server.attempts_kept);
@@ -199,9 +200,9 @@ impl Shell {
         let mut local_lists = revocation::Keeper::start(user_certificates(&config), &config.server.state_dir);
         let local = start_local(&config, &mut local_lists, radius.logins.clone())?;
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
-        let (doors, api) = api_doors(&config);
-        let refusals = Arc::clone(&doors.refusals);
-        api::start(commands, doors, commands_tx)?;
+        let refusals = Arc::default();
+        let mut api = api::start(commands, Arc::clone(&refusals), commands_tx)?;
+        api.configure(&config, api.prepare(&config)?);
         let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
         let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
@@ -356,14 +357,7 @@ impl Shell {
         self.peer_lists.trust(&mut self.config);
         self.set_up_radius();
         self.dynamic.trust(&self.config);
-        self.tell_api(&self.config);
-    }
-
-    /// Callers over TLS are believed by this configuration from now on; who would not come in any more is sent away.
-    fn tell_api(&self, config: &Config) {
-        if let (Some(sender), Some(api)) = (&self.api, &config.api) {
-            sender.send_replace(api.clone());
-        }
+        self.api.tell(self.config.api.as_ref());
     }
 
     /// IKE with its certificates and revocation lists as they are now.
@@ -483,7 +477,7 @@ impl Shell {
             telemetry: self.telemetry.as_ref().map(Exporter::status),
             dataplane: self.gateway.plane.status(),
             sockets: self.sockets.received(&self.gateway.plane),
-            fronts: &self.fronts,
+            fronts: self.fronts.all(),
             sstp: self.sstp_counters.named(),
             dynamic: self.dynamic.counters(),
         };
@@ -605,11 +599,6 @@ fn bind_control_socket(config: &Config) -> anyhow::Result<tokio::net::UnixListen
     api::bind(&config.server.control_socket, operators)
 }
 
-fn api_doors(config: &Config) -> (api::Doors, Option<watch::Sender<Api>>) {
-    let (sender, tls) = config.api.clone().map(watch::channel).unzip();
-    (api::Doors { metrics: config.metrics_listen.clone(), tls, refusals: Arc::default() }, sender)
-}
-
 fn every(pace: Duration) -> Interval {
     let mut ticks = tokio::time::interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -626,11 +615,6 @@ fn bounds(config: &Config) -> sstp::Bounds {
         handshake: limits.half_open_timeout,
         request: REQUEST_PATIENCE,
     }
-}
-
-fn start_fronts(config: &Config, counters: &Arc<sstp::Counters>, arrivals: &mpsc::Sender<Arrival>) -> anyhow::Result<Vec<Front>> {
-    let start = |doors: Doors| Front::start(doors, &config.server.name, bounds(config), counters.clone(), arrivals.clone());
-    sstp::doors(config).into_iter().map(start).collect()
 }
 
 /// What comes from clients.

@@ -18,7 +18,6 @@ use radius_client::dynamic::DynamicCounters;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// What the shell gathers for a report.
@@ -122,10 +121,7 @@ fn ikev2(listener: &Ikev2Listener, sockets: &[(SocketAddr, u64)]) -> ListenerSta
 }
 
 fn front(front: &Front) -> ListenerStatus {
-    let socket = |(address, accepted): &(SocketAddr, std::sync::Arc<std::sync::atomic::AtomicU64>)| SocketStatus {
-        address: *address,
-        packets: accepted.load(Ordering::Relaxed),
-    };
+    let socket = |socket: &crate::sstp::Socket| SocketStatus { address: socket.address, packets: socket.accepted() };
     ListenerStatus { name: front.name.clone(), protocol: front.protocol.into(), sockets: front.sockets.iter().map(socket).collect() }
 }
 

@@ -9,10 +9,11 @@ import re
 import socket
 import threading
 import time
+import tomllib
 from pathlib import Path
 
 from harness import case, check, setup
-from labkit import packages
+from labkit import packages, toml
 from labkit.client import Profile
 from labkit.pki import GATEWAY_NAME
 from labkit.shell import run, wait_until
@@ -385,6 +386,33 @@ def tokens_are_taken_by_a_reload(world):
     finally:
         tokens.write_text(before)
         world.gateway.command("reload")
+
+
+@case("api_tls")
+def a_reload_moves_it_to_another_address_and_takes_it_away(world):
+    packages.ensure(CURL)
+    file = world.gateway.config_file
+    before = file.read_text()
+
+    def at(port):
+        argv = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", world.lab.pki.cert("ca"), "--max-time", "5"]
+        argv += ["--resolve", f"{GATEWAY_NAME}:{port}:127.0.0.1", f"https://{GATEWAY_NAME}:{port}/healthz"]
+        return int(world.lab.network.exec("gateway", argv, check=False).stdout)
+
+    try:
+        check((at(8443), at(8444)) == (200, 0), "it is somewhere else")
+        file.write_text(before.replace("127.0.0.1:8443", "127.0.0.1:8444"))
+        report = world.gateway.json("reload")
+        check([change["section"] for change in report["changes"]] == ["api"] and not report["needs_restart"], f"{report}")
+        check((at(8443), at(8444)) == (0, 200), "it has not moved")
+        config = tomllib.loads(before)
+        del config["api"]
+        file.write_text(toml.dumps(config))
+        check(not world.gateway.json("reload")["needs_restart"] and at(8444) == 0, "it is still there")
+    finally:
+        file.write_text(before)
+        world.gateway.command("reload")
+    check(at(8443) == 200, "it has not come back")
 
 
 @case("api")

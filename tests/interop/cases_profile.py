@@ -111,6 +111,25 @@ def strongswan_logs_in_with_a_certificate(world):
 
 
 @case("profile")
+def a_file_that_the_gateway_has_not_read_is_worth_a_note(world):
+    gateway = world.gateway
+    before = gateway.config_file.read_text()
+
+    def said():
+        argv = [gateway.binary, "profile", "strongswan", "--user", "alice", "--config", gateway.config_file]
+        done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=30)
+        check(done.returncode == 0 and "note" not in done.stdout, f"{done}")
+        return done.stderr
+
+    check("this goes by the configuration file" not in said(), said())
+    try:
+        gateway.config_file.write_text(before + '\n[[policy]]\nname = "late"\ngrant = false\n')
+        check('the running gateway does not do all that it says yet: `evergate reload` brings policy "late"' in said(), said())
+    finally:
+        gateway.config_file.write_text(before)
+
+
+@case("profile")
 def profilexml_is_as_published(world):
     for arguments in (["--user", "alice"], ["--device"], ["--eap", "tls"], ["--eap", "peap-tls"], ["--tunnel", "sstp"]):
         _, files = _made(world, "windows", *arguments)

@@ -11,7 +11,7 @@ from pathlib import Path
 from cases_dynamic import SECRET as DYNAMIC_SECRET
 from cases_dynamic import ask
 from harness import TEST_USERS, case, check, setup
-from labkit import network, toml
+from labkit import network, packages, toml
 from labkit.client import Profile
 from labkit.radius import Radius, User
 from labkit.shell import wait_until
@@ -298,18 +298,52 @@ def what_needs_a_restart_is_named_and_stays(world):
         def process(new):
             new["server"] |= {"tun": "other0", "log": "debug"}
             new["listener"][0]["addresses"] = [network.GATEWAY_IPV4]
-            del new["listener"][1]
 
         report = config.reload(process)
         check(_sections(report["changes"]) == {"server": "changed"}, f"{report}")
         needs = {change["section"]: [key["key"] for key in change["keys"]] for change in report["needs_restart"]}
-        check(needs == {"server": ["tun"], 'listener "ikev2"': ["addresses"], 'listener "sstp"': []}, f"{report}")
+        check(needs == {"server": ["tun"], 'listener "ikev2"': ["addresses"]}, f"{report}")
         again = world.gateway.json("reload")
-        check(not again["changes"] and len(again["needs_restart"]) == 3, f"it is forgotten: {again}")
+        check(not again["changes"] and len(again["needs_restart"]) == 2, f"it is forgotten: {again}")
         called = Sstp(world.lab, world.gateway.binary, "client2", server=network.GATEWAY_IPV4_BEHIND_NAT).call(user="dave")
         check(called["event"] == "up", f"the listener is gone: {called}")
         check("DEBUG" in _log(world), "the log filter did not change")
         world.ping()
+
+
+@case("reload")
+def listeners_for_sstp_come_and_go(world):
+    """A call outlives the listener that it came by; what cannot be bound changes nothing."""
+    packages.ensure({"/usr/bin/curl": "curl"})
+    sstp = lambda port: Sstp(world.lab, world.gateway.binary, "client2", server=f"{network.GATEWAY_IPV4_BEHIND_NAT}:{port}")
+    closed = lambda port: sstp(port).call(user="dave")["event"] == "error"
+    metrics = lambda: world.lab.network.exec("gateway", ["curl", "-s", "http://127.0.0.1:9464/metrics"], check=False).stdout
+
+    def moved(new):
+        new["listener"][1] |= {"name": "moved", "port": 8443}
+        new["metrics"] = {"listen": ["127.0.0.1:9464"]}
+
+    def nowhere(new):
+        moved(new)
+        new["metrics"]["listen"] = ["192.0.2.254:9464"]
+
+    with _config(world) as config, sstp(443).held(user="dave") as held:
+        config.write(nowhere)
+        for options in (("--dry-run",), ()):
+            done = world.gateway.command("reload", *options, check=False)
+            check(done.returncode == 1 and "192.0.2.254:9464 (metrics.listen)" in done.stderr, f"{done}")
+        check(closed(8443), "half of a configuration was taken")
+        report = config.reload(moved)
+        changes = {'listener "moved"': "added", 'listener "sstp"': "removed", "metrics": "added"}
+        check(_sections(report["changes"]) == changes and not report["needs_restart"], f"{report}")
+        with sstp(8443).held("--ping", network.LAN_IPV4, user="alice"):
+            check(world.session_of("alice") and world.session_of("dave"), f"{world.sessions()}")
+        check(closed(443), "the listener that is gone takes calls")
+        names = {listener["name"] for listener in world.gateway.json("status")["listeners"]}
+        check("moved" in names and "sstp" not in names and "evergate_sessions" in metrics(), f"{names}")
+        config.reload()
+        check(held.hang_up()["event"] == "end", "the call did not outlive its listener")
+        check(not closed(443) and closed(8443) and not metrics(), "not everything is as it was")
 
 
 @setup("reload_files")
@@ -339,6 +373,9 @@ def a_renewed_certificate_is_noticed_and_a_broken_one_is_not_used(world):
         shutil.copy(other[key], ours[key])
     check(wait_until(lambda: "certificates renewed" in _log(world), 8), "nobody noticed")
     check(shown() != first, "the old certificate is shown")
+    new = world.client("client").connect(Profile(user="dave"))
+    check(new.up and new.saw("authentication of .* with ECDSA") and not new.saw("authentication of .* with RSA"), f"{new}")
+    check(world.client("client2").rekey_ike(), "who came in by the old certificate cannot rekey")
     check(_log(world).count("cannot be used") == 1, "one broken file is worth one warning")
     world.ping("client2")
 

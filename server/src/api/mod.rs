@@ -18,6 +18,7 @@
 mod access;
 mod client;
 mod console;
+mod listeners;
 mod openapi;
 mod reading;
 mod refusals;
@@ -35,6 +36,7 @@ pub mod types;
 
 pub use access::{Token, token_hash};
 pub use client::{AskError, Call, Told, ask, follow};
+pub use listeners::{Bound, Listeners};
 #[cfg(test)]
 pub(crate) use openapi::DOCUMENT;
 pub use refusals::Refusals;
@@ -45,7 +47,7 @@ pub use request::{
 };
 pub use routes::Role;
 pub(crate) use routes::escaped;
-pub use server::{Doors, start};
+pub use server::start;
 pub use socket::{Operators, bind};
 pub use stream::Feed;
 #[cfg(test)]

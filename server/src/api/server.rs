@@ -1,6 +1,7 @@
 //! The answering side: a bounded number of clients, each with small requests and little time.
 use super::access::Door;
 use super::console;
+use super::listeners::{Listeners, Opening};
 use super::openapi;
 use super::reading::Reading;
 use super::refusals::{Reason, Refusals};
@@ -20,7 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener as StdTcp};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener as StdUnix;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -90,53 +91,47 @@ impl Front {
     }
 }
 
-/// Where the API is served besides its socket.
-#[derive(Debug)]
-pub struct Doors {
-    /// Where metrics are, for whoever reaches them.
-    pub metrics: Vec<SocketAddr>,
-    /// Where callers prove themselves over TLS, and by what.
-    pub tls: Option<watch::Receiver<Api>>,
-    /// Who is turned away there.
-    pub refusals: Arc<Refusals>,
-}
-
-/// Serves the API on a thread of its own, by the Unix socket and all doors; requests go to `commands`.
+/// Serves the API on a thread of its own, by the Unix socket and wherever its [`Listeners`] say; requests go to `commands`.
 ///
 /// # Errors
-/// An address cannot be listened on.
-pub fn start(socket: UnixListener, doors: Doors, commands: Commands) -> anyhow::Result<()> {
+/// The thread cannot be started.
+pub fn start(socket: UnixListener, refusals: Arc<Refusals>, commands: Commands) -> anyhow::Result<Listeners> {
     let socket = socket.into_std().context("the control socket")?;
-    let metrics: Vec<_> = doors.metrics.iter().map(|&address| listen(address, "metrics.listen")).collect::<anyhow::Result<_>>()?;
-    let over_tls = match doors.tls {
-        None => Vec::new(),
-        Some(api) => {
-            let addresses = api.borrow().listen.clone();
-            let listen = |address| Ok((listen(address, "api.listen")?, api.clone()));
-            addresses.into_iter().map(listen).collect::<anyhow::Result<_>>()?
-        }
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the API's runtime")?;
-    let front = Front::new(commands, PATIENCE, doors.refusals);
-    std::thread::Builder::new().name("api".into()).spawn(move || runtime.block_on(serve_all(front, socket, metrics, over_tls)))?;
-    Ok(())
+    let front = Front::new(commands, PATIENCE, refusals);
+    let (openings, opened) = mpsc::unbounded_channel();
+    std::thread::Builder::new().name("api".into()).spawn(move || runtime.block_on(serve_all(front, socket, opened)))?;
+    Ok(Listeners::new(openings))
 }
 
-async fn serve_all(front: Arc<Front>, socket: StdUnix, metrics: Vec<StdTcp>, over_tls: Vec<(StdTcp, watch::Receiver<Api>)>) {
-    for listener in metrics.into_iter().filter_map(|listener| TcpListener::from_std(listener).ok()) {
-        tokio::spawn(serve_strangers(listener, Arc::clone(&front)));
-    }
-    for (listener, api) in over_tls {
-        let Ok(listener) = TcpListener::from_std(listener) else { continue };
-        tokio::spawn(serve_tls(listener, Arc::clone(&front), api));
-    }
+async fn serve_all(front: Arc<Front>, socket: StdUnix, mut opened: mpsc::UnboundedReceiver<Opening>) {
+    let fronts = Arc::clone(&front);
+    tokio::spawn(async move {
+        while let Some(opening) = opened.recv().await {
+            tokio::spawn(serve_opened(opening, Arc::clone(&fronts)));
+        }
+    });
     if let Ok(socket) = UnixListener::from_std(socket) {
         serve(socket, front, Door::Socket).await;
     }
 }
 
-fn listen(address: SocketAddr, key: &str) -> anyhow::Result<StdTcp> {
-    net::listen::tcp(address).with_context(|| format!("cannot listen on tcp {address} ({key})"))
+/// Accepts there until it is closed.
+async fn serve_opened(Opening { listener, callers, closed }: Opening, front: Arc<Front>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "API: a listener cannot be served"),
+    };
+    let served = async {
+        match callers {
+            None => serve_strangers(listener, front).await,
+            Some(api) => serve_tls(listener, front, api).await,
+        }
+    };
+    tokio::select! {
+        _ = closed => {}
+        () = served => {}
+    }
 }
 
 /// Where clients come in.

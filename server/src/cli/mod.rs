@@ -16,6 +16,7 @@ mod show;
 mod text;
 mod token;
 mod trace;
+mod unread;
 mod user;
 
 pub use args::{Cli, Command, Question, QuickstartArgs};

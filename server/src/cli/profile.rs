@@ -2,7 +2,7 @@
 use super::args::{CheckArgs, Cli, ProfileArgs};
 use super::text::{Mark, Style, clean, wrap};
 use super::user::ask_password;
-use super::{FAILED, OK};
+use super::{FAILED, OK, unread};
 use crate::config::{self, Config};
 use crate::profile::{self, Finding, Judged, Level, Made, Report, Wishes, make};
 use crate::users_file::write_private;
@@ -23,13 +23,14 @@ pub(super) fn profile(cli: &Cli, args: &ProfileArgs, out: &mut dyn Write, err: &
         Some(folder) => store(&made, folder).map(|()| made),
         None => Ok(made),
     });
-    let made = match written {
+    let mut made = match written {
         Ok(made) => made,
         Err(error) => {
             writeln!(err, "error: {}", clean(&error))?;
             return Ok(FAILED);
         }
     };
+    made.notes.extend(unread::note(cli));
     if cli.json {
         return json(args, &made, out);
     }
@@ -127,6 +128,9 @@ pub(super) fn check(cli: &Cli, args: &CheckArgs, style: Style, out: &mut dyn Wri
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
         print(&report, path, style, out)?;
+    }
+    if let Some(note) = unread::note(cli) {
+        writeln!(err, "note: {}", clean(&note))?;
     }
     Ok(if report.ok { OK } else { FAILED })
 }

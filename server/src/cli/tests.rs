@@ -349,7 +349,7 @@ fn with_gateway(check: impl FnOnce(&dyn Fn(&[&str]) -> (u8, String, String)) + S
     runtime.block_on(async {
         let listener = api::bind(&folder.path().join("control.sock"), api::Operators::default()).unwrap();
         let (commands, mut requests) = mpsc::channel::<(Request, oneshot::Sender<Response>)>(4);
-        api::start(listener, api::Doors { metrics: vec![], tls: None, refusals: std::sync::Arc::default() }, commands).unwrap();
+        api::start(listener, std::sync::Arc::default(), commands).unwrap();
         tokio::spawn(async move {
             while let Some((request, reply)) = requests.recv().await {
                 drop(reply.send(reply_to(request)));

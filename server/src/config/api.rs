@@ -29,7 +29,7 @@ pub struct Api {
 
 impl Api {
     /// Whoever calls is known no more: what there was, without anybody.
-    pub(super) fn without_callers(&self) -> Self {
+    pub fn without_callers(&self) -> Self {
         let settings = (*self.settings).clone().trusting(Arc::new(TrustAnchors::new(Vec::new())));
         let revocation = Settings::default();
         Self { listen: self.listen.clone(), settings: Arc::new(settings), tokens: Arc::default(), operators: Vec::new(), revocation }

@@ -1,16 +1,15 @@
 //! What one configuration changes of another, section by section and key by key, and which of it a running gateway cannot take.
 use super::source::{Node, Value, name_of};
-use super::{Api, Config, Ikev2Listener, RadiusServer, SECTIONS, Server, SstpListener, Written};
+use super::{Config, Ikev2Listener, RadiusServer, SECTIONS, Server, SstpListener, Written};
 use crate::steering::ByPolicy;
 use policy::network::Tunnel;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `[server]` keys that are about the process itself. `name` is one of them: as NAS-Identifier it names the sessions that are up.
-const SERVER_AT_START: &[&str] =
-    &["name", "control_socket", "control_group", "state_dir", "run_as", "log_format", "threads", "tun", "mtu", "attempts_kept"];
-/// What sockets are bound to.
-const LISTENER_AT_START: &[&str] = &["protocol", "addresses", "ike_port", "nat_port", "tcp", "port"];
+const SERVER_AT_START: &[&str] = &["name", "control_socket", "control_group", "state_dir", "run_as", "log_format", "threads", "tun", "mtu"];
+/// What the sockets of IKEv2 are bound to.
+const IKEV2_AT_START: &[&str] = &["protocol", "addresses", "ike_port", "nat_port", "tcp"];
 const ACCOUNTING_AT_START: &[&str] = &["queue_max"];
 
 /// Kinds of sections of which the first that fits counts.
@@ -110,11 +109,13 @@ pub struct Difference {
 impl Difference {
     /// `started`: what the process began with; `running`: what was applied last; `heard`: requests of dynamic clients, at `running`.
     pub fn new(started: &Config, running: &Config, fresh: &Config, heard: Heard) -> Self {
-        let mut live: Vec<_> =
-            changes(&running.written, &fresh.written).into_iter().filter_map(|change| split(change, false, heard)).collect();
+        let part = |before: &Config, restart| {
+            let changes = changes(&before.written, &fresh.written).into_iter();
+            changes.filter_map(|change| split(&kind(&change, before, fresh), change, restart, heard)).collect::<Vec<_>>()
+        };
+        let mut live = part(running, false);
         live.extend(moved_servers(running, fresh));
-        let restart = changes(&started.written, &fresh.written).into_iter().filter_map(|change| split(change, true, heard)).collect();
-        Self { live, restart }
+        Self { live, restart: part(started, true) }
     }
 }
 
@@ -124,10 +125,19 @@ impl Config {
         let bound = |key| if heard.binds(key) { &running.server } else { &self.server };
         let dynamic_listen = bound("dynamic_listen").dynamic_listen.clone();
         let (dynamic_port, dynamic_tls_port) = (bound("dynamic_port").dynamic_port, bound("dynamic_tls_port").dynamic_tls_port);
-        let Server { log, time_zone, max_sessions, .. } = self.server;
-        let server = Server { log, time_zone, max_sessions, dynamic_listen, dynamic_port, dynamic_tls_port, ..running.server.clone() };
+        let Server { log, time_zone, max_sessions, attempts_kept, .. } = self.server;
+        let server = Server {
+            log,
+            time_zone,
+            max_sessions,
+            attempts_kept,
+            dynamic_listen,
+            dynamic_port,
+            dynamic_tls_port,
+            ..running.server.clone()
+        };
         let mut ikev2 = running.ikev2.as_ref().map(|listener| ikev2_over(self.ikev2.as_ref(), listener));
-        let mut sstp: Vec<_> = running.sstp.iter().map(|listener| sstp_over(&self.sstp, listener)).collect();
+        let mut sstp = sstp_over(self.sstp, self.ikev2.as_ref(), running);
         // Also where the listener itself is gone from the file: the policies are those of now.
         let (policies, zone) = (&self.policies, &server.time_zone);
         let steered = |tunnel, name: &str| ByPolicy::of_listener(policies, tunnel, name, zone);
@@ -144,19 +154,7 @@ impl Config {
                 server.nas_identifier = Some(running.server.name.clone());
             }
         }
-        let api = running.api.as_ref().map(|api| Api { listen: api.listen.clone(), ..self.api.unwrap_or_else(|| api.without_callers()) });
-        Self {
-            server,
-            ikev2,
-            sstp,
-            radius,
-            accounting,
-            api,
-            nps_log: running.nps_log.clone(),
-            telemetry: running.telemetry.clone(),
-            metrics_listen: running.metrics_listen.clone(),
-            ..self
-        }
+        Self { server, ikev2, sstp, radius, accounting, nps_log: running.nps_log.clone(), telemetry: running.telemetry.clone(), ..self }
     }
 
     /// This configuration with the certificates and private keys of `fresh`, which was read from the same text.
@@ -226,30 +224,39 @@ fn ikev2_over(fresh: Option<&Ikev2Listener>, running: &Ikev2Listener) -> Ikev2Li
     Ikev2Listener { addresses, ike_port, nat_port, tcp, ..fresh.clone() }
 }
 
-fn sstp_over(fresh: &[SstpListener], running: &SstpListener) -> SstpListener {
-    let Some(fresh) = fresh.iter().find(|fresh| fresh.name == running.name) else { return running.clone() };
-    SstpListener { addresses: running.addresses.clone(), port: running.port, ..fresh.clone() }
+/// Listeners for SSTP come and go. A name that stands for the other protocol before or after does so from the restart on.
+fn sstp_over(fresh: Vec<SstpListener>, ikev2: Option<&Ikev2Listener>, running: &Config) -> Vec<SstpListener> {
+    let is_ikev2 = |listener: &SstpListener, other: Option<&Ikev2Listener>| other.is_some_and(|other| other.name == listener.name);
+    let kept = running.sstp.iter().filter(|listener| is_ikev2(listener, ikev2)).cloned();
+    let fresh = fresh.into_iter().filter(|listener| !is_ikev2(listener, running.ikev2.as_ref()));
+    kept.chain(fresh).collect()
 }
 
-/// The part of a change that needs a restart, or the part that does not.
-fn split(change: Change, restart: bool, heard: Heard) -> Option<Change> {
-    let kind = change.section.split(' ').next().unwrap_or_default().to_owned();
+/// The kind of section that a change is about; `sstp`: a listener that is none for IKEv2, neither before nor after.
+fn kind(change: &Change, before: &Config, after: &Config) -> String {
+    let kind = change.section.split(' ').next().unwrap_or_default();
+    let is_ikev2 =
+        |config: &Config| config.ikev2.as_ref().is_some_and(|listener| change.section == format!("listener {:?}", listener.name));
+    if kind == "listener" && !is_ikev2(before) && !is_ikev2(after) { "sstp".into() } else { kind.into() }
+}
+
+/// The part of a change of such a section that needs a restart, or the part that does not.
+fn split(kind: &str, change: Change, restart: bool, heard: Heard) -> Option<Change> {
     if change.change != What::Changed {
-        return (matches!(&*kind, "listener" | "api" | "metrics" | "nps_log" | "telemetry") == restart).then_some(change);
+        return (matches!(kind, "listener" | "nps_log" | "telemetry") == restart).then_some(change);
     }
     let mut change = change;
-    change.keys.retain(|key| at_start(&kind, &key.key, heard) == restart);
+    change.keys.retain(|key| at_start(kind, &key.key, heard) == restart);
     (!change.keys.is_empty()).then_some(change)
 }
 
-/// Only a restart brings this key of such a section.
+/// Only a restart brings this key of such a section; `listener`: of one for IKEv2.
 pub(super) fn at_start(kind: &str, key: &str, heard: Heard) -> bool {
     match kind {
         "server" => SERVER_AT_START.contains(&key) || heard.binds(key),
-        "listener" => LISTENER_AT_START.contains(&key),
+        "listener" => IKEV2_AT_START.contains(&key),
         "accounting" => ACCOUNTING_AT_START.contains(&key),
-        "api" => key == "listen",
-        "metrics" | "nps_log" | "telemetry" => true,
+        "nps_log" | "telemetry" => true,
         _ => false,
     }
 }

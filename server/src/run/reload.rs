@@ -3,7 +3,7 @@ use super::loads::{Loads, Reason, tell as tell_all};
 use super::{Shell, bounds, now, responder, rules, takes_accounting, tls_servers, user_certificates};
 use crate::accounting::Accounting;
 use crate::api::types::{Reloaded, Verdict};
-use crate::api::{Refusal, Reload, Response};
+use crate::api::{self, Refusal, Reload, Response};
 use crate::config::{self, Config, ConfigError, Difference};
 use crate::explain::names::Names;
 use crate::file_watch::FileWatch;
@@ -12,7 +12,7 @@ use crate::host_names::{Addresses, HostNames, other_address};
 use crate::local_shell::Local;
 use crate::logging::LogControl;
 use crate::radius_shell::Setup;
-use crate::sstp::{Doors, Renewal, doors};
+use crate::{dynamic, sstp};
 use anyhow::Context as _;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -47,6 +47,13 @@ pub(super) struct News {
     loaded: mpsc::Receiver<Loaded>,
     certificates: mpsc::Receiver<()>,
     addresses: mpsc::Receiver<Addresses>,
+}
+
+/// What was made ready for a configuration; dropped, as if it had never been.
+struct Prepared {
+    fronts: sstp::Prepared,
+    dynamic: dynamic::Prepared,
+    api: api::Bound,
 }
 
 #[derive(Debug)]
@@ -167,7 +174,7 @@ impl Shell {
         };
         let heard = self.dynamic.heard();
         let difference = Difference::new(&self.reloads.started, &self.config, &fresh, heard);
-        if let Err(error) = self.checked(&fresh.clone().over(&self.config, heard)) {
+        if let Err(error) = self.prepare(&fresh.clone().over(&self.config, heard)) {
             return Response::refused(Refusal::Conflict, format!("it would not be reloaded: {error:#}"), REMEDY);
         }
         let judged = self.gateway.judge_by(now(), &rules(&fresh));
@@ -237,8 +244,7 @@ impl Shell {
 
     /// Runs with this configuration from now on, or goes on as before.
     fn take(&mut self, mut config: Config) -> anyhow::Result<()> {
-        let renewals = self.checked(&config)?;
-        let listeners = self.dynamic.prepare(&config)?;
+        let Prepared { fronts, dynamic, api } = self.prepare(&config)?;
         self.prepare_local(&config)?;
         self.prepare_accounting(&config)?;
         self.gateway.plane.route_pools(&config.pools, &self.gateway.leases()).context("the new pools cannot be routed")?;
@@ -248,13 +254,12 @@ impl Shell {
         if let Err(error) = self.reloads.log.set(&config.server.log) {
             tracing::warn!(%error, "the log's filter stays as it was");
         }
-        for (front, renewal) in self.fronts.iter().zip(renewals) {
-            front.renew(renewal);
-        }
+        self.fronts.configure(fronts);
+        self.gateway.attempts.keep(config.server.attempts_kept);
         self.peer_lists.watch(&config);
         self.peer_lists.trust(&mut config);
-        self.tell_api(&config);
-        self.dynamic.configure(&config, listeners);
+        self.api.configure(&config, api);
+        self.dynamic.configure(&config, dynamic);
         let listener = config.ikev2.as_ref().map(|listener| (listener, responder(&config, listener)));
         self.revocation.restart(listener, &config.server.state_dir);
         self.renew_responder();
@@ -266,19 +271,14 @@ impl Shell {
         Ok(())
     }
 
-    /// What can be found wrong with a configuration before anything is done about it.
-    fn checked(&self, config: &Config) -> anyhow::Result<Vec<Renewal>> {
+    /// Finds out what can be wrong with a configuration, and binds what it wants bound, before anything is done about it.
+    fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
         self.gateway.check_pools(&config.pools).map_err(anyhow::Error::msg)?;
-        self.prepare_fronts(config)
-    }
-
-    fn prepare_fronts(&self, config: &Config) -> anyhow::Result<Vec<Renewal>> {
-        let doors: Vec<Doors<'_>> = doors(config);
-        let prepare = |front: &crate::sstp::Front| {
-            let doors = doors.iter().find(|doors| front.is_behind(**doors)).context("a listener has lost its settings")?;
-            front.prepare(*doors, &config.server.name, bounds(config)).with_context(|| format!("listener {:?}", front.name))
-        };
-        self.fronts.iter().map(prepare).collect()
+        Ok(Prepared {
+            fronts: self.fronts.prepare(config, &bounds(config))?,
+            dynamic: self.dynamic.prepare(config)?,
+            api: self.api.prepare(config)?,
+        })
     }
 
     /// A local provider that was not there before. One that goes still answers whom it has begun to talk to.

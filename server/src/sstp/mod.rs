@@ -1,14 +1,15 @@
 //! The front of TCP: connections of SSTP from the accept to the HTTP request, those with IKE and ESP (RFC 9329) to their prefix, on the control
 //! runtime. What asks properly goes to the gateway, which answers; the rest is turned away here.
+mod fronts;
 mod handshake;
 mod places;
 mod proxy;
 
+pub use fronts::{Front, Fronts, Prepared, Socket};
 pub use places::Place;
 
 use crate::config::{Config, Ikev2Listener, SstpListener};
 use crate::gateway::{CallSettings, Incoming, Turned};
-use anyhow::Context as _;
 use handshake::{Asked, Outcome, TurnedAway};
 use ike::Path;
 pub(crate) use places::Places;
@@ -127,22 +128,6 @@ fn encapsulating<'a>(listener: &'a Ikev2Listener, sstp: &[SstpListener]) -> Vec<
     own.map(|&port| Doors::Ike { listener, port }).collect()
 }
 
-/// One listener, bound.
-#[derive(Debug)]
-pub struct Front {
-    pub name: String,
-    pub protocol: &'static str,
-    /// Address, and connections accepted there.
-    pub sockets: Vec<(SocketAddr, Arc<AtomicU64>)>,
-    port: u16,
-    /// Other settings go in here; connections that were accepted before keep theirs.
-    shared: watch::Sender<Arc<Shared>>,
-}
-
-/// What new connections of a [`Front`] are to find.
-#[derive(Debug)]
-pub struct Renewal(Arc<Shared>);
-
 /// What all connections of a listener share.
 #[derive(Debug)]
 struct Shared {
@@ -164,66 +149,35 @@ struct Sstp {
     settings: Arc<CallSettings>,
 }
 
-impl Front {
-    /// Binds all addresses and starts accepting.
-    pub fn start(
-        doors: Doors<'_>,
-        gateway_name: &str,
-        bounds: Bounds,
-        counters: Arc<Counters>,
-        arrivals: mpsc::Sender<Arrival>,
-    ) -> anyhow::Result<Self> {
-        let (name, addresses, port) = match doors {
-            Doors::Tls { listener, .. } => (&listener.name, &listener.addresses, listener.port),
-            Doors::Ike { listener, port } => (&listener.name, &listener.addresses, port),
-        };
-        let workers = Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from));
-        let shared = Shared {
-            sstp: sstp(doors, gateway_name)?,
-            encapsulated: doors.encapsulated(),
-            places: Arc::new(Places::new(&bounds, doors.proxies().to_vec())),
-            bounds,
-            workers: Arc::new(workers),
-            counters,
-            arrivals,
-        };
-        let (shared, newest) = watch::channel(Arc::new(shared));
-        let bind = |&address| bind(SocketAddr::new(address, port), &newest);
-        let sockets = addresses.iter().map(bind).collect::<anyhow::Result<_>>()?;
-        let protocol = if matches!(doors, Doors::Tls { .. }) { "sstp" } else { "ikev2-tcp" };
-        Ok(Self { name: name.clone(), protocol, sockets, port, shared })
-    }
-
-    /// Other certificates, settings and bounds, made ready.
-    ///
-    /// # Errors
-    /// TLS does not take a certificate.
-    pub fn prepare(&self, doors: Doors<'_>, gateway_name: &str, bounds: Bounds) -> anyhow::Result<Renewal> {
-        let former = self.shared.borrow().clone();
-        // Who is counted stays counted.
-        let same = former.bounds == bounds && former.places.proxies() == doors.proxies();
-        let places = if same { former.places.clone() } else { Arc::new(Places::new(&bounds, doors.proxies().to_vec())) };
-        let (workers, counters) = (former.workers.clone(), former.counters.clone());
-        let (encapsulated, arrivals) = (former.encapsulated, former.arrivals.clone());
-        Ok(Renewal(Arc::new(Shared { sstp: sstp(doors, gateway_name)?, encapsulated, bounds, places, workers, counters, arrivals })))
-    }
-
-    /// The next connection finds what was made ready.
-    pub fn renew(&self, renewal: Renewal) {
-        self.shared.send_replace(renewal.0);
-    }
-
-    /// Whether these are the doors of this front.
-    pub fn is_behind(&self, doors: Doors<'_>) -> bool {
-        let (name, port, protocol) = match doors {
-            Doors::Tls { listener, .. } => (&listener.name, listener.port, "sstp"),
-            Doors::Ike { listener, port } => (&listener.name, port, "ikev2-tcp"),
-        };
-        (self.name.as_str(), self.port, self.protocol) == (name.as_str(), port, protocol)
-    }
-}
-
 impl Doors<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Tls { listener, .. } => &listener.name,
+            Self::Ike { listener, .. } => &listener.name,
+        }
+    }
+
+    fn protocol(&self) -> &'static str {
+        match self {
+            Self::Tls { .. } => "sstp",
+            Self::Ike { .. } => "ikev2-tcp",
+        }
+    }
+
+    fn addresses(&self) -> &[IpAddr] {
+        match self {
+            Self::Tls { listener, .. } => &listener.addresses,
+            Self::Ike { listener, .. } => &listener.addresses,
+        }
+    }
+
+    fn port(&self) -> u16 {
+        match self {
+            Self::Tls { listener, .. } => listener.port,
+            Self::Ike { port, .. } => *port,
+        }
+    }
+
     fn proxies(&self) -> &[AddressRange] {
         match self {
             Self::Tls { listener, .. } => &listener.proxies,
@@ -259,18 +213,17 @@ fn tls_settings(listener: &SstpListener) -> anyhow::Result<tls::ServerSettings> 
     Ok(tls::ServerSettings::new(listener.certificates.clone())?.steered(listener.steering.clone()))
 }
 
-fn bind(address: SocketAddr, shared: &watch::Receiver<Arc<Shared>>) -> anyhow::Result<(SocketAddr, Arc<AtomicU64>)> {
-    let socket = net::listen::tcp(address)
-        .and_then(TcpListener::from_std)
-        .with_context(|| format!("cannot listen on tcp {address}; does a web server run there, or is the address not on this machine?"))?;
-    let accepted = Arc::new(AtomicU64::new(0));
-    tokio::spawn(accept(socket, shared.clone(), accepted.clone()));
-    Ok((address, accepted))
-}
-
-async fn accept(listener: TcpListener, newest: watch::Receiver<Arc<Shared>>, accepted: Arc<AtomicU64>) {
+/// Accepts until the other end of `newest` is dropped.
+async fn accept(listener: TcpListener, mut newest: watch::Receiver<Arc<Shared>>, accepted: Arc<AtomicU64>) {
     loop {
-        let (socket, remote) = match listener.accept().await {
+        let connection = tokio::select! {
+            connection = listener.accept() => connection,
+            changed = newest.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        };
+        let (socket, remote) = match connection {
             Ok(connection) => connection,
             Err(error) => {
                 // Out of descriptors, say: those that end make room.

@@ -113,7 +113,7 @@ fn sessions_that_would_have_other_addresses_or_selectors_keep_all_that_they_have
         let mut fresh = rules(&world, &[("nobody", "u2", false), ("others", "*", true)]);
         let settings = &mut fresh.policies[1].settings;
         settings.filters = vec![filter("tight")];
-        change(settings, portal.clone());
+        change(settings, portal);
         world.gateway.reconfigure(world.now, fresh).unwrap();
         world.gateway.plane.restricted.clear();
         let judged = world.gateway.judge_all(world.now);
@@ -121,7 +121,7 @@ fn sessions_that_would_have_other_addresses_or_selectors_keep_all_that_they_have
         assert_eq!(seen, [(Verdict::Otherwise, vec![key.to_owned()]), (Verdict::Refused, vec![])]);
         assert_eq!(world.gateway.apply_to_sessions(world.now), crate::gateway::Applied::default());
         assert!(world.gateway.plane.restricted.is_empty(), "{key}");
-        assert_eq!((world.gateway.judge_all(world.now), world.gateway.summary().sessions), (judged, 2));
+        assert_eq!(world.gateway.judge_all(world.now), judged, "both are still there");
     }
 }
 

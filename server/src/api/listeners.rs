@@ -1,0 +1,97 @@
+//! Where the API is served besides its socket: addresses that come and go with the configuration.
+use crate::config::{Api, Config};
+use anyhow::Context as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, TcpListener};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What is served at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Metrics, for whoever reaches them.
+    Metrics,
+    /// Everything, for callers that prove themselves over TLS.
+    Tls,
+}
+
+type Place = (Kind, SocketAddr);
+
+/// A listener for the API's thread, to be served until the other end of `closed` is dropped.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) listener: TcpListener,
+    /// By what callers prove themselves; `None`: metrics.
+    pub(super) callers: Option<watch::Receiver<Api>>,
+    pub(super) closed: oneshot::Receiver<()>,
+}
+
+/// All of them, as the control task sees them.
+#[derive(Debug)]
+pub struct Listeners {
+    openings: mpsc::UnboundedSender<Opening>,
+    /// Dropped, the listener is closed; connections that it took go on.
+    open: BTreeMap<Place, oneshot::Sender<()>>,
+    /// Whom the API believes over TLS; there since it first was to be served there.
+    callers: Option<watch::Sender<Api>>,
+}
+
+/// Addresses bound for a configuration; dropped, as if they had never been.
+#[derive(Debug)]
+pub struct Bound(Vec<(Place, TcpListener)>);
+
+impl Listeners {
+    pub(super) fn new(openings: mpsc::UnboundedSender<Opening>) -> Self {
+        Self { openings, open: BTreeMap::new(), callers: None }
+    }
+
+    /// Binds what is not bound yet: all, or nothing.
+    ///
+    /// # Errors
+    /// An address cannot be listened on.
+    pub fn prepare(&self, config: &Config) -> anyhow::Result<Bound> {
+        let unbound = places(config).filter(|place| !self.open.contains_key(place));
+        unbound.map(|place| Ok((place, bind(place)?))).collect::<anyhow::Result<_>>().map(Bound)
+    }
+
+    /// Serves there, and nowhere else.
+    pub fn configure(&mut self, config: &Config, Bound(bound): Bound) {
+        self.tell(config.api.as_ref());
+        let wanted: BTreeSet<_> = places(config).collect();
+        self.open.retain(|place, _| wanted.contains(place));
+        for (place, listener) in bound {
+            let callers = match place.0 {
+                Kind::Metrics => None,
+                // It has just been told.
+                Kind::Tls => self.callers.as_ref().map(watch::Sender::subscribe),
+            };
+            let (open, closed) = oneshot::channel();
+            match self.openings.send(Opening { listener, callers, closed }) {
+                Ok(()) => drop(self.open.insert(place, open)),
+                Err(_) => tracing::error!("the API's thread has stopped"),
+            }
+        }
+    }
+
+    /// Callers over TLS are believed by this from now on; who would not come in any more is sent away.
+    pub fn tell(&mut self, api: Option<&Api>) {
+        match (&self.callers, api) {
+            (Some(callers), Some(api)) => drop(callers.send_replace(api.clone())),
+            (Some(callers), None) => callers.send_modify(|api| *api = api.without_callers()),
+            (None, Some(api)) => self.callers = Some(watch::channel(api.clone()).0),
+            (None, None) => {}
+        }
+    }
+}
+
+fn places(config: &Config) -> impl Iterator<Item = Place> {
+    let metrics = config.metrics_listen.iter().map(|&address| (Kind::Metrics, address));
+    metrics.chain(config.api.iter().flat_map(|api| api.listen.iter().map(|&address| (Kind::Tls, address))))
+}
+
+fn bind((kind, address): Place) -> anyhow::Result<TcpListener> {
+    let key = match kind {
+        Kind::Metrics => "metrics.listen",
+        Kind::Tls => "api.listen",
+    };
+    net::listen::tcp(address).with_context(|| format!("cannot listen on tcp {address} ({key})"))
+}
