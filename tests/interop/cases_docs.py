@@ -1,68 +1,40 @@
-"""The documentation's commands: every `sh` block of the pages runs as it stands, on a host of its own, and says what the page says it does.
+"""The documentation's commands: every `sh` block of the pages runs as it stands, and says what the page says it does.
 
 A page names its host in a comment at its top: `host` is a bare one, `gateway` one with a gateway for vpn.example.com that runs, a session of alice and
-a failed login of hers. A `text` block right below a `sh` block is what that prints, with `..` for whatever differs; `sh configured` runs with the whole
-configuration that the page shows. `sh elsewhere` needs what is not here, and each of its lines begins with words of ELSEWHERE; such a line of another block
-is left out, too.
+a failed login of hers. What a block's fence says of its runner is in `pages`; what some of them find, in `docs_given`.
 """
 
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pages
+from docs_given import GIVEN, HELPERS
 from harness import case, check
 from labkit import packages
+from pages import README, TOP
 
-TOP = Path(__file__).resolve().parents[2]
-PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
-# Beginnings of lines that need a package manager, a service manager, a container, another host or the sources: what runs them instead, and the words that
-# it has for them; None: they are read alone.
-ELSEWHERE = {
-    "apt install": ("tests/package/run", '"dpkg", "--install"'),
-    "systemctl": ("tests/package/run", '"systemctl", "start"'),
-    "journalctl": ("tests/package/run", '"journalctl"'),
-    "deploy/package/build": ("tests/package/run", "deploy/package/build"),
-    "podman build": ("tests/package/containers", "podman build"),
-    "podman run": ("tests/package/containers", "compose up"),
+# What the README has and no page: beginnings of lines, and what runs them, with the words that it has for them; None: they are read alone.
+README_ALONE = {
+    "systemctl start evergate": ("tests/package/run", 'self.readme("systemctl start")'),
     "docker compose": ("tests/package/containers", "deploy/compose/compose.yaml"),
-    "helm install": ("tests/package/lint", "helm template"),
     "cargo build": ("tests/run", "cargo build"),
     "target/release/evergate run": ("deploy/labkit/evergate.py", '"run", "--config"'),
-    "evergate drain --to": ("tests/interop/cases_mobility.py", '"drain", "--to"'),
-    "while said=$(evergate status --json)": ("tests/package/containers", "preStop waits until nobody is left"),
-    "ssh -t -L": ("tests/interop/cases_console.py", '"console"'),
     "curl --unix-socket /run/evergate/control.sock -N": ("tests/interop/cases_api.py", "/v1/events"),
-    "tests/run": None,
+    "tests/run": (".ci/run", "tests/run"),
     "tests/bench/run": None,
     "deploy/lab up": None,
-    "cp /usr/share/doc/evergate": None,
-    "sysctl --system": None,
-    "certbot": None,
-    "lego": None,
-    "openssl pkcs12 -in vpn.pfx": None,
-    "install -m 644 vpn-new.pem": None,
-    "install -m 640 -g evergate vpn": None,
-    "rm vpn.key": None,
-    "install -m 644 issuing.pem": None,
-    "install -m 644 vpn.pem etc/": None,
-    "install -m 640 -g 10443": None,
-    "dpkg-deb -x": None,
-    "new/usr/bin/evergate check": None,
-    "kubectl": None,
-    "ipvsadm": None,
-    "(sleep 120; nft delete table inet evergate) &": None,
-    "nft -f evergate.nft": None,
 }
-# Lines of `sh elsewhere` that other pages run here.
-RUN_BY_OTHERS = ("evergate status", "evergate doctor --probe vpn.example.com")
 CHART = TOP / "deploy/helm/evergate"
 # What the commands need besides the laboratory's packages, and what reads YAML.
 CURL = {"/usr/bin/curl": "curl"}
 PARSER = {"/usr/lib/python3/dist-packages/yaml/__init__.py": "python3-yaml"}
+IPVSADM = {"/usr/sbin/ipvsadm": "ipvsadm"}
+# Who reads blocks: this file; the unit tests of `server::docs`; nobody has to read a drawing.
+READERS = {"sh": __name__, "text": __name__, "yaml": __name__, "nft": __name__, "toml": "server::docs", "powershell": "server::docs", "mermaid": None}
 # Its own host: network, and of the file system what the commands write to.
 ENTER = r"""
 set -e
@@ -92,7 +64,7 @@ password=$(sed -n 's/^Password *\([^ ]*\).*/\1/p' quickstart.txt)
 # Through loopback there is no way back out of a tunnel: SSTP alone is asked for.
 evergate run > "$HOST/gateway.log" 2>&1 &
 gateway=$!
-trap 'kill $gateway $session 2>/dev/null; wait' EXIT
+trap 'kill $gateway $session 2>/dev/null; wait $gateway $session || true' EXIT
 session=
 for try in $(seq 300); do grep -q " ready " "$HOST/gateway.log" && break; sleep 0.1; done
 sstp() { sstp-client connect --server 127.0.0.1 --server-name vpn.example.com --ca /etc/evergate/ca.pem --json --user alice "$@"; }
@@ -109,56 +81,29 @@ rm -f quickstart.txt wrong.txt session.txt
 CONFIGURED = """cp "$HOST/page.toml" /etc/evergate/evergate.toml
 test -e /etc/evergate/nps1.secret || echo 0123456789abcdef01234567 | install -m 640 -g evergate /dev/stdin /etc/evergate/nps1.secret
 """
-LINE = re.compile(r"^```(\w+)?(.*)$")
 
 
-def _blocks(page):
-    """(language, what else stands behind the fence, text, whether nothing but a blank line is above it) of each block."""
-    found, inside, prose = [], None, True
-    for line in page.read_text().splitlines():
-        fence = LINE.match(line)
-        if inside is not None:
-            if line == "```":
-                found.append((inside[0], inside[1], "\n".join(inside[2]) + "\n", not inside[3]))
-                inside, prose = None, False
-            else:
-                inside[2].append(line)
-        elif fence:
-            inside = (fence[1] or "", fence[2].strip(), [], prose)
-        elif line.strip():
-            prose = True
-    return found
-
-
-def _script(text):
-    """The block with what runs elsewhere left out, and how many commands are left."""
-    lines, count, here, skipped, continued = [], 0, None, False, False
-    for line in text.splitlines():
-        if here is not None:
-            here = None if line == here else here
-        elif not continued:
-            skipped = any(line.startswith(word) for word in ELSEWHERE)
-            word = re.search(r"<<'?(\w+)", line)
-            here = word[1] if word else None
-            count += bool(line.strip()) and not skipped and not line.startswith("#")
-        continued = here is None and line.endswith("\\")
-        lines.append("" if skipped else line)
-    return "\n".join(lines) + "\n", count
+def _script(block):
+    """The block with what it is given."""
+    if block.mark == ("configured",):
+        return CONFIGURED + block.text
+    if block.mark[:1] == ("given",):
+        given = GIVEN[block.mark[1]]
+        return f"{given.before}{block.text}{given.after}"
+    return block.text
 
 
 def _plan(page):
     """The page's host, and its blocks as (script, expected output or None)."""
     host = re.match(r"<!-- run: (\w+) -->", page.read_text())
-    plan, count, below = [], 0, False
-    for language, more, text, follows in _blocks(page):
-        if language == "text" and below and follows:
-            plan[-1] = (plan[-1][0], text)
-        below = language == "sh" and more != "elsewhere"
+    plan, below = [], False
+    for block in pages.blocks(page):
+        if block.language == "text" and below and block.follows:
+            plan[-1] = (plan[-1][0], block.text)
+        below = block.language == "sh" and not block.runner
         if below:
-            script, commands = _script(text)
-            plan.append((CONFIGURED + script if more == "configured" else script, None))
-            count += commands
-    return host[1] if host else None, plan, count
+            plan.append((_script(block), None))
+    return host[1] if host else None, plan
 
 
 def _matches(expected, said):
@@ -173,11 +118,11 @@ def _matches(expected, said):
 
 
 def _run(world, page):
-    host, plan, count = _plan(page)
+    host, plan = _plan(page)
     if host is None:
-        check(count == 0, f"{page.name} has {count} commands to run, and no `<!-- run: host -->` or `<!-- run: gateway -->` at its top")
+        check(not plan, f"{page.name} has {len(plan)} blocks to run, and no `<!-- run: host -->` or `<!-- run: gateway -->` at its top")
         return 0
-    check(count > 0, f"{page.name} has a host and nothing to run")
+    check(plan, f"{page.name} has a host and nothing to run")
     folder = Path(tempfile.mkdtemp(prefix="evergate-docs-"))
     try:
         (folder / "work").mkdir()
@@ -185,15 +130,18 @@ def _run(world, page):
         for name in ("evergate", "sstp-client"):
             (folder / "bin" / name).symlink_to(Path(world.gateway.binary).resolve().parent / name)
         mark = "\x1e"
-        script = GATEWAY if host == "gateway" else ""
+        script = HELPERS + (GATEWAY if host == "gateway" else "")
         for number, (text, _) in enumerate(plan):
             script += f"printf '{mark}{number}{mark}'\n{text}"
         (folder / "page.sh").write_text(script)
-        wholes = [text for language, _, text, _ in _blocks(page) if language == "toml" and "[server]" in text]
+        wholes = [block.text for block in pages.blocks(page) if block.language == "toml" and "[server]" in block.text]
         (folder / "page.toml").write_text("".join(wholes[:1]))
         env = {"HOST": str(folder), "PATH": f"{folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "HOME": str(folder)}
-        argv = ["unshare", "--net", "--mount", "--uts", "sh", "-c", ENTER]
-        done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=90)
+        env["SOURCES"] = str(TOP)
+        # With the host ends whatever was begun on it.
+        argv = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", ENTER]
+        # 124: out of time.
+        done = subprocess.run(["timeout", "170", *argv], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         log = folder / "gateway.log"
         more = log.read_text()[-3000:] if log.exists() else ""
         check(done.returncode == 0, f"{page.name}: a command fails with {done.returncode}:\n{done.stdout[-4000:]}\n{more}")
@@ -201,7 +149,7 @@ def _run(world, page):
         for number, (text, expected) in enumerate(plan):
             if expected is not None:
                 check(_matches(expected, said[str(number)]), f"{page.name}: expected of\n{text}\n{expected}\ngot\n{said[str(number)]}")
-        return count
+        return len(plan)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -213,67 +161,80 @@ def the_matcher_tells_outputs_apart(world):
         check(not _matches(expected, said), f"{expected!r} matches {said!r}")
 
 
-@case("docs")
+@case("docs", long=True)
 def every_command_of_the_pages_runs(world):
-    packages.ensure(CURL)
-    pages = [page for page in PAGES if page.parent != TOP]
+    packages.ensure(CURL, *(given.packages for given in GIVEN.values()))
     with ThreadPoolExecutor(4) as pool:
-        ran = dict(zip([page.name for page in pages], pool.map(lambda page: _run(world, page), pages), strict=True))
-    check(sum(ran.values()) > 45, f"hardly a command has run: {ran}")
+        ran = dict(zip(pages.all_pages(), pool.map(lambda page: _run(world, page), pages.all_pages()), strict=True))
+    check(sum(ran.values()) > 35, f"hardly a block has run: {ran}")
 
 
-def _lines(text):
-    """Commands as they stand, continued ones in one line."""
-    return filter(None, map(str.strip, text.replace("\\\n", " ").splitlines()))
-
-
-def _is_elsewhere(line):
-    return any(line.startswith(words) for words in ELSEWHERE)
-
-
-def _run_here():
-    """The first two words of every command that a page of docs/ really runs."""
-    texts = [text for page in PAGES if page.parent != TOP for text, _ in _plan(page)[1]]
-    return {" ".join(line.split()[:2]) for text in texts for line in _lines(text)}
+@case("docs")
+def every_block_has_one_runner(world):
+    """A block that nobody runs, and a runner's name for a block that no page has, are both found here."""
+    found = [block for page in pages.all_pages() for block in pages.blocks(page)]
+    shells = [block for block in found if block.language == "sh"]
+    unread = [block.place for block in found if block.language not in READERS]
+    check(not unread, f"blocks of a language that nobody reads: {unread}")
+    strays = [above.place for above, block in zip(found, found[1:], strict=False) if block.language == "text" and (above.language != "sh" or not block.follows)]
+    check(not strays, f"a `text` block that is the output of no command follows {strays}")
+    odd = [block.place for block in shells if block.mark and block.mark != ("configured",) and block.mark[:1] != ("given",) and block.runner not in pages.RUNNERS]
+    check(not odd, f"`sh` with words that name no runner: {odd}")
+    given = sorted(block.mark[1] for block in shells if block.mark[:1] == ("given",))
+    check(given == sorted(GIVEN), f"the pages are given {given}, docs_given has {sorted(GIVEN)}")
+    for runner, file in pages.RUNNERS.items():
+        # Each runner takes its blocks by `block("NAME")`, a shell script by `block NAME`.
+        text = file.read_text()
+        call = r"(?:^ +|\{ )block ([a-z_]+)" if "/bash" in text.splitlines()[0] else r"""\bblock\(["']([a-z_]+)["']\)"""
+        takes = sorted(re.findall(call, text, re.M))
+        check(takes == sorted(pages.of_runner(runner)), f"{file.name} takes {takes}, the pages have {sorted(pages.of_runner(runner))} for it")
+    hidden = [line for block in shells for line in pages.commands(block.text) if line.endswith("|| true")]
+    check(not hidden, f"cannot fail: {hidden}")
 
 
 @case("docs")
 def commands_of_the_readme_run(world):
-    """The README is no session of its own: what its lines do is done by the pages, or named in ELSEWHERE."""
-    # Those of `timeout 2 evergate console` and the like.
-    here = _run_here() | {"evergate console"}
-    check("evergate nonsense" not in here and "evergate check" in here, sorted(here))
-    for language, _, text, _ in _blocks(TOP / "README.md"):
-        for line in _lines(text) if language == "sh" else ():
-            command = line.split(" #")[0].strip()
-            words = " ".join(command.removeprefix("target/release/").split()[:2])
-            check(_is_elsewhere(line) or words in here, f"README: nothing runs `{command}`: neither a page of docs/ nor what ELSEWHERE names")
+    """The README is no session of its own: what its lines do is done by the pages, or by what README_ALONE names."""
+    on_pages = [line for page in pages.all_pages() for block in pages.blocks(page) if block.language == "sh" for line in pages.commands(block.text)]
+    # `timeout 2 evergate console` and the like, and a value in front.
+    begun = {re.sub(r"^(?:timeout \d+ |[A-Z_]+=\S+ )", "", line) for line in on_pages}
+    known = {" ".join(line.split()[:2]) for line in begun}
+    check("evergate nonsense" not in known and "evergate check" in known, sorted(known))
+    lines = [line for block in pages.blocks(README) if block.language == "sh" for line in pages.commands(block.text)]
+    # What the package says of itself: commands stand in lines of their own.
+    debian = (TOP / "deploy/package/debian/README.Debian").read_text()
+    lines += [line.split("   ")[0].strip() for line in debian.splitlines() if re.match(r"  [a-z]+ [^=]*$", line)]
+    check(len(lines) > 30, f"only {len(lines)} lines were found")
+    for line in lines:
+        command = line.split(" #")[0].removeprefix("target/release/").strip()
+        done = " ".join(command.split()[:2]) in known or any(line.startswith(words) for words in README_ALONE)
+        check(done, f"README: nothing runs `{command}`: neither a page of docs/ nor what README_ALONE names")
+    stale = [words for words in README_ALONE if not any(line.startswith(words) for line in lines)]
+    check(not stale, f"in README_ALONE, and not in the README: {stale}")
+    for line, runner in README_ALONE.items():
+        check(not runner or runner[1] in (TOP / runner[0]).read_text(), f"{line!r} is not what {runner} runs")
 
 
 @case("docs")
-def what_runs_elsewhere_is_there(world):
-    for line, runner in ELSEWHERE.items():
-        if runner is None:
-            continue
-        file, words = runner
-        runs = file.startswith(("tests/", "deploy/")) and (TOP / file).resolve() != Path(__file__).resolve()
-        check(runs, f"{line!r}: {file} runs nothing of it")
-        check(words in (TOP / file).read_text(), f"{line!r} is not what {runner} runs")
+def lines_for_a_kernel_are_taken_by_one(world):
+    """LVS and limits of the whole host are a part of the kernel that the laboratory's own does not give away: the machine's does."""
+    packages.ensure(IPVSADM)
+    taken, machine = pages.Taken("machine"), world.machine()
 
+    def typed(text):
+        return machine.exec(["bash", "-eu", "-o", "pipefail", "-c", text]).stdout
 
-@case("docs")
-def what_is_marked_so_is_named(world):
-    """Nothing is left unrun by a mark alone, and no row with a runner outlives its line."""
-    lines = [line for page in PAGES for language, more, text, _ in _blocks(page) if (language, more) == ("sh", "elsewhere") for line in _lines(text)]
-    odd = [line for line in lines if not _is_elsewhere(line) and line not in RUN_BY_OTHERS]
-    check(len(lines) > 15 and not odd, f"`sh elsewhere`, and not in ELSEWHERE: {odd}")
-    here = [line for page in PAGES if page.parent != TOP for text, _ in _plan(page)[1] for line in _lines(text)]
-    check(all(any(line.startswith(words) for line in here) for words in RUN_BY_OTHERS), f"not run by any page: {RUN_BY_OTHERS}")
-    shells = [line for page in PAGES for language, _, text, _ in _blocks(page) if language == "sh" for line in _lines(text)]
-    stale = [words for words, runner in ELSEWHERE.items() if runner and not any(line.startswith(words) for line in shells)]
-    check(not stale, f"in ELSEWHERE, and on no page: {stale}")
-    hidden = [line for line in shells if line.endswith("|| true")]
-    check(not hidden, f"cannot fail: {hidden}")
+    machine.exec(["modprobe", "ip_vs"])
+    typed(taken.block("balancer"))
+    said = typed("ipvsadm --list --numeric; ipvsadm --clear")
+    check(re.search(r"FWM +1 sh persistent 86400", said), said)
+    check(re.findall(r"-> (\S+) +Masq", said) == ["10.0.0.2:0", "10.0.0.3:0"], said)
+    typed(f"install -D -m 644 {TOP}/deploy/package/60-evergate.conf /usr/share/doc/evergate/examples/60-evergate.conf")
+    before = typed("sysctl -n net.core.rmem_max")
+    typed(taken.block("forwarding"))
+    said = typed("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.core.rmem_max net.core.wmem_max").split()
+    typed(f"rm /etc/sysctl.d/60-evergate.conf; sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 net.core.rmem_max={before}")
+    check(said == ["1", "1", "8388608", "8388608"], said)
 
 
 @case("docs")
@@ -282,24 +243,23 @@ def configurations_of_others_are_read_by_them(world):
     import yaml
 
     read = 0
-    for page in PAGES:
-        for language, _, text, _ in _blocks(page):
-            if language == "nft":
-                done = subprocess.run(["unshare", "--net", "nft", "-c", "-f", "-"], input=text, text=True, capture_output=True)
-                check(done.returncode == 0, f"{page.name}: {done.stderr}\n{text}")
-                read += 1
-            elif language == "yaml":
-                found = yaml.safe_load(text)
-                check(isinstance(found, dict), f"{page.name}: {text}")
-                if "config" in found:
-                    _values(world, yaml.safe_load((CHART / "values.yaml").read_text()), found)
-                read += 1
+    for block in [block for page in [README, *pages.all_pages()] for block in pages.blocks(page)]:
+        if block.language == "nft":
+            done = subprocess.run(["unshare", "--net", "nft", "-c", "-f", "-"], input=block.text, text=True, capture_output=True)
+            check(done.returncode == 0, f"{block.place}: {done.stderr}\n{block.text}")
+            read += 1
+        elif block.language == "yaml":
+            found = yaml.safe_load(block.text)
+            check(isinstance(found, dict), f"{block.place}: {block.text}")
+            if "config" in found:
+                _values(world, yaml.safe_load((CHART / "values.yaml").read_text()), found)
+            read += 1
     check(read >= 6, f"only {read} blocks were read")
     packaged = TOP / "deploy/package/evergate.nft"
     done = subprocess.run(["unshare", "--net", "nft", "-c", "-f", packaged], text=True, capture_output=True)
     check(done.returncode == 0, done.stderr)
     rules = [line for line in map(str.strip, packaged.read_text().splitlines()) if line and not line.startswith("#")]
-    shown = next(text for language, _, text, _ in _blocks(TOP / "docs/network.md") if language == "nft")
+    shown = next(block.text for block in pages.blocks(pages.FOLDER / "network.md") if block.language == "nft")
     # It clears its table first.
     check(rules[2:] == list(map(str.strip, shown.splitlines())), "docs/network.md does not show deploy/package/evergate.nft")
 
@@ -324,7 +284,3 @@ def _values(world, chart, values):
         done = subprocess.run([world.gateway.binary, "check", "--config", made / "values.toml"], env=env, text=True, capture_output=True)
         check(done.returncode == 0, done.stdout + done.stderr)
 
-
-if __name__ == "__main__":
-    for path in map(Path, sys.argv[1:]) if len(sys.argv) > 1 else PAGES:
-        print(path, *_plan(path), sep="\n")
