@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pages
-from docs_given import GIVEN, HELPERS
+from docs_given import GIVEN, HELPERS, NEEDED
 from harness import case, check
 from labkit import packages
 from pages import README, TOP
@@ -29,10 +29,8 @@ README_ALONE = {
     "deploy/lab up": None,
 }
 CHART = TOP / "deploy/helm/evergate"
-# What the commands need besides the laboratory's packages, and what reads YAML.
-CURL = {"/usr/bin/curl": "curl"}
+# What reads YAML.
 PARSER = {"/usr/lib/python3/dist-packages/yaml/__init__.py": "python3-yaml"}
-IPVSADM = {"/usr/sbin/ipvsadm": "ipvsadm"}
 # Who reads blocks: this file; the unit tests of `server::docs`; nobody has to read a drawing.
 READERS = {"sh": __name__, "text": __name__, "yaml": __name__, "nft": __name__, "toml": "server::docs", "powershell": "server::docs", "mermaid": None}
 # Its own host: network, and of the file system what the commands write to.
@@ -163,7 +161,7 @@ def the_matcher_tells_outputs_apart(world):
 
 @case("docs", long=True)
 def every_command_of_the_pages_runs(world):
-    packages.ensure(CURL, *(given.packages for given in GIVEN.values()))
+    packages.ensure(NEEDED)
     with ThreadPoolExecutor(4) as pool:
         ran = dict(zip(pages.all_pages(), pool.map(lambda page: _run(world, page), pages.all_pages()), strict=True))
     check(sum(ran.values()) > 35, f"hardly a block has run: {ran}")
@@ -218,7 +216,7 @@ def commands_of_the_readme_run(world):
 @case("docs")
 def lines_for_a_kernel_are_taken_by_one(world):
     """LVS and limits of the whole host are a part of the kernel that the laboratory's own does not give away: the machine's does."""
-    packages.ensure(IPVSADM)
+    packages.ensure(NEEDED)
     taken, machine = pages.Taken("machine"), world.machine()
 
     def typed(text):

@@ -251,3 +251,5 @@ GIVEN = {
     "exports": Given(EXPORTS, MIGRATED),
     "pfx": Given(PFX, UNPACKED, OPENSSL),
 }
+# All of them, and what the machine's part wants.
+NEEDED = {name: package for given in GIVEN.values() for name, package in given.packages.items()} | {"/usr/sbin/ipvsadm": "ipvsadm", "/usr/bin/curl": "curl"}

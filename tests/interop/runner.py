@@ -5,6 +5,7 @@ import signal
 import sys
 from multiprocessing import connection
 
+import docs_given
 import hostapd
 from browser import CHROMIUM
 from labkit import packages, peap, trixie
@@ -122,6 +123,8 @@ class Runner:
             trixie.ensure()
         if any(case.group == "pppd_peap" for case in cases):
             packages.ensure(hostapd.NEEDED)
+        if any(case.group == "docs" for case in cases):
+            packages.ensure(docs_given.NEEDED)
         if any(case.group == "console" for case in cases):
             packages.ensure(CHROMIUM)
         if any("peap" in case.name for case in cases):
