@@ -60,6 +60,8 @@ def _check_suites(world, client, shown, when):
     wanted = f"AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384/ADDKE1={shown}"
     found = world.session_of("alice")["ike_suite"]
     check(found == wanted, f"{found} {when}, not {wanted}")
+    child = world.session_of("alice")["esp_suite"]
+    check(child.startswith("AES_GCM_16_256/") and (f"/ECP_384/" in child and child.endswith(f"/ADDKE1={shown}")) == (when != "at first"), f"{child} {when}")
     check(client.session()["ake1"] == shown, f"the client sees {client.session()} {when}")
 
 

@@ -267,8 +267,15 @@ def the_ike_rekey_after_seven_and_a_half_hours_with_a_weaker_group(world):
     with device(world) as pc:
         tunnel = pc.tunnel("user", "windows-registry")
         addresses = tunnel.login()["addresses"]
+        before = world.session_of("alice")["ike_suite"]
+        check(before.endswith("/MODP_2048"), before)
         outcome = tunnel.step("rekey-ike", profile="windows-10")
         check(not outcome["error"] and outcome["old_answered"], f"{outcome}")
+        session = world.session_of("alice")
+        check(session["ike_suite"].endswith("/MODP_1024"), f"{session}")
+        timeline = world.attempt(session["attempt"])["timeline"]
+        check(any("MODP_1024 instead of MODP_2048" in line["text"] for line in timeline), f"{timeline}")
+        check(any("weaker after its rekey" in line for line in world.log_of({"id": session["attempt"]})), "no warning in the log")
         tunnel.alive()
         tunnel.echo()
         tunnel.rekey_child()

@@ -376,7 +376,7 @@ pub struct ChildSa {
     pub path: Path,
     /// ESP in UDP (NAT, or forced), else IP protocol 50.
     pub encapsulate: bool,
-    /// Negotiated selectors: our side and the peer's.
+    /// Negotiated selectors: our side, without [`Grant::link`], and the peer's.
     pub local: Vec<TrafficSelector>,
     pub remote: Vec<TrafficSelector>,
     /// The session's inner addresses (the peer's lease; for an initiator its own).
@@ -514,6 +514,9 @@ pub struct Grant {
     pub dns: Vec<IpAddr>,
     /// Inner networks that the client may reach (TSr is narrowed to these); empty: all.
     pub selectors: Vec<TrafficSelector>,
+    /// What the gateway answers on the client's own link, such as DHCPINFORM: where `selectors` narrow TSr, a client that asks as Windows does
+    /// gets these in it as well, lest it keep such packets to itself. The data plane is not told of them: nobody beyond the link is reached by them.
+    pub link: Vec<TrafficSelector>,
     /// Networks behind the client with their prefix lengths: TSi may hold them besides its addresses.
     pub networks: Vec<(IpAddr, u8)>,
     /// Those that are delegated to the client (INTERNAL_IP6_PREFIX, RFC 5739), for one that asks.
@@ -601,6 +604,12 @@ pub enum Event {
     },
     Rekeyed {
         ike: bool,
+    },
+    /// The IKE SA, or the Child SA in use, has other transforms than the one before it: as text, and what of them is weaker than it was.
+    Renegotiated {
+        ike: bool,
+        suite: String,
+        weaker: Option<String>,
     },
     /// The IKE SA has no Child SA any more, which is no end: either side makes one when a packet needs it; false: there is one again.
     Resting(bool),

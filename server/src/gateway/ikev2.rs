@@ -9,6 +9,7 @@ use ike::{
 };
 use policy::network::AddressRange;
 use policy::pool::{Network, Wanted};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// From AUTH_LIFETIME to the end of the session: the IKE machine's own grace.
@@ -108,6 +109,7 @@ pub(super) fn grant(granted: &Granted, inner: InnerEnd) -> Grant {
         address_failure: granted.address_failure.clone(),
         dns: granted.dns.clone(),
         selectors: granted.selectors.iter().map(selector).collect(),
+        link: link(granted, inner),
         networks: granted.networks.iter().map(|network| (network.first(), network.length())).collect(),
         delegated: granted.delegated.clone(),
         nbns: granted.nbns.clone(),
@@ -133,6 +135,15 @@ fn auth_lifetime(session_timeout: Option<Duration>, renew: bool) -> Option<Durat
     timeout.checked_sub(REAUTHENTICATION)
 }
 
+/// DHCPINFORM goes to the broadcast address and is answered by the server's; Router Solicitations and DHCPv6 stay within the link.
+fn link(granted: &Granted, inner: InnerEnd) -> Vec<TrafficSelector> {
+    let ipv4 = [Ipv4Addr::BROADCAST, inner.ipv4].map(|address| TrafficSelector::host(address.into()));
+    let ipv6 = [(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0), 16), (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)]
+        .map(|(address, length)| TrafficSelector::network(address.into(), length));
+    let ipv4 = granted.ipv4.into_iter().flat_map(|_| ipv4);
+    ipv4.chain(granted.ipv6.into_iter().flat_map(|_| ipv6)).collect()
+}
+
 fn selector(range: &AddressRange) -> TrafficSelector {
     TrafficSelector { protocol: 0, start_port: 0, end_port: u16::MAX, start: range.start, end: range.end }
 }
@@ -140,7 +151,6 @@ fn selector(range: &AddressRange) -> TrafficSelector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
 
     /// One address of ours for whoever asks: INTERNAL_IP4_SERVER is what DHCP says inside the tunnel.
     #[test]

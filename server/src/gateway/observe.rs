@@ -79,6 +79,16 @@ impl<P: Plane> Gateway<P> {
                 *place = Some(now.wall.as_second().unsigned_abs());
                 attempt.note(now.instant, text);
             }
+            Event::Renegotiated { ike, suite, weaker } => {
+                let (place, what) = if ike { (&mut live.ike_suite, "IKE SA") } else { (&mut live.esp_suite, "Child SA") };
+                attempt.note(now.instant, format!("{what} from now on: {suite}"));
+                if let Some(weaker) = weaker {
+                    attempt.note(now.instant, format!("{what} weaker than before: {weaker}"));
+                    let user = live.session.as_ref().map_or("-", |session| session.granted.user.as_str());
+                    tracing::warn!(attempt = %attempt.id, user, client = %live.path.remote, %weaker, "the {what} is weaker after its rekey");
+                }
+                *place = Some(suite);
+            }
             Event::Resting(resting) => {
                 live.resting_since = resting.then(|| now.wall.as_second().unsigned_abs());
                 if resting {

@@ -55,7 +55,8 @@ impl Client {
         let Some(sa) = answer.sa() else { return };
         let chosen = accept_esp(&self.profile.esp_offer(self.spi_in, groups), sa).expect("a proposal of ours");
         let keys = self.keys.as_ref().expect("keys").child(chosen.suite.protection, secret, &nonces.0, &nonces.1);
-        self.child = Some(Child::new(&chosen, self.spi_in, &keys));
+        let theirs = answer.ts_responder().expect("TSr").to_vec();
+        self.child = Some(Child::new(&chosen, self.spi_in, &keys, theirs));
     }
 
     /// Rekeys the IKE SA with this offer, and goes on with the new one; the old is not deleted yet. The answer.

@@ -48,7 +48,7 @@ impl Echoes {
         let sealer = Sealer::new(suite, &child.key_out.encryption, &child.key_out.integrity);
         let (Ok(opener), Ok(sealer)) = (opener, sealer) else { return };
         let inbound = InboundSa::new(child.spi_in, opener, esn, DEFAULT_WINDOW);
-        let child_sa = Child { inbound, outbound: OutboundSa::new(child.spi_out, sealer, esn) };
+        let child_sa = Child { inbound, outbound: OutboundSa::new(child.spi_out, sealer, esn), theirs: child.remote.clone() };
         self.sessions.insert(child.spi_in, child.session);
         self.tunnels.insert(child.session, Tunnel { child: child_sa, path: child.path, source, unanswered: 0 });
     }

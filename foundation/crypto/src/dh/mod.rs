@@ -50,6 +50,17 @@ impl Group {
     pub fn is_kem(self) -> bool {
         kem::algorithm(self).is_some()
     }
+    /// Bits of a symmetric key that is as hard to break (NIST SP 800-57 part 1 table 2; between its rows RFC 3526 section 8).
+    pub fn strength(self) -> u16 {
+        match self {
+            Self::Modp1024 => 80,
+            Self::Modp2048 => 112,
+            Self::Modp3072 | Self::EcpP256 | Self::Curve25519 => 128,
+            Self::Modp4096 => 150,
+            Self::EcpP384 | Self::MlKem768 => 192,
+            Self::EcpP521 | Self::MlKem1024 => 256,
+        }
+    }
     /// Length in bytes of a public value on the wire (MODP: the modulus; ECP: x and y, RFC 5903; 25519: 32; ML-KEM: the initiator's).
     pub fn public_len(self) -> usize {
         match self {

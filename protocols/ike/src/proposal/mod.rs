@@ -1,4 +1,5 @@
 //! SA payloads: proposals, transforms, and the choice among them (RFC 7296 sections 2.7 and 3.3).
+mod agreed;
 mod mismatch;
 mod names;
 mod offer;
@@ -8,6 +9,7 @@ mod tests;
 mod windows;
 mod wire;
 
+pub(crate) use agreed::Agreed;
 pub use mismatch::Mismatch;
 pub use offer::{hybrid, offer_esp, offer_ike};
 pub use select::{ChosenEsp, ChosenIke, accept_esp, accept_ike, select_esp, select_ike};

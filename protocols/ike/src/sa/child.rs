@@ -4,6 +4,7 @@ use super::mobility::Held;
 use crate::api::{ChildKeys, ChildSa, EspSuite, Output, TrafficSelector};
 use crate::endpoint::Shared;
 use crate::keys::ChildKeyPair;
+use crate::proposal::Agreed;
 use crate::selector;
 use crypto::dh::Group;
 use std::net::IpAddr;
@@ -25,6 +26,13 @@ pub(super) struct Child {
     pub phase: ChildPhase,
     /// When we rekey it, unless the peer does before.
     pub rekey_at: Option<Instant>,
+}
+
+impl Child {
+    pub(super) fn agreed(&self) -> Agreed {
+        let group = if let Pfs::With(group) = self.pfs { Some(group) } else { None };
+        Agreed::esp(self.suite, group, self.additional)
+    }
 }
 
 /// What is known of the peer's wish for a key exchange in rekeys of a Child SA.
@@ -62,13 +70,21 @@ pub(super) struct Scope {
     pub inner: Vec<IpAddr>,
     pub local: Vec<TrafficSelector>,
     pub remote: Vec<TrafficSelector>,
+    /// Negotiated besides `local`, and not forwarded: what is answered on the peer's link.
+    pub link: Vec<TrafficSelector>,
 }
 
 impl Scope {
     /// Both sides of an offer cut down to what is allowed; `None` when nothing is left of one.
     pub(super) fn narrow(&self, local: &[TrafficSelector], remote: &[TrafficSelector]) -> Option<Narrowed> {
-        let narrowed = (selector::narrow(local, &self.local), selector::narrow(remote, &self.remote));
-        (!narrowed.0.is_empty() && !narrowed.1.is_empty()).then_some(narrowed)
+        let allowed: Vec<_> = self.local.iter().chain(&self.link).copied().collect();
+        let narrowed = (selector::narrow(local, &allowed), selector::narrow(remote, &self.remote));
+        (!self.forwarded(&narrowed.0).is_empty() && !narrowed.1.is_empty()).then_some(narrowed)
+    }
+
+    /// Those of our side's negotiated selectors that lead beyond the link.
+    fn forwarded(&self, negotiated: &[TrafficSelector]) -> Vec<TrafficSelector> {
+        selector::narrow(negotiated, &self.local)
     }
 }
 
@@ -96,7 +112,7 @@ pub(super) fn install(
     cx: &mut Shared,
     child: &Child,
     keys: Directions,
-    inner: &[IpAddr],
+    scope: &Scope,
     rekeys: Option<u32>,
     outbound_ready: bool,
 ) {
@@ -110,9 +126,9 @@ pub(super) fn install(
         key_out: keys.key_out,
         path,
         encapsulate,
-        local: child.local.clone(),
+        local: scope.forwarded(&child.local),
         remote: child.remote.clone(),
-        inner: inner.to_vec(),
+        inner: scope.inner.clone(),
         rekeys,
         outbound_ready,
     })));

@@ -289,9 +289,10 @@ fn make_child(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: C
     let keys = state.sa.keys.child_more(chosen.suite.protection, secret, &nonce_i, &half.nonce_r, &half.additional);
     let (phase, pfs, additional) = (ChildPhase::Live, chosen.group.into(), chosen.additional);
     let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, pfs, additional, local, remote, phase, rekey_at: None };
-    install(core, cx, &child, directions(keys, false), &state.scope.inner, rekeys, rekeys.is_none());
+    install(core, cx, &child, directions(keys, false), &state.scope, rekeys, rekeys.is_none());
     state.children.insert(spi_in, child);
     state.start_child_age(core, cx, spi_in);
+    state.take_up(core, cx, spi_in);
     state.learn_pfs(pfs);
     let Some(old) = rekeys.and_then(|spi_in| state.children.get_mut(&spi_in)) else {
         core.note(cx, "the client has made a new Child SA");

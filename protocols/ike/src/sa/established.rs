@@ -8,6 +8,7 @@ use super::rekey::Own;
 use super::{Core, IkeSa, Phase, Request, Signal, State, Step, create_child, informational, mobility, parse_notify, rekey, silence};
 use crate::api::{CloseReason, Command, Event, Fault, GatewayIdentity, Stage, TimeoutReason};
 use crate::endpoint::Shared;
+use crate::proposal::Agreed;
 use crate::qcd;
 use crate::redirect::redirect_notify;
 use crate::wire::{Delete, Exchange, Notify, Payload, Payloads, Spi, notify};
@@ -50,6 +51,8 @@ pub(crate) struct Established {
     /// When the session ends for want of a new authentication.
     pub(super) expires_at: Option<Instant>,
     pub(super) demand: Demand,
+    /// Of the Child SA in use, or the last one.
+    child_agreed: Agreed,
     closing: Option<CloseReason>,
 }
 
@@ -84,11 +87,17 @@ pub(super) enum Todo {
     NewChild,
 }
 
+fn tell_change(core: &Core, cx: &mut Shared, ike: bool, before: Agreed, now: Agreed) {
+    if before != now {
+        core.event(cx, Event::Renegotiated { ike, suite: now.to_string(), weaker: now.weaker_than(&before) });
+    }
+}
+
 impl Established {
     pub(super) fn begin(core: &mut Core, cx: &mut Shared, sa: IkeSa, child: Child, scope: Scope, lifetime: Option<Duration>) -> State {
         core.event(cx, Event::Reached(Stage::Up));
         let (first, initiator) = (child.spi_in, sa.initiator);
-        let demand = Demand::new(child.clone());
+        let (demand, child_agreed) = (Demand::new(child.clone()), child.agreed());
         let mut state = Self {
             sa,
             old: Vec::new(),
@@ -105,6 +114,7 @@ impl Established {
             rekey_at: None,
             expires_at: lifetime.and_then(|lifetime| cx.now.checked_add(lifetime + LIFETIME_GRACE)),
             demand,
+            child_agreed,
             closing: None,
         };
         state.start_ike_age(core, cx);
@@ -137,12 +147,20 @@ impl Established {
     pub(super) fn replace_sa(&mut self, core: &mut Core, cx: &mut Shared, sa: IkeSa) {
         let mut old = std::mem::replace(&mut self.sa, sa);
         old.abandon();
+        let [before, now] = [&old, &self.sa].map(|sa| Agreed::ike(sa.keys.suite, sa.additional));
+        tell_change(core, cx, true, before, now);
         self.keep_old(core, cx, old, OLD_SA);
         self.unconfirmed = (!self.sa.initiator).then(|| cx.now + UNCONFIRMED);
         if self.sa.initiator && core.qcd_token(self.sa.spi_i, self.sa.spi_r).is_some() {
             self.plan(Todo::Token);
         }
         self.start_ike_age(core, cx);
+    }
+
+    /// This Child SA carries the traffic from now on, or as soon as the peer says so.
+    pub(super) fn take_up(&mut self, core: &Core, cx: &mut Shared, spi_in: u32) {
+        let Some(now) = self.children.get(&spi_in).map(Child::agreed) else { return };
+        tell_change(core, cx, false, std::mem::replace(&mut self.child_agreed, now), now);
     }
 
     /// An IKE SA that nothing happens on any more but its end.

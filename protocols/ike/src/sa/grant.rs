@@ -8,7 +8,7 @@ use crate::endpoint::{Owner, Replace, Shared};
 use crate::proposal::{ChosenEsp, select_esp};
 use crate::redirect::{leads_back, redirect_notify};
 use crate::selector::narrow_to_allowed;
-use crate::wire::{Configuration, Notify, Payload, notify};
+use crate::wire::{Configuration, Notify, Payload, attribute, notify};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
     let child = granted.child(cx);
     let keys = directions(sa.keys.child(child.suite.protection, None, &nonce_i, &nonce_r), false);
     // The client has it when our response has reached it: a session of its own that has these addresses goes on until then.
-    install(core, cx, &child, keys, &granted.scope.inner, None, false);
+    install(core, cx, &child, keys, &granted.scope, None, false);
     head.extend([
         Payload::Configuration(granted.configuration),
         Payload::Sa(granted.esp.reply(child.spi_in)),
@@ -107,7 +107,8 @@ impl Granted {
         let esp = choose_esp(core, cx, offer)?;
         let behind = grant.networks.iter().map(|&(address, prefix)| TrafficSelector::network(address, prefix));
         let remote = inner.iter().copied().map(TrafficSelector::host).chain(behind).collect();
-        let scope = Scope { local: allowed(grant, &inner), remote, inner };
+        let link = if core.traits.windows || asks_as_windows(offer) { on_link(grant, &inner) } else { Vec::new() };
+        let scope = Scope { local: allowed(grant, &inner), remote, inner, link };
         let Some((local, remote)) = scope.narrow(&offer.ts_r, &offer.ts_i) else {
             return Err(unacceptable_selectors(offer, &scope));
         };
@@ -139,6 +140,17 @@ fn allowed(grant: &Grant, inner: &[IpAddr]) -> Vec<TrafficSelector> {
     let families: Vec<_> =
         inner.iter().map(|address| if address.is_ipv4() { TrafficSelector::any_ipv4() } else { TrafficSelector::any_ipv6() }).collect();
     narrow_to_allowed(&families, &grant.selectors)
+}
+
+/// INTERNAL_IP4_SERVER and INTERNAL_IP6_SERVER are Windows' own attributes (MS-IKEE 2.2.8).
+fn asks_as_windows(offer: &Offer) -> bool {
+    offer.asked.iter().any(|kind| matches!(*kind, attribute::INTERNAL_IP4_SERVER | attribute::INTERNAL_IP6_SERVER))
+}
+
+/// What is answered on the link of the leased families, where TSr is narrowed.
+fn on_link(grant: &Grant, inner: &[IpAddr]) -> Vec<TrafficSelector> {
+    let is_leased = |selector: &&TrafficSelector| inner.iter().any(|address| address.is_ipv4() == selector.start.is_ipv4());
+    if grant.selectors.is_empty() { Vec::new() } else { grant.link.iter().filter(is_leased).copied().collect() }
 }
 
 fn choose_esp(core: &Core, cx: &mut Shared, offer: &Offer) -> Result<ChosenEsp, Obstacle> {

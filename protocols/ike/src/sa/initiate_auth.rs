@@ -355,7 +355,7 @@ impl Conversation {
         };
         let keys = proof.sa.keys.child(child.suite.protection, None, &proof.nonce_i, &proof.nonce_r);
         core.esp_wish = None;
-        install(core, cx, &child, directions(keys, true), &scope.inner, None, true);
+        install(core, cx, &child, directions(keys, true), &scope, None, true);
         core.stage = Stage::Up;
         let user = crate::wire::identity_text(&proof.config.identity, None);
         core.event(cx, Event::Established { user, inner: scope.inner.clone() });
@@ -368,7 +368,7 @@ fn read_child(config: &InitiatorConfig, wish: &Wish, payloads: &Payloads) -> Res
     let chosen = accept_esp(&wish.esp, payloads.sa().ok_or_else(|| missing("SA"))?).map_err(|mismatch| mismatch.to_string())?;
     let inner = payloads.configuration().map(|configuration| configuration.addresses().0).unwrap_or_default();
     let own = if inner.is_empty() { config.local_selectors.clone() } else { inner.iter().copied().map(TrafficSelector::host).collect() };
-    let scope = Scope { inner, local: own, remote: config.remote_selectors.clone() };
+    let scope = Scope { inner, local: own, remote: config.remote_selectors.clone(), link: Vec::new() };
     let ts_i = payloads.ts_initiator().ok_or_else(|| missing("TSi"))?;
     let ts_r = payloads.ts_responder().ok_or_else(|| missing("TSr"))?;
     let (local, remote) = scope.narrow(ts_i, ts_r).ok_or("the gateway's selectors are not within ours")?;

@@ -633,7 +633,7 @@ fn complete(
             let child = Child { spi_in, spi_out: chosen.spi, suite: chosen.suite, pfs, additional, local, remote, phase, rekey_at: None };
             let replaced = rekeys.filter(|rekeys| state.children.contains_key(rekeys));
             core.esp_wish = None;
-            install(core, cx, &child, keys, &state.scope.inner, replaced, !redundant);
+            install(core, cx, &child, keys, &state.scope, replaced, !redundant);
             state.children.insert(spi_in, child);
             let over = if redundant { Some(spi_in) } else { replaced };
             match rival {
@@ -643,6 +643,7 @@ fn complete(
             }
             if !redundant {
                 state.start_child_age(core, cx, spi_in);
+                state.take_up(core, cx, spi_in);
             }
             // First in the queue: the peer switches its outbound direction when it gets this.
             over.into_iter().for_each(|spi_in| state.todo.push_front(Todo::DeleteChildren(vec![spi_in])));

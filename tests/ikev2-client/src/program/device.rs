@@ -7,6 +7,7 @@ use anyhow::{Context as _, ensure};
 use ike::wire::{Configuration, ConfigurationAttribute, Delete, Exchange, Header, Notify, Payload, Payloads, notify};
 use ike::{TrafficSelector, nat};
 use ikev2_client::{Child, Client, Profile};
+use packet::IpHeader;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -235,13 +236,16 @@ impl Tunnel {
     /// Sends an IP packet into the tunnel and waits for one that answers it.
     fn ask<T>(&mut self, sockets: &mut Sockets, packet: &[u8], answers: impl Fn(&[u8]) -> Option<T>) -> anyhow::Result<Option<T>> {
         let child = self.client.child.as_ref().context("there is no Child SA")?;
+        let destination = IpHeader::parse(packet).context("no IP packet")?.destination;
+        ensure!(child.reaches(destination), "TSr does not hold {destination}: {:?}", selectors(&child.theirs));
         sockets.send_esp(self.client.path, self.client.encapsulate, &child.seal(packet))?;
         let children = || self.old.iter().chain([child]);
         Ok(sockets.wait(Instant::now() + INNER_PATIENCE, |sockets| {
             let mut found = None;
             sockets.esp.retain(|packet| {
                 let opened = children().find_map(|child| child.open(packet));
-                found = found.take().or_else(|| opened.as_ref().and_then(|inner| answers(inner)));
+                let allowed = opened.as_ref().filter(|inner| IpHeader::parse(inner).is_ok_and(|ip| child.reaches(ip.source)));
+                found = found.take().or_else(|| allowed.and_then(|inner| answers(inner)));
                 opened.is_none()
             });
             found

@@ -151,6 +151,53 @@ fn rekeys_at_the_speed_of_windows() {
     assert_eq!(world.host().children.len(), 1);
 }
 
+/// A narrowed TSr holds what the gateway answers on the client's link, for Windows keeps DHCPINFORM to itself otherwise; nothing of it is
+/// forwarded, neither from the login on nor after rekeys that offer everything, or that alone.
+#[test]
+fn a_narrowed_tsr_holds_what_is_answered_on_the_link() {
+    let network = TrafficSelector::network(Ipv4Addr::new(10, 1, 0, 0).into(), 16);
+    let all_nodes = TrafficSelector::host(Ipv4Addr::BROADCAST.into());
+    let server = TrafficSelector::host(Ipv4Addr::new(192, 0, 0, 8).into());
+    let link_local = TrafficSelector::network(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0).into(), 10);
+    for (profile, ipv6, wanted) in [
+        (Profile::windows_custom(), false, vec![network, all_nodes, server]),
+        (Profile::windows_custom(), true, vec![network, all_nodes, server, link_local]),
+        (Profile::android(), false, vec![network]),
+    ] {
+        let mut world = World::lenient();
+        let grant = &mut world.sim.host_mut(world.gateway).answers.grant;
+        (grant.selectors, grant.link) = (vec![network], vec![all_nodes, server, link_local]);
+        grant.ipv6 = grant.ipv6.filter(|_| ipv6);
+        let mut client = world.up(profile, 1);
+        assert_eq!(client.child.as_ref().unwrap().theirs, wanted);
+        assert_eq!(client.child(&world.sim).local, [network]);
+        let old = client.spi_in;
+        let rekeyed = client.rekey_child(&mut world.sim, Some(old));
+        assert_eq!(rekeyed.answer.ts_responder().unwrap(), wanted);
+        assert_eq!(client.child(&world.sim).local, [network]);
+        let old = client.spi_in;
+        client.delete_child(&mut world.sim, old);
+        client.selectors = vec![all_nodes, TrafficSelector::any_ipv4()];
+        client.rekey_child(&mut world.sim, None);
+        assert_eq!(client.child(&world.sim).local, [network]);
+    }
+}
+
+/// The link alone is no tunnel.
+#[test]
+fn of_the_link_alone_no_child_is_made() {
+    let mut world = World::lenient();
+    let all_nodes = TrafficSelector::host(Ipv4Addr::BROADCAST.into());
+    let grant = &mut world.sim.host_mut(world.gateway).answers.grant;
+    (grant.selectors, grant.link) = (vec![TrafficSelector::network(Ipv4Addr::new(10, 1, 0, 0).into(), 16)], vec![all_nodes]);
+    let mut client = world.up(Profile::windows_custom(), 1);
+    let old = client.spi_in;
+    client.delete_child(&mut world.sim, old);
+    client.selectors = vec![all_nodes];
+    let refused = client.rekey_child(&mut world.sim, None).answer;
+    assert_eq!(refused.error().map(|error| error.kind), Some(notify::TS_UNACCEPTABLE));
+}
+
 /// Trap 8: the gateway never rekeys Windows' Child SA; it deletes one that is worn, and Windows makes another.
 #[test]
 fn a_worn_child_is_deleted() {
@@ -205,6 +252,7 @@ fn the_ike_rekey_of_windows() {
         let mut client = world.up(profile, 1);
         world.pass(27_360);
         let (child, inner) = (client.child(&world.sim).spi_in, client.child(&world.sim).inner.clone());
+        let weaker_now = later.is_some();
         if let Some(later) = later {
             (client.profile.ike, client.profile.group) = (later.ike, later.group);
         }
@@ -221,6 +269,11 @@ fn the_ike_rekey_of_windows() {
         let answers = client.send_all(&mut world.sim, sealed_delete);
         assert_eq!(answers.len(), 1, "the old one is deleted and answers");
         assert_eq!(client.next_id, 0, "message IDs begin anew");
+        let renegotiated = world.host().events.iter().find_map(|(_, event)| match event {
+            Event::Renegotiated { ike: true, suite, weaker } => Some((suite.rsplit('/').next().unwrap(), weaker.as_deref())),
+            _ => None,
+        });
+        assert_eq!(renegotiated, weaker_now.then_some(("MODP_1024", Some("MODP_1024 instead of MODP_2048"))));
         world.assert_alive(&mut client);
         assert_eq!((client.child(&world.sim).spi_in, &client.child(&world.sim).inner), (child, &inner));
         assert_eq!((world.host().established().len(), world.host().closed().len()), (1, 0));
