@@ -37,6 +37,8 @@ pub struct Settings {
     pub nbns: Vec<Ipv4Addr>,
     /// Connection-specific domain name, such as `corp.example.com`.
     pub dns_suffix: Option<String>,
+    /// Domains whose names the client shall look up with `dns` alone, all others elsewhere.
+    pub dns_domains: Vec<String>,
     /// What a client that asks with DHCPINFORM shall send into the tunnel; empty: what its own profile says. [`AddressRange::prefixes`] gives them
     /// as routes.
     pub routes: Vec<AddressRange>,

@@ -94,6 +94,8 @@ pub struct Granted {
     pub ipv6: Option<Ipv6Addr>,
     /// Why no address could be leased; then both are `None`.
     pub address_failure: Option<String>,
+    /// Whose it is, where an address that only one session can have is in use.
+    pub address_holder: Option<LeaseKey>,
     /// What is behind the client: routed to it, and allowed as a source of its packets. Disjoint.
     pub networks: Vec<Network>,
     /// Those of `networks` that the client is told.
@@ -220,9 +222,9 @@ impl Authority {
     ) -> Result<Granted, Denied> {
         let known = who.known()?;
         let Decided { policy, settings, restrictions, hours_end, mut trace } = self.judge(&login.place, who.user, &known, usage, now)?;
-        let (Leased { lease, networks }, address_failure) = match self.lease(login, who, same_client, &settings) {
-            Ok(leased) => (leased, None),
-            Err(LeaseFailure::Unavailable(failure)) => (Leased::default(), Some(format!("policy {policy:?}: {failure}"))),
+        let (Leased { lease, networks }, address_failure, address_holder) = match self.lease(login, who, same_client, &settings) {
+            Ok(leased) => (leased, None, None),
+            Err(LeaseFailure::Unavailable(failure, holder)) => (Leased::default(), Some(format!("policy {policy:?}: {failure}")), holder),
             Err(LeaseFailure::Unusable(cause)) => return Err(Denied { trace, ..Denied::unusable(cause) }),
         };
         if !networks.is_empty() {
@@ -236,6 +238,7 @@ impl Authority {
             ipv4: lease.ipv4,
             ipv6: lease.ipv6,
             address_failure,
+            address_holder,
             delegated: accept.map(|accept| framed::delegated(accept, &networks)).unwrap_or_default(),
             networks,
             dns: dns(&settings.dns, accept),
@@ -293,7 +296,7 @@ impl Authority {
         settings: &Settings,
     ) -> Result<Leased, LeaseFailure> {
         let names = pool_names(who.accept, settings.pool.as_deref()).ok_or_else(|| {
-            LeaseFailure::Unavailable("neither the policy (setting pool) nor RADIUS (Framed-Pool) names an address pool".into())
+            LeaseFailure::Unavailable("neither the policy (setting pool) nor RADIUS (Framed-Pool) names an address pool".into(), None)
         })?;
         let mut wanted = Wanted { ipv4_fixed: settings.ipv4, ipv6_fixed: settings.ipv6, ..login.wanted };
         if let Some(accept) = who.accept {
@@ -304,7 +307,14 @@ impl Authority {
         // A name that nobody has checked is no proof of being the same client.
         let is_older = |key: &LeaseKey| who.confirmed && same_client(*key);
         wanted.succeeds = asked(wanted).filter_map(|address| self.pools.holder(address)).find(is_older);
-        let lease = self.pools.lease(names, login.key, who.user, wanted).map_err(|error| self.explained(error, who.accept))?;
+        let lease = self.pools.lease(names, login.key, who.user, wanted).map_err(|error| {
+            let is_held = who.confirmed && matches!(error, LeaseError::InUse { .. });
+            let holder = asked(wanted).find_map(|address| self.pools.holder(address)).filter(|_| is_held);
+            match self.explained(error, who.accept) {
+                LeaseFailure::Unavailable(cause, _) => LeaseFailure::Unavailable(cause, holder),
+                unusable => unusable,
+            }
+        })?;
         let networks = self.claim(login, who, lease, wanted.succeeds, &is_older);
         if networks.is_err() {
             self.pools.release(&login.key);
@@ -343,7 +353,7 @@ impl Authority {
                 LeaseFailure::Unusable(format!("{attribute} {name:?} names no pool of this gateway: its pools are {}", known.join(", ")))
             }
             LeaseError::NotUnicast { .. } | LeaseError::NetworkInPool { .. } => LeaseFailure::Unusable(error.to_string()),
-            error => LeaseFailure::Unavailable(error.to_string()),
+            error => LeaseFailure::Unavailable(error.to_string(), None),
         }
     }
 }
@@ -358,8 +368,8 @@ struct Leased {
 /// Why a login holds nothing.
 #[derive(Debug)]
 enum LeaseFailure {
-    /// The tunnel protocol has its own words for it.
-    Unavailable(String),
+    /// The tunnel protocol has its own words for it. Who has the address that was asked for, where somebody has.
+    Unavailable(String, Option<LeaseKey>),
     /// What RADIUS says cannot be done.
     Unusable(String),
 }

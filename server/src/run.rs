@@ -672,6 +672,7 @@ fn settings(config: &Config) -> Settings {
         nps_log: config.nps_log.as_ref().map(|log| log.kinds),
         mtu: config.server.mtu,
         child_idle: Some(config.child_idle).filter(|idle| !idle.is_zero()),
+        child_volume: Some(config.child_volume).filter(|octets| *octets > 0),
         inner: InnerEnd {
             ipv4: config.ikev2.as_ref().map_or(DUMMY_IPV4, |listener| listener.inner_ipv4),
             ipv6: config.ikev2.as_ref().and_then(|listener| listener.inner_ipv6),

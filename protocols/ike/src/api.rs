@@ -117,6 +117,8 @@ pub struct ResponderConfig {
     pub redirect: Option<GatewayIdentity>,
     /// Packets follow a client that says that it moved (RFC 4555) only when it has answered at its new address: one round trip later. False: at once.
     pub return_routability: bool,
+    /// Where the gateway can be reached, as far as it knows: clients with MOBIKE are told those that they have not dialled (RFC 4555 section 3.6).
+    pub addresses: Vec<IpAddr>,
 }
 
 impl std::fmt::Debug for ResponderConfig {
@@ -129,6 +131,7 @@ impl std::fmt::Debug for ResponderConfig {
             .field("timers", &self.timers)
             .field("redirect", &self.redirect)
             .field("return_routability", &self.return_routability)
+            .field("addresses", &self.addresses)
             .field("ppk", &self.ppk)
             .field("qcd_secret", &self.qcd_secret.as_ref().map(|_| ".."))
             .finish_non_exhaustive()
@@ -327,7 +330,7 @@ pub enum Command {
     RekeyChild,
     /// DELETE the Child SA and keep the IKE SA: either side makes a new one when a packet needs it.
     DropChild,
-    /// Ask the peer for a sign of life now.
+    /// Ask the peer for a sign of life now: [`Event::Alive`].
     Liveness,
 }
 
@@ -615,6 +618,8 @@ pub enum Event {
     Resting(bool),
     /// The client answers nothing any more, but has [`Timers::network_outage`] to come back; false: it is back.
     Silent(bool),
+    /// The client has shown that it is there, after [`Command::Liveness`].
+    Alive,
     /// The last event of a session.
     Closed(CloseReason, Option<Failure>),
     /// A free line for the timeline.

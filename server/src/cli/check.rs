@@ -309,6 +309,7 @@ pub(crate) fn describe_policy(policy: &Policy) -> PolicyReport {
         list("dns", settings.dns.iter().map(ToString::to_string).collect()),
         list("nbns", settings.nbns.iter().map(ToString::to_string).collect()),
         settings.dns_suffix.as_ref().map(|suffix| format!("suffix {suffix}")),
+        list("looks up", settings.dns_domains.clone()),
         list("routes", settings.routes.iter().map(ToString::to_string).collect()),
         timeout("session", settings.session_timeout),
         timeout("idle", settings.idle_timeout),

@@ -26,6 +26,7 @@ const POLICY: &[&str] = &[
     "selectors",
     "nbns",
     "suffix",
+    "dns_domains",
     "routes",
     "filters",
     "rate_limit_in",
@@ -151,6 +152,7 @@ fn settings(section: &Section<'_>, names: &Names<'_>) -> Result<Settings, Config
         return Err(section.error("pool", "there is no [[pool]]: add one with this name"));
     }
     let (ipv4, ipv6) = fixed(section)?;
+    let dns_suffix = section.optional("suffix", "a DNS suffix such as \"corp.example.com\"", |value| values::dns_name(text(value)?))?;
     let second = Duration::from_secs(1);
     let month = Duration::from_secs(30 * 86_400);
     Ok(Settings {
@@ -163,7 +165,8 @@ fn settings(section: &Section<'_>, names: &Names<'_>) -> Result<Settings, Config
         accounting_class: patterns(section, "accounting_class")?,
         selectors: section.list("selectors", "networks such as \"10.0.0.0/8\"", range)?.unwrap_or_default(),
         nbns: section.list("nbns", "IPv4 addresses of WINS servers", values::ipv4_value)?.unwrap_or_default(),
-        dns_suffix: section.optional("suffix", "a DNS suffix such as \"corp.example.com\"", |value| values::dns_name(text(value)?))?,
+        dns_domains: dns_domains(section, dns_suffix.as_deref())?,
+        dns_suffix,
         routes: section.list("routes", "networks such as \"10.0.0.0/8\"", range)?.unwrap_or_default(),
         filters: filters_of(section, names.filters)?,
         rate_limit_in: rate(section, "rate_limit_in")?,
@@ -172,6 +175,17 @@ fn settings(section: &Section<'_>, names: &Names<'_>) -> Result<Settings, Config
         cipher_bits: None,
         later: later(section, &names.radius_groups)?,
     })
+}
+
+/// Where not everything goes into the tunnel, names of the suffix are looked up through it unless something else is said; where everything does, a client
+/// that is told of domains would look up nothing else there.
+fn dns_domains(section: &Section<'_>, suffix: Option<&str>) -> Result<Vec<String>, ConfigError> {
+    const EXPECTED: &str = "DNS domains such as \"corp.example.com\"";
+    if let Some(domains) = section.list("dns_domains", EXPECTED, |value| values::dns_name(text(value)?))? {
+        return Ok(domains);
+    }
+    let is_split = section.has("routes") || section.has("selectors");
+    Ok(suffix.filter(|_| is_split).map(str::to_owned).into_iter().collect())
 }
 
 /// `later_group` and `later_group_for`.

@@ -95,6 +95,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long a Child SA may carry nothing before the gateway deletes it and keeps the IKE SA; zero: as long as it likes.
     pub child_idle: std::time::Duration,
+    /// Octets after which the gateway has a Child SA rekeyed; zero: as many as it can carry.
+    pub child_volume: u64,
     /// Where the Admin API is served besides its socket.
     pub api: Option<Api>,
     /// Where metrics are served.
@@ -394,6 +396,7 @@ impl Config {
         let limits = server::limits(&root, server.max_sessions)?;
         let timers = server::timers(&root, &mut warnings)?;
         let child_idle = server::child_idle(&root)?;
+        let child_volume = server::child_volume(&root, &mut warnings)?;
         let metrics_listen = api::metrics(&root, &mut warnings)?;
         let api = api::api(&root, &mut warnings)?;
         let path = path.to_owned();
@@ -420,6 +423,7 @@ impl Config {
             limits,
             timers,
             child_idle,
+            child_volume,
             api,
             metrics_listen,
             warnings,
@@ -462,6 +466,7 @@ impl Config {
             ppk: listener.ppk.clone(),
             redirect: listener.redirect.clone(),
             return_routability: listener.return_routability,
+            addresses: listener.addresses.iter().copied().filter(|address| !address.is_unspecified() && !address.is_loopback()).collect(),
         }
     }
 

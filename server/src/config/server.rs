@@ -36,6 +36,7 @@ const TIMERS: &[&str] = &[
     "ike_rekey",
     "child_rekey",
     "child_idle",
+    "child_volume_mb",
 ];
 
 const RANGES: &str = "addresses or prefixes of balancers and address translators, such as \"192.0.2.10\" or \"192.0.2.0/28\"";
@@ -56,6 +57,10 @@ const MIN_REKEY: Duration = Duration::from_secs(10);
 const SANE_IKE_REKEY: Duration = Duration::from_secs(30 * 60);
 const SANE_CHILD_REKEY: Duration = Duration::from_secs(5 * 60);
 const MAX_REKEY: Duration = Duration::from_secs(7 * 86_400);
+
+/// Megabytes after which the gateway rekeys a Child SA: what RRAS and Windows have by default, and more than any needs.
+const SANE_VOLUME: u64 = 100;
+const MAX_VOLUME: i64 = 1_000_000;
 
 /// When Windows rekeys its IKE SA (95 % of 8 h), perhaps with a weaker group than before.
 const WINDOWS_IKE_REKEY: Duration = Duration::from_secs(27_360);
@@ -186,6 +191,18 @@ pub(super) fn child_idle(root: &Root<'_>) -> Result<Duration, ConfigError> {
     let expected = "a duration from \"1s\" to \"24h\", or \"0s\" to leave it to the clients";
     let idle = section.optional("child_idle", expected, |value| values::duration(text(value)?).filter(fits).ok_or_else(String::new))?;
     Ok(idle.unwrap_or_default())
+}
+
+/// `timers.child_volume_mb` in octets; zero leaves it to sequence numbers.
+pub(super) fn child_volume(root: &Root<'_>, warnings: &mut Vec<String>) -> Result<u64, ConfigError> {
+    let Some(section) = root.section("timers", TIMERS)? else { return Ok(0) };
+    let megabytes: u64 = section.number("child_volume_mb", 0..=MAX_VOLUME, 0)?;
+    if (1..SANE_VOLUME).contains(&megabytes) {
+        warnings.push(format!(
+            "timers: child_volume_mb = {megabytes} rekeys more often than anything needs; at least {SANE_VOLUME} is recommended"
+        ));
+    }
+    Ok(megabytes << 20)
 }
 
 /// An age at which the gateway rekeys, or zero. `sane`: shorter than this deserves a look.

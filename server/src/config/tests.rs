@@ -609,6 +609,16 @@ fn idle_child_sas_are_left_alone_unless_told() {
 }
 
 #[test]
+fn child_sas_carry_what_they_can_unless_told() {
+    let volume = |line: &str| with_policy(&format!("[timers]\n{line}")).load().map(|config| (config.child_volume, config.warnings.len()));
+    let (usual, none) = volume("").unwrap();
+    assert_eq!((usual, volume("child_volume_mb = 1000").unwrap()), (0, (1_048_576_000, none)));
+    assert_eq!(volume("child_volume_mb = 99").unwrap(), (99 << 20, none + 1));
+    let error = volume("child_volume_mb = -1").unwrap_err().to_string();
+    assert!(error.contains("child_volume_mb = -1: expected a whole number, 0..=1000000"), "{error}");
+}
+
+#[test]
 fn the_return_routability_check_is_on_unless_turned_off() {
     let checks = |line: &str| {
         let config = with("protocol = \"ikev2\"", &format!("protocol = \"ikev2\"\n{line}")).load().unwrap();

@@ -144,6 +144,7 @@ impl<P: Plane> Gateway<P> {
         if live.login.take().is_none() {
             return;
         }
+        self.held.retain(|held| held.session != session);
         self.roll.file(session, Some(live));
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
             attempt.forget_user();
@@ -164,7 +165,7 @@ impl<P: Plane> Gateway<P> {
             }
             EapOutcome::Failed(failure) => self.radius_failed(session, &failure),
         };
-        self.deliver(now, session, asker, verdict);
+        self.hold_or_deliver(now, session, asker, verdict);
     }
 
     /// RADIUS answered to credentials that are not EAP, or will not.
@@ -181,10 +182,10 @@ impl<P: Plane> Gateway<P> {
             }
             LoginOutcome::Failed(failure) => self.radius_failed(session, &failure),
         };
-        self.deliver(now, session, asker, verdict);
+        self.hold_or_deliver(now, session, asker, verdict);
     }
 
-    fn deliver(&mut self, now: Now, session: SessionId, asker: Asker, verdict: Verdict) {
+    pub(super) fn deliver(&mut self, now: Now, session: SessionId, asker: Asker, verdict: Verdict) {
         if let Some(progress) = self.live.get_mut(&session).and_then(|live| live.login.as_mut()) {
             progress.fault = match &verdict {
                 Verdict::Refused { denied, .. } => Some(denied.fault),
@@ -237,7 +238,14 @@ impl<P: Plane> Gateway<P> {
         Verdict::Continue { packet }
     }
 
-    fn accept_eap(&mut self, now: Now, session: SessionId, server: &str, packet: Option<Vec<u8>>, accept: Box<Accept>) -> Verdict {
+    pub(super) fn accept_eap(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        server: &str,
+        packet: Option<Vec<u8>>,
+        accept: Box<Accept>,
+    ) -> Verdict {
         let identifier = self.eap_identifier(session);
         let Some((tunnel, progress)) = self.live.get(&session).and_then(|live| Some((live.tunnel, live.login.as_ref()?))) else {
             return refuse(identifier, None, ended_meanwhile(Stage::Radius));
@@ -259,7 +267,14 @@ impl<P: Plane> Gateway<P> {
         }
     }
 
-    fn accept_login(&mut self, now: Now, session: SessionId, server: &str, mut accept: Box<Accept>, success: Option<String>) -> Verdict {
+    pub(super) fn accept_login(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        server: &str,
+        mut accept: Box<Accept>,
+        success: Option<String>,
+    ) -> Verdict {
         let method = self.live.get(&session).and_then(|live| live.login.as_ref()).map(|progress| progress.method);
         if method != Some(Method::MsChapV2) {
             // PAP and CHAP make no keys: what a server sends besides, the client does not have.
@@ -583,8 +598,8 @@ fn success_packet(packet: Option<Vec<u8>>, identifier: u8) -> Vec<u8> {
 
 /// Whether this login is of a client that is up already, and its older session goes when this one comes up: over IKEv2 it authenticates
 /// anew (RFC 4478), over SSTP it lost its connection unnoticed. Two devices of one user behind one NAT call themselves by different names,
-/// and only such a device may have the address of another session; or any of the user's when that session's client has fallen silent, for it is
-/// most probably the same one, come back from elsewhere under another name.
+/// and only such a device may have the address of another session; or any of the user's when that session's client has fallen silent or was asked for
+/// a sign of life in vain, for it is most probably the same one, come back from elsewhere under another name.
 pub(super) fn succeeds(live: &Live, older: &Live, user: &str) -> bool {
     let same_device = match (live.tunnel, older.tunnel) {
         (Tunnel::Ikev2, Tunnel::Ikev2) => live.idi.is_some() && live.idi == older.idi && live.path.remote.ip() == older.path.remote.ip(),
@@ -592,7 +607,7 @@ pub(super) fn succeeds(live: &Live, older: &Live, user: &str) -> bool {
         (Tunnel::Sstp, Tunnel::Sstp) => live.computer.name.is_some() && live.computer.name == older.computer.name,
         _ => false,
     };
-    (same_device || older.silent_since.is_some()) && older.session.as_ref().is_some_and(|session| same_user(&session.granted.user, user))
+    (same_device || older.is_silent()) && older.session.as_ref().is_some_and(|session| same_user(&session.granted.user, user))
 }
 
 fn refuse(identifier: u8, packet: Option<Vec<u8>>, denied: Denied) -> Verdict {
@@ -671,6 +686,7 @@ mod tests {
             ipv4: None,
             ipv6: None,
             address_failure: None,
+            address_holder: None,
             networks: Vec::new(),
             delegated: Vec::new(),
             dns: Vec::new(),

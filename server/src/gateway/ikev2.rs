@@ -1,5 +1,6 @@
 //! The IKE machine's outputs, and what a login came to in IKE's words.
 use super::authenticate::Verdict;
+use super::volume::Volume;
 use super::{Asker, Effect, Gateway, InnerEnd, Now, Plane};
 use crate::login::{Denied, Granted};
 use crate::outcome::CloseReason;
@@ -36,7 +37,12 @@ impl<P: Plane> Gateway<P> {
                 self.cancel(Asker::Certificate(id));
             }
             Output::InstallChild(child) => self.install(now, *child),
-            Output::UseOutbound { session, spi_in } => self.plane.use_outbound(session, spi_in),
+            Output::UseOutbound { session, spi_in } => {
+                self.plane.use_outbound(session, spi_in);
+                if let Some(volume) = self.live.get_mut(&session).and_then(|live| live.volume.as_mut()) {
+                    volume.spi_in = spi_in;
+                }
+            }
             Output::RemoveChild { session, spi_in } => self.plane.remove(session, spi_in),
             Output::Repath { session, path, encapsulate } => self.plane.repath(session, path, encapsulate),
             Output::Event(session, event) => self.observe(now, session, event),
@@ -62,11 +68,15 @@ impl<P: Plane> Gateway<P> {
 
     fn install(&mut self, now: Now, child: ike::ChildSa) {
         let session = child.session;
-        let networks = self.networks(session);
+        let (spi_in, networks) = (child.spi_in, self.networks(session));
         if let Err(error) = self.plane.install(child, &networks) {
             tracing::warn!(%error, "the data plane refuses a Child SA");
             self.note(now, session, format!("the data plane refuses the Child SA: {error}"));
-            self.commands.push_back((session, Command::Close(CloseReason::Failed)));
+            return self.commands.push_back((session, Command::Close(CloseReason::Failed)));
+        }
+        let traffic = self.plane.traffic(session);
+        if let Some(live) = self.live.get_mut(&session) {
+            live.volume = Some(Volume::begin(spi_in, traffic));
         }
     }
 
@@ -114,7 +124,7 @@ pub(super) fn grant(granted: &Granted, inner: InnerEnd) -> Grant {
         delegated: granted.delegated.clone(),
         nbns: granted.nbns.clone(),
         subnets: granted.routes.iter().flat_map(AddressRange::prefixes).collect(),
-        dns_domains: granted.dns_suffix.iter().cloned().collect(),
+        dns_domains: granted.settings.dns_domains.clone(),
         server_ipv4: Some(inner.ipv4),
         server_ipv6: inner.ipv6,
         auth_lifetime: auth_lifetime(granted.session_timeout, granted.renew),
@@ -161,6 +171,7 @@ mod tests {
             ipv4: Some(Ipv4Addr::new(10, 98, 0, 10)),
             ipv6: None,
             address_failure: None,
+            address_holder: None,
             networks: Vec::new(),
             delegated: Vec::new(),
             dns: Vec::new(),

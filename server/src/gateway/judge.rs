@@ -58,7 +58,7 @@ impl<P: Plane> Gateway<P> {
         let policies = &self.authority.policies;
         // Only what a policy still names is there for sure.
         self.later.retain(|group| policies.iter().any(|policy| policy.settings.later.as_ref().is_some_and(|later| later.group == group)));
-        if self.settings.child_idle.is_some() && !self.live.is_empty() {
+        if self.settings.looks_at_children() && !self.live.is_empty() {
             self.idle_check.begin(now.instant);
         }
         Ok(())
@@ -209,7 +209,7 @@ fn renamed(before: &[Policy], now: &[Policy]) -> Renamed {
 fn differing(granted: &Granted, decided: &Decided) -> Vec<&'static str> {
     let Granting { pool, ipv4, ipv6, dns, session_timeout, idle_timeout, selectors, nbns, dns_suffix, routes, accounting_class, .. } =
         &decided.settings;
-    let Granting { cipher_bits, later, .. } = &decided.settings;
+    let Granting { cipher_bits, later, dns_domains, .. } = &decided.settings;
     let (held, hold, is_open) = (&granted.restrictions, &decided.restrictions, granted.hours_end == decided.hours_end);
     let granted = &granted.settings;
     let rate = |limit: Option<RateLimit>| limit.map(|limit| limit.bits_per_second);
@@ -224,6 +224,7 @@ fn differing(granted: &Granted, decided: &Decided) -> Vec<&'static str> {
         ("selectors", granted.selectors == *selectors),
         ("nbns", granted.nbns == *nbns),
         ("suffix", granted.dns_suffix == *dns_suffix),
+        ("dns_domains", granted.dns_domains == *dns_domains),
         ("routes", granted.routes == *routes),
         ("filters", held.filters == hold.filters),
         ("rate_limit_in", rate(held.rate_in) == rate(hold.rate_in)),

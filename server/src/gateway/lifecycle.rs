@@ -29,7 +29,7 @@ impl<P: Plane> Gateway<P> {
         if let Some(at) = up.ends_at() {
             self.deadlines.insert((at, session));
         }
-        if up.idle_timeout().is_some() || (self.settings.child_idle.is_some() && live.tunnel == Tunnel::Ikev2) {
+        if up.idle_timeout().is_some() || (self.settings.looks_at_children() && live.tunnel == Tunnel::Ikev2) {
             self.idle_check.begin(now.instant);
         }
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {

@@ -9,6 +9,7 @@ mod drain;
 mod dynamic;
 mod events;
 mod forward;
+mod held;
 mod ikev2;
 mod inside;
 mod judge;
@@ -26,6 +27,7 @@ mod tcp;
 mod telemetry;
 mod trace;
 mod usage;
+mod volume;
 
 pub use autoconf::DUMMY_IPV4;
 pub use certificate::CertificateAuthorization;
@@ -167,6 +169,8 @@ pub struct Settings {
     pub mtu: u16,
     /// How long a Child SA may carry nothing before it is deleted; the IKE SA stays.
     pub child_idle: Option<Duration>,
+    /// Octets of one direction after which a Child SA is rekeyed (deleted, for Windows).
+    pub child_volume: Option<u64>,
     /// Our end towards IKEv2 clients.
     pub inner: InnerEnd,
     /// RADIUS servers by name: no network behind a client may hold them.
@@ -177,6 +181,13 @@ pub struct Settings {
     pub half_open_max: usize,
     /// How long a TCP connection may be without an IKE SA.
     pub half_open_timeout: Duration,
+}
+
+impl Settings {
+    /// Something is asked of Child SAs again and again.
+    fn looks_at_children(&self) -> bool {
+        self.child_idle.is_some() || self.child_volume.is_some()
+    }
 }
 
 /// Everything known of one session, from its first message to its end.
@@ -204,8 +215,12 @@ struct Live {
     rekeyed: Rekeyed,
     /// Since when an IKE client answers nothing but may still come back. Unix time, seconds.
     silent_since: Option<u64>,
+    /// It was asked for a sign of life a moment ago, and gave none.
+    unanswering: bool,
     /// Since when it has no Child SA. Unix time, seconds.
     resting_since: Option<u64>,
+    /// What its Child SA has carried.
+    volume: Option<volume::Volume>,
     /// What an SSTP client says of its computer.
     computer: Computer,
     /// The login in progress or done.
@@ -230,6 +245,11 @@ struct Computer {
 }
 
 impl Live {
+    /// Nobody is there, as far as can be told.
+    fn is_silent(&self) -> bool {
+        self.silent_since.is_some() || self.unanswering
+    }
+
     fn new(attempt: AttemptKey, tunnel: Tunnel, path: Path) -> Self {
         Self {
             attempt,
@@ -246,7 +266,9 @@ impl Live {
             tls: None,
             rekeyed: Rekeyed::default(),
             silent_since: None,
+            unanswering: false,
             resting_since: None,
+            volume: None,
             computer: Computer::default(),
             login: None,
             session: None,
@@ -286,6 +308,8 @@ pub struct Gateway<P> {
     /// The same, by question.
     asked: HashMap<Asker, Ticket>,
     next_ticket: u64,
+    /// Logins that wait for a sign of life from an older session, in the order in which their time is over.
+    held: VecDeque<held::Held>,
     /// Answers to questions that could be answered while outputs were drained.
     answers: VecDeque<(AskId, Answer)>,
     commands: VecDeque<(SessionId, Command)>,
@@ -350,6 +374,7 @@ impl<P: Plane> Gateway<P> {
             tcp: tcp::Connections::default(),
             calls_up: 0,
             call_timers: BTreeSet::new(),
+            held: VecDeque::new(),
             tickets: HashMap::new(),
             asked: HashMap::new(),
             next_ticket: 0,
@@ -400,6 +425,7 @@ impl<P: Plane> Gateway<P> {
         self.account_counters(now);
         self.end_unaccounted(now);
         self.call_timeouts(now);
+        self.resume_held(now);
         self.drain_due(now);
         self.tcp_timeouts(now);
         self.feed(now, Input::Timeout);
@@ -444,6 +470,7 @@ impl<P: Plane> Gateway<P> {
         let unaccounted = self.unaccounted.first().map(|(at, _)| *at);
         [
             unaccounted,
+            self.held_until(),
             machine,
             deadline,
             call,
@@ -495,6 +522,7 @@ impl<P: Plane> Gateway<P> {
 
     /// Nobody waits for this answer of RADIUS any more.
     fn cancel(&mut self, asker: Asker) {
+        self.held.retain(|held| held.asker != asker);
         let Some(ticket) = self.asked.remove(&asker) else { return };
         let Some((session, _)) = self.tickets.remove(&ticket) else { return };
         self.effects.push_back(Effect::Radius(radius_client::Input::Forget(conversation(session))));

@@ -107,6 +107,7 @@ impl<P: Plane> Gateway<P> {
                     self.fell_silent(now, session);
                 }
             }
+            Event::Alive => self.held_answers(now, session),
             Event::Note(text) => attempt.note(now.instant, text),
             Event::Started { .. } | Event::Established { .. } | Event::Closed(..) | Event::Moved(_) => {}
         }

@@ -61,7 +61,7 @@ impl Entry {
             policy: granted.policy.clone(),
             certificate: granted.known.certificate.as_ref().map(certificate_key),
             client: client_key(live, &granted.user),
-            is_silent: live.silent_since.is_some(),
+            is_silent: live.is_silent(),
             attempt: live.attempt,
             addresses: live.session.as_ref().map(|session| session.inner.clone()).unwrap_or_default(),
             multi_session_id: live.session.as_ref().and_then(|session| Some(session.books.as_ref()?.multi_session_id().to_owned())),

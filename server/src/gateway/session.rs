@@ -98,10 +98,10 @@ impl<P: Plane> Gateway<P> {
         }
     }
 
-    /// Ends sessions whose Idle-Timeout has passed, and Child SAs that have been idle too long.
+    /// Ends sessions whose Idle-Timeout has passed, and Child SAs that have been idle too long; has those rekeyed that have carried too much.
     pub(super) fn end_idle(&mut self, now: Now) {
         let Some(Slice { ids, is_last }) = self.idle_check.slice(now.instant, &self.live) else { return };
-        let Idle { limited, sessions, children } = self.idle(now, &ids);
+        let Idle { limited, sessions, children, worn } = self.idle(now, &ids);
         self.idle_check.looked(limited, is_last);
         for id in sessions {
             self.close(now, id, CloseReason::IdleTimeout);
@@ -109,16 +109,28 @@ impl<P: Plane> Gateway<P> {
         for id in children {
             self.feed(now, ike::Input::Command(id, Command::DropChild));
         }
+        for (session, spi_in, octets) in worn {
+            self.note(now, session, format!("the Child SA with SPI {spi_in:08x} has carried {} MB, and is to be rekeyed", octets >> 20));
+            self.feed(now, ike::Input::Worn { session, spi_in });
+        }
     }
 
     pub(super) fn idle(&mut self, now: Now, ids: &[SessionId]) -> Idle {
         let mut found = Idle::default();
         for &id in ids {
             let Some(live) = self.live.get_mut(&id) else { continue };
-            let child_limit = self.settings.child_idle.filter(|_| live.tunnel == Tunnel::Ikev2);
-            let Some(session) = live.session.as_mut().filter(|session| session.idle_timeout().or(child_limit).is_some()) else { continue };
+            let is_ike = live.tunnel == Tunnel::Ikev2;
+            let (child_limit, volume) = (self.settings.child_idle.filter(|_| is_ike), self.settings.child_volume.filter(|_| is_ike));
+            let is_limited = |session: &&mut Session| session.idle_timeout().or(child_limit).is_some() || volume.is_some();
+            let Some(session) = live.session.as_mut().filter(is_limited) else { continue };
             found.limited = true;
-            let idle_for = session.idle_for(now.instant, self.plane.traffic(id));
+            let traffic = self.plane.traffic(id);
+            if let (Some(limit), Some(carried)) = (volume, &mut live.volume)
+                && let Some(octets) = carried.over(limit, traffic)
+            {
+                found.worn.push((id, carried.spi_in, octets));
+            }
+            let idle_for = session.idle_for(now.instant, traffic);
             if session.idle_timeout().is_some_and(|limit| idle_for >= limit) {
                 found.sessions.push(id);
             } else if live.resting_since.is_none() && child_limit.is_some_and(|limit| idle_for >= limit) {
@@ -138,4 +150,6 @@ pub(super) struct Idle {
     pub sessions: Vec<SessionId>,
     /// Child SAs of these.
     pub children: Vec<SessionId>,
+    /// Sessions whose Child SA with this inbound SPI has carried so many octets.
+    pub worn: Vec<(SessionId, u32, u64)>,
 }

@@ -108,12 +108,17 @@ fn parameters(suite: AppleSuite) -> Value {
 /// Where not everything goes into the tunnel, Apple asks the tunnel's name servers only for the names that it is told.
 fn names(connection: &Connection<'_>) -> Option<Value> {
     let network = &connection.network;
-    let suffix = network.suffix.as_deref().filter(|_| network.routes.is_some() && !network.dns.is_empty())?;
+    let domains: Vec<_> = network.domains.iter().map(|domain| Value::from(domain.as_str())).collect();
+    if domains.is_empty() {
+        return None;
+    }
+    let search = network.suffix.iter().chain(network.domains.iter().filter(|domain| Some(*domain) != network.suffix.as_ref()));
+    let search = search.map(|domain| Value::from(domain.as_str())).collect();
     let servers = network.dns.iter().map(|server| Value::from(server.to_string())).collect();
     Some(Value::Dictionary(Dictionary::from_iter([
         ("ServerAddresses", Value::Array(servers)),
-        ("SearchDomains", Value::Array(vec![suffix.into()])),
-        ("SupplementalMatchDomains", Value::Array(vec![suffix.into()])),
+        ("SearchDomains", Value::Array(search)),
+        ("SupplementalMatchDomains", Value::Array(domains)),
     ])))
 }
 

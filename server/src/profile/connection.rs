@@ -117,12 +117,20 @@ pub(super) struct Network {
     pub(super) routes: Option<Vec<AddressRange>>,
     pub(super) dns: Vec<IpAddr>,
     pub(super) suffix: Option<String>,
+    /// What `dns` is asked for, where others are asked for the rest; empty: it is asked for everything.
+    pub(super) domains: Vec<String>,
 }
 
 impl Network {
     fn of(settings: &Settings) -> Self {
         let routes = if settings.routes.is_empty() { &settings.selectors } else { &settings.routes };
-        Self { routes: (!routes.is_empty()).then(|| routes.clone()), dns: settings.dns.clone(), suffix: settings.dns_suffix.clone() }
+        let domains = if settings.dns.is_empty() { Vec::new() } else { settings.dns_domains.clone() };
+        Self {
+            routes: (!routes.is_empty()).then(|| routes.clone()),
+            dns: settings.dns.clone(),
+            suffix: settings.dns_suffix.clone(),
+            domains,
+        }
     }
 
     pub(super) fn prefixes(&self) -> Vec<(IpAddr, u8)> {

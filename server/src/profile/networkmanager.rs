@@ -96,8 +96,11 @@ fn network(text: &mut String, connection: &Connection<'_>, is_v4: bool) {
     if !servers.is_empty() {
         let _ = writeln!(text, "dns={}", servers.concat());
     }
-    if let Some(suffix) = &network.suffix {
-        let _ = writeln!(text, "dns-search={suffix};");
+    // A domain with a tilde is looked up here and not appended to names.
+    let domains = network.domains.iter().filter(|domain| Some(*domain) != network.suffix.as_ref()).map(|domain| format!("~{domain};"));
+    let search: String = network.suffix.iter().map(|suffix| format!("{suffix};")).chain(domains).collect();
+    if !search.is_empty() {
+        let _ = writeln!(text, "dns-search={search}");
     }
     if network.routes.is_none() {
         return;

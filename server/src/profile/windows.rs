@@ -39,7 +39,7 @@ fn suite(connection: &Connection<'_>) -> Result<Option<WindowsPolicy>, String> {
 /// The elements in the order that Windows 11 asks for.
 fn profile(connection: &Connection<'_>, suite: Option<WindowsPolicy>, eap: Option<&Element>) -> Element {
     let network = &connection.network;
-    let (suffix, split) = (network.suffix.as_deref(), network.routes.is_some());
+    let suffix = network.suffix.as_deref();
     let asks_for_password = !connection.device && !connection.login.has_certificate();
     let head = [
         asks_for_password.then(|| text("RememberCredentials", true)),
@@ -50,9 +50,9 @@ fn profile(connection: &Connection<'_>, suite: Option<WindowsPolicy>, eap: Optio
     ];
     let route = |(address, length)| node("Route", [text("Address", address), text("PrefixSize", length), text("Metric", 1)]);
     // With everything in the tunnel its name servers are asked anyway.
-    let names = suffix.filter(|_| split && !network.dns.is_empty()).map(|suffix| {
+    let names = network.domains.iter().map(|domain| {
         let servers: Vec<_> = network.dns.iter().map(ToString::to_string).collect();
-        node("DomainNameInformation", [text("DomainName", format!(".{suffix}")), text("DnsServers", servers.join(","))])
+        node("DomainNameInformation", [text("DomainName", format!(".{domain}")), text("DnsServers", servers.join(","))])
     });
     node("VPNProfile", head.into_iter().flatten().chain(network.prefixes().into_iter().map(route)).chain(names))
 }

@@ -107,6 +107,8 @@ pub(super) struct Server {
     pub idle: Option<u64>,
     pub outage: Option<u64>,
     pub child_life: Option<u64>,
+    /// Megabytes.
+    pub child_volume: Option<u64>,
     pub ike_life: Option<u64>,
     pub encryption_type: Option<String>,
     pub custom: Custom,
@@ -191,8 +193,8 @@ impl Server {
         self.take_authentication(object);
         self.take_addresses(one("ipassignmentmethod"), &many("ipaddressrangelist"), one("ipv6prefix"));
         self.take_statuses(&one);
-        if one("sadatasizeforrenegotiation").is_some() {
-            self.lose("the data size after which RRAS renegotiates a security association: sequence numbers decide here, and age (timers.child_rekey)");
+        if let Some(kilobytes) = number(&["sadatasizeforrenegotiation", "sadatasizeforrenegotiationkilobytes"]) {
+            self.child_volume = Some(kilobytes.div_ceil(1024));
         }
     }
 
@@ -359,6 +361,7 @@ impl Server {
 
     fn take_ras(&mut self, command: &Command, rest: &[&str]) {
         let minutes = |name, place| command.argument(name, place).and_then(|value: &str| value.parse::<u64>().ok()).map(|value| value * 60);
+        let megabytes = |name, place| command.argument(name, place).and_then(|value: &str| value.parse::<u64>().ok());
         match rest {
             ["add", "authtype", ..] => command.argument("type", 3).into_iter().for_each(|word| self.accept(word)),
             ["delete", "authtype", ..] => command.argument("type", 3).into_iter().for_each(|word| self.refuse(word)),
@@ -367,7 +370,10 @@ impl Server {
                 self.idle = minutes("idletimeout", 3).or(self.idle);
                 self.outage = minutes("nwoutagetime", 4).or(self.outage);
             }
-            ["set", "ikev2saexpiry", ..] => self.child_life = minutes("saexpirytime", 3).or(self.child_life),
+            ["set", "ikev2saexpiry", ..] => {
+                self.child_life = minutes("saexpirytime", 3).or(self.child_life);
+                self.child_volume = megabytes("sadatasizelimit", 4).or(self.child_volume);
+            }
             ["set", "authmode", ..] if command.argument("mode", 3).is_none_or(|mode| !mode.eq_ignore_ascii_case("standard")) => {
                 self.lose("an authmode other than standard, which lets some or all in without a login: nothing here does");
             }

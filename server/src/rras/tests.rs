@@ -182,7 +182,7 @@ client_ca = ["FILL IN: client_ca: PEM files of the authorities whose client cert
         "[[radius_group]]\nname = \"accounting\"\nservers = [\"radius-10.0.0.4\"]\n",
         "[accounting]\non_off = true\n",
         "ipv4 = [\"10.98.0.1-10.98.0.254\", \"10.98.2.1-10.98.2.100\"]\n\n",
-        "[timers]\nnetwork_outage = \"30m\"\nchild_rekey = \"8h\"\n",
+        "[timers]\nnetwork_outage = \"30m\"\nchild_rekey = \"8h\"\nchild_volume_mb = 32767\n",
     ] {
         assert!(migrated.toml.contains(part), "{part} is not in {}", migrated.toml);
     }
@@ -228,11 +228,12 @@ fn what_a_console_shows_becomes_a_configuration() {
         "ipv4 = [\"10.98.0.1-10.98.0.254\", \"10.98.2.1-10.98.2.100\"]\nipv6 = [\"fd98:0:0:1::/64\"]\n",
         "[ciphers]\nike = [\"aes256-sha256\"]\nprfs = [\"sha256\"]\ngroups = [\"modp2048\"]\nesp = [\"aes128-gcm\"]\npfs = [\"ecp256\"]\n",
         "[accounting]\non_off = true\n",
+        "\nchild_volume_mb = 1000\n",
     ] {
         assert!(migrated.toml.contains(part), "{part} is not in {}", migrated.toml);
     }
     assert!(!migrated.toml.contains("radius_group") && !migrated.toml.contains("FILL IN"), "{}", migrated.toml);
-    for note in ["site-to-site VPN", "lifetime of IKE SAs (1d)", "data size"] {
+    for note in ["site-to-site VPN", "lifetime of IKE SAs (1d)"] {
         assert!(migrated.notes.iter().any(|known| known.contains(note)), "{note} is not in {:#?}", migrated.notes);
     }
     let config = load(&migrated.toml, &[]).unwrap();

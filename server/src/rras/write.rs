@@ -15,9 +15,10 @@ const POOL: &str = "clients";
 /// Windows rekeys an IKE SA by itself at this age, in seconds.
 const WINDOWS_IKE_REKEY: u64 = 27_360;
 
-/// Bounds of `[timers]`, in seconds.
+/// Bounds of `[timers]`, in seconds, and in megabytes.
 const REKEY: std::ops::RangeInclusive<u64> = 10..=604_800;
 const OUTAGE_MAX: u64 = 28_800;
+const VOLUME: std::ops::RangeInclusive<u64> = 1..=1_000_000;
 /// Bound of `idle_timeout`, in seconds.
 const IDLE_MAX: u64 = 2_592_000;
 
@@ -360,6 +361,8 @@ impl Writer<'_> {
         lines.extend(outage.map(|outage| format!("network_outage = \"{}\"", seconds(outage))));
         let child = server.child_life.filter(|life| REKEY.contains(life));
         lines.extend(child.map(|life| format!("child_rekey = \"{}\"", seconds(life))));
+        let volume = server.child_volume.filter(|megabytes| VOLUME.contains(megabytes));
+        lines.extend(volume.map(|megabytes| format!("child_volume_mb = {megabytes}")));
         let ike = server.ike_life.filter(|life| REKEY.contains(life) && *life <= WINDOWS_IKE_REKEY);
         lines.extend(ike.map(|life| format!("ike_rekey = \"{}\"", seconds(life))));
         if let Some(life) = server.ike_life.filter(|life| *life > WINDOWS_IKE_REKEY) {

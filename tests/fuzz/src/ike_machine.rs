@@ -313,6 +313,7 @@ pub(crate) fn config() -> ResponderConfig {
         ppk: ike::ppk::PpkPolicy::default(),
         redirect: None,
         return_routability: true,
+        addresses: Vec::new(),
     }
 }
 

@@ -56,6 +56,7 @@ pub fn responder() -> ResponderConfig {
         ppk: ike::ppk::PpkPolicy::default(),
         redirect: None,
         return_routability: true,
+        addresses: Vec::new(),
     }
 }
 

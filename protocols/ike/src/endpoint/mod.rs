@@ -5,7 +5,7 @@ mod pace;
 mod shared;
 mod strangers;
 
-pub(crate) use shared::{Dial, InitKey, Owner, Replace, Shared};
+pub(crate) use shared::{Dial, Elsewhere, InitKey, Owner, Replace, Shared};
 
 use crate::api::{CipherPolicy, CloseReason, Command, Counters, Input, Output, Path, ResponderConfig, SessionId, TimeoutReason};
 use crate::redirect::Trail;
@@ -330,14 +330,18 @@ impl Endpoint {
 
     /// INITIAL_CONTACT: older sessions of the same client end.
     fn replace(&mut self) {
-        for Replace { by, owner, remote } in std::mem::take(&mut self.shared.replaces) {
-            let at_remote = |id: &SessionId| {
-                let path = self.sessions.get(id).map(|session| session.core.path);
-                remote.is_none_or(|remote| path.is_some_and(|path| path.remote.ip() == remote))
-            };
-            let same = self.clients.of(&owner).filter(at_remote);
-            let stale: BTreeSet<_> = same.chain(self.clients.silent_of(&owner.user)).filter(|id| *id != by).collect();
-            for id in stale {
+        for Replace { by, owner, remote, elsewhere } in std::mem::take(&mut self.shared.replaces) {
+            let at_remote = |id: &SessionId| self.sessions.get(id).is_some_and(|session| session.core.path.remote.ip() == remote);
+            let (here, away): (BTreeSet<_>, BTreeSet<_>) = self.clients.of(&owner).filter(|id| *id != by).partition(at_remote);
+            let silent: BTreeSet<_> = self.clients.silent_of(&owner.user).filter(|id| *id != by).collect();
+            for id in &away - &silent {
+                match elsewhere {
+                    Elsewhere::Ends => self.signal(id, Signal::Command(Command::Close(CloseReason::Replaced))),
+                    Elsewhere::IsAsked => self.signal(id, Signal::Superseded),
+                    Elsewhere::Stays => {}
+                }
+            }
+            for id in &here | &silent {
                 self.signal(id, Signal::Command(Command::Close(CloseReason::Replaced)));
             }
         }

@@ -31,13 +31,23 @@ pub(crate) struct Owner {
     pub idi: Vec<u8>,
 }
 
-/// Sessions that a new one takes the place of (INITIAL_CONTACT): those of the same owner, and those of the same user that are silent.
+/// Sessions that a new one takes the place of (INITIAL_CONTACT): those of the same owner from the same address, and those of the same user that are
+/// silent.
 #[derive(Debug)]
 pub(crate) struct Replace {
     pub by: SessionId,
     pub owner: Arc<Owner>,
-    /// Of the first kind, only those from this address.
-    pub remote: Option<std::net::IpAddr>,
+    pub remote: std::net::IpAddr,
+    pub elsewhere: Elsewhere,
+}
+
+/// What becomes of a session of the same owner from another address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Elsewhere {
+    Ends,
+    /// For a sign of life, without which it ends.
+    IsAsked,
+    Stays,
 }
 
 /// A session that an initiator begins because a gateway sent it elsewhere.

@@ -84,6 +84,8 @@ pub(super) struct Offer {
     pub ts_i: Vec<TrafficSelector>,
     pub ts_r: Vec<TrafficSelector>,
     pub initial_contact: bool,
+    /// It authenticates by EAP: nobody vouches for IDi.
+    pub eap: bool,
     /// The client wants no certificate of ours (RFC 5998).
     pub eap_only: bool,
 }
@@ -136,7 +138,8 @@ fn read_offer(payloads: &Payloads) -> Result<Offer, Complaint> {
     let asked = asked.unwrap_or_default();
     let initial_contact = payloads.notify(notify::INITIAL_CONTACT).is_some();
     let eap_only = payloads.notify(notify::EAP_ONLY_AUTHENTICATION).is_some();
-    Ok(Offer { idi, request, asked, sa, ts_i, ts_r, initial_contact, eap_only })
+    let eap = payloads.auth().is_none();
+    Ok(Offer { idi, request, asked, sa, ts_i, ts_r, initial_contact, eap, eap_only })
 }
 
 /// No AUTH payload means EAP (RFC 7296 section 2.16).
@@ -146,7 +149,7 @@ fn begin(core: &mut Core, cx: &mut Shared, mut login: Login, offer: Offer, paylo
     if let Err(cause) = config.ppk.admits(core.traits.ppk) {
         return core.refuse_for(cx, login.sa, Remedy::OfferPpk, cause);
     }
-    let eap = payloads.auth().is_none();
+    let eap = offer.eap;
     let (allowed, name) = if eap { (config.client_auth.eap, "EAP") } else { (config.client_auth.certificate, "a certificate") };
     let leaf = payloads.certificates().next().filter(|_| !eap).and_then(|payload| Certificate::from_der(&payload.data).ok());
     let idi = identity_text(&offer.idi.identity, leaf.as_ref());

@@ -308,7 +308,10 @@ impl Established {
     fn command(mut self: Box<Self>, core: &mut Core, cx: &mut Shared, command: Command) -> State {
         match command {
             Command::Close(reason) => return self.close(core, cx, reason),
-            Command::Liveness => self.plan(Todo::Liveness),
+            Command::Liveness => {
+                core.probed = true;
+                self.plan(Todo::Liveness);
+            }
             Command::RekeyIke => self.plan(Todo::RekeyIke),
             Command::DropChild => self.drop_child(core, cx),
             Command::RekeyChild => {
@@ -385,6 +388,7 @@ impl Established {
         match self.sa.retransmit_heard(cx.now, core.heard) {
             Ok(datagrams) => cx.repeat_all(core.path, &datagrams),
             Err(_) if mobility::go_back(&mut self, core, cx) => {}
+            Err(_) if core.superseded => return self.close(core, cx, CloseReason::Replaced),
             Err(_) if self.wait_for_return(core, cx) => {}
             Err(_) => return self.lost(core, cx),
         }
@@ -493,6 +497,13 @@ impl Step for Established {
             Signal::Command(command) => self.command(core, cx, command),
             Signal::Rehome(_) => {
                 self.plan(Todo::Move);
+                self.into()
+            }
+            Signal::Superseded => {
+                if !core.silent {
+                    core.superseded = true;
+                    self.plan(Todo::Liveness);
+                }
                 self.into()
             }
             Signal::Redirect(gateway) => {

@@ -2,9 +2,9 @@
 use super::auth::{Login, Offer};
 use super::child::{Child, ChildPhase, Pfs, Scope, directions, install};
 use super::established::Established;
-use super::{Core, State, configuration};
+use super::{Core, State, configuration, mobility};
 use crate::api::{AddressRequest, CloseReason, Event, Failure, Fault, GatewayIdentity, Grant, Stage, TrafficSelector};
-use crate::endpoint::{Owner, Replace, Shared};
+use crate::endpoint::{Elsewhere, Owner, Replace, Shared};
 use crate::proposal::{ChosenEsp, select_esp};
 use crate::redirect::{leads_back, redirect_notify};
 use crate::selector::narrow_to_allowed;
@@ -58,6 +58,7 @@ pub(super) fn finish(core: &mut Core, cx: &mut Shared, login: Login, offer: &Off
     ]);
     if core.traits.mobike {
         head.push(Payload::Notify(Notify::new(notify::MOBIKE_SUPPORTED, [])));
+        head.extend(mobility::other_addresses(core).into_iter().map(Payload::Notify));
     }
     if let Some(lifetime) = grant.auth_lifetime {
         let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
@@ -182,13 +183,16 @@ fn join(selectors: &[TrafficSelector]) -> String {
     selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Older sessions of the same client end. Windows' vendor ID stands for the notify, but two machines of one user may have the same
-/// private address as IDi, so with it the outer address must be the same too. Of a silent session nobody can tell whose device it is: a client
+/// Older sessions of the same client end. IDi is vouched for by a certificate alone: under EAP two devices of one user may have the same (the
+/// private address that Windows puts there, or what a profile that both have says), so the outer address must be the same too, and who is elsewhere
+/// is asked whether it is there. Windows' vendor ID stands for the notify. Of a silent session nobody can tell whose device it is: a client
 /// that has moved has another private address and another outer one, so the user alone decides.
 fn announce_contact(core: &Core, cx: &mut Shared, offer: &Offer, owner: Arc<Owner>) {
-    if !offer.initial_contact && !core.traits.initial_contact {
-        return;
-    }
-    let remote = (!offer.initial_contact).then(|| core.path.remote.ip());
-    cx.replaces.push(Replace { by: core.id, owner, remote });
+    let elsewhere = match (offer.initial_contact, core.traits.initial_contact) {
+        (true, _) if offer.eap => Elsewhere::IsAsked,
+        (true, _) => Elsewhere::Ends,
+        (false, true) => Elsewhere::Stays,
+        (false, false) => return,
+    };
+    cx.replaces.push(Replace { by: core.id, owner, remote: core.path.remote.ip(), elsewhere });
 }

@@ -19,6 +19,9 @@ use std::net::IpAddr;
 /// Bytes of a COOKIE2 of ours; section 4.2.5 allows 8 to 64.
 const COOKIE: usize = 16;
 
+/// Addresses that a client is told; the answer should not grow by what nobody tries.
+const MAX_ADDRESSES: usize = 8;
+
 /// Where ESP goes while the client has not shown that it is where it says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
@@ -46,6 +49,19 @@ pub(super) fn moved(sa: &IkeSa, core: &Core) -> Vec<Payload> {
     let nat = detection_notifies(sa.spi_i, sa.spi_r, core.path, config.force_encapsulation);
     let update = Notify::new(notify::UPDATE_SA_ADDRESSES, []);
     std::iter::once(update).chain(nat).map(Payload::Notify).collect()
+}
+
+/// Where else we are, for a client that may lose the way to the address that it dialled, or the whole address family (section 3.6). Behind a NAT our
+/// addresses mean nothing to it.
+pub(super) fn other_addresses(core: &Core) -> Vec<Notify> {
+    let Role::Responder(config) = &core.role else { return Vec::new() };
+    let dialled = core.path.local.ip().to_canonical();
+    let others = config.addresses.iter().filter(|address| **address != dialled && !core.nat.ours);
+    let notify = |address: &IpAddr| match address {
+        IpAddr::V4(address) => Notify::new(notify::ADDITIONAL_IP4_ADDRESS, address.octets()),
+        IpAddr::V6(address) => Notify::new(notify::ADDITIONAL_IP6_ADDRESS, address.octets()),
+    };
+    others.take(MAX_ADDRESSES).map(notify).collect()
 }
 
 /// Does what a request says of addresses, and answers that: NAT is looked for anew, and COOKIE2 goes back as it came.

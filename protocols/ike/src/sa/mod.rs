@@ -67,6 +67,8 @@ pub(crate) enum Signal {
     Timeout,
     /// IKE_SA_INIT came again with another group.
     Retry(Box<InitRequest>),
+    /// The same client may have come back in another session.
+    Superseded,
     /// The client shall go to another gateway.
     Redirect(GatewayIdentity),
     /// The Child SA with this inbound SPI has used up most of its sequence numbers.
@@ -150,6 +152,10 @@ pub(crate) struct Core {
     pub doubted: Option<Instant>,
     /// A client that answers nothing and may still come back.
     pub silent: bool,
+    /// Somebody waits for a sign of life.
+    pub probed: bool,
+    /// The same client may have come back in a newer session: this one ends if nobody answers on it.
+    pub superseded: bool,
     /// Initiator: by whom it was sent here.
     pub trail: Trail,
     spis: Vec<Spi>,
@@ -179,6 +185,8 @@ impl Core {
             esp_wish: None,
             doubted: None,
             silent: false,
+            probed: false,
+            superseded: false,
             trail: Trail::default(),
             spis: Vec::new(),
             questions: BTreeSet::new(),
@@ -571,6 +579,10 @@ impl Session {
             Inbound::Response(payloads) => Signal::Response(spi, payloads),
         };
         self.core.heard = cx.now;
+        self.core.superseded = false;
+        if std::mem::take(&mut self.core.probed) {
+            self.core.event(cx, Event::Alive);
+        }
         // With MOBIKE only UPDATE_SA_ADDRESSES and ESP packets move an established peer, so that a path can be tried without being taken
         // (RFC 4555 section 3.8). A new TCP connection is taken: clients make it because the one before is gone.
         if !(established && self.core.traits.mobike) || path.connection.is_some() {

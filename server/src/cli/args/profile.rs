@@ -5,7 +5,7 @@ use policy::network::Tunnel;
 use std::path::PathBuf;
 
 pub(super) const PROFILE: &str = "Makes what a client needs to connect, from the configuration: server name, ciphers that this gateway accepts, EAP settings, \
-trusted root, routes, name servers and suffix of the policy.
+trusted root, routes, name servers, suffix and domains of the policy.
 
 Windows gets a script that makes the connection (windows.ps1), ProfileXML for Always On VPN (profile.xml), and a script that hands it to the MDM \
 bridge (profile.ps1); Apple's clients get a .mobileconfig, the strongSwan app on Android an .sswan, strongSwan on Linux swanctl.conf, NetworkManager \

@@ -380,3 +380,17 @@ fn odd_policies_give_one_line_or_decide() {
     }
     assert!(good > 100 && refused > 500, "{good} {refused}");
 }
+
+#[test]
+fn names_of_the_suffix_are_looked_up_in_split_tunnels_alone() {
+    for (keys, wanted) in [
+        ("suffix = \"corp.test\"", vec![]),
+        ("suffix = \"corp.test\"\nroutes = [\"10.0.0.0/8\"]", vec!["corp.test"]),
+        ("suffix = \"corp.test\"\nselectors = [\"10.0.0.0/8\"]", vec!["corp.test"]),
+        ("suffix = \"corp.test\"\nroutes = [\"10.0.0.0/8\"]\ndns_domains = []", vec![]),
+        ("dns_domains = [\"corp.test\", \"lab.test\"]", vec!["corp.test", "lab.test"]),
+    ] {
+        let fixture = with_policy(&format!("[[policy]]\nname = \"other\"\npool = \"users\"\n{keys}"));
+        assert_eq!(fixture.load().unwrap().policies.remove(1).settings.dns_domains, wanted, "{keys}");
+    }
+}

@@ -36,6 +36,8 @@ struct Notes {
     restricted: Vec<policy::filter::Restrictions>,
     /// How many times counters of sessions were read.
     read: std::cell::Cell<usize>,
+    /// What all sessions have moved.
+    traffic: Traffic,
 }
 
 impl Plane for Notes {
@@ -54,7 +56,7 @@ impl Plane for Notes {
     fn repath(&mut self, _: SessionId, _: Path, _: bool) {}
     fn traffic(&self, _: SessionId) -> Traffic {
         self.read.set(self.read.get() + 1);
-        Traffic::default()
+        self.traffic
     }
     fn forget(&mut self, _: SessionId) {}
     fn adopt(&mut self, _: SessionId, (): ()) -> Result<(), String> {
@@ -123,6 +125,7 @@ impl World {
             nps_log: None,
             mtu: 1400,
             child_idle: None,
+            child_volume: None,
             inner: crate::gateway::InnerEnd { ipv4: crate::gateway::DUMMY_IPV4, ipv6: None },
             radius_addresses: Vec::new(),
             sessions_max,
@@ -423,6 +426,26 @@ fn a_session_that_is_ended_carries_no_data_while_it_says_goodbye() {
     assert_eq!((world.gateway.plane.opened.len(), world.gateway.plane.held), (1, 0));
     world.gateway.close(world.now, world.session, crate::outcome::CloseReason::Operator);
     assert!(world.gateway.plane.held > 0 && world.gateway.calls.len() == 1, "held at once, and the goodbye goes on");
+}
+
+/// A Child SA that has carried as much as it may is rekeyed, whatever its age and sequence numbers; SSTP has none.
+#[test]
+fn child_sas_are_worn_by_volume() {
+    for (tunnel, told) in [(policy::network::Tunnel::Ikev2, 1), (policy::network::Tunnel::Sstp, 0)] {
+        let mut world = World::empty(2, &[("all", "*", true)]);
+        world.bring_up(1);
+        let session = world.session;
+        world.gateway.settings.child_volume = Some(1 << 20);
+        let live = world.gateway.live.get_mut(&session).unwrap();
+        (live.tunnel, live.volume) = (tunnel, Some(crate::gateway::volume::Volume::begin(7, Traffic::default())));
+        let mut worn = |octets_out| {
+            world.gateway.plane.traffic = Traffic { octets_out, ..Traffic::default() };
+            world.gateway.idle(world.now, &[session]).worn
+        };
+        assert_eq!(worn((1 << 20) - 1), []);
+        assert_eq!(worn(1 << 20), vec![(session, 7, 1 << 20); told]);
+        assert_eq!(worn((1 << 20) + 1), []);
+    }
 }
 
 /// The packet that called for a new Child SA was dropped, and its sender repeats it after a second at the earliest.

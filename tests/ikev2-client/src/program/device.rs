@@ -149,6 +149,7 @@ impl Tunnel {
                 "addresses": addresses,
                 "dns": dns,
                 "servers": servers(&last),
+                "domains": domains(&last),
                 "method": self.client.gateway_method,
                 "complaint": self.client.complaint,
                 "esp_proposal": last.sa().map(|sa| sa.proposals[0].number),
@@ -352,6 +353,17 @@ fn servers(answer: &Payloads) -> Vec<String> {
         .filter_map(|attribute| match attribute {
             ConfigurationAttribute::Ip4Server(Some(server)) => Some(server.to_string()),
             ConfigurationAttribute::Ip6Server(Some(server)) => Some(server.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// INTERNAL_DNS_DOMAIN.
+fn domains(answer: &Payloads) -> Vec<String> {
+    let attributes = answer.configuration().into_iter().flat_map(|configuration| &configuration.attributes);
+    attributes
+        .filter_map(|attribute| match attribute {
+            ConfigurationAttribute::DnsDomain(name) => Some(String::from_utf8_lossy(name).into_owned()),
             _ => None,
         })
         .collect()

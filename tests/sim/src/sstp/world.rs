@@ -126,6 +126,7 @@ impl World {
             inner: InnerEnd { ipv4: DUMMY_IPV4, ipv6: None },
             mtu: 1400,
             child_idle: None,
+            child_volume: None,
             radius_addresses: Vec::new(),
             sessions_max: options.sessions_max,
             half_open_max: options.half_open_max,

@@ -75,12 +75,50 @@ fn who_comes_back_has_the_address_again() {
 #[test]
 fn nobody_else_gets_it() {
     let other = Caller { user: "bob", ..elsewhere() };
-    for (is_silent, caller) in [(true, other.clone()), (false, other), (false, elsewhere())] {
+    for (is_silent, caller) in [(true, other.clone()), (false, other)] {
         let mut world = world(is_silent);
         assert!(world.login(NEW.0, &caller, &fixed()));
         assert_eq!(granted(&world), Err("policy \"all\": address 10.7.7.7 is in use by alice".into()), "{caller:?}");
         assert_eq!((ended(&mut world), books(&mut world)), (vec![], vec![]), "{caller:?}");
     }
+}
+
+/// The same user from elsewhere, under another name: a second computer, or the same after a crash. The older session is asked which.
+#[test]
+fn an_older_session_is_asked_for_a_sign_of_life() {
+    for is_there in [true, false] {
+        let mut world = world(false);
+        world.login(NEW.0, &elsewhere(), &fixed());
+        assert_eq!(world.gateway.held.len(), 1, "nobody is told anything yet");
+        world.pass(3);
+        assert_eq!(world.gateway.held.len(), 1);
+        if is_there {
+            world.gateway.observe(world.now, OLD, Event::Alive);
+        }
+        world.pass(u64::from(!is_there));
+        assert_eq!(world.gateway.held.len(), 0);
+        let refused = "policy \"all\": address 10.7.7.7 is in use by alice";
+        assert_eq!(granted(&world), if is_there { Err(refused.into()) } else { Ok(ADDRESS) });
+        let attempt = world.gateway.attempts.get(world.gateway.live[&OLD].attempt).unwrap();
+        assert!(attempt.timeline.iter().any(|(_, text)| text.contains("asked for a sign of life")), "{attempt:?}");
+        if !is_there {
+            world.gateway.established(world.now, NEW, vec![ADDRESS.into()]);
+            world.gateway.observe(world.now, OLD, Event::Silent(true));
+            assert_eq!(ended(&mut world), [OLD]);
+        }
+    }
+}
+
+/// Whoever does not wait any longer is not told; and a client that is there all the time is not thought gone at the next login.
+#[test]
+fn a_held_login_that_ends_is_forgotten() {
+    let mut world = world(false);
+    world.login(NEW.0, &elsewhere(), &fixed());
+    world.gateway.closed(world.now, NEW, CloseReason::PeerLost, None);
+    world.pass(5);
+    assert_eq!(world.gateway.held.len(), 0);
+    assert!(!world.gateway.live[&OLD].is_silent());
+    assert_eq!(world.gateway.authority.pools.holder(ADDRESS.into()), Some(policy::pool::LeaseKey(OLD.0)));
 }
 
 #[test]

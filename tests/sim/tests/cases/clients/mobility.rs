@@ -3,7 +3,7 @@ use super::{ELSEWHERE, OUTSIDE, World, attend, lenient, update};
 use ike::wire::{Exchange, Header, Notify, Payload, Payloads, notify};
 use ike::{CloseReason, Command, Event, Input, Path, ResponderConfig};
 use sim::clients::{Client, InSim, Profile};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const THIRD: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
 
@@ -37,6 +37,22 @@ fn goes_to(world: &World) -> Vec<SocketAddr> {
 
 fn cookie_of(payloads: &Payloads) -> Notify {
     payloads.notify(notify::COOKIE2).expect("COOKIE2").clone()
+}
+
+/// RFC 4555 section 3.6: the addresses that the client has not dialled, for one that speaks MOBIKE.
+#[test]
+fn clients_are_told_where_else_the_gateway_is() {
+    let (ipv4, ipv6) = (Ipv4Addr::new(192, 0, 2, 99), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 99));
+    for mobike in [true, false] {
+        let mut world = World::new(ResponderConfig { addresses: vec![super::GATEWAY, ipv4.into(), ipv6.into()], ..lenient() });
+        let mut client = world.client(Profile::apple(), 1);
+        client.mobike = mobike;
+        let answer = client.login(&mut world.sim);
+        let told = |kind| answer.notifies().filter(|it| it.kind == kind).map(|it| it.data.clone()).collect::<Vec<_>>();
+        let wanted = |address: &[u8]| if mobike { vec![address.to_vec()] } else { vec![] };
+        assert_eq!(told(notify::ADDITIONAL_IP4_ADDRESS), wanted(&ipv4.octets()));
+        assert_eq!(told(notify::ADDITIONAL_IP6_ADDRESS), wanted(&ipv6.octets()));
+    }
 }
 
 #[test]

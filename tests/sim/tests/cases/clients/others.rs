@@ -1,5 +1,5 @@
 //! Apple's and Android's clients.
-use super::{World, count, lenient};
+use super::{World, attend, count, lenient};
 use crypto::dh::Group;
 use ike::wire::{Exchange, Payload, notify};
 use ike::{CloseReason, Command};
@@ -74,18 +74,55 @@ fn apple_rekeys() {
     }
 }
 
-/// INITIAL_CONTACT in IKE_AUTH: a phone that comes back, from another network too, ends its old session; another phone's stays.
+/// INITIAL_CONTACT in IKE_AUTH: a phone that comes back to where it was ends its old session; another phone's stays.
 #[test]
 fn apple_comes_back() {
     let mut world = World::lenient();
     let first = world.up(Profile::apple(), 1);
     let mut other = world.up(Profile::apple(), 2);
-    let mut again = Client::new(Profile::apple(), super::ELSEWHERE, super::GATEWAY, 3);
+    let mut again = world.client(Profile::apple(), 3);
     again.user = first.user.clone();
     world.assert_login(&mut again);
     assert_eq!(world.reasons(), [CloseReason::Replaced]);
     world.assert_alive(&mut other);
     world.assert_alive(&mut again);
+}
+
+/// From elsewhere it may as well be the user's other phone, for under EAP nobody vouches for IDi: the older session is asked, and ends if it is not
+/// there, without the half hour that a client may be away.
+#[test]
+fn apple_comes_from_elsewhere() {
+    for is_there in [true, false] {
+        let mut world = World::lenient();
+        let mut first = world.up(Profile::apple(), 1);
+        let mut second = Client::new(Profile::apple(), super::ELSEWHERE, super::GATEWAY, 3);
+        second.user = first.user.clone();
+        world.assert_login(&mut second);
+        assert_eq!(world.reasons(), []);
+        assert_eq!(first.requests(&mut world.sim).len(), 1, "it is asked at once");
+        for _ in 0..20 {
+            if is_there {
+                attend(&mut world, &mut first);
+            }
+            attend(&mut world, &mut second);
+            world.pass(10);
+        }
+        assert_eq!(world.reasons(), if is_there { vec![] } else { vec![CloseReason::Replaced] });
+        world.assert_alive(&mut second);
+    }
+}
+
+/// A certificate vouches for IDi: wherever it comes from, there is one device that has it.
+#[test]
+fn a_certificate_comes_from_elsewhere() {
+    let mut world = World::lenient();
+    let mut login = |from| {
+        let mut client = Client::new(Profile::apple(), from, super::GATEWAY, 1);
+        client.certificate = Some(client_credential(KeyKind::P256, "phone.example.test"));
+        world.assert_login(&mut client);
+        world.reasons()
+    };
+    assert_eq!((login(super::OUTSIDE), login(super::ELSEWHERE)), (vec![], vec![CloseReason::Replaced]));
 }
 
 /// MODP_4096 first, no NIST curve: asked once for a group that both have, and in.
