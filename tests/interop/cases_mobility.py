@@ -197,6 +197,24 @@ def both_sides_make_a_new_child_at_once(world):
     check(world.session_of("alice")["id"] == session["id"], f"{world.sessions()}")
 
 
+@setup("families")
+def _both_families(config):
+    config["listener"][0]["addresses"] = [network.GATEWAY_IPV4, network.GATEWAY_IPV6]
+
+
+@case("families")
+def a_client_without_ipv4_goes_on_over_ipv6(world):
+    """It was told of the gateway's other address when it logged in (RFC 4555 section 3.6)."""
+    client = world.login()
+    check(any(re.search(r"parsed IKE_AUTH response .*N\(ADD_6_ADDR\)", line) for line in client.log()), "no ADDITIONAL_IP6_ADDRESS", client.log())
+    session = world.session_of("alice")
+    with _without_ipv4(world):
+        found = wait_until(lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=1), 15)
+        check(found, "no traffic over the other family", client.log())
+        now = world.session_of("alice")
+        check(now["id"] == session["id"] and "fd99:1::2" in now["client"], f"{now}")
+
+
 @setup("idle_children")
 def gateway_deletes(config):
     config["timers"] = {"child_idle": "2s"}
@@ -386,6 +404,21 @@ def _filtered(world, rules):
         yield
     finally:
         world.lab.network.exec("client", ["nft", "delete", "table", "inet", "cut"])
+
+
+@contextmanager
+def _without_ipv4(world):
+    """The client has IPv6 on its direct link, and nothing else."""
+    links = (("wan0", "10.99.1.2/24"), ("nat0", "10.99.3.2/24"))
+    for link, address in links:
+        world.lab.network.exec("client", ["ip", "addr", "del", address, "dev", link])
+    try:
+        yield
+    finally:
+        for link, address in links:
+            world.lab.network.exec("client", ["ip", "addr", "add", address, "dev", link])
+        for target in ("10.99.2.0/24", "default"):
+            world.lab.network.exec("client", ["ip", "route", "replace", target, "via", "10.99.3.1"])
 
 
 @contextmanager

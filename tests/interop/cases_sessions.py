@@ -1,9 +1,11 @@
 """A session's life: rekeys, limits, endings, accounting."""
 
 import re
+import subprocess
 import time
 from contextlib import contextmanager
 
+from cases_tcp import connected
 from harness import case, check, setup
 from labkit import network
 from labkit.client import Profile
@@ -274,6 +276,41 @@ def gateway_rekeys_by_age(world):
     check({session["id"] for session in sessions} == {session["id"] for session in world.sessions()}, f"{world.sessions()}")
     for client in (quiet, other):
         check(wait_until(lambda: len(client.children()) == 1, 10), f"old Child SAs remain: {client.children()}")
+
+
+@case("sessions")
+def a_client_learns_at_once_that_the_gateway_crashed(world):
+    """RFC 6290: by the token that it had from the gateway when it logged in; without, its tries take two minutes."""
+    with connected(world, port=None) as client:
+        world.ping()
+        world.gateway.daemon.stop(hard=True)
+        world.gateway.restart()
+        check(client.process.poll() is None, "the client has not asked for anything yet")
+        client.send("rekey-child")
+        try:
+            client.process.wait(3)
+        except subprocess.TimeoutExpired:
+            check(False, "the client waits for an answer of a gateway that knows nothing of it")
+
+
+@setup("volume")
+def a_small_volume(config):
+    config["timers"] = {"child_volume_mb": 2}
+
+
+@case("volume")
+def gateway_rekeys_by_volume(world):
+    """One direction has carried as much as a Child SA may: the next is there before it is missed."""
+    client = world.login()
+    session = world.session_of("alice")
+    before = client.children()[0]["spi-in"]
+    for direction in ("down", "up"):
+        count = _rekeys(world, session, "Child SA")
+        world.transfer(4, direction)
+        check(wait_until(lambda: _rekeys(world, session, "Child SA") > count, 5), f"{direction}: {_timeline(world, session)}")
+    check(any("has carried" in text for text in _timeline(world, session)), f"{_timeline(world, session)}")
+    check(client.children()[0]["spi-in"] != before, "the first Child SA is still there")
+    world.ping()
 
 
 @setup("idle")

@@ -39,14 +39,15 @@ def tcp(config):
 
 
 class Client:
-    """`evergate-load connect --tcp`, which takes orders."""
+    """`evergate-load connect`, which takes orders; `port`: of TCP, or none."""
 
     def __init__(self, world, port):
         program = Path(world.gateway.binary).with_name("evergate-load")
         if not program.exists():
             raise Skip(f"{program} does not exist: build it with `cargo build --release -p load`")
         login = ["--server", network.GATEWAY_IPV4, "--server-name", GATEWAY_NAME, "--ca", world.lab.pki.cert("ca"), "--ipv6"]
-        argv = [program, "connect", *login, "--user", "alice", "--password", "password", "--tcp", port, "--orders", "--json"]
+        argv = [program, "connect", *login, "--user", "alice", "--password", "password", "--orders", "--json"]
+        argv += ["--tcp", port] if port else []
         self.process = subprocess.Popen(
             in_namespace(world.lab.namespace("client"), argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
@@ -63,9 +64,12 @@ class Client:
         check(line.startswith(b"{"), f"the client says {line}")
         return json.loads(line)
 
-    def order(self, word, event):
+    def send(self, word):
         self.process.stdin.write(word.encode() + b"\n")
         self.process.stdin.flush()
+
+    def order(self, word, event):
+        self.send(word)
         said = self.line()
         check(said == {"event": event}, f"{said} after {word}")
 

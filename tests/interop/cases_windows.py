@@ -205,6 +205,26 @@ def routes_by_dhcpinform_and_no_answer_by_routers_without_ipv6(world):
         check(routes == ["10.99.10.0/24", "10.99.20.0/24"], f"DHCPINFORM brought {routes}")
 
 
+@setup("split_dns")
+def _split_dns(config):
+    everyone = config["policy"][0] | {"suffix": "corp.example.test"}
+    split = everyone | {"name": "split", "user": ["alice"], "routes": ["10.99.10.0/24"]}
+    chosen = everyone | {"name": "chosen", "user": ["dave"], "dns_domains": ["corp.example.test", "lab.example.test"]}
+    config["policy"] = [split, chosen, everyone]
+
+
+@case("split_dns")
+def domains_for_who_asks(world):
+    """Attribute 25 (RFC 8598): in a full tunnel Apple's clients would look up nothing else there, so they are told of no domain."""
+    told = (("alice", ["corp.example.test"]), ("dave", ["corp.example.test", "lab.example.test"]), ("bob", []))
+    for user, domains in told:
+        with device(world) as phone:
+            outcome = phone.tunnel("phone", "apple", user=user).login()
+            check(outcome["domains"] == domains and outcome["dns"], f"{user}: {outcome}")
+    with device(world) as pc:
+        check(not pc.tunnel("user", "windows-aovpn").login()["domains"], "Windows did not ask")
+
+
 @case("windows")
 def a_router_advertisement_through_the_tunnel(world):
     with device(world) as pc:
