@@ -2,6 +2,7 @@
 use crate::api::{EndedBy, Output, Timers};
 use crate::automaton::{Action, Event, State, step};
 use crate::packet::{self, Opt, Packet, code, options};
+use crate::shown::{self, Shown};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -252,7 +253,10 @@ impl<P: Options> Negotiation<P> {
             Verdict::Reject(options) => (Event::BadRequest, code::CONFIGURE_REJECT, options),
         };
         self.corrections_sent = match event {
-            Event::BadRequest => corrected::<P>(self.corrections_sent, "insists on options that are refused")?,
+            Event::BadRequest => {
+                let said = || format!("insists on options that are refused (last: {})", words::<P>(code, packet.id, &options));
+                corrected::<P>(self.corrections_sent, said)?
+            }
             _ => 0,
         };
         Ok((packet.bytes.to_vec(), event, Reply::Configure { code, id: packet.id, options }))
@@ -272,7 +276,9 @@ impl<P: Options> Negotiation<P> {
         if reject && (said.is_empty() || said.iter().any(|option| !sent.contains(option))) {
             return Ok(false);
         }
-        self.corrections_received = corrected::<P>(self.corrections_received, "refuses whatever is offered")?;
+        self.corrections_received = corrected::<P>(self.corrections_received, || {
+            format!("refuses whatever is offered (last: {})", words::<P>(packet.code, packet.id, packet.data))
+        })?;
         if reject {
             self.options.rejected(&said)?;
         } else {
@@ -369,11 +375,21 @@ impl<P: Options> Negotiation<P> {
     }
 }
 
-fn corrected<P: Options>(so_far: u32, what: &str) -> Result<u32, Fault> {
+fn corrected<P: Options>(so_far: u32, what: impl FnOnce() -> String) -> Result<u32, Fault> {
     if so_far < MAX_CORRECTIONS {
         return Ok(so_far + 1);
     }
-    Err(Fault::new(EndedBy::Incompatible, format!("{} does not converge: the client {what}", P::NAME)))
+    Err(Fault::new(EndedBy::Incompatible, format!("{} does not converge, and is ended here: the client {}", P::NAME, what())))
+}
+
+/// `LCP Configure-Reject 7: MRU=100`
+fn words<P: Options>(code: u8, id: u8, options: &[u8]) -> String {
+    let shown = shown::frame(&packet::frame(P::PROTOCOL, code, id, options));
+    let part = |(name, value): &(String, Shown)| match value {
+        Shown::Text(text) => format!("{name}={text}"),
+        Shown::Eap(_) | Shown::Withheld(_) => name.clone(),
+    };
+    format!("{}: {}", shown.title, shown.parts.iter().map(part).collect::<Vec<_>>().join(", "))
 }
 
 pub(crate) fn send(env: &mut Env<'_>, frame: Vec<u8>) {

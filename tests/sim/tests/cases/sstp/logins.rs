@@ -290,3 +290,19 @@ fn what_radius_grants_holds() {
     assert_eq!(record.framed_ip, Some("10.77.0.1".parse().unwrap()));
     world.run(millis(1));
 }
+
+#[test]
+fn options_that_are_insisted_upon_end_the_call_with_the_last_of_them() {
+    // An LCP Configure-Request with the option 99, of which nobody knows anything, in an SSTP data packet.
+    let request = |id: u8| {
+        let frame = [0xff, 0x03, 0xc0, 0x21, 1, id, 0, 7, 99, 3, 1];
+        [&[0x10, 0, 0, 15][..], &frame].concat()
+    };
+    let mut world = world();
+    let call = world.dial(alice(Auth::MsChapV2).at(Step::LcpUp, Act::Send((100..112).flat_map(request).collect())));
+    world.finish();
+    world.assert_empty();
+    let failed = assert_failed(&mut world, call, "lcp", Some("919 or 734"), "LCP does not converge, and is ended here");
+    let cause = failed.summary.cause.unwrap();
+    assert!(cause.contains("insists on options that are refused (last: LCP Configure-Reject 110: "), "{cause}");
+}
