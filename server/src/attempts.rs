@@ -1,5 +1,6 @@
 //! Attempt records: every login try, from its first packet, with a timeline and, on failure, the cause, the number that Windows shows
 //! and the fix. Logs, `evergate attempts` and `sessions` are views of these.
+use crate::explain::nearest::Nearest;
 use crate::outcome::{CloseReason, Failure, Stage};
 use crate::telemetry::{Answer, Steps};
 use crate::trace::{Begun, Tracer};
@@ -73,10 +74,16 @@ pub struct Attempt {
     pub decision: Vec<String>,
     /// The options by which `evergate policy test` asks the policies the same, besides user and tunnel.
     pub question: Vec<(&'static str, String)>,
+    /// What RADIUS said of a user whom the policies then refused, as `Name=value`.
+    pub received: Vec<String>,
+    /// What beside a condition that failed would have matched.
+    pub nearest: Option<Nearest>,
     /// Why the policies let in or refuse.
     pub reason: Option<policy::network::Reason>,
     /// The entry of the block list that keeps it out.
     pub block: Option<u64>,
+    /// Subject and issuer of the certificate that the client showed in IKE, whether it was accepted or not.
+    pub shows: Option<(String, String)>,
     /// The certificate by which the client proved itself, if it was seen.
     pub certificate: Option<Shown>,
     pub timeline: VecDeque<(Duration, String)>,
@@ -129,6 +136,19 @@ impl Attempt {
     /// How the policies were asked.
     pub fn ask(&mut self, question: Vec<(&'static str, String)>) {
         self.question = question.into_iter().take(OPTIONS).map(|(option, value)| (option, clip(value, LINE_BYTES))).collect();
+    }
+
+    /// The client shows a certificate in IKE.
+    pub fn client_shows(&mut self, now: Instant, subject: &str, issuer: &str) {
+        self.note(now, format!("client shows the certificate {subject}, issued by {issuer}"));
+        self.shows = Some((clip(subject.to_owned(), LINE_BYTES), clip(issuer.to_owned(), LINE_BYTES)));
+    }
+
+    /// What RADIUS said before the policies refused, and what of it would have matched.
+    pub fn received(&mut self, attributes: &[(String, String)], nearest: Option<Nearest>) {
+        let line = |(name, value): &(String, String)| clip(format!("{name}={value}"), LINE_BYTES);
+        self.received = attributes.iter().take(OPTIONS).map(line).collect();
+        self.nearest = nearest;
     }
 
     /// The client begins anew, perhaps as somebody else.
@@ -282,8 +302,11 @@ impl Attempts {
             accepted: Vec::new(),
             decision: Vec::new(),
             question: Vec::new(),
+            received: Vec::new(),
+            nearest: None,
             reason: None,
             block: None,
+            shows: None,
             certificate: None,
             timeline: VecDeque::new(),
             timeline_lost: 0,

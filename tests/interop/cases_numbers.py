@@ -105,6 +105,19 @@ def _ended(world, attempt, reason):
     check(sum(line.startswith("It ended: ") for line in told) == 1, f"{told}")
 
 
+def _logged(world, words):
+    """One line of the log, and no attempt: whoever asks by the address is told the same."""
+    lines = wait_until(lambda: [line for line in world.gateway.daemon.log_file.read_text().splitlines() if words in line], 5)
+    check(lines and len(lines) == 1, f"not one line of the log says {words!r}: {lines}")
+    return lines[0]
+
+
+def _told_by_address(world, address, *words):
+    done = world.gateway.command("explain", address, check=False)
+    missing = [part for part in words if part not in done.stderr]
+    check(done.returncode == 1 and not missing, f"{missing} is not told: {done.stdout} {done.stderr}")
+
+
 def _counted(world, counter):
     return world.gateway.json("status")["ike"][counter]
 
@@ -156,7 +169,15 @@ def the_gateways_certificate_is_not_trusted(world):
 
 @row("numbers", "the gateway does not accept the client's certificate (device tunnel)", "CN=pc1.example.test.* (issuer|trust|authorit)", "13801")
 def a_client_certificate_of_another_authority(world):
-    return _login(world, method="certificate", certificate="other-machine")
+    """Now and then: the same client comes in with the right one first."""
+    world.login(Profile(method="certificate", certificate="machine-rsa"), ping=False)
+    good = world.attempts()[0]["id"]
+    world.client().forget()
+    attempt = _login(world, method="certificate", certificate="other-machine")
+    told = " ".join(world.gateway.json("explain", attempt["id"])["told"])
+    wanted = rf"issuer differs from that of the one accepted at [\d: -]+ \(.+ vs .+; attempt {re.escape(good)}\)"
+    check(re.search(wanted, told), told)
+    return attempt
 
 
 @row("numbers", "a certificate that is not meant for this", "CN=pc8.example.test.* clientAuth", "13801", listed=False)
@@ -243,6 +264,12 @@ def a_user_certificate_of_another_authority(world):
     return _login(world, method="eap-tls", user="pc1.example.test", certificate="other-machine")
 
 
+@row("numbers", "the client's certificate has no revocation address", "^RADIUS refuses the client's certificate .*carries no CDP .*reason 258", "853", listed=False)
+def a_user_certificate_without_a_revocation_address(world):
+    """Those of the laboratory's authorities have none."""
+    return _login(world, method="eap-tls", user="pc1.example.test", certificate="other-machine")
+
+
 @row("numbers", "the client does not accept the RADIUS server's certificate", "^the client refuses the RADIUS server's certificate .*CN=radius.example.test", "857 or 860")
 def the_radius_servers_certificate_has_another_name(world):
     return _login(world, method="eap-tls", user=TLS_USER, radius_name="elsewhere.example.test")
@@ -272,7 +299,7 @@ def the_client_leaves_for_its_own_chain(world):
 # --- PPP and SSTP ------------------------------------------------------------------------------------------------------------------------
 
 
-@row("numbers", "PPP could not agree", "allowed here: EAP|authenticat", "919 or 734")
+@row("numbers", "client and gateway have no way to authenticate in common", "allowed here: EAP|authenticat", "919 or 734")
 def no_way_to_authenticate_in_common(world):
     return _sstp(world, auth="pap")
 
@@ -532,7 +559,13 @@ def half_open_logins_of_one_address(world):
         pc.tunnel("more", "windows-aovpn")
         pc.send("init", tunnel="more")
         check(wait_until(lambda: _counted(world, "half_open_refused"), 5), "it is not counted")
+        line = _logged(world, "half-open limit for ")
+        check(re.search(r"half-open limit for \S+ reached \(4 unauthenticated\); exempt balancer CIDR\?", line), line)
         pc.vanish()
+    address = world.attempts()[0]["client"].rpartition(":")[0]
+    check(wait_until(lambda: world.attempts()[0]["outcome"] == "failed", 10), "it goes on")
+    told = " ".join(world.gateway.json("explain", address)["told"])
+    check(f'exempt = ["{address}"] in [limits]' in told, told)
 
 
 @row("numbers_limits", "packets for a tunnel that is gone", "")
@@ -544,6 +577,8 @@ def a_client_of_before_the_restart(world):
         world.gateway.restart()
         pc.send("liveness", tunnel="user")
         check(wait_until(lambda: _counted(world, "unknown_spi"), 5), "it is not counted")
+        address = re.search(r"unknown SPI from (\S+) since restart: INVALID_IKE_SPI sent", _logged(world, "unknown SPI from "))[1]
+        _told_by_address(world, address, "no attempt from", "unknown SPI from", "affinity by source address over both ports")
         pc.vanish()
 
 
@@ -565,6 +600,8 @@ def a_packet_of_ikev1(world):
     done = world.lab.network.exec("client", [sys.executable, "-c", IKEV1, network.GATEWAY_IPV4])
     check(done.stdout.split() == [str(0x20), "5"], f"{done.stdout}")
     check(_counted(world, "unsupported_version") == before + 1, "it is not counted")
+    line = _logged(world, "IKEv1 packet from ")
+    check("this server speaks IKEv2; profile type is L2TP? set it to IKEv2" in line, line)
 
 
 # --- Provoked by other cases -----------------------------------------------------------------------------------------------------------------
@@ -581,6 +618,8 @@ class Elsewhere:
 
 ELSEWHERE = (
     Elsewhere("the client refused a rekey that it did not begin", "tests/interop/cases_windows.py", "the_gateway_rekeys_no_child_of_windows"),
+    Elsewhere("no answer comes from RADIUS", "tests/interop/cases_explain.py", "another_secret_than_the_radius_server_has"),
+    Elsewhere("PPP could not agree", "tests/sim/tests/cases/sstp/logins.rs", "options_that_are_insisted_upon_end_the_call_with_the_last_of_them"),
     Elsewhere("nobody answers PPP", "tests/sim/tests/cases/sstp/timers.rs", "lcp_that_is_not_answered_ends_by_its_own_count"),
 )
 

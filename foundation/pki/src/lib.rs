@@ -17,7 +17,7 @@ mod verify;
 pub use choice::{
     AskedName, Hints, KeyRank, Rule, Selection, ServerCertificate, Tie, answering, choose, find_tie, known_authorities, undecided,
 };
-pub use lint::lint_server;
+pub use lint::{lint_server, revocation_places};
 pub use purpose::purpose_oid;
 pub use steering::{Arrival, Named, Steered, Steering};
 

@@ -218,6 +218,17 @@ fn lint_revocation(certificate: &Certificate) -> Option<Lint> {
     Some(warning(certificate, &what, "Windows refuses SSTP from outside (0x80092013)", remedy))
 }
 
+/// Where clients may ask about the revocation of a certificate, and whether the names tell that nobody outside can:
+/// `CDP=http://crl.example.com/a.crl; OCSP=none`.
+pub fn revocation_places(certificate: &Certificate) -> String {
+    let list = |urls: &[String]| if urls.is_empty() { "none".to_owned() } else { urls.join(" ") };
+    let places = format!("CDP={}; OCSP={}", list(&certificate.crl_urls), list(&certificate.ocsp_urls));
+    match lint_revocation(certificate) {
+        Some(_) => format!("{places}, none of them a public http:// address"),
+        None => places,
+    }
+}
+
 /// An http:// URL whose host anybody may reach, as far as its name tells. Windows fetches no list over https, and from ldap only inside its domain.
 fn is_public(url: &str) -> bool {
     let Some(rest) = url.to_ascii_lowercase().strip_prefix("http://").map(str::to_owned) else { return false };

@@ -364,6 +364,29 @@ pub enum Output {
     Event(SessionId, Event),
     /// While [`Endpoint::watch`] is on: a message, told before what comes of it; of no session where it began or belongs to none.
     Seen(Option<SessionId>, Box<Seen>),
+    /// Somebody without a session, told once a second for each source and a few times for all; [`Counters`] have them all.
+    Stranger {
+        from: IpAddr,
+        what: Stranger,
+    },
+}
+
+/// What came of a datagram that began no session and belongs to none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stranger {
+    /// It is of this major version of IKE; 1 is what L2TP goes with.
+    Version(u8),
+    /// A protected request of an IKE SA that is not known here: of before a restart, or of another gateway behind the same balancer.
+    UnknownSpi {
+        /// INVALID_IKE_SPI was the answer.
+        answered: bool,
+    },
+    /// Its source has so many half-open sessions, and may have no more ([`Limits::half_open_per_source`]).
+    HalfOpenOfSource(usize),
+    /// There are so many half-open sessions, and may be no more ([`Limits::half_open_max`]).
+    HalfOpen(usize),
+    /// There are so many sessions, and may be no more ([`Limits::sessions_max`]).
+    Sessions(usize),
 }
 
 /// Keys and addresses of a Child SA, as plain values for the data plane. SPIs as on the wire.
@@ -590,6 +613,11 @@ pub enum Event {
     Identified {
         idi: String,
         server_name: Option<String>,
+    },
+    /// The client's certificate, of which nothing is verified yet.
+    ClientShows {
+        subject: String,
+        issuer: String,
     },
     /// The credential (leaf subject) and AUTH method that we chose.
     Presented {

@@ -31,6 +31,7 @@ fn detail(id: &str) -> AttemptDetail {
         offered: vec!["a/b/c".into()],
         accepted: vec![],
         decision: vec![],
+        received: vec![],
         nps_reason: None,
         windows_code: Some("812".into()),
         fix: None,

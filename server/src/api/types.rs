@@ -376,6 +376,9 @@ pub struct AttemptDetail {
     pub accepted: Vec<String>,
     /// The network policies: each passed over with its reason, then the deciding one.
     pub decision: Vec<String>,
+    /// What RADIUS said of a user whom the policies refused: `Class=staff`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub received: Vec<String>,
     /// The same as NPS numbers it in its events 6272 and 6273; `None`: no policy was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nps_reason: Option<u16>,
@@ -394,8 +397,11 @@ pub struct Explanation {
     /// What to type against it.
     #[serde(default)]
     pub commands: Vec<Commands>,
-    /// What else may be behind the numbers that Windows shows for it.
+    /// What may be behind the numbers that Windows shows for it.
     pub cases: Vec<Case>,
+    /// The cause is known; of `cases` no other one is meant.
+    #[serde(default)]
+    pub certain: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -71,7 +71,7 @@ pub fn answer(cli: &Cli, question: &Question, out: &mut dyn Write, err: &mut dyn
             None => ask(cli, Ok(Call::delete("/v1/drain")), show::drain_cancelled, style, out, err),
         },
         Question::Trace(args) => trace::trace(cli, args, style, out, err),
-        Question::Explain { what } => explain::explain(cli, what, style, out, err),
+        Question::Explain { what, more } => explain::explain(cli, what, *more, style, out, err),
         Question::Attempts { list, command } => {
             let list = match command {
                 Some(AttemptsCommand::Show { id }) => {
@@ -96,11 +96,16 @@ fn ask<T: Serialize + DeserializeOwned>(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> std::io::Result<u8> {
-    let asked = control_socket(cli).map_err(Unanswered::Unknown).and_then(|path| Ok(api::ask(&path, &call?)?));
-    match asked {
+    match fetch(cli, call) {
         Ok(answer) => print(cli, &answer, show, style, out),
         Err(unanswered) => unanswered.tell(err),
     }
+}
+
+/// What the running gateway says.
+fn fetch<T: DeserializeOwned>(cli: &Cli, call: Result<Call, AskError>) -> Result<T, Unanswered> {
+    let path = control_socket(cli).map_err(Unanswered::Unknown)?;
+    Ok(api::ask(&path, &call?)?)
 }
 
 fn print<T: Serialize>(cli: &Cli, answer: &T, show: Show<T>, style: Style, out: &mut dyn Write) -> std::io::Result<u8> {

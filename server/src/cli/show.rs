@@ -6,11 +6,14 @@ use crate::api::types::{
     NpsLogStatus, Outcome, PoolStatus, RadiusStatus, Session, SessionList, Status, TelemetryStatus,
 };
 use crate::certificates::{Expiry, SOON_DAYS};
+use crate::explain;
 use std::collections::BTreeMap;
 use std::io::{Result, Write};
 
 /// Columns of running text.
 pub(super) const WIDTH: usize = 100;
+/// What a cut cell keeps at least, where a terminal is too narrow.
+const NARROWEST: usize = 30;
 /// Age of an accounting record, in seconds, from which on it is marked.
 const OLD_RECORD: u64 = 300;
 /// Share of a pool, in percent, from which its usage is marked.
@@ -205,6 +208,23 @@ fn pool(pool: &PoolStatus) -> Vec<Cell> {
     vec![cell(&pool.pool), cell(&pool.family), count(pool.used), count(pool.size), count(format!("{percent}%")).marked(mark)]
 }
 
+/// Columns of the terminal; `None`: it is none.
+fn columns() -> Option<usize> {
+    terminal_size::terminal_size_of(std::io::stdout()).map(|(terminal_size::Width(columns), _)| usize::from(columns))
+}
+
+/// The last cells, cut so that a row fits into these columns, or to [`WIDTH`] of their own where there are none.
+fn last_cut(rows: Vec<Vec<Cell>>, headings: &[&str], columns: Option<usize>) -> Vec<Vec<Cell>> {
+    let last = headings.len() - 1;
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(Cell::width).chain([headings[column].len()]).max().unwrap_or(0);
+    let before: usize = (0..last).map(|column| width(column) + 2).sum();
+    let room = columns.map_or(WIDTH, |columns| columns.saturating_sub(before).max(NARROWEST));
+    rows.into_iter()
+        .map(|row| row.into_iter().enumerate().map(|(at, cell)| if at == last { cell.cut(room) } else { cell }).collect())
+        .collect()
+}
+
 /// Counters that count something, under a heading; nothing where all are zero.
 fn counters(out: &mut dyn Write, style: Style, title: &str, counters: &BTreeMap<String, u64>) -> Result<()> {
     let rows: Vec<_> = counters.iter().filter(|(_, value)| **value > 0).map(|(name, value)| vec![cell(name), count(value)]).collect();
@@ -299,6 +319,7 @@ pub(super) fn session(session: &Session, style: Style, out: &mut dyn Write) -> R
         ("To client", traffic(session.packets_out, session.octets_out)),
         ("Attempt", format!("{} (evergate attempts show {0})", session.attempt)),
     ];
+    let one_way = explain::is_one_way(session.packets_in, session.packets_out).then(|| ("One way", explain::ONE_WAY.to_owned()));
     let rows = rows
         .into_iter()
         .chain(certificate)
@@ -308,7 +329,8 @@ pub(super) fn session(session: &Session, style: Style, out: &mut dyn Write) -> R
         .chain(idle)
         .chain(rest)
         .chain(filters(session))
-        .chain(rates(session));
+        .chain(rates(session))
+        .chain(one_way);
     pairs(out, style, &rows.collect::<Vec<_>>())
 }
 
@@ -364,7 +386,8 @@ pub(super) fn attempts(AttemptList { attempts, .. }: &AttemptList, style: Style,
             ]
         })
         .collect();
-    table(out, style, &["ID", "STARTED", "CLIENT", "USER", "STAGE", "OUTCOME", "CAUSE"], &rows)
+    let headings = ["ID", "STARTED", "CLIENT", "USER", "STAGE", "OUTCOME", "CAUSE"];
+    table(out, style, &headings, &last_cut(rows, &headings, columns()))
 }
 
 pub(super) fn attempt(attempt: &AttemptDetail, style: Style, out: &mut dyn Write) -> Result<()> {
@@ -387,6 +410,7 @@ pub(super) fn attempt(attempt: &AttemptDetail, style: Style, out: &mut dyn Write
     list(out, style, "Client offered", &attempt.offered)?;
     list(out, style, "Accepted", &attempt.accepted)?;
     list(out, style, "Network policies", &attempt.decision)?;
+    paragraph(out, style, "RADIUS sent", Some(attempt.received.join(", ")).filter(|sent| !sent.is_empty()).as_deref())?;
     heading(out, style, "Timeline")?;
     for line in &attempt.timeline {
         writeln!(out, "{:>9.3} s  {}", line.at_ms as f64 / 1_000.0, clean(&line.text))?;
@@ -416,4 +440,17 @@ pub(super) fn list(out: &mut dyn Write, style: Style, title: &str, lines: &[Stri
 
 fn authenticator(server: &str) -> String {
     if server == local_provider::SERVER { "local provider".into() } else { format!("RADIUS {server}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_fit_the_terminal_or_a_line() {
+        let rows = || vec![vec![cell("65a1b2c3-17"), cell("x".repeat(500))]];
+        let cut = |columns| last_cut(rows(), &["ID", "CAUSE"], columns)[0][1].width();
+        assert_eq!((cut(Some(80)), cut(Some(20)), cut(None)), (80 - 13, NARROWEST, WIDTH));
+        assert_eq!(last_cut(vec![vec![cell("short")]], &["CAUSE"], None)[0][0].width(), 5);
+    }
 }

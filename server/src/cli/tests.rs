@@ -269,8 +269,12 @@ fn reply_to(request: Request) -> Response {
         Request::Explain(ExplainQuery { what }) => Response::Explanation(Box::new(Explanation {
             attempt: attempt(),
             told: vec![format!("This is about {what}.")],
-            commands: vec![Commands { place: "here\nreboot".into(), lines: vec![format!("type {}", "long ".repeat(40))] }],
+            commands: vec![
+                Commands { place: "here\nreboot".into(), lines: vec![format!("type {}", "long ".repeat(40)), "type another".into()] },
+                Commands { place: "there".into(), lines: vec!["type another".into()] },
+            ],
             cases: crate::explain::numbers::cases("812").into_iter().cloned().collect(),
+            certain: false,
         })),
         _ => Response::refused(Refusal::Conflict, "none to show", "none to make"),
     }
@@ -287,6 +291,7 @@ fn attempt() -> AttemptDetail {
         accepted: vec![],
         nps_reason: Some(48),
         decision: vec!["staff: passed over: user wanted \"*@example.test\", got \"ann\"".into()],
+        received: vec![],
         windows_code: Some("812".into()),
         fix: Some("Add a network policy that matches.".into()),
     }
@@ -318,6 +323,11 @@ fn numbers_are_explained_without_a_gateway() {
             && out.contains("certutil -verify -urlfetch $file"),
         "{out}"
     );
+    assert!(out.ends_with("\nThe rest of it: evergate explain 0x80092013 --more\n") && !out.contains("What the gateway sees"), "{out}");
+    let (_, out, _) = evergate(&["explain", "809"]);
+    assert!(out.contains("\n  evergate doctor\n") && !out.contains("Test-NetConnection"), "{out}");
+    let (_, out, _) = evergate(&["explain", "809", "--more"]);
+    assert!(out.contains("What the gateway sees") && !out.contains("Test-NetConnection"), "{out}");
     let (code, out, _) = evergate(&["explain", "error 13868", "--json"]);
     let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, answer["number"].as_str()), (OK, Some("13868")));
@@ -329,7 +339,14 @@ fn numbers_are_explained_without_a_gateway() {
 fn stories_come_from_the_gateway() {
     with_gateway(|evergate| {
         let (code, out, _) = evergate(&["explain", "ann"]);
+        assert!(out.ends_with("\n\nThe rest of it: evergate explain 65a1b2c3-17 --more\n"), "{out}");
+        for left_out in ["What else may be behind", "staff: passed over", "type another", "AES_GCM_16_256"] {
+            assert!(!out.contains(left_out), "{left_out}\n{out}");
+        }
+        let (_, out, _) = evergate(&["explain", "ann", "--more"]);
         assert_eq!(code, OK);
+        assert_eq!(out.matches("type another").count(), 1, "what is there already is not told again\n{out}");
+        assert!(!out.contains("AES_GCM_16_256"), "ciphers have nothing to do with policies\n{out}");
         let line = format!("\n  # here\\nreboot\n  type {}", "long ".repeat(40));
         for expected in
             [line.as_str(), "This is about ann.", "Add a network policy that matches.", "812", "evergate attempts show 65a1b2c3-17"]

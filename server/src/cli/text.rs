@@ -55,6 +55,20 @@ impl Cell {
     pub(super) fn marked(self, mark: Mark) -> Self {
         Self { mark, ..self }
     }
+
+    /// Characters.
+    pub(super) fn width(&self) -> usize {
+        self.text.chars().count()
+    }
+
+    /// At most this many characters, the last two of them dots where there were more.
+    pub(super) fn cut(self, width: usize) -> Self {
+        if self.width() <= width {
+            return self;
+        }
+        let text = self.text.chars().take(width.saturating_sub(2)).chain("..".chars()).collect();
+        Self { text, ..self }
+    }
 }
 
 /// Aligned columns under their headings.

@@ -6,7 +6,7 @@ use super::reader::{Root, Section, text};
 use super::source::Value;
 use super::values;
 use policy::filter::Filter;
-use policy::network::{AddressRange, Later, Policy, Settings, TimeWindow, Tunnel};
+use policy::network::{AddressRange, Conditions, Later, Policy, Settings, TimeWindow, Tunnel};
 use policy::pool::{PoolConfig, Pools};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -105,6 +105,15 @@ fn policy(section: &Section<'_>, names: &Names<'_>, warnings: &mut Vec<String>) 
         constraints: constraints(section)?,
         settings: settings(section, names)?,
     };
+    let local = names.radius_servers.contains(&local_provider::SERVER);
+    let in_vain = Some(groups_in_vain(&policy.conditions)).filter(|groups| !local && !policy.disabled && !groups.is_empty());
+    warnings.extend(in_vain.map(|groups| {
+        format!(
+            "{}: no group is ever {}: groups are those of users in [local], which there is not; RADIUS names groups by Class or Filter-Id: use class",
+            section.title(),
+            groups.join(" or ")
+        )
+    }));
     if policy.grant && !policy.disabled && policy.settings.pool.is_none() {
         warnings.push(format!(
             "{}: grants without naming a pool: only clients whose RADIUS reply names one (Framed-Pool) get an address",
@@ -112,6 +121,20 @@ fn policy(section: &Section<'_>, names: &Names<'_>, warnings: &mut Vec<String>) 
         ));
     }
     Ok(policy)
+}
+
+/// Patterns that nothing which RADIUS itself calls a group can match, which are the numbers of Azure's policies.
+fn groups_in_vain(conditions: &Conditions) -> Vec<String> {
+    let own = conditions.group.iter().filter(|pattern| !may_be_of_azure(pattern)).map(|pattern| format!("{pattern:?}"));
+    let inner = [&conditions.any, &conditions.all, &conditions.not].into_iter().flatten().flat_map(groups_in_vain);
+    own.chain(inner).collect()
+}
+
+/// MS-Azure-Policy-ID, in hexadecimal digits, begins with 6ad1bd.
+fn may_be_of_azure(pattern: &str) -> bool {
+    const PREFIX: &str = "6ad1bd";
+    let literal = pattern.split(['*', '?']).next().unwrap_or_default().to_ascii_lowercase();
+    literal.starts_with(PREFIX) || literal.len() < pattern.len() && PREFIX.starts_with(&literal)
 }
 
 fn certificate(section: &Section<'_>, certificates: &[NamedCredential]) -> Result<Option<String>, ConfigError> {

@@ -3,7 +3,7 @@ use super::{anchor, cell, head, hold};
 use crate::explain::names::Names;
 use crate::explain::numbers::{Case, rows};
 
-const ABOUT: &str = "What Windows shows, what it means, what the gateway sees of it, and what to change. `evergate explain NUMBER` prints the same, and \
+const ABOUT: &str = "What Windows shows, what it means, what the gateway sees of it, and what to change. `evergate explain NUMBER --more` prints the same, and \
 `evergate explain last` finds out which of several causes it was. [Troubleshooting](../troubleshooting.md) says where to begin.
 
 The commands are for PowerShell on the client unless the text says otherwise. `Read-Host` asks for what only you know; on the gateway `evergate explain` \

@@ -52,7 +52,13 @@ pub(super) fn judge(firewall: &Firewall, legacy: &[String], needs: &Needs<'_>) -
     findings
 }
 
-fn judge_rules(rules: &Ruleset<'_>, needs: &Needs<'_>) -> Vec<Finding> {
+/// What keeps clients from our ports; nothing where the rules cannot be read.
+pub(super) fn of_ports(firewall: &Firewall, needs: &Needs<'_>) -> Vec<Finding> {
+    let Firewall::Answer(answer) = firewall else { return Vec::new() };
+    Ruleset::new(answer).map(|rules| judge_ports(&rules, needs)).unwrap_or_default()
+}
+
+fn judge_ports(rules: &Ruleset<'_>, needs: &Needs<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut looked_at: Vec<(Transport, u16, bool)> = Vec::new();
     for wanted in needs.sockets.iter().filter(|wanted| wanted.listed) {
@@ -65,6 +71,11 @@ fn judge_rules(rules: &Ruleset<'_>, needs: &Needs<'_>) -> Vec<Finding> {
         let packet = Packet { protocol: Some(wanted.transport.word()), port: Some(key.1), ipv6: key.2, interface: None };
         findings.extend(inbound(rules, needs, packet).and_then(|fate| about_port(&what, wanted, &fate)));
     }
+    findings
+}
+
+fn judge_rules(rules: &Ruleset<'_>, needs: &Needs<'_>) -> Vec<Finding> {
+    let mut findings = judge_ports(rules, needs);
     if needs.esp {
         findings.extend([false, true].into_iter().filter_map(|ipv6| about_esp(rules, needs, ipv6)));
     }
@@ -190,6 +201,19 @@ mod tests {
         assert!(only(&esp).text.starts_with("ESP (IP protocol 50) over IPv4"), "{esp:?}");
         let limited = found("input", "accept", &json!([port("udp", 4500), {"limit": {"rate": 5}}, {"drop": null}]));
         assert_eq!(only(&limited).level, Level::Warn);
+    }
+
+    #[test]
+    fn of_the_ports_alone_nothing_else_is_told() {
+        let answer = json!({"nftables": [
+            {"chain": {"family": "inet", "table": "t", "name": "f", "hook": "forward", "prio": 0, "policy": "drop"}},
+            {"chain": {"family": "inet", "table": "t", "name": "c", "hook": "input", "prio": 0, "policy": "accept"}},
+            {"rule": {"family": "inet", "table": "t", "chain": "c", "handle": 3, "expr": [port("udp", 4500), {"drop": null}]}},
+        ]});
+        let needs = Needs { sockets: &sockets(), esp: false, outer: &["eth0".into()], tun: "evergate0" };
+        let found = of_ports(&Firewall::Answer(answer), &needs);
+        assert!(only(&found).text.starts_with("udp/4500 over IPv4 is dropped"), "{found:?}");
+        assert_eq!(of_ports(&Firewall::NoProgram, &needs), vec![]);
     }
 
     #[test]

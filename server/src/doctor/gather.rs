@@ -191,6 +191,15 @@ fn firewall_findings(config: &Config, wanted: &[Wanted], interfaces: &[Interface
     firewall::judge(&nft(), &legacy, &needs)
 }
 
+/// What rules of nftables on this host do to the ports of IKE alone; nothing where nobody may read them.
+pub fn firewall_on_ike(config: &Config) -> Vec<Finding> {
+    let wanted: Vec<_> = sockets::wanted(config).into_iter().filter(|wanted| wanted.transport == Transport::Udp).collect();
+    let interfaces = interfaces(config).unwrap_or_default();
+    let outer: Vec<_> = interfaces.iter().filter(|interface| interface.outer).map(|interface| interface.name.clone()).collect();
+    let needs = firewall::Needs { sockets: &wanted, esp: false, outer: &outer, tun: &config.server.tun };
+    firewall::of_ports(&nft(), &needs)
+}
+
 fn nft() -> Firewall {
     let run = |program: &str| Command::new(program).args(["-j", "list", "ruleset"]).output();
     // Not every PATH has the folders of the system's programs.

@@ -14,7 +14,7 @@ mod rights;
 mod rules;
 mod sockets;
 
-pub use gather::examine;
+pub use gather::{examine, firewall_on_ike};
 pub use host::FILES_BESIDES;
 pub use outside::{Dial, probe};
 

@@ -1,11 +1,13 @@
 //! From a failure to words: the number that Windows shows its user, and what to change.
 pub mod account;
 pub mod names;
+pub mod nearest;
 pub mod numbers;
 pub mod remedy;
 pub mod story;
 
 use crate::attempts::Attempt;
+use crate::gateway::Traffic;
 use crate::outcome::{CloseReason, EapFault, Failure, Fault, Stage};
 use crypto::dh::Group;
 use ike::{CipherPolicy, Remedy};
@@ -208,6 +210,26 @@ fn fix_of_eap(fault: EapFault) -> &'static str {
     }
 }
 
+/// What a session has moved, in a sentence or two.
+pub fn traffic(traffic: Traffic) -> String {
+    let Traffic { packets_in, octets_in, packets_out, octets_out, filtered_in, .. } = traffic;
+    let moved =
+        format!("From the client came {octets_in} bytes in {packets_in} packets, to it went {octets_out} bytes in {packets_out} packets.");
+    match () {
+        () if !is_one_way(packets_in, packets_out) => moved,
+        () if filtered_in > 0 => format!("{moved} {ONE_WAY}; its filters dropped {filtered_in} of them."),
+        () => format!("{moved} {ONE_WAY}."),
+    }
+}
+
+/// The client sends, and gets nothing.
+pub fn is_one_way(packets_in: u64, packets_out: u64) -> bool {
+    packets_in > 0 && packets_out == 0
+}
+
+/// What is said of that.
+pub const ONE_WAY: &str = "Packets come, nothing goes back: run `evergate doctor` (forwarding, the way back from the LAN)";
+
 /// The gateway takes nobody, or wants this client at another one.
 fn is_sent_away(failure: &Failure) -> bool {
     matches!((failure.notify, failure.fault), (Some("REDIRECT" | "TEMPORARY_FAILURE"), Fault::Refused))
@@ -217,7 +239,7 @@ fn fix_of_proposal(ciphers: &CipherPolicy, names: &Names) -> String {
     let Some(line) = names.windows_line(ciphers) else {
         return "[ciphers] holds nothing that Windows can do: name aes256-gcm in ike and in esp, sha256 in prfs, ecp256 in groups; other clients must offer what the cause lists as accepted".into();
     };
-    let unmanaged = if ciphers.groups.contains(&Group::Modp1024) {
+    let unmanaged = if accepts_all_of_windows(ciphers) {
         ""
     } else {
         "; or, for unmanaged Windows profiles, ciphers.compat = \"windows-default\" on the gateway"
@@ -225,10 +247,42 @@ fn fix_of_proposal(ciphers: &CipherPolicy, names: &Names) -> String {
     format!("on the client: {line}{unmanaged}; other clients must offer what the cause lists as accepted")
 }
 
+/// Two numbers of a login that RADIUS left without an answer: which one is shown when.
+pub(super) fn which_when_radius_is_silent(failure: &Failure, tunnel: Tunnel) -> Option<&'static str> {
+    if (failure.stage, failure.fault) != (Stage::Radius, Fault::Dependency) {
+        return None;
+    }
+    Some(match tunnel {
+        Tunnel::Ikev2 => "691 where this gateway's refusal reaches a client that still waits, 809 where the client has given up before.",
+        Tunnel::Sstp => "718 where the client gives up first, 619 where this gateway's refusal ends the call before.",
+    })
+}
+
+/// What to do, for who has the lines to type beside it: those stand alone, whole.
+pub(super) fn fix_beside_lines(attempt: &Attempt, failure: &Failure, ciphers: Option<&CipherPolicy>, names: &Names) -> Option<String> {
+    let typed = |ciphers: &CipherPolicy| names.windows_line(ciphers).is_some();
+    match (attempt.block, failure.notify, ciphers) {
+        (None, Some("NO_PROPOSAL_CHOSEN"), Some(ciphers)) if typed(ciphers) => Some(format!(
+            "on the client: give its connection the ciphers of this gateway, as below{}; other clients must offer what the cause lists as accepted",
+            if accepts_all_of_windows(ciphers) {
+                ""
+            } else {
+                "; or, for unmanaged Windows profiles, ciphers.compat = \"windows-default\" on the gateway (weak: SHA-1, 1024-bit group; lines to paste with --more), then `evergate reload`"
+            }
+        )),
+        _ => fix_of(attempt, failure, ciphers, names).map(Cow::into_owned),
+    }
+}
+
+/// ciphers.compat = "windows-default" would add nothing.
+pub(super) fn accepts_all_of_windows(ciphers: &CipherPolicy) -> bool {
+    ciphers.groups.contains(&Group::Modp1024)
+}
+
 fn fix_of_login(failure: &Failure) -> Option<&'static str> {
     Some(match (failure.stage, failure.fault) {
         (Stage::Radius, Fault::Dependency) => {
-            "check that the RADIUS server runs, knows this gateway as a client and shares its secret (NPS: RADIUS Clients)"
+            "check that the RADIUS server shares its secret with this gateway, byte for byte (one that checks Message-Authenticator stays silent otherwise), that it knows this gateway's address as a client (NPS: RADIUS Clients), and that it runs"
         }
         (Stage::Radius, Fault::Misconfigured) => {
             "RADIUS lets the user in, but says what this gateway cannot do: correct in the RADIUS server's policy, or in the configuration here, what the cause names"
@@ -247,7 +301,7 @@ fn fix_of_login(failure: &Failure) -> Option<&'static str> {
 fn fix_over_ikev2(failure: &Failure) -> Option<&'static str> {
     Some(match (failure.stage, failure.fault) {
         (Stage::SaInit | Stage::IkeAuth, Fault::Silence) => {
-            "open udp/500 and udp/4500 (and IP protocol 50 for IPv6) between client and gateway; large IKE_AUTH messages need IP fragments to pass"
+            "run `evergate doctor` on the gateway: the firewall of its own host or one before it must let udp/500 and udp/4500 (and IP protocol 50 for IPv6) in; large IKE_AUTH messages need IP fragments to pass"
         }
         (Stage::IkeAuth, Fault::PeerIncompatible) => {
             "import the root (and intermediates) of the gateway's certificate on the client (Windows: the machine's store), and dial a name that is a dNSName of the certificate"

@@ -56,7 +56,7 @@ impl Names {
     /// The lines with everything put in. Those that ask for what this gateway does not have are left out; `None`: none is left.
     pub fn fill(&self, commands: &Commands, user: Option<&str>) -> Option<Commands> {
         let root = self.root.as_deref().map_or_else(|| "(`evergate certificates` on the gateway names it)".into(), visible);
-        let place = commands.place.replace("{root}", &root);
+        let place = commands.place.replace("{root}", &root).replace("{file}", &self.file());
         let lines: Vec<_> = commands.lines.iter().flat_map(|line| self.lines(line, user)).collect();
         (!lines.is_empty()).then_some(Commands { place, lines })
     }
@@ -113,6 +113,11 @@ impl Names {
             .replace("{name}", &name)
             .replace("{account}", &account);
         Some(filled)
+    }
+
+    /// The main file of the configuration.
+    pub fn file(&self) -> String {
+        self.file.as_ref().map_or_else(|| "the configuration".into(), |file| visible(&file.to_string_lossy()))
     }
 
     fn gateway(&self) -> String {

@@ -1,10 +1,11 @@
 //! What to type against a failure, with what is known of the attempt put in.
+use super::accepts_all_of_windows;
 use super::names::Names;
 use super::numbers::{self, Commands};
 use crate::attempts::{Attempt, Outcome};
 use crate::logging::visible;
 use crate::outcome::{EapFault, Failure, Fault, Stage};
-use ike::CipherPolicy;
+use ike::{CipherPolicy, Remedy};
 use policy::network::Tunnel;
 
 /// What the gateway knows beside the attempt.
@@ -25,6 +26,9 @@ pub fn commands(attempt: &Attempt, known: Known<'_>) -> Vec<Commands> {
         return vec![lines(place, ["evergate block list".to_owned(), format!("evergate block remove {block}")])];
     }
     let of_table = |names: &[&str]| of_table(names, known.names, attempt.user.as_deref());
+    if let Some(remedy) = failure.remedy.and_then(of_listener) {
+        return vec![in_file(known.names, "in the [[listener]] of IKEv2", &[remedy])];
+    }
     if let Some(fault) = failure.eap {
         return of_table(of_eap(fault));
     }
@@ -32,10 +36,14 @@ pub fn commands(attempt: &Attempt, known: Known<'_>) -> Vec<Commands> {
         (Some("NO_PROPOSAL_CHOSEN"), ..) => {
             let line = known.ciphers.and_then(|ciphers| known.names.windows_line(ciphers));
             let place = "on the client: the ciphers of this gateway, for each connection that leads to it";
-            line.map(|line| lines(place, [line])).into_iter().collect()
+            let of_windows = known.ciphers.is_some_and(|ciphers| !accepts_all_of_windows(ciphers));
+            line.map(|line| lines(place, [line]))
+                .into_iter()
+                .chain(of_windows.then(|| of_table(&["compat"])).into_iter().flatten())
+                .collect()
         }
         (Some("INTERNAL_ADDRESS_FAILURE"), ..) | (_, Stage::Address, _) => vec![room(known.stale)],
-        (_, Stage::Policy, _) => vec![by_policy(attempt)],
+        (_, Stage::Policy, _) => std::iter::once(by_policy(attempt)).chain(by_condition(attempt, known.names)).collect(),
         (_, Stage::Radius, Fault::Dependency) => {
             let look =
                 lines("on the gateway: whether each RADIUS server answers", ["evergate doctor", "evergate status"].map(str::to_owned));
@@ -45,7 +53,7 @@ pub fn commands(attempt: &Attempt, known: Known<'_>) -> Vec<Commands> {
         (_, Stage::IkeAuth, Fault::PeerIncompatible) | (Some("unknown_ca"), ..) => of_table(&["trust"]),
         (_, Stage::Tls, Fault::Silence) => of_table(&["revocation"]),
         (_, Stage::Lcp, Fault::PeerIncompatible) => of_table(&["method"]),
-        (_, Stage::SaInit | Stage::IkeAuth, Fault::Silence) if attempt.tunnel == Tunnel::Ikev2 => of_table(&["path"]),
+        (_, Stage::SaInit | Stage::IkeAuth, Fault::Silence) if attempt.tunnel == Tunnel::Ikev2 => of_table(&["doctor", "path"]),
         _ if is_of_the_account(failure) && attempt.refused_locally => vec![of_local_user(attempt)],
         _ if is_of_the_account(failure) => of_table(&["nps-reason", "account"]),
         _ => Vec::new(),
@@ -68,6 +76,11 @@ fn of_table(wanted: &[&str], names: &Names, user: Option<&str>) -> Vec<Commands>
 
 fn lines(place: &str, lines: impl IntoIterator<Item = String>) -> Commands {
     Commands { place: place.to_owned(), lines: lines.into_iter().collect() }
+}
+
+/// Packets of a client come, and none goes back.
+pub fn way_back() -> Commands {
+    lines("on the gateway: forwarding, firewall, and the way back from the LAN", ["evergate doctor".to_owned()])
 }
 
 /// A pool has no address left.
@@ -106,7 +119,28 @@ fn by_policy(attempt: &Attempt) -> Commands {
     if !left_out.is_empty() {
         place.push_str(&format!("; the question is not quite the same: left out is {}", left_out.join(", ")));
     }
-    lines(&place, [format!("evergate attempts show {}", attempt.id), again])
+    lines(&place, [again, format!("evergate attempts show {}", attempt.id)])
+}
+
+/// The condition that would have matched.
+fn by_condition(attempt: &Attempt, names: &Names) -> Option<Commands> {
+    let (policy, key, line) = attempt.nearest.as_ref()?.mend.as_ref()?;
+    Some(in_file(names, &format!("in the [[policy]] {policy:?}, in place of its condition {key}"), &[line]))
+}
+
+/// Keys for the configuration, ready to paste.
+fn in_file(names: &Names, place: &str, keys: &[&str]) -> Commands {
+    let place = format!("on the gateway, in {}: {place}; then `evergate reload`", names.file());
+    lines(&visible(&place), keys.iter().map(|key| visible(key)))
+}
+
+/// What the gateway would have to allow.
+fn of_listener(remedy: Remedy) -> Option<&'static str> {
+    match remedy {
+        Remedy::OfferPpk => Some("ppk = \"optional\""),
+        Remedy::ProveByEap => Some("eap_only = false"),
+        Remedy::SharePpk => None,
+    }
 }
 
 /// A user of the gateway's own file.
@@ -147,6 +181,7 @@ fn in_shell(value: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::attempts::{Attempts, Start};
+    use crate::explain::nearest::Nearest;
     use std::time::Instant;
 
     fn failed(stage: Stage, fault: Fault, user: &str) -> Attempt {
@@ -210,12 +245,44 @@ mod tests {
     #[test]
     fn the_policies_are_asked_the_same_again() {
         let lines = typed_for(Stage::Policy, Fault::Refused, "dave", None);
-        assert!(lines.ends_with("evergate policy test --user dave --tunnel ikev2 --method eap --attribute 'Class=the staff'"), "{lines}");
+        assert!(
+            lines.starts_with("evergate policy test --user dave --tunnel ikev2 --method eap --attribute 'Class=the staff'\n"),
+            "{lines}"
+        );
         let names = Names::for_tests();
         let known = Known { names: &names, ciphers: None, stale: None };
         let place = &commands(&failed(Stage::Policy, Fault::Refused, "dave"), known)[0].place;
         assert!(place.ends_with("left out is --group \\u{1b}"), "{place}");
         assert!(typed_for(Stage::Policy, Fault::Refused, "a;b", None).contains("read -r user && evergate policy test --user \"$user\""));
+    }
+
+    #[test]
+    fn what_the_gateway_could_allow_is_ready_to_paste() {
+        let mut attempt = failed(Stage::Policy, Fault::Refused, "dave");
+        let mend = Some(("staff".to_owned(), "group", "class = [\"staff\"]".to_owned()));
+        attempt.nearest = Some(Nearest { told: String::new(), mend });
+        let names = Names::for_tests();
+        let ciphers = CipherPolicy { groups: vec![], ..crate::config::Config::default_ciphers() };
+        let known = Known { names: &names, ciphers: Some(&ciphers), stale: None };
+        let last = commands(&attempt, known).pop().unwrap();
+        assert_eq!(last.lines, ["class = [\"staff\"]"]);
+        let place = "on the gateway, in /etc/evergate/evergate.toml: in the [[policy]] \"staff\", in place of its condition group; then `evergate reload`";
+        assert_eq!(last.place, place);
+        let failure = |notify| Failure {
+            stage: Stage::SaInit,
+            fault: Fault::PeerIncompatible,
+            notify,
+            eap: None,
+            remedy: None,
+            cause: String::new(),
+        };
+        attempt.outcome = Outcome::Failed(failure(Some("NO_PROPOSAL_CHOSEN")));
+        let known = Known { ciphers: Some(&crate::config::Config::default_ciphers()), ..known };
+        let compat = commands(&attempt, known).pop().unwrap();
+        assert_eq!(compat.lines, ["[ciphers]", "compat = \"windows-default\""]);
+        assert!(compat.place.contains("weak: SHA-1, 1024-bit") && compat.place.contains("`evergate reload`"), "{}", compat.place);
+        attempt.outcome = Outcome::Failed(Failure { remedy: Some(Remedy::ProveByEap), ..failure(None) });
+        assert_eq!(commands(&attempt, known)[0].lines, ["eap_only = false"]);
     }
 
     #[test]

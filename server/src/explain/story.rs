@@ -1,6 +1,6 @@
 //! The story of one attempt in plain words, and what other attempts of its client add to it.
 use super::account::{self, Account};
-use super::{numbers, stage_name, windows_code};
+use super::{numbers, stage_name, which_when_radius_is_silent, windows_code};
 use crate::attempts::{Attempt, Outcome};
 use crate::outcome::{CloseReason, Failure, Fault, Stage};
 use policy::network::Tunnel;
@@ -15,12 +15,14 @@ const RECENT: u64 = 3600;
 const NEIGHBOURS: usize = 64;
 
 /// What the gateway knows beside the attempt itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Around<'a> {
     /// Other attempts of the same client, newest first.
     same_client: Vec<&'a Attempt>,
     /// Attempts of other clients, newest first.
     others: Vec<&'a Attempt>,
+    /// Those with a certificate of the same common name, newest first.
+    same_name: Vec<&'a Attempt>,
     /// Attempts from the same address that may be anybody's of those who share it.
     unclear: usize,
     /// Of them, the last one before this attempt and the first after it, where nothing else came from the address between.
@@ -29,15 +31,29 @@ pub struct Around<'a> {
     stranger_since: Option<u64>,
     /// Where sessions outlive nothing: seconds since this gateway started.
     running_for: u64,
+    /// In which times of the day are told.
+    zone: jiff::tz::TimeZone,
+}
+
+/// What is known of the way, and of time.
+#[derive(Debug, Clone)]
+pub struct Circumstances {
+    pub stranger_since: Option<u64>,
+    pub running_for: u64,
+    pub zone: jiff::tz::TimeZone,
 }
 
 impl<'a> Around<'a> {
     /// Finds which of the other attempts are of the same client: by its user or its computer wherever it is, by its address where no two share that.
     /// `others`: all but this one, newest first.
-    pub fn new(attempt: &Attempt, others: Vec<&'a Attempt>, stranger_since: Option<u64>, running_for: u64) -> Self {
+    pub fn new(attempt: &Attempt, others: Vec<&'a Attempt>, circumstances: Circumstances) -> Self {
         let at_home = |other: &&Attempt| same_address(attempt, other) && other.started_at.abs_diff(attempt.started_at) <= RECENT;
         let shared = is_shared(attempt, others.iter().copied().filter(at_home));
-        let mut around = Self { stranger_since, running_for, next_to_it: next_to(attempt, &others), ..Self::default() };
+        let Circumstances { stranger_since, running_for, zone } = circumstances;
+        let next_to_it = next_to(attempt, &others);
+        let same_name =
+            others.iter().copied().filter(|other| common_name(attempt).is_some() && common_name(attempt) == common_name(other)).collect();
+        let mut around = Self { same_name, same_client: vec![], others: vec![], unclear: 0, next_to_it, stranger_since, running_for, zone };
         for other in others {
             match same_client(attempt, other) {
                 Some(true) => around.same_client.push(other),
@@ -93,10 +109,14 @@ pub fn tell(attempt: &Attempt, around: &Around<'_>) -> Vec<String> {
     let mut told = vec![opening(attempt), reached.to_owned(), ending(attempt)];
     if let Outcome::Failed(failure) = &attempt.outcome {
         told.extend(windows_code(failure, attempt.tunnel).map(|code| format!("Windows shows error {code} to its user.")));
+        told.extend(which_when_radius_is_silent(failure, attempt.tunnel).map(str::to_owned));
+        told.extend(said(attempt));
+        told.extend(attempt.nearest.iter().map(|nearest| nearest.told.clone()));
         told.extend(path(attempt, failure, around));
         told.extend(every_protocol(attempt, around));
         told.extend(now_and_then(attempt, failure, around));
         told.extend(elsewhere(attempt, failure, around));
+        told.extend(mended(attempt, around));
     }
     told.extend(repeated(attempt, around));
     if around.unclear > 0 {
@@ -109,6 +129,9 @@ pub fn tell(attempt: &Attempt, around: &Around<'_>) -> Vec<String> {
     told
 }
 
+/// Title of the row of the table for a RADIUS server without an answer: whoever got one is not meant.
+const SILENT_RADIUS: &str = "no answer comes from RADIUS";
+
 /// What may be behind the numbers that Windows shows for a failure.
 pub fn cases(attempt: &Attempt) -> Vec<&'static numbers::Case> {
     let Outcome::Failed(failure) = &attempt.outcome else { return Vec::new() };
@@ -116,12 +139,47 @@ pub fn cases(attempt: &Attempt) -> Vec<&'static numbers::Case> {
     let mut cases: Vec<&numbers::Case> = Vec::new();
     for number in shown.split([' ', ',']).filter_map(numbers::number) {
         for case in numbers::cases(&number) {
+            if case.title == SILENT_RADIUS && (failure.stage, failure.fault) != (Stage::Radius, Fault::Dependency) {
+                continue;
+            }
             if case.tunnels.iter().any(|tunnel| tunnel.eq_ignore_ascii_case(&attempt.tunnel.to_string())) && !cases.contains(&case) {
                 cases.push(case);
             }
         }
     }
     cases
+}
+
+/// Whether the failure can have one cause only, so that the other rows of the table do not matter.
+pub fn is_certain(attempt: &Attempt) -> bool {
+    let Outcome::Failed(failure) = &attempt.outcome else { return true };
+    let guessed = match (failure.stage, failure.fault) {
+        (_, Fault::Silence) | (Stage::Radius, Fault::Dependency) => true,
+        // What a RADIUS server says without a reason.
+        (Stage::Auth | Stage::Eap | Stage::Radius, Fault::Refused) => failure.eap.is_none() && !failure.cause.contains("E="),
+        (Stage::IkeAuth | Stage::Tls, Fault::PeerIncompatible) => true,
+        _ => false,
+    };
+    attempt.block.is_some() || !guessed
+}
+
+/// What RADIUS said of a user whom the policies then refused.
+fn said(attempt: &Attempt) -> Option<String> {
+    (!attempt.received.is_empty()).then(|| format!("RADIUS sent: {}.", attempt.received.join(", ")))
+}
+
+/// It works now.
+fn mended(attempt: &Attempt, around: &Around<'_>) -> Option<String> {
+    let later = |other: &&&Attempt| other.number() > attempt.number() && other.stage == Stage::Up;
+    let good = around.same_client.iter().filter(later).max_by_key(|other| other.number())?;
+    let now = if good.outcome == Outcome::Up { ", and is connected now" } else { "" };
+    Some(format!("The same client has connected since, at {}{now}: `evergate explain {}`.", moment(good.started_at, &around.zone), good.id))
+}
+
+/// A unix time as people write it.
+pub fn moment(unix: u64, zone: &jiff::tz::TimeZone) -> String {
+    let timestamp = i64::try_from(unix).ok().and_then(|unix| jiff::Timestamp::from_second(unix).ok());
+    timestamp.map_or_else(|| unix.to_string(), |at| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 fn opening(attempt: &Attempt) -> String {
@@ -195,7 +253,8 @@ fn path(attempt: &Attempt, failure: &Failure, around: &Around<'_>) -> Vec<String
         return Vec::new();
     }
     let mut told = Vec::new();
-    if around.stranger_since.is_some_and(|since| since < RECENT) {
+    let astray = around.stranger_since.is_some_and(|since| since < RECENT);
+    if astray {
         let restarted = if around.running_for < RECENT { " (this gateway was started not long ago: that may be all)" } else { "" };
         told.push(format!(
             "From the same address came protected messages of an IKE SA that this gateway does not know{restarted}: a balancer sends the client's packets to UDP 500 and 4500 to different gateways. Give it affinity by source address over both ports."
@@ -213,8 +272,14 @@ fn path(attempt: &Attempt, failure: &Failure, around: &Around<'_>) -> Vec<String
             other.id,
             other.client.ip()
         ),
-        None => "Nobody else came further over IKEv2 within the hour: look first at the firewall before this gateway, UDP 4500.".into(),
+        None => "Nobody else came further over IKEv2 within the hour: look first at UDP 4500 in the firewall of this host, then in one before it. `evergate doctor` reads the rules of this host.".into(),
     });
+    if !astray {
+        told.push(format!(
+            "Where a balancer stands before several gateways, perhaps it sends UDP 4500 of this client to another one: `evergate explain {}` there says so.",
+            attempt.client.ip()
+        ));
+    }
     told
 }
 
@@ -235,16 +300,45 @@ fn every_protocol(attempt: &Attempt, around: &Around<'_>) -> Option<String> {
     ))
 }
 
+/// Of the certificate that the client showed in IKE.
+fn issuer(attempt: &Attempt) -> Option<&str> {
+    attempt.shows.as_ref().map(|(_, issuer)| issuer.as_str())
+}
+
+/// The same of its holder.
+fn common_name(attempt: &Attempt) -> Option<&str> {
+    let (subject, _) = attempt.shows.as_ref()?;
+    subject.split(',').find_map(|part| part.trim().strip_prefix("CN="))
+}
+
+const CHOICE: &str = "Windows picks one of several by itself; an issuer or purpose filter in the profile makes it choose the right one.";
+
 /// Certificates of the client that differ between what worked and what did not.
 fn now_and_then(attempt: &Attempt, failure: &Failure, around: &Around<'_>) -> Option<String> {
     if failure.stage != Stage::IkeAuth || failure.fault != Fault::Refused {
         return None;
     }
-    let good = around.same_client.iter().find(|other| other.tunnel == attempt.tunnel && other.stage == Stage::Up)?;
-    Some(format!(
-        "The same client came in before (attempt {}): if it has several certificates, compare the one it showed then. Windows picks one by itself; an issuer or purpose filter in the profile makes it choose the right one.",
-        good.id
-    ))
+    let alike = around.same_name.iter().chain(&around.same_client);
+    let good = alike.copied().find(|other| other.tunnel == attempt.tunnel && other.stage == Stage::Up)?;
+    let then = moment(good.started_at, &around.zone);
+    Some(match (issuer(good), issuer(attempt)) {
+        (Some(one), Some(other)) if one != other => {
+            format!(
+                "The certificate's issuer differs from that of the one accepted at {then} ({one} vs {other}; attempt {}). {CHOICE}",
+                good.id
+            )
+        }
+        (Some(one), Some(_)) => {
+            format!(
+                "The same client was let in at {then} with a certificate of the same issuer, {one} (attempt {}): the issuer is not what differs.",
+                good.id
+            )
+        }
+        _ => format!(
+            "The same client came in at {then} (attempt {}): if it has several certificates, compare the one it showed then. {CHOICE}",
+            good.id
+        ),
+    })
 }
 
 /// How the same client fared at other addresses, which tells the network it is in from everything else.
@@ -312,7 +406,8 @@ mod tests {
         fn told(&self, id: &str, stranger_since: Option<u64>) -> String {
             let attempt = self.attempts.find(id).unwrap();
             let others = self.attempts.iter().filter(|other| other.id != attempt.id).collect();
-            tell(attempt, &Around::new(attempt, others, stranger_since, 10_000)).join("\n")
+            let circumstances = Circumstances { stranger_since, running_for: 10_000, zone: jiff::tz::TimeZone::UTC };
+            tell(attempt, &Around::new(attempt, others, circumstances)).join("\n")
         }
 
         fn named(&mut self, at: (&str, u64), who: (Option<&str>, Option<&str>), outcome: Outcome) -> String {
@@ -354,7 +449,10 @@ mod tests {
         let mut book = Book::new();
         let stuck = book.add(Tunnel::Ikev2, "198.51.100.7:500", 1000, Stage::IkeAuth, failed(Stage::IkeAuth, Fault::Silence));
         let told = book.told(&stuck, None);
-        assert!(told.contains("Windows shows error 809 to its user.") && told.contains("firewall before this gateway"), "{told}");
+        assert!(
+            told.contains("Windows shows error 809 to its user.") && told.contains("in the firewall of this host, then in one before it"),
+            "{told}"
+        );
         let fine = book.add(Tunnel::Ikev2, "198.51.100.8:4500", 1100, Stage::Up, Outcome::Up);
         let told = book.told(&stuck, None);
         assert!(told.contains(&format!("attempt {fine} from 198.51.100.8")) && told.contains("on its side"), "{told}");
@@ -371,7 +469,9 @@ mod tests {
         }
         assert!(book.told(&id, None).contains("3 more times"), "{}", book.told(&id, None));
         let cases = cases(book.attempts.find(&id).unwrap());
-        assert!(cases.len() == 2 && cases[0].numbers.contains_key("691") && cases[1].numbers.contains_key("812"), "{cases:?}");
+        assert!(cases.len() == 3 && cases[0].numbers.contains_key("691") && cases[1].numbers.contains_key("812"), "{cases:?}");
+        let silent = book.add(Tunnel::Ikev2, "198.51.100.7:500", 6000, Stage::Radius, failed(Stage::Radius, Fault::Dependency));
+        assert!(super::cases(book.attempts.find(&silent).unwrap()).iter().any(|case| case.title == SILENT_RADIUS));
     }
 
     #[test]
@@ -384,6 +484,61 @@ mod tests {
         assert!(told.contains("look at the network"), "{told}");
         let again = book.named(("192.0.2.77:4500", 1600), (Some("ann"), None), failed(Stage::Eap, Fault::Silence));
         assert!(book.told(&again, None).contains("1 more time within the hour"), "{}", book.told(&again, None));
+    }
+
+    #[test]
+    fn issuers_of_certificates_are_compared() {
+        let mut book = Book::new();
+        let mut shows = |at, issuer: &str, outcome| {
+            let id = book.named(("198.51.100.7:4500", at), (None, None), outcome);
+            let key = book.attempts.key_of(&id);
+            book.attempts.get_mut(key).unwrap().client_shows(book.now, "CN=pc1", issuer);
+            id
+        };
+        let good = shows(1000, "CN=A", Outcome::Up);
+        let refused = || failed(Stage::IkeAuth, Fault::Refused);
+        let (other, same) = (shows(1100, "CN=B", refused()), shows(1200, "CN=A", refused()));
+        let told = book.told(&other, None);
+        let wanted = format!("issuer differs from that of the one accepted at 1970-01-01 00:16:40 (CN=A vs CN=B; attempt {good})");
+        assert!(told.contains(&wanted), "{told}");
+        assert!(book.told(&same, None).contains("a certificate of the same issuer, CN=A"), "{}", book.told(&same, None));
+        let mut shared = |at, user: &str| book.named(("198.51.100.7:4500", at), (Some(user), None), Outcome::Up);
+        (shared(1300, "ann"), shared(1310, "bob"));
+        assert!(book.told(&other, None).contains(&wanted), "its name tells it from others behind the same address");
+    }
+
+    #[test]
+    fn who_has_connected_since_is_told_so() {
+        let mut book = Book::new();
+        let before = book.named(("198.51.100.7:4500", 900), (Some("ann"), None), Outcome::Up);
+        let failed_one = book.named(("198.51.100.7:4500", 1000), (Some("ann"), None), failed(Stage::Radius, Fault::Refused));
+        assert!(!book.told(&failed_one, None).contains("connected since"), "{before} was before it");
+        let up = book.named(("198.51.100.7:4500", 1800), (Some("ann@example.com"), None), Outcome::Up);
+        let told = book.told(&failed_one, None);
+        let wanted = format!("has connected since, at 1970-01-01 00:30:00, and is connected now: `evergate explain {up}`");
+        assert!(told.contains(&wanted), "{told}");
+    }
+
+    #[test]
+    fn two_numbers_are_told_apart_where_radius_is_silent() {
+        let mut book = Book::new();
+        let id = book.add(Tunnel::Ikev2, "198.51.100.7:4500", 1000, Stage::Radius, failed(Stage::Radius, Fault::Dependency));
+        let told = book.told(&id, None);
+        assert!(told.contains("809 or 691") && told.contains("809 where the client has given up before"), "{told}");
+        let id = book.add(Tunnel::Sstp, "198.51.100.7:4500", 1000, Stage::Radius, failed(Stage::Radius, Fault::Dependency));
+        assert!(book.told(&id, None).contains("718 where the client gives up first"));
+    }
+
+    #[test]
+    fn what_radius_sent_is_told_where_policies_refuse() {
+        let mut book = Book::new();
+        let id = book.named(("198.51.100.7:4500", 1000), (Some("ann"), None), failed(Stage::Policy, Fault::Refused));
+        let key = book.attempts.key_of(&id);
+        let sent = [("Class".to_owned(), "staff".to_owned()), ("Session-Timeout".to_owned(), "28800".to_owned())];
+        book.attempts.get_mut(key).unwrap().received(&sent, None);
+        let told = book.told(&id, None);
+        assert!(told.contains("RADIUS sent: Class=staff, Session-Timeout=28800."), "{told}");
+        assert!(is_certain(book.attempts.find(&id).unwrap()));
     }
 
     #[test]

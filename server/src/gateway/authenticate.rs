@@ -6,6 +6,8 @@ use super::report::same_user;
 use super::roll::Set;
 use super::usage::Others;
 use super::{Asker, Effect, Gateway, InnerEnd, Live, Now, Plane, conversation};
+use crate::explain::nearest::nearest;
+use crate::facts::Known;
 use crate::framed::{self, Reserved};
 use crate::login::{Authenticated, Denied, Granted, Login, Place};
 use crate::outcome::{Fault, Stage};
@@ -426,6 +428,11 @@ impl<P: Plane> Gateway<P> {
             Err(denied) => {
                 if let Some(attempt) = attempt {
                     attempt.ask(question);
+                    if let (Stage::Policy, Some(accept)) = (denied.stage, who.accept) {
+                        let known = Known::by(who.method, who.confirmed).with(Some(accept));
+                        let local = who.server == Some(local_provider::SERVER);
+                        attempt.received(&accept.attributes, nearest(&self.authority.policies, &known, local));
+                    }
                     attempt.decide(now.instant, &denied.trace, denied.reason);
                     attempt.reach(now.instant, denied.stage);
                 }

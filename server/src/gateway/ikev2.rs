@@ -47,6 +47,7 @@ impl<P: Plane> Gateway<P> {
             Output::Repath { session, path, encapsulate } => self.plane.repath(session, path, encapsulate),
             Output::Event(session, event) => self.observe(now, session, event),
             Output::Seen(session, seen) => self.seen(now, session, &seen),
+            Output::Stranger { from, what } => self.strangers.meet(now, from, what),
         }
     }
 

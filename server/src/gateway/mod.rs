@@ -23,6 +23,7 @@ mod roll;
 mod round;
 mod session;
 mod sstp;
+mod strangers;
 mod tcp;
 mod telemetry;
 mod trace;
@@ -330,6 +331,7 @@ pub struct Gateway<P> {
     drain: Option<drain::Drain>,
     totals: Totals,
     server_certificates: inside::ServerCertificates,
+    strangers: strangers::Strangers,
     blocks: crate::blocks::Blocks,
     /// What of the list's file was not understood.
     unread_blocks: Vec<String>,
@@ -391,6 +393,7 @@ impl<P: Plane> Gateway<P> {
             drain: None,
             totals: Totals::default(),
             server_certificates: inside::ServerCertificates::default(),
+            strangers: strangers::Strangers::default(),
             blocks: crate::blocks::Blocks::default(),
             unread_blocks: Vec::new(),
             later: later::Groups::default(),

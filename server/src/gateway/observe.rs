@@ -65,6 +65,7 @@ impl<P: Plane> Gateway<P> {
                 attempt.note(now.instant, format!("client calls itself {idi}"));
                 (live.idi, live.server_name) = (Some(idi), server_name);
             }
+            Event::ClientShows { subject, issuer } => attempt.client_shows(now.instant, &subject, &issuer),
             Event::Presented { certificate, auth_method, selection } => {
                 let presented = Presented { subject: certificate, selection: Some(*selection) };
                 presented.lines(Some(&auth_method)).into_iter().for_each(|line| attempt.note(now.instant, line));

@@ -1,6 +1,6 @@
 //! Answers of the Admin API.
 use super::roll::folded;
-use super::{Gateway, Live, Now, Plane};
+use super::{Gateway, Live, Now, Plane, Traffic};
 use crate::api::types::{self, AttemptDetail, AttemptList, AttemptSummary, DrainStatus, PoolStatus, SessionList, TimelineLine};
 use crate::api::{AttemptsQuery, DEFAULT_LIMIT, Drain, Refusal, Request, Response, SessionsQuery};
 use crate::attempts::{Attempt, Outcome};
@@ -20,6 +20,8 @@ const NAMESAKES: usize = 5;
 const SESSIONS_MAX: usize = 1_000;
 
 pub(super) const SESSIONS: &str = "`evergate sessions` lists those that are up";
+/// The newest failed attempt, else the newest, instead of an id.
+const LAST: &str = "last";
 const ATTEMPTS: &str = "`evergate attempts` lists the newest";
 
 /// The part of `status` that the control half knows.
@@ -78,7 +80,7 @@ impl<P: Plane> Gateway<P> {
                 Response::Done(types::Done {})
             }
             Request::Explain(query) => self.explain(now, &query.what),
-            Request::Attempt { id } => match self.attempts.find(id) {
+            Request::Attempt { id } => match self.attempts.find(id).or_else(|| self.meant(id).filter(|_| id == LAST)) {
                 Some(attempt) => Response::Attempt(Box::new(detail(attempt, self.endpoint.ciphers(), &self.names))),
                 None => Response::refused(Refusal::NotFound, format!("no attempt {id:?} is kept"), ATTEMPTS),
             },
@@ -123,20 +125,102 @@ impl<P: Plane> Gateway<P> {
 
     fn explain(&self, now: Now, what: &str) -> Response {
         let Some(attempt) = self.meant(what) else {
-            let remedy = format!("{ATTEMPTS}, and an attempt of which nothing is known never reached this gateway");
-            return Response::refused(Refusal::NotFound, format!("no attempt of {what:?} is kept"), remedy);
+            return self.nobody(what);
         };
         let around = self.around(now, attempt);
         let known = Known { names: &self.names, ciphers: self.endpoint.ciphers(), stale: self.stale() };
         let mut told = story::tell(attempt, &around);
         told.extend(self.namesakes(what, attempt));
+        told.extend(self.strange(attempt).filter(|_| matches!(attempt.outcome, Outcome::Failed(_))));
+        let mut commands = explain::remedy::commands(attempt, known);
+        if let Some(traffic) = self.traffic_of(attempt) {
+            told.push(explain::traffic(traffic));
+            commands.extend(explain::is_one_way(traffic.packets_in, traffic.packets_out).then(explain::remedy::way_back));
+        }
+        let mut detail = detail(attempt, self.endpoint.ciphers(), &self.names);
+        if let Outcome::Failed(failure) = &attempt.outcome {
+            detail.fix = explain::fix_beside_lines(attempt, failure, self.endpoint.ciphers(), &self.names);
+        }
         let user = attempt.user.as_deref();
         Response::Explanation(Box::new(types::Explanation {
-            attempt: detail(attempt, self.endpoint.ciphers(), &self.names),
+            attempt: detail,
             told,
-            commands: explain::remedy::commands(attempt, known),
+            commands,
             cases: story::cases(attempt).into_iter().map(|case| case.filled(&self.names, user)).collect(),
+            certain: story::is_certain(attempt),
         }))
+    }
+
+    /// Nothing under that name; perhaps it came no further than where it has none yet.
+    fn nobody(&self, what: &str) -> Response {
+        let refused = |told: String, remedy: String| Response::refused(Refusal::NotFound, told, remedy);
+        if what == LAST {
+            return refused("nobody has tried to log in yet".into(), "`evergate doctor` looks for what is in the way".into());
+        }
+        if let Ok(address) = what.parse() {
+            return self.no_attempt_from(address);
+        }
+        let nameless = |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Failed(_)) && attempt.user.is_none();
+        let mut failed = self.attempts.iter().filter(nameless);
+        let (newest, more) = (failed.next(), failed.count());
+        match newest {
+            Some(newest) => {
+                let AttemptSummary { id, client, stage, cause, .. } = summary(newest);
+                refused(
+                    format!("no attempt under the name {what:?} is kept; {} failed before a name was known", more + 1),
+                    format!(
+                        "the newest of these is {id} from {}, which ended in stage {stage}: {}. `evergate explain last` or `evergate explain ADDRESS` with the client's address tells of it",
+                        client.ip(),
+                        cause.unwrap_or_default().trim_end_matches(['.', '?'])
+                    ),
+                )
+            }
+            None => refused(
+                format!("no attempt of {what:?} is kept"),
+                format!("{ATTEMPTS}; `evergate explain last` tells of the last failed one"),
+            ),
+        }
+    }
+
+    /// Something of that address may have come in all the same.
+    fn no_attempt_from(&self, address: IpAddr) -> Response {
+        let told = match self.strangers.of(address).next_back() {
+            Some(met) => (format!("{} (at {})", met.words(), self.moment(met.at)), met.remedy()),
+            None if self.endpoint.stranger(address).is_some() => {
+                let remedy = "a client of before a restart of this gateway comes again by itself; a balancer before several gateways needs affinity by source address over UDP 500 and 4500";
+                ("protected IKE messages of an IKE SA that this gateway does not know came from it".into(), remedy.into())
+            }
+            None => {
+                let remedy = "`evergate status` counts the packets of each port, `evergate doctor` looks for a firewall of this host; a balancer may have sent it to another gateway";
+                ("nothing of it is known".into(), remedy.to_owned())
+            }
+        };
+        Response::refused(Refusal::NotFound, format!("no attempt from {address} is kept; {}", told.0), told.1)
+    }
+
+    /// Of a stranger at the attempt's address: what it did about then.
+    fn strange(&self, attempt: &Attempt) -> Option<String> {
+        const NEAR: u64 = 3600;
+        // The story of the way tells of those that go astray.
+        let near = |met: &&super::strangers::Met| !met.is_astray() && met.at.abs_diff(attempt.started_at) <= NEAR;
+        let met = self.strangers.of(attempt.client.ip()).rev().find(near)?;
+        Some(format!(
+            "From its address came something else at {}: {}. {}.",
+            self.moment(met.at),
+            met.words().trim_end_matches('?'),
+            met.remedy()
+        ))
+    }
+
+    fn moment(&self, unix: u64) -> String {
+        story::moment(unix, &self.authority.zone)
+    }
+
+    /// What the session that came of an attempt has moved, while it is up.
+    fn traffic_of(&self, attempt: &Attempt) -> Option<Traffic> {
+        let key = self.attempts.key(attempt.id.as_str())?;
+        let (id, _) = self.live.iter().find(|(_, live)| live.attempt == key && live.session.is_some())?;
+        Some(self.plane.traffic(*id))
     }
 
     /// What else is known of the client.
@@ -145,7 +229,9 @@ impl<P: Plane> Gateway<P> {
         let others: Vec<_> = self.attempts.iter().filter(|other| other.id != attempt.id).collect();
         let since = |at: std::time::Instant| now.instant.saturating_duration_since(at).as_secs();
         let running_for = now.wall.as_millisecond().unsigned_abs().saturating_sub(self.attempts.boot()) / 1000;
-        story::Around::new(attempt, others, self.endpoint.stranger(ip).map(since), running_for)
+        let stranger_since = self.endpoint.stranger(ip).map(since);
+        let circumstances = story::Circumstances { stranger_since, running_for, zone: self.authority.zone.clone() };
+        story::Around::new(attempt, others, circumstances)
     }
 
     /// The session that is missed least: its client is silent, or has been up for longest.
@@ -160,7 +246,7 @@ impl<P: Plane> Gateway<P> {
 
     /// Of several accounts that a name may mean, one was chosen.
     fn namesakes(&self, what: &str, chosen: &Attempt) -> Option<String> {
-        if what == "last" || what == chosen.id.as_str() || what.parse::<IpAddr>().is_ok() {
+        if what == LAST || what == chosen.id.as_str() || what.parse::<IpAddr>().is_ok() {
             return None;
         }
         let own = chosen.user.as_deref()?;
@@ -180,7 +266,7 @@ impl<P: Plane> Gateway<P> {
         let address = what.parse::<IpAddr>().ok();
         let is_meant = |attempt: &&Attempt| match address {
             Some(address) => attempt.client.ip().to_canonical() == address.to_canonical(),
-            None => what == "last" || attempt.user.as_deref().is_some_and(|user| account::same(user, what)),
+            None => what == LAST || attempt.user.as_deref().is_some_and(|user| account::same(user, what)),
         };
         let mut meant = self.attempts.iter().filter(is_meant).peekable();
         let newest = meant.peek().copied();
@@ -368,6 +454,7 @@ fn detail(attempt: &Attempt, ciphers: Option<&CipherPolicy>, names: &explain::na
         offered: attempt.offered.clone(),
         accepted: attempt.accepted.clone(),
         decision: attempt.decision.clone(),
+        received: attempt.received.clone(),
         nps_reason: attempt.reason.map(policy::network::Reason::code),
         windows_code: failure.and_then(|failure| explain::windows_code(failure, attempt.tunnel)).map(str::to_owned),
         fix: failure.and_then(|failure| explain::fix_of(attempt, failure, ciphers, names)).map(Cow::into_owned),

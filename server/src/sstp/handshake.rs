@@ -173,8 +173,8 @@ impl Visit<'_> {
             }
             match self.receive().await {
                 Ok(Status::PeerClosed) | Err(Lost::Io) => {
-                    let cause = "the client left after the TLS handshake, before SSTP_DUPLEX_POST";
-                    return Err(self.turned(Stage::Tls, Fault::Silence, None, cause.into()));
+                    let cause = self.left_after_tls();
+                    return Err(self.turned(Stage::Tls, Fault::Silence, None, cause));
                 }
                 Ok(_) => {}
                 Err(Lost::Tls(error)) => return Err(self.tls_failed(&error)),
@@ -282,6 +282,17 @@ impl Visit<'_> {
             | TlsError::ClientRefused(_)
             | TlsError::NoClientCertificate => self.turned(Stage::Tls, Fault::PeerMisbehaved, None, cause),
         }
+    }
+
+    /// It liked something of the certificate as little as Windows does a revocation that it cannot check.
+    fn left_after_tls(&self) -> String {
+        const LEFT: &str = "the client left after the TLS handshake, before SSTP_DUPLEX_POST";
+        let leaf = self.tls.as_ref().and_then(|tls| pki::Certificate::from_der(tls.leaf()?).ok());
+        // This gateway staples no OCSP answer.
+        leaf.map_or_else(
+            || LEFT.to_owned(),
+            |leaf| format!("{LEFT}: could it check revocation? {}; OCSP staple: no", pki::revocation_places(&leaf)),
+        )
     }
 
     fn too_slow(&mut self, stage: Stage, cause: &str) -> TurnedAway {

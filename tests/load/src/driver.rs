@@ -134,7 +134,7 @@ impl Driver {
             Output::RemoveChild { session, spi_in } => self.effects.push_back(Effect::Remove { session, spi_in }),
             Output::Repath { session, path, encapsulate } => self.effects.push_back(Effect::Repath { session, path, encapsulate }),
             Output::Event(session, event) => self.event(session, event),
-            Output::Seen(..) => {}
+            Output::Seen(..) | Output::Stranger { .. } => {}
         }
         None
     }

@@ -3,7 +3,7 @@ use crate::{Answers, UNIX_TIME};
 use crypto::{Random, SeededRandom};
 use ike::{
     Answer, AskId, ChildSa, CloseReason, Command, ConnectionId, Endpoint, Event, Failure, InitiatorConfig, Input, Output, Path,
-    ResponderConfig, Seen, SessionId, TimeoutReason,
+    ResponderConfig, Seen, SessionId, Stranger, TimeoutReason,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -80,6 +80,8 @@ pub struct Host {
     pub sent: Vec<(Path, Vec<u8>)>,
     /// What was told of messages.
     pub seen: Vec<(Option<SessionId>, Seen)>,
+    /// What was told of those without a session.
+    pub strangers: Vec<(IpAddr, Stranger)>,
     open: BTreeSet<AskId>,
     pub cancelled: usize,
 }
@@ -208,6 +210,7 @@ impl Sim {
             repaths: Vec::new(),
             sent: Vec::new(),
             seen: Vec::new(),
+            strangers: Vec::new(),
             open: BTreeSet::new(),
             cancelled: 0,
         });
@@ -341,6 +344,7 @@ impl Sim {
                 host.events.push((session, event));
             }
             Output::Seen(session, seen) => host.seen.push((session, *seen)),
+            Output::Stranger { from, what } => host.strangers.push((from, what)),
         }
     }
 

@@ -1,5 +1,5 @@
 use super::fixture::*;
-use crate::{Credential, Lint, Uses, lint_server};
+use crate::{Credential, Lint, Uses, lint_server, revocation_places};
 use crypto::sign::KeyKind;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, SanType};
 
@@ -217,4 +217,9 @@ fn revocation_must_be_in_reach_from_outside() {
     let mut credential = with_points(&["ldap:///CN=CA"]);
     credential.chain[0].ocsp_urls = vec!["http://ocsp.example.com".into()];
     assert_eq!(lint_server(&credential, &[NAME.to_owned()], SSTP, NOW), []);
+    assert_eq!(revocation_places(&credential.chain[0]), "CDP=ldap:///CN=CA; OCSP=http://ocsp.example.com");
+    credential.chain[0].ocsp_urls.clear();
+    assert_eq!(revocation_places(&credential.chain[0]), "CDP=ldap:///CN=CA; OCSP=none, none of them a public http:// address");
+    credential.chain[0].crl_urls.clear();
+    assert_eq!(revocation_places(&credential.chain[0]), "CDP=none; OCSP=none");
 }

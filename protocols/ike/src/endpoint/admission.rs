@@ -1,7 +1,7 @@
 //! Who may begin a session: cookies, limits, repeated IKE_SA_INIT requests (RFC 7296 sections 2.1, 2.5, 2.6).
 use super::pace::Pace;
 use super::shared::{InitKey, Shared};
-use crate::api::{Limits, Path, ResponderConfig, SessionId};
+use crate::api::{Limits, Path, ResponderConfig, SessionId, Stranger};
 use crate::cookie::CookieSecrets;
 use crate::redirect;
 use crate::sa::{InitRequest, parse_notify, plain_notify};
@@ -91,6 +91,9 @@ impl Admission {
     pub(super) fn refuse_version(&mut self, shared: &mut Shared, path: Path, header: &Header) {
         shared.counters.unsupported_version += 1;
         let Some(config) = shared.responder.clone() else { return };
+        if !header.flags.response {
+            shared.tell_of(path.remote.ip(), &config.limits, Stranger::Version(header.major));
+        }
         if header.flags.response || !self.version_answers.allows(shared.now, path.remote.ip(), &config.limits) {
             return;
         }
@@ -130,13 +133,20 @@ impl Admission {
         let of_source = self.sources.get(&source_of(path.remote.ip())).copied().filter(|_| !exempt).unwrap_or(0);
         if of_source >= most_of_source(&config.limits) {
             shared.counters.half_open_refused += 1;
+            shared.tell_of(path.remote.ip(), &config.limits, Stranger::HalfOpenOfSource(of_source));
             return Verdict::Refused;
         }
         if !self.has_paid(shared, &config.limits, load, !exempt && of_source >= config.limits.half_open_per_source, &request) {
             return Verdict::Refused;
         }
-        if load.half_open >= config.limits.half_open_max || load.sessions >= config.limits.sessions_max {
+        let full = match load {
+            Load { half_open, .. } if half_open >= config.limits.half_open_max => Some(Stranger::HalfOpen(half_open)),
+            Load { sessions, .. } if sessions >= config.limits.sessions_max => Some(Stranger::Sessions(sessions)),
+            _ => None,
+        };
+        if let Some(full) = full {
             shared.counters.half_open_refused += 1;
+            shared.tell_of(path.remote.ip(), &config.limits, full);
             return Verdict::Refused;
         }
         Verdict::Begin(config, Box::new(request))

@@ -1,6 +1,7 @@
 //! All sessions of one process: which session a datagram belongs to, who may begin one, when each is called.
 mod admission;
 mod clients;
+mod notices;
 mod pace;
 mod shared;
 mod strangers;

@@ -1,4 +1,5 @@
 //! What every session shares: time, randomness, outputs, counters, and the registers of SPIs and questions.
+use super::notices::Notices;
 use crate::api::{AskId, Counters, Drain, Event, GatewayIdentity, InitiatorConfig, Output, Path, Question, ResponderConfig, SessionId};
 use crate::keys::IkeKeys;
 use crate::redirect::Trail;
@@ -75,6 +76,7 @@ pub(crate) struct Shared {
     pub inits: HashMap<InitKey, SessionId>,
     /// Sessions that wait for IKE_SA_INIT to come again with another group.
     pub retries: HashMap<(Spi, SocketAddr), SessionId>,
+    pub(super) notices: Notices,
     spis: HashMap<Spi, SessionId>,
     esp_spis: HashSet<u32>,
     asks: HashMap<AskId, SessionId>,
@@ -97,6 +99,7 @@ impl Shared {
             draining: 0,
             inits: HashMap::new(),
             retries: HashMap::new(),
+            notices: Notices::new(now),
             spis: HashMap::new(),
             esp_spis: HashSet::new(),
             asks: HashMap::new(),

@@ -1,7 +1,7 @@
 //! Messages of IKE SAs that do not exist, perhaps not any more (RFC 7296 section 2.21.4, RFC 6290 section 4.5).
 use super::pace::Pace;
 use super::shared::Shared;
-use crate::api::Path;
+use crate::api::{Path, Stranger};
 use crate::qcd;
 use crate::wire::{Exchange, Flags, Header, Notify, Payload, encode, kind, notify};
 use std::collections::VecDeque;
@@ -59,11 +59,12 @@ impl Strangers {
             self.remember(path.remote.ip(), shared.now);
         }
         let known = [header.initiator_spi, header.responder_spi].into_iter().any(|spi| shared.owner(spi).is_some());
-        if known
-            || header.flags.response
-            || !looks_protected(header, message)
-            || !self.pace.allows(shared.now, path.remote.ip(), &config.limits)
-        {
+        if known || header.flags.response || !looks_protected(header, message) {
+            return;
+        }
+        let answered = self.pace.allows(shared.now, path.remote.ip(), &config.limits);
+        shared.tell_of(path.remote.ip(), &config.limits, Stranger::UnknownSpi { answered });
+        if !answered {
             return;
         }
         let mut payloads = vec![Payload::Notify(Notify::new(notify::INVALID_IKE_SPI, []))];

@@ -179,6 +179,10 @@ fn begin(core: &mut Core, cx: &mut Shared, mut login: Login, offer: Offer, paylo
         Ok(auth) => auth,
         Err(cause) => return core.refuse_for(cx, login.sa, Remedy::SharePpk, cause),
     };
+    let leaf = payloads.certificates().next().filter(|payload| payload.encoding == cert_encoding::X509_SIGNATURE);
+    if let Some(leaf) = leaf.and_then(|payload| Certificate::from_der(&payload.data).ok()) {
+        core.event(cx, Event::ClientShows { subject: leaf.subject, issuer: leaf.issuer });
+    }
     match verify_client(&config, cx, &login, &offer, payloads, auth.as_ref()) {
         Ok((certificate, proof)) => {
             presented.choice = presented.choice.answering(proof);

@@ -175,6 +175,9 @@ pub enum Question {
         /// An error number, an attempt's id, a user, a client's address, or last
         #[arg(default_value = "last", allow_negative_numbers = true, num_args = 1..)]
         what: Vec<String>,
+        /// Tell all of it: every line to type, policies, ciphers, what else may be behind the number
+        #[arg(long)]
+        more: bool,
     },
     /// List login attempts, or tell the story of one
     #[command(long_about = attempts::ATTEMPTS, visible_alias = "attempt", args_conflicts_with_subcommands = true)]

@@ -56,6 +56,29 @@ accounting_class = ["managed"]"#,
     assert!(words.contains("any (user a*) (group staff; not (time sat,sun 00:00-24:00))") && words.contains("sessions_max 100"), "{words}");
 }
 
+/// RADIUS has no attribute for groups but Azure's, and users of a file are not here.
+#[test]
+fn groups_that_nobody_names_are_warned_of() {
+    let warned = |condition: &str| {
+        let policy = format!("[[policy]]\nname = \"staff\"\npool = \"users\"\n{condition}\n");
+        let warnings = with_policy(&policy).load().unwrap().warnings;
+        warnings.into_iter().filter(|warning| warning.contains("no group is ever")).collect::<Vec<_>>()
+    };
+    let found = warned("group = [\"VPN Staff\"]");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("policy \"staff\": no group is ever \"VPN Staff\"") && found[0].ends_with("use class"), "{found:?}");
+    assert_eq!(warned("any = [{ all = [{ group = [\"st*\"] }] }]").len(), 1);
+    for possible in
+        ["group = [\"6ad1bd07\"]", "group = [\"6AD1*\"]", "group = [\"*\"]", "class = [\"staff\"]", "enabled = false\ngroup = [\"a\"]"]
+    {
+        assert_eq!(warned(possible), Vec::<String>::new(), "{possible}");
+    }
+    let fixture = with_policy("[local]\nusers_file = \"users\"\n[[policy]]\nname = \"staff\"\npool = \"users\"\ngroup = [\"staff\"]");
+    fixture.file("users", "", 0o600);
+    let warnings = fixture.load().unwrap().warnings;
+    assert!(!warnings.iter().any(|warning| warning.contains("no group is ever")), "{warnings:?}");
+}
+
 #[test]
 fn addresses_that_no_client_can_have_are_mistakes() {
     let policy = |address: &str| with_policy(&format!("[[policy]]\nname = \"p\"\npool = \"users\"\naddress = \"{address}\"")).error();

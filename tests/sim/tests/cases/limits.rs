@@ -1,7 +1,7 @@
 //! What strangers may make the gateway hold, and what one stuck login means for the others.
 use super::{CLIENT, GATEWAY, Pair};
 use ike::wire::{Exchange, Message, notify};
-use ike::{Command, Event, Fault, Limits, ResponderConfig, Stage};
+use ike::{Command, Event, Fault, Limits, ResponderConfig, Stage, Stranger};
 use sim::{Eap, HostId, Script, Sim, Verdict, ciphers, initiator, responder};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -212,6 +212,11 @@ fn ikev1_gets_one_answer_a_packet_and_not_many_a_second() {
     }
     assert!(pair.gateway().sent.len() <= 11, "{}", pair.gateway().sent.len());
     assert_eq!(pair.gateway().endpoint.counters().unsupported_version, 101);
+    let source = script.path.remote.ip();
+    assert_eq!(pair.gateway().strangers, [(source, Stranger::Version(1))], "told once a second, not each time");
+    pair.sim.run_for(Duration::from_secs(2));
+    pair.sim.inject(script.path, message);
+    assert_eq!(pair.gateway().strangers.len(), 2);
     assert_eq!(pair.gateway().endpoint.sessions(), (0, 0));
 }
 
@@ -319,6 +324,8 @@ fn an_ipv6_network_is_one_source() {
         assert_eq!(knock_and_pay(&mut sim, &mut from(7, u128::from(u64::MAX) - host)), (host < 4).then_some(0));
     }
     assert_eq!(sim.host(gateway).endpoint.counters().half_open_refused, 2);
+    let told: Vec<_> = sim.host(gateway).strangers.iter().map(|(_, what)| *what).collect();
+    assert_eq!(told, [Stranger::HalfOpenOfSource(4)], "of the network once");
     assert_eq!(knock(&mut sim, &from(8, 1)), Some(0), "the next network");
 }
 
