@@ -198,7 +198,7 @@ impl Client {
     ) {
         work.tried.push(peer);
         work.failures.push(failure);
-        let challenged = self.conversations.get(&work.conversation).is_some_and(|conversation| conversation.challenged);
+        let challenged = self.is_challenged(work.conversation);
         if challenged
             && let Some(
                 RequestFailure::Silent { server, .. } | RequestFailure::Unreachable { server } | RequestFailure::Connection { server, .. },
@@ -208,6 +208,11 @@ impl Client {
             work.failures = vec![RequestFailure::LostConversation { server, cause }];
         }
         if challenged || alive { self.fail(*work, None) } else { self.ask(now, work) }
+    }
+
+    /// The conversation belongs to its server: no other has its state.
+    pub(crate) fn is_challenged(&self, id: ConversationId) -> bool {
+        self.conversations.get(&id).is_some_and(|conversation| conversation.challenged)
     }
 
     /// The round in flight goes on under another key.

@@ -3,6 +3,7 @@ use crate::accounting::AccountingWork;
 use crate::api::{Configuration, Counters, Dial, Input, Output, RequestFailure, Server, ServerReport, SocketId, Standing, Transport};
 use crate::authentication::{AuthenticationWork, Conversation, Proof};
 use crate::codec::{Envelope, Packet, code};
+use crate::connection::WATCHDOG_PLACE;
 use crate::mppe::Hiding;
 use crate::peer::{Peer, Peers};
 use crate::probe;
@@ -32,6 +33,8 @@ pub(crate) enum Loss<'a> {
     PortClosed,
     /// A TLS connection could not be made, or the server is not to be talked to.
     Connection(&'a str),
+    /// It waited in vain for a place on a connection.
+    NoPlace,
     /// The server says that it cannot serve this request.
     Declined(&'a str),
 }
@@ -139,6 +142,7 @@ impl Client {
             Input::Timeout => self.timeout(now),
             Input::Configure(configuration) => self.peers.configure(configuration),
         }
+        self.send_parked(now);
         self.reap();
     }
 
@@ -208,8 +212,7 @@ impl Client {
         {
             return Err((work, failure));
         }
-        // On a connection one identifier is kept for the watchdog (RFC 6613 section 2.6.5).
-        let spare = usize::from(target.server.is_tls() && !matches!(work, Work::Probe));
+        let spare = if target.server.is_tls() && !matches!(work, Work::Probe) { WATCHDOG_PLACE } else { 0 };
         let taken = match on {
             Some(socket) => self.table.take_on(socket, key).map(|slot| (slot, false)),
             None => self.table.take(carrier, key, spare, target.server.is_tls()),
@@ -299,7 +302,7 @@ impl Client {
         Some(request)
     }
 
-    fn release(&mut self, slot: Slot) {
+    pub(crate) fn release(&mut self, slot: Slot) {
         if let Some(socket) = self.table.release(slot) {
             self.outputs.push_back(Output::Close { socket });
         }
@@ -390,16 +393,16 @@ impl Client {
 
     /// Repeats a request or gives it up.
     fn due(&mut self, now: Instant, key: RequestKey) {
+        let may_live = self.requests.get(&key).is_some_and(|request| self.may_live(request));
         let Some(request) = self.requests.get_mut(&key) else { return };
         let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
-        let alive = peer.health(request.line.purpose).alive_since(request.began);
+        let parked = self.table.is_parked(request.slot.socket);
         let deadline = request.began + peer.server.timeout;
         let sent_last = now.checked_sub(request.interval).unwrap_or(request.began);
         let quiet = !peer.health(request.line.purpose).alive_since(sent_last);
-        // A server that answers others is not dead: it may be waiting for a second factor, and another server would ask for one more.
-        let exhausted = request.waits + 1 >= peer.server.tries && !alive;
+        let exhausted = request.waits + 1 >= peer.server.tries && !may_live;
         if matches!(request.work, Work::Abandoned | Work::Probe) || exhausted || now >= deadline {
-            return self.give_up(now, key, &Loss::Silence);
+            return self.give_up(now, key, if parked { &Loss::NoPlace } else { &Loss::Silence });
         }
         let (line, socket, tls) = (request.line, request.slot.socket, peer.server.is_tls());
         let Some(to) = peer.address(request.line.purpose) else { return };
@@ -416,7 +419,7 @@ impl Client {
             request.transmissions += 1;
             self.outputs.push_back(Output::Transmit { socket, to, bytes: request.bytes.clone() });
         }
-        if quiet && (tls || line.purpose == Purpose::Authentication) {
+        if quiet && !parked && (tls || line.purpose == Purpose::Authentication) {
             self.probe(now, line.peer, tls.then_some(socket));
         }
     }
@@ -427,6 +430,9 @@ impl Client {
         let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
         if matches!(request.work, Work::Probe) {
             peer.probed = false;
+            if matches!(loss, Loss::Silence) {
+                peer.health_mut(request.line.purpose).probe_unanswered();
+            }
             if peer.server.is_tls() && matches!(loss, Loss::Silence) {
                 self.hang_up(now, request.slot.socket, "the server did not answer Status-Server", true);
             }
@@ -436,8 +442,8 @@ impl Client {
             return;
         }
         let alive = matches!(loss, Loss::Silence) && peer.health(request.line.purpose).alive_since(request.began);
-        // What a proxy cannot forward says nothing of other requests.
-        if !alive && !matches!(loss, Loss::Declined(_)) {
+        // What a proxy cannot forward says nothing of other requests, nor does what was never sent.
+        if !alive && !matches!(loss, Loss::Declined(_) | Loss::NoPlace) {
             self.died(now, request.line);
         }
         let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
@@ -446,6 +452,12 @@ impl Client {
             Loss::PortClosed => RequestFailure::Unreachable { server },
             Loss::Connection(cause) => RequestFailure::Connection { server, cause: (*cause).to_owned() },
             Loss::Declined(cause) => RequestFailure::Declined { server, cause: (*cause).to_owned() },
+            Loss::NoPlace => {
+                let seconds = now.saturating_duration_since(request.began).as_secs();
+                let cause =
+                    format!("it takes no more connections, and those that it took had no room for another request within {seconds} s");
+                RequestFailure::Connection { server, cause }
+            }
             Loss::Silence => {
                 peer.counters.timeouts += 1;
                 RequestFailure::Silent {

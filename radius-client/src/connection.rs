@@ -4,11 +4,14 @@ use crate::attributes::number;
 use crate::client::{Client, Loss, Timer, Work};
 use crate::codec::Packet;
 use crate::retry;
-use crate::table::{Number, RequestKey, Slot};
+use crate::table::{RequestKey, Slot};
 use std::time::{Duration, Instant};
 
 /// How long a connection may be silent before it is probed (Tw of RFC 3539 section 3.4.1), give or take a tenth.
 const WATCHDOG: Duration = Duration::from_secs(30);
+
+/// Identifiers of a connection that are kept for the watchdog (RFC 6613 section 2.6.5).
+pub(crate) const WATCHDOG_PLACE: usize = 1;
 
 impl Client {
     /// Sets the watchdog of a connection.
@@ -20,7 +23,7 @@ impl Client {
     }
 
     pub(crate) fn watchdog(&mut self, now: Instant, socket: SocketId) {
-        let Some(line) = self.table.line(socket) else { return };
+        let Some(line) = self.table.line(socket).filter(|_| !self.table.is_parked(socket)) else { return };
         let heard = self.peers.get(line.peer).and_then(|peer| peer.heard());
         if heard.is_none_or(|heard| now.saturating_duration_since(heard) > WATCHDOG / 2) {
             self.probe(now, line.peer, Some(socket));
@@ -41,10 +44,20 @@ impl Client {
         }
     }
 
-    /// Until now the request had been written for RADIUS/1.0, but not sent.
+    /// What waits goes out over connections that have room for it again.
+    pub(crate) fn send_parked(&mut self, now: Instant) {
+        while let Some((key, from, to)) = self.table.unpark(WATCHDOG_PLACE) {
+            self.release(from);
+            self.send_waiting(now, key, to);
+        }
+    }
+
+    /// Sends what waited until now, in another place or another version than it was written for.
     fn send_waiting(&mut self, now: Instant, key: RequestKey, slot: Slot) {
         let Some(request) = self.requests.get_mut(&key) else { return };
-        request.slot = slot;
+        let is_written = std::mem::replace(&mut request.slot, slot) == slot;
+        let mut random = [0; 16];
+        self.random.fill(&mut random);
         if matches!(request.work, Work::Abandoned) {
             return drop(self.remove(key));
         }
@@ -52,10 +65,8 @@ impl Client {
         let Some((peer, to)) = self.peers.get(request.line.peer).and_then(|peer| Some((peer, peer.address(request.line.purpose)?))) else {
             return;
         };
-        let written = match slot.number {
-            Number::Identifier(_) => Ok(request.bytes.clone()),
-            Number::Token(_) => self.write(now, &request.work, slot.number, probe_password(&request.bytes), &peer.server),
-        };
+        let written =
+            if is_written { Ok(request.bytes.clone()) } else { self.write(now, &request.work, slot.number, random, &peer.server) };
         match written {
             Ok(bytes) => {
                 self.outputs.push_back(Output::Transmit { socket: slot.socket, to, bytes: bytes.clone() });
@@ -101,10 +112,12 @@ impl Client {
     /// A connection is no more. What waited goes out on another one, unless none would serve.
     pub(crate) fn closed(&mut self, now: Instant, socket: SocketId, cause: &str, served: bool) {
         let Some(line) = self.table.line(socket) else { return };
-        let waiting = self.table.close(socket);
+        // A server may limit how many connections it takes: others serve, and will have room.
+        let parked = !served && self.table.park(socket);
+        let waiting = if parked { Vec::new() } else { self.table.close(socket) };
         if let Some(peer) = self.peers.get_mut(line.peer) {
             peer.counters.connections_lost += 1;
-            if !served {
+            if !served && !parked {
                 peer.back_off(now, cause);
             }
         }
@@ -141,12 +154,6 @@ impl Client {
             Err(_) => {}
         }
     }
-}
-
-/// The Request Authenticator of the request as it was written before, which nobody has seen: as good as new random bytes.
-fn probe_password(unsent: &[u8]) -> [u8; 16] {
-    // Every request is written by `codec::Builder`, which begins with the header.
-    unsent[4..20].try_into().expect("a header is 20 bytes")
 }
 
 /// The name of an Error-Cause that stands in Protocol-Errors (RFC 5176 section 3.5).

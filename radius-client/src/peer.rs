@@ -45,12 +45,17 @@ const LOGIN_BACKOFF: Duration = Duration::from_millis(50);
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(8);
 
+/// So many probes in a row without an answer outweigh what was heard before them: one may be lost.
+const SILENT_PROBES: u32 = 2;
+
 /// How one port of a server has behaved.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     dead: Option<Dead>,
     /// When the last valid reply came.
     heard: Option<Instant>,
+    /// Probes without an answer since then.
+    unanswered_probes: u32,
     pub(crate) round_trip: Option<Duration>,
 }
 
@@ -65,6 +70,7 @@ impl Health {
     /// For how long it had been dead, if it was.
     pub(crate) fn answered(&mut self, now: Instant) -> Option<Duration> {
         self.heard = Some(now);
+        self.unanswered_probes = 0;
         self.dead.take().map(|dead| now.saturating_duration_since(dead.since))
     }
 
@@ -87,9 +93,18 @@ impl Health {
         self.dead.is_some()
     }
 
-    /// It answered something since `instant`: it is alive, and this one answer takes long.
+    /// It answered something since `instant`, and did not fall silent then: it is alive, and this one answer takes long.
     pub(crate) fn alive_since(&self, instant: Instant) -> bool {
-        !self.is_dead() && self.heard.is_some_and(|heard| heard >= instant)
+        !self.is_dead() && self.unanswered_probes < SILENT_PROBES && self.heard.is_some_and(|heard| heard >= instant)
+    }
+
+    /// It is not known to be dead, and answered something at most `before` `instant`.
+    pub(crate) fn alive_within(&self, instant: Instant, before: Duration) -> bool {
+        !self.is_dead() && self.heard.is_some_and(|heard| heard + before >= instant)
+    }
+
+    pub(crate) fn probe_unanswered(&mut self) {
+        self.unanswered_probes = self.unanswered_probes.saturating_add(1);
     }
 
     /// When it died, else when it was last heard of.

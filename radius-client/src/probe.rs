@@ -63,6 +63,20 @@ impl Client {
         self.timers.insert((now + interval, Timer::Probe(key)));
     }
 
+    /// The silence so far does not mean that the server is dead: it may wait for a second factor, for which another server would ask once more. Without
+    /// a probe nothing tells but what it said before, and a conversation under way has no other server to go to.
+    pub(crate) fn may_live(&self, request: &Request) -> bool {
+        let Some(peer) = self.peers.get(request.line.peer) else { return false };
+        let health = peer.health(request.line.purpose);
+        match &request.work {
+            _ if health.alive_since(request.began) => true,
+            Work::Authentication(work) if peer.server.probe == Probe::Off => {
+                self.is_challenged(work.conversation) || health.alive_within(request.began, peer.server.revive_interval)
+            }
+            _ => false,
+        }
+    }
+
     /// A port of a server does not answer any more.
     pub(crate) fn died(&mut self, now: Instant, line: Line) {
         let Some(peer) = self.peers.get_mut(line.peer) else { return };

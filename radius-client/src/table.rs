@@ -50,11 +50,19 @@ enum Numbers {
     },
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// A connection that stands, or a UDP socket: what is asked goes out at once.
+    Standing,
+    Connecting,
+    /// No connection: the server takes no more of them. What was to go over it waits for a place on one of the others.
+    Parked,
+}
+
 #[derive(Debug)]
 struct Socket {
     line: Line,
-    /// A connection that stands, or a UDP socket: what is asked goes out at once.
-    stands: bool,
+    state: State,
     numbers: Numbers,
     used: BTreeMap<Number, RequestKey>,
 }
@@ -93,10 +101,11 @@ impl Table {
     /// A place for `request` on a socket that then still has `spare` of them; true when it has to be opened first, with `connects` saying that this
     /// takes its time. `None`: all are in flight.
     pub(crate) fn take(&mut self, line: Line, request: RequestKey, spare: usize, connects: bool) -> Option<(Slot, bool)> {
-        let free = self.sockets.iter().find(|(_, socket)| socket.line == line && socket.room() > spare).map(|(id, _)| *id);
+        let roomy = self.sockets.iter().filter(|(_, socket)| socket.line == line && socket.room() > spare);
+        let free = roomy.min_by_key(|(id, socket)| (socket.state == State::Parked, **id)).map(|(id, _)| *id);
         let (id, opened) = match free {
             Some(id) => (id, false),
-            None => (self.open(line, !connects)?, true),
+            None => (self.open(line, if connects { State::Connecting } else { State::Standing })?, true),
         };
         Some((self.take_on(id, request)?, opened))
     }
@@ -109,8 +118,8 @@ impl Table {
 
     /// A connection stands. Returns the requests that wait for it, in the order they were asked, and where each is now. `first`: the first Token.
     pub(crate) fn connected(&mut self, id: SocketId, version: RadiusVersion, first: u32) -> Vec<(RequestKey, Slot)> {
-        let Some(socket) = self.sockets.get_mut(&id).filter(|socket| !socket.stands) else { return Vec::new() };
-        socket.stands = true;
+        let Some(socket) = self.sockets.get_mut(&id).filter(|socket| socket.state == State::Connecting) else { return Vec::new() };
+        socket.state = State::Standing;
         if version == RadiusVersion::V1_1 {
             let mut waiting: Vec<_> = std::mem::take(&mut socket.used).into_values().collect();
             waiting.sort_unstable();
@@ -126,7 +135,37 @@ impl Table {
 
     /// Whether what is asked on this socket goes out at once.
     pub(crate) fn stands(&self, id: SocketId) -> bool {
-        self.sockets.get(&id).is_some_and(|socket| socket.stands)
+        self.sockets.get(&id).is_some_and(|socket| socket.state == State::Standing)
+    }
+
+    /// Whether what is asked on this socket waits for a place on another one.
+    pub(crate) fn is_parked(&self, id: SocketId) -> bool {
+        self.sockets.get(&id).is_some_and(|socket| socket.state == State::Parked)
+    }
+
+    /// The connection is no more, but others to the same server are: its requests stay, and wait for places there. False: there is no other.
+    pub(crate) fn park(&mut self, id: SocketId) -> bool {
+        let Some(line) = self.line(id) else { return false };
+        let is_other = |(other, socket): (&SocketId, &Socket)| *other != id && socket.line == line && socket.state != State::Parked;
+        if !self.sockets.iter().any(is_other) {
+            return false;
+        }
+        if let Some(socket) = self.sockets.get_mut(&id) {
+            socket.state = State::Parked;
+        }
+        true
+    }
+
+    /// Gives a request that waits a place on a connection that stands and then still has `spare` of them. Returns where it waited and where it is now.
+    pub(crate) fn unpark(&mut self, spare: usize) -> Option<(RequestKey, Slot, Slot)> {
+        let place = |(&id, parked): (&SocketId, &Socket)| {
+            let (&number, &request) = parked.used.iter().min_by_key(|(_, request)| **request)?;
+            let serves = |socket: &Socket| socket.line == parked.line && socket.state == State::Standing && socket.room() > spare;
+            let (&to, _) = self.sockets.iter().find(|(_, socket)| serves(socket))?;
+            Some((request, Slot { socket: id, number }, to))
+        };
+        let (request, from, to) = self.sockets.iter().filter(|(_, socket)| socket.state == State::Parked).find_map(place)?;
+        Some((request, from, self.take_on(to, request)?))
     }
 
     /// Whether requests on this socket have Tokens.
@@ -138,7 +177,7 @@ impl Table {
         self.sockets.values().any(|socket| socket.line == line)
     }
 
-    fn open(&mut self, line: Line, stands: bool) -> Option<SocketId> {
+    fn open(&mut self, line: Line, state: State) -> Option<SocketId> {
         let (mut sockets, mut in_flight) = (0, 0);
         for socket in self.sockets.values().filter(|socket| socket.line == line) {
             (sockets, in_flight) = (sockets + 1, in_flight + socket.used.len());
@@ -148,7 +187,7 @@ impl Table {
         }
         let id = SocketId(self.next);
         self.next = self.next.wrapping_add(1);
-        self.sockets.insert(id, Socket { line, stands, numbers: Numbers::Identifiers((0..=255).collect()), used: BTreeMap::new() });
+        self.sockets.insert(id, Socket { line, state, numbers: Numbers::Identifiers((0..=255).collect()), used: BTreeMap::new() });
         Some(id)
     }
 
@@ -159,9 +198,11 @@ impl Table {
         if let (true, Numbers::Identifiers(free), Number::Identifier(identifier)) = (known, &mut socket.numbers, slot.number) {
             free.push_back(identifier);
         }
-        let (line, empty) = (socket.line, socket.used.is_empty());
-        let roomy = |(id, other): (&SocketId, &Socket)| *id != slot.socket && other.line == line && other.room() >= 128;
-        let surplus = empty && self.sockets.iter().any(roomy);
+        let (line, empty, parked) = (socket.line, socket.used.is_empty(), socket.state == State::Parked);
+        let roomy = |(id, other): (&SocketId, &Socket)| {
+            *id != slot.socket && other.line == line && other.state != State::Parked && other.room() >= 128
+        };
+        let surplus = empty && (parked || self.sockets.iter().any(roomy));
         if surplus {
             self.sockets.remove(&slot.socket);
         }
@@ -176,9 +217,13 @@ impl Table {
         self.sockets.get(&slot.socket)?.used.get(&slot.number).copied()
     }
 
-    /// Forgets a socket; returns the requests that used it.
+    /// Forgets a socket; returns the requests that used it, and those that waited for a place where now is none.
     pub(crate) fn close(&mut self, socket: SocketId) -> Vec<RequestKey> {
-        self.sockets.remove(&socket).map(|socket| socket.used.into_values().collect()).unwrap_or_default()
+        let Some(closed) = self.sockets.remove(&socket) else { return Vec::new() };
+        let is_left = self.sockets.values().any(|other| other.line == closed.line && other.state != State::Parked);
+        let stranded = |_: &SocketId, other: &mut Socket| !is_left && other.line == closed.line;
+        let stranded: Vec<_> = self.sockets.extract_if(.., stranded).flat_map(|(_, socket)| socket.used.into_values()).collect();
+        closed.used.into_values().chain(stranded).collect()
     }
 
     /// Nothing in flight to this server.

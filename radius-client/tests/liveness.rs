@@ -70,6 +70,76 @@ fn one_user_with_a_second_factor_gets_one_push_from_a_server_that_answers_probes
     }
 }
 
+/// Nothing but its last answer says that the server lives.
+#[test]
+fn one_user_with_a_second_factor_gets_one_push_without_a_probe() {
+    let t0 = start();
+    let mut client = patient(Probe::Off);
+    client.handle(t0, login(1, 1, pap(b"secret")));
+    let before = only_sent(&drain(&mut client));
+    client.handle(t0, before.datagram(reply(3, &before, &[])));
+    drain(&mut client);
+    let t1 = t0 + seconds(50);
+    client.handle(t1, login(2, 2, pap(b"secret")));
+    let outputs = run(&mut client, t1 + seconds(45), false);
+    let logins = sent(&outputs);
+    assert!(changes(&outputs).is_empty() && logins.len() > 3, "{outputs:?}");
+    assert!(logins.iter().all(|again| again.bytes == logins[0].bytes && again.to == logins[0].to), "one push");
+    client.handle(t1 + seconds(45), logins[0].datagram(reply(2, &logins[0], &[])));
+    assert!(matches!(login_outcomes(drain(&mut client)).remove(0).1, LoginOutcome::Accept { .. }));
+}
+
+#[test]
+fn without_a_probe_a_server_not_heard_of_lately_is_left_after_its_tries() {
+    let t0 = start();
+    let mut client = patient(Probe::Off);
+    client.handle(t0, login(1, 1, pap(b"secret")));
+    let before = only_sent(&drain(&mut client));
+    client.handle(t0, before.datagram(reply(3, &before, &[])));
+    drain(&mut client);
+    client.handle(t0 + seconds(61), login(2, 2, pap(b"secret")));
+    let outputs = run(&mut client, t0 + seconds(61 + 20), false);
+    assert_eq!(changes(&outputs), [("nps1", Change::Died { accounting: false })]);
+    assert_eq!(sent(&outputs).last().unwrap().to.to_string(), "192.0.2.2:1812");
+}
+
+/// No other server has the state, so that giving up early would only fail the login, and take a server for dead that waits for its user.
+#[test]
+fn a_second_factor_in_mid_conversation_has_the_whole_timeout() {
+    let t0 = start();
+    let mut client = patient(Probe::Off);
+    client.handle(t0, ask(1, 1, &eap_start()));
+    let first = only_sent(&drain(&mut client));
+    client.handle(t0, first.datagram(reply(11, &first, &[(79, eap_packet(1, 2, &[26])), (24, b"s".to_vec())])));
+    drain(&mut client);
+    // The user takes its time to type: what was heard is long ago.
+    let t1 = t0 + seconds(100);
+    client.handle(t1, ask(2, 1, &eap_packet(2, 2, &[26])));
+    let outputs = run(&mut client, t1 + seconds(45), false);
+    assert!(changes(&outputs).is_empty() && sent(&outputs).len() > 3, "{outputs:?}");
+    let second = sent(&outputs).remove(0);
+    client.handle(t1 + seconds(45), second.datagram(reply(3, &second, &[(79, eap_packet(4, 2, &[]))])));
+    assert!(matches!(outcomes(drain(&mut client)).remove(0).1, EapOutcome::Reject { .. }));
+    client.handle(t1 + seconds(50), ask(3, 3, &eap_start()));
+    drain(&mut client);
+    client.handle(t1 + seconds(50), ask(4, 4, &eap_start()));
+    assert_eq!(sent(&drain(&mut client))[0].to.to_string(), "192.0.2.1:1812", "it is not taken for dead");
+}
+
+/// What it said to another login does not outweigh that it answers no probe any more.
+#[test]
+fn a_server_that_falls_silent_after_an_answer_is_dead_before_the_timeout() {
+    let t0 = start();
+    let mut client = patient(Probe::StatusServer);
+    client.handle(t0, login(1, 1, pap(b"secret")));
+    client.handle(t0, login(2, 2, pap(b"other")));
+    let other = sent(&drain(&mut client)).into_iter().find(|request| password(request, SECRET) == b"other").unwrap();
+    client.handle(t0 + seconds(1), other.datagram(reply(3, &other, &[])));
+    let outputs = run(&mut client, t0 + seconds(35), false);
+    assert_eq!(changes(&outputs), [("nps1", Change::Died { accounting: false })]);
+    assert_eq!(sent(&outputs).last().unwrap().to.to_string(), "192.0.2.2:1812");
+}
+
 #[test]
 fn a_server_that_answers_no_probe_either_is_dead_and_the_next_one_is_asked() {
     let t0 = start();

@@ -415,7 +415,7 @@ fn a_server_that_dies_loses_its_conversations_alone_and_is_preferred_again_when_
         let lost = |failure: &RequestFailure| matches!(failure, RequestFailure::LostConversation { server, .. } if server == "nps1");
         assert!(world.failed.iter().all(lost) && world.failed.len() < 12, "seed {seed}: {:?}", world.failed);
         let accepts: Vec<_> = world.servers.values().map(|server| server.accepts).collect();
-        assert!(accepts[0] >= 250 && accepts[1] >= 50 && accepts[2] >= 50, "seed {seed}: {accepts:?}");
+        assert!(accepts[0] >= 240 && accepts[1] >= 50 && accepts[2] >= 50, "seed {seed}: {accepts:?}");
         let slowest = world.granted.iter().map(|(name, at)| {
             let number = (name % PAP) as u32;
             *at - (began + Duration::from_millis(500) * number)

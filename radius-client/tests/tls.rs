@@ -134,6 +134,94 @@ fn a_connection_without_an_answer_to_status_server_is_replaced() {
     assert_eq!(outcomes(drain(&mut client)).len(), 1);
 }
 
+fn transmits(client: &mut Client) -> Vec<Sent> {
+    sent(&drain(client))
+}
+
+/// As FreeRADIUS does with `max_connections`: it closes the one too many, and serves the others.
+#[test]
+fn what_finds_no_connection_waits_for_a_place_on_those_that_stand() {
+    let t0 = start();
+    let mut client = client(vec![tls("one", 1), tls("two", 2)]);
+    for id in 0..255 {
+        client.handle(t0, login(id, id, pap(b"secret")));
+    }
+    let full = transmits(&mut client);
+    client.handle(t0, login(900, 900, pap(b"late")));
+    client.handle(t0, accounting(901));
+    let mut opened = Vec::new();
+    while let Some(output) = client.poll_output() {
+        let Output::Open { socket, dial, .. } = output else { panic!("{output:?}") };
+        opened.push((socket, dial.peer().to_string()));
+    }
+    assert_eq!(opened.iter().map(|(_, peer)| peer.as_str()).collect::<Vec<_>>(), ["192.0.2.1:2083"]);
+    client.handle(t0, lost(opened[0].0, false));
+    client.handle(t0, login(902, 902, pap(b"later")));
+    let outputs = drain(&mut client);
+    assert!(outputs.is_empty(), "nobody died, nobody else is asked, no other connection is tried: {outputs:?}");
+    assert_eq!(client.servers()[0].standing, Standing::Unknown);
+    let mut taken = Vec::new();
+    for answered in &full[..3] {
+        client.handle(t0 + seconds(1), answered.datagram(bare_reply(3, answered, &[])));
+        taken.push(transmits(&mut client).remove(0));
+    }
+    assert!(taken.iter().all(|request| request.socket == full[0].socket));
+    assert_eq!((password(&taken[0], b"a shared secret of some length"), taken[1].bytes[0]), (b"late".to_vec(), 4));
+    client.handle(t0 + seconds(1), taken[0].datagram(bare_reply(2, &taken[0], &[])));
+    assert!(matches!(login_outcomes(drain(&mut client)).remove(0), (900, LoginOutcome::Accept { .. })));
+    client.handle(t0 + seconds(1), taken[1].datagram(bare_reply(5, &taken[1], &[])));
+    assert!(matches!(&drain(&mut client)[..], [Output::Accounting { ticket: Ticket(901), outcome: Ok(_) }]));
+}
+
+#[test]
+fn what_waits_for_a_place_goes_elsewhere_with_the_last_connection() {
+    let t0 = start();
+    let mut client = client(vec![tls("one", 1), tls("two", 2)]);
+    for id in 0..256 {
+        client.handle(t0, login(id, id, pap(b"secret")));
+    }
+    let (mut stands, mut refused) = (None, None);
+    while let Some(output) = client.poll_output() {
+        if let Output::Open { socket, .. } = output {
+            if stands.is_none() { stands = Some(socket) } else { refused = Some(socket) }
+        }
+    }
+    client.handle(t0, Input::Connected { socket: stands.unwrap(), version: RadiusVersion::V1_0 });
+    client.handle(t0, lost(refused.unwrap(), false));
+    assert_eq!(transmits(&mut client).len(), 255);
+    client.handle(t0, lost(stands.unwrap(), false));
+    let asked = transmits(&mut client);
+    assert!(asked.len() == 256 && asked.iter().all(|request| request.to.to_string() == "192.0.2.2:2083"), "{}", asked.len());
+}
+
+#[test]
+fn who_waits_in_vain_for_a_place_is_told_so() {
+    let t0 = start();
+    let mut client = client(vec![tls("one", 1)]);
+    for id in 0..255 {
+        client.handle(t0, login(id, id, pap(b"secret")));
+    }
+    let full = transmits(&mut client);
+    client.handle(t0, login(900, 900, pap(b"late")));
+    let Some(Output::Open { socket, .. }) = client.poll_output() else { panic!() };
+    client.handle(t0, lost(socket, false));
+    drain(&mut client);
+    let mut told = Vec::new();
+    // Probes are answered: the server is slow with each of its logins.
+    while let Some(next) = client.poll_timeout().filter(|_| told.is_empty()) {
+        client.handle(next, Input::Timeout);
+        let outputs = drain(&mut client);
+        for probe in sent(&outputs) {
+            client.handle(next, probe.datagram(bare_reply(2, &probe, &[])));
+        }
+        told = login_outcomes(outputs).into_iter().filter(|(ticket, _)| *ticket == 900).collect();
+    }
+    let (_, LoginOutcome::Failed(failure)) = &told[0] else { panic!("{told:?}") };
+    assert!(failure.to_string().contains("no room for another request within 30 s"), "{failure}");
+    assert_ne!(client.servers()[0].standing, Standing::Dead);
+    assert_eq!(full.len(), 255);
+}
+
 #[test]
 fn a_conversation_survives_its_connection() {
     let t0 = start();

@@ -36,8 +36,10 @@ pub struct CallConfig {
 /// [MS-SSTP] 3.1.2 and 3.3.2.
 #[derive(Debug, Clone, Copy)]
 pub struct Timers {
-    /// 60 s.
+    /// 60 s. From CALL_CONNECT_ACK on it stands still while the gateway waits for an answer about the client ([`Input::Waiting`]).
     pub negotiation: Duration,
+    /// From CALL_CONNECT_ACK to CALL_CONNECTED in all, however long answers take.
+    pub authentication: Duration,
     /// 60 s.
     pub hello: Duration,
 }
@@ -69,6 +71,9 @@ pub enum Input<'a> {
     Ppp(&'a [u8]),
     /// PPP authenticated the client.
     Authenticated(InnerKeys),
+    /// The gateway has asked others about the client's credentials, and their answer is due; or none is any more. What the client cannot hurry does not
+    /// count against it.
+    Waiting(bool),
     /// The latest moment at which the data path received a packet of this call; restarts the hello timer.
     Heard(Instant),
     /// End the call: CALL_DISCONNECT, or CALL_ABORT where the call is not that far.

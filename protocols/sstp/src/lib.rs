@@ -15,7 +15,7 @@
 //! #     nonce: [7; 32],
 //! #     offer_sha1: false,
 //! #     certificates: vec![CertificateHashes { sha1: [1; 20], sha256: [2; 32] }],
-//! #     timers: Timers { negotiation: minute, hello: minute },
+//! #     timers: Timers { negotiation: minute, authentication: 2 * minute, hello: minute },
 //! # };
 //! # #[allow(clippy::disallowed_methods)]
 //! # let now = std::time::Instant::now();

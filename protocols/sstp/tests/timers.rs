@@ -46,6 +46,28 @@ fn no_call_connected() {
 }
 
 #[test]
+fn negotiation_stands_still_while_an_answer_is_due_but_not_for_ever() {
+    let mut sim = Sim::in_state(CallState::CallConnectedPending);
+    let begun = sim.now;
+    sim.pass(seconds(10));
+    sim.give(Input::Waiting(true));
+    assert_eq!(sim.pass(seconds(70)), [], "a second factor");
+    sim.give(Input::Waiting(false));
+    assert_eq!(sim.call.poll_timeout(), Some((begun + seconds(120), TimeoutReason::Negotiation)), "130 s would be too long in all");
+    let mut sim = Sim::in_state(CallState::CallConnectedPending);
+    let begun = sim.now;
+    sim.give(Input::Waiting(true));
+    sim.pass(seconds(40));
+    sim.give(Input::Waiting(false));
+    assert_eq!(sim.call.poll_timeout(), Some((begun + seconds(100), TimeoutReason::Negotiation)), "60 s for the client itself");
+    sim.give(Input::Waiting(true));
+    assert_eq!(sim.pass(seconds(79)), []);
+    assert_eq!(sent(&sim.pass(seconds(1))), ["CALL_ABORT(0, 8)"]);
+    let ended = sim.ended();
+    assert!(ended.by == EndedBy::NegotiationTimeout && ended.cause.contains("within 120 s"), "{}", ended.cause);
+}
+
+#[test]
 fn early_call_connected_does_not_stop_the_negotiation_timer() {
     let mut sim = Sim::in_state(CallState::CallConnectedPending);
     sim.packet(&good_connected());

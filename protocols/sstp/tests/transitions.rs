@@ -260,6 +260,7 @@ fn others() -> Vec<(&'static str, Drive)> {
         ("PPP control for the client", |sim| sim.give(Input::Ppp(LCP))),
         ("PPP data for the client", |sim| sim.give(Input::Ppp(IPV4))),
         ("authenticated", |sim| sim.give(Input::Authenticated(keys()))),
+        ("waiting", |sim| sim.give(Input::Waiting(true))),
         ("heard", |sim| sim.give(Input::Heard(sim.now))),
         ("close", |sim| sim.give(Input::Close)),
         ("connection closed", |sim| sim.give(Input::Closed)),

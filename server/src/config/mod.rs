@@ -367,6 +367,7 @@ impl Config {
             return Err(root.missing("radius", "is missing; certificate_authorization = \"radius\" needs a RADIUS server to ask"));
         }
         let radius_groups = request::groups(&root, &radius)?;
+        warnings.extend(request::unprobed(&radius_groups, &radius));
         let listeners: Vec<&str> =
             ikev2.iter().map(|listener| listener.name.as_str()).chain(sstp.iter().map(|listener| listener.name.as_str())).collect();
         let requests = request::policies(&root, &radius_groups, &listeners, local.is_some(), &mut warnings)?;

@@ -6,7 +6,7 @@ use super::source::{Node, Value};
 use super::{RadiusServer, values};
 use policy::request::{Conditions, Forward, RequestPolicy};
 use policy::rewrite::Rewrite;
-use radius_client::{Group, Member};
+use radius_client::{Group, Member, Probe};
 use std::collections::BTreeMap;
 
 const GROUP: &[&str] = &["name", "servers"];
@@ -24,6 +24,23 @@ const REWRITES: &str = "{ match = \"EXAMPLE\\\\*\", replace = \"{1}@example.com\
 
 pub(super) fn groups(root: &Root<'_>, servers: &[RadiusServer]) -> Result<Vec<Group>, ConfigError> {
     root.sections("radius_group", GROUP)?.iter().map(|section| group(section, servers)).collect()
+}
+
+/// Who has another server to go to must know a slow one from a dead one, or a user is asked twice for a second factor.
+pub(super) fn unprobed(groups: &[Group], servers: &[RadiusServer]) -> Vec<String> {
+    let has_others = |name: &str| match groups {
+        [] => servers.len() > 1,
+        _ => groups.iter().any(|group| group.members.len() > 1 && group.members.iter().any(|member| member.server == name)),
+    };
+    let blind = servers.iter().map(|server| &server.server).filter(|server| server.probe == Probe::Off && has_others(&server.name));
+    let warning = |server: &radius_client::Server| {
+        format!(
+            "radius {:?}: has no probe: while it waits for a user's second factor and says nothing else, it can be taken for dead, and the next server asks \
+             the user once more; set probe = \"status-server\" (FreeRADIUS) or probe_user (NPS)",
+            server.name
+        )
+    };
+    blind.map(warning).collect()
 }
 
 fn group(section: &Section<'_>, servers: &[RadiusServer]) -> Result<Group, ConfigError> {

@@ -182,6 +182,8 @@ pub struct Settings {
     pub half_open_max: usize,
     /// How long a TCP connection may be without an IKE SA.
     pub half_open_timeout: Duration,
+    /// How long a login over SSTP may take in all, whoever has to answer meanwhile.
+    pub auth_timeout: Duration,
 }
 
 impl Settings {

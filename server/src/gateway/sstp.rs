@@ -98,6 +98,8 @@ pub(super) struct Call {
     close_at: Option<Instant>,
     /// Why we end it.
     closing: Option<CloseReason>,
+    /// PPP waits for its answer.
+    question: Option<ppp::AskId>,
     /// How the connection broke under a call that nobody had ended.
     broken: Option<String>,
     /// It is on its way out, and whether RADIUS owed an answer when that began.
@@ -109,6 +111,8 @@ pub(super) struct Call {
 enum Feed {
     Start,
     Frame(Vec<u8>),
+    /// An answer about the client is due, or none is any more.
+    Waiting(bool),
     Answer(ppp::AskId, ppp::Answer),
     Terminate(String),
     Transmit(Vec<u8>),
@@ -155,7 +159,7 @@ impl<P: Plane> Gateway<P> {
             return self.closed(now, session, CloseReason::Failed, Some(failure));
         }
         self.plane.stream_send(session, sstp::http::accept_response(&http_date(now)));
-        let call = Call::new(now.instant, &settings, certificate, nonce, seed);
+        let call = Call::new(now.instant, &settings, self.settings.auth_timeout, certificate, nonce, seed);
         self.calls.insert(session, Box::new(call));
         self.run(now, session);
     }
@@ -271,13 +275,20 @@ impl<P: Plane> Gateway<P> {
         match output {
             ppp::Output::Transmit(frame) => call.feeds.push_back(Feed::Transmit(frame)),
             ppp::Output::Ask(id, question) => self.ask(now, session, id, question),
-            ppp::Output::Cancel(id) => self.cancel(Asker::Ppp(session, id)),
+            ppp::Output::Cancel(id) => {
+                call.answered(id);
+                self.cancel(Asker::Ppp(session, id));
+            }
             ppp::Output::Event(event) => self.ppp_event(now, session, event),
             ppp::Output::Down(ended) => self.link_down(now, session, ended),
         }
     }
 
     fn ask(&mut self, now: Now, session: SessionId, id: ppp::AskId, question: Question) {
+        if let Some(call) = self.calls.get_mut(&session) {
+            call.question = Some(id);
+            call.feeds.push_back(Feed::Waiting(true));
+        }
         let asker = Asker::Ppp(session, id);
         let (method, name, credentials) = match question {
             Question::Eap { identity, packet } => {
@@ -431,8 +442,15 @@ impl Call {
         &self.settings.listener
     }
 
-    fn new(now: Instant, settings: &Arc<CallSettings>, certificate: CertificateHashes, nonce: [u8; 32], seed: [u8; 64]) -> Self {
-        let timers = sstp::Timers { negotiation: Duration::from_secs(60), hello: Duration::from_secs(60) };
+    fn new(
+        now: Instant,
+        settings: &Arc<CallSettings>,
+        authentication: Duration,
+        certificate: CertificateHashes,
+        nonce: [u8; 32],
+        seed: [u8; 64],
+    ) -> Self {
+        let timers = sstp::Timers { negotiation: Duration::from_secs(60), authentication, hello: Duration::from_secs(60) };
         let machine = sstp::CallConfig { nonce, offer_sha1: settings.offer_sha1, certificates: vec![certificate], timers };
         let link = ppp::LinkConfig { auth: settings.auth.clone(), mru: MRU, name: settings.name.clone(), seed, timers: link_timers() };
         Self {
@@ -450,6 +468,7 @@ impl Call {
             failure: None,
             close_at: None,
             closing: None,
+            question: None,
             broken: None,
             unanswered: None,
             due: None,
@@ -470,6 +489,14 @@ impl Call {
         self.settings.inner_ipv4
     }
 
+    /// This question has its answer, or needs none.
+    fn answered(&mut self, id: ppp::AskId) {
+        if self.question == Some(id) {
+            self.question = None;
+            self.feeds.push_back(Feed::Waiting(false));
+        }
+    }
+
     fn poll(&mut self) -> Option<Produced> {
         if let Some(output) = self.link.poll_output() {
             return Some(Produced::Ppp(output));
@@ -483,6 +510,7 @@ impl Call {
         match feed {
             Feed::Start => self.link.handle(now, ppp::Input::Start),
             Feed::Frame(frame) => self.link.handle(now, ppp::Input::Frame(&frame)),
+            Feed::Waiting(waiting) => self.machine.handle(now, sstp::Input::Waiting(waiting)),
             Feed::Answer(id, answer) => self.link.handle(now, ppp::Input::Answer(id, answer)),
             Feed::Terminate(reason) => self.link.handle(now, ppp::Input::Terminate(&reason)),
             Feed::Transmit(frame) => self.machine.handle(now, sstp::Input::Ppp(&frame)),

@@ -45,7 +45,8 @@ struct Client {
 impl Client {
     fn new(offer_sha1: bool) -> Self {
         let now = start();
-        let timers = Timers { negotiation: Duration::from_secs(60), hello: Duration::from_secs(60) };
+        let timers =
+            Timers { negotiation: Duration::from_secs(60), authentication: Duration::from_secs(120), hello: Duration::from_secs(60) };
         let call = Call::new(now, CallConfig { nonce: NONCE, offer_sha1, certificates: vec![CERTIFICATE], timers });
         let (keys, method_has_keys, bindings) = (None, false, Vec::new());
         Self { call, now, offer_sha1, keys, method_has_keys, bindings, started: false, up: false, over: false }
@@ -65,6 +66,7 @@ impl Client {
             9 => self.give(Input::Close),
             10 => self.pass(bytes),
             _ if bytes.first() == Some(&0) => self.give(Input::Closed),
+            _ if matches!(bytes.first(), Some(2 | 3)) => self.give(Input::Waiting(bytes[0] == 2)),
             _ => self.give(Input::Timeout),
         }
     }

@@ -47,7 +47,7 @@ impl CallConnected {
             Event::Close => return core.disconnect(now),
             Event::Closed => return core.connection_lost(),
             Event::Timeout if now >= self.deadline(&core.timers).0 => return self.timeout(core, now),
-            Event::Timeout | Event::Authenticated(_) => {}
+            Event::Timeout | Event::Authenticated(_) | Event::Waiting(_) => {}
         }
         State::CallConnected(self)
     }

@@ -42,20 +42,21 @@ impl ConnectRequestPending {
             Event::Garbage(what) => core.garbage(what),
             Event::Close => core.abort(now, EndedBy::Us, no_error(), "the gateway ended the call"),
             Event::Closed => core.connection_lost(),
-            Event::Timeout if now >= self.deadline => core.negotiation_timeout(now, "CALL_CONNECT_REQUEST"),
+            Event::Timeout if now >= self.deadline => core.negotiation_timeout(now, "CALL_CONNECT_REQUEST", core.timers.negotiation),
             Event::Data(_) | Event::Ppp(_) => {
                 core.drop_early_data();
                 State::ConnectRequestPending(self)
             }
-            Event::Authenticated(_) | Event::Heard(_) | Event::Timeout => State::ConnectRequestPending(self),
+            Event::Authenticated(_) | Event::Waiting(_) | Event::Heard(_) | Event::Timeout => State::ConnectRequestPending(self),
         }
     }
 
     fn accept(self, core: &mut Core, now: Instant) -> State {
         core.send(&Message::CallConnectAck(self.offer.request.clone()));
         core.outputs.push_back(Output::StartPpp);
-        let deadline = now + core.timers.negotiation;
-        State::CallConnectedPending(Box::new(CallConnectedPending { offer: *self.offer, keys: None, early: None, deadline }))
+        let (deadline, latest) = (now + core.timers.negotiation, now + core.timers.authentication);
+        let pending = CallConnectedPending { offer: *self.offer, keys: None, early: None, deadline, latest, waiting: None };
+        State::CallConnectedPending(Box::new(pending))
     }
 
     /// The client may try again; the negotiation timer runs on.
@@ -79,11 +80,28 @@ pub(super) struct CallConnectedPending {
     keys: Option<InnerKeys>,
     /// CALL_CONNECTED that came before the keys to judge it by.
     early: Option<Box<message::CallConnected>>,
-    pub(super) deadline: Instant,
+    /// Of the negotiation timer, while it runs.
+    deadline: Instant,
+    /// The end of all patience.
+    latest: Instant,
+    /// Since when the negotiation timer stands still.
+    waiting: Option<Instant>,
 }
 
 impl CallConnectedPending {
-    pub(super) fn handle(self: Box<Self>, core: &mut Core, now: Instant, event: Event<'_>) -> State {
+    pub(super) fn due(&self) -> Instant {
+        if self.waiting.is_some() { self.latest } else { self.deadline.min(self.latest) }
+    }
+
+    fn wait(&mut self, now: Instant, waiting: bool) {
+        if waiting {
+            self.waiting.get_or_insert(now);
+        } else if let Some(since) = self.waiting.take() {
+            self.deadline += now.saturating_duration_since(since);
+        }
+    }
+
+    pub(super) fn handle(mut self: Box<Self>, core: &mut Core, now: Instant, event: Event<'_>) -> State {
         match event {
             Event::Message(Message::CallConnected(connected)) => return self.connected(core, now, connected),
             Event::Message(Message::CallAbort(info)) => return core.aborted(now, info),
@@ -94,13 +112,19 @@ impl CallConnectedPending {
             Event::Authenticated(keys) => return self.authenticated(core, now, keys),
             Event::Close => return core.disconnect(now),
             Event::Closed => return core.connection_lost(),
-            Event::Timeout if now >= self.deadline => return core.negotiation_timeout(now, self.missing()),
+            Event::Timeout if now >= self.due() => return self.timed_out(core, now),
             Event::Data(frame) | Event::Ppp(frame) if is_ppp_data(frame) => core.drop_early_data(),
             Event::Data(frame) => core.outputs.push_back(Output::Ppp(frame.to_vec())),
             Event::Ppp(frame) => core.send_ppp(frame),
+            Event::Waiting(waiting) => self.wait(now, waiting),
             Event::Heard(_) | Event::Timeout => {}
         }
         State::CallConnectedPending(self)
+    }
+
+    fn timed_out(&self, core: &mut Core, now: Instant) -> State {
+        let whole = if now >= self.latest { core.timers.authentication } else { core.timers.negotiation };
+        core.negotiation_timeout(now, self.missing(), whole)
     }
 
     fn missing(&self) -> &'static str {

@@ -81,6 +81,7 @@ enum Event<'a> {
     /// A PPP frame for the client.
     Ppp(&'a [u8]),
     Authenticated(InnerKeys),
+    Waiting(bool),
     Heard(Instant),
     Close,
     Closed,
@@ -119,7 +120,7 @@ impl Call {
     pub fn poll_timeout(&self) -> Option<(Instant, TimeoutReason)> {
         match &self.state {
             State::ConnectRequestPending(state) => Some((state.deadline, TimeoutReason::Negotiation)),
-            State::CallConnectedPending(state) => Some((state.deadline, TimeoutReason::Negotiation)),
+            State::CallConnectedPending(state) => Some((state.due(), TimeoutReason::Negotiation)),
             State::CallConnected(state) => Some(state.deadline(&self.core.timers)),
             State::CallAbortPending(state) => Some((state.deadline, TimeoutReason::AbortAnswer)),
             State::CallAbortTimeoutPending(state) => Some((state.deadline, TimeoutReason::Linger)),
@@ -149,6 +150,7 @@ fn read(input: Input<'_>) -> Event<'_> {
         Input::Packet(bytes) => read_packet(bytes),
         Input::Ppp(frame) => Event::Ppp(frame),
         Input::Authenticated(keys) => Event::Authenticated(keys),
+        Input::Waiting(waiting) => Event::Waiting(waiting),
         Input::Heard(at) => Event::Heard(at),
         Input::Close => Event::Close,
         Input::Closed => Event::Closed,
@@ -244,9 +246,10 @@ impl Core {
         }
     }
 
-    fn negotiation_timeout(&mut self, now: Instant, missing: &str) -> State {
+    /// `missing` for `whole`.
+    fn negotiation_timeout(&mut self, now: Instant, missing: &str, whole: Duration) -> State {
         let info = StatusInfo::new(AttributeId::NONE, Status::NEGOTIATION_TIMEOUT);
-        let what = format!("the client sent no {missing} within {} s", self.timers.negotiation.as_secs());
+        let what = format!("the client sent no {missing} within {} s", whole.as_secs());
         self.abort(now, EndedBy::NegotiationTimeout, info, &what)
     }
 

@@ -24,7 +24,7 @@ pub(crate) fn seconds(count: u64) -> Duration {
 }
 
 pub(crate) fn config(offer_sha1: bool) -> CallConfig {
-    let timers = Timers { negotiation: seconds(60), hello: seconds(60) };
+    let timers = Timers { negotiation: seconds(60), authentication: seconds(120), hello: seconds(60) };
     CallConfig { nonce: NONCE, offer_sha1, certificates: vec![CERTIFICATE], timers }
 }
 

@@ -72,6 +72,20 @@ fn server_groups_and_request_policies() {
 }
 
 #[test]
+fn a_server_with_others_beside_it_and_no_probe_is_a_warning() {
+    let blind = |fixture: &Fixture| {
+        let warnings = fixture.load().unwrap().warnings;
+        warnings.into_iter().filter(|warning| warning.contains("has no probe")).map(|warning| warning[..14].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(blind(&with_groups("")), ["radius \"nps1\":", "radius \"nps2\":"]);
+    let second = "[[radius]]\nname = \"nps2\"\naddress = \"10.0.0.5\"\nsecret_file = \"nps1.secret\"\nprobe_user = \"ping\"\n";
+    assert_eq!(blind(&with("[[pool]]", &format!("{second}[[pool]]"))), ["radius \"nps1\":"], "without groups they stand for each other");
+    let alone = "[[radius_group]]\nname = \"one\"\nservers = [\"nps1\"]\n";
+    assert!(blind(&with("[[pool]]", &format!("{second}{alone}[[pool]]"))).is_empty());
+    assert!(blind(&Fixture::new(MINIMAL)).is_empty());
+}
+
+#[test]
 fn mistakes_about_groups_and_request_policies() {
     for (lines, expected) in [
         ("group = \"crop\"", "group = \"crop\": did you mean \"corp\"? expected \"corp\""),

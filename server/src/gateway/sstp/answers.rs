@@ -19,6 +19,7 @@ impl<P: Plane> Gateway<P> {
         let failed_radius =
             self.live.get(&session).and_then(|live| live.login.as_ref()).is_some_and(|login| login.fault == Some(Fault::Dependency));
         let Some(call) = self.calls.get_mut(&session) else { return };
+        call.answered(id);
         match verdict {
             Verdict::Continue { packet } => call.feeds.push_back(Feed::Answer(id, Answer::EapContinue { packet })),
             Verdict::Granted { eap, message, accept, granted } => {

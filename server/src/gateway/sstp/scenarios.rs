@@ -131,6 +131,7 @@ impl World {
             sessions_max,
             half_open_max: 10,
             half_open_timeout: Duration::from_secs(30),
+            auth_timeout: Duration::from_secs(120),
         };
         let endpoint = ike::Endpoint::new(None, Box::new(SeededRandom::new(1)), now.instant);
         let gateway = Gateway::new(endpoint, Attempts::new(1, 10), authority, settings, Notes::default());

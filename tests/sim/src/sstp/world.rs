@@ -131,6 +131,7 @@ impl World {
             sessions_max: options.sessions_max,
             half_open_max: options.half_open_max,
             half_open_timeout: std::time::Duration::from_secs(30),
+            auth_timeout: std::time::Duration::from_secs(120),
         };
         let attempts = Attempts::new(UNIX_TIME.unsigned_abs(), 10_000);
         let inner_ipv4 = Ipv4Addr::new(10, 9, 0, 254);
