@@ -34,11 +34,20 @@ impl AccountingWork {
 
 impl Client {
     pub(crate) fn account(&mut self, now: Instant, ticket: Ticket, group: Option<&str>, record: Box<AccountingRecord>) {
-        let mut order = match self.peers.preferred(now, group, Purpose::Accounting, &mut *self.random) {
+        let first = record.server.as_deref().and_then(|name| self.peers.named(name));
+        let takes = |peer: &PeerKey| self.peers.get(*peer).is_some_and(|peer| peer.address(Purpose::Accounting).is_some());
+        let wanted = self.peers.preferred(now, group, Purpose::Accounting, &mut *self.random);
+        // A group that is gone by now: a record can wait for longer than a configuration lasts.
+        let wanted = match (wanted, first.filter(takes)) {
+            (Err(RequestFailure::NoGroup { .. }), Some(first)) => Ok(vec![first]),
+            (Err(RequestFailure::NoGroup { .. }), None) => self.peers.preferred(now, None, Purpose::Accounting, &mut *self.random),
+            (wanted, _) => wanted,
+        };
+        let mut order = match wanted {
             Ok(order) => order,
             Err(failure) => return self.outputs.push_back(Output::Accounting { ticket, outcome: Err(failure) }),
         };
-        if let Some(first) = record.server.as_deref().and_then(|name| self.peers.named(name)) {
+        if let Some(first) = first {
             // Stable: false sorts before true.
             order.sort_by_key(|peer| *peer != first);
         }

@@ -1,5 +1,5 @@
 //! What goes into the client and what comes out.
-use crate::attributes::AttributeId;
+use crate::attributes::{AttributeId, number};
 use crate::extra::ExtraAttribute;
 use crate::framed::Framed;
 use crate::record::AccountingRecord;
@@ -126,6 +126,11 @@ impl Server {
         }
     }
 
+    /// NAS-Port-Id in requests to this server; `None`: they have none.
+    pub fn nas_port_id(&self) -> Option<String> {
+        self.attributes.iter().find_map(|attribute| attribute.text_of(number::NAS_PORT_ID))
+    }
+
     /// Where accounting goes; `None`: this server takes none.
     pub fn accounting_address(&self) -> Option<SocketAddr> {
         match self.transport {
@@ -208,6 +213,8 @@ pub struct NasContext {
     pub ras_client_version: Option<String>,
     /// MS-RAS-Correlation-ID: a GUID in curly braces ([`correlation_id`] writes one); left out if it is no GUID, or zero.
     pub ras_correlation_id: Option<String>,
+    /// Not sent: the shortest Session-Timeout after which the client can authenticate anew (Termination-Action); `None`: it never can.
+    pub renews_after: Option<Duration>,
 }
 
 /// Tunnel-Type of IPsec ESP in tunnel mode (RFC 2868 section 3.1).
@@ -273,7 +280,7 @@ pub enum Input {
     /// A record for the server that authenticated, or the first of the group that answers.
     Accounting {
         ticket: Ticket,
-        /// Which servers to tell; `None`: all of them.
+        /// Which servers to tell; `None`: all of them. Of a group that is not configured (any more): the server that authenticated, else all.
         group: Option<String>,
         record: Box<AccountingRecord>,
     },
@@ -505,6 +512,8 @@ pub struct Accept {
     pub framed_ip: Option<FramedIp>,
     pub framed_ipv6: Option<Ipv6Addr>,
     pub class: Vec<Vec<u8>>,
+    /// RFC 4372: goes into accounting as it is.
+    pub chargeable_user_identity: Option<Vec<u8>>,
     pub filter_id: Vec<String>,
     pub filters: ReplyFilters,
     /// WISPr-Bandwidth-Max-Up, from the client, and -Down, to it: bits a second.

@@ -58,7 +58,9 @@ pub mod number {
     pub const EAP_MESSAGE: u8 = 79;
     pub const MESSAGE_AUTHENTICATOR: u8 = 80;
     pub const ACCT_INTERIM_INTERVAL: u8 = 85;
+    pub const NAS_PORT_ID: u8 = 87;
     pub const FRAMED_POOL: u8 = 88;
+    pub const CHARGEABLE_USER_IDENTITY: u8 = 89;
     pub const NAS_FILTER_RULE: u8 = 92;
     pub const NAS_IPV6_ADDRESS: u8 = 95;
     pub const FRAMED_INTERFACE_ID: u8 = 96;
@@ -156,7 +158,7 @@ fn unused_name(id: AttributeId) -> Option<&'static str> {
         (0, 64) => "Tunnel-Type",
         (0, 65) => "Tunnel-Medium-Type",
         (0, 81) => "Tunnel-Private-Group-Id",
-        (0, 89) => "Chargeable-User-Identity",
+        (0, number::CHARGEABLE_USER_IDENTITY) => "Chargeable-User-Identity",
         (0, 92) => "NAS-Filter-Rule",
         (0, 171) => "Delegated-IPv6-Prefix-Pool",
         (0, 172) => "Stateful-IPv6-Address-Pool",

@@ -160,7 +160,7 @@ impl Client {
     pub(crate) fn authentication_answered(&mut self, now: Instant, request: &Request, work: AuthenticationWork, packet: &Packet<'_>) {
         let Some(peer) = self.peers.get(request.line.peer) else { return };
         let verdict = reply::read(packet, &work.proof, &peer.server, request.hiding(&peer.server.secret));
-        self.note_ignored(request.line.peer, packet);
+        self.note_ignored(request.line.peer, packet, work.nas.renews_after);
         match self.conversations.get_mut(&work.conversation) {
             Some(conversation) if verdict.outcome.goes_on() => {
                 let expires = now + CONVERSATION_LIFETIME;
@@ -176,9 +176,9 @@ impl Client {
     }
 
     /// What an Access-Accept says in vain is told once.
-    fn note_ignored(&mut self, peer: PeerKey, packet: &Packet<'_>) {
+    fn note_ignored(&mut self, peer: PeerKey, packet: &Packet<'_>, renews_after: Option<Duration>) {
         let Some(peer) = self.peers.get_mut(peer).filter(|_| packet.code() == code::ACCESS_ACCEPT) else { return };
-        for id in filters::ignored(packet, peer.server.ignore_filters) {
+        for id in filters::ignored(packet, peer.server.ignore_filters, renews_after) {
             if peer.ignored.len() < MAX_IGNORED && peer.ignored.insert(id) {
                 let server = peer.server.name.clone();
                 self.outputs.push_back(Output::Server { server, change: Change::Ignored(id) });

@@ -12,7 +12,7 @@ use crate::attributes::number;
 use crate::codec::{Builder, Packet, code};
 use crypto::hash::md5;
 use crypto::{Zeroizing, constant_time_eq};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub struct DynamicClient {
     pub address: IpAddr,
     pub secret: Zeroizing<Vec<u8>>,
     /// Refuses requests without Event-Timestamp. Without this they must name a session by Acct-Session-Id: replayed later, such a request can only
-    /// hit the session it was meant for.
+    /// hit the session it was meant for, and there a change is known again.
     pub require_event_timestamp: bool,
     /// Its requests come over TLS (RFC 6614), and by no datagram: `secret`, the text `radsec`, is known to everybody.
     pub over_tls: bool,
@@ -80,7 +80,7 @@ pub struct DynamicCounters {
     pub dropped_malformed: u64,
     /// Request Authenticator or Message-Authenticator wrong: another secret, or forged.
     pub dropped_authenticator: u64,
-    /// Event-Timestamp too old or too new: replayed, or a clock is wrong.
+    /// Event-Timestamp too old or too new, or a request without one that came before: replayed, or a clock is wrong.
     pub dropped_stale: u64,
     /// Over TLS: strangers, and certificates that were not accepted.
     pub connections_refused: u64,
@@ -106,6 +106,10 @@ pub struct DynamicServer {
     answers: BTreeMap<Fingerprint, Vec<u8>>,
     /// When each was given, oldest first.
     given: VecDeque<(Instant, Fingerprint)>,
+    /// CoA-Requests without Event-Timestamp: only this tells that one is old.
+    timeless: BTreeSet<Fingerprint>,
+    /// The same, oldest first.
+    timeless_order: VecDeque<Fingerprint>,
     counters: DynamicCounters,
 }
 
@@ -120,7 +124,14 @@ enum Dropped {
 
 impl DynamicServer {
     pub fn new(clients: Vec<DynamicClient>) -> Self {
-        Self { clients, answers: BTreeMap::new(), given: VecDeque::new(), counters: DynamicCounters::default() }
+        Self {
+            clients,
+            answers: BTreeMap::new(),
+            given: VecDeque::new(),
+            timeless: BTreeSet::new(),
+            timeless_order: VecDeque::new(),
+            counters: DynamicCounters::default(),
+        }
     }
 
     /// Other clients from now on.
@@ -151,9 +162,17 @@ impl DynamicServer {
                     self.counters.repeated += 1;
                     return Some(answer.clone());
                 }
+                let is_timeless = packet.code() == code::COA_REQUEST && packet.first(number::EVENT_TIMESTAMP).is_none();
+                if is_timeless && self.timeless.contains(&fingerprint) {
+                    self.drop(Dropped::Stale);
+                    return None;
+                }
                 let outcome = read::request(&client, &names(), &packet).and_then(|request| act(&request));
                 self.count(outcome.is_ok());
                 let answer = answer(&packet, &client.secret, outcome);
+                if is_timeless {
+                    self.remember_for_good(fingerprint);
+                }
                 self.remember(now, fingerprint, &answer);
                 Some(answer)
             }
@@ -226,6 +245,16 @@ impl DynamicServer {
         }
         self.answers.insert(fingerprint, answer.to_vec());
         self.given.push_back((now, fingerprint));
+    }
+
+    fn remember_for_good(&mut self, fingerprint: Fingerprint) {
+        if self.timeless_order.len() >= ANSWERS_MAX
+            && let Some(oldest) = self.timeless_order.pop_front()
+        {
+            self.timeless.remove(&oldest);
+        }
+        self.timeless.insert(fingerprint);
+        self.timeless_order.push_back(fingerprint);
     }
 
     fn forget(&mut self, now: Instant) {

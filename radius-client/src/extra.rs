@@ -72,6 +72,11 @@ impl ExtraAttribute {
         Ok(Self { id, value })
     }
 
+    /// Its value as text, if it is this attribute of the RFCs.
+    pub(crate) fn text_of(&self, number: u8) -> Option<String> {
+        (self.id == AttributeId::standard(number)).then(|| String::from_utf8_lossy(&self.value).into_owned())
+    }
+
     pub(crate) fn put(&self, packet: &mut Builder) {
         match self.id.vendor {
             0 => packet.put(self.id.number, &self.value),

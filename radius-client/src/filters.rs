@@ -2,6 +2,7 @@
 use crate::api::ReplyFilters;
 use crate::attributes::{AttributeId, VENDOR_MICROSOFT, VENDOR_WISPR, azure_group, microsoft, number, wispr};
 use crate::codec::{Malformed, Packet};
+use std::time::Duration;
 
 /// Packet filters that are handed on.
 const APPLIED: &[AttributeId] = &[
@@ -34,6 +35,7 @@ const USED: &[u8] = &[
     number::MESSAGE_AUTHENTICATOR,
     number::ACCT_INTERIM_INTERVAL,
     number::FRAMED_POOL,
+    number::CHARGEABLE_USER_IDENTITY,
     number::FRAMED_IPV6_PREFIX,
     number::FRAMED_IPV6_ROUTE,
     number::FRAMED_IPV6_POOL,
@@ -75,13 +77,15 @@ pub(crate) fn read(reply: &Packet<'_>, ignored: bool) -> Result<ReplyFilters, Ma
     })
 }
 
-/// What an Access-Accept says in vain. `filters`: also its packet filters.
-pub(crate) fn ignored(reply: &Packet<'_>, filters: bool) -> Vec<AttributeId> {
+/// What an Access-Accept says in vain. `filters`: also its packet filters. `renews_after`: of the session, [`crate::NasContext::renews_after`].
+pub(crate) fn ignored(reply: &Packet<'_>, filters: bool, renews_after: Option<Duration>) -> Vec<AttributeId> {
+    let lasts = reply.u32(number::SESSION_TIMEOUT).ok().flatten().map(|seconds| Duration::from_secs(seconds.into()));
+    let renews = renews_after.is_some_and(|shortest| lasts.is_none_or(|lasts| lasts >= shortest));
     let in_vain = |(id, value): (AttributeId, &[u8])| {
         let used = match id.vendor {
             _ if APPLIED.contains(&id) => !filters,
             VENDOR_WISPR => [wispr::BANDWIDTH_MAX_UP, wispr::BANDWIDTH_MAX_DOWN].contains(&id.number),
-            0 if id.number == number::TERMINATION_ACTION => matches!(value, [0, 0, 0, 0 | 1]),
+            0 if id.number == number::TERMINATION_ACTION => matches!(value, [0, 0, 0, 0]) || (renews && matches!(value, [0, 0, 0, 1])),
             // It is the lower half of an address of this prefix and of no other.
             0 if id.number == number::FRAMED_INTERFACE_ID => reply.first(number::FRAMED_IPV6_PREFIX).is_some(),
             0 => USED.contains(&id.number),

@@ -80,6 +80,8 @@ pub struct AccountingRecord {
     /// [`crate::Framed::received`].
     pub framed: Vec<(u8, Vec<u8>)>,
     pub class: Vec<Vec<u8>>,
+    /// Of the Access-Accept.
+    pub chargeable_user_identity: Option<Vec<u8>>,
     pub session_time: Duration,
     /// From the client.
     pub input_octets: u64,

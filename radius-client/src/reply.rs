@@ -154,6 +154,7 @@ fn accept(reply: &Packet<'_>, asked: u32, hiding: Hiding<'_>) -> Result<Accept, 
             .transpose()
             .map_err(malformed)?,
         class: reply.all(number::CLASS).map(|class| class.value.to_vec()).collect(),
+        chargeable_user_identity: reply.first(number::CHARGEABLE_USER_IDENTITY).map(|identity| identity.value.to_vec()),
         filter_id: reply.all(number::FILTER_ID).map(|filter| filter.text()).collect(),
         filters: ReplyFilters::default(),
         bandwidth_up: bandwidth(reply, wispr::BANDWIDTH_MAX_UP)?,

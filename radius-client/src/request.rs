@@ -178,6 +178,9 @@ pub(crate) fn accounting(record: &AccountingRecord, delay: u32, envelope: &Envel
     for class in &record.class {
         packet.put(number::CLASS, class);
     }
+    if let Some(identity) = &record.chargeable_user_identity {
+        packet.put(number::CHARGEABLE_USER_IDENTITY, identity);
+    }
     if matches!(record.status, AccountingStatus::Stop | AccountingStatus::Interim) {
         put_usage(&mut packet, record);
     }

@@ -67,3 +67,17 @@ fn a_server_speaks_of_the_gateway_as_it_is_told_to() {
     let request = only_sent(&drain(&mut client));
     assert_eq!((request.get(32).unwrap(), request.get(4).unwrap()), (b"vpn-west".to_vec(), vec![198, 51, 100, 7]));
 }
+
+/// A record may wait for longer than its group is configured.
+#[test]
+fn accounting_of_a_group_that_is_gone_goes_to_the_server_of_the_login_or_to_any() {
+    for (knows, told) in [(Some("nps2"), "192.0.2.2:1813"), (Some("gone"), "192.0.2.1:1813"), (None, "192.0.2.1:1813")] {
+        let mut client = client(vec![server("nps1", 1), server("nps2", 2)]);
+        let record = AccountingRecord { nas: nas(), server: knows.map(str::to_owned), ..AccountingRecord::default() };
+        client.handle(start(), Input::Accounting { ticket: Ticket(1), group: Some("gone".into()), record: Box::new(record) });
+        let request = sent(&drain(&mut client)).remove(0);
+        assert_eq!(request.to.to_string(), told, "{knows:?}");
+        client.handle(start(), request.datagram(bare_reply(5, &request, &[])));
+        assert!(drain(&mut client).iter().any(|output| matches!(output, Output::Accounting { outcome: Ok(_), .. })));
+    }
+}

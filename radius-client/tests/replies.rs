@@ -333,12 +333,30 @@ fn what_is_said_in_vain_is_told_once_by_name() {
 }
 
 #[test]
-fn termination_actions_that_nobody_defined_are_ignored() {
-    let mut client = client(vec![server("nps1", 1)]);
-    client.handle(start(), ask(1, 1, &[2, 1, 0, 4]));
-    let request = only_sent(&drain(&mut client));
-    client.handle(start(), request.datagram(reply(2, &request, &[(29, vec![0, 0, 0, 2])])));
-    assert_eq!(ignored(&client), ["Termination-Action"]);
+fn termination_actions_that_nobody_can_keep_are_ignored() {
+    let minutes = |count: u32| (27, (60 * count).to_be_bytes().to_vec());
+    let two = Some(Duration::from_secs(120));
+    for (renews_after, attributes, in_vain) in [
+        (two, vec![(29, vec![0, 0, 0, 2])], true),
+        (two, vec![(29, vec![0, 0, 0, 1]), minutes(2)], false),
+        (two, vec![(29, vec![0, 0, 0, 1]), minutes(1)], true),
+        (None, vec![(29, vec![0, 0, 0, 1]), minutes(2)], true),
+        (None, vec![(29, vec![0, 0, 0, 0]), minutes(2)], false),
+    ] {
+        let mut client = client(vec![server("nps1", 1)]);
+        let Input::Eap { ticket, conversation, group, user_name, eap, nas } = ask(1, 1, &[2, 1, 0, 4]) else { panic!() };
+        let nas = Box::new(NasContext { renews_after, ..*nas });
+        client.handle(start(), Input::Eap { ticket, conversation, group, user_name, eap, nas });
+        let request = only_sent(&drain(&mut client));
+        client.handle(start(), request.datagram(reply(2, &request, &attributes)));
+        assert_eq!(ignored(&client).contains(&"Termination-Action".to_owned()), in_vain, "{renews_after:?} {attributes:?}");
+    }
+}
+
+#[test]
+fn chargeable_user_identity_is_kept_as_it_came() {
+    let granted = accept(|_| vec![(89, vec![0xff, 0, 1])]).unwrap();
+    assert_eq!(granted.chargeable_user_identity, Some(vec![0xff, 0, 1]));
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub struct Known {
     pub machine: Option<String>,
     pub certificate: Option<Certificate>,
     pub class: Vec<Vec<u8>>,
+    /// For accounting.
+    pub chargeable_user_identity: Option<Vec<u8>>,
     pub filter_id: Vec<String>,
     pub groups: Vec<String>,
     /// See [`crate::login::Authenticated::server`].
@@ -56,6 +58,7 @@ impl Known {
             machine: None,
             certificate: None,
             class: Vec::new(),
+            chargeable_user_identity: None,
             filter_id: Vec::new(),
             groups: Vec::new(),
             server: None,
@@ -69,6 +72,7 @@ impl Known {
     pub fn with(mut self, accept: Option<&Accept>) -> Self {
         if let Some(accept) = accept {
             self.class.clone_from(&accept.class);
+            self.chargeable_user_identity.clone_from(&accept.chargeable_user_identity);
             self.filter_id.clone_from(&accept.filter_id);
             self.groups.clone_from(&accept.groups);
             self.attributes.clone_from(&accept.attributes);

@@ -681,6 +681,7 @@ fn settings(config: &Config) -> Settings {
         sessions_max: config.server.max_sessions,
         half_open_max: config.limits.half_open_max,
         half_open_timeout: config.limits.half_open_timeout,
+        nas_port_ids: config.radius.iter().filter_map(|radius| Some((radius.server.name.clone(), radius.server.nas_port_id()?))).collect(),
         auth_timeout: config.limits.auth_timeout,
     }
 }

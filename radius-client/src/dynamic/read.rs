@@ -197,6 +197,8 @@ fn identification(attribute: Attribute<'_>) -> Result<Option<Identification>, Er
         number::CALLING_STATION_ID => Identification::CallingStationId(attribute.text()),
         number::ACCT_SESSION_ID => Identification::AcctSessionId(attribute.text()),
         number::ACCT_MULTI_SESSION_ID => Identification::AcctMultiSessionId(attribute.text()),
+        number::NAS_PORT_ID => Identification::NasPortId(attribute.text()),
+        number::CHARGEABLE_USER_IDENTITY => Identification::ChargeableUserIdentity(attribute.value.to_vec()),
         _ => return Ok(None),
     }))
 }

@@ -16,6 +16,9 @@ pub enum Identification {
     CallingStationId(String),
     AcctSessionId(String),
     AcctMultiSessionId(String),
+    NasPortId(String),
+    /// As the Access-Accept said it.
+    ChargeableUserIdentity(Vec<u8>),
 }
 
 /// What of a session can be named.
@@ -25,9 +28,13 @@ pub struct SessionFacts {
     pub nas_port: u32,
     pub framed: Vec<IpAddr>,
     pub called_station_id: String,
-    pub calling_station_id: String,
+    /// At the login, and now.
+    pub calling_station_ids: Vec<String>,
     pub acct_session_id: String,
     pub acct_multi_session_id: Option<String>,
+    /// What the requests to the server of this session say.
+    pub nas_port_id: Option<String>,
+    pub chargeable_user_identity: Option<Vec<u8>>,
 }
 
 impl SessionFacts {
@@ -45,9 +52,11 @@ impl SessionFacts {
             Identification::FramedPrefix(prefix, bits) => self.ipv6().any(|address| in_prefix(address, *prefix, *bits)),
             Identification::FramedInterfaceId(id) => self.ipv6().any(|address| low_half(address) == *id),
             Identification::CalledStationId(id) => self.called_station_id == *id,
-            Identification::CallingStationId(id) => self.calling_station_id == *id,
+            Identification::CallingStationId(id) => self.calling_station_ids.contains(id),
             Identification::AcctSessionId(id) => self.acct_session_id == *id,
             Identification::AcctMultiSessionId(id) => self.acct_multi_session_id.as_ref() == Some(id),
+            Identification::NasPortId(id) => self.nas_port_id.as_ref() == Some(id),
+            Identification::ChargeableUserIdentity(id) => self.chargeable_user_identity.as_ref() == Some(id),
         }
     }
 

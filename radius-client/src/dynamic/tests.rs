@@ -254,6 +254,35 @@ fn without_a_time_only_one_session_may_be_named() {
 }
 
 #[test]
+fn nas_port_id_and_chargeable_user_identity_name_sessions() {
+    let datagram = disconnect(&[(number::NAS_PORT_ID, b"vpn"), (number::CHARGEABLE_USER_IDENTITY, &[0xff, 1])]);
+    let (answer, asked) = ask(&mut server(true), &datagram);
+    assert_eq!(answer, Some((code::DISCONNECT_ACK, None)));
+    let named = [Identification::NasPortId("vpn".into()), Identification::ChargeableUserIdentity(vec![0xff, 1])];
+    assert_eq!(asked.unwrap().sessions, named);
+}
+
+/// Recorded once, sent hours later: the session may still be up, and may have been changed again since.
+#[test]
+fn a_change_without_a_time_is_done_once() {
+    let mut server = server(false);
+    let begin = some_moment();
+    let of = |limit: u8| {
+        request(code::COA_REQUEST, limit, &[(number::ACCT_SESSION_ID, b"a-1"), (number::SESSION_TIMEOUT, &[0, 0, 1, limit])], false, SECRET)
+    };
+    assert_eq!(ask_at(&mut server, begin, NOW, &of(1)).0, Some((code::COA_ACK, None)));
+    assert_eq!(
+        ask_at(&mut server, begin + KEEP_ANSWERS, NOW, &of(1)),
+        (Some((code::COA_ACK, None)), None),
+        "answered again, not done again"
+    );
+    let hours = begin + 20 * KEEP_ANSWERS;
+    assert_eq!(ask_at(&mut server, hours, NOW, &of(1)), (None, None));
+    assert_eq!(server.counters().dropped_stale, 1);
+    assert_eq!(ask_at(&mut server, hours, NOW, &of(2)).0, Some((code::COA_ACK, None)));
+}
+
+#[test]
 fn proxy_state_comes_back_in_order() {
     let datagram = disconnect(&[(number::PROXY_STATE, b"one"), (number::USER_NAME, b"alice"), (number::PROXY_STATE, b"two")]);
     let answer = server(true).handle(some_moment(), NOW, from(), &datagram, names, |_| Ok(())).unwrap();
@@ -268,9 +297,11 @@ fn all_that_is_named_must_fit() {
         nas_port: 7,
         framed: vec!["10.0.0.9".parse().unwrap(), "fd00::a:1:2:3".parse().unwrap()],
         called_station_id: "192.0.2.1".into(),
-        calling_station_id: "198.51.100.4".into(),
+        calling_station_ids: vec!["203.0.113.4".into(), "198.51.100.4".into()],
         acct_session_id: "a-1".into(),
         acct_multi_session_id: None,
+        nas_port_id: Some("vpn".into()),
+        chargeable_user_identity: Some(vec![0xff, 1]),
     };
     let prefix = |text: &str, bits| Identification::FramedPrefix(text.parse().unwrap(), bits);
     for (named, fits) in [
@@ -283,7 +314,11 @@ fn all_that_is_named_must_fit() {
         (vec![prefix("fd01::", 64)], false),
         (vec![prefix("::", 0)], true),
         (vec![Identification::FramedInterfaceId(0x000a_0001_0002_0003)], true),
+        (vec![Identification::CallingStationId("203.0.113.4".into())], true),
         (vec![Identification::AcctMultiSessionId("m".into())], false),
+        (vec![Identification::NasPortId("vpn".into()), Identification::ChargeableUserIdentity(vec![0xff, 1])], true),
+        (vec![Identification::NasPortId("lan".into())], false),
+        (vec![Identification::ChargeableUserIdentity(vec![0xff])], false),
     ] {
         assert_eq!(facts.fits(&named), fits, "{named:?}");
     }

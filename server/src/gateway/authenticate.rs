@@ -327,7 +327,21 @@ impl<P: Plane> Gateway<P> {
         let certificate = told.as_ref().map(crate::facts::certificate).or(who.certificate);
         let granted = self.authorize(now, session, &Authenticated { accept: Some(accept), certificate, server, server_group, ..who })?;
         self.remember_group(now, session, confirmed, &granted);
+        self.note_unkept(now, session, &granted);
         Ok(granted)
+    }
+
+    /// Termination-Action that nobody can keep.
+    fn note_unkept(&mut self, now: Now, session: SessionId, granted: &Granted) {
+        let Some(timeout) = granted.session_timeout.filter(|_| granted.renew) else { return };
+        let Some(tunnel) = self.live.get(&session).map(|live| live.tunnel) else { return };
+        let why = match super::ikev2::renews_after(tunnel) {
+            None => format!("{tunnel} has no way to authenticate anew"),
+            Some(shortest) if timeout < shortest => format!("that takes a session of at least {} s", shortest.as_secs()),
+            Some(_) => return,
+        };
+        let seconds = timeout.as_secs();
+        self.note(now, session, format!("Termination-Action RADIUS-Request cannot be kept: {why}; the session ends after {seconds} s"));
     }
 
     /// Port-Limit (RFC 2865 section 5.42): how many sessions this one would make. Where there is no room, older ones of the same client make it:
@@ -488,7 +502,8 @@ impl<P: Plane> Gateway<P> {
     /// What RADIUS is told about this session in every packet.
     pub(super) fn nas_context(&self, session: SessionId) -> NasContext {
         let Some(live) = self.live.get(&session) else { return NasContext::default() };
-        let (gateway, client) = (live.path.local.ip(), live.path.remote.ip());
+        // A session has one name from its Start to its Stop, wherever its client goes on: servers tell sessions apart by the NAS.
+        let (gateway, client) = (live.dialled, live.path.remote.ip());
         NasContext {
             nas_ip: Some(gateway),
             nas_identifier: self.settings.nas_identifier.clone(),
@@ -502,6 +517,7 @@ impl<P: Plane> Gateway<P> {
             ras_client_name: live.computer.name.clone(),
             ras_client_version: live.computer.version.clone(),
             ras_correlation_id: live.computer.correlation_id.clone(),
+            renews_after: super::ikev2::renews_after(live.tunnel),
         }
     }
 

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// The shortest time between Interim-Updates (RFC 2869 section 5.16).
 const SHORTEST_INTERIM: Duration = Duration::from_secs(60);
 
+/// Servers hear of no more moves of a client than one in this time.
+const BETWEEN_MOVES: Duration = Duration::from_secs(10);
+
 /// A session in the books.
 #[derive(Debug)]
 pub(super) struct Books {
@@ -23,6 +26,8 @@ pub(super) struct Books {
     /// When the session ends unless its Start is confirmed.
     required_by: Option<Instant>,
     stopped: bool,
+    /// When servers last heard that the client moved.
+    moved: Option<Instant>,
 }
 
 impl Books {
@@ -46,7 +51,8 @@ impl<P: Plane> Gateway<P> {
         let every = session.granted.interim_interval.or(settings.interim_interval).map(|every| every.max(SHORTEST_INTERIM));
         let interim = every.map(|every| Interim { every, next: now.instant + first_interim(id, every) });
         let required_by = settings.required_within.and_then(|within| now.instant.checked_add(within));
-        session.books = Some(Books { multi_session_id, device, counted: Traffic::default(), interim, required_by, stopped: false });
+        session.books =
+            Some(Books { multi_session_id, device, counted: Traffic::default(), interim, required_by, stopped: false, moved: None });
         self.unaccounted.extend(required_by.map(|at| (at, id)));
         self.interims.extend(interim.map(|interim| (interim.next, id)));
         self.checkpoint.begin(now.instant);
@@ -121,6 +127,15 @@ impl<P: Plane> Gateway<P> {
         let every = interval.map(|every| every.max(SHORTEST_INTERIM));
         books.interim = every.map(|every| Interim { every, next: now.instant + first_interim(id, every) });
         self.interims.extend(books.interim.map(|interim| (interim.next, id)));
+    }
+
+    /// The client goes on from another address.
+    pub(super) fn account_move(&mut self, now: Now, id: SessionId) {
+        let books = self.live.get_mut(&id).and_then(|live| live.session.as_mut()?.books.as_mut());
+        let is_due = |books: &&mut Books| !books.stopped && books.moved.is_none_or(|at| now.instant >= at + BETWEEN_MOVES);
+        let Some(books) = books.filter(is_due) else { return };
+        books.moved = Some(now.instant);
+        self.account(now, id, AccountingStatus::Interim, None);
     }
 
     /// Interim-Updates of those whose time has come.
@@ -212,6 +227,7 @@ impl<P: Plane> Gateway<P> {
             }),
             framed: session.granted.framed.clone(),
             class: session.granted.class.clone(),
+            chargeable_user_identity: session.granted.known.chargeable_user_identity.clone(),
             session_time: session.age(now.instant),
             input_octets: traffic.octets_in,
             output_octets: traffic.octets_out,

@@ -93,16 +93,20 @@ impl<P: Plane> Gateway<P> {
 
     /// The session as accounting and dynamic authorization name it.
     fn session_facts(&self, id: SessionId) -> SessionFacts {
-        let Some(session) = self.live.get(&id).and_then(|live| live.session.as_ref()) else { return SessionFacts::default() };
+        let Some(live) = self.live.get(&id) else { return SessionFacts::default() };
+        let Some(session) = &live.session else { return SessionFacts::default() };
         let nas = self.nas_context(id);
+        let is_its = |(server, _): &&(String, String)| session.server.as_ref() == Some(server);
         SessionFacts {
             user_name: session.granted.user.clone(),
             nas_port: nas.nas_port,
             framed: session.inner.clone(),
             called_station_id: nas.called_station_id,
-            calling_station_id: nas.calling_station_id,
+            calling_station_ids: vec![live.came_from.to_string(), nas.calling_station_id],
             acct_session_id: nas.acct_session_id,
             acct_multi_session_id: self.multi_session_id(id),
+            nas_port_id: self.settings.nas_port_ids.iter().find(is_its).map(|(_, port)| port.clone()),
+            chargeable_user_identity: session.granted.known.chargeable_user_identity.clone(),
         }
     }
 

@@ -8,13 +8,16 @@ use ike::{
     AddressRequest, Answer, AskId, Command, Denial, EapAnswer, EapQuestion, Grant, Input, Output, Path, Question, SessionId,
     TrafficSelector,
 };
-use policy::network::AddressRange;
+use policy::network::{AddressRange, Tunnel};
 use policy::pool::{Network, Wanted};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// From AUTH_LIFETIME to the end of the session: the IKE machine's own grace.
 const REAUTHENTICATION: Duration = Duration::from_secs(60);
+
+/// With Termination-Action they are, if a minute is left to do so.
+const SHORTEST_ASKED_FOR: Duration = Duration::from_secs(120);
 
 /// Sessions of less than this are not renewed. strongSwan begins so long before the lifetime is over as it would allow a rekey to take, 24 min
 /// by default; of a shorter lifetime it begins at once, again and again.
@@ -141,7 +144,7 @@ pub(super) fn grant(granted: &Granted, inner: InnerEnd) -> Grant {
 ///
 /// `renew`: RADIUS wants it to (Termination-Action), however short the session: then it is told where there is a minute left to do so.
 fn auth_lifetime(session_timeout: Option<Duration>, renew: bool) -> Option<Duration> {
-    let shortest = if renew { 2 * REAUTHENTICATION } else { SHORTEST_RENEWED };
+    let shortest = if renew { SHORTEST_ASKED_FOR } else { SHORTEST_RENEWED };
     let timeout = session_timeout.filter(|timeout| *timeout >= shortest)?;
     timeout.checked_sub(REAUTHENTICATION)
 }
@@ -153,6 +156,11 @@ fn link(granted: &Granted, inner: InnerEnd) -> Vec<TrafficSelector> {
         .map(|(address, length)| TrafficSelector::network(address.into(), length));
     let ipv4 = granted.ipv4.into_iter().flat_map(|_| ipv4);
     ipv4.chain(granted.ipv6.into_iter().flat_map(|_| ipv6)).collect()
+}
+
+/// The shortest Session-Timeout that Termination-Action can be kept with, [`radius_client::NasContext::renews_after`].
+pub(super) fn renews_after(tunnel: Tunnel) -> Option<Duration> {
+    (tunnel == Tunnel::Ikev2).then_some(SHORTEST_ASKED_FOR)
 }
 
 fn selector(range: &AddressRange) -> TrafficSelector {

@@ -182,6 +182,8 @@ pub struct Settings {
     pub half_open_max: usize,
     /// How long a TCP connection may be without an IKE SA.
     pub half_open_timeout: Duration,
+    /// NAS-Port-Id in requests to the RADIUS servers of these names.
+    pub nas_port_ids: Vec<(String, String)>,
     /// How long a login over SSTP may take in all, whoever has to answer meanwhile.
     pub auth_timeout: Duration,
 }
@@ -203,6 +205,8 @@ struct Live {
     path: Path,
     /// The gateway's address that the client came to first.
     dialled: IpAddr,
+    /// The client's address then.
+    came_from: IpAddr,
     /// Where NAT was detected: `none`, `client`, `gateway`, `both`.
     nat: &'static str,
     ike_suite: Option<String>,
@@ -260,6 +264,7 @@ impl Live {
             tunnel_type: default_tunnel_type(tunnel),
             path,
             dialled: path.local.ip(),
+            came_from: path.remote.ip(),
             nat: "none",
             ike_suite: None,
             idi: None,

@@ -28,7 +28,8 @@ impl<P: Plane> Gateway<P> {
     fn moved_to(&mut self, now: Now, session: SessionId, path: Path) {
         self.tcp_left(now, session);
         let Some(live) = self.live.get_mut(&session) else { return };
-        live.path = path;
+        let former = std::mem::replace(&mut live.path, path);
+        let is_elsewhere = (former.local.ip(), former.remote.ip()) != (path.local.ip(), path.remote.ip());
         let is_up = live.session.is_some();
         if let Some(attempt) = self.attempts.get_mut(live.attempt) {
             attempt.move_to(path.remote, path.local);
@@ -39,6 +40,9 @@ impl<P: Plane> Gateway<P> {
         self.tcp_taken(session, path);
         if is_up {
             self.tcp_known(session);
+        }
+        if is_elsewhere {
+            self.account_move(now, session);
         }
     }
 

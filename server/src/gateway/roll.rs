@@ -65,7 +65,7 @@ impl Entry {
             attempt: live.attempt,
             addresses: live.session.as_ref().map(|session| session.inner.clone()).unwrap_or_default(),
             multi_session_id: live.session.as_ref().and_then(|session| Some(session.books.as_ref()?.multi_session_id().to_owned())),
-            dialled: live.path.local.ip(),
+            dialled: live.dialled,
         })
     }
 }

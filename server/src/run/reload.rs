@@ -187,6 +187,8 @@ impl Shell {
         let heard = self.dynamic.heard();
         let Difference { live, restart } = Difference::new(&self.reloads.started, &self.config, &fresh, heard);
         let mut warnings = self.new_warnings(&fresh);
+        let accounts = takes_accounting(&self.config);
+        let groups: Vec<_> = self.config.radius_groups.iter().filter(|_| accounts).map(|group| group.name.clone()).collect();
         let pools = self.gateway.summary().pools;
         self.take(fresh.over(&self.config, heard))?;
         let gone = pools.iter().filter(|pool| pool.used > 0 && !self.config.pools.iter().any(|known| known.name == pool.pool));
@@ -196,6 +198,12 @@ impl Shell {
         }));
         warnings.extend(self.gateway.left_behind().into_iter().map(|(name, sessions)| {
             format!("policy {name:?} is gone: no sessions_max counts its {sessions} sessions any more, which stay as they are")
+        }));
+        let gone = groups.iter().filter(|name| !self.config.radius_groups.iter().any(|known| known.name == **name));
+        warnings.extend(gone.map(|name| {
+            format!(
+                "radius_group {name:?} is gone: accounting of its sessions goes to the server that let each of them in, or, where that is gone too, to any that takes it"
+            )
         }));
         let queued = self.accounting.as_ref().map_or(0, |accounting| accounting.status().queued);
         if queued > 0 && !takes_accounting(&self.config) {

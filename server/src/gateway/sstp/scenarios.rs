@@ -131,6 +131,7 @@ impl World {
             sessions_max,
             half_open_max: 10,
             half_open_timeout: Duration::from_secs(30),
+            nas_port_ids: Vec::new(),
             auth_timeout: Duration::from_secs(120),
         };
         let endpoint = ike::Endpoint::new(None, Box::new(SeededRandom::new(1)), now.instant);

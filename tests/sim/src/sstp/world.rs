@@ -131,6 +131,7 @@ impl World {
             sessions_max: options.sessions_max,
             half_open_max: options.half_open_max,
             half_open_timeout: std::time::Duration::from_secs(30),
+            nas_port_ids: Vec::new(),
             auth_timeout: std::time::Duration::from_secs(120),
         };
         let attempts = Attempts::new(UNIX_TIME.unsigned_abs(), 10_000);

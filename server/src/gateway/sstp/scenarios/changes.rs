@@ -23,6 +23,61 @@ fn session(world: &World) -> &crate::gateway::Session {
     world.gateway.live[&world.session].session.as_ref().unwrap()
 }
 
+/// Servers tell sessions apart by the NAS's address, among others: a session has one from its Start to its Stop, and the client may be named by the address that
+/// it logged in from and by the one it has.
+#[test]
+fn a_client_that_moves_stays_the_same_session_for_servers() {
+    let mut world = World::empty(2, &[("all", "*", true)]);
+    world.gateway.settings.accounting = Some(accounting::Settings::default());
+    let (now, session) = (world.now, SessionId(101));
+    assert!(world.login(101, &Caller::default(), &Accept { chargeable_user_identity: Some(vec![0xff, 7]), ..Accept::default() }));
+    world.gateway.established(now, session, Vec::new());
+    let before = world.gateway.live[&session].path;
+    let moved = Path { local: "[2001:db8::1]:4500".parse().unwrap(), remote: "[2001:db8::99]:4500".parse().unwrap(), ..before };
+    for path in [moved, before, moved] {
+        world.gateway.observe(now, session, ike::Event::Moved(path));
+    }
+    for station in ["192.0.2.2", "2001:db8::99"] {
+        let sessions = vec![Identification::CallingStationId(station.into()), Identification::ChargeableUserIdentity(vec![0xff, 7])];
+        let request = DynamicRequest { client: "portal".into(), action: Action::Change(Box::new(classes(&["x"]))), sessions };
+        assert_eq!(world.gateway.dynamic(now, &request), Ok(()), "{station}");
+    }
+    world.gateway.closed(now, session, CloseReason::Operator, None);
+    let records = std::iter::from_fn(|| world.gateway.poll_effect()).filter_map(|effect| match effect {
+        Effect::Account(event) => match *event {
+            accounting::Event::Start { record, .. }
+            | accounting::Event::Interim { record, .. }
+            | accounting::Event::Stop { record, .. } => Some(record),
+            _ => None,
+        },
+        _ => None,
+    });
+    let records: Vec<_> = records.collect();
+    let told: Vec<_> = records.iter().map(|record| (record.status as u32, record.nas.calling_station_id.as_str())).collect();
+    assert_eq!(told, [(1, "192.0.2.2"), (3, "2001:db8::99"), (2, "2001:db8::99")], "one Interim-Update for three moves at once");
+    for record in &records {
+        assert_eq!((record.nas.nas_ip, record.nas.called_station_id.as_str()), (Some(before.local.ip()), "192.0.2.1"));
+        assert_eq!(record.chargeable_user_identity, Some(vec![0xff, 7]));
+    }
+}
+
+#[test]
+fn a_termination_action_that_cannot_be_kept_is_on_record() {
+    let mut world = World::empty(3, &[("all", "*", true)]);
+    for (number, tunnel, seconds, why) in [
+        (101, Tunnel::Sstp, 600, Some("no way to authenticate anew")),
+        (102, Tunnel::Ikev2, 100, Some("takes a session of at least 120 s")),
+        (103, Tunnel::Ikev2, 600, None),
+    ] {
+        let accept = Accept { renew: true, session_timeout: Some(Duration::from_secs(seconds)), ..Accept::default() };
+        assert!(world.login(number, &Caller { tunnel, ..Caller::default() }, &accept));
+        let attempt = world.gateway.live[&SessionId(number)].attempt;
+        let record = format!("{:?}", world.gateway.attempts.get(attempt).unwrap());
+        assert_eq!(record.contains("Termination-Action RADIUS-Request cannot be kept"), why.is_some(), "{record}");
+        assert!(record.contains(why.unwrap_or_default()), "{record}");
+    }
+}
+
 /// What a client may reach is settled with its tunnel: a change that would have to be another there is no change that is made on paper alone.
 #[test]
 fn a_change_to_a_policy_with_other_selectors_ends_the_session() {
