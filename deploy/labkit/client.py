@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .charon import Charon
 from .network import GATEWAY_IPV4
-from .pki import GATEWAY_NAME, RADIUS_NAME
+from .pki import GATEWAY_NAME, INTERMEDIATES, LEAVES, RADIUS_NAME
 from .shell import wait_until
 
 USER_SPACE, KERNEL = "kernel-libipsec kernel-netlink", "kernel-netlink"
@@ -44,6 +44,8 @@ class Profile:
     liveness: str = "0s"
     # Time until the client authenticates anew, with a second IKE SA before it deletes the first.
     reauthentication: str = "0"
+    # How long that may take, so that it begins so long before a lifetime is over.
+    over_time: str = "20s"
     # Announces INITIAL_CONTACT; strongSwan does so only where it sends IDr as well.
     initial_contact: bool = False
     # Postquantum preshared key: its id and secret; with `ppk_required` the client leaves a gateway that does not know it.
@@ -185,6 +187,9 @@ class Client:
         vici.demand("load-cert", {"type": "x509", "flag": "CA", "data": self.pki.cert(profile.authority).read_bytes()})
         if profile.method in ("certificate", "eap-tls"):
             if profile.certificate:
+                issuer = LEAVES.get(profile.certificate, ["ca"])[0]
+                if issuer in INTERMEDIATES:
+                    vici.demand("load-cert", {"type": "x509", "flag": "NONE", "data": self.pki.cert(issuer).read_bytes()})
                 vici.demand("load-key", {"type": "any", "data": self.pki.key(profile.certificate).read_bytes()})
         else:
             vici.demand("load-shared", {"type": "EAP", "data": profile.password, "owners": [profile.user]})
@@ -213,8 +218,7 @@ class Client:
             "dpd_delay": profile.liveness,
             "rekey_time": "0",
             "reauth_time": profile.reauthentication,
-            # How long it may take.
-            "over_time": "20s",
+            "over_time": profile.over_time,
             "unique": "replace" if profile.initial_contact else "never",
             "keyingtries": "1",
             "send_certreq": "yes",

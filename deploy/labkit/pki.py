@@ -35,6 +35,12 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 """
 
+# Authorities below others: name -> (issuer, common name). Whoever shows a leaf of theirs shows them too: they follow it in its file.
+INTERMEDIATES = {"issuing-ca": ("ca", "Evergate Lab Issuing CA")}
+
+# So many names that a certificate fits no packet.
+NAMES = ",".join(f"DNS:host-{number:02}.large.example.test" for number in range(60))
+
 # name -> (issuer, key, common name, subject alternative name, extended key usage, days from now: start, end)
 LEAVES = {
     "gateway-rsa": ("ca", "rsa", GATEWAY_NAME, f"DNS:{GATEWAY_NAME}", "serverAuth,1.3.6.1.5.5.8.2.2", -1, 730),
@@ -55,6 +61,8 @@ LEAVES = {
     "other-gateway": ("other-ca", "rsa", GATEWAY_NAME, f"DNS:{GATEWAY_NAME}", "serverAuth", -1, 730),
     "tenant-gateway": ("other-ca", "p256", "*.tenant.test", "DNS:*.tenant.test", "serverAuth", -1, 730),
     "other-radius": ("other-ca", "p256", RADIUS_NAME, f"DNS:{RADIUS_NAME}", "serverAuth", -1, 730),
+    "radius-large": ("issuing-ca", "rsa4096", RADIUS_NAME, f"DNS:{RADIUS_NAME},{NAMES}", "serverAuth", -1, 730),
+    "alice-large": ("issuing-ca", "rsa4096", "alice", f"email:alice@example.test,{NAMES}", "clientAuth", -1, 730),
     "other-machine": ("other-ca", "rsa", "pc1.example.test", "DNS:pc1.example.test", "clientAuth", -1, 730),
 }
 # Leaves that may do something else than sign.
@@ -62,6 +70,7 @@ USES = {"machine-no-signatures": "keyEncipherment"}
 REVOKED = ("machine-revoked",)
 KEYS = {
     "rsa": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+    "rsa4096": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4096"],
     "p256": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
     "p384": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
     "p521": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"],
@@ -91,6 +100,8 @@ class Pki:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._authority("ca", "Evergate Lab Root CA")
         self._authority("other-ca", "Another Root CA")
+        for name in INTERMEDIATES:
+            self._intermediate(name)
         for name in LEAVES:
             self._leaf(name)
         for name in REVOKED:
@@ -142,6 +153,20 @@ class Pki:
                 self.cert(name),
             ]
         )
+        self._ledger(name)
+
+    def _intermediate(self, name):
+        issuer, common_name = INTERMEDIATES[name]
+        self._new_key(name, "rsa")
+        request, extensions = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
+        run(["openssl", "req", "-new", "-key", self.key(name), "-subj", f"{ORGANISATION}/CN={common_name}", "-out", request])
+        extensions.write_text("basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n")
+        signer = ["-CA", self.cert(issuer), "-CAkey", self.key(issuer), "-CAcreateserial"]
+        run(["openssl", "x509", "-req", "-in", request, *signer, "-days", "3650", "-sha256", "-extfile", extensions, "-out", self.cert(name)])
+        self._ledger(name)
+
+    def _ledger(self, name):
+        """What `openssl ca` wants to sign with this authority."""
         database = self.folder / f"{name}.index"
         database.touch()
         (self.folder / f"{name}.crlnumber").write_text("01\n")
@@ -163,6 +188,8 @@ class Pki:
         days = ["-startdate", _moment(start), "-enddate", _moment(end)]
         run(["openssl", "ca", "-batch", "-notext", *self._signer(issuer), *days, "-in", request, "-out", self.cert(name)])
         request.unlink()
+        if issuer in INTERMEDIATES:
+            self.cert(name).write_text(self.cert(name).read_text() + self.cert(issuer).read_text())
 
 
 def _moment(days_from_now):

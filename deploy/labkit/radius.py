@@ -102,8 +102,8 @@ modules {{
     ignore_unknown_eap_types = no
     max_sessions = 65536
     tls-config lab {{
-      private_key_file = {pki}/radius.key
-      certificate_file = {pki}/radius.pem
+      private_key_file = {pki}/{certificate}.key
+      certificate_file = {pki}/{certificate}.pem
       ca_file = {pki}/ca.pem
       cipher_list = "DEFAULT"
       tls_min_version = "1.2"
@@ -262,18 +262,18 @@ class OverTls:
 class Radius:
     """The server's files, process and accounting records."""
 
-    def __init__(self, folder, namespace, pki, users=USERS, secret=SECRET, method="mschapv2", ports=(AUTH_PORT, ACCT_PORT), signs=True, tls=None):
-        """`tls`: an `OverTls`. `ports`: for logins and for accounting. `signs`: whether replies without EAP have Message-Authenticator too."""
+    def __init__(self, folder, namespace, pki, users=USERS, secret=SECRET, method="mschapv2", ports=(AUTH_PORT, ACCT_PORT), signs=True, tls=None, certificate="radius"):
+        """`certificate`: what EAP clients are shown. `tls`: an `OverTls`. `ports`: for logins and for accounting. `signs`: whether replies without EAP have Message-Authenticator too."""
         self.folder = Path(folder)
         self.users, self.secret, self.method, self.pki = users, secret, method, pki
-        self.ports, self.signs, self.tls = ports, signs, tls
+        self.ports, self.signs, self.tls, self.certificate = ports, signs, tls, certificate
         self.daemon = Daemon(namespace, self.folder / "radius.pid", self.folder / "output.log")
 
     def start(self):
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.folder / "dictionary").touch()
         (self.folder / "users").write_text("".join(map(_entry, self.users)) + LOAD_USERS)
-        values = {"folder": self.folder, "pki": self.pki.folder, "secret": self.secret, "method": self.method}
+        values = {"folder": self.folder, "pki": self.pki.folder, "secret": self.secret, "method": self.method, "certificate": self.certificate}
         values["proposals"] = "".join(_proposal(user) for user in self.users if user.eap)
         slow = [user for user in self.users if user.seconds]
         values["waits"] = "".join(f'  exec wait_{user.name} {{\n    wait = yes\n    program = "/bin/sleep {user.seconds}"\n  }}\n' for user in slow)

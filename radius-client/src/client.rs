@@ -310,7 +310,17 @@ impl Client {
 
     fn datagram(&mut self, now: Instant, socket: SocketId, from: SocketAddr, bytes: &[u8]) {
         let Some(line) = self.table.line(socket) else { return };
-        match self.check(line, socket, from, bytes) {
+        let is_server =
+            self.peers.get(line.peer).and_then(|peer| peer.address(line.purpose)).is_some_and(|server| same_source(from, server));
+        match self.check(line, socket, bytes) {
+            checked if !is_server => {
+                let proves_itself = checked.is_ok();
+                let Some(peer) = self.peers.get_mut(line.peer) else { return };
+                peer.counters.count(Dropped::Source);
+                if proves_itself {
+                    peer.elsewhere = Some(from);
+                }
+            }
             Ok((key, reply)) if reply.code() == code::PROTOCOL_ERROR => self.declined(now, key, &reply),
             Ok((key, reply)) => self.answered(now, key, &reply),
             Err(dropped) => {
@@ -318,7 +328,7 @@ impl Client {
                 let before = peer.counters;
                 peer.counters.count(dropped);
                 // RFC 6613 section 2.6.4: who sends such things on a connection is not to be talked to.
-                if peer.server.is_tls() && !matches!(dropped, Dropped::Unsolicited | Dropped::Source) {
+                if peer.server.is_tls() && !matches!(dropped, Dropped::Unsolicited) {
                     let cause = format!("closed because of what the server sent: {}", peer.counters.dropped_since(&before));
                     self.hang_up(now, socket, &cause, false);
                 }
@@ -326,12 +336,9 @@ impl Client {
         }
     }
 
-    /// The checks of a reply, in their order (RFC 5080 section 2.2, CVE-2024-3596).
-    fn check<'a>(&self, line: Line, socket: SocketId, from: SocketAddr, bytes: &'a [u8]) -> Result<(RequestKey, Packet<'a>), Dropped> {
+    /// The checks of a reply but for its source, in their order (RFC 5080 section 2.2, CVE-2024-3596).
+    fn check<'a>(&self, line: Line, socket: SocketId, bytes: &'a [u8]) -> Result<(RequestKey, Packet<'a>), Dropped> {
         let peer = self.peers.get(line.peer).ok_or(Dropped::Unsolicited)?;
-        if !peer.address(line.purpose).is_some_and(|server| same_source(from, server)) {
-            return Err(Dropped::Source);
-        }
         let reply = Packet::parse(bytes).map_err(|_| Dropped::Malformed)?;
         let number = if self.table.has_tokens(socket) { Number::Token(reply.token()) } else { Number::Identifier(reply.identifier()) };
         let key = self.table.find(Slot { socket, number }).ok_or(Dropped::Unsolicited)?;
@@ -464,7 +471,7 @@ impl Client {
                     server,
                     tries: request.transmissions,
                     waited: now.saturating_duration_since(request.began),
-                    dropped: peer.counters.dropped_since(&request.before),
+                    dropped: peer.dropped_since(&request.before),
                 }
             }
         };

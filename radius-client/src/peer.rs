@@ -15,6 +15,8 @@ pub(crate) struct Peer {
     pub(crate) latency: Latency,
     /// A valid reply to a login without EAP had Message-Authenticator.
     pub(crate) signs: bool,
+    /// From where else it has answered, with a reply that was good but for that.
+    pub(crate) elsewhere: Option<SocketAddr>,
     /// What its Access-Accepts said in vain.
     pub(crate) ignored: BTreeSet<AttributeId>,
     /// A probe waits for its answer.
@@ -144,6 +146,15 @@ impl Peer {
         Some(RequestFailure::Connection { server: self.server.name.clone(), cause: backoff.cause.clone() })
     }
 
+    /// What it sent in vain since `before`, in words.
+    pub(crate) fn dropped_since(&self, before: &Counters) -> String {
+        let dropped = self.counters.dropped_since(before);
+        match self.elsewhere.filter(|_| self.counters.dropped_source > before.dropped_source) {
+            Some(address) => format!("{dropped}: the server answers from {address}, not from where it is asked"),
+            None => dropped,
+        }
+    }
+
     /// When anything valid was last heard on any of its ports.
     pub(crate) fn heard(&self) -> Option<Instant> {
         self.authentication.heard.max(self.accounting.heard)
@@ -231,6 +242,7 @@ impl Peers {
                 counters: Counters::default(),
                 latency: Latency::default(),
                 signs: false,
+                elsewhere: None,
                 ignored: BTreeSet::new(),
                 probed: false,
                 late: 0,

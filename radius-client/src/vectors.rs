@@ -1,6 +1,8 @@
-//! Published vectors: RFC 2865 section 7 and RFC 5997 section 6.
+//! Published vectors (RFC 2865 section 7, RFC 5997 section 6), and for RFCs without any what FreeRADIUS 3.2 writes.
 use crate::api::Credentials;
 use crate::codec::{Builder, Envelope, Malformed, Packet};
+use crate::mppe::{self, Hiding};
+use crate::words;
 use crypto::Zeroizing;
 
 const SECRET: &[u8] = b"xyzzy5461";
@@ -93,6 +95,32 @@ fn chap_password() {
     let (password, rest) = written.split_at(19);
     assert_eq!(password, hex("031316e97557c316185895f293ff6344077275"));
     assert_eq!(rest, [&[60, 18][..], &challenge].concat());
+}
+
+/// Keys and DNS servers of RFC 2548, a tunnel of RFC 2868, numbers and text of RFC 2869, in FreeRADIUS's answer to a login by PAP.
+#[test]
+fn access_accept_of_another_implementation() {
+    let request = hex("01070044 404142434445464748494a4b4c4d4e4f 5012fa3c86fa4b296ed80591ebbada570a01 01066e656d6f \
+         0212ec25c59ddcb9dec488a2821b6c2e2009 0406c0a80110");
+    let response = hex("020700d3 9bce82d2a17a34ad9f28021b941445b7 \
+         1a3a000001371134806de3cf41286bdc61fd4f207d9405d5ed89ba3b1bc46f47bee2b8ebb13d475dd8730f6c48ce0534f23893bccecd28f035ab \
+         1a2a00000137102488c801fce818a0d45fb8262d1a443b8c29bddd587b65906a0a54076aa256aa9d2b4f 1a0c000001371c060a000035 \
+         400600000009 51080173746166 66 550600000384 58077573657273 5c1e7065726d697420696e2069702066726f6d20616e7920746f20616e79 \
+         5904ff01 5012615318858806a8aeb8ca01d7f8840012");
+    let (request, response) = (Packet::parse(&request).unwrap(), Packet::parse(&response).unwrap());
+    for packet in [&request, &response] {
+        let found = packet.first(80).unwrap();
+        assert_eq!(packet.message_authenticator(found.offset, request.authenticator(), SECRET), *found.value);
+    }
+    assert_eq!(response.response_authenticator(request.authenticator(), SECRET), *response.authenticator());
+    let hiding = Hiding::Secret { request_authenticator: request.authenticator(), secret: SECRET };
+    let keys: Vec<u8> = (0..32).chain(0xa0..0xb0).chain([0; 16]).collect();
+    assert_eq!(*mppe::msk(&response, hiding).unwrap(), keys);
+    let words = words::words(&response);
+    let says = |name: &str, text: &str| words.contains(&(name.to_owned(), text.to_owned()));
+    assert!(says("Tunnel-Type", "9") && says("Tunnel-Private-Group-Id", "staff") && says("Framed-Pool", "users"), "{words:?}");
+    assert!(says("NAS-Filter-Rule", "permit in ip from any to any") && says("Chargeable-User-Identity", "0xff01"), "{words:?}");
+    assert_eq!((response.u32(85), response.microsoft(28).unwrap()[0].ipv4("")), (Ok(Some(900)), Ok([10, 0, 0, 53].into())));
 }
 
 #[test]

@@ -332,6 +332,24 @@ fn what_is_said_in_vain_is_told_once_by_name() {
     assert_eq!(ignored(&client).len(), 5);
 }
 
+/// A server with several addresses that answers from another one than it was asked at.
+#[test]
+fn who_proves_itself_from_elsewhere_is_named_in_the_failure() {
+    for (good, named) in [(true, true), (false, false)] {
+        let (mut client, request) = waiting();
+        let bytes = if good { reply(3, &request, &[]) } else { seal(unsigned(3, &request, &[]), b"another secret") };
+        client.handle(start(), Input::Datagram { socket: request.socket, from: "192.0.2.77:1812".parse().unwrap(), bytes });
+        let failure = loop {
+            client.handle(client.poll_timeout().unwrap(), Input::Timeout);
+            if let Some((_, EapOutcome::Failed(failure))) = outcomes(drain(&mut client)).pop() {
+                break failure.to_string();
+            }
+        };
+        assert!(failure.contains("1 from another address or port"), "{failure}");
+        assert_eq!(failure.contains("the server answers from 192.0.2.77:1812"), named, "{failure}");
+    }
+}
+
 #[test]
 fn termination_actions_that_nobody_can_keep_are_ignored() {
     let minutes = |count: u32| (27, (60 * count).to_be_bytes().to_vec());

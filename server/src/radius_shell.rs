@@ -52,6 +52,7 @@ pub struct Inbox {
 enum Socket {
     Udp {
         socket: Arc<UdpSocket>,
+        peer: SocketAddr,
         reader: JoinHandle<()>,
     },
     /// The connection ends with its queue.
@@ -208,7 +209,13 @@ async fn transmit(client: &mut Client, sockets: &mut Sockets, socket: SocketId, 
             return;
         }
     };
-    match udp.send_to(&bytes, to).await {
+    let mut sent = udp.send_to(&bytes, to).await;
+    if sent.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::ConnectionRefused) {
+        // What ICMP said of an earlier packet kept this one from being sent.
+        net::reports::discard(udp.as_ref());
+        sent = udp.send_to(&bytes, to).await;
+    }
+    match sent {
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             client.handle(Instant::now(), Input::Unreachable { socket, to });
@@ -221,7 +228,7 @@ impl Sockets {
     /// Our address and the server's; none of a connection over TLS.
     fn ends(&self, socket: SocketId) -> Ends {
         match self.open.get(&socket)? {
-            Socket::Udp { socket, .. } => Some((socket.local_addr().ok()?, socket.peer_addr().ok()?)),
+            Socket::Udp { socket, peer, .. } => Some((socket.local_addr().ok()?, *peer)),
             Socket::Tls(_) => None,
         }
     }
@@ -252,21 +259,47 @@ impl Sockets {
 }
 
 async fn udp(id: SocketId, source: Option<IpAddr>, peer: SocketAddr, inbound: Sender<Input>) -> std::io::Result<Socket> {
-    let any = if peer.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-    let socket = Arc::new(UdpSocket::bind((source.unwrap_or(any), 0)).await?);
-    // Connected, so that ICMP port unreachable reaches us: a closed port is a dead server at once.
-    socket.connect(peer).await?;
+    let local = match source {
+        Some(source) => SocketAddr::new(source, 0),
+        None => routed(peer)?,
+    };
+    // Not connected: a server that answers from another of its addresses could not be told from a silent one.
+    let socket = Arc::new(UdpSocket::bind(local).await?);
+    // So that ICMP port unreachable reaches us all the same: a closed port is a dead server at once.
+    net::reports::enable(socket.as_ref(), peer.is_ipv6())?;
     let reader = tokio::spawn(read(id, peer, socket.clone(), inbound));
-    Ok(Socket::Udp { socket, reader })
+    Ok(Socket::Udp { socket, peer, reader })
+}
+
+/// The address of ours from which the kernel reaches `peer`, with port 0.
+fn routed(peer: SocketAddr) -> std::io::Result<SocketAddr> {
+    let any = if peer.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let socket = std::net::UdpSocket::bind((any, 0))?;
+    socket.connect(peer)?;
+    let mut local = socket.local_addr()?;
+    local.set_port(0);
+    Ok(local)
 }
 
 async fn read(id: SocketId, peer: SocketAddr, socket: Arc<UdpSocket>, inbound: Sender<Input>) {
     let mut buffer = vec![0; MAX_PACKET + 1];
     loop {
         let input = match socket.recv_from(&mut buffer).await {
+            // Only counted: whoever sends such things must not crowd out answers.
+            Ok((length, from)) if (from.ip(), from.port()) != (peer.ip(), peer.port()) => {
+                let input = Input::Datagram { socket: id, from, bytes: buffer[..length].to_vec() };
+                if let Err(TrySendError::Closed(_)) = inbound.try_send(input) {
+                    return;
+                }
+                continue;
+            }
             Ok((length, from)) => Input::Datagram { socket: id, from, bytes: buffer[..length].to_vec() },
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Input::Unreachable { socket: id, to: peer },
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                net::reports::discard(socket.as_ref());
+                Input::Unreachable { socket: id, to: peer }
+            }
             Err(error) => {
+                net::reports::discard(socket.as_ref());
                 tracing::debug!(%peer, %error, "radius socket");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 continue;

@@ -122,6 +122,21 @@ def pools_by_name(world):
 @case("framed")
 def termination_action_asks_for_a_new_login(world):
     """Session-Timeout with RADIUS-Request: the client is told in time (RFC 4478), authenticates anew, and stays."""
-    client = world.login(Profile(user="renewed"))
+    # A lifetime of 65 s is told: the client begins a few seconds after its login.
+    client = world.login(Profile(user="renewed", over_time="60s"))
     check(world.last.saw(r"AUTH_LFT"), "the client is told no lifetime")
-    check(client.addresses(), "the client has gone")
+    first, addresses = world.session_of("renewed"), client.addresses()
+    check(wait_until(lambda: [s["id"] for s in world.sessions() if s["user"] == "renewed"] not in ([], [first["id"]]), 20), "no second login", client.log())
+    check(wait_until(lambda: [s["id"] > first["id"] for s in world.sessions() if s["user"] == "renewed"] == [True], 5), f"{world.sessions()}")
+    check(client.addresses() == addresses, f"{addresses} became {client.addresses()}")
+    world.ping()
+
+
+@case("framed")
+def termination_action_is_not_kept_over_sstp_and_the_record_says_so(world):
+    found = Sstp(world.lab, world.gateway.binary).call(user="renewed", auth="mschapv2")
+    check(found.get("event") == "up", f"{found}")
+    timeline = [line["text"] for line in world.attempt(world.attempts()[0]["id"])["timeline"]]
+    check(any("Termination-Action RADIUS-Request cannot be kept" in text for text in timeline), f"{timeline}")
+    ignored = [server["ignored"] for server in world.gateway.json("status")["radius"]]
+    check(any("Termination-Action" in names for names in ignored), f"{ignored}")

@@ -111,6 +111,14 @@ def a_client_moves_behind_a_nat_and_back(world):
     check(log.count("INFORMATIONAL request") >= 8 and re.search(r"parsed INFORMATIONAL request \d+ \[ N\(COOKIE2\) \]", log), "no check", client.log())
     timeline = [line["text"] for line in world.attempt(session["attempt"])["timeline"]]
     check(sum("the client answers at" in text for text in timeline) >= 4, f"{timeline}")
+    # One session for RADIUS: what FreeRADIUS tells sessions apart by stays as it was in the Start.
+    client.forget()
+    world.accounting(session["attempt"], "Stop")
+    records = [record for record in world.radius.accounting() if record.get("Acct-Session-Id") == session["attempt"]]
+    for name in ("NAS-IP-Address", "NAS-Identifier", "NAS-Port", "Called-Station-Id"):
+        check(len({record.get(name) for record in records}) == 1, f"{name}: {records}")
+    places = [record["Calling-Station-Id"] for record in records if record["Acct-Status-Type"] == "Interim-Update"]
+    check(network.NAT_OUTSIDE in places, f"no Interim-Update of the move: {records}")
 
 
 def _moved(world, client, session, address):

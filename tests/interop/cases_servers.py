@@ -181,12 +181,41 @@ def forged_replies_are_dropped_and_counted(world):
             world.login().forget()
             _came_up(_call(world))
         counted = _status(world, "one")["counters"]
-        for kind in ("malformed", "unsolicited", "authenticator", "message_authenticator", "code", "proxy_state"):
+        for kind in ("source", "malformed", "unsolicited", "authenticator", "message_authenticator", "code", "proxy_state"):
             check(counted[f"dropped_{kind}"] > 0, f"no {kind} was counted: {counted}")
         with _forger(world, passes=False):
             before = {attempt["id"] for attempt in world.attempts()}
             check(_call(world, timeout="20")["event"] != "up", "a forged reply was believed")
             world.record(before, "radius", "one.*no valid reply.*Proxy-State")
             world.refused(Profile(user="dave"), notify="AUTH_FAILED", stage="radius", cause="one.*no valid reply.*Response Authenticator")
+    finally:
+        one.stop(hard=True)
+
+
+@setup("server_large")
+def _with_a_large_certificate(config):
+    config["radius"] = [_server(config, "one", ONE)]
+
+
+@case("server_large")
+def eap_tls_with_certificates_larger_than_a_packet(world):
+    """RSA keys of 4096 bits, an authority between root and leaf, and many names, on both sides and through both tunnels."""
+    pki, user = world.lab.pki, "alice@example.test"
+    one = _radius(world, "one", ONE, certificate="radius-large")
+
+    def fragmented(login):
+        before = _status(world, "one")["counters"]["sent"]
+        login()
+        rounds = _status(world, "one")["counters"]["sent"] - before
+        check(rounds > 12, f"{rounds} requests carried both certificates: they are not large")
+        timeline = [line["text"] for line in world.attempt(world.attempts()[0]["id"])["timeline"]]
+        check(any("RADIUS shows the certificate" in text and "host-59.large" in text for text in timeline), f"{timeline}")
+        check(any("the client shows the certificate" in text and "CN=alice" in text for text in timeline), f"{timeline}")
+
+    try:
+        one.start()
+        fragmented(lambda: world.login(Profile(method="eap-tls", user=user, certificate="alice-large")))
+        sstp = {"auth": "eap-tls", "user": user, "cert": pki.cert("alice-large"), "key": pki.key("alice-large")}
+        fragmented(lambda: _came_up(Sstp(world.lab, world.gateway.binary).call(**sstp)))
     finally:
         one.stop(hard=True)

@@ -22,6 +22,7 @@ pub mod privileges;
 pub mod process;
 pub mod raw;
 mod recv;
+pub mod reports;
 mod send;
 pub mod steer;
 mod sys;

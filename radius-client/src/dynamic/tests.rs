@@ -91,6 +91,51 @@ fn a_disconnect_names_sessions_and_is_acknowledged() {
     assert_eq!(asked, Some(DynamicRequest { client: "portal".into(), action: Action::Disconnect, sessions }));
 }
 
+/// What FreeRADIUS's radclient writes: with Message-Authenticator, and without.
+#[test]
+fn requests_of_another_implementation() {
+    let hex = |text: &str| {
+        let pairs = text.as_bytes().chunks(2);
+        pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect::<Vec<_>>()
+    };
+    let disconnect =
+        hex("28b6003d71ee678837785fdf090b3c8dc4fc4a8e01066e656d6f2c05612d3108060a00000937066b49d2005012b1d04810dc763b2cb84ea97a03fe2e17");
+    let change =
+        hex("2bbe003a87741e33141a70d249c09919164630382c05612d311b060000003c0b0c71756172616e74696e655904ff01570576706e37066b49d200");
+    let named = [
+        (
+            &disconnect,
+            vec![
+                Identification::UserName("nemo".into()),
+                Identification::AcctSessionId("a-1".into()),
+                Identification::FramedAddress("10.0.0.9".parse().unwrap()),
+            ],
+        ),
+        (
+            &change,
+            vec![
+                Identification::AcctSessionId("a-1".into()),
+                Identification::ChargeableUserIdentity(vec![0xff, 1]),
+                Identification::NasPortId("vpn".into()),
+            ],
+        ),
+    ];
+    for (datagram, sessions) in named {
+        let mut server = server(true);
+        server.clients[0].secret = Zeroizing::new(b"xyzzy5461".to_vec());
+        let mut asked = None;
+        let answer = server.handle(some_moment(), NOW, from(), datagram, names, |request| {
+            asked = Some(request.clone());
+            Ok(())
+        });
+        assert_eq!((answer.unwrap()[0], asked.unwrap().sessions), (datagram[0] + 1, sessions));
+        let mut forged = datagram.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        assert_eq!(server.handle(some_moment(), NOW, from(), &forged, names, |_| unreachable!()), None);
+        assert_eq!(server.counters().dropped_authenticator, 1);
+    }
+}
+
 #[test]
 fn a_change_carries_its_values() {
     let datagram = change(&[

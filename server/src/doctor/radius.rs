@@ -4,7 +4,7 @@ use crate::config::RadiusServer;
 use crate::radsec;
 use crypto::SystemRandom;
 use radius_client::{Knock, Probe, Transport};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ pub(super) enum Answer {
     Connected(Duration),
     /// Something answered, but not as who knows the secret.
     Invalid(String),
+    /// A good answer, but from another address or port.
+    Elsewhere(SocketAddr),
     Silence,
     /// The system or the way there said no.
     Refused(String),
@@ -64,21 +66,27 @@ fn over_udp(server: &radius_client::Server) -> std::io::Result<Answer> {
         Err(reason) => return Ok(Answer::Refused(reason)),
     };
     let socket = UdpSocket::bind((server.source.unwrap_or(any), 0))?;
-    socket.connect(address)?;
+    // Not connected, but told of closed ports all the same: a server may answer from another of its addresses.
+    net::reports::enable(&socket, address.is_ipv6())?;
     let began = Instant::now();
-    socket.send(knock.bytes())?;
+    socket.send_to(knock.bytes(), address)?;
     let mut buffer = [0; MAX_PACKET];
-    let mut invalid = None;
+    let mut wrong = Answer::Silence;
     loop {
         let left = PATIENCE.saturating_sub(began.elapsed());
         if left.is_zero() {
-            return Ok(invalid.map_or(Answer::Silence, Answer::Invalid));
+            return Ok(wrong);
         }
         socket.set_read_timeout(Some(left))?;
-        match socket.recv(&mut buffer) {
-            Ok(length) => match knock.answered(server, &buffer[..length]) {
+        match socket.recv_from(&mut buffer) {
+            Ok((length, from)) if (from.ip(), from.port()) != (address.ip(), address.port()) => {
+                if knock.answered(server, &buffer[..length]).is_ok() {
+                    wrong = Answer::Elsewhere(from);
+                }
+            }
+            Ok((length, _)) => match knock.answered(server, &buffer[..length]) {
                 Ok(()) => return Ok(Answer::After(began.elapsed())),
-                Err(reason) => invalid = Some(reason),
+                Err(reason) => wrong = Answer::Invalid(reason),
             },
             Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
             Err(error) => return Err(error),
@@ -124,6 +132,11 @@ pub(super) fn judge(asked: &Asked<'_>, source: Option<IpAddr>) -> Finding {
             format!("{title} answered {question}, but the answer is not valid: {reason}"),
             "give secret_file here and the RADIUS client entry of this gateway there the same shared secret",
         ),
+        Answer::Elsewhere(from) => Finding::fail(
+            CHECK,
+            format!("{title} answered {question} from {from}: such answers are dropped, for anybody could send them"),
+            "make that its address here, or let the service there answer from the address that was asked",
+        ),
         Answer::Refused(reason) => Finding::fail(
             CHECK,
             format!("{title} cannot be reached: {reason}"),
@@ -166,6 +179,8 @@ mod tests {
         let good = judged(&Probe::StatusServer, Answer::After(Duration::from_micros(1_500)));
         assert_eq!(good, Finding::ok("radius", "server \"nps1\" at 10.0.0.4:1812 answered Status-Server within 1.5 ms"));
         assert_eq!(judged(&user, Answer::Connected(Duration::ZERO)).level, Level::Ok);
+        let elsewhere = judged(&user, Answer::Elsewhere("10.0.0.5:1812".parse().unwrap()));
+        assert!(elsewhere.level == Level::Fail && elsewhere.text.contains("from 10.0.0.5:1812"), "{elsewhere:?}");
         assert!(judged(&user, Answer::Invalid("wrong".into())).remedy.unwrap().contains("secret_file"));
         assert_eq!(judged(&user, Answer::Refused("Connection refused".into())).level, Level::Fail);
         assert_eq!(judged(&user, Answer::Silence).level, Level::Fail);

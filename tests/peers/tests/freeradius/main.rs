@@ -147,6 +147,33 @@ fn a_wrong_secret_is_silence_that_names_its_likely_cause() {
     });
 }
 
+/// 256 identifiers a socket: what does not fit one takes another. What the server's buffer does not hold is repeated.
+#[test]
+fn ten_thousand_logins_at_once() {
+    in_namespace("ten_thousand_logins_at_once", || {
+        let radius = FreeRadius::start_quiet();
+        let mut shell = Shell::new(Server { tries: 8, timeout: Duration::from_secs(60), ..shell::server(SECRET) });
+        let login = |number: u64| Input::Login {
+            ticket: Ticket(number),
+            conversation: ConversationId(number),
+            group: None,
+            user_name: b"alice".to_vec(),
+            credentials: Credentials::Pap { password: crypto::Zeroizing::new(b"password".to_vec()) },
+            nas: Box::new(nas()),
+        };
+        let (outcomes, sockets) = shell.run_all((0..10_000).map(login), Duration::from_secs(60));
+        let accepted: std::collections::BTreeSet<_> = outcomes
+            .iter()
+            .filter_map(|output| match output {
+                Output::Login { ticket, outcome: LoginOutcome::Accept { .. } } => Some(*ticket),
+                _ => None,
+            })
+            .collect();
+        assert_eq!((accepted.len(), sockets), (10_000, 40), "{:?}\n{}", shell.client.counters(), radius.read("debug"));
+        assert!(shell.changes.is_empty(), "{:?}", shell.changes);
+    });
+}
+
 #[test]
 fn a_closed_port_is_known_at_once() {
     in_namespace("a_closed_port_is_known_at_once", || {

@@ -66,6 +66,15 @@ impl Drop for FreeRadius {
 
 impl FreeRadius {
     pub(crate) fn start() -> Self {
+        Self::start_saying("-fxx")
+    }
+
+    /// Without a word about each request.
+    pub(crate) fn start_quiet() -> Self {
+        Self::start_saying("-f")
+    }
+
+    fn start_saying(how_much: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path();
         for folder in ["log", "run"] {
@@ -76,7 +85,7 @@ impl FreeRadius {
         std::fs::write(path.join("users"), USERS).expect("a file");
         let log = std::fs::File::create(path.join("log/debug")).expect("a file");
         let child = Command::new("freeradius")
-            .arg("-fxx")
+            .arg(how_much)
             .args(["-l", "stdout", "-d"])
             .arg(path)
             .stdin(Stdio::null())

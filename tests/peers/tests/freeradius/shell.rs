@@ -54,6 +54,34 @@ impl Shell {
         panic!("no outcome in 30 s");
     }
 
+    /// Gives all of them to the machine before it reads any answer, and turns until each has its outcome. Also how many sockets they took.
+    pub(crate) fn run_all(&mut self, inputs: impl IntoIterator<Item = Input>, patience: Duration) -> (Vec<Output>, usize) {
+        let (mut wanted, mut outcomes) = (0, Vec::new());
+        for input in inputs {
+            wanted += 1;
+            self.client.handle(Instant::now(), input);
+            self.drain(&mut outcomes);
+        }
+        let (sockets, end) = (self.sockets.len(), Instant::now() + patience);
+        while outcomes.len() < wanted && Instant::now() < end {
+            match self.receive() {
+                Some(input) => self.client.handle(Instant::now(), input),
+                None => std::thread::sleep(TICK),
+            }
+            if self.client.poll_timeout().is_some_and(|at| at <= Instant::now()) {
+                self.client.handle(Instant::now(), Input::Timeout);
+            }
+            self.drain(&mut outcomes);
+        }
+        (outcomes, sockets)
+    }
+
+    fn drain(&mut self, outcomes: &mut Vec<Output>) {
+        while let Some(output) = self.client.poll_output() {
+            outcomes.extend(self.perform(output));
+        }
+    }
+
     fn perform(&mut self, output: Output) -> Option<Output> {
         match output {
             Output::Open { socket, dial, .. } => {
