@@ -341,6 +341,13 @@ def listeners_for_sstp_come_and_go(world):
         check(closed(443), "the listener that is gone takes calls")
         names = {listener["name"] for listener in world.gateway.json("status")["listeners"]}
         check("moved" in names and "sstp" not in names and "evergate_sessions" in metrics(), f"{names}")
+
+        def narrow(new):
+            new["listener"][1]["addresses"] = [network.GATEWAY_IPV4_BEHIND_NAT]
+
+        config.reload()
+        config.reload(narrow)
+        check(not closed(443) and closed(8443), "an address does not take the place of all")
         config.reload()
         check(held.hang_up()["event"] == "end", "the call did not outlive its listener")
         check(not closed(443) and closed(8443) and not metrics(), "not everything is as it was")

@@ -3,6 +3,7 @@ use crate::config::{Api, Config};
 use anyhow::Context as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What is served at an address.
@@ -29,15 +30,23 @@ pub(super) struct Opening {
 #[derive(Debug)]
 pub struct Listeners {
     openings: mpsc::UnboundedSender<Opening>,
-    /// Dropped, the listener is closed; connections that it took go on.
-    open: BTreeMap<Place, oneshot::Sender<()>>,
+    open: BTreeMap<Place, Open>,
     /// Whom the API believes over TLS; there since it first was to be served there.
     callers: Option<watch::Sender<Api>>,
 }
 
+/// A listener of the API's thread. Dropped, it is closed; connections that it took go on.
+#[derive(Debug)]
+struct Open {
+    /// The same socket.
+    listener: TcpListener,
+    /// What it waits for there.
+    _until: oneshot::Sender<()>,
+}
+
 /// Addresses bound for a configuration; dropped, as if they had never been.
 #[derive(Debug)]
-pub struct Bound(Vec<(Place, TcpListener)>);
+pub struct Bound(Vec<(Place, [TcpListener; 2])>);
 
 impl Listeners {
     pub(super) fn new(openings: mpsc::UnboundedSender<Opening>) -> Self {
@@ -49,8 +58,9 @@ impl Listeners {
     /// # Errors
     /// An address cannot be listened on.
     pub fn prepare(&self, config: &Config) -> anyhow::Result<Bound> {
-        let unbound = places(config).filter(|place| !self.open.contains_key(place));
-        unbound.map(|place| Ok((place, bind(place)?))).collect::<anyhow::Result<_>>().map(Bound)
+        let wanted: BTreeSet<_> = places(config).collect();
+        let unbound = wanted.iter().filter(|place| !self.open.contains_key(place));
+        unbound.map(|&place| Ok((place, self.bind(place, &wanted)?))).collect::<anyhow::Result<_>>().map(Bound)
     }
 
     /// Serves there, and nowhere else.
@@ -58,18 +68,30 @@ impl Listeners {
         self.tell(config.api.as_ref());
         let wanted: BTreeSet<_> = places(config).collect();
         self.open.retain(|place, _| wanted.contains(place));
-        for (place, listener) in bound {
+        for (place, [listener, same]) in bound {
             let callers = match place.0 {
                 Kind::Metrics => None,
                 // It has just been told.
                 Kind::Tls => self.callers.as_ref().map(watch::Sender::subscribe),
             };
-            let (open, closed) = oneshot::channel();
+            let (until, closed) = oneshot::channel();
             match self.openings.send(Opening { listener, callers, closed }) {
-                Ok(()) => drop(self.open.insert(place, open)),
+                Ok(()) => drop(self.open.insert(place, Open { listener: same, _until: until })),
                 Err(_) => tracing::error!("the API's thread has stopped"),
             }
         }
+    }
+
+    /// In place of listeners that are not `wanted` any more; the same socket twice.
+    fn bind(&self, (kind, address): Place, wanted: &BTreeSet<Place>) -> anyhow::Result<[TcpListener; 2]> {
+        let goes = |place: &&Place| net::listen::overlap(place.1, address) && !wanted.contains(place);
+        let held: Vec<_> = self.open.iter().filter(|(place, _)| goes(place)).map(|(_, open)| open.listener.as_fd()).collect();
+        let key = match kind {
+            Kind::Metrics => "metrics.listen",
+            Kind::Tls => "api.listen",
+        };
+        let bound = net::listen::tcp_in_place_of(address, &held).and_then(|listener| Ok([listener.try_clone()?, listener]));
+        bound.with_context(|| format!("cannot listen on tcp {address} ({key})"))
     }
 
     /// Callers over TLS are believed by this from now on; who would not come in any more is sent away.
@@ -86,12 +108,4 @@ impl Listeners {
 fn places(config: &Config) -> impl Iterator<Item = Place> {
     let metrics = config.metrics_listen.iter().map(|&address| (Kind::Metrics, address));
     metrics.chain(config.api.iter().flat_map(|api| api.listen.iter().map(|&address| (Kind::Tls, address))))
-}
-
-fn bind((kind, address): Place) -> anyhow::Result<TcpListener> {
-    let key = match kind {
-        Kind::Metrics => "metrics.listen",
-        Kind::Tls => "api.listen",
-    };
-    net::listen::tcp(address).with_context(|| format!("cannot listen on tcp {address} ({key})"))
 }

@@ -3,8 +3,9 @@
 use super::{Arrival, Bounds, Counters, Doors, Places, Shared, accept, doors, sstp};
 use crate::config::Config;
 use anyhow::Context as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
@@ -24,6 +25,7 @@ pub struct Front {
 #[derive(Debug)]
 pub struct Socket {
     pub address: SocketAddr,
+    listener: Arc<TcpListener>,
     accepted: Arc<AtomicU64>,
     /// What new connections are to find; those that were accepted before keep theirs.
     shared: watch::Sender<Arc<Shared>>,
@@ -32,9 +34,9 @@ pub struct Socket {
 impl Socket {
     fn open(address: SocketAddr, listener: TcpListener, shared: Arc<Shared>) -> Self {
         let (shared, newest) = watch::channel(shared);
-        let accepted = Arc::default();
-        tokio::spawn(accept(listener, newest, Arc::clone(&accepted)));
-        Self { address, accepted, shared }
+        let (listener, accepted) = (Arc::new(listener), Arc::default());
+        tokio::spawn(accept(Arc::clone(&listener), newest, Arc::clone(&accepted)));
+        Self { address, listener, accepted, shared }
     }
 
     /// Connections accepted there.
@@ -80,11 +82,13 @@ impl Fronts {
     /// # Errors
     /// An address cannot be bound, or TLS does not take a certificate.
     pub fn prepare(&self, config: &Config, bounds: &Bounds) -> anyhow::Result<Prepared> {
+        let doors = doors(config);
+        let wanted: BTreeSet<_> = doors.iter().flat_map(Doors::sockets).collect();
         let ready = |doors: Doors<'_>| {
             let name = doors.name().to_owned();
-            self.ready(doors, &config.server.name, bounds).with_context(|| format!("listener {name:?}"))
+            self.ready(doors, &config.server.name, bounds, &wanted).with_context(|| format!("listener {name:?}"))
         };
-        doors(config).into_iter().map(ready).collect::<anyhow::Result<_>>().map(Prepared)
+        doors.into_iter().map(ready).collect::<anyhow::Result<_>>().map(Prepared)
     }
 
     /// New connections find what was made ready, and only there.
@@ -94,7 +98,8 @@ impl Fronts {
         self.all = ready.into_iter().map(|ready| ready.open(&mut sockets)).collect();
     }
 
-    fn ready(&self, doors: Doors<'_>, gateway_name: &str, bounds: &Bounds) -> anyhow::Result<Ready> {
+    /// `wanted`: of all listeners.
+    fn ready(&self, doors: Doors<'_>, gateway_name: &str, bounds: &Bounds, wanted: &BTreeSet<SocketAddr>) -> anyhow::Result<Ready> {
         let former = self.all.iter().find(|front| front.is_behind(doors)).map(|front| &front.shared);
         // Who is counted stays counted.
         let counted = former.filter(|former| former.bounds == *bounds && former.places.proxies() == doors.proxies());
@@ -108,29 +113,26 @@ impl Fronts {
             counters: Arc::clone(&self.counters),
             arrivals: self.arrivals.clone(),
         };
-        let port = doors.port();
-        let addresses: Vec<_> = doors.addresses().iter().map(|&address| SocketAddr::new(address, port)).collect();
+        let addresses: Vec<_> = doors.sockets().collect();
         let unbound = addresses.iter().filter(|address| !self.sockets().any(|socket| socket.address == **address));
-        let bound = unbound.map(|&address| Ok((address, self.bind(address)?))).collect::<anyhow::Result<_>>()?;
-        Ok(Ready { name: doors.name().to_owned(), protocol: doors.protocol(), port, addresses, bound, shared: Arc::new(shared) })
-    }
-
-    fn bind(&self, address: SocketAddr) -> anyhow::Result<TcpListener> {
-        net::listen::tcp(address).and_then(TcpListener::from_std).with_context(|| match self.in_the_way(address) {
-            None => format!("cannot listen on tcp {address}; does a web server run there, or is the address not on this machine?"),
-            Some(held) => format!(
-                "cannot listen on tcp {address} beside {held}, which this gateway has now: reload without that one first, then with this one, or restart"
-            ),
+        let bound = unbound.map(|&address| Ok((address, self.bind(address, wanted)?))).collect::<anyhow::Result<_>>()?;
+        Ok(Ready {
+            name: doors.name().to_owned(),
+            protocol: doors.protocol(),
+            port: doors.port(),
+            addresses,
+            bound,
+            shared: Arc::new(shared),
         })
     }
 
-    /// A socket of ours that holds the port of another address.
-    fn in_the_way(&self, address: SocketAddr) -> Option<SocketAddr> {
-        let overlaps = |held: &SocketAddr| {
-            let any = held.ip().is_unspecified() || address.ip().is_unspecified();
-            any && held.is_ipv4() == address.is_ipv4() && held.port() == address.port()
-        };
-        self.sockets().map(|socket| socket.address).find(overlaps)
+    /// In place of sockets of ours that are not `wanted` any more.
+    fn bind(&self, address: SocketAddr, wanted: &BTreeSet<SocketAddr>) -> anyhow::Result<TcpListener> {
+        let goes = |socket: &&Socket| net::listen::overlap(socket.address, address) && !wanted.contains(&socket.address);
+        let held: Vec<_> = self.sockets().filter(goes).map(|socket| socket.listener.as_fd()).collect();
+        net::listen::tcp_in_place_of(address, &held)
+            .and_then(TcpListener::from_std)
+            .with_context(|| format!("cannot listen on tcp {address}; does a web server run there, or is the address not on this machine?"))
     }
 
     fn sockets(&self) -> impl Iterator<Item = &Socket> {

@@ -164,11 +164,13 @@ impl Doors<'_> {
         }
     }
 
-    fn addresses(&self) -> &[IpAddr] {
-        match self {
+    /// Where they are.
+    fn sockets(&self) -> impl Iterator<Item = SocketAddr> {
+        let addresses = match self {
             Self::Tls { listener, .. } => &listener.addresses,
             Self::Ike { listener, .. } => &listener.addresses,
-        }
+        };
+        addresses.iter().map(|&address| SocketAddr::new(address, self.port()))
     }
 
     fn port(&self) -> u16 {
@@ -214,7 +216,7 @@ fn tls_settings(listener: &SstpListener) -> anyhow::Result<tls::ServerSettings> 
 }
 
 /// Accepts until the other end of `newest` is dropped.
-async fn accept(listener: TcpListener, mut newest: watch::Receiver<Arc<Shared>>, accepted: Arc<AtomicU64>) {
+async fn accept(listener: Arc<TcpListener>, mut newest: watch::Receiver<Arc<Shared>>, accepted: Arc<AtomicU64>) {
     loop {
         let connection = tokio::select! {
             connection = listener.accept() => connection,

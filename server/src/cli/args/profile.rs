@@ -10,7 +10,7 @@ trusted root, routes, name servers, suffix and domains of the policy.
 Windows gets a script that makes the connection (windows.ps1), ProfileXML for Always On VPN (profile.xml), and a script that hands it to the MDM \
 bridge (profile.ps1); Apple's clients get a .mobileconfig, the strongSwan app on Android an .sswan, strongSwan on Linux swanctl.conf, NetworkManager \
 an .nmconnection for its plugin of strongSwan or of SSTP. No secret is written unless --with-password asks for it. Without --out everything goes to \
-standard output.
+standard output. A note on standard error says where the running gateway has not read the configuration as it is now.
 
 Examples:
   evergate profile windows --out ./windows
