@@ -16,6 +16,8 @@ use crate::sys;
 pub struct Interest(u32);
 
 impl Interest {
+    /// Nothing but an error, or that the other end is closed.
+    pub const NONE: Self = Self(0);
     /// Something to read.
     pub const READ: Self = Self(libc::EPOLLIN as u32);
     /// Room to write.

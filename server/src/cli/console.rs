@@ -1,5 +1,6 @@
 //! `evergate console`: the web console for whoever may talk to the control socket.
 use super::args::ConsoleArgs;
+use super::audience::Audience;
 use super::text::{Mark, Style};
 use super::{Cli, FAILED, OK, Unanswered, control_socket};
 use crate::api::{self, Call, Relay, types::Health};
@@ -27,7 +28,7 @@ pub(super) fn console(cli: &Cli, args: &ConsoleArgs, style: Style, out: &mut dyn
         };
         let (address, key) = (listener.local_addr()?, key());
         tell(cli, address, &key, style, out)?;
-        // The last comes when the terminal goes, of `ssh` too.
+        // The last comes when the terminal goes, of `ssh` too; without one, whoever reads has gone then.
         let [mut interrupt, mut terminate, mut hangup] =
             [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
         tokio::select! {
@@ -35,6 +36,7 @@ pub(super) fn console(cli: &Cli, args: &ConsoleArgs, style: Style, out: &mut dyn
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
+            () = Audience::of_process().gone() => {}
         }
         Ok(OK)
     })

@@ -1,5 +1,6 @@
 //! The command line: `evergate run`, `check`, and the questions to a running gateway.
 mod args;
+mod audience;
 mod block;
 mod certificates;
 mod check;
