@@ -10,11 +10,15 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from harness import check
-from labkit.shell import LabError, in_namespace
+from labkit.shell import LabError, in_namespace, run
 
 CHROMIUM = {"/usr/bin/chromium": "chromium"}
+CERTIFICATES = {"/usr/bin/certutil": "libnss3-tools", "/usr/bin/pk12util": "libnss3-tools"}
+# Where Chromium looks for an administrator's orders.
+ORDERS = Path("/etc/chromium")
 # No sandbox: the tests are root. Nothing goes out by itself.
 FLAGS = (
     "--headless",
@@ -38,11 +42,15 @@ DESKTOP, PHONE = (1360, 900), (360, 740)
 class Browser:
     """One window at a time. What its page logs, throws and asks for is kept."""
 
-    def __init__(self, namespace, *flags):
+    def __init__(self, namespace, *flags, identity=None):
         self.folder = tempfile.mkdtemp(prefix="evergate-browser-")
         theirs_in, self.out = os.pipe()
         self.into, theirs_out = os.pipe()
         argv = ["/usr/bin/chromium", *FLAGS, f"--user-data-dir={self.folder}", *flags, "about:blank"]
+        if identity:
+            # The orders are there for this browser alone: in a mount namespace of its own.
+            script = 'mount --bind "$0" "$1" && shift && exec "$@"'
+            argv = ["unshare", "--mount", "/bin/bash", "-c", script, self._introduced(identity), ORDERS, *argv]
         # The protocol reads from descriptor 3 and writes to 4, also through what enters the namespace. Not every shell takes descriptors beyond 9.
         shell = ["/bin/bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", *map(str, in_namespace(namespace, argv) if namespace else argv)]
         environment = {"HOME": self.folder, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
@@ -53,6 +61,20 @@ class Browser:
         os.close(theirs_out)
         self.number, self.buffer, self.session = 0, b"", None
         self.complaints, self.requests = [], []
+
+    def _introduced(self, identity):
+        """Puts a certificate where this browser keeps its own, and orders it to be shown without a question, which nobody would see."""
+        store, orders = Path(self.folder, ".pki/nssdb"), Path(self.folder, "orders")
+        bundle = Path(self.folder, "identity.p12")
+        store.mkdir(parents=True)
+        run(["openssl", "pkcs12", "-export", "-in", identity.certificate, "-inkey", identity.key, "-passout", "pass:", "-out", bundle])
+        run(["certutil", "-d", f"sql:{store}", "-N", "--empty-password"])
+        run(["pk12util", "-d", f"sql:{store}", "-i", bundle, "-W", ""])
+        managed = orders / "policies/managed"
+        managed.mkdir(parents=True)
+        rule = json.dumps({"pattern": identity.url, "filter": {}})
+        (managed / "identity.json").write_text(json.dumps({"AutoSelectCertificateForUrls": [rule]}))
+        return orders
 
     def open(self):
         """Another window, which knows nothing of those before."""
@@ -190,12 +212,20 @@ class Browser:
         path.write_bytes(base64.b64decode(shot["data"]))
 
 
+class Identity(NamedTuple):
+    """A certificate and its key, shown where the address begins like this."""
+
+    certificate: Path
+    key: Path
+    url: str
+
+
 @contextlib.contextmanager
-def opened(world, *flags, role="gateway"):
-    """A window of the browser in a role's namespace, which is started once for a group of cases."""
-    if role not in world.browsers:
-        world.browsers[role] = Browser(world.lab.namespace(role), *flags)
-    browser = world.browsers[role]
+def opened(world, *flags, role="gateway", identity=None):
+    """A window of the browser in a role's namespace, which is started once for a group of cases; one with an identity is another browser."""
+    if (role, identity) not in world.browsers:
+        world.browsers[role, identity] = Browser(world.lab.namespace(role), *flags, identity=identity)
+    browser = world.browsers[role, identity]
     browser.open()
     try:
         yield browser

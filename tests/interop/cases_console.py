@@ -9,7 +9,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from browser import CHROMIUM, DESKTOP, PHONE, opened, pictures, quiet
+from browser import CERTIFICATES, CHROMIUM, DESKTOP, PHONE, Identity, opened, pictures, quiet
 from cases_api import TOKENS, good, with_tls
 from harness import case, check, setup
 from labkit import packages
@@ -340,6 +340,40 @@ def _asked(world, port, path="/v1/status", **headers):
     code += "c.putrequest('GET', sys.argv[2], skip_host=True)\n[c.putheader(*one) for one in json.loads(sys.argv[3])]\nc.endheaders(); print(c.getresponse().status)"
     named = [[name.replace("_", "-"), value] for name, value in headers.items()]
     return int(world.lab.network.exec("gateway", ["/usr/bin/python3", "-c", code, port, path, json.dumps(named)]).stdout)
+
+
+@case("console")
+def a_client_certificate_opens_it(world):
+    """TLS with a certificate of the browser: no form, and what its holder may do; without it, the form."""
+    packages.ensure(CHROMIUM, CERTIFICATES)
+    world.login(ping=False)
+    pki = world.lab.pki
+    for name, operates in (("machine-rsa", True), ("machine-ecdsa", False)):
+        with opened(world, *_flags(world), identity=Identity(pki.cert(name), pki.key(name), URL)) as browser:
+            browser.go(URL, "document.querySelector('.tiles')", "the overview")
+            _visit(browser, "sessions")
+            browser.says("alice")
+            buttons = browser.run("[...document.querySelectorAll('main button')].filter((one) => one.innerText.trim() === 'Disconnect').length")
+            check(bool(buttons) == operates, f"{name}: {buttons} buttons")
+            check(not browser.run("!!document.querySelector('#token')"), f"{name} is asked for a token")
+            quiet(browser)
+    with opened(world, *_flags(world)) as browser:
+        browser.go(URL, "document.querySelector('#token')", "the form")
+
+
+@case("console")
+def the_command_ends_with_whoever_started_it(world):
+    """As `ssh` without a terminal leaves it: no signal comes, but nobody reads any more. That there is no input is no end."""
+    argv = in_namespace(world.lab.namespace("gateway"), [world.gateway.binary, "console", "--json", "--config", world.gateway.config_file])
+    process = subprocess.Popen([str(part) for part in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    try:
+        check(select.select([process.stdout], [], [], 10)[0] and json.loads(process.stdout.readline())["url"], "the command says nothing")
+        check(process.poll() is None, "it has ended by itself")
+        process.stdout.close()
+        check(process.wait(5) == 0, "it goes on without anybody")
+    finally:
+        process.kill()
+        process.wait()
 
 
 @case("console")
