@@ -47,6 +47,7 @@ LEAVES = {
     "gateway-ecdsa": ("ca", "p256", GATEWAY_NAME, f"DNS:{GATEWAY_NAME}", "serverAuth,1.3.6.1.5.5.8.2.2", -1, 730),
     "radius": ("ca", "rsa", RADIUS_NAME, f"DNS:{RADIUS_NAME}", "serverAuth", -1, 730),
     "radius-to-be-revoked": ("ca", "p256", RADIUS_NAME, f"DNS:{RADIUS_NAME}", "serverAuth", -1, 730),
+    "collector": ("ca", "p256", "collector", "DNS:localhost,IP:127.0.0.1", "serverAuth", -1, 730),
     "alice": ("ca", "rsa", "alice", "email:alice@example.test", "clientAuth", -1, 730),
     "machine-rsa": ("ca", "rsa", "pc1.example.test", "DNS:pc1.example.test", "clientAuth", -1, 730),
     "machine-ecdsa": ("ca", "p256", "pc2.example.test", "DNS:pc2.example.test", "clientAuth", -1, 730),

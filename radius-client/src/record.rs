@@ -97,4 +97,6 @@ pub struct AccountingRecord {
     pub group: Option<String>,
     /// Server that authenticated; accounting goes there first.
     pub server: Option<String>,
+    /// Network policy of the session. Not sent.
+    pub policy: Option<String>,
 }

@@ -121,6 +121,7 @@ fn record(status: AccountingStatus) -> AccountingRecord {
         delay: Duration::ZERO,
         group: None,
         server: None,
+        policy: Some("everyone".into()),
     }
 }
 

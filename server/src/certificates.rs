@@ -10,6 +10,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Where most systems keep the authorities that all programs trust.
+pub const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// An end is worth a warning this many days before.
 pub const SOON_DAYS: i64 = 30;
 const DAY: i64 = 86_400;

@@ -30,6 +30,7 @@ pub mod sstp;
 pub mod status;
 pub(crate) mod steering;
 pub mod telemetry;
+mod tls_client;
 pub mod trace;
 pub mod tunnels;
 pub mod workers;
@@ -48,3 +49,5 @@ pub mod policy_case;
 pub mod profile;
 pub mod rras;
 pub mod users_file;
+#[cfg(test)]
+mod waiting;

@@ -1,13 +1,13 @@
 //! One connection of RADIUS over TLS (RFC 6614): TCP, handshake, and packets told apart by their length field.
+use crate::tls_client::Link;
 use pki::Refused;
 use radius_client::{Input, RadiusVersion, SocketId};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tls::{ClientConnection, ClientSettings, ServerFault};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpSocket, TcpStream};
+use tls::{ClientSettings, ServerFault};
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::sync::watch;
 
@@ -20,11 +20,6 @@ pub(crate) const RADIUS_1_1: &[u8] = b"radius/1.1";
 
 /// TCP and TLS together; a login waits meanwhile.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A server that reads so slowly is of no use.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-
-const BUFFER: usize = 16 << 10;
 
 /// Packets on their way to the connection: as many as can be in flight, and watchdogs.
 pub(crate) const QUEUE: usize = 4200;
@@ -85,8 +80,7 @@ pub(crate) async fn ask(
         link.farewell().await;
         return Ok(Asked::Connected);
     }
-    link.tls.send(packet, &mut link.out).map_err(|fault| fault.to_string())?;
-    link.flush().await?;
+    link.send(packet).await?;
     let answer = async {
         loop {
             if let Some(answer) = next_packet(&mut link.received)? {
@@ -110,25 +104,7 @@ async fn connect(peer: SocketAddr, source: Option<IpAddr>, settings: &ClientSett
         socket.bind((source, 0).into()).map_err(|error| format!("radius.source {source}: {error}"))?;
     }
     let tcp = socket.connect(peer).await.map_err(failed)?;
-    tcp.set_nodelay(true).map_err(failed)?;
-    let (now, mut out) = (jiff::Timestamp::now().as_second(), Vec::new());
-    let tls = ClientConnection::new(settings, now, &mut out).map_err(|fault| fault.to_string())?;
-    let mut link = Link { tcp, tls, out, received: Vec::new(), buffer: vec![0; BUFFER] };
-    link.flush().await?;
-    while link.tls.is_handshaking() {
-        link.read().await?;
-    }
-    Ok(link)
-}
-
-struct Link {
-    tcp: TcpStream,
-    tls: ClientConnection,
-    /// For the server, encrypted.
-    out: Vec<u8>,
-    /// Of the server, decrypted: less than a packet once `packets` has taken the whole ones.
-    received: Vec<u8>,
-    buffer: Vec<u8>,
+    Link::open(tcp, settings).await
 }
 
 impl Link {
@@ -158,13 +134,10 @@ impl Link {
                 Ok(()) = target.settings.changed() => self.still_good(&target.settings.borrow_and_update())?,
                 packet = packets.recv() => match packet {
                     None => return Ok(()),
-                    Some(packet) => {
-                        self.tls.send(&packet, &mut self.out).map_err(|fault| fault.to_string())?;
-                        self.flush().await?;
-                    }
+                    Some(packet) => self.send(&packet).await?,
                 },
                 ready = self.tcp.readable() => {
-                    ready.map_err(lost)?;
+                    ready.map_err(|error| format!("the connection was lost: {error}"))?;
                     self.read().await?;
                 }
             }
@@ -195,43 +168,6 @@ impl Link {
             _ => Ok(RadiusVersion::V1_0),
         }
     }
-
-    /// Waits until something has arrived, and takes it.
-    async fn read(&mut self) -> Result<(), String> {
-        self.tcp.readable().await.map_err(lost)?;
-        let length = match self.tcp.try_read(&mut self.buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            length => length.map_err(lost)?,
-        };
-        if length == 0 {
-            return Err("the server closed the connection".into());
-        }
-        let received = self.tls.receive(&self.buffer[..length], &mut self.received, &mut self.out);
-        // Also after an error: the alert.
-        self.flush().await?;
-        match received {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("the server closed the connection".into()),
-            Err(fault) => Err(fault.to_string()),
-        }
-    }
-
-    async fn flush(&mut self) -> Result<(), String> {
-        let written = tokio::time::timeout(WRITE_TIMEOUT, self.tcp.write_all(&self.out)).await;
-        self.out.clear();
-        written.map_err(|_| "the server does not take what it is sent".to_owned())?.map_err(lost)
-    }
-
-    async fn farewell(mut self) {
-        self.tls.close(&mut self.out);
-        // It is over in any case.
-        self.flush().await.ok();
-    }
-}
-
-#[allow(clippy::needless_pass_by_value)]
-fn lost(error: io::Error) -> String {
-    format!("the connection was lost: {error}")
 }
 
 /// Takes the first packet from the stream, once it is whole.

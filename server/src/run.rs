@@ -2,6 +2,7 @@
 mod commands;
 mod loads;
 mod observe;
+mod records;
 mod reload;
 mod trace;
 
@@ -38,6 +39,7 @@ use ike::{Answer, AskId, ResponderConfig, SessionId};
 use loads::Reason;
 use policy::network::Tunnel;
 use radius_client::AccountingStatus;
+use records::Prepared;
 use reload::{News, Reloads};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -207,8 +209,7 @@ impl Shell {
         let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);
         let (dynamic, asked) = Dynamic::start(&config)?;
-        let nps_log = start_nps_log(&config)?;
-        let telemetry = config.telemetry.as_ref().map(|settings| Exporter::start(settings, &config.server.name)).transpose()?;
+        let (nps_log, telemetry) = Prepared::new(&config, (None, None))?.into_parts();
         let mut gateway = Gateway::new(endpoint, attempts, authority(&config)?, settings(&config), tunnels);
         gateway.set_names(Names::of(&config));
         ikev2.into_iter().for_each(|listener| gateway.tracer().set_nat_port(listener.nat_port));
@@ -258,6 +259,7 @@ impl Shell {
             manager: ServiceManager::from_environment(),
             refused: Vec::new(),
         };
+        shell.end_earlier_run();
         shell.account_gateway(AccountingStatus::On);
         Ok((shell, queues))
     }
@@ -497,6 +499,7 @@ impl Shell {
         if let Some(accounting) = &mut self.accounting {
             accounting.flush();
         }
+        self.log_earlier_run(Duration::ZERO);
     }
 
     fn effect(&mut self, effect: Effect) {
@@ -519,7 +522,7 @@ impl Shell {
             }
             Effect::NpsLog(record) => {
                 if let Some(log) = &self.nps_log {
-                    log.submit(*record);
+                    log.submit(record);
                 }
             }
             Effect::Telemetry(login) => {
@@ -684,11 +687,6 @@ fn settings(config: &Config) -> Settings {
         nas_port_ids: config.radius.iter().filter_map(|radius| Some((radius.server.name.clone(), radius.server.nas_port_id()?))).collect(),
         auth_timeout: config.limits.auth_timeout,
     }
-}
-
-fn start_nps_log(config: &Config) -> std::io::Result<Option<nps_log::Log>> {
-    let start = |settings| nps_log::Log::start(settings, &config.server.name, config.server.time_zone.clone());
-    config.nps_log.as_ref().map(start).transpose()
 }
 
 fn takes_accounting(config: &Config) -> bool {

@@ -42,7 +42,7 @@ class Config:
 
 
 @contextlib.contextmanager
-def _config(world):
+def configured(world):
     config = Config(world)
     try:
         yield config
@@ -79,7 +79,7 @@ def a_new_secret_works_and_a_removed_server_is_not_asked(world):
     one, two = _radius(world, "one", ONE, "the-first-of-two-secrets"), _radius(world, "two", TWO, OTHER_SECRET)
     try:
         one.start(), two.start()
-        with _config(world) as config:
+        with configured(world) as config:
 
             def first(new):
                 new["radius"] = [_server(new, "one", ONE)]
@@ -107,7 +107,7 @@ def a_login_under_way_ends_with_the_server_it_began_with(world):
     one, two = _radius(world, "one", ONE, OTHER_SECRET), _radius(world, "two", TWO, OTHER_SECRET)
     try:
         one.start(), two.start()
-        with _config(world) as config:
+        with configured(world) as config:
             config.reload(lambda new: new.update(radius=[_server(new, "one", ONE) | {"timeout": "10s", "tries": 5}]))
             client = world.client()
             login = threading.Thread(target=lambda: client.connect(Profile(user="slow")))
@@ -132,7 +132,7 @@ def a_login_under_way_ends_with_the_server_it_began_with(world):
 @case("reload")
 def other_ciphers_are_for_new_clients(world):
     world.login()
-    with _config(world) as config:
+    with configured(world) as config:
         config.reload(lambda new: new.update(ciphers={"ike": ["aes256-gcm"]}))
         before = {attempt["id"] for attempt in world.attempts()}
         client = world.client("client2")
@@ -145,7 +145,7 @@ def other_ciphers_are_for_new_clients(world):
 
 @case("reload")
 def users_of_a_file_and_radius_take_turns(world):
-    with _config(world) as config:
+    with configured(world) as config:
         users = Path(tomllib.loads(config.before)["server"]["state_dir"] + ".users")
 
         def local(new):
@@ -169,7 +169,7 @@ def users_of_a_file_and_radius_take_turns(world):
 @case("reload")
 def who_may_end_sessions_by_radius_can_come_later(world):
     world.login()
-    with _config(world) as config:
+    with configured(world) as config:
 
         def portal(new):
             server = _server(new, "portal", 1)
@@ -190,7 +190,7 @@ def _other_pool(config):
 @case("reload")
 def a_new_pool_serves_new_sessions_and_the_old_one_drains(world):
     world.login()
-    with _config(world) as config:
+    with configured(world) as config:
         report = config.reload(_other_pool)
         check(_sections(report["changes"])['pool "users"'] == "removed", f"{report}")
         check(any("stay with their sessions" in warning for warning in report["warnings"]), f"{report}")
@@ -271,7 +271,7 @@ def sessions_get_other_filters_and_limits_when_asked(world):
 @case("reload")
 def a_wrong_file_changes_nothing_and_says_why(world):
     world.login()
-    with _config(world) as config:
+    with configured(world) as config:
 
         def misspelt(new):
             new["policy"][0]["gront"] = False
@@ -293,7 +293,7 @@ def a_wrong_file_changes_nothing_and_says_why(world):
 @case("reload")
 def what_needs_a_restart_is_named_and_stays(world):
     world.login()
-    with _config(world) as config:
+    with configured(world) as config:
 
         def process(new):
             new["server"] |= {"tun": "other0", "log": "debug"}
@@ -391,7 +391,7 @@ def a_renewed_certificate_is_noticed_and_a_broken_one_is_not_used(world):
 def twenty_reloads_lose_no_packet_and_no_login(world):
     """Policies, pools, RADIUS timers, limits and ciphers change all the time; clients ping, hold sessions, and log in."""
     world.login(role="client2")
-    with _config(world) as config, vigil(world, "client", 40, 12, "--newcomers-per-second", "4") as watch, world.pinging("client2"):
+    with configured(world) as config, vigil(world, "client", 40, 12, "--newcomers-per-second", "4") as watch, world.pinging("client2"):
         watch.begin()
         for number in range(RELOADS):
 

@@ -1,5 +1,6 @@
 """Traces of logins at a collector, and logins without it."""
 
+from cases_reload import configured
 from cases_sstp import client, refused
 from harness import case, check, setup
 from labkit.client import Profile
@@ -59,3 +60,29 @@ def logins_go_on_without_a_collector(world):
     world.login(ping=False).disconnect()
     told = [line for line in world.gateway.daemon.log_file.read_text()[mark:].splitlines() if "do not reach the collector" in line]
     check(len(told) == 1, f"told {len(told)} times: {told}")
+
+
+@case("telemetry")
+def a_reload_takes_them_to_a_collector_over_tls(world):
+    """It is believed by its authority alone, and told a token; what it did not get before comes then."""
+    pki, token = world.lab.pki, "Bearer not-for-everybody"
+    secured = Collector(world.gateway.folder, world.gateway.namespace, pki.cert("collector"), pki.key("collector"), token)
+    with configured(world) as config, secured.running() as collector:
+        headers = world.gateway.folder / "otlp.headers"
+        headers.write_text(f"authorization: {token}\n")
+        headers.chmod(0o600)
+
+        def over_tls(authority):
+            more = {"ca": [str(pki.cert(authority))], "headers_file": str(headers)}
+            return lambda new: new.update(telemetry={"otlp": f"https://127.0.0.1:{PORT}"} | more)
+
+        report = config.reload(over_tls("other-ca"))
+        check([change["section"] for change in report["changes"]] == ["telemetry"] and not report["needs_restart"], f"{report}")
+        world.login(ping=False)
+        attempt = world.session_of("alice")["attempt"]
+        failure = lambda: world.gateway.json("status")["telemetry"].get("failure", "")  # noqa: E731
+        check(wait_until(lambda: "certificate" in failure(), 10), f"{failure()!r}")
+        config.reload(over_tls("ca"))
+        check(wait_until(lambda: _traces(collector, [attempt]), 10), f"{failure()!r}")
+        check(wait_until(lambda: not failure(), 5), failure())
+        check("not-for-everybody" not in world.gateway.daemon.log_file.read_text(), "the token is in the log")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import ssl
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -14,16 +15,17 @@ PORT = 4318
 
 
 class Collector:
-    """The program behind it, in a laboratory's namespace."""
+    """The program behind it, in a laboratory's namespace. With a certificate and its key it speaks TLS, and wants the token."""
 
-    def __init__(self, folder, namespace):
+    def __init__(self, folder, namespace, *tls):
         self.file = Path(folder) / "traces.json"
+        self.tls = tls
         self.daemon = Daemon(namespace, Path(folder) / "collector.pid", Path(folder) / "collector.log")
 
     @contextlib.contextmanager
     def running(self):
         self.file.unlink(missing_ok=True)
-        self.daemon.start([sys.executable, __file__, self.file], ready=self.file.exists, what="the collector")
+        self.daemon.start([sys.executable, __file__, self.file, *self.tls], ready=self.file.exists, what="the collector")
         try:
             yield self
         finally:
@@ -43,7 +45,7 @@ def _plain(attributes):
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):  # noqa: N802
         body = self.rfile.read(int(self.headers["content-length"]))
-        fits = self.path == "/v1/traces" and self.headers["content-type"] == "application/json"
+        fits = self.path == "/v1/traces" and self.headers["content-type"] == "application/json" and self.headers["authorization"] == self.server.wanted
         if fits:
             with self.server.file.open("a") as file:
                 file.write(json.dumps(json.loads(body)) + "\n")
@@ -55,6 +57,11 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     with HTTPServer(("127.0.0.1", PORT), Handler) as server:
-        server.file = Path(sys.argv[1])
+        server.file, server.wanted = Path(sys.argv[1]), None
+        if tls := sys.argv[2:]:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls[:2])
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            server.wanted = tls[2]
         server.file.touch()
         server.serve_forever()

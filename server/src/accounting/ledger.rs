@@ -67,6 +67,8 @@ pub(super) struct Ledger {
     alive: u32,
     status: Status,
     warned: Warned,
+    /// Stops of sessions that an earlier run left open, until somebody asks.
+    closed: Vec<AccountingRecord>,
 }
 
 /// What has been said once.
@@ -95,6 +97,7 @@ impl Ledger {
             alive: 0,
             status: Status::default(),
             warned: Warned::default(),
+            closed: Vec::new(),
         }
     }
 
@@ -147,9 +150,15 @@ impl Ledger {
                 ..with_usage(record, usage)
             };
             let seq = self.next;
+            self.closed.push(stop.clone());
             self.push(now, seq, stop, true);
             self.status.recovered += 1;
         }
+    }
+
+    /// The Stops that were made for sessions of an earlier run, which nobody but the journal has heard of. Once.
+    pub(super) fn take_closed(&mut self) -> Vec<AccountingRecord> {
+        std::mem::take(&mut self.closed)
     }
 
     /// Takes note of an event; what must be remembered is added to `log`. True if that must be on the disk before anything is sent.

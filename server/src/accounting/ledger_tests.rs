@@ -323,6 +323,13 @@ fn after_a_crash_open_sessions_are_closed_with_what_is_known() {
     world.pass(3600);
     world.crash(world.journal.len());
     assert_eq!(world.ledger.status(world.wall).recovered, 1);
+    let made = world.ledger.take_closed();
+    assert_eq!(
+        made.iter().map(|stop| stop.nas.acct_session_id.as_str()).collect::<Vec<_>>(),
+        ["5f-1"],
+        "for whoever writes them elsewhere"
+    );
+    assert_eq!(world.ledger.take_closed(), [], "once");
     world.deliver_all();
     assert_eq!((world.statuses(1), world.statuses(2)), (vec![Start, Stop], vec![Start, Stop]));
     let closed = world.heard.iter().find(|record| record.status == Stop && record.nas.acct_session_id == "5f-1").unwrap();
@@ -331,6 +338,9 @@ fn after_a_crash_open_sessions_are_closed_with_what_is_known() {
     assert_eq!(closed.terminate_cause, Some(TerminateCause::NasReboot));
     assert!(closed.delay >= Duration::from_secs(3570), "{:?}", closed.delay);
     assert_eq!(closed.class, [vec![0, 10, 255]]);
+    assert_eq!((made[0].status, made[0].event_timestamp, made[0].input_octets), (Stop, NOON + 21, 1 << 33));
+    world.crash(world.journal.len());
+    assert_eq!(world.ledger.take_closed(), [], "another crash closes nothing anew");
 }
 
 /// Wherever the journal ends, each session that it knows has one Start and one Stop in the end, and another crash changes nothing.

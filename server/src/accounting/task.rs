@@ -3,10 +3,11 @@ use super::journal::{self, Journal};
 use super::ledger::Ledger;
 use super::outage::{Outage, remedy};
 use super::{Event, Settings, Status};
-use radius_client::{Input, RequestFailure, Ticket};
+use radius_client::{AccountingRecord, Input, RequestFailure, Ticket};
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -34,6 +35,8 @@ pub struct Accounting {
     waiting: VecDeque<Event>,
     handed_in: u64,
     status: watch::Receiver<Status>,
+    /// Stops of an earlier run, once they are known.
+    earlier: Option<std::sync::mpsc::Receiver<Vec<AccountingRecord>>>,
     thread: JoinHandle<()>,
 }
 
@@ -77,16 +80,20 @@ impl Accounting {
     fn start_thread(settings: Settings, state_dir: &Path, lines: std::sync::mpsc::Receiver<Lines>) -> io::Result<Self> {
         let (events, inbox) = mpsc::channel(EVENTS);
         let (report, status) = watch::channel(Status::default());
+        let (found, earlier) = std::sync::mpsc::sync_channel(1);
         let state_dir = state_dir.to_owned();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let run = move || {
             // Without lines nobody waits for the thread either.
             if let Ok(lines) = lines.recv() {
-                runtime.block_on(Clerk::new(settings, &state_dir, lines, report).run(inbox));
+                let mut clerk = Clerk::new(settings, &state_dir, lines, report);
+                // The channel has room for them.
+                found.send(clerk.ledger.take_closed()).ok();
+                runtime.block_on(clerk.run(inbox));
             }
         };
         let thread = std::thread::Builder::new().name("accounting".into()).spawn(run)?;
-        Ok(Self { events, waiting: VecDeque::new(), handed_in: 0, status, thread })
+        Ok(Self { events, waiting: VecDeque::new(), handed_in: 0, status, earlier: Some(earlier), thread })
     }
 
     /// Hands an event over, without ever waiting.
@@ -107,6 +114,17 @@ impl Accounting {
                 Err(mpsc::error::TrySendError::Full(event) | mpsc::error::TrySendError::Closed(event)) => {
                     return self.waiting.push_front(event);
                 }
+            }
+        }
+    }
+
+    /// Stops that were made for the sessions that an earlier run had left open, once, when the journal has been read; waits for that so long at most.
+    pub fn stops_of_earlier_run(&mut self, patience: Duration) -> Vec<AccountingRecord> {
+        match self.earlier.as_ref().map(|earlier| earlier.recv_timeout(patience)) {
+            Some(Err(RecvTimeoutError::Timeout)) | None => Vec::new(),
+            Some(read) => {
+                self.earlier = None;
+                read.unwrap_or_default()
             }
         }
     }
@@ -306,7 +324,8 @@ fn unix_time() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use radius_client::{AccountingRecord, AccountingStatus, NasContext};
+    use crate::waiting::until;
+    use radius_client::{AccountingStatus, NasContext};
 
     fn event(session: u64, status: AccountingStatus) -> Event {
         let nas = NasContext { acct_session_id: format!("5f-{session}"), ..NasContext::default() };
@@ -314,12 +333,6 @@ mod tests {
         match status {
             AccountingStatus::Start => Event::Start { session, record },
             _ => Event::Stop { session, record },
-        }
-    }
-
-    async fn until(what: impl Fn() -> bool) {
-        while !what() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -343,14 +356,14 @@ mod tests {
         accounting.submit(event(2, AccountingStatus::Start));
         let Some(Input::Accounting { ticket, .. }) = requests.recv().await else { panic!("no second Start") };
         std::fs::remove_file(&state).unwrap();
-        until(|| accounting.status().journal_failure.is_none()).await;
+        until(|| accounting.status().journal_failure.is_none());
         assert_eq!(accounting.status().journal_failures, 1);
         let written = journal::decode(&Journal::read(&state).unwrap());
         let (lines, damaged) = written;
         let open = lines.iter().filter(|line| matches!(line, journal::Line::Open { .. })).count();
         assert_eq!((open, damaged), (2, 0), "{lines:?}");
         answers.send((ticket, Ok("radius1".into()))).await.unwrap();
-        until(|| accounting.is_quiet()).await;
+        until(|| accounting.is_quiet());
         drop(requests);
         accounting.finish().await;
     }

@@ -154,7 +154,7 @@ impl Config {
                 server.nas_identifier = Some(running.server.name.clone());
             }
         }
-        Self { server, ikev2, sstp, radius, accounting, nps_log: running.nps_log.clone(), telemetry: running.telemetry.clone(), ..self }
+        Self { server, ikev2, sstp, radius, accounting, ..self }
     }
 
     /// This configuration with the certificates and private keys of `fresh`, which was read from the same text.
@@ -186,6 +186,9 @@ impl Config {
             local.client_roots = fresh.client_roots.clone();
             // They go to the provider together with the certificate.
             local.users.clone_from(&fresh.users);
+        }
+        if let (Some(telemetry), Some(fresh)) = (&mut renewed.telemetry, &fresh.telemetry) {
+            telemetry.tls.clone_from(&fresh.tls);
         }
         renewed.written = self.written.with_certificates_of(&fresh.written).into();
         renewed
@@ -243,7 +246,7 @@ fn kind(change: &Change, before: &Config, after: &Config) -> String {
 /// The part of a change of such a section that needs a restart, or the part that does not.
 fn split(kind: &str, change: Change, restart: bool, heard: Heard) -> Option<Change> {
     if change.change != What::Changed {
-        return (matches!(kind, "listener" | "nps_log" | "telemetry") == restart).then_some(change);
+        return ((kind == "listener") == restart).then_some(change);
     }
     let mut change = change;
     change.keys.retain(|key| at_start(kind, &key.key, heard) == restart);
@@ -256,7 +259,6 @@ pub(super) fn at_start(kind: &str, key: &str, heard: Heard) -> bool {
         "server" => SERVER_AT_START.contains(&key) || heard.binds(key),
         "listener" => IKEV2_AT_START.contains(&key),
         "accounting" => ACCOUNTING_AT_START.contains(&key),
-        "nps_log" | "telemetry" => true,
         _ => false,
     }
 }

@@ -354,7 +354,7 @@ impl Config {
         let radius = radius::servers(&root, &server.name, &mut warnings)?;
         let nps_log = nps_log::settings(&root)?;
         let accounting = accounting::settings(&root, &radius, nps_log.is_some(), &mut warnings)?;
-        let telemetry = telemetry::settings(&root)?;
+        let telemetry = telemetry::settings(&root, &mut warnings)?;
         let local = local::provider(&root, &certificates, &mut warnings)?;
         let ppks = ppk::keys(&root, &mut warnings)?;
         let dynamic_clients = dynamic::clients(&root, &mut warnings)?;

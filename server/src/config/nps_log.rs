@@ -2,8 +2,9 @@
 use super::error::ConfigError;
 use super::reader::Root;
 use crate::nps_log::{Kinds, Rotation, Settings};
+use std::num::NonZeroUsize;
 
-const NPS_LOG: &[&str] = &["folder", "rotate", "max_size_mb", "logins", "accounting", "interims"];
+const NPS_LOG: &[&str] = &["folder", "rotate", "max_size_mb", "keep_files", "logins", "challenges", "accounting", "interims"];
 
 /// As NPS has it where nobody says anything: 10 MB.
 const DEFAULT_SIZE: u64 = 10;
@@ -27,10 +28,20 @@ pub(super) fn settings(root: &Root<'_>) -> Result<Option<Settings>, ConfigError>
     if section.has("max_size_mb") && rotation != by_size {
         return Err(section.error("max_size_mb", "is for rotate = \"size\" alone: say that, or leave this out"));
     }
+    if section.has("keep_files") && rotation == Rotation::Never {
+        return Err(section.error(
+            "keep_files",
+            "has no meaning with rotate = \"never\", which makes one file: choose another rotate, or leave this out",
+        ));
+    }
+    let default_keep = rotation.default_keep().map_or(0, |keep| keep.get() as u64);
+    let keep = NonZeroUsize::new(usize::try_from(section.number("keep_files", 0..=1_000_000, default_keep)?).unwrap_or(0));
+    let logins = section.boolean("logins", true)?;
     let kinds = Kinds {
-        logins: section.boolean("logins", true)?,
+        logins,
+        challenges: section.boolean("challenges", true)? && logins,
         accounting: section.boolean("accounting", true)?,
         interims: section.boolean("interims", false)?,
     };
-    Ok(Some(Settings { folder, rotation, kinds }))
+    Ok(Some(Settings { folder, rotation, keep, kinds }))
 }

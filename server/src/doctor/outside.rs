@@ -2,6 +2,7 @@
 use super::Finding;
 use super::knock::{self, IkeAnswer, Port, Trust, WebAnswer};
 use super::lists;
+use crate::certificates::SYSTEM_ROOTS;
 use crate::config::Config;
 use pki::{Certificate, Purpose, Refused, TrustAnchors};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -14,8 +15,6 @@ use tls::ServerFault;
 const FULL: usize = 1_280;
 /// Beyond every MTU on the Internet: this leaves in IP fragments.
 const FRAGMENTED: usize = 2_000;
-/// Where most systems keep the authorities that all programs trust.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Addresses of one name that are tried.
 const ADDRESSES: usize = 4;
 const DAY: i64 = 86_400;

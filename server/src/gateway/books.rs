@@ -238,6 +238,7 @@ impl<P: Plane> Gateway<P> {
             delay: Duration::ZERO,
             group: self.route(id).and_then(|route| route.accounting.clone()),
             server: session.server.clone(),
+            policy: Some(session.granted.policy.clone()),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What the accounting log in the format of NPS hears: logins when they are decided, and the records of accounting.
+//! What the accounting log in the format of NPS hears: rounds of logins, their decisions, and the records of accounting.
 use super::authenticate::{Progress, Verdict};
 use super::{Effect, Gateway, Live, Now, Plane};
 use crate::login::{Denied, Granted};
@@ -14,6 +14,7 @@ const ACCESS_REQUEST: u64 = 1;
 const ACCESS_ACCEPT: u64 = 2;
 const ACCESS_REJECT: u64 = 3;
 const ACCOUNTING_REQUEST: u64 = 4;
+const ACCESS_CHALLENGE: u64 = 11;
 
 /// NAS-Port-Type Virtual, Service-Type Framed, Framed-Protocol PPP: as RADIUS servers are told.
 const VIRTUAL: u64 = 5;
@@ -26,10 +27,10 @@ const MAX_TEXT: usize = 253;
 type Attributes = Vec<(&'static str, Value)>;
 
 impl<P: Plane> Gateway<P> {
-    /// A round of authentication is over; where it decides, the log hears of it.
+    /// A round of authentication is over.
     pub(super) fn log_verdict(&mut self, now: Now, session: SessionId, verdict: &Verdict) {
         match verdict {
-            Verdict::Continue { .. } => {}
+            Verdict::Continue { .. } => self.log_challenge(now, session),
             Verdict::Granted { granted, .. } => self.log_login(now, session, Ok(granted)),
             Verdict::Refused { denied, .. } => self.log_login(now, session, Err(denied)),
         }
@@ -43,6 +44,19 @@ impl<P: Plane> Gateway<P> {
         }
     }
 
+    /// An Access-Request that is answered with a question.
+    fn log_challenge(&mut self, now: Now, session: SessionId) {
+        if !self.settings.nps_log.is_some_and(|kinds| kinds.challenges) {
+            return;
+        }
+        let Some((live, progress)) = self.live.get(&session).and_then(|live| Some((live, live.login.as_ref()?))) else { return };
+        let identity = String::from_utf8_lossy(clipped(&progress.identity)).into_owned();
+        // No policy has been asked yet.
+        let known = self.decided(live, progress, &identity, None);
+        let request = self.request(session, &identity, known.clone());
+        self.push_lines(now, [request, [known, outcome_of(ACCESS_CHALLENGE, 0)].concat()]);
+    }
+
     /// An Access-Request, and what became of it.
     pub(super) fn log_login(&mut self, now: Now, session: SessionId, outcome: Result<&Granted, &Denied>) {
         if !self.settings.nps_log.is_some_and(|kinds| kinds.logins) {
@@ -53,17 +67,26 @@ impl<P: Plane> Gateway<P> {
         let user = outcome.map_or(identity.as_str(), |granted| granted.user.as_str());
         let policy = outcome.map_or_else(|denied| denied.policy.as_deref(), |granted| Some(granted.policy.as_str()));
         let decided = self.decided(live, progress, user, policy);
-        let mut request = vec![("User-Name", text(&identity))];
-        request.extend(nas_attributes(&self.nas_context(session)));
-        request.extend(decided.clone());
-        request.extend(outcome_of(ACCESS_REQUEST, 0));
+        let request = self.request(session, &identity, decided.clone());
         let (kind, reason) = outcome.map_or_else(|denied| (ACCESS_REJECT, reason_code(denied)), |_| (ACCESS_ACCEPT, 0));
         let mut answer = decided;
         answer.extend(outcome.map(granted_attributes).unwrap_or_default());
         answer.extend(outcome_of(kind, reason));
-        for attributes in [request, answer] {
-            self.effects.push_back(Effect::NpsLog(Box::new(Record { at: now.wall, attributes })));
-        }
+        self.push_lines(now, [request, answer]);
+    }
+
+    /// The Access-Request of a round. `known`: what its answer says, too.
+    fn request(&self, session: SessionId, identity: &str, known: Attributes) -> Attributes {
+        let mut request = vec![("User-Name", text(identity))];
+        request.extend(nas_attributes(&self.nas_context(session)));
+        request.extend(known);
+        request.extend(outcome_of(ACCESS_REQUEST, 0));
+        request
+    }
+
+    fn push_lines<const N: usize>(&mut self, now: Now, lines: [Attributes; N]) {
+        let line = |attributes| Effect::NpsLog(Box::new(Record { at: now.wall, attributes }));
+        self.effects.extend(lines.map(line));
     }
 
     /// A Start, Interim-Update or Stop.
@@ -75,10 +98,34 @@ impl<P: Plane> Gateway<P> {
         };
         let mut attributes = accounting_attributes(record);
         attributes.push(("Class", text(&self.class_of(live))));
-        attributes.extend(self.client_attributes(live));
+        attributes.extend(self.client_attributes(live.dialled));
         attributes.push(("NP-Policy-Name", text(&up.granted.policy)));
         attributes.extend(outcome_of(ACCOUNTING_REQUEST, 0));
-        self.effects.push_back(Effect::NpsLog(Box::new(Record { at: now.wall, attributes })));
+        self.push_lines(now, [attributes]);
+    }
+
+    /// Lines for the Stops of sessions that ended with an earlier run, which nobody has written; none where they are not wanted.
+    pub fn lines_of_earlier_run(&self, now: Now, stops: &[AccountingRecord]) -> Vec<Record> {
+        let is_wanted = self.settings.nps_log.is_some_and(|kinds| kinds.accounting);
+        let line = |record| Record { at: now.wall, attributes: self.earlier_stop(now, record) };
+        stops.iter().filter(|_| is_wanted).map(line).collect()
+    }
+
+    fn earlier_stop(&self, now: Now, record: &AccountingRecord) -> Attributes {
+        let mut attributes = accounting_attributes(record);
+        let late = now.wall.as_second().saturating_sub(record.event_timestamp.into());
+        let delay = attributes.iter_mut().find(|(name, _)| *name == "Acct-Delay-Time");
+        if let Some((_, delay)) = delay {
+            *delay = Value::Number(u64::try_from(late).unwrap_or(0));
+        }
+        let id = &record.nas.acct_session_id;
+        if let Ok(dialled) = record.nas.called_station_id.parse() {
+            attributes.extend(boot_of(id).map(|boot| ("Class", text(&class(dialled, boot, id)))));
+            attributes.extend(self.client_attributes(dialled));
+        }
+        attributes.extend(record.policy.as_deref().map(|policy| ("NP-Policy-Name", text(policy))));
+        attributes.extend(outcome_of(ACCOUNTING_REQUEST, 0));
+        attributes
     }
 
     /// Accounting-On or Accounting-Off, with which all sessions have ended, whatever a crash left open.
@@ -96,12 +143,12 @@ impl<P: Plane> Gateway<P> {
             ("Client-Friendly-Name", name()),
         ];
         attributes.extend(outcome_of(ACCOUNTING_REQUEST, 0));
-        self.effects.push_back(Effect::NpsLog(Box::new(Record { at: now.wall, attributes })));
+        self.push_lines(now, [attributes]);
     }
 
-    /// What both lines of a login have.
+    /// What both lines of a round have.
     fn decided(&self, live: &Live, progress: &Progress, user: &str, policy: Option<&str>) -> Attributes {
-        let mut attributes = self.client_attributes(live);
+        let mut attributes = self.client_attributes(live.dialled);
         if let Some(policy) = &progress.route().policy {
             attributes.push(("Proxy-Policy-Name", text(policy)));
         }
@@ -122,21 +169,22 @@ impl<P: Plane> Gateway<P> {
     }
 
     /// The RADIUS client, which is this gateway itself.
-    fn client_attributes(&self, live: &Live) -> Attributes {
-        let address = match live.dialled {
+    fn client_attributes(&self, dialled: IpAddr) -> Attributes {
+        let address = match dialled {
             IpAddr::V4(_) => "Client-IP-Address",
             IpAddr::V6(_) => "Client-IPv6-Address",
         };
-        vec![
-            (address, live.dialled.into()),
-            ("Client-Vendor", Value::Number(0)),
-            ("Client-Friendly-Name", text(&self.settings.nas_identifier)),
-        ]
+        vec![(address, dialled.into()), ("Client-Vendor", Value::Number(0)), ("Client-Friendly-Name", text(&self.settings.nas_identifier))]
     }
 
     fn class_of(&self, live: &Live) -> String {
         class(live.dialled, self.attempts.boot(), &self.acct_session_id(live))
     }
+}
+
+/// When the run began whose Acct-Session-Id this is, milliseconds since 1970.
+fn boot_of(acct_session_id: &str) -> Option<u64> {
+    u64::from_str_radix(acct_session_id.split_once('-')?.0, 16).ok()
 }
 
 fn clipped(bytes: &[u8]) -> &[u8] {

@@ -6,6 +6,11 @@ use crate::telemetry::{Answer, Login};
 use ike::SessionId;
 
 impl<P: Plane> Gateway<P> {
+    /// Whether logins that begin from now on are traced.
+    pub fn trace_logins(&mut self, wanted: bool) {
+        self.attempts.note_steps(wanted);
+    }
+
     pub(super) fn trace_question(&mut self, now: Now, session: SessionId) {
         if let Some(attempt) = self.live.get(&session).and_then(|live| self.attempts.get_mut(live.attempt)) {
             attempt.asked(now.instant);

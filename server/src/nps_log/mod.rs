@@ -6,18 +6,19 @@
 //! Database Format Log Files" (Microsoft Learn, cc771748), the enumerations of `sdoias.h` and "NPS Reason Codes" (dd197570). Timestamp is local
 //! time with milliseconds, Event-Timestamp and the time in Class are UTC.
 //!
-//! Each login makes two lines when it is decided, an Access-Request and an Access-Accept or Access-Reject; each accounting record makes one. What
-//! belongs together has one Class, in the form that NPS gives it.
+//! Each round of a login makes two lines, an Access-Request and an Access-Challenge, or an Access-Accept or Access-Reject when it is decided; each
+//! accounting record makes one. What belongs together has one Class, in the form that NPS gives it.
 mod files;
 mod writer;
 
 pub use files::Rotation;
-pub use writer::{Log, Status};
+pub use writer::{Log, Status, try_out};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// `[nps_log]`
@@ -25,6 +26,8 @@ use std::path::PathBuf;
 pub struct Settings {
     pub folder: PathBuf,
     pub rotation: Rotation,
+    /// How many files are kept; `None`: all.
+    pub keep: Option<NonZeroUsize>,
     pub kinds: Kinds,
 }
 
@@ -33,6 +36,8 @@ pub struct Settings {
 pub struct Kinds {
     /// Access-Request, Access-Accept and Access-Reject.
     pub logins: bool,
+    /// The rounds before: Access-Request and Access-Challenge.
+    pub challenges: bool,
     /// Start and Stop of sessions, Accounting-On and -Off.
     pub accounting: bool,
     /// Interim-Updates.

@@ -1,11 +1,12 @@
 //! The thread that writes the log: nobody waits for the disk.
 use super::files::Files;
 use super::{Record, Settings};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,9 +40,43 @@ pub struct Status {
 /// The control half's end.
 #[derive(Debug)]
 pub struct Log {
-    lines: SyncSender<Record>,
+    lines: SyncSender<Message>,
+    place: Arc<Mutex<Option<Place>>>,
     status: Arc<Mutex<Status>>,
     done: Receiver<()>,
+}
+
+/// What goes to the thread.
+enum Message {
+    Line(Box<Record>),
+    /// Lines that found room in memory before they came here.
+    Lines(Vec<Record>),
+}
+
+/// Where lines go, and how.
+#[derive(Debug)]
+struct Place {
+    files: Files,
+    zone: TimeZone,
+}
+
+impl Place {
+    fn new(settings: &Settings, zone: TimeZone) -> Self {
+        Self { files: Files::new(settings), zone }
+    }
+
+    fn append(&mut self, record: &Record, computer: &str) -> io::Result<PathBuf> {
+        let line = record.line(computer, &self.zone);
+        self.files.append(record.at.to_zoned(self.zone.clone()).date(), &line)
+    }
+}
+
+/// Whether a line could be written now, as far as that shows without one.
+///
+/// # Errors
+/// Why its file cannot be opened.
+pub fn try_out(settings: &Settings, zone: TimeZone) -> io::Result<()> {
+    Files::new(settings).try_out(Timestamp::now().to_zoned(zone).date())
 }
 
 impl Log {
@@ -53,11 +88,11 @@ impl Log {
         let (lines, inbox) = sync_channel(QUEUE);
         let (finished, done) = sync_channel(1);
         let status = Arc::new(Mutex::new(Status::default()));
+        let next_place = Arc::new(Mutex::new(None));
         let mut writer = Writer {
-            files: Files::new(settings.folder.clone(), settings.rotation),
-            folder: settings.folder.clone(),
+            place: Place::new(settings, zone),
+            next_place: Arc::clone(&next_place),
             computer: computer.to_owned(),
-            zone,
             waiting: VecDeque::new(),
             status: Arc::clone(&status),
             dropped_told: 0,
@@ -67,14 +102,27 @@ impl Log {
             // Nobody waits for it unless the gateway stops.
             finished.send(()).ok();
         })?;
-        Ok(Self { lines, status, done })
+        Ok(Self { lines, place: next_place, status, done })
     }
 
     /// Hands a line over, without ever waiting.
-    pub fn submit(&self, record: Record) {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.lines.try_send(record) {
+    pub fn submit(&self, record: Box<Record>) {
+        if self.lines.try_send(Message::Line(record)).is_err() {
             locked(&self.status).dropped += 1;
         }
+    }
+
+    /// Hands over what an earlier run owes. It may be more than waits otherwise.
+    pub fn submit_all(&self, records: Vec<Record>) {
+        let owed = records.len() as u64;
+        if self.lines.try_send(Message::Lines(records)).is_err() {
+            locked(&self.status).dropped += owed;
+        }
+    }
+
+    /// What has not been written yet goes there, too.
+    pub fn change(&self, settings: &Settings, zone: TimeZone) {
+        *locked(&self.place) = Some(Place::new(settings, zone));
     }
 
     pub fn status(&self) -> Status {
@@ -90,16 +138,16 @@ impl Log {
     }
 }
 
-/// A thread that dies while it holds the lock leaves numbers behind that are as good as any.
-fn locked(status: &Mutex<Status>) -> MutexGuard<'_, Status> {
-    status.lock().unwrap_or_else(PoisonError::into_inner)
+/// A thread that dies while it holds a lock leaves something behind that is as good as any.
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Writer {
-    files: Files,
-    folder: PathBuf,
+    place: Place,
+    /// Where they go from the next line on.
+    next_place: Arc<Mutex<Option<Place>>>,
     computer: String,
-    zone: TimeZone,
     waiting: VecDeque<Record>,
     status: Arc<Mutex<Status>>,
     /// Lines lost of which the log has told.
@@ -107,36 +155,38 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, inbox: &Receiver<Record>) {
+    fn run(&mut self, inbox: &Receiver<Message>) {
         loop {
             let next =
                 if self.waiting.is_empty() { inbox.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { inbox.recv_timeout(RETRY) };
             match next {
-                Ok(record) => self.keep(record),
+                Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.write(),
             }
-            while let Ok(record) = inbox.try_recv() {
-                self.keep(record);
+            while let Ok(message) = inbox.try_recv() {
+                self.take(message);
             }
             self.write();
         }
     }
 
     /// The newest is lost where there is no room: what is in the log has no holes but its end.
-    fn keep(&mut self, record: Record) {
-        if self.waiting.len() < WAITING {
-            self.waiting.push_back(record);
-        } else {
-            locked(&self.status).dropped += 1;
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Lines(records) => self.waiting.extend(records),
+            Message::Line(record) if self.waiting.len() < WAITING => self.waiting.push_back(*record),
+            Message::Line(_) => locked(&self.status).dropped += 1,
         }
     }
 
     fn write(&mut self) {
+        if let Some(place) = locked(&self.next_place).take() {
+            self.place = place;
+        }
         let (mut written, mut file, mut failure) = (0, None, None);
         while let Some(record) = self.waiting.front() {
-            let line = record.line(&self.computer, &self.zone);
-            match self.files.append(record.at.to_zoned(self.zone.clone()).date(), &line) {
+            match self.place.append(record, &self.computer) {
                 Ok(path) => {
                     (written, file) = (written + 1, Some(path));
                     self.waiting.pop_front();
@@ -160,7 +210,7 @@ impl Writer {
         drop(status);
         match (before, failure) {
             (None, Some(error)) => {
-                let folder = self.folder.display();
+                let folder = self.place.files.folder().display();
                 tracing::error!(
                     %error,
                     %folder,
@@ -185,26 +235,16 @@ impl Writer {
 mod tests {
     use super::super::{Kinds, Rotation, Value};
     use super::*;
-    use jiff::Timestamp;
+    use crate::waiting::until;
     use std::path::Path;
 
     fn settings(folder: &Path) -> Settings {
-        let kinds = Kinds { logins: true, accounting: true, interims: true };
-        Settings { folder: folder.to_owned(), rotation: Rotation::Monthly, kinds }
+        let kinds = Kinds { logins: true, challenges: true, accounting: true, interims: true };
+        Settings { folder: folder.to_owned(), rotation: Rotation::Monthly, keep: None, kinds }
     }
 
-    fn record(number: u64) -> Record {
-        Record { at: Timestamp::from_second(1_700_000_000).unwrap(), attributes: vec![("Packet-Type", Value::Number(number))] }
-    }
-
-    fn until(what: impl Fn() -> bool) {
-        for _ in 0..1000 {
-            if what() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!("it does not happen");
+    fn record(number: u64) -> Box<Record> {
+        Box::new(Record { at: Timestamp::from_second(1_700_000_000).unwrap(), attributes: vec![("Packet-Type", Value::Number(number))] })
     }
 
     /// A folder that is not there keeps nobody from working, and what waited is written when it is.
@@ -222,33 +262,53 @@ mod tests {
         assert_eq!(log.status(), Status { file: Some(file.clone()), written: 5, ..Status::default() });
         log.submit(record(5));
         log.finish();
+        assert_eq!(types(&file), ["0", "1", "2", "3", "4", "5"]);
+    }
+
+    /// Packet-Type of each line.
+    fn types(file: &Path) -> Vec<String> {
         let text = std::fs::read_to_string(file).unwrap();
-        let types: Vec<_> = text
-            .lines()
-            .map(|line| roxmltree::Document::parse(line).unwrap().root_element().last_child().unwrap().text().map(str::to_owned))
-            .collect();
-        assert_eq!(types, ["0", "1", "2", "3", "4", "5"].map(|number| Some(number.to_owned())));
+        let of =
+            |line| roxmltree::Document::parse(line).unwrap().root_element().last_child().unwrap().text().unwrap_or_default().to_owned();
+        text.lines().map(of).collect()
+    }
+
+    /// Whoever mends a folder that cannot be written to by naming another one loses nothing.
+    #[test]
+    fn what_waits_goes_where_a_change_says() {
+        let parent = tempfile::tempdir().unwrap();
+        let gone = parent.path().join("gone");
+        assert!(try_out(&settings(&gone), TimeZone::UTC).is_err());
+        try_out(&settings(parent.path()), TimeZone::UTC).unwrap();
+        let log = Log::start(&settings(&gone), "vpn", TimeZone::UTC).unwrap();
+        log.submit(record(1));
+        until(|| log.status().waiting == 1);
+        log.change(&Settings { rotation: Rotation::Never, ..settings(parent.path()) }, TimeZone::UTC);
+        log.submit_all((2..4).map(|number| *record(number)).collect());
+        until(|| log.status().written == 3);
+        assert_eq!(log.status(), Status { file: Some(parent.path().join("iaslog.log")), written: 3, ..Status::default() });
+        assert_eq!(types(&parent.path().join("iaslog.log")), ["1", "2", "3"]);
     }
 
     #[test]
     fn what_finds_no_room_is_counted_and_nothing_before_it_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = Writer {
-            files: Files::new(folder.path().join("nowhere"), Rotation::Never),
-            folder: folder.path().to_owned(),
+            place: Place::new(&settings(&folder.path().join("nowhere")), TimeZone::UTC),
+            next_place: Arc::default(),
             computer: "vpn".into(),
-            zone: TimeZone::UTC,
             waiting: VecDeque::new(),
             status: Arc::default(),
             dropped_told: 0,
         };
-        (0..WAITING as u64 + 7).for_each(|number| writer.keep(record(number)));
+        (0..WAITING as u64 + 7).for_each(|number| writer.take(Message::Line(record(number))));
         writer.write();
         let status = locked(&writer.status).clone();
         assert_eq!((status.waiting, status.dropped, status.failure.is_some()), (WAITING as u64, 7, true));
-        writer.files = Files::new(folder.path().to_owned(), Rotation::Never);
+        writer.place = Place::new(&settings(folder.path()), TimeZone::UTC);
+        writer.take(Message::Lines(vec![*record(0)]));
         writer.write();
         let status = locked(&writer.status).clone();
-        assert_eq!((status.written, status.waiting, status.failure, writer.dropped_told), (WAITING as u64, 0, None, 7));
+        assert_eq!((status.written, status.waiting, status.failure, writer.dropped_told), (WAITING as u64 + 1, 0, None, 7));
     }
 }

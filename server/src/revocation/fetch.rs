@@ -25,6 +25,15 @@ impl HttpUrl {
         let Some(rest) = text.strip_prefix("http://") else {
             return Err("is no http:// URL (lists are signed, so plain HTTP is safe; a list in LDAP can be exported to a file)".into());
         };
+        Self::read(text, rest, 80)
+    }
+
+    /// One that begins with `https://`. Whoever asks brings TLS along: [`Self::get`] and [`Self::status`] have none. The error says what is wrong.
+    pub fn parse_secure(text: &str) -> Result<Self, String> {
+        Self::read(text, text.strip_prefix("https://").ok_or("is no https:// URL")?, 443)
+    }
+
+    fn read(text: &str, rest: &str, default_port: u16) -> Result<Self, String> {
         if let Some(odd) = text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '#' | '"' | '<' | '>' | '\\')) {
             return Err(format!("holds {odd:?}, which must not stand in a URL as it is"));
         }
@@ -32,7 +41,7 @@ impl HttpUrl {
         let (authority, path) = rest.split_at(slash);
         let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
             Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("has no port {port:?}"))?),
-            None => (authority, 80),
+            None => (authority, default_port),
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let is_name = bare.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));

@@ -1,10 +1,10 @@
 //! Another configuration while the gateway runs: read and checked beside it, then applied in one step, or not at all.
 use super::loads::{Loads, Reason, tell as tell_all};
-use super::{Shell, bounds, now, responder, rules, takes_accounting, tls_servers, user_certificates};
+use super::{Shell, bounds, now, records, responder, rules, takes_accounting, tls_servers, user_certificates};
 use crate::accounting::Accounting;
 use crate::api::types::{Reloaded, Verdict};
 use crate::api::{self, Refusal, Reload, Response};
-use crate::config::{self, Config, ConfigError, Difference};
+use crate::config::{self, Config, Difference};
 use crate::explain::names::Names;
 use crate::file_watch::FileWatch;
 use crate::gateway::Applied;
@@ -26,7 +26,7 @@ const REMEDY: &str = "correct that; until then a reload changes nothing";
 #[derive(Debug)]
 pub(super) struct Loaded {
     reason: Reason,
-    config: Result<Box<Config>, ConfigError>,
+    config: anyhow::Result<Box<Config>>,
 }
 
 /// Reloads, one after the other.
@@ -111,8 +111,13 @@ impl Shell {
                 Reason::Certificates => running.read_files_again(),
                 Reason::Signal | Reason::Command(_) | Reason::Look => running.load_again(&config::environment()),
             };
+            let config = config.map(Box::new).map_err(anyhow::Error::from);
+            let config = config.and_then(|fresh| match reason.is_reload() {
+                true => records::try_out(&running, &fresh).map(|()| fresh),
+                false => Ok(fresh),
+            });
             // Nobody is there any more when the gateway stops.
-            drop(loaded.blocking_send(Loaded { reason, config: config.map(Box::new) }));
+            drop(loaded.blocking_send(Loaded { reason, config }));
         });
     }
 
@@ -133,8 +138,8 @@ impl Shell {
         }
     }
 
-    fn reloaded(&mut self, config: Result<Box<Config>, ConfigError>, wanted: Reload) -> Response {
-        let applied = config.map_err(anyhow::Error::from).and_then(|config| self.apply(*config));
+    fn reloaded(&mut self, config: anyhow::Result<Box<Config>>, wanted: Reload) -> Response {
+        let applied = config.and_then(|config| self.apply(*config));
         let mut report = match applied {
             Ok(report) => report,
             Err(error) => {
@@ -165,11 +170,11 @@ impl Shell {
     }
 
     /// What [`Self::reloaded`] would say, as far as it can be said before it is done.
-    fn foreseen(&mut self, config: Result<Box<Config>, ConfigError>) -> Response {
+    fn foreseen(&mut self, config: anyhow::Result<Box<Config>>) -> Response {
         let fresh = match config {
             Ok(fresh) => fresh,
             Err(error) => {
-                return Response::refused(Refusal::Conflict, format!("it would not be reloaded: {error}"), REMEDY);
+                return Response::refused(Refusal::Conflict, format!("it would not be reloaded: {error:#}"), REMEDY);
             }
         };
         let heard = self.dynamic.heard();
@@ -213,8 +218,8 @@ impl Shell {
     }
 
     /// Renewed certificates; where they cannot be used, the old ones stay.
-    fn renewed(&mut self, fresh: Result<Box<Config>, ConfigError>) {
-        let renewed = fresh.map_err(anyhow::Error::from).and_then(|fresh| {
+    fn renewed(&mut self, fresh: anyhow::Result<Box<Config>>) {
+        let renewed = fresh.and_then(|fresh| {
             let renewed = self.config.with_certificates_of(&fresh);
             let changes = self.config.changed_files(&renewed);
             self.take(renewed).map(|()| changes)
@@ -255,6 +260,7 @@ impl Shell {
         let Prepared { fronts, dynamic, api } = self.prepare(&config)?;
         self.prepare_local(&config)?;
         self.prepare_accounting(&config)?;
+        let records = self.prepare_records(&config)?;
         self.gateway.plane.route_pools(&config.pools, &self.gateway.leases()).context("the new pools cannot be routed")?;
         self.gateway.reconfigure(now(), rules(&config)).map_err(anyhow::Error::msg)?;
         // From here on nothing can fail.
@@ -272,6 +278,7 @@ impl Shell {
         self.revocation.restart(listener, &config.server.state_dir);
         self.renew_responder();
         self.renew_local(&config);
+        self.renew_records(&config, records);
         self.reloads.files.set(config.certificate_files());
         self.reloads.names.set(host_names(&config));
         self.config = config;

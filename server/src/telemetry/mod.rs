@@ -10,21 +10,71 @@ pub use exporter::{Exporter, Status};
 use crate::explain;
 use crate::outcome::Stage;
 use crate::revocation::HttpUrl;
+use crypto::Zeroizing;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, USER_AGENT};
 use jiff::Timestamp;
 use radius_client::{EapOutcome, LoginOutcome};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
+use tls::ClientSettings;
 
 /// Questions to RADIUS kept of one attempt.
 const QUESTIONS: usize = 32;
 
 /// `[telemetry]`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The collector; its path for traces is `v1/traces` below this one.
     pub otlp: HttpUrl,
+    /// Where it speaks TLS.
+    pub tls: Option<Arc<ClientSettings>>,
+    /// What it wants to be told besides.
+    pub headers: Headers,
     /// `service.name`
     pub service: String,
+}
+
+/// Headers of each request, with which a collector knows who may send: secrets.
+#[derive(Clone, Default)]
+pub struct Headers(Arc<Vec<(HeaderName, Zeroizing<Vec<u8>>)>>);
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl Headers {
+    /// Reads lines like `authorization: Bearer ..`. The error says which line is none, and nothing of what it holds.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).enumerate().filter(|(_, line)| !line.is_empty());
+        let headers = lines.map(|(number, line)| header(line).map_err(|problem| format!("line {}: {problem}", number + 1)));
+        Ok(Self(Arc::new(headers.collect::<Result<_, _>>()?)))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.0.iter().filter_map(|(name, value)| {
+            let mut value = HeaderValue::from_bytes(value).ok()?;
+            value.set_sensitive(true);
+            Some((name.clone(), value))
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn header(line: &[u8]) -> Result<(HeaderName, Zeroizing<Vec<u8>>), String> {
+    let colon = line.iter().position(|byte| *byte == b':').ok_or("has no colon; expected NAME: VALUE")?;
+    let name = HeaderName::from_bytes(line[..colon].trim_ascii()).map_err(|_| "does not begin with the name of a header")?;
+    if [HOST, CONTENT_TYPE, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, USER_AGENT].contains(&name) {
+        return Err(format!("{name} is what the gateway says itself"));
+    }
+    let value = Zeroizing::new(line[colon + 1..].trim_ascii().to_vec());
+    HeaderValue::from_bytes(&value).map_err(|_| format!("the value of {name} holds characters that no header has"))?;
+    Ok((name, value))
 }
 
 /// When an attempt did what.
@@ -249,6 +299,22 @@ pub(crate) mod tests {
             steps,
             began,
             now: (at(40), Timestamp::from_millisecond(1_700_000_000_040).unwrap()),
+        }
+    }
+
+    #[test]
+    fn headers_are_lines_whose_values_nobody_prints() {
+        let headers = Headers::parse(b"Authorization: Bearer s3cret:x \r\n\nX-Tenant:a\n").unwrap();
+        let read: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+        assert_eq!(read, [("authorization".to_owned(), "Bearer s3cret:x".to_owned()), ("x-tenant".into(), "a".into())]);
+        assert_eq!(format!("{headers:?}"), r#"["authorization", "x-tenant"]"#);
+        for (text, expected) in [
+            ("Bearer s3cret", "line 1: has no colon; expected NAME: VALUE"),
+            ("\na b: s3cret", "line 2: does not begin with the name of a header"),
+            ("Host: s3cret", "line 1: host is what the gateway says itself"),
+            ("x: s3cret\u{1}", "line 1: the value of x holds characters that no header has"),
+        ] {
+            assert_eq!(Headers::parse(text.as_bytes()).unwrap_err(), expected);
         }
     }
 

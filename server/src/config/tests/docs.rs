@@ -33,7 +33,7 @@ const FORMS: &[(&str, &str)] = &[
     ),
     ("accounting", "[accounting]\n"),
     ("nps_log", "[nps_log]\nfolder = \".\"\nrotate = \"size\"\n"),
-    ("telemetry", "[telemetry]\notlp = \"http://127.0.0.1:4318\"\n"),
+    ("telemetry", "[telemetry]\notlp = \"https://otlp.example.test\"\nca = [\"ca.pem\"]\n"),
     ("dynamic_client", "[[dynamic_client]]\nname = \"portal\"\naddress = \"10.0.0.5\"\nsecret_file = \"portal.secret\"\n"),
     (
         "dynamic_client",

@@ -233,18 +233,23 @@ fn metrics_are_served_where_they_are_wanted() {
 #[test]
 fn an_nps_log_has_a_folder_and_a_rotation() {
     use crate::nps_log::{Kinds, Rotation, Settings};
+    use std::num::NonZeroUsize;
     let log = |lines: &str| with("[[pool]]", &format!("[nps_log]\n{lines}\n[[pool]]"));
     assert_eq!(Fixture::new(MINIMAL).load().unwrap().nps_log, None);
     let fixture = log("folder = \"log\"");
-    let kinds = Kinds { logins: true, accounting: true, interims: false };
+    let kinds = Kinds { logins: true, challenges: true, accounting: true, interims: false };
     let folder = fixture.path("log");
-    assert_eq!(fixture.load().unwrap().nps_log, Some(Settings { folder, rotation: Rotation::Monthly, kinds }));
+    let keep = NonZeroUsize::new(13);
+    assert_eq!(fixture.load().unwrap().nps_log, Some(Settings { folder, rotation: Rotation::Monthly, keep, kinds }));
     let sized = log("folder = \"/var/log/x\"\nrotate = \"size\"\nmax_size_mb = 2\nlogins = false").load().unwrap().nps_log.unwrap();
-    assert_eq!((sized.rotation, sized.kinds.logins), (Rotation::Size(2_097_152), false));
+    assert_eq!((sized.rotation, sized.kinds.logins, sized.kinds.challenges), (Rotation::Size(2_097_152), false, false));
+    let all = log("folder = \"log\"\nrotate = \"daily\"\nkeep_files = 0\nchallenges = false").load().unwrap().nps_log.unwrap();
+    assert_eq!((all.keep, all.kinds.logins, all.kinds.challenges), (None, true, false));
     for (lines, expected) in [
         ("rotate = \"daily\"", "folder: is missing; expected the folder for the log files"),
         ("folder = \"log\"\nrotate = \"2h\"", "rotate = \"2h\": expected one of \"daily\", \"weekly\", \"monthly\", \"size\", \"never\""),
         ("folder = \"log\"\nmax_size_mb = 5", "max_size_mb = 5: is for rotate = \"size\" alone"),
+        ("folder = \"log\"\nrotate = \"never\"\nkeep_files = 5", "keep_files = 5: has no meaning with rotate = \"never\""),
         ("folder = \"log\"\nfold = 1", "fold: unknown key; did you mean \"folder\"?"),
     ] {
         let error = log(lines).error();
@@ -253,15 +258,38 @@ fn an_nps_log_has_a_folder_and_a_rotation() {
 }
 
 #[test]
-fn traces_go_to_a_collector_over_http() {
+fn traces_go_to_a_collector_over_http_or_tls() {
     let to = |lines: &str| with("[[pool]]", &format!("[telemetry]\n{lines}\n[[pool]]"));
-    assert_eq!(Fixture::new(MINIMAL).load().unwrap().telemetry, None);
+    assert!(Fixture::new(MINIMAL).load().unwrap().telemetry.is_none());
     let settings = to("otlp = \"http://[::1]:4318\"").load().unwrap().telemetry.unwrap();
     assert_eq!((settings.otlp.host(), settings.otlp.authority().as_str(), settings.service.as_str()), ("::1", "[::1]:4318", "evergate"));
+    assert!(settings.tls.is_none() && settings.headers.is_empty());
+    let token = |lines: &str, mode| {
+        let fixture = to(&format!("{lines}\nheaders_file = \"token\""));
+        fixture.file("token", "authorization: Bearer s3cret\n", mode);
+        fixture
+    };
+    let config = token("otlp = \"https://collector.test/a\"\nca = [\"ca.pem\"]", 0o600).load().unwrap();
+    let settings = config.telemetry.clone().unwrap();
+    assert_eq!((settings.otlp.authority().as_str(), settings.otlp.path()), ("collector.test:443", "/a"));
+    assert!(settings.tls.is_some() && !settings.headers.is_empty() && config.warnings.is_empty(), "{:?}", config.warnings);
+    assert!(!format!("{config:?}").contains("s3cret"));
+    let config = token("otlp = \"http://192.0.2.1:4318\"", 0o604).load().unwrap();
+    for expected in ["headers_file = \"", "otlp is no https:// URL: what headers_file holds can be read on the way there"] {
+        assert!(
+            config.warnings.iter().any(|warning| warning.starts_with("telemetry: ") && warning.contains(expected)),
+            "{:?}",
+            config.warnings
+        );
+    }
     for (lines, expected) in [
         ("service_name = \"x\"", "otlp: is missing; expected the collector's URL"),
-        ("otlp = \"https://collector:4318\"", "otlp = \"https://collector:4318\": is no http:// URL (towards a collector elsewhere"),
+        ("otlp = \"grpc://collector:4317\"", "otlp = \"grpc://collector:4317\": is neither an http:// nor an https:// URL"),
         ("otlp = \"http://collector:x\"", "otlp = \"http://collector:x\": has no port \"x\""),
+        ("otlp = \"http://collector\"\nca = [\"ca.pem\"]", "ca = [\"ca.pem\"]: is for a collector that speaks TLS"),
+        ("otlp = \"https://collector\"\nca = [\"gone.pem\"]", "ca = [\"gone.pem\"]: "),
+        ("otlp = \"https://collector\"\nca = []", "ca = []: names no certificate"),
+        ("otlp = \"http://collector\"\nheaders_file = \"vpn.key\"", "headers_file = \"vpn.key\": "),
     ] {
         let error = to(lines).error();
         assert!(error.contains(&format!("telemetry: {expected}")), "{error}");

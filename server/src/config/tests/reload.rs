@@ -84,6 +84,22 @@ fn what_belongs_to_the_process_needs_a_restart_and_stays() {
     assert_eq!((listener.addresses.len(), listener.auth.eap_only, taken.sstp.len()), (2, true, 1));
 }
 
+#[test]
+fn where_logs_and_traces_go_changes_at_once() {
+    let fixture = Fixture::new(&format!("{MINIMAL}\n[nps_log]\nfolder = \"one\"\n"));
+    let running = fixture.load().unwrap();
+    let text = format!("{MINIMAL}\n[nps_log]\nfolder = \"two\"\n\n[telemetry]\notlp = \"http://127.0.0.1:4318\"\n");
+    let (live, restart) = difference(&fixture, &text);
+    assert_eq!(live, ["nps_log changed: folder: \"one\" -> \"two\"", "telemetry added: otlp = \"http://127.0.0.1:4318\""]);
+    assert!(restart.is_empty(), "{restart:?}");
+    let taken = running.clone().load_again(&[]).unwrap().over(&running, HEARD);
+    assert_eq!((taken.nps_log.unwrap().folder, taken.telemetry.is_some()), (fixture.path("two"), true));
+    let (live, restart) = difference(&fixture, MINIMAL);
+    assert_eq!((live, restart), (vec!["nps_log removed".to_owned(), "telemetry removed".to_owned()], Vec::new()));
+    let taken = running.load_again(&[]).unwrap().over(&running, HEARD);
+    assert!(taken.nps_log.is_none() && taken.telemetry.is_none());
+}
+
 /// RADIUS servers hear the name of the sessions that are up, but for those that hear one of their own.
 #[test]
 fn the_name_of_the_gateway_changes_nowhere_before_the_restart() {

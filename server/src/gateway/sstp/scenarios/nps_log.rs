@@ -23,7 +23,7 @@ fn of(line: &BTreeMap<String, String>, names: &[&str]) -> Vec<String> {
 
 fn world(interims: bool) -> World {
     let mut world = World::empty(10, &[("never", "mallory", false), ("all", "*", true)]);
-    world.gateway.settings.nps_log = Some(Kinds { logins: true, accounting: true, interims });
+    world.gateway.settings.nps_log = Some(Kinds { logins: true, challenges: true, accounting: true, interims });
     world
 }
 
@@ -56,7 +56,7 @@ fn refusals_say_why_and_by_which_policy() {
     let server = "nps".to_owned();
     let error = "E=647 R=0 V=3 M=Disabled".to_owned();
     let mut world = World::new(&[AuthProtocol::Pap], &[("all", "*", true)]);
-    world.gateway.settings.nps_log = Some(Kinds { logins: true, accounting: true, interims: false });
+    world.gateway.settings.nps_log = Some(Kinds { logins: true, challenges: true, accounting: true, interims: false });
     world.lcp();
     world.ppp(0xc023, 1, 1, b"\x05alice\x06secret");
     let ticket = world.asked().0[0].0;
@@ -99,4 +99,63 @@ fn the_longest_names_of_strangers_make_short_lines() {
         }
         assert!(records >= 2, "{records}");
     }
+}
+
+/// A round with EAP and its answer, as NPS writes each.
+#[test]
+fn rounds_before_the_decision_are_written_where_they_are_wanted() {
+    for wanted in [true, false] {
+        let mut world = world(false);
+        world.gateway.settings.nps_log = Some(Kinds { logins: true, challenges: wanted, accounting: true, interims: false });
+        assert!(world.login(101, &Caller::default(), &Accept::default()));
+        lines(&mut world);
+        let ticket = world.gateway.ticket();
+        world.gateway.tickets.insert(ticket, (SessionId(101), Asker::Ike(ike::AskId(7))));
+        // PEAP, start.
+        let eap = vec![1, 9, 0, 6, 25, 0x20];
+        world.gateway.authenticated(world.now, ticket, EapOutcome::Challenge { server: "nps".into(), eap });
+        let told = lines(&mut world);
+        let names = ["Packet-Type", "Reason-Code", "User-Name", "SAM-Account-Name", "NP-Policy-Name", "Authentication-Type"];
+        let told: Vec<_> = told.iter().map(|line| of(line, &names).join(" ") + " " + &line["Class"]).collect();
+        let expected =
+            ["1 0 alice alice - 11 311 1 192.0.2.1 01/01/1970 00:00:00 1", "11 0 - alice - 11 311 1 192.0.2.1 01/01/1970 00:00:00 1"];
+        assert_eq!(told, if wanted { expected.map(str::to_owned).to_vec() } else { Vec::new() });
+    }
+}
+
+#[test]
+fn the_stop_of_an_earlier_run_is_joined_with_its_start() {
+    let mut world = world(false);
+    assert!(world.login(101, &Caller::default(), &Accept::default()));
+    world.gateway.established(world.now, SessionId(101), vec![Ipv4Addr::new(10, 0, 0, 1).into()]);
+    let (mut start, mut record) = (None, None);
+    while let Some(effect) = world.gateway.poll_effect() {
+        match effect {
+            Effect::NpsLog(line) => start = Some(line.attributes),
+            Effect::Account(event) => {
+                if let crate::accounting::Event::Start { record: begun, .. } = *event {
+                    record = Some(*begun);
+                }
+            }
+            _ => {}
+        }
+    }
+    let (status, cause) = (radius_client::AccountingStatus::Stop, radius_client::TerminateCause::NasReboot);
+    let stop = radius_client::AccountingRecord { status, terminate_cause: Some(cause), ..record.unwrap() };
+    // Another run, half an hour later.
+    let now = Now { wall: jiff::Timestamp::from_second(1_800).unwrap(), ..world.now };
+    let mut later = self::world(false);
+    let lines = later.gateway.lines_of_earlier_run(now, std::slice::from_ref(&stop));
+    let value =
+        |attributes: &[(&str, Value)], name: &str| attributes.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+    let start = start.unwrap();
+    for name in ["Class", "User-Name", "Acct-Session-Id", "Client-IP-Address", "NP-Policy-Name", "Framed-IP-Address", "Packet-Type"] {
+        assert!(value(&start, name).is_some() && value(&start, name) == value(&lines[0].attributes, name), "{name}: {start:?} {lines:?}");
+    }
+    for (name, number) in [("Acct-Status-Type", 2), ("Acct-Terminate-Cause", cause as u64), ("Acct-Delay-Time", 1_800)] {
+        assert_eq!(value(&lines[0].attributes, name), Some(Value::Number(number)), "{name}");
+    }
+    assert_eq!((lines.len(), lines[0].at), (1, now.wall));
+    later.gateway.settings.nps_log = Some(Kinds { logins: true, challenges: true, accounting: false, interims: false });
+    assert_eq!(later.gateway.lines_of_earlier_run(now, &[stop]), []);
 }
