@@ -1,13 +1,17 @@
 //! Questions that clients ask inside the tunnel: DHCPINFORM, router solicitations, DHCPv6. Answered from what the policy granted.
 use super::{Gateway, Now, Plane};
 use crate::trace::Direction;
-use ::autoconf::Route;
+use ::autoconf::{ADVERTISEMENT_INTERVAL, Question, Route};
 use ike::SessionId;
 use policy::network::{AddressRange, Tunnel};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 /// Our inner address where a listener names none: the IPv4 dummy address (RFC 7600 section 10).
 pub const DUMMY_IPV4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+
+/// From a client's return to what it has missed: both ends have their Child SA by then.
+const AFTER_RETURN: Duration = Duration::from_secs(1);
 
 /// Our link-local address where none was negotiated.
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
@@ -29,6 +33,9 @@ impl<P: Plane> Gateway<P> {
                 *self.totals.inner_answered.entry(answer.what).or_default() += 1;
                 self.inner_seen(now, session, Direction::Out, &answer.packet);
                 self.plane.send_inner(session, answer.packet);
+                if answer.what == Question::RouterSolicitation {
+                    self.advertise_again(session, now.instant + ADVERTISEMENT_INTERVAL);
+                }
             }
             Ok(None) => self.totals.inner_ignored += 1,
             Err(error) => {
@@ -51,6 +58,47 @@ impl<P: Plane> Gateway<P> {
         if let Some(advertisement) = self.inner_settings(session, true).as_ref().and_then(::autoconf::router_advertisement) {
             self.inner_seen(now, session, Direction::Out, &advertisement);
             self.plane.send_inner(session, advertisement);
+            if let Some(up) = self.live.get_mut(&session).and_then(|live| live.session.as_mut()) {
+                up.sent_unasked();
+            }
+        }
+    }
+
+    /// An IKEv2 client has asked for a router: it is told again from now on, for what it was told runs out, and it does not ask twice. Calls of SSTP
+    /// have a timer of their own.
+    fn advertise_again(&mut self, session: SessionId, at: Instant) {
+        let Some(live) = self.live.get_mut(&session).filter(|live| live.tunnel == Tunnel::Ikev2) else { return };
+        if let Some(before) = live.advertise_at.replace(at) {
+            self.advertisements.remove(&(before, session));
+        }
+        self.advertisements.insert((at, session));
+    }
+
+    /// Tells those whose time it is. Who has no Child SA, or answers nothing, hears when that is over: an advertisement is no reason for a new one.
+    pub(super) fn advertise_due(&mut self, now: Now) {
+        while let Some(&(at, session)) = self.advertisements.first()
+            && at <= now.instant
+        {
+            self.advertisements.pop_first();
+            let Some(live) = self.live.get(&session) else { continue };
+            if live.resting_since.is_none() && live.silent_since.is_none() {
+                self.advertise(now, session);
+                self.advertise_again(session, now.instant + ADVERTISEMENT_INTERVAL);
+            }
+        }
+    }
+
+    /// A client has a Child SA again, or answers again.
+    pub(super) fn advertise_missed(&mut self, now: Now, session: SessionId) {
+        if self.live.get(&session).and_then(|live| live.advertise_at).is_some_and(|at| at <= now.instant) {
+            self.advertise_again(session, now.instant + AFTER_RETURN);
+        }
+    }
+
+    /// The session has ended.
+    pub(super) fn advertise_no_more(&mut self, session: SessionId, live: &super::Live) {
+        if let Some(at) = live.advertise_at {
+            self.advertisements.remove(&(at, session));
         }
     }
 

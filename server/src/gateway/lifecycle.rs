@@ -124,6 +124,7 @@ impl<P: Plane> Gateway<P> {
         if let Some(at) = live.session.as_ref().and_then(Session::ends_at) {
             self.deadlines.remove(&(at, session));
         }
+        self.advertise_no_more(session, &live);
         match (&failure, live.session.as_ref()) {
             (Some(failure), _) => self.log_failure(&live, failure),
             (None, Some(up)) => self.log_end(now, session, &live, up, reason),

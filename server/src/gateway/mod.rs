@@ -228,6 +228,8 @@ struct Live {
     resting_since: Option<u64>,
     /// What its Child SA has carried.
     volume: Option<volume::Volume>,
+    /// When an IKEv2 client that looks for routers is to hear of its router again; in the past: it could not be told then.
+    advertise_at: Option<Instant>,
     /// What an SSTP client says of its computer.
     computer: Computer,
     /// The login in progress or done.
@@ -277,6 +279,7 @@ impl Live {
             unanswering: false,
             resting_since: None,
             volume: None,
+            advertise_at: None,
             computer: Computer::default(),
             login: None,
             session: None,
@@ -327,6 +330,8 @@ pub struct Gateway<P> {
     effects: VecDeque<Effect>,
     /// Which sessions are one client that came back.
     links: Links,
+    /// When Router Advertisements to IKEv2 clients are due.
+    advertisements: BTreeSet<(Instant, SessionId)>,
     /// When Interim-Updates are due.
     interims: BTreeSet<(Instant, SessionId)>,
     /// Writes counters to the journal.
@@ -393,6 +398,7 @@ impl<P: Plane> Gateway<P> {
             idle_check: round::Round::default(),
             effects: VecDeque::new(),
             links: Links::default(),
+            advertisements: BTreeSet::new(),
             interims: BTreeSet::new(),
             checkpoint: round::Round::default(),
             unaccounted: BTreeSet::new(),
@@ -431,6 +437,7 @@ impl<P: Plane> Gateway<P> {
     pub fn timeout(&mut self, now: Now) {
         self.end_expired(now);
         self.end_idle(now);
+        self.advertise_due(now);
         self.account_interims(now);
         self.account_counters(now);
         self.end_unaccounted(now);
@@ -476,6 +483,7 @@ impl<P: Plane> Gateway<P> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let call = self.call_timers.first().map(|(at, _)| *at);
         let interim = self.interims.first().map(|(at, _)| *at);
+        let advertisement = self.advertisements.first().map(|(at, _)| *at);
         let drain = self.drain.as_ref().and_then(drain::Drain::poll_timeout);
         let unaccounted = self.unaccounted.first().map(|(at, _)| *at);
         [
@@ -486,6 +494,7 @@ impl<P: Plane> Gateway<P> {
             call,
             drain,
             interim,
+            advertisement,
             self.tcp.next(),
             self.idle_check.poll_timeout(),
             self.checkpoint.poll_timeout(),

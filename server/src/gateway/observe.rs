@@ -98,8 +98,9 @@ impl<P: Plane> Gateway<P> {
                 live.resting_since = resting.then(|| now.wall.as_second().unsigned_abs());
                 if resting {
                     self.plane.rest(session);
-                } else if let Some(up) = &mut live.session {
-                    up.wake(now.instant);
+                } else {
+                    live.session.iter_mut().for_each(|up| up.wake(now.instant));
+                    self.advertise_missed(now, session);
                 }
             }
             Event::Silent(silent) => {
@@ -110,6 +111,8 @@ impl<P: Plane> Gateway<P> {
                 self.roll.file(session, Some(live));
                 if silent {
                     self.fell_silent(now, session);
+                } else {
+                    self.advertise_missed(now, session);
                 }
             }
             Event::Alive => self.held_answers(now, session),

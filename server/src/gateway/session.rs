@@ -23,6 +23,8 @@ pub struct Session {
     /// Packets seen at the last idle check, and when they last changed.
     seen: u64,
     active: Instant,
+    /// So many packets more are ours, sent unasked: no use of the session.
+    unasked: u64,
     pub(super) books: Option<super::books::Books>,
 }
 
@@ -30,7 +32,7 @@ impl Session {
     pub(super) fn new(now: Now, granted: Granted, inner: Vec<IpAddr>, server: Option<String>) -> Self {
         let connected_at = now.wall.as_second().unsigned_abs();
         let hours_end = instant_of(now, granted.hours_end);
-        Self { granted, inner, server, since: now.instant, connected_at, hours_end, seen: 0, active: now.instant, books: None }
+        Self { granted, inner, server, since: now.instant, connected_at, hours_end, seen: 0, active: now.instant, unasked: 0, books: None }
     }
 
     pub fn age(&self, now: Instant) -> Duration {
@@ -60,8 +62,8 @@ impl Session {
     /// Takes note of the traffic so far; how long there has been none.
     fn idle_for(&mut self, now: Instant, traffic: Traffic) -> Duration {
         let packets = traffic.packets_in + traffic.packets_out;
-        if packets != self.seen {
-            self.seen = packets;
+        if !(self.seen..=self.seen.saturating_add(self.unasked)).contains(&packets) {
+            (self.seen, self.unasked) = (packets, 0);
             self.active = now;
         }
         now.saturating_duration_since(self.active)
@@ -78,6 +80,11 @@ impl Session {
     /// There is a Child SA again. The packet that called for it was dropped and is not counted: its sender needs time to repeat it.
     pub(super) fn wake(&mut self, now: Instant) {
         self.active = now;
+    }
+
+    /// One of our own packets is on its way that nobody asked for.
+    pub(super) fn sent_unasked(&mut self) {
+        self.unasked += 1;
     }
 }
 

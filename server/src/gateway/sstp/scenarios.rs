@@ -8,6 +8,7 @@ mod nps_log;
 mod reload;
 mod roll;
 mod rounds;
+mod router;
 mod takeover;
 
 use super::*;
@@ -34,6 +35,8 @@ struct Notes {
     held: usize,
     mtu: u16,
     restricted: Vec<policy::filter::Restrictions>,
+    /// Packets of the gateway's own.
+    inner: Vec<Vec<u8>>,
     /// How many times counters of sessions were read.
     read: std::cell::Cell<usize>,
     /// What all sessions have moved.
@@ -56,7 +59,7 @@ impl Plane for Notes {
     fn repath(&mut self, _: SessionId, _: Path, _: bool) {}
     fn traffic(&self, _: SessionId) -> Traffic {
         self.read.set(self.read.get() + 1);
-        self.traffic
+        Traffic { packets_out: self.traffic.packets_out + self.inner.len() as u64, ..self.traffic }
     }
     fn forget(&mut self, _: SessionId) {}
     fn adopt(&mut self, _: SessionId, (): ()) -> Result<(), String> {
@@ -83,7 +86,9 @@ impl Plane for Notes {
     fn last_heard(&self, _: SessionId) -> Option<Instant> {
         None
     }
-    fn send_inner(&mut self, _: SessionId, _: Vec<u8>) {}
+    fn send_inner(&mut self, _: SessionId, packet: Vec<u8>) {
+        self.inner.push(packet);
+    }
 }
 
 struct World {
