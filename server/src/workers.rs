@@ -7,15 +7,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Key exchanges that wait for a thread at most: strangers can ask for them.
+/// Key exchanges of first messages that wait for a thread at most: strangers can ask for them.
 const EXCHANGES: usize = 2048;
 
-/// Signatures, and exchanges that we start ourselves, that wait at most: only who completed a key exchange can cause them.
+/// Signatures, exchanges of sessions (rekeys) and those that we start ourselves, that wait at most: only who completed a key exchange can cause them.
 const SIGNATURES: usize = 8192;
 
 type Job = (AskId, Question);
 
-/// What waits. Signatures go first, so that a flood of first messages does not hold up logins that have come further.
+/// What waits. What strangers ask for goes last, so that a flood of first messages holds up neither sessions nor logins that have come further.
 #[derive(Debug, Default)]
 struct Queue {
     signatures: VecDeque<Job>,
@@ -26,7 +26,7 @@ struct Queue {
 impl Queue {
     fn push(&mut self, job: Job) -> Result<(), Question> {
         let (lane, limit) = match job.1 {
-            Question::KeyExchange { .. } => (&mut self.exchanges, EXCHANGES),
+            Question::KeyExchange { stranger: true, .. } => (&mut self.exchanges, EXCHANGES),
             _ => (&mut self.signatures, SIGNATURES),
         };
         if lane.len() >= limit {
@@ -124,8 +124,8 @@ fn work(shared: &Shared, answers: &UnboundedSender<(AskId, Answer)>) {
 fn refuse(question: &Question) -> Option<Answer> {
     match question {
         Question::Sign { .. } => Some(Answer::Signature(Err("too many signatures are waiting".into()))),
-        Question::KeyExchange { group, .. } => Some(Answer::KeyExchange(Err(crypto::dh::BadPublicValue(*group)))),
-        _ => None,
+        Question::KeyExchange { .. } | Question::GenerateKeyPair { .. } | Question::Agree { .. } => Some(Answer::Busy),
+        Question::Eap(_) | Question::Certificate { .. } | Question::EapPeer { .. } => None,
     }
 }
 
@@ -133,7 +133,7 @@ fn refuse(question: &Question) -> Option<Answer> {
 pub fn answer(question: Question) -> Option<Answer> {
     let mut random = SystemRandom;
     Some(match question {
-        Question::KeyExchange { group, peer_public } => Answer::KeyExchange(crypto::dh::respond(group, &peer_public, &mut random)),
+        Question::KeyExchange { group, peer_public, .. } => Answer::KeyExchange(crypto::dh::respond(group, &peer_public, &mut random)),
         Question::GenerateKeyPair { group } => {
             let (private, public) = PrivateKey::generate(group, &mut random);
             Answer::KeyPair { private, public }
@@ -157,7 +157,8 @@ mod tests {
         let workers = Workers::start(2, &tx).unwrap();
         let (_, peer_public) = PrivateKey::generate(Group::Curve25519, &mut SystemRandom);
         for id in 0..10 {
-            assert!(workers.ask(AskId(id), Question::KeyExchange { group: Group::Curve25519, peer_public: peer_public.clone() }).is_none());
+            let question = Question::KeyExchange { group: Group::Curve25519, peer_public: peer_public.clone(), stranger: id % 2 == 0 };
+            assert!(workers.ask(AskId(id), question).is_none());
         }
         let mut ids: Vec<_> = (0..10)
             .map(|_| match rx.blocking_recv().unwrap() {
@@ -172,12 +173,29 @@ mod tests {
     #[test]
     fn a_full_queue_refuses_instead_of_growing() {
         let mut queue = Queue::default();
-        let question = || Question::KeyExchange { group: Group::Curve25519, peer_public: Vec::new() };
         for id in 0..EXCHANGES as u64 {
-            assert!(queue.push((AskId(id), question())).is_ok());
+            assert!(queue.push((AskId(id), exchange(true))).is_ok());
         }
-        let refused = queue.push((AskId(9999), question())).unwrap_err();
-        assert!(matches!(refuse(&refused), Some(Answer::KeyExchange(Err(_)))));
+        let refused = queue.push((AskId(9999), exchange(true))).unwrap_err();
+        assert!(matches!(refuse(&refused), Some(Answer::Busy)));
         assert_eq!(queue.pop().map(|(id, _)| id), Some(AskId(0)));
+    }
+
+    fn exchange(stranger: bool) -> Question {
+        Question::KeyExchange { group: Group::Curve25519, peer_public: Vec::new(), stranger }
+    }
+
+    #[test]
+    fn strangers_do_not_hold_up_sessions() {
+        let mut queue = Queue::default();
+        for id in 0..EXCHANGES as u64 {
+            assert!(queue.push((AskId(id), exchange(true))).is_ok());
+        }
+        let rekeys = [exchange(false), Question::GenerateKeyPair { group: Group::Curve25519 }];
+        for (id, question) in (5000..).zip(rekeys) {
+            assert!(queue.push((AskId(id), question)).is_ok(), "a full lane of strangers is theirs alone");
+        }
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).take(3).map(|(id, _)| id).collect();
+        assert_eq!(order, [AskId(5000), AskId(5001), AskId(0)]);
     }
 }

@@ -440,8 +440,9 @@ impl std::fmt::Debug for ChildKeys {
 
 /// Slow or foreign work.
 pub enum Question {
-    /// Responder: generate a key pair and agree with the peer's value in one go. -> [`Answer::KeyExchange`]
-    KeyExchange { group: Group, peer_public: Vec<u8> },
+    /// Responder: generate a key pair and agree with the peer's value in one go. `stranger`: a first message asks for it, which anybody can send as
+    /// often as they like; else it is somebody who has completed a key exchange. -> [`Answer::KeyExchange`]
+    KeyExchange { group: Group, peer_public: Vec<u8>, stranger: bool },
     /// Initiator: generate. -> [`Answer::KeyPair`]
     GenerateKeyPair { group: Group },
     /// Initiator: agree. -> [`Answer::Agreed`]
@@ -493,6 +494,8 @@ pub struct AddressRequest {
 
 #[derive(Debug)]
 pub enum Answer {
+    /// To any question of cryptography but [`Question::Sign`]: too much waits already, and it is not computed. Nobody is to blame.
+    Busy,
     KeyExchange(Result<(Vec<u8>, Zeroizing<Vec<u8>>), crypto::dh::BadPublicValue>),
     KeyPair {
         private: PrivateKey,

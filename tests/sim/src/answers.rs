@@ -49,6 +49,8 @@ pub struct Answers {
     pub grant: Grant,
     /// What a certificate's holder is told.
     pub certificate_denial: Option<Denial>,
+    /// So many of the next questions about key exchange find no room.
+    pub busy: usize,
     /// Key exchanges that were computed, on either side of them.
     pub key_exchanges: usize,
     /// EAP questions that were asked.
@@ -80,6 +82,7 @@ impl Answers {
             eap_delay: Duration::ZERO,
             grant,
             certificate_denial: None,
+            busy: 0,
             key_exchanges: 0,
             eap_questions: 0,
             random: SeededRandom::new(seed ^ 0x616e_7377),
@@ -92,8 +95,13 @@ impl Answers {
     /// The answer and how long it takes; `None` when it never comes.
     pub(crate) fn answer(&mut self, question: Question) -> Option<(Duration, Answer)> {
         self.key_exchanges += usize::from(matches!(question, Question::KeyExchange { .. } | Question::Agree { .. }));
+        let is_exchange = matches!(question, Question::KeyExchange { .. } | Question::GenerateKeyPair { .. } | Question::Agree { .. });
+        if is_exchange && self.busy > 0 {
+            self.busy -= 1;
+            return Some((self.crypto_delay, Answer::Busy));
+        }
         Some(match question {
-            Question::KeyExchange { group, peer_public } => {
+            Question::KeyExchange { group, peer_public, .. } => {
                 (self.crypto_delay, Answer::KeyExchange(crypto::dh::respond(group, &peer_public, &mut self.random)))
             }
             Question::GenerateKeyPair { group } => {

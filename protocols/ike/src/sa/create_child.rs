@@ -112,7 +112,7 @@ fn begin_ike(
         return Err(Refusal::quiet(notify::TEMPORARY_FAILURE));
     }
     let spi_i = chosen.spi.ok_or_else(|| Refusal::because(notify::INVALID_SYNTAX, "rekey of the IKE SA without SPI"))?;
-    let question = Question::KeyExchange { group: chosen.suite.group, peer_public: key_exchange.public.clone() };
+    let question = Question::KeyExchange { group: chosen.suite.group, peer_public: key_exchange.public.clone(), stranger: false };
     let ask = core.ask(cx, question);
     state.peer_exchange = Some(PeerExchange { ask, plan: Plan::Ike(IkePlan { chosen, spi_i, nonce_i }) });
     Ok(())
@@ -160,7 +160,7 @@ fn begin_child(
             Ok(())
         }
         (Some(group), Some(key_exchange)) if group.id() == key_exchange.group => {
-            let question = Question::KeyExchange { group, peer_public: key_exchange.public.clone() };
+            let question = Question::KeyExchange { group, peer_public: key_exchange.public.clone(), stranger: false };
             let ask = core.ask(cx, question);
             state.peer_exchange = Some(PeerExchange { ask, plan: Plan::Child(plan) });
             Ok(())
@@ -224,7 +224,10 @@ fn finish(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan,
             core.note(cx, format!("rekey refused: KE payload: {error}"));
             return refuse(state, core, cx, plan, notify::INVALID_SYNTAX);
         }
-        _ => return refuse(state, core, cx, plan, notify::TEMPORARY_FAILURE),
+        _ => {
+            core.note(cx, "rekey put off: the gateway was busy");
+            return refuse(state, core, cx, plan, notify::TEMPORARY_FAILURE);
+        }
     };
     match plan {
         Plan::Child(plan) => answer_child(state, core, cx, plan, Some(exchanged)),

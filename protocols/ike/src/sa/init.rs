@@ -1,7 +1,7 @@
 //! The responder's half of IKE_SA_INIT (RFC 7296 section 1.2).
 use super::auth::{ExpectAuth, Login};
 use super::intermediate::ExpectIntermediate;
-use super::{Core, IkeSa, Role, Signal, State, Step, Traits};
+use super::{Core, IkeSa, MAX_MESSAGE, Role, Signal, State, Step, Traits};
 use crate::api::{Answer, AskId, CipherPolicy, CloseReason, Event, Fault, Path, Question, ResponderConfig};
 use crate::auth;
 use crate::endpoint::{InitKey, Shared};
@@ -96,7 +96,8 @@ pub(super) fn begin(core: &mut Core, cx: &mut Shared, request: InitRequest) -> S
         return ask_for_group(core, cx, &request, &chosen);
     }
     core.event(cx, Event::IkeProposals { offered: request.sa.texts(), accepted: Some(chosen.to_string()) });
-    let question = Question::KeyExchange { group: chosen.suite.group, peer_public: request.key_exchange.public.clone() };
+    let peer_public = request.key_exchange.public.clone();
+    let question = Question::KeyExchange { group: chosen.suite.group, peer_public, stranger: true };
     let ask = core.ask(cx, question);
     AwaitKeyExchange { request, chosen, ask }.into()
 }
@@ -115,6 +116,14 @@ fn refuse(core: &mut Core, cx: &mut Shared, request: &InitRequest, notify: Notif
     cx.transmit_of(core.id, request.path, core.init_response.clone());
     core.end(cx, CloseReason::Failed, Some(failure));
     State::drain(cx, None)
+}
+
+/// Nothing is said, which would end the client's try: it sends its request again, and that begins anew.
+fn drop_busy(core: &mut Core, cx: &mut Shared) -> State {
+    let cause = "the gateway was busy: too many key exchanges of first messages were waiting; the request was dropped, and may come again";
+    let failure = core.failure(Fault::Dependency, None, cause);
+    core.end(cx, CloseReason::Failed, Some(failure));
+    State::Gone
 }
 
 /// The proposal is good, but the client guessed another group: it shall come again with ours.
@@ -156,16 +165,18 @@ pub(crate) struct AwaitKeyExchange {
 
 impl Step for AwaitKeyExchange {
     fn handle(self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
-        let Signal::Answer(id, Answer::KeyExchange(result)) = signal else { return self.into() };
+        let Signal::Answer(id, answer) = signal else { return self.into() };
         if id != self.ask {
             return self.into();
         }
-        match result {
-            Ok((public, shared_secret)) => self.answer(core, cx, public, &shared_secret),
-            Err(error) => {
+        match answer {
+            Answer::KeyExchange(Ok((public, shared_secret))) => self.answer(core, cx, public, &shared_secret),
+            Answer::KeyExchange(Err(error)) => {
                 let notify = Notify::new(notify::INVALID_SYNTAX, []);
                 refuse(core, cx, &self.request, notify, Fault::PeerMisbehaved, format!("KE payload: {error}"))
             }
+            Answer::Busy => drop_busy(core, cx),
+            _ => self.into(),
         }
     }
 
@@ -210,7 +221,7 @@ impl AwaitKeyExchange {
         cx.transmit_of(core.id, self.request.path, core.init_response.clone());
         let seed = Seed { shared_secret, nonce_i: &self.request.nonce, nonce_r: &nonce_r, spi_i, spi_r };
         let keys = IkeKeys::derive(self.chosen.suite, seed);
-        let mut sa = IkeSa::new(keys, spi_i, spi_r, false, core.traits.fragmentation, 1);
+        let mut sa = IkeSa::new(keys, spi_i, spi_r, false, core.traits.fragmentation.then_some(MAX_MESSAGE), 1);
         sa.additional = self.chosen.additional;
         let login = Login { sa, init_request: self.request.bytes, nonce_i: self.request.nonce, nonce_r, ppk: false };
         match self.chosen.additional {

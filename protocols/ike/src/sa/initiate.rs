@@ -3,7 +3,7 @@ use super::init::read_traits;
 use super::initiate_auth::AwaitProof;
 use super::intermediate::AwaitAdditionalPair;
 use super::window::{Expiry, Retransmit};
-use super::{Core, IkeSa, Role, Signal, State, Step, notify_text};
+use super::{Core, IkeSa, MAX_MESSAGE, Role, Signal, State, Step, notify_text};
 use crate::api::{Answer, AskId, CloseReason, Event, Fault, InitiatorConfig, Path, Question, Stage, TimeoutReason};
 use crate::auth::signature_hashes_notify;
 use crate::endpoint::Shared;
@@ -265,7 +265,7 @@ impl Step for AwaitAgreement {
         let (spi_i, spi_r) = (opening.spi_i, answer.spi_r);
         let seed = Seed { shared_secret: &shared_secret, nonce_i: &opening.nonce_i, nonce_r: &answer.nonce_r, spi_i, spi_r };
         let keys = IkeKeys::derive(answer.chosen.suite, seed);
-        let mut sa = IkeSa::new(keys, spi_i, spi_r, true, core.traits.fragmentation, 1);
+        let mut sa = IkeSa::new(keys, spi_i, spi_r, true, core.traits.fragmentation.then_some(MAX_MESSAGE), 1);
         sa.additional = answer.chosen.additional;
         core.reach(cx, Stage::IkeAuth);
         let Opening { config, nonce_i, .. } = opening;

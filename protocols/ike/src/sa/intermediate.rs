@@ -30,7 +30,7 @@ impl Step for ExpectIntermediate {
             let cause = format!("IKE_INTERMEDIATE without a KE payload of the agreed {group:?}");
             return core.refuse(cx, login.sa, notify::INVALID_SYNTAX, Fault::PeerMisbehaved, cause);
         };
-        let ask = core.ask(cx, Question::KeyExchange { group, peer_public });
+        let ask = core.ask(cx, Question::KeyExchange { group, peer_public, stranger: false });
         AwaitIntermediate { login, group, ask }.into()
     }
 
@@ -57,21 +57,25 @@ pub(crate) struct AwaitIntermediate {
 
 impl Step for AwaitIntermediate {
     fn handle(self: Box<Self>, core: &mut Core, cx: &mut Shared, signal: Signal) -> State {
-        let Signal::Answer(id, Answer::KeyExchange(result)) = signal else { return self.into() };
+        let Signal::Answer(id, answer) = signal else { return self.into() };
         if id != self.ask {
             return self.into();
         }
         let Self { mut login, group, .. } = *self;
-        match result {
-            Ok((public, secret)) => {
+        match answer {
+            Answer::KeyExchange(Ok((public, secret))) => {
                 core.respond(cx, &mut login.sa, &[Payload::KeyExchange(KeyExchange { group: group.id(), public })]);
                 login.sa.mix(&secret, &login.nonce_i, &login.nonce_r);
                 core.heard = cx.now;
                 ExpectAuth { login }.into()
             }
-            Err(error) => {
+            Answer::KeyExchange(Err(error)) => {
                 let cause = format!("KE payload of IKE_INTERMEDIATE: {error}");
                 core.refuse(cx, login.sa, notify::INVALID_SYNTAX, Fault::PeerMisbehaved, cause)
+            }
+            _ => {
+                let cause = "the gateway was busy: too many key operations were waiting";
+                core.refuse(cx, login.sa, notify::TEMPORARY_FAILURE, Fault::Dependency, cause)
             }
         }
     }

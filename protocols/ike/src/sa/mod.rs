@@ -30,7 +30,7 @@ mod silence;
 mod window;
 
 pub(crate) use init::{InitRequest, plain_notify};
-pub(crate) use window::IkeSa;
+pub(crate) use window::{IkeSa, MAX_MESSAGE};
 
 use crate::api::{
     Answer, AskId, CipherPolicy, CloseReason, Command, Counters, Event, Failure, Fault, GatewayIdentity, InitiatorConfig, Path, Question,

@@ -259,7 +259,7 @@ fn rekey_child(state: &mut Established, core: &mut Core, cx: &mut Shared, spi_in
     let Some(child) = state.children.get(&spi_in).filter(|child| child.phase == ChildPhase::Live) else { return };
     if state.children.values().any(|old| old.phase == ChildPhase::Replaced(spi_in)) {
         // The peer made it by a rekey and has not deleted the old one: perhaps it does not know yet that its rekey succeeded.
-        return try_later(state, cx, Todo::RekeyChild(spi_in));
+        return try_later(state, cx, Plan::Child(spi_in));
     }
     if core.traits.windows {
         // Windows answers a gateway's rekey with error 13863 or 13816, but makes a new Child SA at once when its own is deleted.
@@ -377,6 +377,8 @@ fn offer_sa(state: &mut Established, core: &mut Core, cx: &mut Shared, private: 
     state.own = Own::Offered(Box::new(Offered { plan: Plan::Ike, offer, nonce_i, private, spi: NewSpi::Ike(spi) }));
 }
 
+const BUSY: &str = "the gateway was busy";
+
 /// Key pair made, or secret agreed.
 pub(super) fn answer(state: &mut Established, core: &mut Core, cx: &mut Shared, id: AskId, answer: Answer) {
     match (std::mem::replace(&mut state.own, Own::Idle), answer) {
@@ -393,6 +395,11 @@ pub(super) fn answer(state: &mut Established, core: &mut Core, cx: &mut Shared, 
                 give_up(state, core, cx, accepted.plan(), &error.to_string());
             }
         },
+        (Own::KeyPair { ask, plan }, Answer::Busy) if ask == id => again(state, core, cx, plan, BUSY),
+        (Own::Agreeing { ask, accepted }, Answer::Busy) if ask == id => {
+            release(core, cx, accepted.spi());
+            give_up(state, core, cx, accepted.plan(), BUSY);
+        }
         (Own::Following(following), answer) if following.awaits(id) => followup::answer(state, core, cx, following, answer),
         (own, _) => state.own = own,
     }
@@ -445,6 +452,14 @@ pub(super) fn forget(state: &mut Established, core: &mut Core, cx: &mut Shared) 
 fn give_up(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan, cause: &str) {
     core.note(cx, format!("rekey failed: {cause}"));
     fail(state, core, cx, plan);
+}
+
+/// The peer has heard nothing of our rekey, which fails for now.
+fn again(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan, cause: &str) {
+    core.note(cx, format!("rekey put off: {cause}"));
+    if !fail(state, core, cx, plan) {
+        try_later(state, cx, plan);
+    }
 }
 
 /// As [`give_up`], without words. True when the peer has rekeyed instead.
@@ -538,10 +553,8 @@ fn refused(state: &mut Established, core: &mut Core, cx: &mut Shared, plan: Plan
         return;
     }
     match (error.kind, plan) {
-        (notify::TEMPORARY_FAILURE, Plan::Ike) => try_later(state, cx, Todo::RekeyIke),
-        (notify::TEMPORARY_FAILURE, Plan::New) => try_later(state, cx, Todo::NewChild),
+        (notify::TEMPORARY_FAILURE, plan) => try_later(state, cx, plan),
         (notify::INVALID_KE_PAYLOAD, Plan::New) => state.demand_other_group(core, error),
-        (notify::TEMPORARY_FAILURE, Plan::Child(spi_in)) => try_later(state, cx, Todo::RekeyChild(spi_in)),
         (notify::INVALID_KE_PAYLOAD, Plan::Child(spi_in)) => other_group(state, core, spi_in, error),
         (notify::CHILD_SA_NOT_FOUND, Plan::Child(spi_in))
             if state.children.get(&spi_in).is_some_and(|child| child.phase == ChildPhase::Live) =>
@@ -564,7 +577,12 @@ fn other_group(state: &mut Established, core: &Core, spi_in: u32, error: &Notify
     }
 }
 
-fn try_later(state: &mut Established, cx: &mut Shared, todo: Todo) {
+fn try_later(state: &mut Established, cx: &mut Shared, plan: Plan) {
+    let todo = match plan {
+        Plan::Ike => Todo::RekeyIke,
+        Plan::New => Todo::NewChild,
+        Plan::Child(spi_in) => Todo::RekeyChild(spi_in),
+    };
     let wait = Duration::from_millis(u64::from(RETRY_MS + cx.random_below(RETRY_MS)));
     state.later.retain(|(_, other)| *other != todo);
     state.later.push((cx.now + wait, todo));

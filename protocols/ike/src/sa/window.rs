@@ -3,7 +3,7 @@ use crate::api::{Counters, Timers};
 use crate::keys::{IkeKeys, Seed};
 use crate::ppk::Ppk;
 use crate::wire::{Exchange, Flags, Header, OpenError, Opened, ParseError, Payload, Payloads, Raw, Reassembly, Spi};
-use crate::wire::{Fragment, encode_chain, int_auth_octets, protect, protect_fragments, unprotect, unprotect_raw};
+use crate::wire::{Fragment, FragmentError, encode_chain, int_auth_octets, protect, protect_fragments, unprotect, unprotect_raw};
 use crypto::cipher::{Opener, Sealer};
 use crypto::dh::Group;
 use std::net::IpAddr;
@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 /// Longest IKE message in one datagram once fragmentation is agreed: an IPv6 packet of 1280 bytes with UDP and non-ESP marker.
 pub(crate) const MAX_MESSAGE: usize = 1228;
+
+/// The shortest that messages are cut to, whatever the peer does: an IPv4 packet of 576 bytes, which every host takes (RFC 7383 section 2.5.1).
+const MIN_MESSAGE: usize = 544;
 
 /// How often one request is answered again: an honest peer sends it a few times, whoever recorded it as often as they like.
 pub(crate) const MAX_REPEATS: u32 = 10;
@@ -117,6 +120,23 @@ pub(crate) enum Inbound {
     Response(Result<Payloads, ParseError>),
 }
 
+/// A message of the peer on its way.
+#[derive(Debug, Default)]
+struct Assembly {
+    parts: Reassembly,
+    /// Of its datagrams, where it comes in fragments.
+    longest: usize,
+}
+
+impl Assembly {
+    fn insert(&mut self, fragment: Fragment, len: usize) -> Result<Option<Content>, FragmentError> {
+        let longest = if fragment.total > self.parts.total() { len } else { self.longest.max(len) };
+        let whole = self.parts.insert_raw(fragment)?;
+        self.longest = longest;
+        Ok(whole)
+    }
+}
+
 /// Type of the first payload of a message, and all its payloads.
 type Content = (u8, Vec<u8>);
 
@@ -134,7 +154,8 @@ pub(crate) struct IkeSa {
     int_auth: (Vec<u8>, Vec<u8>),
     /// Makes the IVs; every sealed datagram takes one.
     counter: u64,
-    fragment: bool,
+    /// Longest message in one datagram, once fragmentation is agreed.
+    fragment: Option<usize>,
     /// The next message goes over TCP, which takes it whole.
     stream: bool,
     /// Message ID of the peer's next request.
@@ -143,11 +164,11 @@ pub(crate) struct IkeSa {
     busy: Option<(Exchange, IpAddr)>,
     /// Answer to the request before.
     answered: Option<Answered>,
-    requests: Reassembly,
+    requests: Assembly,
     /// Message ID of our next request.
     next: u32,
     pending: Option<Pending>,
-    responses: Reassembly,
+    responses: Assembly,
     /// What the peer would show if it lost this IKE SA (RFC 6290).
     pub peer_token: Option<Vec<u8>>,
     /// The additional key exchange that took place (RFC 9370), for the next rekey.
@@ -163,7 +184,8 @@ impl std::fmt::Debug for IkeSa {
 impl IkeSa {
     /// `first_id` is the message ID that the initiator uses next: 1 after IKE_SA_INIT, which was its request 0; 0 after a rekey. The
     /// responder's first request is 0 in both cases: each side counts its own (RFC 7296 section 2.2).
-    pub(crate) fn new(keys: IkeKeys, spi_i: Spi, spi_r: Spi, initiator: bool, fragment: bool, first_id: u32) -> Self {
+    /// `fragment`: [`IkeSa::fragments`] of the IKE SA before.
+    pub(crate) fn new(keys: IkeKeys, spi_i: Spi, spi_r: Spi, initiator: bool, fragment: Option<usize>, first_id: u32) -> Self {
         let (sealer, opener) = keys.ciphers(initiator);
         let (next, expected) = if initiator { (first_id, 0) } else { (0, first_id) };
         Self {
@@ -181,10 +203,10 @@ impl IkeSa {
             expected,
             busy: None,
             answered: None,
-            requests: Reassembly::default(),
+            requests: Assembly::default(),
             next,
             pending: None,
-            responses: Reassembly::default(),
+            responses: Assembly::default(),
             peer_token: None,
             additional: None,
         }
@@ -230,8 +252,16 @@ impl IkeSa {
         *sum = next;
     }
 
-    pub(crate) fn fragments(&self) -> bool {
+    /// Longest message in one datagram; `None`: fragmentation is not agreed.
+    pub(crate) fn fragments(&self) -> Option<usize> {
         self.fragment
+    }
+
+    /// The peer cut its request into datagrams of at most `longest` bytes: it has its reasons, so ours are no longer.
+    fn cut_as_the_peer(&mut self, longest: usize) {
+        if longest > 0 {
+            self.fragment = self.fragment.map(|_| longest.clamp(MIN_MESSAGE, MAX_MESSAGE));
+        }
     }
 
     /// SK_p of ours.
@@ -349,7 +379,7 @@ impl IkeSa {
         let datagrams = self.seal(exchange, false, id, payloads);
         let retransmit = Retransmit::limited(datagrams.clone(), now, timers, tries);
         self.pending = Some(Pending { id, exchange, retransmit });
-        self.responses = Reassembly::default();
+        self.responses = Assembly::default();
         datagrams
     }
 
@@ -359,8 +389,8 @@ impl IkeSa {
         if exchange == Exchange::IkeIntermediate {
             self.cover(&header, &encode_chain(payloads));
         }
-        if self.fragment && !self.stream {
-            return protect_fragments(&header, payloads, &self.sealer, &mut self.counter, MAX_MESSAGE);
+        if let Some(longest) = self.fragment.filter(|_| !self.stream) {
+            return protect_fragments(&header, payloads, &self.sealer, &mut self.counter, longest);
         }
         let counter = self.counter;
         self.counter += 1;
@@ -385,7 +415,8 @@ impl IkeSa {
                 self.cover(header, &content);
                 self.before = None;
                 self.busy = Some((header.exchange, remote));
-                self.requests = Reassembly::default();
+                let requests = std::mem::take(&mut self.requests);
+                self.cut_as_the_peer(requests.longest);
                 Inbound::Request(header.exchange, payloads)
             }
             None => Inbound::Nothing,
@@ -441,12 +472,12 @@ pub(crate) struct PeerSilent;
 fn open(
     opener: &Opener,
     datagram: &[u8],
-    assembly: &mut Reassembly,
+    assembly: &mut Assembly,
     counters: &mut Counters,
 ) -> Option<(Content, Result<Payloads, ParseError>)> {
     let (first, content) = match unprotect_raw(datagram, opener) {
         Ok(Raw::Message(first, content)) => (first, content),
-        Ok(Raw::Fragment(fragment)) => match assembly.insert_raw(fragment) {
+        Ok(Raw::Fragment(fragment)) => match assembly.insert(fragment, datagram.len()) {
             Ok(whole) => whole?,
             Err(_) => {
                 counters.malformed += 1;
@@ -501,6 +532,7 @@ mod tests {
         let protection = Suite::new(Encryption::AesGcm128, None).unwrap();
         let suite = IkeSuite { protection, prf: Prf::HmacSha256, group: Group::Curve25519 };
         let seed = Seed { shared_secret: &[1; 32], nonce_i: &[2; 32], nonce_r: &[3; 32], spi_i: Spi(4), spi_r: Spi(5) };
+        let fragment = fragment.then_some(MAX_MESSAGE);
         let side = |initiator| IkeSa::new(IkeKeys::derive(suite, seed), Spi(4), Spi(5), initiator, fragment, 1);
         (side(true), side(false))
     }
@@ -562,6 +594,44 @@ mod tests {
             assert!(matches!(give(&mut gateway, datagram).0, Inbound::Nothing));
         }
         assert!(matches!(give(&mut gateway, last).0, Inbound::Repeat(again) if again == answer));
+    }
+
+    /// RFC 7383 section 2.5.1: what the peer's datagrams show of the path, within bounds, until it cuts otherwise.
+    #[test]
+    fn answers_are_cut_as_requests_were() {
+        let (mut client, mut gateway) = pair(true);
+        let mut exchange = |cut: Option<usize>, payloads: &[Payload]| {
+            client.fragment = Some(cut.unwrap_or(MAX_MESSAGE));
+            for datagram in ask(&mut client, payloads) {
+                give(&mut gateway, &datagram);
+            }
+            let answer = gateway.respond(&long());
+            let all: Vec<_> = answer.iter().map(|datagram| give(&mut client, datagram).0).collect();
+            assert!(matches!(all.last(), Some(Inbound::Response(Ok(_)))));
+            answer.iter().map(Vec::len).max().unwrap()
+        };
+        assert!((MAX_MESSAGE - 20..=MAX_MESSAGE).contains(&exchange(None, &[])), "nothing is known of the path");
+        for (cut, expected) in [(580, 580), (544, 544), (300, MIN_MESSAGE), (1220, 1220), (4000, MAX_MESSAGE)] {
+            let answered = exchange(Some(cut), &long());
+            assert!((expected - 20..=expected).contains(&answered), "{cut}: {answered}");
+            assert_eq!(exchange(None, &[]), answered, "a short request says nothing");
+        }
+        // It did not come through: the same once more, in shorter pieces.
+        let content = long();
+        client.fragment = Some(1000);
+        let large = ask(&mut client, &content).remove(0);
+        give(&mut gateway, &large);
+        (client.next, client.fragment) = (client.next - 1, Some(600));
+        for datagram in ask(&mut client, &content) {
+            give(&mut gateway, &datagram);
+        }
+        assert!(gateway.respond(&long()).iter().all(|datagram| datagram.len() <= 600));
+        let (mut client, mut gateway) = pair(false);
+        client.fragment = Some(580);
+        for datagram in ask(&mut client, &long()) {
+            give(&mut gateway, &datagram);
+        }
+        assert_eq!(gateway.respond(&long()).len(), 1, "it was not agreed");
     }
 
     #[test]

@@ -53,6 +53,11 @@ impl Reassembly {
         Payloads::parse(first, &content).map(Some).map_err(FragmentError::Authentic)
     }
 
+    /// Of the message in progress; 0: there is none.
+    pub(crate) fn total(&self) -> u16 {
+        self.total
+    }
+
     /// As [`Reassembly::insert`], without the parsing.
     pub(crate) fn insert_raw(&mut self, fragment: Fragment) -> Result<Option<(u8, Vec<u8>)>, FragmentError> {
         let Fragment { number, total, first, data } = fragment;

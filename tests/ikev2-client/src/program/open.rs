@@ -37,6 +37,7 @@ pub(crate) fn client(options: &Options, open: &Open, number: u16) -> anyhow::Res
     client.wrong_auth = open.wrong_auth;
     client.mobike = open.mobike;
     client.profile.retries = open.retries.unwrap_or(client.profile.retries);
+    client.profile.max_message = open.longest.unwrap_or(client.profile.max_message);
     match (&open.cert, &open.key) {
         (Some(cert), Some(key)) => client.certificate = Some(Credential::from_pem(&read(cert)?, &read(key)?)?),
         (None, None) => client.peer = Some(EapPeer::new(&open.user, &open.password, Box::new(SystemRandom))),

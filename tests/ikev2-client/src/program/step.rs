@@ -107,6 +107,8 @@ pub(crate) struct Open {
     pub(crate) mobike: bool,
     /// Whether it takes the group that INVALID_KE_PAYLOAD names; as the profile has it by default.
     pub(crate) retries: Option<bool>,
+    /// Longest datagram of its fragmented messages, IKE header included; as the profile has it by default.
+    pub(crate) longest: Option<usize>,
 }
 
 fn one() -> u16 {

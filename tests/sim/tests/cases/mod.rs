@@ -1,5 +1,6 @@
 mod additional;
 mod amplification;
+mod busy;
 mod clients;
 mod collisions;
 mod configuration;

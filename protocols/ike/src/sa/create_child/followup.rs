@@ -88,7 +88,7 @@ pub(in crate::sa) fn request(state: &mut Established, core: &mut Core, cx: &mut 
         followup.release(core, cx);
         return core.respond(cx, &mut state.sa, &[Payload::Notify(Notify::new(notify::INVALID_SYNTAX, []))]);
     };
-    let ask = core.ask(cx, Question::KeyExchange { group, peer_public: key_exchange.public.clone() });
+    let ask = core.ask(cx, Question::KeyExchange { group, peer_public: key_exchange.public.clone(), stranger: false });
     state.peer_exchange = Some(PeerExchange { ask, plan: Plan::Followup(followup) });
 }
 

@@ -105,7 +105,7 @@ pub(super) fn answer(state: &mut Established, core: &mut Core, cx: &mut Shared, 
             state.own = Own::Agreed { accepted: following.accepted, secret: Some(following.secret), additional };
         }
         Answer::Agreed(Err(error)) => end(state, core, cx, &following, &error.to_string()),
-        _ => end(state, core, cx, &following, "no key pair for the additional key exchange"),
+        _ => end(state, core, cx, &following, super::BUSY),
     }
 }
 
