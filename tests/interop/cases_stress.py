@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness import case, check, setup
 from labkit import network
+from labkit.client import Profile
 from labkit.shell import in_namespace, wait_until
 from load_client import storm, vigil
 
@@ -44,6 +45,26 @@ def _flood(world, role, *arguments):
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@setup("flooded")
+def _without_cookies(config):
+    config["limits"] = {"cookie_threshold": 10_000, "half_open_per_source": 10_000, "half_open_timeout": "3s"}
+
+
+@case("flooded", alone=True)
+def sessions_are_rekeyed_during_a_flood_of_large_key_exchanges(world):
+    """More first messages with MODP4096 than the gateway can compute, until it has no room for another."""
+    client = world.login(Profile(esp=("aes256gcm16-ecp384",)))
+    first = world.session_of("alice")
+    with _flood(world, "client2", network.GATEWAY_IPV4_BEHIND_NAT, "10.99.3.20", "100", "2000", "16", "512"):
+        busy = wait_until(lambda: any("busy" in (attempt["cause"] or "") for attempt in world.attempts()), 20)
+        check(busy, "the gateway had room for all key exchanges")
+        check(client.rekey_child(), "the Child SA was not rekeyed")
+        check(client.rekey_ike(), "the IKE SA was not rekeyed")
+        check(client.rekey_child(), "the Child SA was not rekeyed afterwards")
+        world.ping()
+    check(world.session_of("alice")["id"] == first["id"], "the session was replaced")
 
 
 @case("stress", alone=True)

@@ -174,6 +174,33 @@ def a_path_of_576_bytes(world):
             lab.exec(role, ["ip", "link", "set", link, "mtu", "1500"])
 
 
+@case("windows")
+def a_path_that_passes_576_bytes_and_no_fragments(world):
+    """Who cuts its own messages so short is answered no longer: what IP has to cut does not come through here."""
+    rules = """table ip narrow {
+      chain path {
+        type filter hook prerouting priority -450
+        meta length > 576 udp sport { 500, 4500 } drop
+        ip frag-off & 0x3fff != 0 drop
+      }
+    }
+    """
+    try:
+        world.lab.network.exec("nat", ["nft", "-f", "-"], input=rules)
+        with device(world) as pc:
+            for name, certificate in (("user", None), ("device", "machine-rsa")):
+                tunnel = pc.tunnel(name, "windows-aovpn", certificate, longest=544)
+                outcome = tunnel.login()
+                check(outcome["answered_fragments"] > 1 and not outcome["retransmissions"], f"{outcome}")
+                tunnel.echo(size=56)
+                tunnel.rekey_child()
+                check(not tunnel.step("rekey-ike")["error"], "the IKE SA was not rekeyed")
+                tunnel.alive()
+                tunnel.step("close")
+    finally:
+        world.lab.network.exec("nat", ["nft", "delete", "table", "ip", "narrow"])
+
+
 @setup("windows_split")
 def _split(config):
     config["policy"][0] |= {"selectors": ["10.99.10.0/24"], "routes": ["10.99.10.0/24", "10.99.20.0/24"]}

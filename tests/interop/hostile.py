@@ -15,12 +15,13 @@ def header(dice, exchange, length, *, version=0x20, flags=0x08, first=33):
     return struct.pack(">8s8sBBBBII", *spis, first, version, exchange, flags, dice.choice([0, 0, 1, 2, 0xFFFFFFFF]), length)
 
 
-def init_request(dice):
-    """A well-formed first message: one proposal (AES-GCM-256, SHA-256, X25519), KE, nonce. What follows is silence."""
-    transforms = bytes.fromhex("0300000c01000014800e0100" "0300000802000005" "000000080400001f")
+def init_request(dice, group=31, length=32):
+    """A well-formed first message: one proposal (AES-GCM-256, SHA-256, X25519 or another group), KE, nonce. What follows is silence."""
+    transforms = bytes.fromhex("0300000c01000014800e0100" "0300000802000005" "0000000804000000")[:-1] + bytes([group])
     proposal = struct.pack(">BBHBBBB", 0, 0, 8 + len(transforms), 1, 1, 0, 3) + transforms
     body = struct.pack(">BBH", 34, 0, 4 + len(proposal)) + proposal
-    body += struct.pack(">BBHHH", 40, 0, 40, 31, 0) + dice.randbytes(32)
+    # The highest bit is not set: below the modulus.
+    body += struct.pack(">BBHHHB", 40, 0, 8 + length, group, 0, dice.randrange(1, 128)) + dice.randbytes(length - 1)
     body += struct.pack(">BBH", 0, 0, 36) + dice.randbytes(32)
     return header(dice, IKE_SA_INIT, 28 + len(body)) + body
 

@@ -10,7 +10,7 @@ import struct
 import sys
 
 IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL = 34, 35, 36, 37
-NOTIFY, DELETE, SK, SKF = 41, 42, 46, 53
+SA, KE, NONCE, NOTIFY, DELETE, SK, SKF = 33, 34, 40, 41, 42, 46, 53
 INITIATOR, RESPONSE = 0x08, 0x20
 ETH_P_IP, UDP, ESP = 0x0800, 17, 50
 # What goes out is shown to those who want every protocol.
@@ -44,6 +44,45 @@ def around(dice, spis, number, flags):
     yield message(spis, INFORMATIONAL, flags, number, DELETE, FAREWELL)
 
 
+def payloads(whole):
+    """Type and place of each."""
+    kind, at = whole[16], 28
+    while kind and at + 4 <= len(whole):
+        yield kind, at
+        kind, at = whole[at], at + struct.unpack(">H", whole[at + 2 : at + 4])[0]
+
+
+def proposals(whole, sa):
+    """Where each begins in the SA payload."""
+    at = sa + 4
+    while True:
+        yield at
+        if not whole[at]:
+            return
+        at += struct.unpack(">H", whole[at + 2 : at + 4])[0]
+
+
+def first_messages(dice, whole):
+    """What the gateway would refuse, with a word, if it came alone: broken ones, another protocol, another group."""
+    places = dict(payloads(whole))
+
+    def bent(*changes):
+        copy = bytearray(whole)
+        copy[places[NONCE] + 4 : places[NONCE] + 8] = dice.randbytes(4)
+        for at, new in changes:
+            copy[at : at + len(new)] = new
+        return bytes(copy)
+
+    yield message(whole[:16], IKE_SA_INIT, INITIATOR, 0, 0, b"")
+    yield message(whole[:16], IKE_SA_INIT, INITIATOR, 0, NONCE, struct.pack(">BBH", 0, 0, 36) + dice.randbytes(32))
+    # A critical payload that nobody knows; a length that leads outside.
+    yield bent((16, b"\xc8"), (29, b"\x80"))
+    yield bent((30, b"\xff\xff"))
+    # All proposals are for ESP; KE of a group that was not offered.
+    yield bent(*((at + 5, b"\x03") for at in proposals(whole, places[SA])))
+    yield bent((places[KE] + 4, b"\x00\x1f"))
+
+
 def forged(dice, whole):
     """What goes to the gateway when this IKE message was seen, of either side."""
     spis, exchange, flags, number = whole[:16], whole[18], whole[19], struct.unpack(">I", whole[20:24])[0]
@@ -54,6 +93,9 @@ def forged(dice, whole):
         if flags & RESPONSE:
             # Before the client has computed its keys.
             yield from around(dice, spis, 1, INITIATOR)
+        elif from_client:
+            # Before the gateway has computed its own.
+            yield from first_messages(dice, whole)
         return
     if from_client:
         bent = bytearray(whole)
@@ -120,7 +162,7 @@ class Wire:
         else:
             marker = bytes(4) if theirs == 4500 else b""
             forge = forged(self.dice, content[len(marker) :])
-            if content[len(marker) + 18] == IKE_SA_INIT:
+            if content[len(marker) + 18] == IKE_SA_INIT and from_gateway:
                 # The client goes on at 4500.
                 ours, theirs, marker = 4500, 4500, bytes(4)
         for each in forge:

@@ -1,4 +1,4 @@
-"""First messages from many addresses, as fast as they go, until killed: strangers.py HOST FIRST-ADDRESS COUNT PER-SECOND
+"""First messages from many addresses, as fast as they go, until killed: strangers.py HOST FIRST-ADDRESS COUNT PER-SECOND [GROUP LENGTH]
 
 The addresses need not be there: what comes back is of no interest.
 """
@@ -15,7 +15,7 @@ from hostile import init_request
 IP_TRANSPARENT = 19
 
 
-def main(host, first, count, rate):
+def main(host, first, count, rate, *value):
     dice, sockets = random.Random(1), []
     for number in range(count):
         link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -27,7 +27,7 @@ def main(host, first, count, rate):
     sent, start = 0, time.monotonic()
     while True:
         try:
-            sockets[sent % count].sendto(init_request(dice), (host, 500))
+            sockets[sent % count].sendto(init_request(dice, *value), (host, 500))
         except OSError:
             time.sleep(0.001)
         sent += 1
@@ -35,4 +35,4 @@ def main(host, first, count, rate):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), *(int(number) for number in sys.argv[5:]))

@@ -99,7 +99,7 @@ fn code_of_eap(fault: EapFault) -> &'static str {
 
 fn code_over_ikev2(failure: &Failure) -> Option<&'static str> {
     Some(match (failure.stage, failure.fault) {
-        (Stage::SaInit | Stage::IkeAuth, Fault::Silence) => "809",
+        (Stage::SaInit | Stage::IkeAuth, Fault::Silence) | (Stage::SaInit, Fault::Dependency) => "809",
         (Stage::Radius, Fault::Dependency) => "809 or 691",
         (Stage::Radius, Fault::Misconfigured) => "812",
         (Stage::Eap | Stage::Radius, _) => "691 or 812",
@@ -303,6 +303,9 @@ fn fix_over_ikev2(failure: &Failure) -> Option<&'static str> {
         (Stage::SaInit | Stage::IkeAuth, Fault::Silence) => {
             "run `evergate doctor` on the gateway: the firewall of its own host or one before it must let udp/500 and udp/4500 (and IP protocol 50 for IPv6) in; large IKE_AUTH messages need IP fragments to pass"
         }
+        (Stage::SaInit, Fault::Dependency) => {
+            "the client's next try may come up; if many fail so, give the gateway more cores, and against floods of first messages lower limits.cookie_threshold"
+        }
         (Stage::IkeAuth, Fault::PeerIncompatible) => {
             "import the root (and intermediates) of the gateway's certificate on the client (Windows: the machine's store), and dial a name that is a dNSName of the certificate"
         }
@@ -422,6 +425,7 @@ mod tests {
     fn what_users_can_mend_has_a_fix() {
         for (stage, fault) in [
             (Stage::SaInit, Fault::Silence),
+            (Stage::SaInit, Fault::Dependency),
             (Stage::Radius, Fault::Dependency),
             (Stage::Radius, Fault::Misconfigured),
             (Stage::Radius, Fault::Refused),

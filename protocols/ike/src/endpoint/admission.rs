@@ -4,7 +4,7 @@ use super::shared::{InitKey, Shared};
 use crate::api::{Limits, Path, ResponderConfig, SessionId, Stranger};
 use crate::cookie::CookieSecrets;
 use crate::redirect;
-use crate::sa::{InitRequest, parse_notify, plain_notify};
+use crate::sa::{InitRequest, parse_notify, plain_notify, would_begin};
 use crate::wire::{Header, Message, Notify, notify};
 use crypto::hash::{HashAlgorithm, hash};
 use std::collections::HashMap;
@@ -43,6 +43,17 @@ pub(super) struct Load {
     /// Ended ones: refused logins among them, which cost as much as half-open ones.
     pub draining: usize,
     pub sessions: usize,
+}
+
+/// A session in its login. Other first messages with its SPIi, from its address, are hardly its client's: whoever has seen the client's can send them,
+/// and the client would take what they are answered with for its own. In the order of weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rival {
+    /// Its client has no answer yet.
+    Computing,
+    /// Its client was told to come again with another group.
+    Expecting(SessionId),
+    Answered,
 }
 
 pub(super) enum Verdict {
@@ -101,7 +112,15 @@ impl Admission {
         shared.transmit(path, answer);
     }
 
-    pub(super) fn admit(&mut self, shared: &mut Shared, load: Load, path: Path, header: &Header, bytes: Vec<u8>) -> Verdict {
+    pub(super) fn admit(
+        &mut self,
+        shared: &mut Shared,
+        load: Load,
+        rival: Option<Rival>,
+        path: Path,
+        header: &Header,
+        bytes: Vec<u8>,
+    ) -> Verdict {
         let Some(config) = shared.responder.clone() else {
             shared.counters.unknown_spi += 1;
             return Verdict::Refused;
@@ -111,20 +130,39 @@ impl Admission {
             return Verdict::Refused;
         }
         let key = InitKey { spi_i: header.initiator_spi, remote: path.remote, hash: hash(HashAlgorithm::Sha256, &[&bytes]) };
-        if let Some(session) = shared.inits.get(&key) {
-            return Verdict::Repeated(*session);
+        if let Some(session) = shared.session_of_init(&key) {
+            return Verdict::Repeated(session);
         }
-        let request = match Message::parse(&bytes) {
-            Ok(message) => InitRequest::new(path, *header, bytes, message.payloads, key),
-            Err(error) => {
-                return self.complain(shared, &config.limits, path, header, parse_notify(&error));
+        if rival == Some(Rival::Computing) {
+            shared.counters.forged += 1;
+            return Verdict::Refused;
+        }
+        let request = match read(path, header, bytes, key) {
+            Ok(request) => request,
+            Err(notify) => {
+                shared.counters.malformed += 1;
+                if rival.is_none() {
+                    self.complain(shared, &config.limits, path, header, notify);
+                }
+                return Verdict::Refused;
             }
         };
-        let Some(request) = request else {
-            return self.complain(shared, &config.limits, path, header, Notify::new(notify::INVALID_SYNTAX, []));
-        };
-        if let Some(session) = shared.retries.remove(&(header.initiator_spi, path.remote)) {
-            return Verdict::Retry(session, Box::new(request));
+        match rival {
+            Some(_) if !would_begin(&config.ciphers, &request) => {
+                shared.counters.forged += 1;
+                Verdict::Refused
+            }
+            Some(Rival::Expecting(session)) => Verdict::Retry(session, Box::new(request)),
+            _ => self.admit_new(shared, load, rival.is_some(), config, request),
+        }
+    }
+
+    /// `beside`: its client has a session in its login, and must hear of nothing else.
+    fn admit_new(&mut self, shared: &mut Shared, load: Load, beside: bool, config: Arc<ResponderConfig>, request: InitRequest) -> Verdict {
+        let path = request.path;
+        if beside && (shared.drain.is_some() || shared.elsewhere().is_some()) {
+            shared.counters.forged += 1;
+            return Verdict::Refused;
         }
         if send_elsewhere(shared, &request) {
             return Verdict::Refused;
@@ -137,6 +175,11 @@ impl Admission {
             return Verdict::Refused;
         }
         if !self.has_paid(shared, &config.limits, load, !exempt && of_source >= config.limits.half_open_per_source, &request) {
+            if beside {
+                shared.counters.forged += 1;
+            } else {
+                self.ask_for_cookie(shared, &request);
+            }
             return Verdict::Refused;
         }
         let full = match load {
@@ -153,16 +196,14 @@ impl Admission {
     }
 
     /// The request is broken, and told so.
-    fn complain(&mut self, shared: &mut Shared, limits: &Limits, path: Path, header: &Header, notify: Notify) -> Verdict {
-        shared.counters.malformed += 1;
+    fn complain(&mut self, shared: &mut Shared, limits: &Limits, path: Path, header: &Header, notify: Notify) {
         if self.complaints.allows(shared.now, path.remote.ip(), limits) {
             shared.transmit(path, plain_notify(header, notify));
         }
-        Verdict::Refused
     }
 
     /// Under load, or when its source has many half-open sessions (`busy`), only who returns our cookie has shown that it can be reached at its address.
-    fn has_paid(&mut self, shared: &mut Shared, limits: &Limits, load: Load, busy: bool, request: &InitRequest) -> bool {
+    fn has_paid(&self, shared: &mut Shared, limits: &Limits, load: Load, busy: bool, request: &InitRequest) -> bool {
         let source = request.path.remote.ip();
         if request.path.connection.is_some() {
             // TCP has shown it (RFC 9329 section 6.3).
@@ -177,12 +218,22 @@ impl Admission {
             }
             shared.counters.cookies_wrong += 1;
         }
+        false
+    }
+
+    fn ask_for_cookie(&mut self, shared: &mut Shared, request: &InitRequest) {
+        let source = request.path.remote.ip();
         shared.counters.cookies_sent += 1;
         self.rotate_at.get_or_insert(shared.now + COOKIE_SECRET_LIFE);
         let cookie = self.cookies.make(&request.nonce, source, request.header.initiator_spi);
         shared.transmit(request.path, plain_notify(&request.header, Notify::new(notify::COOKIE, cookie)));
-        false
     }
+}
+
+/// The request, or what its sender is told.
+fn read(path: Path, header: &Header, bytes: Vec<u8>, key: InitKey) -> Result<InitRequest, Notify> {
+    let message = Message::parse(&bytes).map_err(|error| parse_notify(&error))?;
+    InitRequest::new(path, *header, bytes, message.payloads, key).ok_or_else(|| Notify::new(notify::INVALID_SYNTAX, []))
 }
 
 /// Answers with REDIRECT and keeps nothing (RFC 5685 section 3), when the client can follow and the answer is no longer than its request.

@@ -6,6 +6,7 @@ mod pace;
 mod shared;
 mod strangers;
 
+pub(crate) use admission::Rival;
 pub(crate) use shared::{Dial, Elsewhere, InitKey, Owner, Replace, Shared};
 
 use crate::api::{CipherPolicy, CloseReason, Command, Counters, Input, Output, Path, ResponderConfig, SessionId, TimeoutReason};
@@ -206,7 +207,8 @@ impl Endpoint {
         let draining = self.shared.draining;
         let load = admission::Load { half_open: self.half_open(), draining, sessions: self.sessions.len() - draining };
         let watched = self.shared.is_watched().then(|| (message.clone(), self.shared.counters, self.shared.out.len()));
-        match self.admission.admit(&mut self.shared, load, path, header, message) {
+        let rival = self.rival(header.initiator_spi, path);
+        match self.admission.admit(&mut self.shared, load, rival, path, header, message) {
             admission::Verdict::Refused => {
                 if let Some((message, before, at)) = watched {
                     self.saw_refused(path, &message, &before, at);
@@ -231,6 +233,12 @@ impl Endpoint {
                 self.insert(id, session);
             }
         }
+    }
+
+    /// The session in its login with this SPIi from there, and which first messages may come beside its own.
+    fn rival(&self, spi_i: Spi, path: Path) -> Option<Rival> {
+        let sessions = self.shared.sessions_of_origin(spi_i, path.remote).filter_map(|id| self.sessions.get(&id));
+        sessions.filter_map(Session::rival).min()
     }
 
     /// A request that began no session, told before the answer that it may have got.

@@ -8,7 +8,7 @@ use crate::seen::{Content, Seen, Watch};
 use crate::wire::{Header, Payload, Spi};
 use crypto::Random;
 use pki::UnixTime;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -73,9 +73,9 @@ pub(crate) struct Shared {
     /// Sessions that have ended and only answer retransmissions.
     pub draining: usize,
     /// IKE_SA_INIT requests that belong to a session.
-    pub inits: HashMap<InitKey, SessionId>,
-    /// Sessions that wait for IKE_SA_INIT to come again with another group.
-    pub retries: HashMap<(Spi, SocketAddr), SessionId>,
+    inits: HashMap<InitKey, SessionId>,
+    /// The same, by SPIi and source alone.
+    origins: HashMap<(Spi, SocketAddr), BTreeSet<SessionId>>,
     pub(super) notices: Notices,
     spis: HashMap<Spi, SessionId>,
     esp_spis: HashSet<u32>,
@@ -98,7 +98,7 @@ impl Shared {
             dials: Vec::new(),
             draining: 0,
             inits: HashMap::new(),
-            retries: HashMap::new(),
+            origins: HashMap::new(),
             notices: Notices::new(now),
             spis: HashMap::new(),
             esp_spis: HashSet::new(),
@@ -117,7 +117,7 @@ impl Shared {
 
     /// SPIs, requests and questions that belong to some session; 0 when there is none.
     pub(crate) fn registered(&self) -> usize {
-        self.spis.len() + self.esp_spis.len() + self.asks.len() + self.inits.len() + self.retries.len()
+        self.spis.len() + self.esp_spis.len() + self.asks.len() + self.inits.len() + self.origins.len()
     }
 
     pub(crate) fn transmit(&mut self, path: Path, message: Vec<u8>) {
@@ -208,6 +208,33 @@ impl Shared {
         let mut nonce = vec![0; 32];
         self.random.fill(&mut nonce);
         nonce
+    }
+
+    /// This IKE_SA_INIT request belongs to a session from now on.
+    pub(crate) fn take_init(&mut self, key: &InitKey, session: SessionId) {
+        self.inits.insert(key.clone(), session);
+        self.origins.entry((key.spi_i, key.remote)).or_default().insert(session);
+    }
+
+    pub(crate) fn release_init(&mut self, key: &InitKey, session: SessionId) {
+        self.inits.remove(key);
+        let origin = (key.spi_i, key.remote);
+        if let Some(sessions) = self.origins.get_mut(&origin) {
+            sessions.remove(&session);
+            if sessions.is_empty() {
+                self.origins.remove(&origin);
+            }
+        }
+    }
+
+    /// The session that this very request belongs to.
+    pub(crate) fn session_of_init(&self, key: &InitKey) -> Option<SessionId> {
+        self.inits.get(key).copied()
+    }
+
+    /// The sessions with this SPIi from there.
+    pub(crate) fn sessions_of_origin(&self, spi_i: Spi, remote: SocketAddr) -> impl Iterator<Item = SessionId> {
+        self.origins.get(&(spi_i, remote)).into_iter().flatten().copied()
     }
 
     /// An IKE SPI of our own that nobody has.

@@ -1,6 +1,7 @@
 //! The responder's half of IKE_SA_INIT (RFC 7296 section 1.2).
 use super::auth::{ExpectAuth, Login};
 use super::intermediate::ExpectIntermediate;
+use super::repeats::Repeats;
 use super::{Core, IkeSa, MAX_MESSAGE, Role, Signal, State, Step, Traits};
 use crate::api::{Answer, AskId, CipherPolicy, CloseReason, Event, Fault, Path, Question, ResponderConfig};
 use crate::auth;
@@ -18,8 +19,6 @@ use std::sync::Arc;
 const MAX_RESPONSE: usize = 1280;
 /// How many times the request's length the answer stays below: its sender's address may be forged.
 const AMPLIFICATION: usize = 3;
-/// Nobody needs more IKE_SA_INIT requests to find a group.
-const MAX_ROUNDS: usize = 4;
 const PAYLOAD_HEADER: usize = 4;
 const SPKI_HASH: usize = 20;
 
@@ -66,7 +65,7 @@ pub(crate) fn plain_notify(request: &Header, notify: Notify) -> Vec<u8> {
 pub(super) fn begin(core: &mut Core, cx: &mut Shared, request: InitRequest) -> State {
     let Role::Responder(config) = &core.role else { return State::Gone };
     let config = Arc::clone(config);
-    cx.inits.insert(request.key.clone(), core.id);
+    cx.take_init(&request.key, core.id);
     core.init_keys.push(request.key.clone());
     let group = request.key_exchange.group;
     core.traits = read_traits(&request.payloads);
@@ -88,10 +87,6 @@ pub(super) fn begin(core: &mut Core, cx: &mut Shared, request: InitRequest) -> S
             return refuse(core, cx, &request, Notify::new(notify::NO_PROPOSAL_CHOSEN, []), Fault::PeerIncompatible, cause);
         }
     };
-    if core.init_keys.len() > MAX_ROUNDS {
-        let notify = Notify::new(notify::INVALID_SYNTAX, []);
-        return refuse(core, cx, &request, notify, Fault::PeerMisbehaved, "the client comes again and again with other groups".into());
-    }
     if chosen.suite.group.id() != group {
         return ask_for_group(core, cx, &request, &chosen);
     }
@@ -100,6 +95,12 @@ pub(super) fn begin(core: &mut Core, cx: &mut Shared, request: InitRequest) -> S
     let question = Question::KeyExchange { group: chosen.suite.group, peer_public, stranger: true };
     let ask = core.ask(cx, question);
     AwaitKeyExchange { request, chosen, ask }.into()
+}
+
+/// Whether a key exchange begins with this request: neither is it refused nor does the client have to come again.
+pub(crate) fn would_begin(ciphers: &CipherPolicy, request: &InitRequest) -> bool {
+    let group = request.key_exchange.group;
+    select_ike(&usable(ciphers, &request.payloads), &request.sa, group).is_ok_and(|chosen| chosen.suite.group.id() == group)
 }
 
 /// An additional key exchange takes place in IKE_INTERMEDIATE, which both sides must know.
@@ -118,10 +119,14 @@ fn refuse(core: &mut Core, cx: &mut Shared, request: &InitRequest, notify: Notif
     State::drain(cx, None)
 }
 
-/// Nothing is said, which would end the client's try: it sends its request again, and that begins anew.
-fn drop_busy(core: &mut Core, cx: &mut Shared) -> State {
-    let cause = "the gateway was busy: too many key exchanges of first messages were waiting; the request was dropped, and may come again";
-    let failure = core.failure(Fault::Dependency, None, cause);
+/// There is no other session with this SPIi from there.
+fn is_alone(core: &Core, cx: &Shared, request: &InitRequest) -> bool {
+    cx.sessions_of_origin(request.header.initiator_spi, request.path.remote).all(|session| session == core.id)
+}
+
+/// Nothing is said, which would end the client's try: if it sends its request again, that begins anew.
+fn drop_silently(core: &mut Core, cx: &mut Shared, fault: Fault, cause: &str) -> State {
+    let failure = core.failure(fault, None, cause);
     core.end(cx, CloseReason::Failed, Some(failure));
     State::Gone
 }
@@ -134,7 +139,6 @@ fn ask_for_group(core: &mut Core, cx: &mut Shared, request: &InitRequest, chosen
     let notify = Notify::new(notify::INVALID_KE_PAYLOAD, group.id().to_be_bytes());
     core.init_response = request.answer(Spi(0), &[Payload::Notify(notify)]);
     cx.transmit_of(core.id, request.path, core.init_response.clone());
-    cx.retries.insert((request.header.initiator_spi, request.path.remote), core.id);
     ExpectRetry.into()
 }
 
@@ -150,7 +154,7 @@ impl Step for ExpectRetry {
         core.reply_path = request.path;
         core.last_seen = "IKE_SA_INIT".into();
         core.init_response.clear();
-        core.init_repeats = 0;
+        core.init_repeats = Repeats::new(request.path.remote, cx.now);
         begin(core, cx, *request)
     }
 }
@@ -171,11 +175,18 @@ impl Step for AwaitKeyExchange {
         }
         match answer {
             Answer::KeyExchange(Ok((public, shared_secret))) => self.answer(core, cx, public, &shared_secret),
-            Answer::KeyExchange(Err(error)) => {
+            Answer::KeyExchange(Err(error)) if is_alone(core, cx, &self.request) => {
                 let notify = Notify::new(notify::INVALID_SYNTAX, []);
                 refuse(core, cx, &self.request, notify, Fault::PeerMisbehaved, format!("KE payload: {error}"))
             }
-            Answer::Busy => drop_busy(core, cx),
+            Answer::KeyExchange(Err(error)) => {
+                let cause = format!("KE payload: {error}; its client has another session, which is left alone");
+                drop_silently(core, cx, Fault::PeerMisbehaved, &cause)
+            }
+            Answer::Busy => {
+                let cause = "the gateway was busy: too many key exchanges of first messages were waiting; the request was dropped, and may come again";
+                drop_silently(core, cx, Fault::Dependency, cause)
+            }
             _ => self.into(),
         }
     }

@@ -26,28 +26,30 @@ mod intermediate;
 mod mobility;
 mod path;
 mod rekey;
+mod repeats;
 mod silence;
 mod window;
 
-pub(crate) use init::{InitRequest, plain_notify};
+pub(crate) use init::{InitRequest, plain_notify, would_begin};
 pub(crate) use window::{IkeSa, MAX_MESSAGE};
 
 use crate::api::{
     Answer, AskId, CipherPolicy, CloseReason, Command, Counters, Event, Failure, Fault, GatewayIdentity, InitiatorConfig, Path, Question,
     Remedy, ResponderConfig, SessionId, Stage, TimeoutReason, Timers,
 };
-use crate::endpoint::{Dial, InitKey, Owner, Shared};
+use crate::endpoint::{Dial, InitKey, Owner, Rival, Shared};
 use crate::nat::Detected;
 use crate::proposal::{Mismatch, windows_fix};
 use crate::qcd;
 use crate::redirect::{self, Trail};
 use crate::seen::{self, Content, Seen};
 use crate::wire::{Delete, Exchange, Header, Message, Notify, ParseError, Payload, Payloads, Spi, notify};
+use repeats::Repeats;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use window::{Inbound, MAX_REPEATS};
+use window::Inbound;
 
 /// Longest unprotected answer that is looked at, in bytes: room for the longest tokens of RFC 6290, four of them.
 const MAX_PLAIN: usize = 1024;
@@ -139,8 +141,8 @@ pub(crate) struct Core {
     pub last_seen: String,
     /// Our answer to IKE_SA_INIT: for its retransmissions and for AUTH.
     pub init_response: Vec<u8>,
-    /// How often that answer was sent again.
-    pub init_repeats: u32,
+    /// Of that answer.
+    pub init_repeats: Repeats,
     pub init_keys: Vec<InitKey>,
     /// The authenticated user and IDi.
     pub owner: Option<Arc<Owner>>,
@@ -178,7 +180,7 @@ impl Core {
             heard: now,
             last_seen: "IKE_SA_INIT".into(),
             init_response: Vec::new(),
-            init_repeats: 0,
+            init_repeats: Repeats::new(path.remote, now),
             init_keys: Vec::new(),
             owner: None,
             cipher_bits: None,
@@ -279,8 +281,7 @@ impl Core {
             cx.release_spi(spi);
         }
         for key in std::mem::take(&mut self.init_keys) {
-            cx.retries.remove(&(key.spi_i, key.remote));
-            cx.inits.remove(&key);
+            cx.release_init(&key, self.id);
         }
         if let Some(spi) = self.esp_wish.take() {
             cx.release_esp_spi(spi);
@@ -314,7 +315,7 @@ impl Core {
     /// Answers the request in progress.
     pub(crate) fn respond(&self, cx: &mut Shared, sa: &mut IkeSa, payloads: &[Payload]) {
         sa.set_stream(self.reply_path.connection.is_some());
-        let datagrams = sa.respond(payloads);
+        let datagrams = sa.respond(payloads, cx.now);
         cx.transmit_sealed(self.id, self.reply_path, sa, payloads, &datagrams);
     }
 
@@ -547,6 +548,15 @@ impl Session {
         self.state.step().map_or(Phase::Gone, Step::phase)
     }
 
+    /// What this session means for other first messages with its SPIi from its client's address.
+    pub(crate) fn rival(&self) -> Option<Rival> {
+        match &self.state {
+            State::AwaitKeyExchange(_) => Some(Rival::Computing),
+            State::ExpectRetry(_) => Some(Rival::Expecting(self.core.id)),
+            _ => (self.phase() == Phase::HalfOpen).then_some(Rival::Answered),
+        }
+    }
+
     /// A protected message for the IKE SA with this SPI of ours.
     pub(crate) fn datagram(&mut self, cx: &mut Shared, path: Path, spi: Spi, header: &Header, message: &[u8]) {
         let established = self.phase() == Phase::Established;
@@ -562,7 +572,7 @@ impl Session {
             return self.disowned(cx, spi, proved);
         }
         let before = cx.is_watched().then_some(cx.counters);
-        let inbound = sa.receive(header, message, path.remote.ip(), &mut cx.counters);
+        let inbound = sa.receive(header, message, path.remote, cx.now, &mut cx.counters);
         if let Some(before) = before {
             let content = content(&inbound, &before, &cx.counters);
             let seen = Seen { keys: cx.keys(sa), ..Seen::received(path, message, content) };
@@ -622,13 +632,12 @@ impl Session {
         }
     }
 
-    /// IKE_SA_INIT, the same again: the same answer, once there is one, a limited number of times.
+    /// IKE_SA_INIT, the same again: the same answer, once there is one, so often and no more.
     pub(crate) fn repeat_init(&mut self, cx: &mut Shared, path: Path) {
-        if self.core.init_response.is_empty() || self.core.init_repeats == MAX_REPEATS {
+        if self.core.init_response.is_empty() || !self.core.init_repeats.allows(cx.now, path.remote) {
             cx.counters.replayed += 1;
             return;
         }
-        self.core.init_repeats += 1;
         cx.counters.retransmits_answered += 1;
         cx.transmit_of(self.core.id, path, self.core.init_response.clone());
     }

@@ -1,4 +1,5 @@
 //! One IKE SA: its SPIs, keys, and both windows of message IDs (RFC 7296 sections 2.1 to 2.3), of size 1.
+use super::repeats::Repeats;
 use crate::api::{Counters, Timers};
 use crate::keys::{IkeKeys, Seed};
 use crate::ppk::Ppk;
@@ -6,7 +7,7 @@ use crate::wire::{Exchange, Flags, Header, OpenError, Opened, ParseError, Payloa
 use crate::wire::{Fragment, FragmentError, encode_chain, int_auth_octets, protect, protect_fragments, unprotect, unprotect_raw};
 use crypto::cipher::{Opener, Sealer};
 use crypto::dh::Group;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Longest IKE message in one datagram once fragmentation is agreed: an IPv6 packet of 1280 bytes with UDP and non-ESP marker.
@@ -14,9 +15,6 @@ pub(crate) const MAX_MESSAGE: usize = 1228;
 
 /// The shortest that messages are cut to, whatever the peer does: an IPv4 packet of 576 bytes, which every host takes (RFC 7383 section 2.5.1).
 const MIN_MESSAGE: usize = 544;
-
-/// How often one request is answered again: an honest peer sends it a few times, whoever recorded it as often as they like.
-pub(crate) const MAX_REPEATS: u32 = 10;
 
 /// A request on its way to the peer.
 #[derive(Debug)]
@@ -89,15 +87,16 @@ impl Retransmit {
 /// The answer to the peer's last request, for its retransmissions.
 struct Answered {
     datagrams: Vec<Vec<u8>>,
-    /// IKE_AUTH only: where the request came from. Another address gets no copy of the certificates: the request may have been recorded by
-    /// somebody who wants them sent there. Later a client may move between its request and our answer (RFC 4555).
-    only_to: Option<IpAddr>,
-    repeats: u32,
+    /// IKE_AUTH: another address than the request's gets no copy of the certificates: the request may have been recorded by somebody who wants them
+    /// sent there. Later a client may move between its request and our answer (RFC 4555).
+    stays: bool,
+    repeats: Repeats,
 }
 
 impl Answered {
-    fn may_go_to(&self, remote: IpAddr) -> bool {
-        self.repeats < MAX_REPEATS && self.only_to.is_none_or(|only| only == remote)
+    /// Counts it.
+    fn may_go_to(&mut self, now: Instant, remote: SocketAddr) -> bool {
+        (!self.stays || self.repeats.home().ip() == remote.ip()) && self.repeats.allows(now, remote)
     }
 }
 
@@ -161,7 +160,7 @@ pub(crate) struct IkeSa {
     /// Message ID of the peer's next request.
     expected: u32,
     /// That request is here, from this address, and is being worked on.
-    busy: Option<(Exchange, IpAddr)>,
+    busy: Option<(Exchange, SocketAddr)>,
     /// Answer to the request before.
     answered: Option<Answered>,
     requests: Assembly,
@@ -337,7 +336,14 @@ impl IkeSa {
     }
 
     /// `remote` is the address that the datagram came from.
-    pub(crate) fn receive(&mut self, header: &Header, datagram: &[u8], remote: IpAddr, counters: &mut Counters) -> Inbound {
+    pub(crate) fn receive(
+        &mut self,
+        header: &Header,
+        datagram: &[u8],
+        remote: SocketAddr,
+        now: Instant,
+        counters: &mut Counters,
+    ) -> Inbound {
         if (header.initiator_spi, header.responder_spi) != (self.spi_i, self.spi_r) {
             counters.unknown_spi += 1;
             return Inbound::Nothing;
@@ -349,7 +355,7 @@ impl IkeSa {
         if header.flags.response {
             self.receive_response(header, datagram, counters)
         } else {
-            self.receive_request(header, datagram, remote, counters)
+            self.receive_request(header, datagram, remote, now, counters)
         }
     }
 
@@ -359,15 +365,15 @@ impl IkeSa {
     }
 
     /// Answers the request in progress. The datagrams are kept for retransmissions of it.
-    pub(crate) fn respond(&mut self, payloads: &[Payload]) -> Vec<Vec<u8>> {
+    pub(crate) fn respond(&mut self, payloads: &[Payload], now: Instant) -> Vec<Vec<u8>> {
         let busy = self.busy.take();
         let exchange = busy.map_or(Exchange::Informational, |(exchange, _)| exchange);
         let datagrams = self.seal(exchange, true, self.expected, payloads);
         self.expected = self.expected.saturating_add(1);
         self.answered = busy.map(|(exchange, remote)| Answered {
             datagrams: datagrams.clone(),
-            only_to: (exchange == Exchange::IkeAuth).then_some(remote),
-            repeats: 0,
+            stays: exchange == Exchange::IkeAuth,
+            repeats: Repeats::new(remote, now),
         });
         datagrams
     }
@@ -397,10 +403,10 @@ impl IkeSa {
         vec![protect(&header, payloads, &self.sealer, counter)]
     }
 
-    fn receive_request(&mut self, header: &Header, datagram: &[u8], remote: IpAddr, counters: &mut Counters) -> Inbound {
+    fn receive_request(&mut self, header: &Header, datagram: &[u8], remote: SocketAddr, now: Instant, counters: &mut Counters) -> Inbound {
         let id = header.message_id;
         if id.checked_add(1) == Some(self.expected) && self.answered.is_some() {
-            return self.receive_repeated(datagram, remote, counters);
+            return self.receive_repeated(datagram, remote, now, counters);
         }
         if id < self.expected || (id == self.expected && self.busy.is_some()) {
             counters.replayed += 1;
@@ -425,15 +431,14 @@ impl IkeSa {
 
     /// A request that was answered: the same answer goes out, whatever the request says this time. Of a fragmented one only the first
     /// fragment is answered (RFC 7383 section 2.6.1).
-    fn receive_repeated(&mut self, datagram: &[u8], remote: IpAddr, counters: &mut Counters) -> Inbound {
+    fn receive_repeated(&mut self, datagram: &[u8], remote: SocketAddr, now: Instant, counters: &mut Counters) -> Inbound {
         match unprotect(datagram, self.before.as_ref().unwrap_or(&self.opener)) {
             Ok(Opened::Fragment(Fragment { number, .. })) if number != 1 => Inbound::Nothing,
             Ok(_) | Err(OpenError::Authentic(_)) => {
-                let Some(answered) = self.answered.as_mut().filter(|it| it.may_go_to(remote)) else {
+                let Some(answered) = self.answered.as_mut().and_then(|it| it.may_go_to(now, remote).then_some(it)) else {
                     counters.replayed += 1;
                     return Inbound::Nothing;
                 };
-                answered.repeats += 1;
                 counters.retransmits_answered += 1;
                 Inbound::Repeat(answered.datagrams.clone())
             }
@@ -515,7 +520,7 @@ mod tests {
     use crypto::cipher::{Encryption, Suite};
     use crypto::dh::Group;
     use crypto::prf::Prf;
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     const TIMERS: Timers = Timers {
         liveness_interval: Duration::ZERO,
@@ -537,15 +542,15 @@ mod tests {
         (side(true), side(false))
     }
 
-    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+    const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)), 500);
 
     fn give(sa: &mut IkeSa, datagram: &[u8]) -> (Inbound, Counters) {
         give_from(PEER, sa, datagram)
     }
 
-    fn give_from(remote: IpAddr, sa: &mut IkeSa, datagram: &[u8]) -> (Inbound, Counters) {
+    fn give_from(remote: SocketAddr, sa: &mut IkeSa, datagram: &[u8]) -> (Inbound, Counters) {
         let mut counters = Counters::default();
-        let inbound = sa.receive(&Header::parse(datagram).unwrap(), datagram, remote, &mut counters);
+        let inbound = sa.receive(&Header::parse(datagram).unwrap(), datagram, remote, Instant::now(), &mut counters);
         (inbound, counters)
     }
 
@@ -569,7 +574,7 @@ mod tests {
         let (inbound, counters) = give(&mut gateway, &request);
         assert!(matches!(inbound, Inbound::Nothing));
         assert_eq!(counters.replayed, 1, "still being worked on");
-        let answer = gateway.respond(&[]);
+        let answer = gateway.respond(&[], Instant::now());
         let (inbound, counters) = give(&mut gateway, &request);
         assert!(matches!(inbound, Inbound::Repeat(again) if again == answer));
         assert_eq!(counters.retransmits_answered, 1);
@@ -589,7 +594,7 @@ mod tests {
         }
         let Inbound::Request(_, Ok(payloads)) = give(&mut gateway, last).0 else { panic!("complete") };
         assert_eq!(payloads.notify(40_000).unwrap().data.len(), 3000);
-        let answer = gateway.respond(&[]);
+        let answer = gateway.respond(&[], Instant::now());
         for datagram in others {
             assert!(matches!(give(&mut gateway, datagram).0, Inbound::Nothing));
         }
@@ -605,7 +610,7 @@ mod tests {
             for datagram in ask(&mut client, payloads) {
                 give(&mut gateway, &datagram);
             }
-            let answer = gateway.respond(&long());
+            let answer = gateway.respond(&long(), Instant::now());
             let all: Vec<_> = answer.iter().map(|datagram| give(&mut client, datagram).0).collect();
             assert!(matches!(all.last(), Some(Inbound::Response(Ok(_)))));
             answer.iter().map(Vec::len).max().unwrap()
@@ -625,13 +630,13 @@ mod tests {
         for datagram in ask(&mut client, &content) {
             give(&mut gateway, &datagram);
         }
-        assert!(gateway.respond(&long()).iter().all(|datagram| datagram.len() <= 600));
+        assert!(gateway.respond(&long(), Instant::now()).iter().all(|datagram| datagram.len() <= 600));
         let (mut client, mut gateway) = pair(false);
         client.fragment = Some(580);
         for datagram in ask(&mut client, &long()) {
             give(&mut gateway, &datagram);
         }
-        assert_eq!(gateway.respond(&long()).len(), 1, "it was not agreed");
+        assert_eq!(gateway.respond(&long(), Instant::now()).len(), 1, "it was not agreed");
     }
 
     #[test]
@@ -652,8 +657,8 @@ mod tests {
         let (mut client, mut gateway) = pair(false);
         let request = ask_in(Exchange::IkeAuth, &mut client, &[]).remove(0);
         give(&mut gateway, &request);
-        gateway.respond(&[]);
-        let elsewhere = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66));
+        gateway.respond(&[], Instant::now());
+        let elsewhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66)), 500);
         let dropped = |(inbound, counters): (Inbound, Counters)| {
             assert!(matches!(inbound, Inbound::Nothing));
             assert_eq!((counters.replayed, counters.retransmits_answered), (1, 0));
@@ -665,7 +670,7 @@ mod tests {
         dropped(give(&mut gateway, &request));
         let next = ask(&mut client, &[]).remove(0);
         assert!(matches!(give_from(elsewhere, &mut gateway, &next).0, Inbound::Request(..)), "the peer may move");
-        gateway.respond(&[]);
+        gateway.respond(&[], Instant::now());
         assert!(matches!(give_from(elsewhere, &mut gateway, &next).0, Inbound::Repeat(_)), "each request is counted by itself");
         assert!(matches!(give(&mut gateway, &next).0, Inbound::Repeat(_)), "a client that moved meanwhile is answered where it is");
     }
@@ -681,7 +686,7 @@ mod tests {
                 give(&mut gateway, &datagram);
             }
             let keys = gateway.keys.clone();
-            for datagram in gateway.respond(&[]) {
+            for datagram in gateway.respond(&[], Instant::now()) {
                 give(&mut client, &datagram);
             }
             client.mix(&[9; 32], &[2; 32], &[3; 32]);
@@ -720,9 +725,9 @@ mod tests {
         let second = ask(&mut client, &[Payload::Delete(Delete::Ike)]).remove(0);
         assert!(matches!(give(&mut gateway, &second), (Inbound::Nothing, Counters { out_of_window: 1, .. })));
         give(&mut gateway, &first);
-        gateway.respond(&[]);
+        gateway.respond(&[], Instant::now());
         give(&mut gateway, &second);
-        gateway.respond(&[]);
+        gateway.respond(&[], Instant::now());
         assert!(matches!(give(&mut gateway, &first), (Inbound::Nothing, Counters { replayed: 1, .. })));
     }
 
@@ -732,7 +737,7 @@ mod tests {
         let request = ask(&mut client, &[]).remove(0);
         assert!(matches!(give(&mut client, &request), (Inbound::Nothing, Counters { malformed: 1, .. })));
         give(&mut gateway, &request);
-        let answer = gateway.respond(&[]).remove(0);
+        let answer = gateway.respond(&[], Instant::now()).remove(0);
         assert!(matches!(give(&mut gateway, &answer), (Inbound::Nothing, Counters { malformed: 1, .. })));
     }
 

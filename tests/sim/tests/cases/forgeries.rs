@@ -2,9 +2,9 @@
 //! session.
 use super::{CLIENT, GATEWAY, Pair, assert_carries};
 use crypto::dh::Group;
-use ike::wire::{Delete, Exchange, Flags, Header, Notify, Payload, encode, notify};
-use ike::{CloseReason, Command, Event, InitiatorAuth, Input, Path, SessionId};
-use sim::{Eap, Host, HostId, KeyKind, client_credential, initiator, responder};
+use ike::wire::{Delete, Exchange, Flags, Header, KeyExchange, Message, Notify, Payload, encode, notify};
+use ike::{CloseReason, Command, Drain, Event, GatewayIdentity, InitiatorAuth, Input, Path, ResponderConfig, SessionId};
+use sim::{Eap, Host, HostId, KeyKind, Script, ciphers, client_credential, initiator, responder};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -80,6 +80,59 @@ fn damaged(message: &[u8]) -> Vec<Vec<u8>> {
     ]
 }
 
+/// What can be made of somebody's IKE_SA_INIT request that the gateway would answer: broken ones, such as it would refuse, and, once the real one is
+/// answered, such as it would take.
+fn first_messages(real: &[u8], number: u8, answered: bool) -> Vec<Vec<u8>> {
+    let Message { header, payloads, .. } = Message::parse(real).unwrap();
+    let with = |change: &dyn Fn(&mut Payload)| {
+        let mut copy: Vec<_> = payloads.iter().cloned().collect();
+        copy.iter_mut().for_each(change);
+        let fresh = |payload: &mut Payload| {
+            if let Payload::Nonce(nonce) = payload {
+                nonce[0] ^= number
+            }
+        };
+        copy.iter_mut().for_each(fresh);
+        encode(&header, &copy)
+    };
+    let mut critical: Vec<_> = payloads.iter().cloned().collect();
+    critical.push(Payload::Unknown { kind: 200, critical: true, data: vec![number] });
+    let mut all = vec![
+        encode(&header, &[]),
+        encode(&header, &[Payload::Nonce(vec![number; 32])]),
+        encode(&header, &critical),
+        with(&|payload| {
+            if let Payload::Nonce(nonce) = payload {
+                nonce.truncate(3)
+            }
+        }),
+        with(&|payload| {
+            if let Payload::Sa(sa) = payload {
+                sa.proposals.clear()
+            }
+        }),
+        with(&|payload| {
+            if let Payload::Sa(sa) = payload {
+                sa.proposals.iter_mut().for_each(|proposal| proposal.transforms.retain(|it| it.kind != ike::proposal::transform::PRF));
+            }
+        }),
+        with(&|payload| {
+            if let Payload::KeyExchange(value) = payload {
+                *value = KeyExchange { group: 19, public: vec![9; 64] }
+            }
+        }),
+    ];
+    if answered {
+        all.push(with(&|payload| {
+            if let Payload::KeyExchange(value) = payload {
+                value.public.fill(0)
+            }
+        }));
+        all.push(with(&|_| {}));
+    }
+    all
+}
+
 /// Everything that can be forged from what the two have said, to both.
 fn storm(pair: &mut Pair, nonce: &mut u8) {
     let mut all: Vec<(Path, Vec<u8>)> = Vec::new();
@@ -112,13 +165,11 @@ fn storm(pair: &mut Pair, nonce: &mut u8) {
             }
         }
     }
-    // The first request with another nonce, once the real one is there.
-    if let Some((path, first)) = pair.client().sent.first().filter(|_| answered.is_some()) {
-        let mut first = first.clone();
-        let at = first.len() - 60;
+    // First requests beside the real one, once that is there.
+    let first = pair.client().sent.iter().rfind(|(_, message)| Header::parse(message).unwrap().exchange == Exchange::IkeSaInit);
+    if let Some((path, first)) = first.filter(|_| pair.gateway().endpoint.state(SessionId(1)).is_some()) {
         *nonce = nonce.wrapping_add(1);
-        first[at] ^= *nonce;
-        all.push((*path, first));
+        all.extend(first_messages(first, *nonce, answered.is_some()).into_iter().map(|message| (*path, message)));
     }
     all.into_iter().for_each(|(path, message)| pair.sim.inject(path, message));
 }
@@ -182,9 +233,17 @@ fn come_up(pair: &mut Pair) {
     pair.sim.run_for(Duration::from_millis(100));
 }
 
+/// As [`dial`], with another group than the gateway's first.
+fn dial_with_another_group(pair: &mut Pair) {
+    let mut config = initiator(CLIENT, GATEWAY);
+    config.ciphers.groups = vec![Group::EcpP256, Group::Curve25519];
+    pair.sim.connect(pair.client, config);
+}
+
 #[test]
 fn logins() {
-    let mut states = BTreeSet::new();
+    let mut states = same(false, |_| {}, dial_with_another_group, up);
+    assert!(states.contains("ExpectRetry"));
     for (hybrid, certificate) in [(false, false), (true, false), (true, true)] {
         states.extend(same(hybrid, |_| {}, |pair| dial(pair, certificate), up));
     }
@@ -197,7 +256,7 @@ fn logins() {
 #[test]
 fn refused_logins() {
     let wrong = |pair: &mut Pair| pair.sim.host_mut(pair.gateway).answers.eap = Eap::WrongPassword;
-    let over = |pair: &Pair| pair.gateway().events.iter().any(|(_, event)| matches!(event, Event::Closed(..)));
+    let over = |pair: &Pair| pair.gateway().closed().iter().any(|(session, ..)| *session == SessionId(1));
     same(false, wrong, |pair| dial(pair, false), over);
 }
 
@@ -249,4 +308,35 @@ fn a_session_under_attack_stays() {
         assert_carries(pair.gateway(), pair.client());
     }
     assert_eq!((pair.gateway().children.len(), pair.client().children.len()), (1, 1));
+}
+
+/// Whatever the gateway tells others by then: cookies, where to go, that it is being emptied, that a value is no good.
+#[test]
+fn the_client_of_a_login_hears_nothing_that_it_did_not_ask_for() {
+    let elsewhere = || Some(GatewayIdentity::Address(CLIENT));
+    let busy = |pair: &mut Pair| {
+        let mut config = responder();
+        config.limits.cookie_threshold = 0;
+        pair.sim.input(pair.gateway, Input::Configure(Box::new(config)));
+    };
+    let sent_away = |pair: &mut Pair| {
+        let config = ResponderConfig { redirect: elsewhere(), ..responder() };
+        pair.sim.input(pair.gateway, Input::Configure(Box::new(config)));
+    };
+    let emptied = |pair: &mut Pair| pair.sim.input(pair.gateway, Input::Drain(Some(Drain { to: None })));
+    let changes: [(&dyn Fn(&mut Pair), u8); 4] = [(&busy, 9), (&sent_away, 9), (&emptied, 9), (&|_| {}, 0)];
+    for (number, (change, value)) in changes.into_iter().enumerate() {
+        let mut pair = Pair::default();
+        let client = SocketAddr::new(CLIENT, 500);
+        let mut script = Script::new(pair.gateway, client, SocketAddr::new(GATEWAY, 500), ciphers());
+        script.extra.push(Payload::Notify(Notify::new(notify::REDIRECT_SUPPORTED, [])));
+        script.init(&mut pair.sim);
+        change(&mut pair);
+        script.nonce_i = vec![8; 32];
+        let forged = script.init_message(31, vec![value; 32]);
+        assert_eq!(script.send(&mut pair.sim, forged.clone()), Vec::<Vec<u8>>::new(), "{number}");
+        assert_eq!(pair.gateway().endpoint.state(SessionId(1)), Some("ExpectAuth"));
+        script.path.local.set_port(501);
+        assert_eq!(script.send(&mut pair.sim, forged).len(), 1, "{number}: others are told");
+    }
 }

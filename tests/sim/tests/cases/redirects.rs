@@ -1,6 +1,6 @@
 //! Redirect (RFC 5685).
 use super::{CLIENT, GATEWAY, Pair};
-use ike::wire::{Exchange, Message, Notify, Payload, encode, notify};
+use ike::wire::{Exchange, Message, Notify, Payload, Spi, encode, notify};
 use ike::{CloseReason, GatewayIdentity, InitiatorConfig, Input, Path, ResponderConfig, SessionId};
 use sim::{HostId, KeyKind, Script, Sim, ciphers, client_credential, initiator, responder};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -254,7 +254,7 @@ fn never_longer_than_the_request() {
     script.extra.push(Payload::Notify(Notify::new(notify::REDIRECT_SUPPORTED, [])));
     let answer = script.init(&mut sim);
     assert_eq!(answer.notify(notify::REDIRECT), None);
-    script.nonce_i = vec![8; 33];
+    (script.spi_i, script.nonce_i) = (Spi(9), vec![8; 33]);
     script.extra.push(Payload::Notify(Notify::new(notify::COOKIE2, [0; 200])));
     let answers = script.send(&mut sim, script.init_message(31, vec![9; 32]));
     assert_eq!(notifies(&answers[0])[0].kind, notify::REDIRECT);
