@@ -70,6 +70,8 @@ impl Client {
         let health = peer.health(request.line.purpose);
         match &request.work {
             _ if health.alive_since(request.began) => true,
+            // What cannot be believed is an answer, too: it is not the user who keeps the server from a good one.
+            Work::Authentication(_) if peer.counters.disbelieved_since(&request.before) => false,
             Work::Authentication(work) if peer.server.probe == Probe::Off => {
                 self.is_challenged(work.conversation) || health.alive_within(request.began, peer.server.revive_interval)
             }

@@ -103,6 +103,22 @@ fn without_a_probe_a_server_not_heard_of_lately_is_left_after_its_tries() {
     assert_eq!(sent(&outputs).last().unwrap().to.to_string(), "192.0.2.2:1812");
 }
 
+/// Another secret, perhaps since a reload.
+#[test]
+fn a_server_whose_answers_nobody_can_believe_is_not_waited_for() {
+    let t0 = start();
+    let mut client = patient(Probe::Off);
+    client.handle(t0, login(1, 1, pap(b"secret")));
+    let before = only_sent(&drain(&mut client));
+    client.handle(t0, before.datagram(reply(3, &before, &[])));
+    drain(&mut client);
+    client.handle(t0, login(2, 2, pap(b"secret")));
+    let request = only_sent(&drain(&mut client));
+    client.handle(t0, request.datagram(seal(unsigned(3, &request, &[]), b"another secret")));
+    let outputs = run(&mut client, t0 + seconds(20), false);
+    assert_eq!(changes(&outputs), [("nps1", Change::Died { accounting: false })]);
+}
+
 /// No other server has the state, so that giving up early would only fail the login, and take a server for dead that waits for its user.
 #[test]
 fn a_second_factor_in_mid_conversation_has_the_whole_timeout() {

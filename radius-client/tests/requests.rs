@@ -111,6 +111,7 @@ fn record(status: AccountingStatus) -> AccountingRecord {
         framed_ipv6: Some("2001:db8::7".parse().unwrap()),
         framed: vec![(22, b"10.9.0.0/16".to_vec())],
         class: vec![vec![0, 1, 0], vec![0xff]],
+        chargeable_user_identity: Some(vec![0xff, 1]),
         session_time: Duration::from_secs(3600),
         input_octets: 0x2_0000_0005,
         output_octets: 6,
@@ -172,6 +173,7 @@ fn session_part() -> Vec<(u8, Vec<u8>)> {
         (22, b"10.9.0.0/16".to_vec()),
         (25, vec![0, 1, 0]),
         (25, vec![0xff]),
+        (89, vec![0xff, 1]),
     ]
 }
 
@@ -193,6 +195,7 @@ fn accounting_requests() {
             framed_ip: None,
             framed_ipv6: None,
             framed: Vec::new(),
+            chargeable_user_identity: None,
             ..record(status)
         };
         let whole = vec![(40, u32(number)), (4, vec![198, 51, 100, 1]), (32, b"vpn.example.test".to_vec())];

@@ -158,7 +158,8 @@ def cookie_is_asked_and_taken(world):
 
 
 def _impatient(server, **more):
-    return server | {"retransmit_initial": "300ms", "tries": 2} | more
+    # What answered lately and has no probe is waited for until `timeout`.
+    return server | {"retransmit_initial": "300ms", "tries": 2, "timeout": "2s"} | more
 
 
 @setup("radius_failover")

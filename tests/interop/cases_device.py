@@ -55,7 +55,7 @@ def reject_is_final(world):
 @setup("device_silence")
 def device_silence(config):
     _asked(config)
-    config["radius"] = [server | {"retransmit_initial": "700ms", "tries": 2} for server in config["radius"]]
+    config["radius"] = [server | {"retransmit_initial": "700ms", "tries": 2, "timeout": "2s"} for server in config["radius"]]
 
 
 @case("device_silence")

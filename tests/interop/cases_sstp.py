@@ -629,7 +629,7 @@ def policies_decide(world):
 
 @setup("sstp_silence")
 def _silence(config):
-    config["radius"] = [server | {"retransmit_initial": "300ms", "tries": 2} for server in config["radius"]]
+    config["radius"] = [server | {"retransmit_initial": "300ms", "tries": 2, "timeout": "2s"} for server in config["radius"]]
 
 
 @case("sstp_silence")

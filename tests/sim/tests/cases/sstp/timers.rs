@@ -182,12 +182,16 @@ fn an_answer_of_radius_that_takes_its_time_is_in_time() {
     // Longer than [MS-SSTP] gives the client alone, as a push to a phone may be.
     for auth in [Auth::MsChapV2, Auth::Pap] {
         let mut world = world_of(User { delay: secs(100), ..user("secret") });
-        let call = up(&mut world, alice(auth));
+        let call = world.dial(alice(auth));
+        world.run(secs(110));
+        assert!(is_up(&world, call) && world.client(call).reached(Step::Up));
         assert_eq!((world.radius.asked, world.client(call).heard_at("CALL_ABORT 8")), (1, None));
     }
     // Three rounds.
     let mut world = world_of(User { delay: secs(35), ..user("secret") });
-    up(&mut world, alice(Auth::EapMsChapV2));
+    let call = world.dial(alice(Auth::EapMsChapV2));
+    world.run(secs(119));
+    assert!(is_up(&world, call) && world.client(call).reached(Step::Up));
 }
 
 #[test]
