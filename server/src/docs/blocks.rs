@@ -1,21 +1,19 @@
-//! What somebody may copy from a page is read by what would read it: command lines by clap, configuration by its reader, PowerShell by a table of
-//! cmdlets and their parameters.
+//! What somebody may copy from a page is read by what would read it: command lines by clap, configuration by its reader.
 use super::{pages, root};
 use crate::cli::Cli;
 use crate::config::Config;
 use clap::error::ErrorKind;
 use clap::{Command, CommandFactory as _, Parser as _};
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 /// A fenced block.
-struct Block {
+pub(super) struct Block {
     /// Page and line.
-    place: String,
+    pub(super) place: String,
     /// Its language: the first word behind the fence.
     language: String,
-    text: String,
+    pub(super) text: String,
 }
 
 fn blocks(file: &str, page: &str) -> Vec<Block> {
@@ -42,7 +40,7 @@ fn blocks(file: &str, page: &str) -> Vec<Block> {
     blocks
 }
 
-fn all(language: &str) -> Vec<Block> {
+pub(super) fn all(language: &str) -> Vec<Block> {
     pages().iter().flat_map(|(file, page)| blocks(file, page)).filter(|block| block.language == language).collect()
 }
 
@@ -265,155 +263,6 @@ fn docs_configurations_load() {
         }
     }
     assert!(read >= 12, "{read}");
-}
-
-/// Cmdlets that pages use, each with the parameters that Microsoft's reference has for it (as far as they are of use here), and programs.
-const POWERSHELL: &[(&str, &str)] = &[
-    ("Add-CATemplate", "Name Force"),
-    (
-        "Add-VpnConnection",
-        "Name ServerAddress TunnelType AuthenticationMethod EncryptionLevel SplitTunneling AllUserConnection RememberCredential EapConfigXmlStream PassThru Force",
-    ),
-    ("Add-VpnConnectionRoute", "ConnectionName DestinationPrefix AllUserConnection PassThru"),
-    ("Export-NpsConfiguration", "Path"),
-    ("Export-Certificate", "Cert FilePath"),
-    ("Export-PfxCertificate", "Cert FilePath Password ChainOption"),
-    ("ForEach-Object", "Process"),
-    ("Format-List", "Property"),
-    ("Get-ADUser", "Identity Properties"),
-    ("Get-ChildItem", "Path"),
-    ("Get-Content", "Path"),
-    ("Get-PfxCertificate", "FilePath"),
-    ("Get-RemoteAccess", ""),
-    ("Get-RemoteAccessRadius", "Purpose"),
-    ("Get-Service", "Name ErrorAction"),
-    ("Get-VpnAuthProtocol", ""),
-    ("Get-VpnConnection", "Name AllUserConnection"),
-    ("Get-VpnServerConfiguration", "TunnelType"),
-    ("Get-WinEvent", "FilterHashtable MaxEvents ErrorAction"),
-    ("Import-Certificate", "FilePath CertStoreLocation"),
-    ("Join-Path", "Path ChildPath"),
-    ("New-EapConfiguration", "Tls Peap UserCertificate VerifyServerIdentity TunneledEapAuthMethod"),
-    ("New-ItemProperty", "Path Name PropertyType Value Force"),
-    ("New-NpsRadiusClient", "Name Address SharedSecret AuthAttributeRequired"),
-    ("New-Object", "TypeName"),
-    ("Out-File", "FilePath Width Encoding"),
-    ("Read-Host", "AsSecureString"),
-    ("Remove-ItemProperty", "Path Name"),
-    ("Resolve-DnsName", "Name"),
-    ("Restart-Service", "Name Force"),
-    ("Select-Object", "First ExpandProperty"),
-    ("Set-Content", "Path Encoding"),
-    (
-        "Set-VpnConnection",
-        "Name ServerAddress TunnelType AuthenticationMethod EncryptionLevel EapConfigXmlStream AllUserConnection MachineCertificateIssuerFilter \
-         MachineCertificateEKUFilter RememberCredential PassThru Force Confirm",
-    ),
-    (
-        "Set-VpnConnectionIPsecConfiguration",
-        "ConnectionName AllUserConnection AuthenticationTransformConstants CipherTransformConstants EncryptionMethod IntegrityCheckMethod DHGroup PfsGroup RevertToDefault \
-         PassThru Force",
-    ),
-    ("Test-NetConnection", "ComputerName Port"),
-    ("Unlock-ADAccount", "Identity"),
-    ("Where-Object", "FilterScript"),
-    ("certreq", "config submit attrib"),
-    ("certutil", "config ca.cert verify urlfetch enterprise viewstore addstore dspublish encode pulse f"),
-    ("netsh", ""),
-    ("powershell", "ExecutionPolicy File"),
-    ("rasdial", ""),
-];
-
-/// What may stand where a command does.
-const KEYWORDS: &[&str] = &["foreach", "if", "else"];
-/// What looks like a parameter and compares.
-const OPERATORS: &[&str] = &["eq", "ne", "in", "contains", "like", "and", "or", "not", "match"];
-
-/// Words and the signs between them. What stands in quotes is text, and what in `@{}` speaks of properties.
-fn powershell_words(line: &str) -> Vec<String> {
-    let (mut words, mut word) = (Vec::new(), String::new());
-    let (mut quote, mut table) = (None, false);
-    for letter in line.chars() {
-        match (quote, letter) {
-            (Some(open), letter) if letter == open => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"') => {
-                quote = Some(letter);
-                word.push('$');
-            }
-            (None, '}') if table => table = false,
-            (None, _) if table => {}
-            (None, '{') if word == "@" => table = true,
-            (None, ' ' | '(' | ')' | '{' | '}' | '|' | ';' | '=') => {
-                words.extend((!word.is_empty()).then(|| std::mem::take(&mut word)));
-                words.extend((letter != ' ').then(|| letter.to_string()));
-            }
-            (None, letter) => word.push(letter),
-        }
-    }
-    words.push(word);
-    words.retain(|word| !word.is_empty());
-    words
-}
-
-/// How many commands a line has, or what is wrong with one.
-fn powershell(line: &str) -> Result<usize, String> {
-    let known: BTreeMap<_, BTreeSet<_>> = POWERSHELL
-        .iter()
-        .map(|(name, parameters)| (name.to_ascii_lowercase(), parameters.split_whitespace().map(str::to_ascii_lowercase).collect()))
-        .collect();
-    let (mut commands, mut begins) = (0, true);
-    // The command whose parameters come, and those that go on behind brackets.
-    let mut current: Option<String> = None;
-    let mut outer = Vec::new();
-    for word in powershell_words(line) {
-        match word.as_str() {
-            "(" | "{" => outer.push(current.take()),
-            ")" | "}" => current = outer.pop().flatten(),
-            "|" | ";" | "=" => current = None,
-            _ => {}
-        }
-        if matches!(word.as_str(), "(" | "{" | "|" | ";" | "=") {
-            begins = true;
-            continue;
-        }
-        let lower = word.to_ascii_lowercase();
-        if std::mem::take(&mut begins) && word.starts_with(|c: char| c.is_ascii_alphabetic()) && !KEYWORDS.contains(&lower.as_str()) {
-            if !known.contains_key(&lower) {
-                return Err(format!("{word} is not in the table POWERSHELL"));
-            }
-            commands += 1;
-            current = Some(lower);
-            continue;
-        }
-        let parameter =
-            lower.strip_prefix('-').filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()) && !OPERATORS.contains(word));
-        if let (Some(parameter), Some(command)) = (parameter, &current) {
-            let parameter = parameter.split(':').next().unwrap_or_default();
-            if !known.get(command).is_some_and(|parameters| parameters.contains(parameter)) {
-                return Err(format!("{command} has no -{parameter} in the table POWERSHELL"));
-            }
-        }
-    }
-    Ok(commands)
-}
-
-#[test]
-fn docs_powershell_knows_its_cmdlets() {
-    let mut read = 0;
-    for block in all("powershell") {
-        for line in block.text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty()) {
-            read += powershell(line).unwrap_or_else(|problem| panic!("{}: {problem}: {line}", block.place));
-        }
-    }
-    assert!(read > 60, "{read}");
-    for (line, problem) in [
-        ("Set-VpnConection -Name x", "Set-VpnConection is not"),
-        ("netsh -x", "netsh has no -x"),
-        ("$a = Get-VpnConnection -Nam x", "no -nam"),
-    ] {
-        assert!(powershell(line).unwrap_err().contains(problem), "{line}");
-    }
 }
 
 /// A block without a language is read by nobody.

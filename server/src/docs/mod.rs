@@ -5,6 +5,7 @@ mod blocks;
 mod commands;
 mod errors;
 mod links;
+pub(crate) mod powershell;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -125,6 +125,21 @@ fn ciphers_are_those_of_the_gateway() {
     assert!(error.contains("nothing that Windows can do"), "{error}");
 }
 
+/// By a grammar of the language, and cmdlet by cmdlet.
+#[test]
+fn scripts_are_powershell() {
+    let (whole, split) = (Fixture::new(&[IKEV2, USERS, RADIUS, EVERYONE]), split());
+    let machines = Fixture::new(&[IKEV2, MACHINES, RADIUS, EVERYONE, SPLIT]);
+    let device = Wishes { device: true, ..machines.wishes() };
+    for (fixture, wishes) in [(&whole, &whole.wishes()), (&split, &split.wishes()), (&machines, &device)] {
+        for name in ["windows.ps1", "profile.ps1"] {
+            let script = fixture.file(Kind::Windows, wishes, name);
+            let commands = crate::docs::powershell::read(&script).unwrap_or_else(|problem| panic!("{name}: {problem}\n{script}"));
+            assert!(commands >= 3, "{script}");
+        }
+    }
+}
+
 #[test]
 fn routes_come_from_the_policy() {
     let fixture = split();
