@@ -16,7 +16,7 @@ use crate::crash_secret;
 use crate::dataplane::StreamEvent;
 use crate::dynamic::{self, Dynamic};
 use crate::explain::names::Names;
-use crate::gateway::{DUMMY_IPV4, Effect, Gateway, InnerEnd, Now, Rules, Settings};
+use crate::gateway::{DUMMY_IPV4, Effect, Gateway, InnerEnd, NamedLeaf, Now, Rules, Settings};
 use crate::history::{self, History};
 use crate::local_shell::Local;
 use crate::logging::LogControl;
@@ -403,7 +403,9 @@ impl Shell {
                 let policies = self.config.policies.iter().map(crate::cli::describe_policy).collect();
                 Response::Policies(PolicyList { policies })
             }
-            Request::PolicyTest(question) => Response::PolicyVerdict(Box::new(question.decide(&self.config, jiff::Timestamp::now()))),
+            Request::PolicyTest(question) => question
+                .decide(&self.config, jiff::Timestamp::now())
+                .map_or_else(Response::Refused, |verdict| Response::PolicyVerdict(Box::new(verdict))),
             Request::Certificates => {
                 Response::Certificates(Box::new(certificates::report(&self.config, jiff::Timestamp::now().as_second())))
             }
@@ -662,6 +664,10 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
+fn named_leaf(certificate: &crate::config::NamedCredential) -> NamedLeaf {
+    NamedLeaf { name: certificate.name.clone(), der: certificate.credential.leaf().der.clone() }
+}
+
 fn settings(config: &Config) -> Settings {
     let all_local = config.radius.is_empty() && config.local.is_some();
     Settings {
@@ -686,6 +692,7 @@ fn settings(config: &Config) -> Settings {
         half_open_timeout: config.limits.half_open_timeout,
         nas_port_ids: config.radius.iter().filter_map(|radius| Some((radius.server.name.clone(), radius.server.nas_port_id()?))).collect(),
         auth_timeout: config.limits.auth_timeout,
+        certificates: config.certificates.iter().map(named_leaf).collect(),
     }
 }
 

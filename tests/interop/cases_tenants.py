@@ -1,9 +1,13 @@
-"""Two tenants at one gateway: policies name the certificate that each sees, and nobody comes in by the other's."""
+"""Tenants at one gateway: policies name the certificate that each sees, and nobody comes in by another's."""
+
+import json
+from pathlib import Path
 
 from cases_certificates import OTHERS, OURS, TENANT_NAME, two
 from harness import case, check, setup
-from labkit import network
+from labkit import network, toml
 from labkit.client import Profile
+from labkit.shell import run
 from sstp_client import Sstp
 
 
@@ -30,6 +34,26 @@ def tenants(config):
 @setup("tenants_reversed")
 def tenants_reversed(config):
     _tenants(config, True)
+
+
+THIRD = "gateway-ecdsa"
+# Where the tenants come from, with the certificates and users that are theirs.
+PLACES = {"10.99.1.0/24": (OURS, "alice"), f"{network.NAT_OUTSIDE}/32": (OTHERS, "dave"), "fd99:1::/64": (THIRD, "bob")}
+
+
+@setup("tenants_apart")
+def tenants_apart(config):
+    """Three certificates that are for nobody in particular, and policies that nobody can be for two of."""
+    two(config, False)
+    folder = Path(config["certificate"][0]["chain"]).parent
+    config["certificate"].append({"name": THIRD, "chain": str(folder / f"{THIRD}.pem"), "key": str(folder / f"{THIRD}.key")})
+    for listener in config["listener"]:
+        listener["certificates"] = [OURS, OTHERS, THIRD]
+        del listener["default_certificate"]
+    given = {"pool": "users", "dns": [network.LAN_DNS]}
+    config["policy"] = [
+        {"name": user, "user": [user], "client": [place], "certificate": certificate} | given for place, (certificate, user) in PLACES.items()
+    ]
 
 
 def _tells(world, attempt, name, policy):
@@ -92,6 +116,42 @@ def _shown(world):
     check(verdict["granted"] and verdict["certificate"]["name"] == OTHERS, f"{verdict}")
     verdict = world.gateway.json("policy", "test", "--tunnel", "sstp", "--user", "dave", "--certificate", OURS)
     check(not verdict["granted"] and "was shown" in verdict["tried"][-1]["reason"], f"{verdict}")
+
+
+@case("tenants_apart")
+def each_of_three_sees_the_own_certificate(world):
+    """Where they come from decides, over both tunnels, though two of them ask for the same name and trust the same authority."""
+    theirs = Profile(server=network.GATEWAY_IPV4_BEHIND_NAT, authority="other-ca", server_name=TENANT_NAME, user="dave")
+    for profile, role, certificate in ((Profile(), "client", OURS), (theirs, "client2", OTHERS)):
+        world.login(profile, role=role, ping=False)
+        _up(world, profile.user, certificate, profile.user)
+    world.client().forget()
+    third = Profile(server=network.GATEWAY_IPV6, user="bob")
+    world.login(third, ping=False)
+    _up(world, "bob", THIRD, "bob")
+    ours = Sstp(world.lab, world.gateway.binary).call()
+    check(ours.get("event") == "up", f"alice does not come in: {ours}")
+    _tells(world, world.attempts()[0], OURS, "alice")
+    own = Sstp(world.lab, world.gateway.binary, "client", server=network.GATEWAY_IPV6).call(user="bob")
+    check(own.get("event") == "up", f"bob does not come in: {own}")
+    _tells(world, world.attempts()[0], THIRD, "bob")
+    crossed = '"alice": user wanted "alice", got "bob"'
+    world.refused(Profile(user="bob"), notify="AUTH_FAILED", stage="policy", cause=crossed)
+
+
+@case("tenants_apart")
+def a_policy_more_leaves_it_to_luck(world):
+    """One that names no certificate lets in whom the alphabet has shown something: `check` refuses that."""
+    config = world.gateway.default_config()
+    tenants_apart(config)
+    config["policy"].append({"name": "all", "pool": "users", "group": ["staff"]})
+    file = world.gateway.folder / "luck.toml"
+    file.write_text(toml.dumps(config))
+    done = run([world.gateway.binary, "check", "--json", "--config", file], check=False)
+    error = json.loads(done.stdout)["error"]
+    check(done.returncode == 1 and "nothing decides between" in error and "or let the policies decide" in error, f"{done.returncode} {error}")
+    verdict = world.gateway.command("policy", "test", "--user", "dave", "--certificate", "tennant", check=False)
+    check(verdict.returncode == 1 and 'did you mean "tenant"?' in verdict.stderr, f"{verdict}")
 
 
 for group in ("tenants", "tenants_reversed"):

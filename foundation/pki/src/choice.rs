@@ -264,7 +264,7 @@ pub fn choose(certificates: &[ServerCertificate], hints: &Hints<'_>) -> Option<S
         name: chosen.name.clone(),
         rule,
         is_made_out: hints.name.is_some() && judged.scores[winner].name > NameFit::None,
-        why: why(chosen, rule, policy.as_deref(), hints),
+        why: why(chosen, rule, policy.as_deref(), tied.is_some(), hints),
         passed_over,
         remarks: remarks(chosen, hints, certificates),
         policy,
@@ -358,8 +358,9 @@ impl Judged {
 }
 
 /// Two of the certificates between which nothing decides for some client, if there are such. `clients`: how each kind of client ranks keys. The
-/// answer depends on the certificates alone, not on their order.
-pub fn find_tie(certificates: &[ServerCertificate], clients: &[KeyRank<'_>]) -> Option<Tie> {
+/// answer depends on the certificates alone, not on their order. `settled`: whoever is let in by [`crate::Steering`] is let in by what names one
+/// certificate and no other; then nothing has to decide between two that suit a client.
+pub fn find_tie(certificates: &[ServerCertificate], clients: &[KeyRank<'_>], settled: bool) -> Option<Tie> {
     let mut ordered: Vec<_> = certificates.iter().collect();
     ordered.sort_by_key(|certificate| &certificate.name);
     let pairs = ordered.iter().enumerate().flat_map(|(at, first)| ordered[at + 1..].iter().map(move |second| (*first, *second)));
@@ -369,9 +370,10 @@ pub fn find_tie(certificates: &[ServerCertificate], clients: &[KeyRank<'_>]) -> 
             if first.score(hints) != second.score(hints) {
                 return false;
             }
-            let best = judge(certificates, hints).best;
-            let is_best = |wanted: &ServerCertificate| best.iter().any(|index| certificates[*index].name == wanted.name);
-            is_best(first) && is_best(second)
+            let Judged { best, suits, .. } = judge(certificates, hints);
+            let find = |wanted: &ServerCertificate| best.iter().find(|index| certificates[**index].name == wanted.name);
+            let (Some(first), Some(second)) = (find(first), find(second)) else { return false };
+            !(settled && suits[*first] && suits[*second])
         };
         clients.iter().find_map(|keys| clients_of((first, second), &any, *keys, &tied)).map(|clients| Tie {
             first: first.name.clone(),
@@ -440,11 +442,12 @@ pub fn known_authorities(credential: &Credential, others: &[Certificate]) -> Vec
     hashes
 }
 
-fn why(chosen: &ServerCertificate, rule: Option<Rule>, policy: Option<&str>, hints: &Hints<'_>) -> String {
+fn why(chosen: &ServerCertificate, rule: Option<Rule>, policy: Option<&str>, is_tied: bool, hints: &Hints<'_>) -> String {
     match (policy, rule) {
         (Some(policy), Some(rule)) if rule > Rule::Policy => format!("{}; policy {policy:?} names it", by_rule(chosen, rule, hints)),
         (Some(policy), _) => format!("policy {policy:?} names it"),
         (None, Some(rule)) => by_rule(chosen, rule, hints),
+        (None, None) if is_tied => "the first by its name: nothing that the client tells decides, and no policy names one for it".into(),
         (None, None) => "the only one that this listener has".into(),
     }
 }

@@ -19,7 +19,13 @@ pub(super) fn policy(cli: &Cli, args: &PolicyArgs, style: Style, out: &mut dyn W
                     return Ok(FAILED);
                 }
             };
-            let report = test.decide(&config, jiff::Timestamp::now());
+            let report = match test.decide(&config, jiff::Timestamp::now()) {
+                Ok(report) => report,
+                Err(problem) => {
+                    writeln!(err, "error: {problem}")?;
+                    return Ok(FAILED);
+                }
+            };
             if cli.json {
                 writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
             } else {

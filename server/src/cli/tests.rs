@@ -673,6 +673,18 @@ fn policies_answer_an_imagined_login() {
     assert_eq!((&report["tried"][1]["policy"], &report["tried"][1]["matches"]), (&"contractors".into(), &true.into()), "{out}");
     let (_, out, _) = test(&["--user", "ann@example.com"]);
     assert!(out.starts_with("grant, by policy \"staff\" (reason 0)\n"), "{out}");
+    for (words, expected) in [
+        (["--certificate", "vpm"], "no [[certificate]] \"vpm\"; did you mean \"vpn\"? accepted: vpn"),
+        (["--listener", "sttp"], "no [[listener]] \"sttp\"; did you mean \"sstp\"? accepted: ikev2, sstp"),
+        (["--radius-server", "elsewhere"], "no [[radius]] \"elsewhere\"; accepted: "),
+    ] {
+        let (code, out, err) = test(&words);
+        assert_eq!((code, out.as_str()), (FAILED, ""), "{words:?}");
+        assert!(err.starts_with(&format!("error: the configuration has {expected}")), "{err}");
+    }
+    let (code, out, _) = test(&["--certificate", "VPN", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &report["certificate"]["name"]), (OK, &"vpn".into()), "{out}");
     let (code, out, err) = evergate(&["policy", "test", "--config", "/nowhere/evergate.toml"]);
     assert_eq!((code, out.as_str()), (FAILED, ""));
     assert!(err.starts_with("error: /nowhere/evergate.toml: cannot be read"), "{err}");

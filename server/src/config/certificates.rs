@@ -3,8 +3,10 @@ use super::error::ConfigError;
 use super::files;
 use super::reader::{Root, Section, text};
 use super::{Ikev2Listener, LocalProvider, NamedCredential, SstpListener, values};
+use crate::steering::{Door, tell_apart};
 use crypto::sign::KeyKind;
 use pki::{Certificate, Credential, KeyRank, Lint, ServerCertificate, UnixTime, Uses};
+use policy::network::{Policy, Tunnel};
 
 const CERTIFICATE: &[&str] = &["name", "chain", "key", "names", "addresses", "realms"];
 const NAMES: &str = "names that clients dial to see this certificate, such as \"vpn.example.com\" or \"*.example.com\"";
@@ -111,13 +113,12 @@ fn has_known_root(certificate: &NamedCredential, shown: &Shown<'_>) -> bool {
     listed.is_some_and(|listed| listed.authorities.iter().any(|authority| hashes.contains(authority)))
 }
 
-/// What `certificates` of a listener names, with the default among them. `authorities`: those that are known besides the ones in the chain files;
-/// `clients`: how each kind of client ranks keys. That two tie for some client is an error.
+/// What `certificates` of a listener names, with the default among them. `authorities`: those that are known besides the ones in the chain files.
+/// Whether two tie for some client is seen when the policies are known ([`check_ties`]).
 pub(super) fn shown(
     section: &Section<'_>,
     certificates: &[NamedCredential],
     authorities: &[Certificate],
-    clients: &[KeyRank<'_>],
 ) -> Result<Vec<ServerCertificate>, ConfigError> {
     let words: Vec<_> = certificates.iter().enumerate().map(|(index, certificate)| (certificate.name.as_str(), index)).collect();
     if words.is_empty() {
@@ -135,23 +136,33 @@ pub(super) fn shown(
     let defaults = section.choices("default_certificate", &words)?;
     let in_files = certificates.iter().flat_map(|one| one.credential.chain.iter().skip(1).chain(&one.credential.roots));
     let known: Vec<_> = in_files.chain(authorities).cloned().collect();
-    let list: Vec<_> = chosen
-        .iter()
-        .map(|index| ServerCertificate {
-            default: defaults.as_ref().is_some_and(|defaults| defaults.contains(index)),
-            ..certificates[*index].server_certificate(&known)
-        })
-        .collect();
-    match pki::find_tie(&list, clients) {
-        None => Ok(list),
-        Some(tie) => Err(tied(section, &tie, defaults.is_some())),
+    let list = chosen.iter().map(|index| ServerCertificate {
+        default: defaults.as_ref().is_some_and(|defaults| defaults.contains(index)),
+        ..certificates[*index].server_certificate(&known)
+    });
+    Ok(list.collect())
+}
+
+/// # Errors
+/// Nothing decides for some client between two certificates of this listener, and the policies do not either.
+pub(super) fn check_ties(section: &Section<'_>, door: Door<'_>, policies: &[Policy]) -> Result<(), ConfigError> {
+    let settled = tell_apart(policies, door.name, door.tunnel);
+    match pki::find_tie(door.certificates, clients(door.tunnel), settled) {
+        None => Ok(()),
+        Some(tie) => Err(tied(section, &tie, policies)),
     }
 }
 
-fn tied(section: &Section<'_>, tie: &pki::Tie, has_default: bool) -> ConfigError {
+fn tied(section: &Section<'_>, tie: &pki::Tie, policies: &[Policy]) -> ConfigError {
     let pki::Tie { first, second, clients } = tie;
-    let remedy = "or give one of the two names, addresses or realms of its own";
-    if has_default {
+    let mut remedy = "or give one of the two names, addresses or realms of its own".to_owned();
+    if policies.iter().any(|policy| policy.certificate.is_some()) {
+        remedy.push_str(
+            ", or let the policies decide: each that lets clients in here names a certificate, and any two with different ones have server_name \
+             without patterns, client, gateway or (ikev2) method without anything in common",
+        );
+    }
+    if section.has("default_certificate") {
         let problem = format!("nothing decides between {first:?} and {second:?} for {clients}; name only one of them, {remedy}");
         return section.error("certificates", problem);
     }
@@ -179,8 +190,16 @@ impl NamedCredential {
     }
 }
 
+/// How each kind of client ranks keys.
+pub(super) fn clients(tunnel: Tunnel) -> &'static [KeyRank<'static>] {
+    match tunnel {
+        Tunnel::Ikev2 => IKEV2_CLIENTS,
+        Tunnel::Sstp => TLS_CLIENTS,
+    }
+}
+
 /// Kinds of IKEv2 clients: Windows, those that announce hashes (RFC 7427), those that do not.
-pub(super) const IKEV2_CLIENTS: &[KeyRank<'static>] =
+const IKEV2_CLIENTS: &[KeyRank<'static>] =
     &[&|kind| ike::auth::key_rank(kind, true, None), &|kind| ike::auth::key_rank(kind, false, Some(&ALL_HASHES)), &|kind| {
         ike::auth::key_rank(kind, false, None)
     }];
@@ -188,5 +207,4 @@ pub(super) const IKEV2_CLIENTS: &[KeyRank<'static>] =
 const ALL_HASHES: [u16; 4] = [2, 3, 4, ike::auth::HASH_IDENTITY];
 
 /// TLS clients, which verify RSA, ECDSA or both.
-pub(super) const TLS_CLIENTS: &[KeyRank<'static>] =
-    &[&|kind| Some(tls::key_rank(kind)), &|kind| matches!(kind, KeyKind::Rsa { .. }).then_some(0)];
+const TLS_CLIENTS: &[KeyRank<'static>] = &[&|kind| Some(tls::key_rank(kind)), &|kind| matches!(kind, KeyKind::Rsa { .. }).then_some(0)];

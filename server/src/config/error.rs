@@ -61,7 +61,10 @@ impl ConfigError {
 }
 
 /// `a, b, c` with the nearest to `got` asked for first: `did you mean "b"? accepted: a, b, c`.
-pub(super) fn suggestion(got: &str, accepted: &[&str]) -> String {
+pub(crate) fn suggestion(got: &str, accepted: &[&str]) -> String {
+    if accepted.is_empty() {
+        return "there is none".into();
+    }
     let list = accepted.join(", ");
     match nearest(got, accepted) {
         Some(nearest) => format!("did you mean {nearest:?}? accepted: {list}"),

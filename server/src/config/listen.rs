@@ -3,11 +3,11 @@ use super::error::ConfigError;
 use super::reader::{Root, Section};
 use super::{Ikev2Listener, NamedCredential, SstpListener, certificates, pem, revocation, values};
 use crate::gateway::CertificateAuthorization;
+use crate::steering::Door;
 use ike::ClientAuth;
 use ike::ppk::{Ppk, PpkPolicy};
 use pki::{ServerCertificate, TrustAnchors};
-use policy::network::AddressRange;
-use policy::network::Tunnel;
+use policy::network::{AddressRange, Policy, Tunnel};
 use ppp::AuthProtocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -96,6 +96,17 @@ pub(super) fn listeners(
     Ok((ikev2, sstp))
 }
 
+/// # Errors
+/// It would be luck which certificate some client sees.
+pub(super) fn check_ties(root: &Root<'_>, policies: &[Policy], doors: &[Door<'_>]) -> Result<(), ConfigError> {
+    for section in root.sections("listener", LISTENER)? {
+        let name = section.name()?;
+        let door = doors.iter().find(|door| door.name == name);
+        door.map_or(Ok(()), |door| certificates::check_ties(&section, *door, policies))?;
+    }
+    Ok(())
+}
+
 fn ikev2_listener(
     section: &Section<'_>,
     certificates: &[NamedCredential],
@@ -106,7 +117,7 @@ fn ikev2_listener(
     none_of(section, SSTP_ONLY, "sstp")?;
     let auth = client_auth(section, has_provider)?;
     let client_roots = client_roots(section, auth, warnings)?;
-    let shown = certificates::shown(section, certificates, client_roots.roots(), certificates::IKEV2_CLIENTS)?;
+    let shown = certificates::shown(section, certificates, client_roots.roots())?;
     let (client_roots, revocation) = revocation::of_clients(section, auth, client_roots, warnings)?;
     let ike_port = section.number("ike_port", 1..=65_535, 500)?;
     let nat_port = section.number("nat_port", 1..=65_535, 4_500)?;
@@ -183,7 +194,7 @@ fn sstp_listener(
     warnings: &mut Vec<String>,
 ) -> Result<SstpListener, ConfigError> {
     none_of(section, IKEV2_ONLY, "ikev2")?;
-    let shown = certificates::shown(section, certificates, &[], certificates::TLS_CLIENTS)?;
+    let shown = certificates::shown(section, certificates, &[])?;
     if let Some(ServerCertificate { name, credential, .. }) = shown.iter().find(|shown| !speaks_tls(shown)) {
         let kind = credential.key.kind();
         return Err(section.error(

@@ -36,6 +36,7 @@ pub use ciphers::{group_name, prf_name, suite_name};
 pub use conditions::eap_name;
 pub use diff::{Change, Difference, Heard, KeyChange, What};
 pub use dynamic::DynamicPeer;
+pub(crate) use error::suggestion;
 pub use error::{ConfigError, Origin};
 pub use notes::Look;
 pub use radsec::ServerOverTls;
@@ -178,7 +179,7 @@ pub struct Ikev2Listener {
     pub name: String,
     /// Addresses to bind, of either family; unspecified ones (`0.0.0.0`, `::`) mean all.
     pub addresses: Vec<IpAddr>,
-    /// No two of them tie for any client.
+    /// No two of them tie for any client that a policy may let in.
     pub certificates: Vec<ServerCertificate>,
     /// The policies that name some of them, if any do.
     pub steering: Option<Arc<dyn Steering>>,
@@ -218,7 +219,7 @@ pub struct SstpListener {
     pub addresses: Vec<IpAddr>,
     /// TCP; 443 unless something else shares the machine.
     pub port: u16,
-    /// No two of them tie for any client.
+    /// No two of them tie for any client that a policy may let in.
     pub certificates: Vec<ServerCertificate>,
     /// The policies that name some of them, if any do.
     pub steering: Option<Arc<dyn Steering>>,
@@ -388,6 +389,7 @@ impl Config {
         };
         let policies = access::policies(&root, &names, &mut warnings)?;
         let doors: Vec<_> = ikev2.iter().map(Door::from).chain(sstp.iter().map(Door::from)).collect();
+        listen::check_ties(&root, &policies, &doors)?;
         steering::check(&root, &access::policy_keys(), &policies, &doors, &mut warnings)?;
         let policy_tests = policy_tests::run(&root, &policies, &doors, &names)?;
         let steered = |tunnel, listener: &str| ByPolicy::of_listener(&policies, tunnel, listener, &server.time_zone);

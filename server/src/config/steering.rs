@@ -1,9 +1,9 @@
 //! `certificate` of `[[policy]]`: who shows it, and that it is never luck which certificate a client sees.
-use super::certificates::{IKEV2_CLIENTS, TLS_CLIENTS};
+use super::certificates::clients;
 use super::error::ConfigError;
 use super::reader::{Root, Section};
 use crate::steering::{Door, JUDGEMENTS, Undecided, may_be_for, search};
-use policy::network::{Policy, Tunnel};
+use policy::network::Policy;
 
 /// `keys`: those of `[[policy]]`.
 ///
@@ -21,8 +21,7 @@ pub(super) fn check(
         is_shown(section, policy, doors)?;
     }
     for door in doors {
-        let clients = if door.tunnel == Tunnel::Ikev2 { IKEV2_CLIENTS } else { TLS_CLIENTS };
-        let searched = search(*door, policies, clients, JUDGEMENTS);
+        let searched = search(*door, policies, clients(door.tunnel), JUDGEMENTS);
         if let Some(undecided) = searched.undecided {
             return Err(tied(&sections, policies, door, &undecided));
         }

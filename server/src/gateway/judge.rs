@@ -1,13 +1,13 @@
 //! Other policies, pools and settings while sessions are up, and what the policies of now would say to those who came in before.
+use super::presented::{NamedLeaf, Names};
 use super::{Gateway, Live, Now, Plane, Settings};
 use crate::api::types::{Judged, Verdict};
 use crate::login::{Decided, Granted};
 use crate::outcome::CloseReason;
 use ike::SessionId;
 use policy::filter::{Filter, RateLimit, Restrictions};
-use policy::network::{Policy, Settings as Granting};
+use policy::network::{Alone, Policy, Settings as Granting};
 use policy::pool::PoolConfig;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl<P: Plane> Gateway<P> {
     pub fn reconfigure(&mut self, now: Now, rules: Rules) -> Result<(), String> {
         let Rules { policies, filters, pools, zone, settings } = rules;
         self.authority.pools.reconfigure(&pools)?;
-        self.rename(&renamed(&self.authority.policies, &policies));
+        self.rename(&Renamed::new((&self.authority.policies, &self.settings), (&policies, &settings)));
         (self.authority.policies, self.authority.filters, self.authority.zone) = (policies, filters, zone);
         self.settings = settings;
         let policies = &self.authority.policies;
@@ -64,9 +64,12 @@ impl<P: Plane> Gateway<P> {
         Ok(())
     }
 
-    /// The sessions of these policies are those of the same policies under other names now.
+    /// The sessions of these policies are those of the same policies under other names now, and so it is with what their clients were shown.
     fn rename(&mut self, renamed: &Renamed) {
-        for (before, name) in renamed {
+        if !renamed.certificates.is_empty() {
+            self.live.values_mut().filter_map(|live| live.presented.as_mut()).for_each(|presented| presented.rename(&renamed.certificates));
+        }
+        for (before, name) in &renamed.policies {
             for id in self.roll.of_policy(before).cloned().unwrap_or_default() {
                 let Some(live) = self.live.get_mut(&id) else { continue };
                 let up = live.session.as_mut().map(|session| &mut session.granted);
@@ -89,7 +92,7 @@ impl<P: Plane> Gateway<P> {
 
     /// The sessions to which the policies would not say what they said, as if each logged in now.
     pub fn judge_all(&self, now: Now) -> Vec<Judged> {
-        self.judge_with(now, &Renamed::new())
+        self.judge_with(now, &Renamed::default())
     }
 
     fn judge_with(&self, now: Now, renamed: &Renamed) -> Vec<Judged> {
@@ -98,7 +101,7 @@ impl<P: Plane> Gateway<P> {
 
     /// The same by other policies, as if they had been applied.
     pub fn judge_by(&mut self, now: Now, rules: &Rules) -> Vec<Judged> {
-        let renamed = renamed(&self.authority.policies, &rules.policies);
+        let renamed = Renamed::new((&self.authority.policies, &self.settings), (&rules.policies, &rules.settings));
         let fresh = (rules.policies.clone(), rules.filters.clone(), rules.zone.clone());
         let authority = &mut self.authority;
         let running = (
@@ -163,8 +166,11 @@ impl<P: Plane> Gateway<P> {
 
     fn judged(&self, now: Now, id: SessionId, live: &Live, renamed: &Renamed) -> Option<Judged> {
         let granted = &live.session.as_ref()?.granted;
-        let policy = renamed.get(&granted.policy).unwrap_or(&granted.policy);
-        let (verdict, cause, only_login) = match self.judge_session(now, id, &granted.user, &granted.known) {
+        let policy = renamed.policies.get(&granted.policy).unwrap_or(&granted.policy);
+        let mut place = self.place(id)?;
+        let other = place.certificate.as_ref().and_then(|shown| renamed.certificates.get(shown)).cloned();
+        place.certificate = other.or(place.certificate);
+        let (verdict, cause, only_login) = match self.authority.judge(&place, &granted.user, &granted.known, &Alone, now.wall) {
             Err(denied) => (Verdict::Refused, denied.cause, Vec::new()),
             Ok(decided) => {
                 let other = differing(granted, &decided);
@@ -188,21 +194,50 @@ fn as_told(now: Granting, told: &Granting) -> Granting {
     Granting { session_timeout, idle_timeout, filters, rate_limit_in, rate_limit_out, rate_limit_burst, accounting_class, ..told.clone() }
 }
 
-/// Policies by the names that they had, with those that they have now.
-type Renamed = BTreeMap<String, String>;
+/// What another configuration calls otherwise.
+#[derive(Debug, Default)]
+struct Renamed {
+    policies: Names,
+    certificates: Names,
+}
+
+impl Renamed {
+    fn new((policies, settings): (&[Policy], &Settings), (policies_now, settings_now): (&[Policy], &Settings)) -> Self {
+        let certificates = certificates_renamed(&settings.certificates, &settings_now.certificates);
+        Self { policies: policies_renamed(policies, policies_now, &certificates), certificates }
+    }
+}
 
 /// A policy whose name is gone while another name has come, and which is the same otherwise, is the same one. Where two could be meant nobody can tell.
-fn renamed(before: &[Policy], now: &[Policy]) -> Renamed {
+fn policies_renamed(before: &[Policy], now: &[Policy], certificates: &Names) -> Names {
     let gone = before.iter().filter(|policy| !now.iter().any(|other| other.name == policy.name));
-    let come: Vec<_> = now.iter().filter(|policy| !before.iter().any(|other| other.name == policy.name)).collect();
-    let same = |a: &Policy, b: &Policy| Policy { name: String::new(), ..a.clone() } == Policy { name: String::new(), ..b.clone() };
-    let gone: Vec<_> = gone.collect();
-    let only = |policy: &Policy, among: &[&Policy]| {
-        let mut found = among.iter().filter(|other| same(policy, other));
-        found.next().filter(|_| found.next().is_none()).map(|other| other.name.clone())
+    let come: Vec<_> = now.iter().filter(|policy| !before.iter().any(|other| other.name == policy.name)).map(nameless).collect();
+    let called_now = |policy: &Policy| {
+        let certificate = policy.certificate.as_ref().map(|name| certificates.get(name).unwrap_or(name).clone());
+        (policy.name.clone(), Policy { certificate, ..nameless(policy).1 })
     };
-    let is_alone = |policy: &&&Policy| only(policy, &gone).is_some();
-    gone.iter().filter(is_alone).filter_map(|policy| Some((policy.name.clone(), only(policy, &come)?))).collect()
+    let gone: Vec<_> = gone.map(called_now).collect();
+    let only = |policy: &Policy, among: &[(String, Policy)]| {
+        let mut found = among.iter().filter(|(_, other)| other == policy);
+        found.next().filter(|_| found.next().is_none()).map(|(name, _)| name.clone())
+    };
+    let is_alone = |(_, policy): &&(String, Policy)| only(policy, &gone).is_some();
+    gone.iter().filter(is_alone).filter_map(|(name, policy)| Some((name.clone(), only(policy, &come)?))).collect()
+}
+
+fn nameless(policy: &Policy) -> (String, Policy) {
+    (policy.name.clone(), Policy { name: String::new(), ..policy.clone() })
+}
+
+/// A certificate is the same one whatever it is called: what clients saw is its leaf. One that was renewed keeps its name, and so does one that has two
+/// others now, for nobody can tell which is meant.
+fn certificates_renamed(before: &[NamedLeaf], now: &[NamedLeaf]) -> Names {
+    let renamed = |shown: &NamedLeaf| {
+        let mut found = now.iter().filter(|other| other.der == shown.der);
+        let other = found.next().filter(|_| found.next().is_none())?;
+        (other.name != shown.name).then(|| (shown.name.clone(), other.name.clone()))
+    };
+    before.iter().filter_map(renamed).collect()
 }
 
 /// Keys of `[[policy]]` whose values are not the same; filters and rates together with what RADIUS said of them.

@@ -33,7 +33,7 @@ mod volume;
 pub use autoconf::DUMMY_IPV4;
 pub use certificate::CertificateAuthorization;
 pub use judge::{Applied, Rules};
-pub use presented::Presented;
+pub use presented::{NamedLeaf, Presented};
 pub use report::{Logins, Summary};
 pub use session::Session;
 pub use sstp::{CallSettings, Incoming, Turned};
@@ -186,6 +186,8 @@ pub struct Settings {
     pub nas_port_ids: Vec<(String, String)>,
     /// How long a login over SSTP may take in all, whoever has to answer meanwhile.
     pub auth_timeout: Duration,
+    /// The certificates that clients may be shown: by them it is known what one that policies name was called before.
+    pub certificates: Vec<NamedLeaf>,
 }
 
 impl Settings {

@@ -1,5 +1,17 @@
 //! The certificate that a client was shown, and why that one: for the record and the log.
 use pki::Selection;
+use std::collections::BTreeMap;
+
+/// A certificate of the gateway by the name that the configuration has for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedLeaf {
+    pub name: String,
+    /// Of the leaf.
+    pub der: Vec<u8>,
+}
+
+/// Names of before, with those of now.
+pub(super) type Names = BTreeMap<String, String>;
 
 /// A certificate of the gateway as a client has seen it.
 #[derive(Debug, Clone)]
@@ -23,6 +35,15 @@ impl Presented {
     /// What the configuration calls it.
     pub fn name(&self) -> Option<&str> {
         self.selection.as_ref().map(|selection| selection.name.as_str())
+    }
+
+    /// The configuration calls it otherwise now.
+    pub(super) fn rename(&mut self, renamed: &Names) {
+        if let Some(selection) = &mut self.selection
+            && let Some(name) = renamed.get(&selection.name)
+        {
+            selection.name.clone_from(name);
+        }
     }
 
     /// The likely reasons if the client refuses it now.

@@ -1,6 +1,7 @@
 //! A question to the policies, and their answer.
 use super::{CIPHER_BITS, Case, moment, name_and_value};
-use crate::config::Config;
+use crate::api::{Problem, Refusal};
+use crate::config::{Config, suggestion};
 use crate::facts::local_time;
 use policy::network::{Decision, LocalTime, Method, Tunnel};
 use schemars::JsonSchema;
@@ -145,14 +146,47 @@ pub struct Tried {
 
 impl PolicyQuestion {
     /// What the policies of this configuration say.
-    pub fn decide(&self, config: &Config, now: jiff::Timestamp) -> PolicyVerdict {
-        let mut case = case(self, config, now);
-        let certificate = match &self.certificate {
-            Some(name) => Some(ShownCertificate { name: name.clone(), why: "so the question says".into() }),
+    ///
+    /// # Errors
+    /// The question names what the configuration does not have.
+    pub fn decide(&self, config: &Config, now: jiff::Timestamp) -> Result<PolicyVerdict, Problem> {
+        let question = self.resolved(config)?;
+        let mut case = case(&question, config, now);
+        let certificate = match question.certificate {
+            Some(name) => Some(ShownCertificate { name, why: "so the question says".into() }),
             None => case.shown(&config.policies, &config.doors()).map(|shown| ShownCertificate { name: shown.name, why: shown.why }),
         };
         case.place.certificate = certificate.as_ref().map(|certificate| certificate.name.clone());
-        PolicyVerdict { certificate, ..report(case.decide(&config.policies)) }
+        Ok(PolicyVerdict { certificate, ..report(case.decide(&config.policies)) })
+    }
+
+    /// The same question with the names as the configuration writes them.
+    fn resolved(&self, config: &Config) -> Result<Self, Problem> {
+        let certificates = config.certificates.iter().map(|one| one.name.as_str());
+        let listeners = config.doors().into_iter().map(|door| door.name);
+        let servers = config.radius.iter().map(|radius| radius.server.name.as_str());
+        let groups = config.radius_groups.iter().map(|group| group.name.as_str());
+        Ok(Self {
+            certificate: known("certificate", self.certificate.as_deref(), certificates)?,
+            listener: known("listener", self.listener.as_deref(), listeners)?,
+            radius_server: known(
+                "radius",
+                self.radius_server.as_deref(),
+                servers.chain(config.local.as_ref().map(|_| local_provider::SERVER)),
+            )?,
+            radius_group: known("radius_group", self.radius_group.as_deref(), groups)?,
+            ..self.clone()
+        })
+    }
+}
+
+/// The one of these names that is meant, in whatever case.
+fn known<'a>(section: &str, name: Option<&str>, names: impl Iterator<Item = &'a str>) -> Result<Option<String>, Problem> {
+    let Some(name) = name else { return Ok(None) };
+    let names: Vec<_> = names.collect();
+    match names.iter().find(|known| known.eq_ignore_ascii_case(name)) {
+        Some(known) => Ok(Some((*known).to_owned())),
+        None => Err(Problem::new(Refusal::Wrong, format!("the configuration has no [[{section}]] {name:?}"), suggestion(name, &names))),
     }
 }
 

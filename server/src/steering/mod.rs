@@ -1,7 +1,9 @@
 //! Which certificate a client sees, as far as network policies have a say: they are judged by what is known before the login.
+mod apart;
 mod samples;
 mod ties;
 
+pub(crate) use apart::tell_apart;
 pub(crate) use samples::{Sample, may_be_for, samples};
 pub(crate) use ties::{JUDGEMENTS, Undecided, search};
 

@@ -93,10 +93,34 @@ fn the_key_must_suit_and_decides_between_certificates_for_the_same_names() {
     assert_eq!(choose(&ecdsa_first), ("ecdsa".into(), Some(Rule::Key)));
     assert_eq!(choose(&|kind| (kind == KeyKind::Ed25519).then_some(0)), ("odd".into(), Some(Rule::Signature)));
     assert!(super::super::choose(&all, &Hints { keys: &|_| None, ..NOTHING }).is_none());
-    assert_eq!(find_tie(&all, &[&rsa_first, &ecdsa_first]), None);
+    assert_eq!(find_tie(&all, &[&rsa_first, &ecdsa_first], false), None);
     let other = with_key("third", &["third.example.test"], &issuer, &rcgen::PKCS_RSA_SHA256);
-    let tie = find_tie(&[all[0].clone(), all[1].clone(), other], &[&rsa_first]).unwrap();
+    let tie = find_tie(&[all[0].clone(), all[1].clone(), other], &[&rsa_first], false).unwrap();
     assert_eq!((tie.first.as_str(), tie.second.as_str()), ("ecdsa", "rsa"), "a third for other names must not be ruled out by its key");
+}
+
+#[test]
+fn what_policies_settle_is_no_tie_where_both_suit() {
+    let (one, two, three) = (root("Root 1"), root("Root 2"), root("Root 3"));
+    let mut all = [
+        certificate("a", &["a.example.test"], &one),
+        certificate("b", &["b.example.test"], &two),
+        certificate("c", &["c.example.test"], &three),
+    ];
+    let tie =
+        |certificates: &[ServerCertificate], settled| find_tie(certificates, &[&rsa_first], settled).map(|tie| (tie.first, tie.second));
+    let said = |first: &str, second: &str| Some((first.to_owned(), second.to_owned()));
+    assert_eq!((tie(&all, false), tie(&all, true)), (said("a", "b"), None));
+    let shown = choose(&all, &NOTHING).unwrap();
+    assert!(shown.name == "a" && shown.why.starts_with("the first by its name"), "{shown:?}");
+    // Clients that ask for the name of both, and come to neither address, suit neither: what policies name has no say then.
+    for (at, own) in [(0, "192.0.2.1"), (1, "192.0.2.2")] {
+        all[at].names = Some(vec!["same.example.test".into()]);
+        all[at].addresses = vec![address(own)];
+    }
+    assert_eq!(tie(&all, true), said("a", "b"));
+    all[2].addresses = vec![address("192.0.2.3")];
+    assert_eq!(tie(&all, true), None, "nobody else is before them either");
 }
 
 #[test]
@@ -140,7 +164,7 @@ fn names_of_every_kind() {
 fn ties_are_found_and_named() {
     let (one, two) = (root("Root 1"), root("Root 2"));
     let tie = |certificates: &[ServerCertificate]| {
-        find_tie(certificates, &[&rsa_first, &ecdsa_first]).map(|tie| (tie.first + "/" + &tie.second, tie.clients))
+        find_tie(certificates, &[&rsa_first, &ecdsa_first], false).map(|tie| (tie.first + "/" + &tie.second, tie.clients))
     };
     let said = |pair: &str, clients: &str| Some((pair.to_owned(), clients.to_owned()));
     let (a, b) = (certificate("a", &["a.example.test"], &one), certificate("b", &["b.example.test"], &two));
@@ -213,7 +237,7 @@ fn the_order_of_the_list_decides_nothing() {
                 one
             })
             .collect();
-        let tie = find_tie(&certificates, &ranks);
+        let tie = find_tie(&certificates, &ranks, false);
         ties += usize::from(tie.is_some());
         for _ in 0..20 {
             let trusted: Vec<_> = spkis.iter().filter(|_| dice.below(2) == 0).copied().collect();
@@ -232,7 +256,7 @@ fn the_order_of_the_list_decides_nothing() {
             let after = choose(&certificates, &hints);
             let shown = |selection: &Option<Selection>| selection.clone().map(|one| (one.name, one.rule, one.why, one.remarks));
             assert_eq!(shown(&before), shown(&after), "{hints:?}");
-            assert_eq!(find_tie(&certificates, &ranks), tie);
+            assert_eq!(find_tie(&certificates, &ranks, false), tie);
             if let (None, Some(selection)) = (&tie, &after) {
                 assert!(selection.passed_over.iter().all(|(_, reason)| !reason.contains("nothing tells")), "{hints:?} {selection:?}");
             }

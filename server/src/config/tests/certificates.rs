@@ -233,6 +233,54 @@ fn policies_that_leave_the_certificate_to_luck_are_an_error() {
     assert!(third(&inside).error().contains("nothing decides between"));
 }
 
+/// Three certificates of which none is for anybody in particular, and no default.
+fn tenants(policies: &str) -> Fixture {
+    let fixture = third(policies);
+    let path = fixture.folder.path().join("evergate.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("default_certificate = \"c\"\n"), "{text}");
+    fs::write(&path, text.replace("default_certificate = \"c\"\n", "\n")).unwrap();
+    fixture
+}
+
+/// A policy for each of the three certificates, with these lines.
+fn three(lines: [&str; 3]) -> String {
+    ["a", "b", "c"].into_iter().zip(lines).map(|(name, lines)| tenant(&name.to_uppercase(), name, lines)).collect()
+}
+
+#[test]
+fn policies_that_keep_all_clients_apart_decide_alone() {
+    let apart = ["client = [\"192.0.2.0/24\"]", "client = [\"198.51.100.0/24\", \"2001:db8::/32\"]", "client = [\"203.0.113.7\"]"];
+    let names = ["server_name = [\"a.example.test\"]", "server_name = [\"x.b.example.test\"]", "server_name = [\"c.example.test\"]"];
+    let reached = ["gateway = [\"192.0.2.1\"]", "gateway = [\"192.0.2.2\"]", "gateway = [\"192.0.2.3\"]"];
+    let ways =
+        ["method = [\"certificate\"]", "method = [\"eap\"]\nclient = [\"192.0.2.0/24\"]", "method = [\"eap\"]\nclient = [\"10.0.0.0/8\"]"];
+    let grouped = apart.map(|lines| format!("{lines}\ngroup = [\"g\"]"));
+    let grouped = three([&grouped[0], &grouped[1], &grouped[2]]);
+    let denied = "[[policy]]\nname = \"D\"\ngrant = false\nuser = [\"x\"]\n\n";
+    let off = tenant("OFF", "a", "").replace("certificate = \"a\"\n", "enabled = false\n");
+    let elsewhere = "[[policy]]\nname = \"S\"\npool = \"users\"\ntunnel = [\"sstp\"]\n\n";
+    let all = [three(apart), three(names), three(reached), three(ways), grouped.clone()];
+    let more = [denied, &off, elsewhere].map(|policy| grouped.clone() + policy);
+    for policies in all.iter().chain(&more) {
+        let config = tenants(policies).load().unwrap_or_else(|error| panic!("{policies}\n{error}"));
+        assert_eq!(config.ikev2.unwrap().certificates.len(), 3);
+    }
+    let groups = ["group = [\"a\"]", "group = [\"b\"]", "group = [\"c\"]"];
+    let wide = ["client = [\"192.0.2.0/24\"]", "client = [\"192.0.2.128/25\"]\ngroup = [\"b\"]", "client = [\"203.0.113.7\"]"];
+    let patterns = ["server_name = [\"a.*\"]", "server_name = [\"x.b.example.test\"]", "server_name = [\"c.example.test\"]"];
+    let open = grouped + "[[policy]]\nname = \"O\"\npool = \"users\"\nuser = [\"x\"]\n\n";
+    let inside = three(["any = [{ client = [\"192.0.2.0/24\"] }, { user = [\"x\"] }]", apart[1], apart[2]]);
+    for policies in [three(groups), three(wide), three(patterns), open, inside] {
+        let error = tenants(&policies).error();
+        for part in
+            ["listener \"ikev2\": default_certificate: is missing: nothing decides between \"a\" and \"b\"", "or let the policies decide"]
+        {
+            assert!(error.contains(part), "{part:?} is not in: {error}\n{policies}");
+        }
+    }
+}
+
 /// Clients are sought at all the edges that policies have, those of others too.
 #[test]
 fn luck_at_one_time_or_place_alone_is_found() {
@@ -280,7 +328,8 @@ fn many_tenants_are_judged_a_few_times() {
         fixture.file(&format!("{name}.key"), &key, 0o600);
     }
     let config = fixture.load().unwrap();
-    let search = |most| crate::steering::search(config.doors()[0], &config.policies, crate::config::certificates::IKEV2_CLIENTS, most);
+    let search =
+        |most| crate::steering::search(config.doors()[0], &config.policies, crate::config::certificates::clients(Tunnel::Ikev2), most);
     let searched = search(crate::steering::JUDGEMENTS);
     assert!(searched.undecided.is_none() && !searched.cut, "{searched:?}");
     // Only who asks for no name can be for several of them.

@@ -138,6 +138,7 @@ impl World {
             half_open_timeout: Duration::from_secs(30),
             nas_port_ids: Vec::new(),
             auth_timeout: Duration::from_secs(120),
+            certificates: Vec::new(),
         };
         let endpoint = ike::Endpoint::new(None, Box::new(SeededRandom::new(1)), now.instant);
         let gateway = Gateway::new(endpoint, Attempts::new(1, 10), authority, settings, Notes::default());

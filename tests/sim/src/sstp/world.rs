@@ -133,6 +133,7 @@ impl World {
             half_open_timeout: std::time::Duration::from_secs(30),
             nas_port_ids: Vec::new(),
             auth_timeout: std::time::Duration::from_secs(120),
+            certificates: Vec::new(),
         };
         let attempts = Attempts::new(UNIX_TIME.unsigned_abs(), 10_000);
         let inner_ipv4 = Ipv4Addr::new(10, 9, 0, 254);

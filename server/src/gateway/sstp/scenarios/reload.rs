@@ -1,7 +1,7 @@
 //! Other rules while calls are up.
 use super::*;
 use crate::api::types::Verdict;
-use crate::gateway::Rules;
+use crate::gateway::{NamedLeaf, Rules};
 
 const EVERYBODY: &[(&str, &str, bool)] = &[("everybody", "*", true)];
 
@@ -215,4 +215,55 @@ fn of_two_policies_that_are_alike_nobody_knows_which_was_renamed() {
     let rules = rules(&world, &[("c", "*", true), ("d", "*", true)]);
     world.gateway.reconfigure(world.now, rules).unwrap();
     assert_eq!(world.gateway.left_behind(), [("a".to_owned(), 1)]);
+}
+
+/// Certificates by their names, each with the text that stands for its leaf.
+fn leaves(named: &[(&str, &str)]) -> Vec<NamedLeaf> {
+    named.iter().map(|(name, leaf)| NamedLeaf { name: (*name).into(), der: leaf.as_bytes().to_vec() }).collect()
+}
+
+#[test]
+fn a_certificate_under_another_name_is_the_one_that_clients_were_shown() {
+    let mut world = World::empty(10, EVERYBODY);
+    let with = |world: &World, policy: &str, wanted: &str, named: &[(&str, &str)]| {
+        let mut rules = rules(world, &[(policy, "*", true)]);
+        rules.policies[0].certificate = Some(wanted.into());
+        rules.settings.certificates = leaves(named);
+        rules
+    };
+    world.bring_up(1);
+    let shown = pki::Selection {
+        index: 0,
+        name: "ours".into(),
+        rule: None,
+        is_made_out: true,
+        why: "the only one".into(),
+        passed_over: Vec::new(),
+        remarks: Vec::new(),
+        policy: None,
+        tied: None,
+    };
+    world.gateway.live.values_mut().for_each(|live| {
+        live.presented = Some(crate::gateway::Presented { subject: "CN=x".into(), selection: Some(shown.clone()) });
+    });
+    let before = with(&world, "everybody", "ours", &[("ours", "x"), ("others", "y")]);
+    world.gateway.reconfigure(world.now, before).unwrap();
+    assert!(world.gateway.judge_all(world.now).is_empty());
+    // The other one has its name now, and the policy another one too.
+    let swapped = with(&world, "staff", "first", &[("first", "x"), ("ours", "y")]);
+    assert_eq!(world.gateway.judge_by(world.now, &swapped), []);
+    world.gateway.reconfigure(world.now, swapped).unwrap();
+    assert_eq!(world.gateway.judge_all(world.now), []);
+    assert!(world.gateway.end_refused(world.now).is_empty());
+    let session = world.gateway.session(world.now, SessionId(1)).unwrap();
+    assert_eq!((session.certificate.as_deref(), session.policy.as_str()), (Some("first"), "staff"));
+    // A renewed certificate has the name of the one before.
+    let renewed = with(&world, "staff", "first", &[("first", "z"), ("ours", "y")]);
+    world.gateway.reconfigure(world.now, renewed).unwrap();
+    assert!(world.gateway.judge_all(world.now).is_empty());
+    // Who was shown another one than the policy wants is refused, by whatever name that one went before.
+    let other = with(&world, "staff", "ours", &[("first", "z"), ("ours", "y")]);
+    assert!(world.gateway.judge_by(world.now, &other).iter().all(|judged| judged.verdict == Verdict::Refused));
+    world.gateway.reconfigure(world.now, other).unwrap();
+    assert_eq!(world.gateway.end_refused(world.now).len(), 1);
 }
