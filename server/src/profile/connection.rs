@@ -2,8 +2,9 @@
 use super::{Kind, Wishes};
 use crate::certificates::{OTHERS, TLS, WINDOWS};
 use crate::config::{Config, Ikev2Listener, LocalProvider, SstpListener};
+use crate::steering::asked;
 use ike::CipherPolicy;
-use pki::{AskedName, Certificate, Credential, Hints, KeyRank, Purpose, Refused, ServerCertificate, Steered, TrustAnchors, UnixTime};
+use pki::{Certificate, Credential, Hints, KeyRank, Purpose, Refused, ServerCertificate, Steered, TrustAnchors, UnixTime};
 use policy::network::{AddressRange, AllowedMethod, Method, Policy, Settings, Tunnel};
 use ppp::AuthProtocol;
 use std::net::IpAddr;
@@ -174,21 +175,52 @@ impl<'a> Dialled<'a> {
         }
     }
 
-    /// What it shows to a client that dials `server`; `None`: the client can verify none of its certificates. `windows`: it sends no IDr.
-    pub(super) fn shown(self, server: &str, windows: bool, now: UnixTime) -> Option<&'a ServerCertificate> {
-        let (certificates, steering, keys, name_source): (&[ServerCertificate], _, KeyRank<'_>, _) = match self {
-            Self::Ikev2(listener) => (&listener.certificates, &listener.steering, if windows { WINDOWS } else { OTHERS }, "IDr"),
-            Self::Sstp(listener) => (&listener.certificates, &listener.steering, TLS, "SNI"),
+    pub(super) fn certificates(self) -> &'a [ServerCertificate] {
+        match self {
+            Self::Ikev2(listener) => &listener.certificates,
+            Self::Sstp(listener) => &listener.certificates,
+        }
+    }
+
+    /// What it shows to this client; `None`: it can verify none of the certificates.
+    pub(super) fn shown(self, caller: Caller<'_>, now: UnixTime) -> Option<&'a ServerCertificate> {
+        let (steering, keys, name_source): (_, KeyRank<'_>, _) = match self {
+            Self::Ikev2(listener) => (&listener.steering, if caller.windows { WINDOWS } else { OTHERS }, "IDr"),
+            Self::Sstp(listener) => (&listener.steering, TLS, "SNI"),
         };
+        let certificates = self.certificates();
         let nowhere = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-        let steering = steering.as_deref().map(|by| Steered { by, client: nowhere, by_certificate: false, now });
-        let asked = server.parse().map_or(AskedName::Dns(server), AskedName::Address);
-        let is_told = !(windows && matches!(self, Self::Ikev2(_)));
-        let authorities: Vec<_> = certificates.iter().flat_map(|one| one.authorities.iter().copied()).collect();
+        let by_certificate = caller.by_certificate;
+        let steering = steering.as_deref().map(|by| Steered { by, client: nowhere, by_certificate, now });
+        let asked = asked(caller.server);
+        // Only IKE tells which authorities are trusted.
+        let authorities = match (self, caller.trusts) {
+            (Self::Sstp(_), _) => Vec::new(),
+            (Self::Ikev2(_), Some(roots)) => roots.to_vec(),
+            (Self::Ikev2(_), None) => {
+                let made_out = pki::answering(certificates, Some(asked), keys);
+                let above = certificates.iter().zip(made_out).filter(|(_, made_out)| *made_out);
+                above.flat_map(|(certificate, _)| certificate.authorities.iter().copied()).collect()
+            }
+        };
+        let is_told = !(caller.windows && matches!(self, Self::Ikev2(_)));
         let name = is_told.then_some(asked);
         let hints = Hints { name, name_source, authorities: &authorities, address: None, itself: None, keys, steering };
         pki::choose(certificates, &hints).map(|chosen| &certificates[chosen.index])
     }
+}
+
+/// A client as far as it matters for what it is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller<'a> {
+    /// What it dials, which is the name that it wants in the certificate.
+    pub(super) server: &'a str,
+    /// Over IKEv2 it asks for no name.
+    pub(super) windows: bool,
+    /// It proves itself with a certificate over IKEv2, which the gateway knows before it shows its own.
+    pub(super) by_certificate: bool,
+    /// SHA-1 of the keys of the authorities that it trusts; `None`: of those above whatever is made out to `server`.
+    pub(super) trusts: Option<&'a [[u8; 20]]>,
 }
 
 /// Others than clients know by themselves.
@@ -252,8 +284,15 @@ impl<'a> Connection<'a> {
             format!("the configuration has no listener with protocol = \"{tunnel}\": add one, or choose another --tunnel")
         })?;
         let method = method_of(dialled, kind, wishes.device)?;
-        let server = wishes.server.clone().unwrap_or_else(|| config.server.name.clone());
-        let policy = policy_of(config, wishes, &Way::new(dialled, &server, kind == Kind::Windows, method, now))?;
+        let own = own_certificate(config, wishes, dialled);
+        let server = match (&wishes.server, own) {
+            (Some(server), _) => server.clone(),
+            (None, Some((policy, certificate))) => name_of(config, policy, certificate)?,
+            (None, None) => config.server.name.clone(),
+        };
+        let trusts = own.map(|(_, certificate)| certificate.authorities.as_slice());
+        let caller = Caller { server: &server, windows: kind == Kind::Windows, by_certificate: method == Method::Certificate, trusts };
+        let policy = policy_of(config, wishes, &Way::new(dialled, caller, method, now))?;
         let network = Network::of(&policy.settings);
         if wishes.device && network.routes.is_none() {
             return Err(format!(
@@ -262,7 +301,7 @@ impl<'a> Connection<'a> {
             ));
         }
         let mut notes = vec![format!("policy {:?} gives the routes, name servers and suffix of this profile", policy.name)];
-        let roots = roots_of(config, kind, wishes, dialled, &server, now, &mut notes)?;
+        let roots = roots_of(config, kind, wishes, dialled, caller, now, &mut notes)?;
         let login = match (method, dialled) {
             (Method::Certificate, Dialled::Ikev2(listener)) => Login::Certificate(client_certificate(&listener.client_roots)),
             (Method::MsChapV2, _) => Login::MsChapV2,
@@ -328,14 +367,13 @@ pub(super) struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    /// `windows`: over IKEv2 it asks for no name.
-    pub(super) fn new(dialled: Dialled<'a>, server: &'a str, windows: bool, method: Method, now: UnixTime) -> Self {
+    pub(super) fn new(dialled: Dialled<'a>, caller: Caller<'a>, method: Method, now: UnixTime) -> Self {
         let tunnel = match dialled {
             Dialled::Ikev2(_) => Tunnel::Ikev2,
             Dialled::Sstp(_) => Tunnel::Sstp,
         };
-        let server_name = Some(server).filter(|_| !(windows && tunnel == Tunnel::Ikev2));
-        let shown = dialled.shown(server, windows, now).map(|shown| shown.name.as_str());
+        let server_name = Some(caller.server).filter(|_| !(caller.windows && tunnel == Tunnel::Ikev2));
+        let shown = dialled.shown(caller, now).map(|shown| shown.name.as_str());
         Self { listener: dialled.name(), tunnel, method, server_name, shown }
     }
 }
@@ -388,17 +426,86 @@ fn policy_of<'a>(config: &'a Config, wishes: &Wishes, way: &Way<'_>) -> Result<&
     ))
 }
 
+/// The certificate that the policy asked for names, at this listener.
+fn own_certificate<'a>(config: &'a Config, wishes: &Wishes, dialled: Dialled<'a>) -> Option<(&'a Policy, &'a ServerCertificate)> {
+    let policy = config.policies.iter().find(|policy| wishes.policy.as_ref() == Some(&policy.name))?;
+    let name = policy.certificate.as_ref()?;
+    Some((policy, dialled.certificates().iter().find(|certificate| certificate.name == *name)?))
+}
+
+/// What its clients dial: the gateway's own name if the certificate is made out to that, else a name of it for which the policy is.
+fn name_of(config: &Config, policy: &Policy, certificate: &ServerCertificate) -> Result<String, String> {
+    let patterns = &policy.conditions.server_name;
+    let is_for = |name: &str| patterns.is_empty() || patterns.iter().any(|pattern| policy::glob::matches(pattern, name));
+    let own = &config.server.name;
+    let is_own = |name: &String| name.eq_ignore_ascii_case(own) || name.strip_prefix("*.") == own.split_once('.').map(|(_, rest)| rest);
+    let names = certificate.dial_names();
+    if is_for(own) && names.iter().any(is_own) {
+        return Ok(own.clone());
+    }
+    let asked = patterns.iter().filter(|pattern| !pattern.contains(['*', '?']));
+    let in_it = &certificate.credential.leaf().dns_names;
+    let one = names.iter().chain(asked).chain(in_it).find(|name| !name.contains('*') && is_for(name));
+    one.cloned().ok_or_else(|| {
+        format!(
+            "policy {:?} is for clients that are shown certificate {:?}, which is made out to {}: say with --server what they dial",
+            policy.name,
+            certificate.name,
+            names.join(", ")
+        )
+    })
+}
+
+/// What a client is shown besides that asks for no name and trusts every authority of the gateway's.
+#[derive(Debug)]
+pub(super) struct ShownInstead<'a> {
+    wanted: &'a str,
+    instead: &'a str,
+    authority: &'a str,
+}
+
+impl ShownInstead<'_> {
+    pub(super) fn note(&self, server: &str) -> String {
+        let Self { wanted, instead, authority } = self;
+        format!(
+            "only the authorities that a computer trusts tell the gateway that it wants certificate {wanted:?}: one that also trusts {authority} is shown \
+             {instead:?}, which is not made out to {server}, and refuses it"
+        )
+    }
+}
+
+/// Whether the certificate that this client is shown is not what it would be shown if it trusted the other ones' authorities as well.
+pub(super) fn by_trust_alone<'a>(
+    dialled: Dialled<'a>,
+    caller: Caller<'_>,
+    shown: &'a ServerCertificate,
+    now: UnixTime,
+) -> Option<ShownInstead<'a>> {
+    if !caller.windows {
+        // Others ask for a name, and trust what their profile says.
+        return None;
+    }
+    let all: Vec<_> = dialled.certificates().iter().flat_map(|one| one.authorities.iter().copied()).collect();
+    let instead = dialled.shown(Caller { trusts: Some(&all), ..caller }, now)?;
+    (instead.name != shown.name && accepts(&instead.credential, caller.server, now).is_err()).then(|| ShownInstead {
+        wanted: &shown.name,
+        instead: &instead.name,
+        authority: &instead.credential.leaf().issuer,
+    })
+}
+
 /// The roots that the client must trust. That it would refuse the certificate which it gets to see is an error.
 fn roots_of(
     config: &Config,
     kind: Kind,
     wishes: &Wishes,
     dialled: Dialled<'_>,
-    server: &str,
+    caller: Caller<'_>,
     now: UnixTime,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Certificate>, String> {
-    let shown = dialled.shown(server, kind == Kind::Windows, now).ok_or_else(|| {
+    let server = caller.server;
+    let shown = dialled.shown(caller, now).ok_or_else(|| {
         format!("listener {:?} has no certificate that {} can verify; RSA, P-256 and P-384 do", dialled.name(), kind.title())
     })?;
     accepts(&shown.credential, server, now).map_err(|refused| {
@@ -408,6 +515,7 @@ fn roots_of(
             shown.name
         )
     })?;
+    notes.extend(by_trust_alone(dialled, caller, shown, now).map(|other| other.note(server)));
     match root_above(config, &shown.credential, &wishes.authorities) {
         Some(root) => Ok(vec![root]),
         None => {

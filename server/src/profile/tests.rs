@@ -25,29 +25,56 @@ const EVERYONE: &str = "\n[[policy]]\nname = \"everyone\"\npool = \"users\"\n";
 const SPLIT: &str =
     "dns = [\"10.0.0.53\"]\nsuffix = \"corp.example.test\"\nroutes = [\"10.0.0.0/8\", \"192.0.2.1-192.0.2.2\", \"2001:db8::/32\"]\n";
 
+/// A tenant's certificate of an authority of its own, and one more of the gateway's own authority and name.
+const MORE: &str = "\n[[certificate]]\nname = \"tenant\"\nchain = \"tenant.pem\"\nkey = \"tenant.key\"\n\
+                    names = [\"vpn.tenant.test\"]\n\
+                    \n[[certificate]]\nname = \"machines\"\nchain = \"machines.pem\"\nkey = \"machines.key\"\n";
+
 struct Fixture {
     folder: TempDir,
     root: Certificate,
+    /// Above the tenant's certificate.
+    other_root: Certificate,
+}
+
+/// What signs, with its certificate as PEM.
+struct Authority(rcgen::CertifiedIssuer<'static, rcgen::KeyPair>);
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = params(name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        Self(rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn certificate(&self) -> Certificate {
+        Certificate::from_pem(self.0.pem().as_bytes()).unwrap().remove(0)
+    }
+
+    /// A server's certificate and its key.
+    fn server(&self, name: &str) -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = params_for(name);
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
 }
 
 impl Fixture {
     fn new(parts: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let root_key = rcgen::KeyPair::generate().unwrap();
-        let mut params = params("Test Root");
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let root = rcgen::CertifiedIssuer::self_signed(params, root_key).unwrap();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = params_for("vpn.example.test");
-        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-        let leaf = params.signed_by(&key, &root).unwrap();
-        let authority = Certificate::from_pem(root.pem().as_bytes()).unwrap().remove(0);
-        let fixture = Self { folder, root: authority };
+        let (root, other) = (Authority::new("Test Root"), Authority::new("Tenant Root"));
+        let fixture = Self { folder, root: root.certificate(), other_root: other.certificate() };
+        let (vpn, tenant, machines) = (root.server("vpn.example.test"), other.server("*.tenant.test"), root.server("vpn.example.test"));
         let files = [
             ("evergate.toml", [&[HEAD], parts].concat().concat()),
-            ("ca.pem", root.pem()),
-            ("vpn.pem", leaf.pem()),
-            ("vpn.key", key.serialize_pem()),
+            ("ca.pem", root.0.pem()),
+            ("vpn.pem", vpn.0),
+            ("vpn.key", vpn.1),
+            ("tenant.pem", tenant.0 + &other.0.pem()),
+            ("tenant.key", tenant.1),
+            ("machines.pem", machines.0),
+            ("machines.key", machines.1),
             ("nps1.secret", "a secret of good length\n".into()),
             ("users", "ann nt=8846f7eaee8fb117ad06bdd830b7586c\n".into()),
         ];
@@ -462,4 +489,60 @@ fn a_profile_is_held_against_the_sstp_listener_of_its_port() {
     assert!(found.len() == 1 && found[0].1.contains("it logs in with EAP; listener \"passwords\" takes \"mschapv2\""), "{found:?}");
     let nowhere = profile.replace("vpn.example.test;vpn.example.test", "vpn.example.test:9443;vpn.example.test:9443");
     assert!(warnings(&both, &nowhere).iter().any(|problem| problem.contains("it dials TCP 9443")), "{:?}", warnings(&both, &nowhere));
+}
+
+const SEVERAL: &str = "\n[[listener]]\nname = \"ikev2\"\nprotocol = \"ikev2\"\ndefault_certificate = \"vpn\"\n";
+
+fn policy(name: &str, certificate: &str, more: &str) -> String {
+    format!("\n[[policy]]\nname = \"{name}\"\npool = \"users\"\ncertificate = \"{certificate}\"\n{more}")
+}
+
+#[test]
+fn machines_are_judged_as_the_gateway_tells_them_from_users() {
+    let listener = [SEVERAL, MACHINES, "certificates = [\"vpn\", \"machines\"]\n"].concat();
+    let machines = policy("machines", "machines", "method = [\"certificate\"]\nroutes = [\"10.0.0.0/8\"]\n");
+    let users = policy("users", "vpn", "method = [\"eap\"]\n");
+    let fixture = Fixture::new(&[MORE, &listener, RADIUS, &machines, &users]);
+    for (device, policy) in [(true, "machines"), (false, "users")] {
+        let wishes = Wishes { device, user: Some("ann".into()), ..fixture.wishes() };
+        for (kind, name) in [(Kind::Windows, "profile.xml"), (Kind::StrongSwan, "swanctl.conf")] {
+            let made = fixture.made(kind, &wishes).unwrap_or_else(|error| panic!("{kind:?} {policy}: {error}"));
+            assert!(made.notes.iter().any(|note| note.contains(&format!("policy \"{policy}\" gives"))), "{made:?}");
+            assert_eq!(fails(&fixture, &fixture.file(kind, &wishes, name)), [], "{kind:?} {policy}");
+        }
+    }
+}
+
+#[test]
+fn a_tenant_trusts_and_dials_what_its_policy_shows() {
+    let listener = [SEVERAL, MACHINES, "certificates = [\"vpn\", \"tenant\"]\n"].concat();
+    let ours = policy("ours", "vpn", "user = [\"ann\"]\n");
+    let theirs = policy("tenant", "tenant", "user = [\"dave\"]\n");
+    let fixture = Fixture::new(&[MORE, &listener, RADIUS, &ours, &theirs]);
+    for (tenant, server, root) in [("ours", "vpn.example.test", &fixture.root), ("tenant", "vpn.tenant.test", &fixture.other_root)] {
+        let wishes = Wishes { policy: Some(tenant.into()), user: Some("ann".into()), ..fixture.wishes() };
+        for kind in Kind::ALL {
+            let made = fixture.made(kind, &wishes).unwrap_or_else(|error| panic!("{kind:?} {tenant}: {error}"));
+            let profile = made.files.iter().find(|file| !file.name.ends_with(".ps1") && !file.name.ends_with(".pem")).unwrap();
+            assert!(profile.text.contains(server), "{kind:?} {tenant}: {}", *profile.text);
+            assert_eq!(fails(&fixture, &profile.text), [], "{kind:?} {tenant}\n{}", *profile.text);
+            let authority = made.files.iter().find(|file| file.name == "ca.pem");
+            assert!(authority.is_none_or(|file| *file.text == pem(root)), "{kind:?} {tenant}");
+        }
+        // Windows asks for no name: of those who trust both authorities, the default's one.
+        let warned = warnings(&fixture, &fixture.file(Kind::Windows, &wishes, "profile.xml"));
+        let both =
+            |warning: &String| warning.contains("also trusts CN=Test Root is shown \"vpn\", which is not made out to vpn.tenant.test");
+        assert_eq!(warned.iter().any(both), tenant == "tenant", "{warned:?}");
+    }
+    let wildcard = MORE.replace("names = [\"vpn.", "names = [\"*.");
+    let fixture = Fixture::new(&[&wildcard, &listener, RADIUS, &ours, &theirs]);
+    let tenant = || Wishes { policy: Some("tenant".into()), ..fixture.wishes() };
+    let error = fixture.made(Kind::StrongSwan, &tenant()).unwrap_err();
+    assert!(error.contains("is made out to *.tenant.test: say with --server what they dial"), "{error}");
+    let named = Wishes { server: Some("x.tenant.test".into()), ..tenant() };
+    assert!(fixture.file(Kind::StrongSwan, &named, "swanctl.conf").contains("remote_addrs = x.tenant.test"));
+    let theirs = policy("tenant", "tenant", "user = [\"dave\"]\nserver_name = [\"gate.tenant.test\"]\n");
+    let fixture = Fixture::new(&[&wildcard, &listener, RADIUS, &ours, &theirs]);
+    assert!(fixture.file(Kind::StrongSwan, &tenant(), "swanctl.conf").contains("remote_addrs = gate.tenant.test"));
 }

@@ -35,7 +35,7 @@ pub struct ProfileArgs {
     /// For the machine, with its certificate, instead of a user
     #[arg(long)]
     pub(in crate::cli) device: bool,
-    /// What the client dials [default: the gateway's name]
+    /// What the client dials [default: the gateway's name; with --policy a name of the certificate that this names]
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) server: Option<String>,
     /// mschapv2, tls, peap (mschapv2 inside) or peap-tls [default: what policy or local provider ask for, else mschapv2]

@@ -7,7 +7,7 @@ use crate::explain::{fix, windows_code};
 use crate::outcome::{EapFault, Failure, Fault, Stage};
 use crate::profile::Kind;
 use crate::profile::connection::{
-    Dialled, Way, accepts, client_certificate, eap_methods, fits, has_unusual_ports, root_above, sole_provider,
+    Caller, Dialled, Way, accepts, by_trust_alone, client_certificate, eap_methods, fits, has_unusual_ports, root_above, sole_provider,
 };
 use crate::profile::proposals::strongswan;
 use crate::profile::windows::CLIENT_AUTH;
@@ -82,6 +82,15 @@ fn of_eap(eap: EapFault) -> Failure {
 
 fn only(number: &str) -> Vec<String> {
     vec![number.to_owned()]
+}
+
+/// The client when it dials this.
+fn caller<'a>(said: &'a Said, server: &'a str, trusts: Option<&'a [[u8; 20]]>) -> Caller<'a> {
+    let server = match &said.identity {
+        Identity::Name(name) => name,
+        Identity::Dialled | Identity::Any => server,
+    };
+    Caller { server, windows: said.client == Kind::Windows, by_certificate: matches!(said.login, Login::Certificate), trusts }
 }
 
 impl<'a> Judge<'a> {
@@ -206,14 +215,20 @@ impl<'a> Judge<'a> {
         self.warn(only(number), problem, remedy.or_gateway(gateway));
     }
 
+    /// Keys of the authorities that the profile brings; `None`: of none, others have brought the client those that it trusts.
+    fn trusts(&self) -> Option<Vec<[u8; 20]>> {
+        let roots = &self.said.roots;
+        (!roots.is_empty()).then(|| roots.iter().map(Certificate::spki_sha1).collect())
+    }
+
     /// Whether the client accepts what it is shown.
     fn certificate(&mut self, tunnel: Tunnel, dialled: Dialled<'a>) {
-        for server in &self.said.servers {
-            let name = match &self.said.identity {
-                Identity::Name(name) => name,
-                Identity::Dialled | Identity::Any => server,
-            };
-            let Some(shown) = dialled.shown(name, self.said.client == Kind::Windows, self.now) else {
+        let said = self.said;
+        let trusts = self.trusts();
+        for server in &said.servers {
+            let caller = caller(said, server, trusts.as_deref());
+            let name = caller.server;
+            let Some(shown) = dialled.shown(caller, self.now) else {
                 let remedy = on_gateway("give the listener a certificate with an RSA, P-256 or P-384 key");
                 self.fail(
                     only("13801"),
@@ -222,10 +237,15 @@ impl<'a> Judge<'a> {
                 );
                 continue;
             };
+            let instead = by_trust_alone(dialled, caller, shown, self.now).map(|instead| instead.note(name));
             match accepts(&shown.credential, name, self.now) {
-                Err(Refused::WrongName { .. }) if self.said.identity == Identity::Any => {}
+                Err(Refused::WrongName { .. }) if said.identity == Identity::Any => {}
                 Err(refused) => self.refused(tunnel, shown, name, &refused),
                 Ok(()) => {}
+            }
+            if let Some(instead) = instead {
+                let remedy = on_gateway("give one of the two certificates addresses or realms of its own, or one certificate both names");
+                self.warn(only("13801"), instead, remedy);
             }
             self.trust(tunnel, shown);
         }
@@ -305,9 +325,10 @@ impl<'a> Judge<'a> {
     /// Whether a policy lets it in, and with this method of EAP.
     fn policy(&mut self, tunnel: Tunnel, dialled: Dialled<'_>, method: Method) {
         let config = self.config;
-        let windows = self.said.client == Kind::Windows;
+        let trusts = self.trusts();
         let servers = if self.said.servers.is_empty() { std::slice::from_ref(&config.server.name) } else { &self.said.servers };
-        let ways: Vec<_> = servers.iter().map(|server| Way::new(dialled, server, windows, method, self.now)).collect();
+        let ways: Vec<_> =
+            servers.iter().map(|server| Way::new(dialled, caller(self.said, server, trusts.as_deref()), method, self.now)).collect();
         let fitting: Vec<_> = config.policies.iter().filter(|policy| ways.iter().any(|way| fits(policy, way))).collect();
         let denied = numbers(&failure(Stage::Policy, Fault::Refused, None), tunnel);
         if fitting.is_empty() {
