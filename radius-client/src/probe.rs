@@ -1,5 +1,5 @@
 //! Signs of life: what tells a slow server from a dead one, and a dead one from one that is back.
-use crate::api::{Change, Credentials, NasContext, Output, Probe, RequireMessageAuthenticator, Server, SocketId};
+use crate::api::{Change, Credentials, NasContext, Output, Probe, RadiusVersion, RequireMessageAuthenticator, Server, SocketId};
 use crate::attributes::number;
 use crate::authentication::Proof;
 use crate::client::{Client, Request, Timer, Work};
@@ -138,20 +138,23 @@ impl Client {
 #[derive(Debug)]
 pub struct Knock {
     bytes: Vec<u8>,
-    authenticator: [u8; 16],
+    envelope: Envelope,
 }
 
 impl Knock {
     /// # Errors
     /// Why the server's settings make no request, in words.
-    pub fn new(server: &Server, random: &mut dyn Random) -> Result<Self, String> {
-        let (mut authenticator, mut nobodys, mut identifier) = ([0; 16], [0; 16], [0; 1]);
+    pub fn new(server: &Server, version: RadiusVersion, random: &mut dyn Random) -> Result<Self, String> {
+        let (mut authenticator, mut nobodys, mut number) = ([0; 16], [0; 16], [0; 4]);
         random.fill(&mut authenticator);
         random.fill(&mut nobodys);
-        random.fill(&mut identifier);
-        let envelope = Envelope::Identified { identifier: identifier[0], authenticator };
+        random.fill(&mut number);
+        let envelope = match version {
+            RadiusVersion::V1_0 => Envelope::Identified { identifier: number[0], authenticator },
+            RadiusVersion::V1_1 => Envelope::Token(u32::from_be_bytes(number)),
+        };
         let bytes = write(server, &envelope, &nobodys).map_err(|reason| reason.to_string())?;
-        Ok(Self { bytes, authenticator })
+        Ok(Self { bytes, envelope })
     }
 
     /// What goes to the server's port for logins.
@@ -165,12 +168,18 @@ impl Knock {
     /// Why it is not, in words.
     pub fn answered(&self, server: &Server, datagram: &[u8]) -> Result<(), String> {
         let reply = Packet::parse(datagram).map_err(|malformed| malformed.to_string())?;
-        if self.bytes.get(1) != Some(&reply.identifier()) {
+        let (is_ours, hiding) = match &self.envelope {
+            Envelope::Identified { identifier, authenticator } => {
+                (reply.identifier() == *identifier, Hiding::Secret { request_authenticator: authenticator, secret: &server.secret })
+            }
+            Envelope::Token(token) => (reply.token() == *token, Hiding::Tls),
+        };
+        if !is_ours {
             return Err("it answers another request".into());
         }
         let expected = Expected {
             purpose: Purpose::Authentication,
-            hiding: Hiding::Secret { request_authenticator: &self.authenticator, secret: &server.secret },
+            hiding,
             // As for the client's own probes.
             require_message_authenticator: false,
         };
@@ -193,7 +202,8 @@ mod tests {
     fn reply(knock: &Knock, secret: &[u8]) -> Vec<u8> {
         let mut reply = vec![code::ACCESS_REJECT, knock.bytes()[1], 0, 20];
         reply.extend([0; 16]);
-        let signature = Packet::parse(&reply).unwrap().response_authenticator(&knock.authenticator, secret);
+        let Envelope::Identified { authenticator, .. } = &knock.envelope else { panic!("{knock:?}") };
+        let signature = Packet::parse(&reply).unwrap().response_authenticator(authenticator, secret);
         reply[4..20].copy_from_slice(&signature);
         reply
     }
@@ -205,7 +215,7 @@ mod tests {
             (Probe::StatusServer, code::STATUS_SERVER),
             (Probe::User("nobody".into()), code::ACCESS_REQUEST),
         ] {
-            let knock = Knock::new(&server(probe), &mut SeededRandom::new(7)).unwrap();
+            let knock = Knock::new(&server(probe), RadiusVersion::V1_0, &mut SeededRandom::new(7)).unwrap();
             assert_eq!(Packet::parse(knock.bytes()).unwrap().code(), wanted);
         }
     }
@@ -213,12 +223,25 @@ mod tests {
     #[test]
     fn only_who_knows_the_secret_answers() {
         let server = server(Probe::StatusServer);
-        let knock = Knock::new(&server, &mut SeededRandom::new(7)).unwrap();
+        let knock = Knock::new(&server, RadiusVersion::V1_0, &mut SeededRandom::new(7)).unwrap();
         assert_eq!(knock.answered(&server, &reply(&knock, b"xyzzy5461")), Ok(()));
         assert!(knock.answered(&server, &reply(&knock, b"another")).unwrap_err().contains("shared secret"));
         let mut other = reply(&knock, b"xyzzy5461");
         other[1] ^= 1;
         assert!(knock.answered(&server, &other).unwrap_err().contains("another request"));
         assert!(knock.answered(&server, &[1, 2, 3]).is_err());
+    }
+    #[test]
+    fn over_tls_alone_the_token_tells_the_answer() {
+        let server = server(Probe::User("nobody".into()));
+        let knock = Knock::new(&server, RadiusVersion::V1_1, &mut SeededRandom::new(7)).unwrap();
+        let asked = Packet::parse(knock.bytes()).unwrap();
+        assert_eq!((asked.code(), asked.identifier()), (code::ACCESS_REQUEST, 0));
+        assert!(asked.first(number::MESSAGE_AUTHENTICATOR).is_none(), "RFC 9765 section 5.2");
+        let answer = |code: u8, token: u32| [&[code, 0x5a, 0, 20][..], &token.to_be_bytes(), &[7; 12]].concat();
+        assert_eq!(knock.answered(&server, &answer(code::ACCESS_REJECT, asked.token())), Ok(()));
+        assert_eq!(knock.answered(&server, &answer(code::PROTOCOL_ERROR, asked.token())), Ok(()), "somebody is there");
+        assert!(knock.answered(&server, &answer(code::ACCESS_REJECT, asked.token() + 1)).unwrap_err().contains("another request"));
+        assert!(knock.answered(&server, &answer(code::ACCOUNTING_RESPONSE, asked.token())).is_err());
     }
 }

@@ -56,14 +56,12 @@ pub(crate) async fn run(mut target: Target, mut packets: Receiver<Vec<u8>>, inbo
 /// What a question over a connection of its own came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// Nothing was asked: the connection speaks RADIUS/1.1, which the packet is not of.
-    Connected,
     /// No answer in time.
     Silence,
     Answer(Vec<u8>),
 }
 
-/// Sends a packet over a connection of its own and waits so long for the answer.
+/// Sends a packet of the version that both ends speak over a connection of its own and waits so long for the answer.
 ///
 /// # Errors
 /// Why there is no connection, in words.
@@ -71,16 +69,13 @@ pub(crate) async fn ask(
     peer: SocketAddr,
     source: Option<IpAddr>,
     settings: &ClientSettings,
-    packet: &[u8],
+    packet: impl FnOnce(RadiusVersion) -> Vec<u8>,
     patience: Duration,
 ) -> Result<Asked, String> {
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(peer, source, settings)).await;
     let mut link = connected.map_err(|_| format!("no TLS connection to {peer} within {} s", CONNECT_TIMEOUT.as_secs()))??;
-    if link.agreed(settings)? == RadiusVersion::V1_1 {
-        link.farewell().await;
-        return Ok(Asked::Connected);
-    }
-    link.send(packet).await?;
+    let packet = packet(link.agreed(settings)?);
+    link.send(&packet).await?;
     let answer = async {
         loop {
             if let Some(answer) = next_packet(&mut link.received)? {

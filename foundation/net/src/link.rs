@@ -213,21 +213,94 @@ pub fn interface_mtu(name: &str) -> io::Result<u32> {
     Ok(mtu as u32)
 }
 
-/// Whether interface `name` takes TCP packets larger than its MTU (TSO), as `ethtool -k` shows.
-pub fn tcp_segmentation(name: &str) -> io::Result<bool> {
-    /// ETHTOOL_GTSO of linux/ethtool.h.
-    const GET_TSO: u32 = 0x1e;
+/// Whether an interface does something that the kernel would do for it otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    On,
+    /// It could.
+    Off,
+    Unable,
+}
+
+/// Whether an interface takes packets larger than its MTU, to cut them itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segmentation {
+    /// `tx-tcp-segmentation` of `ethtool -k`.
+    pub tcp: Feature,
+    /// `tx-udp-segmentation`, which is USO.
+    pub udp: Feature,
+}
+
+/// Of interface `name`, as `ethtool -k` shows. What this kernel has no word for counts as [`Feature::Unable`].
+pub fn segmentation(name: &str) -> io::Result<Segmentation> {
+    let (names, states) = features(name)?;
+    let find = |wanted: &str| names.iter().position(|name| name == wanted).map_or(Feature::Unable, |at| states[at]);
+    Ok(Segmentation { tcp: find("tx-tcp-segmentation"), udp: find("tx-udp-segmentation") })
+}
+
+/// Names and states, in the same order (linux/ethtool.h).
+fn features(name: &str) -> io::Result<(Vec<String>, Vec<Feature>)> {
+    const GET_SET_INFO: u32 = 0x37;
+    const GET_STRINGS: u32 = 0x1b;
+    const GET_FEATURES: u32 = 0x3a;
+    /// ETH_SS_FEATURES
+    const FEATURES: u32 = 4;
+    /// Words of a string.
+    const STRING: usize = 8;
+    /// Kernels have fewer than a hundred.
+    const MOST: u32 = 1024;
+    let [low, high] = words(1_u64 << FEATURES);
+    // struct ethtool_sset_info: command, reserved, mask of sets, and one count for each set of the mask.
+    let mut info = [GET_SET_INFO, 0, low, high, 0];
+    // SAFETY: the command writes no more than the mask and one count, for the mask has one bit.
+    unsafe { ethtool(name, &mut info)? };
+    let count = info[4].min(MOST);
+    // struct ethtool_gstrings: command, set, how many strings, and those.
+    let mut strings = vec![0; 3 + STRING * count as usize];
+    strings[..3].copy_from_slice(&[GET_STRINGS, FEATURES, count]);
+    // SAFETY: the number of features is the kernel's own and does not change while it runs: all strings have room.
+    unsafe { ethtool(name, &mut strings)? };
+    // struct ethtool_gfeatures: command, how many blocks, and these: available, requested, active, never changed, a bit for each feature.
+    let blocks = count.div_ceil(32);
+    let mut states = vec![0; 2 + 4 * blocks as usize];
+    states[..2].copy_from_slice(&[GET_FEATURES, blocks]);
+    // SAFETY: the command writes as many blocks as it is told.
+    unsafe { ethtool(name, &mut states)? };
+    let names = strings[3..].chunks_exact(STRING).map(text).collect();
+    let bit = |at: usize, word: usize| states.get(2 + 4 * (at / 32) + word).is_some_and(|bits| bits >> (at % 32) & 1 != 0);
+    let state = |at| match () {
+        () if bit(at, 2) => Feature::On,
+        () if bit(at, 0) && !bit(at, 3) => Feature::Off,
+        () => Feature::Unable,
+    };
+    Ok((names, (0..count as usize).map(state).collect()))
+}
+
+fn words(mask: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = mask.to_ne_bytes();
+    [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
+}
+
+/// Up to the first zero byte.
+fn text(words: &[u32]) -> String {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// SIOCETHTOOL with the command at the start of `argument`.
+///
+/// # Safety
+/// The command writes no more than `argument` holds.
+unsafe fn ethtool(name: &str, argument: &mut [u32]) -> io::Result<()> {
     if name.is_empty() || name.len() >= libc::IFNAMSIZ {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     }
     let socket = sys::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
-    // struct ethtool_value: the command, and the answer to it.
-    let mut value = [GET_TSO, 0];
-    let mut argument = sys::interface_request(name);
-    argument.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
-    // SAFETY: argument is an initialised ifreq, whose data points to the eight bytes that this command reads and writes; both outlive the call.
-    sys::check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut argument) })?;
-    Ok(value[1] != 0)
+    let mut request = sys::interface_request(name);
+    request.ifr_ifru.ifru_data = argument.as_mut_ptr().cast();
+    // SAFETY: request is an initialised ifreq, whose data points to what the caller vouches for; both outlive the call.
+    sys::check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) })?;
+    Ok(())
 }
 
 /// Whether this host forwards packets between interfaces: `net.ipv4.ip_forward` or `net.ipv6.conf.all.forwarding`.

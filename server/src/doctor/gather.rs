@@ -42,6 +42,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(network::forwarding(Forwarding { ipv4: on(false), ipv6: on(true) }, &config.pools));
     findings.extend(network::rp_filter(&interfaces));
     findings.extend(network::mtu(&interfaces, config.server.mtu));
+    findings.extend(network::segmentation(&interfaces, config.ikev2.is_some()));
     findings.extend(network::pools(&config.pools, &interfaces, &proxies()));
     findings.extend(status.iter().filter_map(|_| network::returns(&sessions(config))));
     findings.push(host::tun(&config.server.tun, &tun(config, status.is_some())));
@@ -95,6 +96,7 @@ fn interfaces(config: &Config) -> std::io::Result<Vec<Interface>> {
         }
         let interface = found.entry(local.device).or_insert_with(|| Interface {
             mtu: link::interface_mtu(&name).unwrap_or(0),
+            segmentation: link::segmentation(&name).ok(),
             rp_filter: setting(&name, "ipv4", "rp_filter").max(setting("all", "ipv4", "rp_filter")),
             proxy_arp: setting(&name, "ipv4", "proxy_arp").max(setting("all", "ipv4", "proxy_arp")) != 0,
             proxy_ndp: setting(&name, "ipv6", "proxy_ndp").max(setting("all", "ipv6", "proxy_ndp")) != 0,
@@ -220,7 +222,7 @@ fn nft() -> Firewall {
 fn tun(config: &Config, runs: bool) -> Tun {
     let exists = link::interface_index(&config.server.tun).is_ok();
     match (exists, runs) {
-        (true, true) => Tun::Held(link::tcp_segmentation(&config.server.tun).ok()),
+        (true, true) => Tun::Held(link::segmentation(&config.server.tun).ok()),
         (false, true) => Tun::NotHere,
         (true, false) => Tun::Taken,
         // It goes with its descriptor.

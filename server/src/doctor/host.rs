@@ -1,5 +1,6 @@
 //! What the host gives the gateway: TUN device, clock, randomness, open files, a place for its state.
 use super::Finding;
+use net::link::{Feature, Segmentation};
 use net::tun::{Offload, TunOpenError};
 use std::path::Path;
 
@@ -9,8 +10,8 @@ pub const FILES_BESIDES: u64 = 2048;
 /// `server.tun` or a device of the same kind.
 #[derive(Debug)]
 pub(super) enum Tun {
-    /// The running gateway has it; whether it takes super-packets of TCP, if that can be told.
-    Held(Option<bool>),
+    /// The running gateway has it; whether it takes super-packets, if that can be told.
+    Held(Option<Segmentation>),
     /// The gateway runs, and there is no such device where we are.
     NotHere,
     /// Another program has one of this name.
@@ -20,8 +21,16 @@ pub(super) enum Tun {
 
 pub(super) fn tun(name: &str, tun: &Tun) -> Finding {
     match tun {
-        Tun::Held(Some(true)) => Finding::ok("tun", format!("the gateway has its device {name}, which takes super-packets of TCP")),
-        Tun::Held(Some(false)) => Finding::warn(
+        Tun::Held(Some(Segmentation { tcp: Feature::On, udp })) => {
+            let of = if *udp == Feature::On { "TCP and UDP" } else { "TCP" };
+            let found = Finding::ok("tun", format!("the gateway has its device {name}, which takes super-packets of {of}"));
+            match udp {
+                Feature::On => found,
+                Feature::Off => found.hint(format!("`ethtool -K {name} tx-udp-segmentation on` brings those of UDP")),
+                Feature::Unable => found.hint("Linux 6.2 brings those of UDP"),
+            }
+        }
+        Tun::Held(Some(_)) => Finding::warn(
             "tun",
             format!("the gateway has its device {name}, but it takes no super-packets: throughput is low"),
             format!("`ethtool -K {name} tso on`; where that is refused, the kernel of this host has TUN without offloads"),
@@ -142,7 +151,21 @@ mod tests {
     fn the_tun_device() {
         let level = |state: Tun| tun("evergate0", &state).level;
         let all = Offload { vnet_header: true, checksum: true, tso: true, uso: true };
-        assert_eq!([Some(true), Some(false), None].map(|on| level(Tun::Held(on))), [Level::Ok, Level::Warn, Level::Ok]);
+        let takes = |tcp, udp| Tun::Held(Some(Segmentation { tcp, udp }));
+        assert_eq!(level(Tun::Held(None)), Level::Ok);
+        assert_eq!(
+            tun("e", &takes(Feature::On, Feature::On)),
+            Finding::ok("tun", "the gateway has its device e, which takes super-packets of TCP and UDP")
+        );
+        for (udp, remedy) in [
+            (Feature::Off, "`ethtool -K e tx-udp-segmentation on` brings those of UDP"),
+            (Feature::Unable, "Linux 6.2 brings those of UDP"),
+        ] {
+            let found = tun("e", &takes(Feature::On, udp));
+            assert!(found.level == Level::Ok && found.text.ends_with("super-packets of TCP"), "{found:?}");
+            assert_eq!(found.remedy.as_deref(), Some(remedy));
+        }
+        assert_eq!(level(takes(Feature::Off, Feature::On)), Level::Warn);
         assert_eq!(level(Tun::NotHere), Level::Warn);
         assert_eq!(level(Tun::Taken), Level::Fail);
         assert_eq!(level(Tun::Tried(Ok(all))), Level::Ok);

@@ -1,6 +1,6 @@
 //! Forwarding, reverse path filter, MTU, and how the LAN finds the clients.
 use super::Finding;
-use net::link::Prefix;
+use net::link::{Feature, Prefix, Segmentation};
 use policy::network::AddressRange;
 use policy::pool::PoolConfig;
 use std::net::IpAddr;
@@ -26,6 +26,8 @@ pub(super) struct Interface {
     pub(super) rp_filter: u8,
     pub(super) proxy_arp: bool,
     pub(super) proxy_ndp: bool,
+    /// `None`: it does not say.
+    pub(super) segmentation: Option<Segmentation>,
 }
 
 /// `None`: it cannot be read, as where there is no IPv6.
@@ -104,6 +106,23 @@ pub(super) fn mtu(interfaces: &[Interface], inner: u16) -> Vec<Finding> {
         )
     };
     interfaces.iter().filter(|interface| interface.outer).map(judge).collect()
+}
+
+/// Whether the interfaces where clients come in cut the super-packets that the gateway sends. `ikev2`: it sends datagrams at all.
+pub(super) fn segmentation(interfaces: &[Interface], ikev2: bool) -> Vec<Finding> {
+    let judge = |Interface { name, segmentation, .. }: &Interface| {
+        Some(match segmentation.as_ref()?.udp {
+            Feature::On => Finding::ok("offload", format!("{name} cuts super-packets of UDP itself (USO)")),
+            Feature::Off => Finding::warn(
+                "offload",
+                format!("{name} could cut super-packets of UDP (USO) and is told not to: each packet of ESP costs more than it must"),
+                format!("`ethtool -K {name} tx-udp-segmentation on`"),
+            ),
+            Feature::Unable => Finding::ok("offload", format!("{name} does not cut super-packets of UDP: the kernel does it"))
+                .hint("where throughput matters, a network card with tx-udp-segmentation (USO) saves that work"),
+        })
+    };
+    interfaces.iter().filter(|interface| interface.outer && ikev2).filter_map(judge).collect()
 }
 
 /// What a session has moved.
@@ -355,6 +374,24 @@ mod tests {
         assert_eq!((only(&found).level, only(&found).remedy.as_deref()), (Level::Warn, Some("set server.mtu = 1299")));
         host[0].mtu = 1_300;
         assert!(only(&mtu(&host, 1_400)).remedy.as_ref().unwrap().starts_with("set server.mtu = 1280, the smallest"));
+    }
+
+    #[test]
+    fn who_cuts_datagrams() {
+        let mut host = host();
+        assert_eq!(segmentation(&host, true), [], "it does not say");
+        for (udp, level, remedy) in [
+            (Feature::On, Level::Ok, None),
+            (Feature::Off, Level::Warn, Some("tx-udp-segmentation on")),
+            (Feature::Unable, Level::Ok, Some("USO")),
+        ] {
+            host.iter_mut().for_each(|one| one.segmentation = Some(Segmentation { tcp: Feature::On, udp }));
+            let found = segmentation(&host, true);
+            assert_eq!((only(&found).level, only(&found).check), (level, "offload"));
+            assert_eq!(only(&found).remedy.is_some(), remedy.is_some());
+            assert!(remedy.is_none_or(|part| only(&found).remedy.as_ref().unwrap().contains(part)), "{found:?}");
+            assert_eq!(segmentation(&host, false), []);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@ use super::Finding;
 use crate::config::RadiusServer;
 use crate::radsec;
 use crypto::SystemRandom;
-use radius_client::{Knock, Probe, Transport};
+use radius_client::{Knock, Probe, RadiusVersion, Transport};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const MAX_PACKET: usize = 4096;
 pub(super) enum Answer {
     /// A valid answer.
     After(Duration),
-    /// TLS stands; nothing was asked.
+    /// TLS stands; a Status-Server found no answer, which need not be.
     Connected(Duration),
     /// Something answered, but not as who knows the secret.
     Invalid(String),
@@ -61,7 +61,7 @@ fn answer(server: &RadiusServer) -> Answer {
 fn over_udp(server: &radius_client::Server) -> std::io::Result<Answer> {
     let address = server.address();
     let any = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-    let knock = match Knock::new(server, &mut SystemRandom) {
+    let knock = match Knock::new(server, RadiusVersion::V1_0, &mut SystemRandom) {
         Ok(knock) => knock,
         Err(reason) => return Ok(Answer::Refused(reason)),
     };
@@ -99,16 +99,23 @@ fn over_tls(server: &RadiusServer, settings: &Arc<tls::ClientSettings>) -> Answe
         Ok(runtime) => runtime,
         Err(error) => return Answer::Refused(error.to_string()),
     };
-    let knock = match Knock::new(&server.server, &mut SystemRandom) {
-        Ok(knock) => knock,
-        Err(reason) => return Answer::Refused(reason),
+    let knock = |version| Knock::new(&server.server, version, &mut SystemRandom);
+    let [old, new] = match [knock(RadiusVersion::V1_0), knock(RadiusVersion::V1_1)] {
+        [Ok(old), Ok(new)] => [old, new],
+        [Err(reason), _] | [_, Err(reason)] => return Answer::Refused(reason),
     };
     let began = Instant::now();
-    match runtime.block_on(radsec::ask(server.server.address(), server.server.source, settings, knock.bytes(), PATIENCE)) {
+    let mut spoken = RadiusVersion::V1_0;
+    let packet = |version| {
+        spoken = version;
+        if version == RadiusVersion::V1_1 { new.bytes().to_vec() } else { old.bytes().to_vec() }
+    };
+    let asked = runtime.block_on(radsec::ask(server.server.address(), server.server.source, settings, packet, PATIENCE));
+    let knock = if spoken == RadiusVersion::V1_1 { &new } else { &old };
+    match asked {
         // TLS stands; that nobody answers a Status-Server says nothing of a server that need not know it.
         Ok(radsec::Asked::Silence) if server.server.probe == Probe::Off => Answer::Connected(began.elapsed().saturating_sub(PATIENCE)),
         Ok(radsec::Asked::Silence) => Answer::Silence,
-        Ok(radsec::Asked::Connected) => Answer::Connected(began.elapsed()),
         Ok(radsec::Asked::Answer(answer)) => match knock.answered(&server.server, &answer) {
             Ok(()) => Answer::After(began.elapsed()),
             Err(reason) => Answer::Invalid(reason),

@@ -2,7 +2,7 @@ use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::{in_namespace, prefix, readable};
-use crate::link::Netlink;
+use crate::link::{self, Feature, Netlink, Segmentation};
 use crate::tun::{self, Offload, TunDevice, TunOpenError, TunQueue, VNET_HEADER_LEN};
 use crate::udp::{GRO_BUFFER_LEN, UdpOptions, UdpSocket};
 use crate::{IoError, RecvBatch};
@@ -85,6 +85,7 @@ fn packets_go_both_ways() {
         let (device, socket) = device(2);
         assert!(device.multi_queue && device.queues.len() == 2 && device.name.starts_with("evgtun"));
         assert_eq!(device.offload, Offload { vnet_header: true, checksum: true, tso: true, uso: true });
+        assert_eq!(link::segmentation(&device.name).unwrap(), Segmentation { tcp: Feature::On, udp: Feature::On });
         socket.send(None, SocketAddr::from((THERE, 9_000)), b"ping").unwrap();
         let (header, packet) = next_udp(&device.queues);
         assert_eq!(header[1], 0);
@@ -144,6 +145,7 @@ fn without_virtio_header_plain_packets_still_flow() {
     in_namespace(|| {
         let device = tun::open_plain("evgplain0").unwrap();
         assert_eq!(device.offload, Offload::default());
+        assert_eq!(link::segmentation(&device.name).unwrap(), Segmentation { tcp: Feature::Off, udp: Feature::Off });
         let mut netlink = Netlink::open().unwrap();
         netlink.set_up(device.index).unwrap();
         netlink.add_address(device.index, prefix("10.9.0.1/24")).unwrap();

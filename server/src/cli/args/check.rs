@@ -31,7 +31,7 @@ Examples:
 pub(super) const DOCTOR: &str = "Looks at this host and its surroundings for whatever keeps clients from connecting, or from getting anywhere once connected.
 
 Before the start: are the sockets of the listeners free, and who has them if not? While the gateway runs: does it hold them? Both times: forwarding, reverse \
-path filter, rules of nftables, MTU, pools against the subnets of this host, who answers for clients there, the way back from the LAN as far as tables and the traffic of sessions tell, TUN device, clock, randomness, open files, \
+path filter, rules of nftables, MTU, pools against the subnets of this host, who answers for clients there, the way back from the LAN as far as tables and the traffic of sessions tell, TUN device, segmentation of UDP by the network card (USO), clock, randomness, open files, \
 state_dir, what the user of the service may read, the gateway's name in DNS, certificates with their revocation lists, and RADIUS servers, which are sent a Status-Server or the probe_user of the configuration, never anybody's \
 login. Changes nothing. Run it as root, where the gateway runs: in its container or network namespace.
 
