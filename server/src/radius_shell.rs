@@ -225,12 +225,12 @@ async fn transmit(client: &mut Client, sockets: &mut Sockets, socket: SocketId, 
 }
 
 impl Sockets {
-    /// Our address and the server's; none of a connection over TLS.
-    fn ends(&self, socket: SocketId) -> Ends {
-        match self.open.get(&socket)? {
-            Socket::Udp { socket, peer, .. } => Some((socket.local_addr().ok()?, *peer)),
-            Socket::Tls(_) => None,
-        }
+    /// What a socket is; `None`: it is closed.
+    fn ends(&self, socket: SocketId) -> Option<Ends> {
+        Some(match self.open.get(&socket)? {
+            Socket::Udp { socket, .. } => Ends::Udp(socket.local_addr().ok()?),
+            Socket::Tls(_) => Ends::Tls,
+        })
     }
 
     /// A removed server stays: it may have to be dialled again for a conversation under way.

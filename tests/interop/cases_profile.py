@@ -2,11 +2,15 @@
 
 import json
 import subprocess
+import tempfile
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
+from cases_trace import decoded, tracing
 from harness import case, check, setup
 from labkit import network
 from labkit.pki import GATEWAY_NAME
+from labkit.shell import wait_until
 from swanctl import load
 
 LAN = "10.99.10.0/24"
@@ -95,6 +99,20 @@ def strongswan_dials_another_port(world):
     swanctl("--initiate", "--child", "evergate", "--timeout", "15")
     world.session_of("bob")
     world.ping()
+
+
+@case("profile-ports")
+def a_capture_with_another_port_of_nat_traversal(world):
+    """The non-ESP marker stands before every message there; Wireshark reads it as soon as it is told what the port is."""
+    with tempfile.TemporaryDirectory() as folder:
+        capture = Path(folder) / "ports.pcapng"
+        with tracing(world, "--user", "bob", "--json", "--pcap", capture) as trace:
+            swanctl = load(world, _files(world, "--user", "bob", "--with-password", password="password\n"))
+            swanctl("--initiate", "--child", "evergate", "--timeout", "15")
+            check(wait_until(lambda: "Accounting-Response" in trace.text(), 5), f"{trace.titles()}")
+        shown = decoded(capture, "-d", "udp.port==5501,udpencap")
+        words = ("IKE_SA_INIT MID=00 Initiator Request", "IKE_AUTH MID=01 Responder Response")
+        check(all(word in shown for word in words), f"Wireshark reads it otherwise: {shown}")
 
 
 @case("profile")

@@ -6,8 +6,10 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from cases_trace import decoded, tracing
 from harness import case, check, setup
 from labkit.client import Profile
 from labkit.network import RADIUS_IPV4
@@ -104,6 +106,22 @@ def logins_and_accounting_share_a_connection(world):
 
 
 @case("radsec")
+def a_capture_holds_what_tls_hides(world):
+    """Packets of RADIUS as Wireshark reads them, with zeros for their secrets."""
+    with tempfile.TemporaryDirectory() as folder, _radius(world):
+        capture = Path(folder) / "radsec.pcapng"
+        with tracing(world, "--user", "dave", "--json", "--pcap", capture) as trace:
+            _call(world, auth="mschapv2", user="dave")
+            check(wait_until(lambda: "Accounting-Response" in trace.text(), 5), f"{trace.titles()}")
+        shown = decoded(capture, "-V", "-Y", "radius")
+        words = ("Code: Access-Request (1)", "Code: Access-Accept (2)", "t=User-Name(1)", "val=dave", "Code: Accounting-Request (4)")
+        check(all(word in shown for word in words), f"Wireshark reads it otherwise: {shown}")
+        response = bytes([26, 58, 0, 0, 1, 0x37, 25, 52])
+        said = capture.read_bytes()
+        check(response + bytes(50) in said, "MS-CHAP2-Response is not there, or in clear")
+
+
+@case("radsec")
 def another_server_is_not_believed(world):
     for certificate, cause in (("gateway-rsa", f"not made out to {RADIUS_NAME}"), ("other-radius", "leads to none of the accepted authorities")):
         with _radius(world, certificate=certificate):
@@ -183,6 +201,21 @@ def logins_of_every_kind_without_md5(world):
         status = world.gateway.json("status")["radius"][0]
         check(status["radius_version"] == "1.1" and _lasting(status["counters"]) == 1, f"{status}")
     check(said == ["agreed radius/1.1"], f"{said}")
+
+
+@case("radsec_1_1")
+def the_doctor_asks_without_md5(world):
+    """It speaks RADIUS/1.1 as logins do: with the probe user, where the configuration names one, and gets an answer."""
+    text = world.gateway.config_file.read_text()
+    file = world.gateway.folder / "probe.toml"
+    file.write_text(text.replace("[[radius]]\n", '[[radius]]\nprobe_user = "nobody"\n', 1))
+    with _radius_1_1(world, "radius/1.1,radius/1.0") as said:
+        for config, question in ((world.gateway.config_file, "Status-Server"), (file, 'an Access-Request of "nobody"')):
+            argv = [world.gateway.binary, "doctor", "--json", "--config", config]
+            findings = json.loads(world.lab.network.exec("gateway", argv, check=False).stdout)["findings"]
+            told = [finding["text"] for finding in findings if finding["check"] == "radius"]
+            check(len(told) == 1 and f"answered {question} within" in told[0], f"{told}")
+    check(said == ["agreed radius/1.1"] * 2, f"{said}")
 
 
 @case("radsec_1_1")

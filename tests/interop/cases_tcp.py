@@ -6,9 +6,11 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+from cases_trace import decoded, tracing
 from harness import Skip, case, check, setup
 from labkit import network
 from labkit.pki import GATEWAY_NAME
@@ -124,6 +126,22 @@ def beside_sstp_on_one_port(world):
         check(tunnels == {"alice": "ikev2", "dave": "sstp"}, f"{tunnels}")
         detail = world.attempt(world.session_of("alice")["attempt"])
         check(any("over TCP" in line["text"] for line in detail["timeline"]), f"{detail['timeline']}")
+    world.no_sessions()
+
+
+@case("tcp")
+def a_capture_holds_what_goes_through_tcp(world):
+    """Messages of IKE as Wireshark reads them, although no packet of the connection is in the capture."""
+    with tempfile.TemporaryDirectory() as folder:
+        capture = Path(folder) / "tcp.pcapng"
+        with tracing(world, "--user", "alice", "--json", "--pcap", capture) as trace:
+            with connected(world):
+                check(wait_until(lambda: "Accounting-Response" in trace.text(), 5), f"{trace.titles()}")
+            check(wait_until(lambda: "INFORMATIONAL response" in trace.text(), 5), f"{trace.titles()}")
+        shown = decoded(capture)
+        words = ("ISAKMP", "IKE_SA_INIT MID=00 Initiator Request", "IKE_AUTH MID=01 Responder Response", "RADIUS")
+        check(all(word in shown for word in words), f"Wireshark reads it otherwise: {shown}")
+        check(b"ike in tcp" in capture.read_bytes() and capture.read_bytes().count(b"isakmp") >= 8, "no messages of IKE")
     world.no_sessions()
 
 

@@ -224,7 +224,7 @@ def _datagrams(capture):
             source, destination, size = struct.unpack_from(">HHH", packet, 20)
             check(size == length - 20, "the length of UDP is wrong")
             found.append((source, destination, packet[28:]))
-    check(kinds[:5] == [0x0A0D0D0A, 1, 1, 1, 1], f"no head: {kinds[:5]}")
+    check(kinds[:7] == [0x0A0D0D0A, 1, 1, 1, 1, 1, 1], f"no head: {kinds[:7]}")
     return found
 
 
@@ -288,12 +288,12 @@ def a_capture_has_packets_and_keys_only_when_asked(world):
         check("is given the keys of IKE SAs" in trace.log(), "the log does not say that keys were given")
         check(all(key not in trace.text() for key in fields[0][2:4]), "keys are on standard output")
         capture = Path(folder) / "login.pcapng"
-        dark, clear = _decoded(capture, "-V"), _decoded(capture, "-V", keys=keys)
+        dark, clear = decoded(capture, "-V"), decoded(capture, "-V", keys=keys)
         for word in ("Payload: Identification - Initiator", "Payload: Extensible Authentication", "Payload: Traffic Selector - Responder"):
             check(word in clear and word not in dark, f"with the keys Wireshark does not show {word}, or without them it does")
 
 
-def _decoded(capture, *words, keys=None):
+def decoded(capture, *words, keys=None):
     """What Wireshark's own reader makes of a capture, with the keys of IKE SAs where they are given."""
     packages.ensure(TSHARK)
     settings = capture.parent / "wireshark"
@@ -322,7 +322,7 @@ def a_capture_of_sstp_holds_what_tls_hides(world):
         check(len(responses) == 1 and responses[0][9] == 49 and responses[0][10:59] == bytes(49), f"the response is not zeros: {responses}")
         check(responses[0][59:64] == b"alice" and responses[0][0] == 0, f"the name is gone, or the direction: {responses}")
         check(any(interface == 2 and b"sstp" in packet for interface, packet in inner), "no control packet of SSTP")
-        shown = _decoded(capture)
+        shown = decoded(capture)
         check(all(word in shown for word in ("PPP LCP", "PPP CHAP", "PPP IPCP", "SSTP", "RADIUS")), f"Wireshark reads it otherwise: {shown}")
 
 
@@ -351,7 +351,7 @@ def requests_of_a_portal_and_questions_inside(world):
             check(request["User-Name"] == "alice" and SECRET not in trace.text(), f"{request}")
         ports = {destination for source, destination, payload in _datagrams(capture.read_bytes())}
         check(3799 in ports, f"no CoA-Request in the capture: {ports}")
-        shown = _decoded(capture)
+        shown = decoded(capture)
         check(all(word in shown for word in ("DHCP Inform", "DHCP ACK", "Disconnect-Request", "CoA-Request")), f"Wireshark reads it otherwise: {shown}")
 
 

@@ -73,8 +73,8 @@ impl<P: Plane> Gateway<P> {
     ) {
         let tracer = self.tracer();
         for attempt in attempts.iter().filter(|attempt| tracer.cares(Some(attempt), None)) {
-            let local = ends.1.filter(|_| tracer.wants_packets());
-            if let Some(told) = trace::dynamic_packet(bytes, direction, ends.0, local) {
+            let through = ends.1.map_or(trace::Ends::Tls, trace::Ends::Udp);
+            if let Some(told) = trace::dynamic_packet(bytes, direction, ends.0, tracer.wants_packets().then_some(through)) {
                 tracer.tell(now.instant, Some(attempt), told);
             }
         }

@@ -10,11 +10,13 @@ const LINKTYPE_PPP_WITH_DIR: u16 = 204;
 /// What a dissector that the packet names is to read.
 const LINKTYPE_WIRESHARK_UPPER_PDU: u16 = 252;
 /// Names and link types of the interfaces, by their numbers.
-const INTERFACES: [(&str, u16); 4] = [
+const INTERFACES: [(&str, u16); 6] = [
     ("outside", LINKTYPE_RAW),
     ("ppp in sstp", LINKTYPE_PPP_WITH_DIR),
     ("sstp in tls", LINKTYPE_WIRESHARK_UPPER_PDU),
     ("inside the tunnel", LINKTYPE_RAW),
+    ("ike in tcp", LINKTYPE_WIRESHARK_UPPER_PDU),
+    ("radius in tls", LINKTYPE_WIRESHARK_UPPER_PDU),
 ];
 const IF_NAME: u16 = 2;
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -63,6 +65,8 @@ fn inner(frame: &Frame) -> Option<(u32, Vec<u8>)> {
         Link::Ppp => (1, [&[u8::from(frame.direction == Direction::Out)][..], &bytes].concat()),
         Link::Sstp => (2, [&upper("sstp", frame)[..], &bytes].concat()),
         Link::Ip => (3, bytes),
+        Link::Ike => (4, [&upper("isakmp", frame)[..], &bytes].concat()),
+        Link::Radius => (5, [&upper("radius", frame)[..], &bytes].concat()),
     })
 }
 
@@ -160,27 +164,30 @@ mod tests {
         begin(&mut file).unwrap();
         packets(&mut file, &event(vec![datagram("aabbcc"), datagram("dd")])).unwrap();
         let blocks = blocks(&file);
-        assert_eq!(blocks.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [SECTION_HEADER, 1, 1, 1, 1, 6, 6]);
+        assert_eq!(blocks.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [SECTION_HEADER, 1, 1, 1, 1, 1, 1, 6, 6]);
         assert_eq!(blocks[1].1, *b"\x65\0\0\0\0\0\0\0\x02\0\x07\0outside\0\0\0\0\0");
-        let first = &blocks[5].1;
+        let first = &blocks[7].1;
         assert_eq!(first[..20], [0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 31, 0, 0, 0, 31, 0, 0, 0]);
         assert_eq!(first[48..51], [0xaa, 0xbb, 0xcc]);
         assert_eq!(first[52..64], *b"\x01\x00\x08\x00IKE_AUTH");
-        assert_eq!(blocks[6].1.len(), 20 + 32, "the comment stands once");
+        assert_eq!(blocks[8].1.len(), 20 + 32, "the comment stands once");
     }
 
     #[test]
     fn each_kind_of_frame_has_its_interface() {
         let frame = |link| Frame { link, client: "192.0.2.7:50000".parse().unwrap(), direction: Direction::Out, bytes: "ff03".into() };
         let mut file = Vec::new();
-        let frames = vec![frame(Link::Ppp), frame(Link::Sstp), frame(Link::Ip)];
+        let frames = [Link::Ppp, Link::Sstp, Link::Ip, Link::Ike, Link::Radius].map(frame).to_vec();
         packets(&mut file, &Event { frames, ..event(Vec::new()) }).unwrap();
         let blocks = blocks(&file);
-        assert_eq!(blocks.iter().map(|(_, body)| body[0]).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(blocks.iter().map(|(_, body)| body[0]).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
         assert_eq!(blocks[0].1[20..23], [1, 0xff, 3], "sent");
         let tags =
             b"\x00\x0c\x00\x04sstp\x00\x15\x00\x04\xc0\x00\x02\x07\x00\x18\x00\x04\0\0\0\x02\x00\x1a\x00\x04\0\0\xc3\x50\0\0\0\0\xff\x03";
         assert_eq!(blocks[1].1[20..20 + tags.len()], *tags);
+        for (block, dissector) in [(3, b"\x00\x0c\x00\x08isakmp\0\0"), (4, b"\x00\x0c\x00\x08radius\0\0")] {
+            assert_eq!(blocks[block].1[20..32], *dissector);
+        }
     }
 
     #[test]

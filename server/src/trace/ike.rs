@@ -1,5 +1,5 @@
 //! IKE messages in words.
-use super::{Datagram, Direction, KeyLine, Layer, NO_KEYS, Told, eap, hexadecimal, withheld};
+use super::{Datagram, Direction, Frame, KeyLine, Layer, Link, NO_KEYS, Told, eap, hexadecimal, withheld};
 use ike::proposal::{SaPayload, Transform, transform};
 use ike::wire::{
     Configuration, ConfigurationAttribute as Attribute, ConfigurationKind, Delete, Exchange, Header, Identification, Notify, Payload,
@@ -24,9 +24,11 @@ pub fn message(seen: &Seen, packets: bool, nat_port: u16) -> Told {
         Content::Malformed(error) => told.field("malformed", error.clone()),
         Content::Fragment | Content::Repeated | Content::Dropped(_) => {}
     }
-    // IKE in TCP is no datagram.
-    if packets && seen.path.connection.is_none() {
-        told.packets = seen.datagrams.iter().map(|datagram| on_the_wire(seen, datagram, nat_port)).collect();
+    if packets {
+        match seen.path.connection {
+            None => told.packets = seen.datagrams.iter().map(|datagram| on_the_wire(seen, datagram, nat_port)).collect(),
+            Some(_) => told.frames = seen.datagrams.iter().map(|message| in_tcp(seen, direction, message)).collect(),
+        }
     }
     if let Some((header, keys)) = header.as_ref().zip(seen.keys.as_deref()) {
         told.keys = KeyLine::new(header, keys);
@@ -42,6 +44,10 @@ fn on_the_wire(seen: &Seen, datagram: &[u8], nat_port: u16) -> Datagram {
     let (from, to) = if seen.outbound { (local, remote) } else { (remote, local) };
     let marker = if local.port() == nat_port { "00000000" } else { "" };
     Datagram { from, to, bytes: format!("{marker}{}", hexadecimal(datagram)) }
+}
+
+fn in_tcp(seen: &Seen, direction: Direction, message: &[u8]) -> Frame {
+    Frame { link: Link::Ike, client: seen.path.remote, direction, bytes: hexadecimal(message) }
 }
 
 fn title(header: Option<&Header>, seen: &Seen) -> String {

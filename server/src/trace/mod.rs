@@ -128,13 +128,18 @@ pub enum Link {
     Ppp,
     /// A control packet of SSTP, from inside TLS.
     Sstp,
+    /// A message of IKE in TCP (RFC 9329), without what tells messages apart there.
+    Ike,
+    /// A packet of RADIUS, from inside TLS.
+    Radius,
 }
 
-/// What is no datagram of its own on the wire: it came out of a tunnel, or goes into one. Secrets in it are zeros.
+/// What is no datagram of its own on the wire: it came out of a tunnel, of TLS or of TCP, or goes into one. Secrets in it are zeros.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "TraceFrame")]
 pub struct Frame {
     pub link: Link,
+    /// The other end, which for RADIUS is the server.
     pub client: SocketAddr,
     pub direction: Direction,
     /// In hexadecimal digits.

@@ -1,5 +1,5 @@
 //! RADIUS packets in words, and whose they are: requests name their attempt by Acct-Session-Id, replies are known by their request.
-use super::{Datagram, Direction, Layer, Told, Tracer, eap, hexadecimal, withheld};
+use super::{Datagram, Direction, Frame, Layer, Link, Told, Tracer, eap, hexadecimal, withheld};
 use radius_client::attributes::number;
 use radius_client::codec::{HEADER, Packet, code};
 use radius_client::shown::{self, Shown};
@@ -23,8 +23,28 @@ struct Waiting {
     header: [u8; HEADER],
 }
 
-/// Both ends of a socket; `None` where TLS is in between.
-pub type Ends = Option<(SocketAddr, SocketAddr)>;
+/// What a packet goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// A socket with this address of ours.
+    Udp(SocketAddr),
+    /// A connection over TLS, which hides it.
+    Tls,
+}
+
+impl Ends {
+    /// Puts the packet into what is told of it, with zeros for its secrets.
+    fn put(self, told: &mut Told, direction: Direction, peer: SocketAddr, bytes: &[u8]) {
+        let bytes = hexadecimal(&shown::without_secrets(bytes));
+        match self {
+            Self::Udp(local) => {
+                let (from, to) = if direction == Direction::In { (peer, local) } else { (local, peer) };
+                told.packets = vec![Datagram { from, to, bytes }];
+            }
+            Self::Tls => told.frames = vec![Frame { link: Link::Radius, client: peer, direction, bytes }],
+        }
+    }
+}
 
 impl Exchanges {
     pub fn new(tracer: Tracer) -> Self {
@@ -54,22 +74,22 @@ impl Exchanges {
     }
 
     /// A packet goes to a server.
-    pub fn sent(&mut self, now: Instant, socket: SocketId, to: SocketAddr, ends: Ends, bytes: &[u8]) {
+    pub fn sent(&mut self, now: Instant, socket: SocketId, to: SocketAddr, ends: Option<Ends>, bytes: &[u8]) {
         let (Ok(packet), Some(header)) = (Packet::parse(bytes), bytes.first_chunk::<HEADER>()) else { return };
         let Some(attempt) = packet.text(number::ACCT_SESSION_ID).filter(|attempt| self.tracer.cares(Some(attempt), None)) else { return };
         let key = (socket, self.number(socket, &packet));
         let again = self.waiting.get(&key).is_some_and(|waiting| waiting.header == *header);
         let note = if again { ", the same again" } else { "" };
         let mut told = describe(&packet, key.1, Direction::Out, to, note, bytes.len());
-        if let Some((local, _)) = ends.filter(|_| self.tracer.wants_packets()) {
-            told.packets = vec![Datagram { from: local, to, bytes: hexadecimal(&shown::without_secrets(bytes)) }];
+        if let Some(ends) = ends.filter(|_| self.tracer.wants_packets()) {
+            ends.put(&mut told, Direction::Out, to, bytes);
         }
         self.tracer.tell(now, Some(&attempt), told);
         self.waiting.insert(key, Waiting { attempt, header: *header });
     }
 
     /// A packet came from a server, and why it was dropped, if it was.
-    pub fn received(&mut self, now: Instant, socket: SocketId, from: SocketAddr, ends: Ends, bytes: &[u8], dropped: Option<&str>) {
+    pub fn received(&mut self, now: Instant, socket: SocketId, from: SocketAddr, ends: Option<Ends>, bytes: &[u8], dropped: Option<&str>) {
         let Ok(packet) = Packet::parse(bytes) else { return };
         let key = (socket, self.number(socket, &packet));
         let attempt = match dropped {
@@ -79,8 +99,8 @@ impl Exchanges {
         let Some(attempt) = attempt else { return };
         let note = dropped.map(|why| format!(", dropped: {why}")).unwrap_or_default();
         let mut told = describe(&packet, key.1, Direction::In, from, &note, bytes.len());
-        if let Some((local, _)) = ends.filter(|_| self.tracer.wants_packets()) {
-            told.packets = vec![Datagram { from, to: local, bytes: hexadecimal(&shown::without_secrets(bytes)) }];
+        if let Some(ends) = ends.filter(|_| self.tracer.wants_packets()) {
+            ends.put(&mut told, Direction::In, from, bytes);
         }
         self.tracer.tell(now, Some(&attempt), told);
     }
@@ -92,12 +112,11 @@ impl Exchanges {
 }
 
 /// What is told of a Disconnect- or CoA-Request of the client at `peer`, or of its answer. `None`: it is no RADIUS packet.
-pub fn dynamic(bytes: &[u8], direction: Direction, peer: SocketAddr, local: Option<SocketAddr>) -> Option<Told> {
+pub fn dynamic(bytes: &[u8], direction: Direction, peer: SocketAddr, ends: Option<Ends>) -> Option<Told> {
     let packet = Packet::parse(bytes).ok()?;
     let mut told = describe(&packet, packet.identifier().into(), direction, peer, "", bytes.len());
-    if let Some(local) = local {
-        let (from, to) = if direction == Direction::In { (peer, local) } else { (local, peer) };
-        told.packets = vec![Datagram { from, to, bytes: hexadecimal(&shown::without_secrets(bytes)) }];
+    if let Some(ends) = ends {
+        ends.put(&mut told, direction, peer, bytes);
     }
     Some(told)
 }
@@ -131,8 +150,9 @@ mod tests {
         bytes.extend_from_slice(&[7; 16]);
         bytes.extend_from_slice(b"\x01\x07alice\x02\x0asecret!!");
         let peer = "192.0.2.9:3799".parse().unwrap();
-        let told = dynamic(&bytes, Direction::In, peer, Some(peer)).unwrap();
+        let [udp, tls] = [Ends::Udp(peer), Ends::Tls].map(|ends| dynamic(&bytes, Direction::In, peer, Some(ends)).unwrap());
         bytes[29..].fill(0);
-        assert_eq!(told.packets[0].bytes, hexadecimal(&bytes));
+        assert_eq!((udp.packets[0].bytes.clone(), udp.frames.len()), (hexadecimal(&bytes), 0));
+        assert_eq!((tls.frames[0].bytes.clone(), tls.frames[0].link, tls.packets.len()), (hexadecimal(&bytes), Link::Radius, 0));
     }
 }

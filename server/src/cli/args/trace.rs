@@ -13,10 +13,9 @@ withheld. Ends with Ctrl-C, after an hour or what --for says, or, of an attempt,
 A trace by user begins with the client's first packet as well: what came before its name was known is kept for that long, and shown then. What \
 begins before there is an attempt (a COOKIE, a refused IKE_SA_INIT) belongs to an address alone: use --peer.
 
-The capture holds datagrams of IKE, encrypted as they were, and of RADIUS, and as interfaces of their own what TLS and ESP hide: PPP frames and control packets \
-of SSTP, and what the gateway answers inside the tunnel. In RADIUS and PPP passwords, keys, MS-CHAP responses, what EAP methods carry without TLS, and \
-attributes that the gateway does not know are zeros, so that no authenticator of RADIUS fits. RADIUS over TLS and IKE over TCP are not in it: they are no \
-packets of their own on the wire. Where nat_port is not 4500, tell Wireshark by \"Decode As\" that it is UDPENCAP. Wireshark decrypts IKE with the file \
+The capture holds datagrams of IKE, encrypted as they were, and of RADIUS, and as interfaces of their own what TLS, TCP and ESP hide: PPP frames and control packets \
+of SSTP, messages of IKE over TCP, packets of RADIUS over TLS, and what the gateway answers inside the tunnel. In RADIUS and PPP passwords, keys, MS-CHAP responses, what EAP methods carry without TLS, and \
+attributes that the gateway does not know are zeros, so that no authenticator of RADIUS fits. Where nat_port is not 4500, tell Wireshark by \"Decode As\" that it is UDPENCAP. Wireshark decrypts IKE with the file \
 that --reveal-session-keys writes: it goes into its profile as ikev2_decryption_table. Both files have mode 0600; delete them when you are done.
 
 The log of the gateway says that somebody traces, and whom. While nobody does it costs nothing.
