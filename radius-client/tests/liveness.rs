@@ -112,10 +112,10 @@ fn a_server_whose_answers_nobody_can_believe_is_not_waited_for() {
     let before = only_sent(&drain(&mut client));
     client.handle(t0, before.datagram(reply(3, &before, &[])));
     drain(&mut client);
-    client.handle(t0, login(2, 2, pap(b"secret")));
+    client.handle(t0 + seconds(1), login(2, 2, pap(b"secret")));
     let request = only_sent(&drain(&mut client));
-    client.handle(t0, request.datagram(seal(unsigned(3, &request, &[]), b"another secret")));
-    let outputs = run(&mut client, t0 + seconds(20), false);
+    client.handle(t0 + seconds(1), request.datagram(seal(unsigned(3, &request, &[]), b"another secret")));
+    let outputs = run(&mut client, t0 + seconds(21), false);
     assert_eq!(changes(&outputs), [("nps1", Change::Died { accounting: false })]);
 }
 

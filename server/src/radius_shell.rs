@@ -52,7 +52,6 @@ pub struct Inbox {
 enum Socket {
     Udp {
         socket: Arc<UdpSocket>,
-        peer: SocketAddr,
         reader: JoinHandle<()>,
     },
     /// The connection ends with its queue.
@@ -268,7 +267,7 @@ async fn udp(id: SocketId, source: Option<IpAddr>, peer: SocketAddr, inbound: Se
     // So that ICMP port unreachable reaches us all the same: a closed port is a dead server at once.
     net::reports::enable(socket.as_ref(), peer.is_ipv6())?;
     let reader = tokio::spawn(read(id, peer, socket.clone(), inbound));
-    Ok(Socket::Udp { socket, peer, reader })
+    Ok(Socket::Udp { socket, reader })
 }
 
 /// The address of ours from which the kernel reaches `peer`, with port 0.

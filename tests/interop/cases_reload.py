@@ -211,7 +211,7 @@ def a_pool_that_cannot_be_had_leaves_the_others_alone(world):
     world.login(Profile(user="branch"))
     routes = lambda: world.lab.network.exec("gateway", ["ip", "route"]).stdout
     before = routes()
-    with _config(world) as config:
+    with configured(world) as config:
 
         def behind_the_client(new):
             new["pool"] = [{"name": "new", "ipv4": ["10.95.7.10-10.95.7.20"]}]
@@ -228,7 +228,7 @@ def a_pool_that_cannot_be_had_leaves_the_others_alone(world):
 @case("reload")
 def whom_new_policies_refuse_is_listed_and_ended_when_asked(world):
     world.login()
-    with Sstp(world.lab, world.gateway.binary, "client2", server=network.GATEWAY_IPV4_BEHIND_NAT).held(user="dave"), _config(world) as config:
+    with Sstp(world.lab, world.gateway.binary, "client2", server=network.GATEWAY_IPV4_BEHIND_NAT).held(user="dave"), configured(world) as config:
 
         def without_dave(new):
             new["policy"][:0] = [{"name": "no dave", "user": ["dave"], "grant": False}]
@@ -252,7 +252,7 @@ def sessions_get_other_filters_and_limits_when_asked(world):
     world.login()
     passes = lambda: world.lab.network.ping("client", network.LAN_IPV4, count=1, deadline=1)
     sstp = Sstp(world.lab, world.gateway.binary, "client2", server=network.GATEWAY_IPV4_BEHIND_NAT)
-    with sstp.held(user="dave"), _config(world) as config:
+    with sstp.held(user="dave"), configured(world) as config:
 
         def tight(new):
             new["filter"] = [{"name": "tight", "rules": [f"deny in ip from any to {network.LAN_IPV4}"]}]
@@ -327,7 +327,7 @@ def listeners_for_sstp_come_and_go(world):
         moved(new)
         new["metrics"]["listen"] = ["192.0.2.254:9464"]
 
-    with _config(world) as config, sstp(443).held(user="dave") as held:
+    with configured(world) as config, sstp(443).held(user="dave") as held:
         config.write(nowhere)
         for options in (("--dry-run",), ()):
             done = world.gateway.command("reload", *options, check=False)

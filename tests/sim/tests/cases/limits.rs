@@ -212,7 +212,7 @@ fn ikev1_gets_one_answer_a_packet_and_not_many_a_second() {
     }
     assert!(pair.gateway().sent.len() <= 11, "{}", pair.gateway().sent.len());
     assert_eq!(pair.gateway().endpoint.counters().unsupported_version, 101);
-    let source = script.path.remote.ip();
+    let source = script.path.local.ip();
     assert_eq!(pair.gateway().strangers, [(source, Stranger::Version(1))], "told once a second, not each time");
     pair.sim.run_for(Duration::from_secs(2));
     pair.sim.inject(script.path, message);

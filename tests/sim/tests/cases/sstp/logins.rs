@@ -299,7 +299,8 @@ fn options_that_are_insisted_upon_end_the_call_with_the_last_of_them() {
         [&[0x10, 0, 0, 15][..], &frame].concat()
     };
     let mut world = world();
-    let call = world.dial(alice(Auth::MsChapV2).at(Step::LcpUp, Act::Send((100..112).flat_map(request).collect())));
+    let insisting = (100..112).fold(alice(Auth::MsChapV2), |conduct, id| conduct.at(Step::LcpUp, Act::Send(request(id))));
+    let call = world.dial(insisting);
     world.finish();
     world.assert_empty();
     let failed = assert_failed(&mut world, call, "lcp", Some("919 or 734"), "LCP does not converge, and is ended here");
