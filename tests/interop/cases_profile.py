@@ -106,8 +106,8 @@ def a_capture_with_another_port_of_nat_traversal(world):
     """The non-ESP marker stands before every message there; Wireshark reads it as soon as it is told what the port is."""
     with tempfile.TemporaryDirectory() as folder:
         capture = Path(folder) / "ports.pcapng"
-        with tracing(world, "--user", "bob", "--json", "--pcap", capture) as trace:
-            swanctl = load(world, _files(world, "--user", "bob", "--with-password", password="password\n"))
+        with tracing(world, "--user", "dave", "--json", "--pcap", capture) as trace:
+            swanctl = load(world, _files(world, "--user", "dave", "--with-password", password="password\n"))
             swanctl("--initiate", "--child", "evergate", "--timeout", "15")
             check(wait_until(lambda: "Accounting-Response" in trace.text(), 5), f"{trace.titles()}")
         shown = decoded(capture, "-d", "udp.port==5501,udpencap")

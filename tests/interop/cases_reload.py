@@ -316,7 +316,8 @@ def listeners_for_sstp_come_and_go(world):
     """A call outlives the listener that it came by; what cannot be bound changes nothing."""
     packages.ensure({"/usr/bin/curl": "curl"})
     sstp = lambda port: Sstp(world.lab, world.gateway.binary, "client2", server=f"{network.GATEWAY_IPV4_BEHIND_NAT}:{port}")
-    closed = lambda port: sstp(port).call(user="dave")["event"] == "error"
+    # Another user than the one that stays: it would take the place of his session.
+    closed = lambda port: sstp(port).call(user="alice")["event"] == "error"
     metrics = lambda: world.lab.network.exec("gateway", ["curl", "-s", "http://127.0.0.1:9464/metrics"], check=False).stdout
 
     def moved(new):

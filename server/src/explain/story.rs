@@ -503,7 +503,8 @@ mod tests {
         assert!(told.contains(&wanted), "{told}");
         assert!(book.told(&same, None).contains("a certificate of the same issuer, CN=A"), "{}", book.told(&same, None));
         let mut shared = |at, user: &str| book.named(("198.51.100.7:4500", at), (Some(user), None), Outcome::Up);
-        (shared(1300, "ann"), shared(1310, "bob"));
+        shared(1300, "ann");
+        shared(1310, "bob");
         assert!(book.told(&other, None).contains(&wanted), "its name tells it from others behind the same address");
     }
 

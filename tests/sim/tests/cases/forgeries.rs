@@ -89,7 +89,7 @@ fn first_messages(real: &[u8], number: u8, answered: bool) -> Vec<Vec<u8>> {
         copy.iter_mut().for_each(change);
         let fresh = |payload: &mut Payload| {
             if let Payload::Nonce(nonce) = payload {
-                nonce[0] ^= number
+                nonce[0] ^= number;
             }
         };
         copy.iter_mut().for_each(fresh);
@@ -103,12 +103,12 @@ fn first_messages(real: &[u8], number: u8, answered: bool) -> Vec<Vec<u8>> {
         encode(&header, &critical),
         with(&|payload| {
             if let Payload::Nonce(nonce) = payload {
-                nonce.truncate(3)
+                nonce.truncate(3);
             }
         }),
         with(&|payload| {
             if let Payload::Sa(sa) = payload {
-                sa.proposals.clear()
+                sa.proposals.clear();
             }
         }),
         with(&|payload| {
@@ -125,7 +125,7 @@ fn first_messages(real: &[u8], number: u8, answered: bool) -> Vec<Vec<u8>> {
     if answered {
         all.push(with(&|payload| {
             if let Payload::KeyExchange(value) = payload {
-                value.public.fill(0)
+                value.public.fill(0);
             }
         }));
         all.push(with(&|_| {}));
@@ -324,7 +324,8 @@ fn the_client_of_a_login_hears_nothing_that_it_did_not_ask_for() {
         pair.sim.input(pair.gateway, Input::Configure(Box::new(config)));
     };
     let emptied = |pair: &mut Pair| pair.sim.input(pair.gateway, Input::Drain(Some(Drain { to: None })));
-    let changes: [(&dyn Fn(&mut Pair), u8); 4] = [(&busy, 9), (&sent_away, 9), (&emptied, 9), (&|_| {}, 0)];
+    type Change<'a> = (&'a dyn Fn(&mut Pair), u8);
+    let changes: [Change<'_>; 4] = [(&busy, 9), (&sent_away, 9), (&emptied, 9), (&|_| {}, 0)];
     for (number, (change, value)) in changes.into_iter().enumerate() {
         let mut pair = Pair::default();
         let client = SocketAddr::new(CLIENT, 500);
