@@ -108,15 +108,17 @@ pub fn tell(attempt: &Attempt, around: &Around<'_>) -> Vec<String> {
     let reached = if attempt.block.is_some() { KEPT_OUT } else { reached(attempt.stage) };
     let mut told = vec![opening(attempt), reached.to_owned(), ending(attempt)];
     if let Outcome::Failed(failure) = &attempt.outcome {
+        let mended = mended(attempt, around);
+        let is_past = mended.is_some();
+        told.extend(mended);
         told.extend(windows_code(failure, attempt.tunnel).map(|code| format!("Windows shows error {code} to its user.")));
         told.extend(which_when_radius_is_silent(failure, attempt.tunnel).map(str::to_owned));
         told.extend(said(attempt));
         told.extend(attempt.nearest.iter().map(|nearest| nearest.told.clone()));
-        told.extend(path(attempt, failure, around));
+        told.extend(if is_past { Vec::new() } else { path(attempt, failure, around) });
         told.extend(every_protocol(attempt, around));
         told.extend(now_and_then(attempt, failure, around));
         told.extend(elsewhere(attempt, failure, around));
-        told.extend(mended(attempt, around));
     }
     told.extend(repeated(attempt, around));
     if around.unclear > 0 {

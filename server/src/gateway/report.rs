@@ -165,13 +165,12 @@ impl<P: Plane> Gateway<P> {
         let (newest, more) = (failed.next(), failed.count());
         match newest {
             Some(newest) => {
-                let AttemptSummary { id, client, stage, cause, .. } = summary(newest);
+                let AttemptSummary { id, client, stage, .. } = summary(newest);
                 refused(
                     format!("no attempt under the name {what:?} is kept; {} failed before a name was known", more + 1),
                     format!(
-                        "the newest of these is {id} from {}, which ended in stage {stage}: {}. `evergate explain last` or `evergate explain ADDRESS` with the client's address tells of it",
-                        client.ip(),
-                        cause.unwrap_or_default().trim_end_matches(['.', '?'])
+                        "`evergate explain {id}` tells of the newest of these, from {}, which came as far as stage {stage}",
+                        client.ip()
                     ),
                 )
             }
