@@ -426,7 +426,8 @@ impl Client {
             request.transmissions += 1;
             self.outputs.push_back(Output::Transmit { socket, to, bytes: request.bytes.clone() });
         }
-        if quiet && !parked && (tls || line.purpose == Purpose::Authentication) {
+        // What is not sent yet says nothing of the server.
+        if quiet && self.table.stands(socket) && (tls || line.purpose == Purpose::Authentication) {
             self.probe(now, line.peer, tls.then_some(socket));
         }
     }

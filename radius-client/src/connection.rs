@@ -106,14 +106,18 @@ impl Client {
     /// Ends a connection from our side.
     pub(crate) fn hang_up(&mut self, now: Instant, socket: SocketId, cause: &str, served: bool) {
         self.outputs.push_back(Output::Close { socket });
-        self.closed(now, socket, cause, served);
+        self.ended(now, socket, cause, served, false);
     }
 
     /// A connection is no more. What waited goes out on another one, unless none would serve.
     pub(crate) fn closed(&mut self, now: Instant, socket: SocketId, cause: &str, served: bool) {
-        let Some(line) = self.table.line(socket) else { return };
         // A server may limit how many connections it takes: others serve, and will have room.
-        let parked = !served && self.table.park(socket);
+        self.ended(now, socket, cause, served, !served);
+    }
+
+    fn ended(&mut self, now: Instant, socket: SocketId, cause: &str, served: bool, may_wait: bool) {
+        let Some(line) = self.table.line(socket) else { return };
+        let parked = may_wait && self.table.park(socket);
         let waiting = if parked { Vec::new() } else { self.table.close(socket) };
         if let Some(peer) = self.peers.get_mut(line.peer) {
             peer.counters.connections_lost += 1;

@@ -280,10 +280,29 @@ fn routed(peer: SocketAddr) -> std::io::Result<SocketAddr> {
     Ok(local)
 }
 
+/// Like `recv_from`, which an error alone does not wake (EPOLLERR without EPOLLIN).
+async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<(usize, SocketAddr)> {
+    use std::io::ErrorKind::WouldBlock;
+    use tokio::io::Interest;
+    loop {
+        if socket.ready(Interest::READABLE | Interest::ERROR).await?.is_error() {
+            let reported = || socket.take_error()?.map_or_else(|| Err(WouldBlock.into()), Err::<(), _>);
+            match socket.try_io(Interest::ERROR, reported) {
+                Err(error) if error.kind() != WouldBlock => return Err(error),
+                _ => {}
+            }
+        }
+        match socket.try_recv_from(buffer) {
+            Err(error) if error.kind() == WouldBlock => {}
+            received => return received,
+        }
+    }
+}
+
 async fn read(id: SocketId, peer: SocketAddr, socket: Arc<UdpSocket>, inbound: Sender<Input>) {
     let mut buffer = vec![0; MAX_PACKET + 1];
     loop {
-        let input = match socket.recv_from(&mut buffer).await {
+        let input = match receive(&socket, &mut buffer).await {
             // Only counted: whoever sends such things must not crowd out answers.
             Ok((length, from)) if (from.ip(), from.port()) != (peer.ip(), peer.port()) => {
                 let input = Input::Datagram { socket: id, from, bytes: buffer[..length].to_vec() };
@@ -306,6 +325,25 @@ async fn read(id: SocketId, peer: SocketAddr, socket: Arc<UdpSocket>, inbound: S
         };
         if inbound.send(input).await.is_err() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// Nothing is sent a second time, of which a closed port could be told.
+    #[tokio::test]
+    async fn a_closed_port_is_told_at_once() {
+        let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (inbound, mut told) = tokio::sync::mpsc::channel(1);
+        let Socket::Udp { socket, .. } = &udp(SocketId(1), None, closed, inbound).await.unwrap() else { panic!("it is UDP") };
+        for _ in 0..2 {
+            socket.send_to(b"?", closed).await.unwrap();
+            let input = tokio::time::timeout(Duration::from_secs(5), told.recv()).await.expect("the reader wakes");
+            assert!(matches!(input, Some(Input::Unreachable { to, .. }) if to == closed), "{input:?}");
         }
     }
 }

@@ -89,6 +89,11 @@ impl<P: Plane> Gateway<P> {
             self.accept_eap(now, session, &server, Some(eap), accept)
         };
         self.find(older, false);
+        // An address has one session: who did not answer in time makes way when the newer one is up, whatever it says later.
+        let takes = !answered && matches!(verdict, Verdict::Granted { .. }) && self.sharers(session).any(|id| id == older);
+        if let Some(progress) = self.live.get_mut(&session).and_then(|live| live.login.as_mut()).filter(|_| takes) {
+            progress.left_out.insert(older);
+        }
         self.deliver(now, session, asker, verdict);
     }
 

@@ -57,7 +57,7 @@ impl<P: Plane> Gateway<P> {
         self.totals.established += 1;
         *self.totals.up.entry(tunnel_name(live.tunnel)).or_default() += 1;
         for older in left_out {
-            self.make_way(now, older, "the same client connected again, and a bound on sessions leaves room for one of them");
+            self.make_way(now, older, "the same client connected again, and there is room or an address for one of them only");
         }
         for older in self.sharers(session).filter(|older| self.is_silent(*older)).collect::<Vec<_>>() {
             self.make_way(now, older, "the same client connected again, and has its addresses now");
@@ -84,7 +84,7 @@ impl<P: Plane> Gateway<P> {
     }
 
     /// Sessions that have addresses or networks of this one: of the same client, before or after it.
-    fn sharers(&self, session: SessionId) -> impl Iterator<Item = SessionId> + use<P> {
+    pub(super) fn sharers(&self, session: SessionId) -> impl Iterator<Item = SessionId> + use<P> {
         self.authority.pools.sharers(policy::pool::LeaseKey(session.0)).into_iter().map(|key| SessionId(key.0))
     }
 

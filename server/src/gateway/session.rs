@@ -118,7 +118,8 @@ impl<P: Plane> Gateway<P> {
         }
         for (session, spi_in, octets) in worn {
             self.note(now, session, format!("the Child SA with SPI {spi_in:08x} has carried {} MB, and is to be rekeyed", octets >> 20));
-            self.feed(now, ike::Input::Worn { session, spi_in });
+            // Of a collision's two Child SAs the one made last may be gone already: the one in use is meant.
+            self.feed(now, ike::Input::Command(session, Command::RekeyChild));
         }
     }
 

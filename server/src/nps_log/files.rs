@@ -57,7 +57,9 @@ impl Rotation {
         };
         let number = name.strip_prefix(prefix)?.strip_suffix(".log")?;
         let fits = number.bytes().all(|byte| byte.is_ascii_digit()) && digits.is_none_or(|digits| number.len() == digits);
-        fits.then(|| number.parse().ok()).flatten()
+        let number = number.parse::<u64>().ok().filter(|_| fits)?;
+        // The names of days look the same, but no month has a seventh week.
+        (self != Self::Weekly || (1..=6).contains(&(number % 100))).then_some(number)
     }
 }
 

@@ -310,6 +310,8 @@ impl Established {
             Command::Close(reason) => return self.close(core, cx, reason),
             Command::Liveness => {
                 core.probed = true;
+                // A request that waits is a sign of life to come: its next repetition may be a minute away.
+                cx.repeat_all(core.path, self.sa.unanswered());
                 self.plan(Todo::Liveness);
             }
             Command::RekeyIke => self.plan(Todo::RekeyIke),
