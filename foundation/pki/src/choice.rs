@@ -154,6 +154,14 @@ impl ServerCertificate {
         self.names.as_ref().unwrap_or(&self.credential.leaf().dns_names)
     }
 
+    /// What it is made out to besides names of the DNS.
+    fn other_identities(&self) -> impl Iterator<Item = AskedName<'_>> {
+        let leaf = self.credential.leaf();
+        let of_leaf = leaf.ip_addresses.iter().copied().filter(|_| self.names.is_none());
+        let dialled = self.dial_names().iter().filter_map(|name| name.parse().ok());
+        of_leaf.chain(dialled).map(AskedName::Address).chain(leaf.emails.iter().map(|email| AskedName::Email(email)))
+    }
+
     fn fit(&self, asked: AskedName<'_>) -> NameFit {
         let leaf = self.credential.leaf();
         let exact = |fits: bool| if fits { NameFit::Exact } else { NameFit::None };
@@ -357,10 +365,19 @@ impl Judged {
     }
 }
 
+/// By what clients may ask for a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// Names of the DNS alone, as SNI holds them.
+    Names,
+    /// Also addresses and e-mail addresses, as IDr may.
+    Identities,
+}
+
 /// Two of the certificates between which nothing decides for some client, if there are such. `clients`: how each kind of client ranks keys. The
 /// answer depends on the certificates alone, not on their order. `settled`: whoever is let in by [`crate::Steering`] is let in by what names one
 /// certificate and no other; then nothing has to decide between two that suit a client.
-pub fn find_tie(certificates: &[ServerCertificate], clients: &[KeyRank<'_>], settled: bool) -> Option<Tie> {
+pub fn find_tie(certificates: &[ServerCertificate], clients: &[KeyRank<'_>], asks: Asks, settled: bool) -> Option<Tie> {
     let mut ordered: Vec<_> = certificates.iter().collect();
     ordered.sort_by_key(|certificate| &certificate.name);
     let pairs = ordered.iter().enumerate().flat_map(|(at, first)| ordered[at + 1..].iter().map(move |second| (*first, *second)));
@@ -375,7 +392,7 @@ pub fn find_tie(certificates: &[ServerCertificate], clients: &[KeyRank<'_>], set
             let (Some(first), Some(second)) = (find(first), find(second)) else { return false };
             !(settled && suits[*first] && suits[*second])
         };
-        clients.iter().find_map(|keys| clients_of((first, second), &any, *keys, &tied)).map(|clients| Tie {
+        clients.iter().find_map(|keys| clients_of((first, second), &any, (*keys, asks), &tied)).map(|clients| Tie {
             first: first.name.clone(),
             second: second.name.clone(),
             clients,
@@ -388,25 +405,25 @@ pub fn find_tie(certificates: &[ServerCertificate], clients: &[KeyRank<'_>], set
 fn clients_of(
     (first, second): (&ServerCertificate, &ServerCertificate),
     any: &str,
-    keys: KeyRank<'_>,
+    (keys, asks): (KeyRank<'_>, Asks),
     tied: &dyn Fn(&Hints<'_>) -> bool,
 ) -> Option<String> {
     let both = [first, second];
     let names: Vec<_> = both.iter().flat_map(|certificate| certificate.dial_names()).map(|name| name.replacen('*', any, 1)).collect();
-    let names: Vec<_> = std::iter::once(None).chain(names.iter().map(|name| Some(name.as_str()))).collect();
+    let others = both.iter().flat_map(|certificate| certificate.other_identities()).filter(|_| asks == Asks::Identities);
+    let names: Vec<_> = std::iter::once(None).chain(names.iter().map(|name| Some(AskedName::Dns(name))).chain(others.map(Some))).collect();
     let mut authorities = vec![Vec::new()];
     authorities.extend(first.authorities.iter().flat_map(|one| second.authorities.iter().map(move |other| vec![*one, *other])));
     let addresses: Vec<_> =
         std::iter::once(None).chain(both.iter().flat_map(|certificate| &certificate.addresses).map(|address| Some(*address))).collect();
     let realms: Vec<_> = both.iter().flat_map(|certificate| &certificate.realms).map(|realm| format!("{any}.{realm}")).collect();
     let realms: Vec<_> = std::iter::once(None).chain(realms.iter().map(|realm| Some(realm.as_str()))).collect();
-    for name in &names {
+    for asked in &names {
         for authorities in &authorities {
             for address in &addresses {
                 for itself in &realms {
-                    let asked = name.map(AskedName::Dns);
                     let (address, itself, steering) = (*address, *itself, None);
-                    let hints = Hints { name: asked, name_source: "", authorities, address, itself, keys, steering };
+                    let hints = Hints { name: *asked, name_source: "", authorities, address, itself, keys, steering };
                     if tied(&hints) {
                         return Some(hints.words());
                     }

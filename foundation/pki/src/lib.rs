@@ -15,7 +15,7 @@ mod steering;
 mod verify;
 
 pub use choice::{
-    AskedName, Hints, KeyRank, Rule, Selection, ServerCertificate, Tie, answering, choose, find_tie, known_authorities, undecided,
+    AskedName, Asks, Hints, KeyRank, Rule, Selection, ServerCertificate, Tie, answering, choose, find_tie, known_authorities, undecided,
 };
 pub use lint::{lint_server, revocation_places};
 pub use purpose::purpose_oid;

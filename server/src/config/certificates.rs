@@ -147,7 +147,11 @@ pub(super) fn shown(
 /// Nothing decides for some client between two certificates of this listener, and the policies do not either.
 pub(super) fn check_ties(section: &Section<'_>, door: Door<'_>, policies: &[Policy]) -> Result<(), ConfigError> {
     let settled = tell_apart(policies, door.name, door.tunnel);
-    match pki::find_tie(door.certificates, clients(door.tunnel), settled) {
+    let asks = match door.tunnel {
+        Tunnel::Ikev2 => pki::Asks::Identities,
+        Tunnel::Sstp => pki::Asks::Names,
+    };
+    match pki::find_tie(door.certificates, clients(door.tunnel), asks, settled) {
         None => Ok(()),
         Some(tie) => Err(tied(section, &tie, policies)),
     }
@@ -173,7 +177,9 @@ fn tied(section: &Section<'_>, tie: &pki::Tie, policies: &[Policy]) -> ConfigErr
 impl NamedCredential {
     /// What clients stumble over at this time; `dialled`: the gateway's own name, which they dial unless `names` says otherwise.
     pub fn lint(&self, dialled: &str, now: UnixTime) -> Vec<Lint> {
-        let names = self.names.clone().unwrap_or_else(|| vec![dialled.to_owned()]);
+        // What no listener shows, `[local]` may in EAP-TLS; nobody dials it.
+        let is_dialled = self.uses.ikev2 || self.uses.sstp;
+        let names = self.names.clone().unwrap_or_else(|| if is_dialled { vec![dialled.to_owned()] } else { Vec::new() });
         pki::lint_server(&self.credential, &names, self.uses, now)
     }
 
@@ -206,5 +212,8 @@ const IKEV2_CLIENTS: &[KeyRank<'static>] =
 /// SHA2-256, -384, -512 and Identity, as N(SIGNATURE_HASH_ALGORITHMS) numbers them.
 const ALL_HASHES: [u16; 4] = [2, 3, 4, ike::auth::HASH_IDENTITY];
 
-/// TLS clients, which verify RSA, ECDSA or both.
-const TLS_CLIENTS: &[KeyRank<'static>] = &[&|kind| Some(tls::key_rank(kind)), &|kind| matches!(kind, KeyKind::Rsa { .. }).then_some(0)];
+/// TLS clients, which verify RSA and ECDSA, RSA alone, or ECDSA alone.
+const TLS_CLIENTS: &[KeyRank<'static>] =
+    &[&|kind| Some(tls::key_rank(kind)), &|kind| matches!(kind, KeyKind::Rsa { .. }).then_some(0), &|kind| {
+        (!matches!(kind, KeyKind::Rsa { .. })).then(|| tls::key_rank(kind))
+    }];

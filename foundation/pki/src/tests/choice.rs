@@ -1,7 +1,8 @@
 //! Which certificate a client sees: each rule, their order, ties, and that no list's order matters.
 use super::fixture::*;
 use crate::{
-    Arrival, AskedName, Hints, KeyRank, Named, Rule, Selection, ServerCertificate, Steered, Steering, choose, find_tie, known_authorities,
+    Arrival, AskedName, Asks, Hints, KeyRank, Named, Rule, Selection, ServerCertificate, Steered, Steering, choose, find_tie,
+    known_authorities,
 };
 use crypto::sign::KeyKind;
 use std::net::IpAddr;
@@ -93,9 +94,9 @@ fn the_key_must_suit_and_decides_between_certificates_for_the_same_names() {
     assert_eq!(choose(&ecdsa_first), ("ecdsa".into(), Some(Rule::Key)));
     assert_eq!(choose(&|kind| (kind == KeyKind::Ed25519).then_some(0)), ("odd".into(), Some(Rule::Signature)));
     assert!(super::super::choose(&all, &Hints { keys: &|_| None, ..NOTHING }).is_none());
-    assert_eq!(find_tie(&all, &[&rsa_first, &ecdsa_first], false), None);
+    assert_eq!(find_tie(&all, &[&rsa_first, &ecdsa_first], Asks::Identities, false), None);
     let other = with_key("third", &["third.example.test"], &issuer, &rcgen::PKCS_RSA_SHA256);
-    let tie = find_tie(&[all[0].clone(), all[1].clone(), other], &[&rsa_first], false).unwrap();
+    let tie = find_tie(&[all[0].clone(), all[1].clone(), other], &[&rsa_first], Asks::Identities, false).unwrap();
     assert_eq!((tie.first.as_str(), tie.second.as_str()), ("ecdsa", "rsa"), "a third for other names must not be ruled out by its key");
 }
 
@@ -107,8 +108,9 @@ fn what_policies_settle_is_no_tie_where_both_suit() {
         certificate("b", &["b.example.test"], &two),
         certificate("c", &["c.example.test"], &three),
     ];
-    let tie =
-        |certificates: &[ServerCertificate], settled| find_tie(certificates, &[&rsa_first], settled).map(|tie| (tie.first, tie.second));
+    let tie = |certificates: &[ServerCertificate], settled| {
+        find_tie(certificates, &[&rsa_first], Asks::Identities, settled).map(|tie| (tie.first, tie.second))
+    };
     let said = |first: &str, second: &str| Some((first.to_owned(), second.to_owned()));
     assert_eq!((tie(&all, false), tie(&all, true)), (said("a", "b"), None));
     let shown = choose(&all, &NOTHING).unwrap();
@@ -164,7 +166,7 @@ fn names_of_every_kind() {
 fn ties_are_found_and_named() {
     let (one, two) = (root("Root 1"), root("Root 2"));
     let tie = |certificates: &[ServerCertificate]| {
-        find_tie(certificates, &[&rsa_first, &ecdsa_first], false).map(|tie| (tie.first + "/" + &tie.second, tie.clients))
+        find_tie(certificates, &[&rsa_first, &ecdsa_first], Asks::Identities, false).map(|tie| (tie.first + "/" + &tie.second, tie.clients))
     };
     let said = |pair: &str, clients: &str| Some((pair.to_owned(), clients.to_owned()));
     let (a, b) = (certificate("a", &["a.example.test"], &one), certificate("b", &["b.example.test"], &two));
@@ -237,7 +239,7 @@ fn the_order_of_the_list_decides_nothing() {
                 one
             })
             .collect();
-        let tie = find_tie(&certificates, &ranks, false);
+        let tie = find_tie(&certificates, &ranks, Asks::Identities, false);
         ties += usize::from(tie.is_some());
         for _ in 0..20 {
             let trusted: Vec<_> = spkis.iter().filter(|_| dice.below(2) == 0).copied().collect();
@@ -256,7 +258,7 @@ fn the_order_of_the_list_decides_nothing() {
             let after = choose(&certificates, &hints);
             let shown = |selection: &Option<Selection>| selection.clone().map(|one| (one.name, one.rule, one.why, one.remarks));
             assert_eq!(shown(&before), shown(&after), "{hints:?}");
-            assert_eq!(find_tie(&certificates, &ranks, false), tie);
+            assert_eq!(find_tie(&certificates, &ranks, Asks::Identities, false), tie);
             if let (None, Some(selection)) = (&tie, &after) {
                 assert!(selection.passed_over.iter().all(|(_, reason)| !reason.contains("nothing tells")), "{hints:?} {selection:?}");
             }
@@ -337,4 +339,24 @@ fn policies_narrow_what_the_rules_choose_from() {
     let with_d = [all[2].clone(), certificate("d", &["d.example.test"], &one), all[0].clone()];
     let selection = choose(&with_d, &Hints { steering: steered(&tied), ..NOTHING }).unwrap();
     assert_eq!((selection.name.as_str(), selection.tied.as_deref()), ("a", Some("d")));
+}
+
+/// Clients of IKEv2 may ask by an address or an e-mail address, which none of three equal ones with names of their own settles.
+#[test]
+fn a_tie_for_an_address_or_an_e_mail_address_is_seen() {
+    let issuer = root("Root");
+    let same = || [rcgen::SanType::IpAddress(address("192.0.2.9")), rcgen::SanType::Rfc822Name("vpn@example.test".try_into().unwrap())];
+    for at in 0..2 {
+        let made = |name: &str, is_default: bool, other: bool| {
+            let mut params = server_params(&[&format!("{name}.example.test")]);
+            params.subject_alt_names.extend(other.then(|| same()[at].clone()));
+            let certificate = named(name, credential(&params, &issuer).into());
+            ServerCertificate { default: is_default, ..certificate }
+        };
+        let all = [made("a", true, false), made("b", false, true), made("c", false, true)];
+        let tie = find_tie(&all, &[ANY], Asks::Identities, false).expect("b and c tie");
+        assert_eq!((tie.first.as_str(), tie.second.as_str()), ("b", "c"));
+        assert!(tie.clients.contains(["192.0.2.9", "vpn@example.test"][at]), "{tie:?}");
+        assert_eq!(find_tie(&all, &[ANY], Asks::Names, false), None, "SNI holds no such thing");
+    }
 }

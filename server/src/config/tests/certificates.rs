@@ -148,6 +148,27 @@ fn local_eap_tls_needs_a_name_where_there_are_several() {
     assert!(load("certificate = \"b\"\n").unwrap().local.is_some());
 }
 
+/// Nobody dials what EAP alone shows.
+#[test]
+fn a_certificate_for_eap_alone_need_not_be_made_out_to_the_gateway() {
+    let fixture = two("", "", "");
+    fixture.file("users", "", 0o600);
+    let text =
+        fs::read_to_string(fixture.path("evergate.toml")).unwrap().replace("certificates = [\"a\", \"b\"]", "certificates = [\"a\"]");
+    let local = "[local]\nusers_file = \"users\"\neap = [\"tls\"]\nclient_ca = \"ca.pem\"\ncertificate = \"b\"\n";
+    fixture.file("evergate.toml", &format!("{text}\n{local}"), 0o644);
+    assert!(fixture.load().unwrap().local.is_some());
+}
+
+/// A server with one RSA and two ECDSA certificates chooses between the two for clients that verify ECDSA alone.
+#[test]
+fn tls_clients_may_verify_ecdsa_alone() {
+    use crypto::sign::KeyKind;
+    let ranks = crate::config::certificates::clients(::policy::network::Tunnel::Sstp);
+    let alone = |rank: &&pki::KeyRank<'_>| rank(KeyKind::EcdsaP256).is_some() && rank(KeyKind::Rsa { bits: 2048 }).is_none();
+    assert!(ranks.iter().any(|rank| alone(&rank)));
+}
+
 /// [`two`] with these policies instead of the one.
 fn with_policies(policies: &str, of_listener: &str) -> Fixture {
     let fixture = two("", NAMES_OF_B, of_listener);
