@@ -1,4 +1,4 @@
-//! Whether the revocation lists of the gateway's certificates can be had, and are current: Windows refuses SSTP where they are not.
+//! Whether clients can learn that the gateway's certificates are not revoked, by lists or OCSP: Windows refuses SSTP where they cannot.
 use super::Finding;
 use crate::revocation::HttpUrl;
 use pki::{Certificate, UnverifiedCrl};
@@ -26,11 +26,29 @@ pub(super) enum Seen {
     Outside,
 }
 
+/// What is to be had at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    List,
+    Ocsp,
+}
+
+impl Kind {
+    fn words(self) -> &'static str {
+        match self {
+            Self::List => "the revocation list",
+            Self::Ocsp => "the OCSP responder",
+        }
+    }
+}
+
 /// What became of a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
     /// A list that serves until then (Unix time); `None`: who issued it was not shown, so that nothing of it could be checked.
     List(Option<i64>),
+    /// An OCSP responder, which was asked nothing.
+    Responds,
     Unreachable(String),
     /// LDAP and the like, which nobody outside reaches.
     NotHttp,
@@ -39,7 +57,7 @@ enum Place {
 /// Fetches the lists of these chains, leaf first, each place once. `roots`: authorities besides those of the chains whose lists can be checked.
 pub(super) fn examine(chains: &[&[Certificate]], roots: &[Certificate], seen: Seen) -> Vec<Finding> {
     let authorities: Arc<[Certificate]> = chains.iter().flat_map(|chain| chain.iter().skip(1)).chain(roots).cloned().collect();
-    let urls = chains.iter().flat_map(|chain| places(chain)).map(|(_, url)| url.to_owned()).collect();
+    let urls = chains.iter().flat_map(|chain| places(chain)).map(|(_, kind, url)| (kind, url.to_owned())).collect();
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return Vec::new() };
     let fetched = runtime.block_on(fetch_all(urls, &authorities, LIMIT));
     // A look-up of a name goes on for as long as the resolver likes.
@@ -48,21 +66,30 @@ pub(super) fn examine(chains: &[&[Certificate]], roots: &[Certificate], seen: Se
     chains.iter().flat_map(|chain| judge_chain(chain, &fetched, seen, now)).collect()
 }
 
-/// Where the lists are, and of which certificates.
-fn places(chain: &[Certificate]) -> impl Iterator<Item = (&Certificate, &str)> {
-    chain.iter().flat_map(|certificate| certificate.crl_urls.iter().map(move |url| (certificate, url.as_str()))).take(PLACES)
+/// Where clients ask, and about which certificates.
+fn places(chain: &[Certificate]) -> impl Iterator<Item = (&Certificate, Kind, &str)> {
+    chain.iter().flat_map(places_of).take(PLACES)
+}
+
+fn places_of(certificate: &Certificate) -> impl Iterator<Item = (&Certificate, Kind, &str)> {
+    let lists = certificate.crl_urls.iter().map(|url| (Kind::List, url));
+    let responders = certificate.ocsp_urls.iter().map(|url| (Kind::Ocsp, url));
+    lists.chain(responders).map(move |(kind, url)| (certificate, kind, url.as_str()))
 }
 
 /// All together; what is not there within `limit` has no place in the answer.
-async fn fetch_all(urls: BTreeSet<String>, authorities: &Arc<[Certificate]>, limit: Duration) -> BTreeMap<String, Place> {
+async fn fetch_all(urls: BTreeSet<(Kind, String)>, authorities: &Arc<[Certificate]>, limit: Duration) -> BTreeMap<(Kind, String), Place> {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut fetches = JoinSet::new();
-    for url in urls {
+    for (kind, url) in urls {
         let (room, authorities) = (Arc::clone(&room), Arc::clone(authorities));
         fetches.spawn(async move {
             let _place = room.acquire().await;
-            let place = fetch(&url, &authorities).await;
-            (url, place)
+            let place = match kind {
+                Kind::List => fetch(&url, &authorities).await,
+                Kind::Ocsp => knock(&url).await,
+            };
+            ((kind, url), place)
         });
     }
     let until = Instant::now() + limit;
@@ -73,23 +100,42 @@ async fn fetch_all(urls: BTreeSet<String>, authorities: &Arc<[Certificate]>, lim
     fetched
 }
 
-fn judge_chain(chain: &[Certificate], fetched: &BTreeMap<String, Place>, seen: Seen, now: i64) -> Vec<Finding> {
+fn judge_chain(chain: &[Certificate], fetched: &BTreeMap<(Kind, String), Place>, seen: Seen, now: i64) -> Vec<Finding> {
     let Some(leaf) = chain.first() else { return Vec::new() };
-    let late = Place::Unreachable(format!("it was not there when all lists had been waited for, {} s", LIMIT.as_secs()));
-    let places: Vec<_> = places(chain).map(|(certificate, url)| (certificate, url, fetched.get(url).unwrap_or(&late))).collect();
+    let late = Place::Unreachable(format!("it was not there when all places had been waited for, {} s", LIMIT.as_secs()));
+    let became = |kind, url: &str| fetched.get(&(kind, url.to_owned())).unwrap_or(&late);
+    let places: Vec<_> = places(chain).map(|(certificate, kind, url)| (certificate, kind, url, became(kind, url))).collect();
     if places.is_empty() {
-        let text = format!("{} names no revocation list", leaf.subject);
+        let text = format!("{} names neither a revocation list nor an OCSP responder", leaf.subject);
         return vec![
-            Finding::ok(CHECK, text).hint("Windows then takes it for SSTP without one; a public authority's has one, or is short-lived"),
+            Finding::ok(CHECK, text).hint("Windows then takes it for SSTP without either; a public authority's has one, or is short-lived"),
         ];
     }
     let alone =
         |certificate: &Certificate| places.iter().filter(|(of, ..)| of.der == certificate.der).all(|(.., place)| !is_good(place, now));
-    places.iter().map(|(certificate, url, place)| judge(&certificate.subject, url, place, seen, alone(certificate), now)).collect()
+    let judged = places.iter().map(|(certificate, kind, url, place)| {
+        let asked = Asked { subject: &certificate.subject, kind: *kind, url, alone: alone(certificate) };
+        judge(&asked, place, seen, now)
+    });
+    judged.collect()
 }
 
 fn is_good(place: &Place, now: i64) -> bool {
-    matches!(place, Place::List(until) if until.is_none_or(|until| until > now))
+    match place {
+        Place::List(until) => until.is_none_or(|until| until > now),
+        Place::Responds => true,
+        Place::Unreachable(_) | Place::NotHttp => false,
+    }
+}
+
+/// Any answer shows that a responder is there, but for that of one who asks it in vain.
+async fn knock(url: &str) -> Place {
+    let Ok(parsed) = HttpUrl::parse(url) else { return Place::NotHttp };
+    match parsed.status().await {
+        Ok(status @ 502..=504) => Place::Unreachable(format!("a server before it answers with status {status}")),
+        Ok(_) => Place::Responds,
+        Err(reason) => Place::Unreachable(reason),
+    }
 }
 
 async fn fetch(url: &str, authorities: &[Certificate]) -> Place {
@@ -104,11 +150,21 @@ async fn fetch(url: &str, authorities: &[Certificate]) -> Place {
     }
 }
 
-/// `alone`: no place of this certificate has a good list.
-fn judge(subject: &str, url: &str, place: &Place, seen: Seen, alone: bool, now: i64) -> Finding {
-    const MENDS: &str =
-        "publish the list by plain HTTP where clients reach it from outside, or use a certificate of an authority that does";
-    let clients = "Windows refuses SSTP then (0x80092013)";
+/// A place, and whose it is.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'a> {
+    subject: &'a str,
+    kind: Kind,
+    url: &'a str,
+    /// No place of this certificate, of whichever kind, is good.
+    alone: bool,
+}
+
+fn judge(asked: &Asked<'_>, place: &Place, seen: Seen, now: i64) -> Finding {
+    const MENDS: &str = "publish it by plain HTTP where clients reach it from outside, or use a certificate of an authority that does";
+    let Asked { subject, kind, url, alone } = asked;
+    let title = format!("{subject}: {} at {url}", kind.words());
+    let clients = if *alone { "Windows refuses SSTP then (0x80092013)" } else { "clients have another place to ask" };
     let here = if seen == Seen::Here { "from here" } else { "from where this runs" };
     let bad = |text: String, remedy: &str| match (seen, alone) {
         // Clients are elsewhere.
@@ -117,20 +173,19 @@ fn judge(subject: &str, url: &str, place: &Place, seen: Seen, alone: bool, now: 
     };
     match place {
         Place::List(Some(until)) if *until <= now => {
-            bad(format!("{subject}: the revocation list at {url} has run out: {clients}"), "have the authority publish a new list")
+            bad(format!("{title} has run out: {clients}"), "have the authority publish a new list")
         }
-        Place::List(_) => {
-            let found = Finding::ok(CHECK, format!("{subject}: the revocation list at {url} can be had {here}"));
+        Place::List(_) | Place::Responds => {
+            let found = Finding::ok(CHECK, format!("{title} can be had {here}"));
             match seen {
-                Seen::Here => found.hint("clients fetch it from where they are: `evergate doctor --probe` there tries that"),
+                Seen::Here => found.hint("clients ask it from where they are: `evergate doctor --probe` there tries that"),
                 Seen::Outside => found,
             }
         }
-        Place::NotHttp => bad(format!("{subject}: the revocation list at {url} is not published by HTTP: {clients}"), MENDS),
-        Place::Unreachable(reason) => bad(
-            format!("{subject}: the revocation list at {url} cannot be had {here}: {reason}: {clients} where it is the same for them"),
-            MENDS,
-        ),
+        Place::NotHttp => bad(format!("{title} is not to be had by HTTP: {clients}"), MENDS),
+        Place::Unreachable(reason) => {
+            bad(format!("{title} cannot be had {here}: {reason}: {clients}, where it is the same for them"), MENDS)
+        }
     }
 }
 
@@ -142,7 +197,8 @@ mod tests {
 
     #[test]
     fn what_clients_cannot_fetch_is_their_error() {
-        let judged = |place: Place, seen, alone| judge("CN=vpn", "http://c/x.crl", &place, seen, alone, 100);
+        let asked = |alone| Asked { subject: "CN=vpn", kind: Kind::List, url: "http://c/x.crl", alone };
+        let judged = |place: Place, seen, alone| judge(&asked(alone), &place, seen, 100);
         let gone = || Place::Unreachable("no connection to port 80".into());
         let outside = judged(gone(), Seen::Outside, true);
         assert!(outside.level == Level::Fail && outside.text.contains("0x80092013"), "{outside:?}");
@@ -177,6 +233,34 @@ mod tests {
         certificate
     }
 
+    /// A certificate whose list is gone is judged with its responder, and one without lists has a responder all the same.
+    #[test]
+    fn a_responder_counts_as_a_list_does() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/ocsp", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let _read = peer.read(&mut [0; 1024]).unwrap();
+            peer.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").unwrap();
+        });
+        let mut only_ocsp = certificate(&[]);
+        only_ocsp.ocsp_urls = vec![url.clone()];
+        let found = examine(&[&[only_ocsp.clone()]], &[], Seen::Outside);
+        server.join().unwrap();
+        assert!(found.len() == 1 && found[0].level == Level::Ok && found[0].text.contains("the OCSP responder at"), "{found:?}");
+
+        let mut both = only_ocsp;
+        both.crl_urls = vec!["ldap:///CN=x".into()];
+        let lists_only_by_ldap = (Kind::List, "ldap:///CN=x".to_owned());
+        let answered = BTreeMap::from([((Kind::Ocsp, url.clone()), Place::Responds), (lists_only_by_ldap.clone(), Place::NotHttp)]);
+        let levels = |fetched: &BTreeMap<_, _>| {
+            judge_chain(std::slice::from_ref(&both), fetched, Seen::Outside, 0).iter().map(|finding| finding.level).collect::<Vec<_>>()
+        };
+        assert_eq!(levels(&answered), [Level::Warn, Level::Ok], "the responder is enough");
+        let none = BTreeMap::from([((Kind::Ocsp, url), Place::Unreachable("gone".into())), (lists_only_by_ldap, Place::NotHttp)]);
+        assert_eq!(levels(&none), [Level::Fail, Level::Fail]);
+    }
+
     /// The first place answers when the second one is asked, and neither answers twice.
     #[test]
     fn places_are_asked_together_and_once() {
@@ -201,7 +285,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/x.crl", listener.local_addr().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let fetched = runtime.block_on(fetch_all([url.clone()].into(), &Arc::from([]), Duration::from_millis(20)));
+        let fetched = runtime.block_on(fetch_all([(Kind::List, url.clone())].into(), &Arc::from([]), Duration::from_millis(20)));
         assert_eq!(fetched, BTreeMap::new());
         let found = judge_chain(&[certificate(&[&url])], &fetched, Seen::Here, 0);
         assert!(found[0].level == Level::Warn && found[0].text.contains("cannot be had from here"), "{found:?}");
