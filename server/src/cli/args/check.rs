@@ -32,15 +32,17 @@ pub(super) const DOCTOR: &str = "Looks at this host and its surroundings for wha
 
 Before the start: are the sockets of the listeners free, and who has them if not? While the gateway runs: does it hold them? Both times: forwarding, reverse \
 path filter, rules of nftables, MTU, pools against the subnets of this host, who answers for clients there, the way back from the LAN as far as tables and the traffic of sessions tell, TUN device, segmentation of UDP by the network card (USO), clock, randomness, open files, \
-state_dir, what the user of the service may read, the gateway's name in DNS, certificates with their revocation lists, and RADIUS servers, which are sent a Status-Server or the probe_user of the configuration, never anybody's \
+state_dir, what the user of the service may read, the names of the gateway and its certificates in DNS, certificates with their revocation lists and OCSP \
+responders, and RADIUS servers, which are sent a Status-Server or the probe_user of the configuration, never anybody's \
 login. Changes nothing. Run it as root, where the gateway runs: in its container or network namespace.
 
 With --probe it needs no configuration and plays a client instead, from wherever it is run: it resolves the name, sends an IKE_SA_INIT to udp/500 and to \
 udp/4500, there also large ones and one in IP fragments, goes on to IKE_AUTH until the gateway has proved itself and asks for EAP (its attempts there end as \
-those of a client that left), shakes hands on tcp/443, shows the certificate, fetches its revocation lists as Windows would, and asks for SSTP. It says which \
+those of a client that left), shakes hands on tcp/443, shows the certificate, fetches its revocation lists and knocks at its OCSP responders, and asks for SSTP. It says which \
 step fails, and which error Windows shows then. It logs nobody in.
 
-Each line says ok, warn or fail, and what to do. The exit code is 1 if one fails, else 0.
+Each line says ok, warn or fail, and what to do; what fails comes first, and what is well has one line for each topic unless --all is given. The exit code \
+is 1 if one fails, else 0.
 
 Examples:
   evergate doctor
@@ -64,6 +66,9 @@ pub struct DoctorArgs {
     /// Play a client of this gateway from here instead: a DNS name or an IP address
     #[arg(long, value_name = "HOST")]
     pub(in crate::cli) probe: Option<String>,
+    /// List also each thing that is well, with hints, and do not join what is the same of several interfaces
+    #[arg(long, short = 'v', alias = "verbose")]
+    pub(in crate::cli) all: bool,
     /// PEM file with the authorities of its certificate [default: those of this system]
     #[arg(long, value_name = "FILE", requires = "probe")]
     pub(in crate::cli) ca: Option<PathBuf>,
