@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from harness import case, check
-from labkit import network, toml
+from labkit import network, packages, toml
 from labkit.pki import GATEWAY_NAME
 from labkit.shell import in_namespace, run, wait_until
 
@@ -82,6 +82,42 @@ def _stopped(world):
         world.gateway.restart()
 
 
+# As ufw writes it: matches that nft shows by name alone, chains in chains, and a REJECT at the end.
+UFW = """*filter
+:INPUT DROP [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:ufw-before-input - [0:0]
+:ufw-not-local - [0:0]
+:ufw-user-input - [0:0]
+-A INPUT -j ufw-before-input
+-A INPUT -j REJECT
+-A ufw-before-input -i lo -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate INVALID -j DROP
+-A ufw-before-input -j ufw-not-local
+-A ufw-before-input -j ufw-user-input
+-A ufw-not-local -m addrtype --dst-type LOCAL -j RETURN
+-A ufw-not-local -m addrtype --dst-type MULTICAST -j RETURN
+-A ufw-not-local -m limit --limit 3/min --limit-burst 10 -j LOG --log-prefix "[UFW BLOCK] "
+-A ufw-not-local -j DROP
+-A ufw-user-input -p esp -j ACCEPT
+-A ufw-user-input -p tcp -m tcp --dport 443 -m comment --comment "SSTP" -j ACCEPT
+ALLOWED
+COMMIT
+"""
+UFW_ALLOWED = "-A ufw-user-input -p udp -m multiport --dports 500,4500 -j ACCEPT"
+
+
+@contextlib.contextmanager
+def _with_ufw(world, allowed):
+    world.lab.network.exec("gateway", ["iptables-nft-restore"], input=UFW.replace("ALLOWED", allowed))
+    try:
+        yield
+    finally:
+        world.lab.network.exec("gateway", ["nft", "delete", "table", "ip", "filter"])
+
+
 # Only small answers leave.
 DROP_LARGE = DROP.replace("input", "output").replace("dport 4500", "sport 4500 udp length > 800")
 
@@ -132,6 +168,15 @@ def a_firewall_drops_4500(world):
         check(code == 1 and {finding["check"] for finding in failed} == {"firewall"}, f"other faults: {failed}")
         check(any("udp/4500 over IPv4 is dropped in chain inet doctor input" in finding["text"] for finding in failed), f"not named: {failed}")
         check("nft insert rule inet doctor input udp dport 4500 accept" in failed[0]["remedy"], f"no remedy: {failed}")
+
+
+@case("doctor")
+def rules_of_ufw_are_read(world):
+    packages.ensure({"/usr/sbin/iptables-nft-restore": "iptables"})
+    with _with_ufw(world, UFW_ALLOWED):
+        _well(_examine(world), "no rule of nftables")
+    with _with_ufw(world, UFW_ALLOWED.replace(",4500", "")):
+        _fails(_examine(world), "firewall", "udp/4500 over IPv4 is dropped in chain ip filter INPUT by rule with handle", "ufw allow 4500/udp")
 
 
 @case("doctor")
@@ -221,7 +266,7 @@ def _on_443(world, answer):
 @case("doctor")
 def a_probe_goes_all_the_way(world):
     steps = ["resolves to 10.99.1.1", "udp/500: IKE_SA_INIT answered", "udp/4500: IKE_SA_INIT answered", "of 2000 bytes arrives", "asks for EAP"]
-    _well(_probe(world), *steps, "certificate for vpn.example.test", "names no revocation list", "HTTP/1.1 200")
+    _well(_probe(world), *steps, "certificate for vpn.example.test", "names neither a revocation list nor an OCSP responder", "HTTP/1.1 200")
 
 
 @case("doctor")
@@ -274,7 +319,7 @@ def a_probe_finds_a_revocation_list_out_of_reach(world):
     """Where Windows shows 0x80092013; and a gateway on other ports than the usual ones."""
     ports = ["--ike-port", "1500", "--nat-port", "14500", "--sstp-port", "8443"]
     with _with_a_list(world, 8081) as url:
-        _fails(_probe(world, GATEWAY_NAME, *ports), "revocation", "0x80092013", "publish the list by plain HTTP")
+        _fails(_probe(world, GATEWAY_NAME, *ports), "revocation", "0x80092013", "publish it by plain HTTP")
         lists = world.gateway.folder / "lists"
         lists.mkdir(exist_ok=True)
         (lists / "ca.crl").write_bytes(world.lab.pki.crl().read_bytes())

@@ -107,12 +107,15 @@ fn about_port(what: &str, wanted: &Wanted, fate: &Fate) -> Option<Finding> {
         Fate::Dropped { chain, by } => Some(Finding::fail(
             CHECK,
             format!("{what} is dropped in {chain} by {by}: {code}"),
-            format!("take that rule out, or before it: nft insert rule {} {protocol} dport {port} accept", place(chain)),
+            let_in(chain, by, protocol, port, wanted.address.is_ipv6()),
         )),
         Fate::Redirected { chain, by } => Some(Finding::fail(
             CHECK,
             format!("{what} is sent elsewhere in {chain} by {by}: it does not reach the gateway"),
-            format!("take that rule out; `nft -a list ruleset` shows handles, `nft delete rule {} handle N` deletes", place(chain)),
+            format!(
+                "take that rule out where it was made (`nft delete rule {} handle N` lasts until the next boot), or leave this port out of it",
+                place(chain)
+            ),
         )),
         Fate::Sometimes { chain, by } => Some(Finding::warn(
             CHECK,
@@ -130,22 +133,54 @@ fn about_esp(rules: &Ruleset<'_>, needs: &Needs<'_>, ipv6: bool) -> Option<Findi
     Some(Finding::warn(
         CHECK,
         format!("ESP (IP protocol 50) over {family} is dropped in {chain} by {by}: clients without a NAT connect, and nothing passes"),
-        format!("nft insert rule {} meta l4proto esp accept", place(&chain)),
+        format!("nft insert rule {} meta l4proto esp accept; {LASTING}, firewall-cmd --permanent --add-protocol=esp", place(&chain)),
     ))
 }
 
 fn about_forwarding(rules: &Ruleset<'_>, needs: &Needs<'_>, ipv6: bool) -> Option<Finding> {
     let packet = Packet { protocol: None, port: None, ipv6, interface: Some(needs.tun) };
-    let Fate::Dropped { chain, by } = rules.fate(&packet, "forward") else { return None };
     let (tun, family) = (needs.tun, if ipv6 { "IPv6" } else { "IPv4" });
-    Some(Finding::fail(
-        CHECK,
-        format!("{family} packets of clients are dropped in {chain} by {by}: they connect, and reach nothing behind the gateway"),
-        format!(
+    let remedy = |chain: &str| {
+        let rules = format!(
             "nft insert rule {0} iifname {tun:?} accept; nft insert rule {0} oifname {tun:?} ct state established,related accept",
-            place(&chain)
-        ),
-    ))
+            place(chain)
+        );
+        format!("{rules}; {LASTING}, ufw route allow in on {tun}, firewall-cmd --permanent --zone=trusted --add-interface={tun}")
+    };
+    match rules.fate(&packet, "forward") {
+        Fate::Passes | Fate::Redirected { .. } => None,
+        Fate::Dropped { chain, by } => Some(Finding::fail(
+            CHECK,
+            format!("{family} packets of clients are dropped in {chain} by {by}: they connect, and reach nothing behind the gateway"),
+            remedy(&chain),
+        )),
+        Fate::Sometimes { chain, by } => Some(Finding::warn(
+            CHECK,
+            format!("{family} packets of clients pass {chain} in part only: {by} may stop others, by addresses, ports, rates or marks"),
+            format!("right if they are not to reach more; else: {}", remedy(&chain)),
+        )),
+    }
+}
+
+/// What lasts, after what to do now.
+const LASTING: &str =
+    "this lasts until the next boot: write it where your rules come from, too: /etc/nftables.conf, netfilter-persistent save";
+
+/// How a port is let in before what drops it.
+fn let_in(chain: &str, by: &str, protocol: &str, port: u16, ipv6: bool) -> String {
+    let place = place(chain);
+    let now = match place.split(' ').collect::<Vec<_>>()[..] {
+        // Such names have tables and chains of iptables alone.
+        ["ip" | "ip6", table @ ("filter" | "mangle" | "raw" | "nat"), chain] if chain.chars().all(|letter| letter.is_ascii_uppercase()) => {
+            let program = if ipv6 { "ip6tables" } else { "iptables" };
+            format!("{program} -t {table} -I {chain} -p {protocol} --dport {port} -j ACCEPT")
+        }
+        _ => format!("nft insert rule {place} {protocol} dport {port} accept"),
+    };
+    let whole = if by == super::rules::POLICY { "" } else { " (to take that rule out may open other ports, too)" };
+    format!(
+        "let it in before that: {now}{whole}; {LASTING}, ufw allow {port}/{protocol}, firewall-cmd --permanent --add-port={port}/{protocol}"
+    )
 }
 
 /// `inet filter input` of `chain inet filter input`.
@@ -201,6 +236,26 @@ mod tests {
         assert!(only(&esp).text.starts_with("ESP (IP protocol 50) over IPv4"), "{esp:?}");
         let limited = found("input", "accept", &json!([port("udp", 4500), {"limit": {"rate": 5}}, {"drop": null}]));
         assert_eq!(only(&limited).level, Level::Warn);
+    }
+
+    #[test]
+    fn a_remedy_is_whole_and_lasts() {
+        let by = "rule with handle 3 (meta l4proto udp drop)";
+        let native = let_in("chain inet t c", by, "udp", 4500, false);
+        assert!(native.contains("nft insert rule inet t c udp dport 4500 accept (to take that rule out may open other ports"), "{native}");
+        assert!(native.contains("/etc/nftables.conf") && native.contains("ufw allow 4500/udp"), "{native}");
+        let policy = let_in("chain ip6 filter INPUT", crate::doctor::rules::POLICY, "tcp", 443, true);
+        assert!(policy.contains("ip6tables -t filter -I INPUT -p tcp --dport 443 -j ACCEPT;"), "{policy}");
+    }
+
+    #[test]
+    fn a_forward_chain_that_passes_some_is_told() {
+        let some = json!([{"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": "10.9.0.1"}}, {"drop": null}]);
+        let some = found("forward", "accept", &some);
+        assert!(
+            only(&some).level == Level::Warn && only(&some).text.starts_with("IPv4 packets of clients pass chain inet t c in part"),
+            "{some:?}"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::host::{self, Clock, Tun};
 use super::name::{self, Dialled, Shown};
 use super::network::{self, Forwarding, Interface};
 use super::sockets::{self, Transport, Trial, Wanted};
-use super::{Finding, lists, radius, rights};
+use super::{Finding, lists, radius, rights, rules};
 use crate::api::types::{SessionList, Status};
 use crate::api::{self, AskError, Call, SessionsQuery};
 use crate::config::Config;
@@ -15,10 +15,10 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc::sync_channel;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
 
-/// How long the resolver may take for a name.
+/// How long the resolver may take for all names.
 const RESOLVER: Duration = Duration::from_secs(20);
 
 /// Looks at everything that `config` needs.
@@ -51,18 +51,21 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     findings.push(host::open_files(open_files(status.as_ref()), !config.sstp.is_empty(), config.server.max_sessions));
     findings.push(host::state_dir(&config.server.state_dir, &writable(&config.server.state_dir)));
     findings.extend(rights::examine(config));
-    findings.extend(asked(config, &interfaces));
+    findings.extend(asked(config, &interfaces, status.as_ref()));
     findings
 }
 
 /// What takes its time: a resolver, places of lists and RADIUS servers are all waited for together.
-fn asked(config: &Config, interfaces: &[Interface]) -> Vec<Finding> {
+fn asked(config: &Config, interfaces: &[Interface], status: Option<&Status>) -> Vec<Finding> {
     let chains: Vec<_> = config.certificates.iter().map(|certificate| certificate.credential.chain.as_slice()).collect();
     std::thread::scope(|scope| {
         let names = scope.spawn(|| names(config, interfaces));
         let lists = scope.spawn(|| lists::examine(&chains, &[], lists::Seen::Here));
         let sources = config.radius.iter().map(|server| server.server.source);
-        let radius: Vec<_> = radius::ask(&config.radius).iter().zip(sources).map(|(asked, source)| radius::judge(asked, source)).collect();
+        let answers = radius::ask(&config.radius);
+        let source = config.radius.iter().find_map(|server| server.server.source);
+        let dead = status.map(|status| radius::dead_groups(&status.radius, &answers, source)).unwrap_or_default();
+        let radius = answers.iter().zip(sources).map(|(asked, source)| radius::judge(asked, source)).chain(dead).collect::<Vec<_>>();
         let joined = [names, lists].map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         joined.into_iter().flatten().chain(radius).collect()
     })
@@ -203,20 +206,27 @@ pub fn firewall_on_ike(config: &Config) -> Vec<Finding> {
 }
 
 fn nft() -> Firewall {
-    let run = |program: &str| Command::new(program).args(["-j", "list", "ruleset"]).output();
-    // Not every PATH has the folders of the system's programs.
-    let done = match run("nft") {
-        Err(error) if error.kind() == ErrorKind::NotFound => run("/usr/sbin/nft"),
+    let run = |arguments: [&str; 3]| match Command::new("nft").args(arguments).output() {
+        // Not every PATH has the folders of the system's programs.
+        Err(error) if error.kind() == ErrorKind::NotFound => Command::new("/usr/sbin/nft").args(arguments).output(),
         done => done,
     };
-    match done {
-        Err(error) if error.kind() == ErrorKind::NotFound => Firewall::NoProgram,
-        Err(error) => Firewall::Refused(error.to_string()),
-        Ok(output) if !output.status.success() => {
-            Firewall::Refused(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("it says nothing").to_owned())
-        }
-        Ok(output) => serde_json::from_slice(&output.stdout).map_or_else(|error| Firewall::Refused(error.to_string()), Firewall::Answer),
+    let output = match run(["-j", "list", "ruleset"]) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Firewall::NoProgram,
+        Err(error) => return Firewall::Refused(error.to_string()),
+        Ok(output) => output,
+    };
+    if !output.status.success() {
+        return Firewall::Refused(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("it says nothing").to_owned());
     }
+    let mut answer = match serde_json::from_slice(&output.stdout) {
+        Ok(answer) => answer,
+        Err(error) => return Firewall::Refused(error.to_string()),
+    };
+    if let Ok(listing) = run(["-a", "list", "ruleset"]) {
+        rules::lay_text_beside(&mut answer, &String::from_utf8_lossy(&listing.stdout));
+    }
+    Firewall::Answer(answer)
 }
 
 fn tun(config: &Config, runs: bool) -> Tun {
@@ -265,31 +275,41 @@ pub(super) fn writable(path: &Path) -> Result<(), String> {
 
 fn names(config: &Config, interfaces: &[Interface]) -> Vec<Finding> {
     let local: Vec<_> = interfaces.iter().flat_map(|interface| &interface.addresses).map(|address| address.address).collect();
-    let dialled = &config.server.name;
-    let found = resolved(dialled);
+    let shown = config.certificates.iter().filter(|certificate| certificate.uses.ikev2 || certificate.uses.sstp);
+    let of_certificates = shown.flat_map(|certificate| certificate.names.as_ref().unwrap_or(&certificate.credential.leaf().dns_names));
+    let name::Names { looked_up, others } = name::sort(&config.server.name, of_certificates.map(String::as_str));
+    let found = resolved(&looked_up);
     let now = jiff::Timestamp::now().as_second();
     let shown = config.certificates.iter().map(|certificate| {
         let leaf = certificate.credential.leaf();
         let made_out_to = leaf.dns_names.iter().cloned().chain(leaf.ip_addresses.iter().map(ToString::to_string)).collect();
         name::certificate(&Shown { name: &certificate.name, made_out_to, not_after: leaf.not_after }, now)
     });
-    [name::dialled(&Dialled { name: dialled, found, local: &local })].into_iter().chain(shown).collect()
+    let dialled = looked_up.iter().zip(found).map(|(name, found)| name::dialled(&Dialled { name, found, local: &local }));
+    dialled.chain(others).chain(shown).collect()
 }
 
-/// Asks on a thread that may go on for as long as the resolver likes.
-fn resolved(name: &str) -> Result<Vec<IpAddr>, String> {
-    let (tell, told) = sync_channel(1);
-    let asked = name.to_owned();
-    std::thread::spawn(move || {
-        let found = (asked.as_str(), 0).to_socket_addrs().map_err(|error| error.to_string());
-        // Perhaps nobody waits any more.
-        tell.send(found.map(|found| found.map(|address| address.ip()).collect::<Vec<_>>())).ok();
-    });
-    let found = told.recv_timeout(RESOLVER).unwrap_or_else(|_| Err(format!("no answer within {} s", RESOLVER.as_secs())));
-    found.map(|mut found| {
+/// Asks for all at once, on threads that may go on for as long as the resolver likes.
+fn resolved(names: &[&str]) -> Vec<Result<Vec<IpAddr>, String>> {
+    let ask = |name: &&str| {
+        let (tell, told) = sync_channel(1);
+        let asked = (*name).to_owned();
+        std::thread::spawn(move || {
+            let found = (asked.as_str(), 0).to_socket_addrs().map_err(|error| error.to_string());
+            // Perhaps nobody waits any more.
+            tell.send(found.map(|found| found.map(|address| address.ip()).collect::<Vec<_>>())).ok();
+        });
+        told
+    };
+    let asked: Vec<_> = names.iter().map(ask).collect();
+    let until = Instant::now() + RESOLVER;
+    let wait = |told: Receiver<Result<Vec<IpAddr>, String>>| {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut found = told.recv_timeout(left).unwrap_or_else(|_| Err(format!("no answer within {} s", RESOLVER.as_secs())))?;
         found.dedup();
-        found
-    })
+        Ok(found)
+    };
+    asked.into_iter().map(wait).collect()
 }
 
 /// A small file's text without white space around it.

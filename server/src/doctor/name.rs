@@ -1,14 +1,53 @@
 //! The name that clients dial, and the certificates that they are shown.
 use super::Finding;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Days before the end of a certificate from which on it is worth a warning.
 const SOON: i64 = 30;
 const DAY: i64 = 86_400;
 
+/// Names that are looked up at most.
+const LOOKED_UP: usize = 32;
+
+/// What clients dial.
+#[derive(Debug)]
+pub(super) struct Names<'a> {
+    /// Each once, the gateway's own in front.
+    pub(super) looked_up: Vec<&'a str>,
+    /// Of those that cannot be, or are too many.
+    pub(super) others: Vec<Finding>,
+}
+
+/// `server`: `server.name`. Addresses need no look-up, and of a pattern nobody knows here which names below it are dialled.
+pub(super) fn sort<'a>(server: &'a str, of_certificates: impl Iterator<Item = &'a str>) -> Names<'a> {
+    let (mut looked_up, mut others): (Vec<&str>, Vec<Finding>) = (vec![server], Vec::new());
+    let (mut patterns, mut too_many) = (BTreeSet::new(), BTreeSet::new());
+    for name in of_certificates.filter(|name| name.parse::<IpAddr>().is_err()) {
+        if name.starts_with("*.") {
+            patterns.insert(name);
+            continue;
+        }
+        if looked_up.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        if looked_up.len() < LOOKED_UP {
+            looked_up.push(name);
+        } else {
+            too_many.insert(name);
+        }
+    }
+    for pattern in patterns {
+        others.push(Finding::ok("name", format!("{pattern} stands for many names: those that clients dial were not looked up")));
+    }
+    if !too_many.is_empty() {
+        others.push(Finding::ok("name", format!("{} further names of certificates were not looked up", too_many.len())));
+    }
+    Names { looked_up, others }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Dialled<'a> {
-    /// `server.name`
     pub(super) name: &'a str,
     /// What it resolves to here, or why it does not.
     pub(super) found: Result<Vec<IpAddr>, String>,
@@ -68,7 +107,7 @@ pub(super) fn certificate(shown: &Shown<'_>, now: i64) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Level;
+    use crate::doctor::{Level, only};
 
     #[test]
     fn the_name_leads_here_or_somewhere() {
@@ -80,6 +119,20 @@ mod tests {
         assert!(elsewhere.level == Level::Warn && elsewhere.text.contains("no address of this host"), "{elsewhere:?}");
         assert!(judge(Ok(vec![address("127.0.1.1")])).remedy.unwrap().contains("/etc/hosts"));
         assert!(judge(Err("no such name".into())).remedy.unwrap().contains("868"));
+    }
+
+    #[test]
+    fn names_of_all_certificates_are_looked_up_once() {
+        let named = ["VPN.example.com", "vpn.tenant.example", "*.tenant.example", "192.0.2.1", "vpn.tenant.example"];
+        let names = sort("vpn.example.com", named.into_iter());
+        assert_eq!(names.looked_up, ["vpn.example.com", "vpn.tenant.example"]);
+        assert!(only(&names.others).text.starts_with("*.tenant.example stands for many names"), "{names:?}");
+        let many: Vec<_> = (0..LOOKED_UP + 1).map(|number| format!("n{number}.example")).collect();
+        let names = sort("vpn.example.com", many.iter().map(String::as_str));
+        assert_eq!(
+            (names.looked_up.len(), only(&names.others).text.as_str()),
+            (LOOKED_UP, "2 further names of certificates were not looked up")
+        );
     }
 
     #[test]

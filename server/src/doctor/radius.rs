@@ -1,9 +1,11 @@
 //! Whether the RADIUS servers answer.
 use super::Finding;
+use crate::api::types::RadiusStatus;
 use crate::config::RadiusServer;
 use crate::radsec;
 use crypto::SystemRandom;
 use radius_client::{Knock, Probe, RadiusVersion, Transport};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -151,10 +153,15 @@ pub(super) fn judge(asked: &Asked<'_>, source: Option<IpAddr>) -> Finding {
         ),
         Answer::Silence if *asked.probe == Probe::Off => Finding::warn(
             CHECK,
-            format!("{title} did not answer Status-Server within {} s, which NPS never does", PATIENCE.as_secs()),
             format!(
-                "set probe_user to a name that nobody has, and it can be told from a dead server; NPS silently drops what comes from unknown \
-                 clients: New-NpsRadiusClient -Name evergate -Address {client} -SharedSecret .."
+                "{title} did not answer Status-Server within {} s; nothing refused it either (no ICMP), so the port is not just closed. Not every \
+                 server answers that question",
+                PATIENCE.as_secs()
+            ),
+            format!(
+                "{}. To tell whether it lives: probe = \"status-server\" for FreeRADIUS and others that answer it, probe_user = a name that nobody has \
+                 for NPS",
+                causes(&client, asked.address)
             ),
         ),
         Answer::Silence => Finding::fail(
@@ -165,6 +172,53 @@ pub(super) fn judge(asked: &Asked<'_>, source: Option<IpAddr>) -> Finding {
             ),
         ),
     }
+}
+
+/// Why a server says nothing, the likeliest first.
+fn causes(client: &str, address: SocketAddr) -> String {
+    format!(
+        "in this order: is the shared secret the same there as in secret_file here (most servers drop what it does not fit); does it know {client} as \
+         RADIUS client (FreeRADIUS: clients.conf; NPS: New-NpsRadiusClient, event 13 if not); do packets to udp/{} and back get through, past each \
+         firewall on the way",
+        address.port()
+    )
+}
+
+/// Groups of which no server answers logins, as the running gateway has seen it and `asked` did not see otherwise.
+pub(super) fn dead_groups(servers: &[RadiusStatus], asked: &[Asked<'_>], client: Option<IpAddr>) -> Vec<Finding> {
+    let answers = |name: &str| asked.iter().any(|asked| asked.name == name && matches!(asked.answer, Answer::After(_)));
+    let lives = |server: &RadiusStatus| server.standing != "dead" || answers(&server.name);
+    let groups: BTreeSet<Option<&str>> = servers.iter().flat_map(groups_of).collect();
+    let client = client.map_or_else(|| "this host".to_owned(), |client| client.to_string());
+    let mut findings: Vec<(Vec<&str>, Finding)> = Vec::new();
+    for group in groups {
+        let members: Vec<_> = servers.iter().filter(|server| groups_of(server).contains(&group)).collect();
+        let names: Vec<_> = members.iter().map(|server| server.name.as_str()).collect();
+        // Groups of the same servers have the same fault.
+        if members.iter().any(|server| lives(server)) || findings.iter().any(|(told, _)| *told == names) {
+            continue;
+        }
+        let listed = members.iter().map(|server| tally(server)).collect::<Vec<_>>().join(", ");
+        let (which, remedy) = match (&members[..], group) {
+            ([only], _) => (format!("server {:?}", only.name), causes(&client, only.address)),
+            (_, Some(group)) => (format!("each server of the group {group:?}"), causes(&client, members[0].address)),
+            (_, None) => ("each server".to_owned(), causes(&client, members[0].address)),
+        };
+        findings.push((names, Finding::fail(CHECK, format!("{which} counts as dead, so that nobody can log in by it: {listed}"), remedy)));
+    }
+    findings.into_iter().map(|(_, finding)| finding).collect()
+}
+
+/// `None`: it is in no group.
+fn groups_of(server: &RadiusStatus) -> Vec<Option<&str>> {
+    if server.groups.is_empty() { vec![None] } else { server.groups.iter().map(|group| Some(group.as_str())).collect() }
+}
+
+/// `"nps1" at 10.0.0.4:1812 (12 requests, 0 valid replies, 12 without any)`
+fn tally(server: &RadiusStatus) -> String {
+    let count = |name| server.counters.get(name).copied().unwrap_or(0);
+    let [sent, valid, silent] = ["sent", "accepted", "timeouts"].map(count);
+    format!("{:?} at {} ({sent} requests, {valid} valid replies, {silent} without any)", server.name, server.address)
 }
 
 fn milliseconds(time: Duration) -> String {
@@ -192,6 +246,43 @@ mod tests {
         assert_eq!(judged(&user, Answer::Refused("Connection refused".into())).level, Level::Fail);
         assert_eq!(judged(&user, Answer::Silence).level, Level::Fail);
         assert_eq!(judged(&Probe::Off, Answer::Silence).level, Level::Warn, "NPS is silent too");
+    }
+
+    #[test]
+    fn silence_names_its_causes_in_order() {
+        let silent = judged(&Probe::Off, Answer::Silence);
+        assert!(silent.text.contains("the port is not just closed") && !silent.text.contains("NPS"), "{silent:?}");
+        let remedy = silent.remedy.unwrap();
+        let places = ["shared secret", "RADIUS client", "udp/1812", "status-server", "probe_user"].map(|word| remedy.find(word));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{remedy}");
+    }
+
+    #[test]
+    fn a_group_without_a_living_server_is_a_failure() {
+        let server = |name: &str, standing: &str, groups: &[&str]| RadiusStatus {
+            name: name.into(),
+            address: "10.0.0.4:1812".parse().unwrap(),
+            groups: groups.iter().map(|group| (*group).into()).collect(),
+            radius_version: None,
+            ignored: vec![],
+            standing: standing.into(),
+            since_secs: None,
+            round_trip_ms: None,
+            counters: [("sent".to_owned(), 3), ("timeouts".to_owned(), 3)].into(),
+        };
+        let alone = dead_groups(&[server("nps1", "dead", &[])], &[], None);
+        let finding = crate::doctor::only(&alone);
+        assert_eq!(finding.level, Level::Fail);
+        assert!(finding.text.contains("(3 requests, 0 valid replies, 3 without any)"), "{finding:?}");
+        let two = [server("nps1", "dead", &["staff", "all"]), server("nps2", "alive", &["all"])];
+        assert!(crate::doctor::only(&dead_groups(&two, &[], None)).text.starts_with("server \"nps1\""), "its group has another fault");
+        let others = [server("nps1", "dead", &[]), server("nps2", "unknown", &[])];
+        assert_eq!(dead_groups(&others, &[], None), vec![], "another one may answer");
+        let both = [server("nps1", "dead", &["staff", "all"]), server("nps2", "dead", &["staff", "all"])];
+        assert!(crate::doctor::only(&dead_groups(&both, &[], None)).text.starts_with("each server of the group"));
+        let again =
+            Asked { name: "nps1", address: "10.0.0.4:1812".parse().unwrap(), probe: &Probe::Off, answer: Answer::After(Duration::ZERO) };
+        assert_eq!(dead_groups(&[server("nps1", "dead", &[])], &[again], None), vec![], "it answers again");
     }
 
     #[test]

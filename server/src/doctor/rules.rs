@@ -1,5 +1,9 @@
 //! What an nftables ruleset (`nft -j list ruleset`) does with a packet of which not everything is known.
+mod xt;
+
 use serde_json::Value;
+use std::collections::HashMap;
+use xt::Effect;
 
 /// A packet that begins a connection. What is `None` may be anything.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +78,26 @@ impl Match {
 /// How often chains may jump into each other.
 const DEPTH: usize = 16;
 
+/// What drops where no rule does.
+pub(super) const POLICY: &str = "its policy";
+/// Statements that neither choose packets nor decide about them.
+const PLAIN: [&str; 14] = [
+    "counter",
+    "log",
+    "mangle",
+    "notrack",
+    "ct helper",
+    "ct timeout",
+    "ct expectation",
+    "secmark",
+    "flow",
+    "dup",
+    "masquerade",
+    "snat",
+    "last",
+    "comment",
+];
+
 /// What ended the walk through a chain.
 #[derive(Debug)]
 enum End {
@@ -106,11 +130,11 @@ impl<'a> Ruleset<'a> {
         chains.sort_by_key(|chain| chain.get("prio").and_then(Value::as_i64).unwrap_or(0));
         let mut sometimes = None;
         for chain in chains {
-            let mut walk = Walk { rules: self, packet, doubt: None, doubted_accept: false };
+            let mut walk = Walk { rules: self, packet, local: hook != "forward", doubt: None, doubted_accept: false };
             let end = walk.chain(chain, 0);
             let name = format!("chain {} {} {}", text(chain, "family"), text(chain, "table"), text(chain, "name"));
             let end = match end {
-                End::Fell if text(chain, "policy") == "drop" => End::Drop("its policy".into()),
+                End::Fell if text(chain, "policy") == "drop" => End::Drop(POLICY.into()),
                 end => end,
             };
             let doubtful = walk.doubted_accept;
@@ -139,6 +163,8 @@ impl<'a> Ruleset<'a> {
 struct Walk<'a, 'b> {
     rules: &'b Ruleset<'a>,
     packet: &'b Packet<'b>,
+    /// It goes to an address of this host, not through it.
+    local: bool,
     /// A rule that may drop or redirect it.
     doubt: Option<String>,
     /// A rule that may accept it.
@@ -166,16 +192,24 @@ impl Walk<'_, '_> {
     /// `None`: on to the next rule.
     fn rule(&mut self, rule: &Value, depth: usize) -> Option<End> {
         let mut sure = Match::Yes;
-        for statement in rule.get("expr").and_then(Value::as_array).into_iter().flatten() {
+        let statements = rule.get("expr").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for (at, statement) in statements.iter().enumerate() {
             let (kind, body) = statement.as_object()?.iter().next()?;
             match kind.as_str() {
                 "match" => sure = sure.and(self.matches(rule, body)),
-                // A rate: it lets some pass.
-                "limit" | "quota" | "ct count" => sure = sure.and(Match::Perhaps),
                 "accept" | "drop" | "reject" | "redirect" | "dnat" | "tproxy" | "queue" | "return" | "jump" | "goto" | "vmap" => {
                     return self.verdict(rule, kind, body, sure, depth);
                 }
-                _ => {}
+                "xt" => match xt::effect(body, at + 1 == statements.len(), text(rule, TEXT), self.packet, self.local) {
+                    Effect::Match(found) => sure = sure.and(found),
+                    Effect::Verdict(kind) => return self.verdict(rule, kind, body, sure, depth),
+                    Effect::Nothing => {}
+                },
+                // What is put into a set may be asked for its rate first.
+                "set" if body.get("stmt").is_none() => {}
+                plain if PLAIN.contains(&plain) => {}
+                // A rate lets some pass; of what else there may be, nothing is known.
+                _ => sure = sure.and(Match::Perhaps),
             }
             if sure == Match::No {
                 return None;
@@ -284,6 +318,11 @@ impl Walk<'_, '_> {
                 _ => Known::Nothing,
             };
         }
+        if let Some(fib) = left.get("fib") {
+            let of_destination =
+                text(fib, "result") == "type" && fib.get("flags").is_some_and(|flags| *flags == serde_json::json!(["daddr"]));
+            return if of_destination { Known::word(destination(self.local)) } else { Known::Nothing };
+        }
         match left.get("ct").map(|ct| text(ct, "key")) {
             Some("state") => Known::word("new"),
             _ => Known::Nothing,
@@ -331,12 +370,59 @@ fn holds(right: &Value, word: &str) -> bool {
     }
 }
 
-/// `rule 12 ("no VPN here")`.
+/// The type of the address that a packet goes to, as `fib daddr type` has it.
+fn destination(local: bool) -> &'static str {
+    if local { "local" } else { "unicast" }
+}
+
+/// `rule with handle 12 (udp dport 4500 drop)`
 fn describe(rule: &Value) -> String {
     let handle = rule.get("handle").and_then(Value::as_u64).unwrap_or(0);
-    match rule.get("comment").and_then(Value::as_str) {
-        Some(comment) => format!("rule with handle {handle} ({comment:?})"),
-        None => format!("rule with handle {handle}"),
+    match (text(rule, TEXT), rule.get("comment").and_then(Value::as_str)) {
+        ("", Some(comment)) => format!("rule with handle {handle} ({comment:?})"),
+        ("", None) => format!("rule with handle {handle}"),
+        (text, _) => format!("rule with handle {handle} ({text})"),
+    }
+}
+
+/// Where a rule of an answer has its text, see [`lay_text_beside`].
+const TEXT: &str = "text";
+
+/// Gives each rule of the answer its text from `listing` (`nft -a list ruleset`), without counters: JSON hides what iptables-nft asks for.
+pub(super) fn lay_text_beside(answer: &mut Value, listing: &str) {
+    let texts = texts(listing);
+    for item in answer.get_mut("nftables").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Some(rule) = item.get_mut("rule").and_then(Value::as_object_mut) else { continue };
+        let part = |key| rule.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let key = (format!("{} {}", part("family"), part("table")), part("chain"), rule.get("handle").and_then(Value::as_u64).unwrap_or(0));
+        if let Some(text) = texts.get(&key) {
+            rule.insert(TEXT.into(), text.as_str().into());
+        }
+    }
+}
+
+/// By table, chain and handle.
+fn texts(listing: &str) -> HashMap<(String, String, u64), String> {
+    let (mut table, mut chain) = (String::new(), String::new());
+    let mut found = HashMap::new();
+    for line in listing.lines().map(str::trim) {
+        let Some((line, handle)) = line.rsplit_once(" # handle ") else { continue };
+        let Ok(handle) = handle.parse() else { continue };
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words[..] {
+            ["table", family, name, "{"] => table = format!("{family} {name}"),
+            ["chain", name, "{"] => name.clone_into(&mut chain),
+            _ => drop(found.insert((table.clone(), chain.clone(), handle), without_counter(&words))),
+        }
+    }
+    found
+}
+
+fn without_counter(words: &[&str]) -> String {
+    match words.iter().position(|word| *word == "counter") {
+        // `counter packets 1 bytes 60`
+        Some(at) if words.get(at + 1) == Some(&"packets") => [&words[..at], words.get(at + 5..).unwrap_or_default()].concat().join(" "),
+        _ => words.join(" "),
     }
 }
 
@@ -452,5 +538,44 @@ mod tests {
         let drop = rule("input", json!([is(saddr, json!("192.0.2.1")), {"drop": null}]));
         assert!(matches!(fate(&[input.clone(), drop.clone()], &NAT_T), Fate::Sometimes { .. }));
         assert_eq!(fate(&[input, drop], &Packet { ipv6: true, ..NAT_T }), Fate::Passes, "a rule of the other family");
+    }
+
+    fn xt(kind: &str, name: &str) -> Value {
+        json!({"xt": {"type": kind, "name": name}})
+    }
+
+    /// As `iptables-nft -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; ..; -j REJECT` comes out of nft.
+    #[test]
+    fn rules_of_iptables_nft_are_read_with_their_text() {
+        const LISTING: &str = "table inet filter { # handle 1\n\tchain input { # handle 1\n\t\ttype filter hook input priority filter; policy accept;\n\
+            \t\tct state related,established counter packets 5 bytes 300 accept # handle 2\n\
+            \t\tfib daddr type broadcast counter packets 0 bytes 0 drop # handle 3\n\
+            \t\tcounter packets 0 bytes 0 reject # handle 4\n\t}\n}\n";
+        let with_handle = |handle: u64, expr: Value| {
+            let mut rule = rule("input", expr);
+            rule["rule"]["handle"] = handle.into();
+            rule
+        };
+        let established = with_handle(2, json!([xt("match", "conntrack"), {"accept": null}]));
+        let broadcast = with_handle(3, json!([xt("match", "addrtype"), {"drop": null}]));
+        let mut answer = json!({"nftables": [chain("input", Some("input"), "accept"), established, broadcast]});
+        let fate_of = |answer: &Value| Ruleset::new(answer).unwrap().fate(&NAT_T, "input");
+        assert!(matches!(fate_of(&answer), Fate::Sometimes { .. }), "without text nothing of the matches is known");
+        lay_text_beside(&mut answer, LISTING);
+        assert_eq!(fate_of(&answer), Fate::Passes);
+        let reject = with_handle(4, json!([{"counter": {"packets": 0}}, xt("target", "REJECT")]));
+        answer["nftables"].as_array_mut().unwrap().push(reject);
+        lay_text_beside(&mut answer, LISTING);
+        assert_eq!(fate_of(&answer), dropped("rule with handle 4 (reject)"));
+    }
+
+    #[test]
+    fn a_statement_that_is_not_known_leaves_a_doubt() {
+        let input = chain("input", Some("input"), "accept");
+        let unknown = rule("input", json!([{"osf": {"key": "name"}}, {"drop": null}]));
+        assert!(matches!(fate(&[input.clone(), unknown], &NAT_T), Fate::Sometimes { .. }));
+        let local = json!({"fib": {"result": "type", "flags": ["daddr"]}});
+        let others = rule("input", json!([{"match": {"op": "!=", "left": local, "right": "local"}}, {"drop": null}]));
+        assert_eq!(fate(&[input, others], &NAT_T), Fate::Passes, "our port is at a local address");
     }
 }
