@@ -546,3 +546,87 @@ fn a_tenant_trusts_and_dials_what_its_policy_shows() {
     let fixture = Fixture::new(&[&wildcard, &listener, RADIUS, &ours, &theirs]);
     assert!(fixture.file(Kind::StrongSwan, &tenant(), "swanctl.conf").contains("remote_addrs = gate.tenant.test"));
 }
+
+#[test]
+fn windows_refuses_what_does_not_go_together() {
+    let fixture = split();
+    let user = fixture.file(Kind::Windows, &fixture.wishes(), "profile.xml");
+    let device = fixture.file(Kind::Windows, &Wishes { device: true, ..fixture.wishes() }, "profile.xml");
+    let whole = Fixture::new(&[IKEV2, USERS, RADIUS, EVERYONE]);
+    let unrouted = whole.file(Kind::Windows, &whole.wishes(), "profile.xml").replace("ForceTunnel", "SplitTunnel");
+    let classless = "<DisableClassBasedDefaultRoute>true</DisableClassBasedDefaultRoute></NativeProfile>";
+    let filter = "<TrafficFilter><RemotePortRanges>443</RemotePortRanges></TrafficFilter><DomainNameInformation>";
+    let forced = user.replace("SplitTunnel", "ForceTunnel");
+    let only = |profile: String| match &fails(&fixture, &profile)[..] {
+        [(numbers, problem)] if numbers.is_empty() => problem.clone(),
+        found => panic!("{found:?}\n{profile}"),
+    };
+    let automatic = device.replace(">IKEv2<", ">Automatic<");
+    assert_eq!(only(automatic), "Windows makes no device tunnel with NativeProtocolType \"Automatic\"");
+    assert!(only(unrouted.replace("</NativeProfile>", classless)).contains("there is no Route: nothing goes into the tunnel"));
+    assert!(only(user.replace("<DomainNameInformation>", filter)).contains("has ports and the Protocol \"\""));
+    assert!(only(user.replace("<DnsServers>", "<DnsServers>dc1,")).contains("\"dc1\" in DnsServers is no address"));
+    assert!(only(forced.replace("Route>true<", "Route>false<")).contains("no Route but those with ExclusionRoute"));
+    let without_routes = forced.replace("<Address>", "<ExclusionRoute>true</ExclusionRoute><Address>");
+    assert!(only(without_routes).contains("takes no DisableClassBasedDefaultRoute"));
+    let always_on = "<AlwaysOn>true</AlwaysOn>";
+    let late = user.replace(always_on, "").replace("</VPNProfile>", &format!("{always_on}</VPNProfile>"));
+    let servers = user.replace("vpn.example.test;vpn.example.test", "vpn.example.test");
+    let udp = filter.replace("<RemotePortRanges>", "<Protocol>17</Protocol><RemotePortRanges>");
+    for (profile, said) in [
+        (late, "from Intune: AlwaysOn stands behind DomainNameInformation"),
+        (servers, "from Intune: Servers names the gateway once"),
+        (user.replace("<MachineMethod>Eap</MachineMethod>", ""), "from Intune: Authentication has no MachineMethod"),
+        (user.replace("<DomainNameInformation>", &udp), "TrafficFilter and IPv6 do not go together"),
+        (device.replace("<DomainNameInformation>", &udp), "before version 2004"),
+        (user.replace("<DomainNameInformation>", "<Proxy/><DomainNameInformation>"), "uses the Proxy of a profile only where everything"),
+        (unrouted, "nothing but its own network goes in"),
+    ] {
+        assert_eq!(fails(&fixture, &profile), [], "{said}");
+        let warned = warnings(&fixture, &profile);
+        assert_eq!(warned.iter().filter(|warning| warning.contains(said)).count(), 1, "{said}: {warned:?}");
+    }
+}
+
+#[test]
+fn profiles_that_policies_have_outgrown_are_named() {
+    let profile_of = |kind, name| {
+        let fixture = split();
+        fixture.file(kind, &Wishes { user: Some("ann".into()), ..fixture.wishes() }, name)
+    };
+    let (windows, swanctl) = (profile_of(Kind::Windows, "profile.xml"), profile_of(Kind::StrongSwan, "swanctl.conf"));
+    let at = |keys: &str| Fixture::new(&[IKEV2, MACHINES, SSTP, RADIUS, EVERYONE, keys]);
+    let warned = |fixture: &Fixture, profile: &str| {
+        let warnings = warnings(fixture, profile).into_iter().filter(|warning| !warning.starts_with("in EAP it believes"));
+        warnings.collect::<Vec<_>>()
+    };
+    let moved = at(&SPLIT.replace("10.0.0.0/8", "172.16.0.0/12"));
+    let routes = [
+        "it sends 10.0.0.0/8 into the tunnel, which is not among routes of policy \"everyone\"",
+        "policy \"everyone\" sends 172.16.0.0/12 into the tunnel, to which no route of the profile leads",
+    ];
+    assert_eq!(warned(&moved, &windows), routes);
+    assert_eq!(warned(&moved, &swanctl), routes);
+    let narrow = at(&format!("{SPLIT}selectors = [\"10.0.0.0/9\", \"192.0.2.0/24\", \"2001:db8::/32\"]\n"));
+    let refused = "it sends 10.0.0.0/8 into the tunnel, which selectors of policy \"everyone\" let nobody reach";
+    assert_eq!(warned(&narrow, &windows), [refused]);
+    let renamed = at(&SPLIT.replace("corp.", "lab.").replace("10.0.0.53", "10.0.0.54"));
+    assert_eq!(
+        warned(&renamed, &windows),
+        [
+            "its DNS suffix is corp.example.test, and policy \"everyone\" gives lab.example.test",
+            "it asks 10.0.0.53 for names of .corp.example.test, and policy \"everyone\" gives 10.0.0.54",
+            "policy \"everyone\" has names of lab.example.test looked up through the tunnel, and the profile does not",
+        ]
+    );
+    assert_eq!(warned(&renamed, &swanctl), Vec::<String>::new(), "it says nothing of names");
+    let away = windows.replace("<DnsServers>10.0.0.53<", "<DnsServers>192.168.7.7<");
+    assert!(warned(&split(), &away)[0].contains("it asks 192.168.7.7 for names of .corp.example.test, and no Route leads there"));
+    let split_profile_of_whole = Fixture::new(&[IKEV2, MACHINES, RADIUS, EVERYONE]);
+    assert_eq!(warned(&split_profile_of_whole, &windows), Vec::<String>::new(), "the policy names no routes");
+    let everything = split_profile_of_whole.file(Kind::Windows, &split_profile_of_whole.wishes(), "profile.xml");
+    assert!(warned(&split(), &everything)[0].contains("it sends everything into the tunnel, and policy \"everyone\" is for 10.0.0.0/8, "));
+    let first = EVERYONE.replace("everyone", "others") + "routes = [\"10.99.0.0/16\"]\n";
+    let several = Fixture::new(&[IKEV2, MACHINES, SSTP, RADIUS, &first, EVERYONE, SPLIT]);
+    assert_eq!(warned(&several, &windows), Vec::<String>::new(), "one of the policies has them");
+}

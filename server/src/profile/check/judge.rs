@@ -1,4 +1,5 @@
 //! What of a profile does not fit the gateway.
+use super::network::drift;
 use super::said::{Eap, Identity, Login, Protocol, Routes, Said};
 use super::{Finding, Judged, Level};
 use crate::config::{Config, eap_name};
@@ -112,7 +113,7 @@ impl<'a> Judge<'a> {
     /// What the client takes no matter which gateway.
     fn itself(&mut self) {
         for wrong in &self.said.wrong {
-            self.fail(Vec::new(), wrong.problem.clone(), client(wrong.remedy.clone()));
+            self.add(wrong.level, Vec::new(), wrong.problem.clone(), client(wrong.remedy.clone()));
         }
         if self.said.has_secret {
             self.warn(
@@ -124,13 +125,6 @@ impl<'a> Judge<'a> {
         if self.said.device && self.said.routes == Routes::Everything {
             let remedy = client("RoutingPolicyType SplitTunnel, and a Route for each server that machines need");
             self.fail(Vec::new(), "Windows makes no device tunnel that takes everything", remedy);
-        }
-        if self.said.client == Kind::Windows && matches!(&self.said.routes, Routes::These(routes) if routes.is_empty()) {
-            self.warn(
-                Vec::new(),
-                "it splits the tunnel and names no Route: nothing but its own network goes in",
-                client("add a Route for each network behind the gateway"),
-            );
         }
     }
 
@@ -371,12 +365,13 @@ impl<'a> Judge<'a> {
 
     /// Whether anything that goes into the tunnel may be reached.
     fn reach(&mut self, fitting: &[&Policy]) {
-        let Routes::These(routes) = &self.said.routes else { return };
+        let Routes::These(routes) = &self.said.routes else { return self.drift(fitting) };
         let meets = |policy: &&Policy| {
             let selectors = &policy.settings.selectors;
             selectors.is_empty() || routes.iter().any(|route| selectors.iter().any(|selector| overlap(route, selector)))
         };
         if routes.is_empty() || fitting.iter().any(meets) {
+            self.drift(fitting);
             return;
         }
         let problem = "nothing that it sends into the tunnel is among the selectors of the policies that let it in";
@@ -386,6 +381,14 @@ impl<'a> Judge<'a> {
             self.warn(Vec::new(), problem, remedy);
         } else {
             self.fail(only("842"), problem, remedy);
+        }
+    }
+
+    /// Whether routes and names are those of one of the policies; who comes in by which one, a profile cannot know.
+    fn drift(&mut self, fitting: &[&Policy]) {
+        let nearest = fitting.iter().map(|policy| drift(self.said, policy)).min_by_key(Vec::len);
+        for (problem, remedy) in nearest.unwrap_or_default() {
+            self.warn(Vec::new(), problem, client(remedy).or_gateway("or say in the [[policy]] what its clients shall have"));
         }
     }
 

@@ -1,6 +1,8 @@
 //! A profile that exists, held against the gateway: what would fail, with which number, and what to change on which side.
 mod judge;
+mod network;
 mod others;
+mod rules;
 mod said;
 mod strongswan;
 mod windows;

@@ -1,5 +1,5 @@
 //! Apple's configuration profiles, the strongSwan app's, and connections of NetworkManager.
-use super::said::{Eap, Identity, Login, Protocol, Routes, Said, Wrong, host_and_port};
+use super::said::{Eap, Identity, Login, Names, Protocol, Routes, Said, Wrong, host_and_port};
 use super::strongswan::{identity, offers, selectors};
 use crate::profile::Kind;
 use crate::profile::networkmanager::{SSTP, STRONGSWAN};
@@ -79,6 +79,7 @@ fn apple_vpn(vpn: &Dictionary, roots: &[Certificate]) -> Said {
         offer,
         roots: roots.to_vec(),
         routes: Routes::Unsaid,
+        names: Names::default(),
         has_ppk: settings.contains_key("PPK"),
         has_secret: !text(settings, "AuthPassword").is_empty(),
         wrong,
@@ -147,6 +148,7 @@ pub(super) fn android(bytes: &[u8]) -> Result<Vec<Said>, String> {
         offer,
         roots,
         routes,
+        names: Names::default(),
         has_ppk: false,
         has_secret: !word(&local["shared_secret"]).is_empty(),
         wrong,
@@ -200,6 +202,7 @@ pub(super) fn networkmanager(text: &str) -> Result<Vec<Said>, String> {
         offer,
         roots: Vec::new(),
         routes,
+        names: Names::default(),
         has_ppk: false,
         has_secret: secrets,
         wrong,

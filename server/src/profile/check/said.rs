@@ -1,8 +1,10 @@
 //! What a profile says, whatever its language.
+use super::Level;
 use crate::profile::Kind;
 use crate::profile::proposals::Offer;
 use pki::Certificate;
 use policy::network::AddressRange;
+use std::net::IpAddr;
 
 /// One connection of a profile.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(super) struct Said {
     /// Authorities that it brings.
     pub(super) roots: Vec<Certificate>,
     pub(super) routes: Routes,
+    pub(super) names: Names,
     /// It brings a postquantum preshared key.
     pub(super) has_ppk: bool,
     /// It holds a password in clear.
@@ -31,16 +34,21 @@ pub(super) struct Said {
     pub(super) wrong: Vec<Wrong>,
 }
 
-/// Something that the client cannot read or does not do.
+/// Something that the client cannot read or does not do, or ([`Level::Warn`]) not everywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong {
+    pub(super) level: Level,
     pub(super) problem: String,
     pub(super) remedy: String,
 }
 
 impl Wrong {
     pub(super) fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { problem: problem.into(), remedy: remedy.into() }
+        Self { level: Level::Fail, problem: problem.into(), remedy: remedy.into() }
+    }
+
+    pub(super) fn doubt(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: Level::Warn, ..Self::new(problem, remedy) }
     }
 }
 
@@ -100,6 +108,14 @@ pub(super) enum Routes {
     These(Vec<AddressRange>),
     /// The profile cannot say.
     Unsaid,
+}
+
+/// What it says of looking up names.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Names {
+    pub(super) suffixes: Vec<String>,
+    /// Domains, and who is asked for what is in them; nobody: what the connection itself has.
+    pub(super) rules: Vec<(String, Vec<IpAddr>)>,
 }
 
 /// `name`, `name:8443`, `[2001:db8::1]:8443`: the host, and the port where there is one.

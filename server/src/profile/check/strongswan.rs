@@ -1,5 +1,5 @@
 //! `swanctl.conf`.
-use super::said::{Eap, Identity, Login, Protocol, Routes, Said, Wrong};
+use super::said::{Eap, Identity, Login, Names, Protocol, Routes, Said, Wrong};
 use crate::profile::Kind;
 use crate::profile::proposals::{Offer, esp_offer, from_strongswan, ike_offer};
 use ike::proposal::SaPayload;
@@ -76,6 +76,7 @@ fn connection(connection: &Section, has_secret: bool) -> Said {
         offer,
         roots: Vec::new(),
         routes: selectors(child.map_or_else(Vec::new, |(_, child)| child.list("remote_ts")), &mut wrong),
+        names: Names::default(),
         has_ppk: !connection.get("ppk_id").is_empty(),
         has_secret,
         wrong,

@@ -1,5 +1,6 @@
 //! ProfileXML.
-use super::said::{Eap, Filter, Identity, Login, Protocol, Routes, Said, Wrong, host_and_port};
+use super::rules::{self, Read};
+use super::said::{Eap, Filter, Identity, Login, Names, Protocol, Routes, Said, Wrong, host_and_port};
 use crate::profile::Kind;
 use crate::profile::proposals::{
     Offer, esp_offer, ike_offer, windows_authentication, windows_cipher, windows_default, windows_group, windows_hash,
@@ -25,7 +26,11 @@ pub(super) fn read(text: &str) -> Result<Vec<Said>, String> {
     if servers.is_empty() {
         wrong.push(Wrong::new("it names no server", "write the gateway's name into Servers"));
     }
-    let protocol = protocol(said(native, "NativeProtocolType"));
+    let protocol = match protocol(said(native, "NativeProtocolType")) {
+        // Another one is a mistake of its own.
+        Protocol::Either if device => Protocol::Ikev2,
+        protocol => protocol,
+    };
     if port.is_some() && protocol == Protocol::Ikev2 {
         wrong.push(Wrong::new(
             "it names a port, and Windows takes none for IKEv2",
@@ -35,6 +40,8 @@ pub(super) fn read(text: &str) -> Result<Vec<Said>, String> {
     let authentication = child(native, "Authentication");
     let offer = child(native, "CryptographySuite").map_or_else(windows_default, |suite| suite_of(suite, &mut wrong));
     let routes = routes(profile, native, &mut wrong);
+    let names = names(profile, &mut wrong);
+    rules::apply(Read { profile, native, device, routes: &routes, names: &names }, &mut wrong);
     Ok(vec![Said {
         format: "ProfileXML",
         client: Kind::Windows,
@@ -47,21 +54,22 @@ pub(super) fn read(text: &str) -> Result<Vec<Said>, String> {
         offer,
         roots: Vec::new(),
         routes,
+        names,
         has_ppk: false,
         has_secret: false,
         wrong,
     }])
 }
 
-fn child<'a>(node: Node<'a, 'a>, name: &str) -> Option<Node<'a, 'a>> {
+pub(super) fn child<'a>(node: Node<'a, 'a>, name: &str) -> Option<Node<'a, 'a>> {
     node.children().find(|child| child.tag_name().name() == name)
 }
 
-fn said<'a>(node: Node<'a, 'a>, name: &str) -> &'a str {
+pub(super) fn said<'a>(node: Node<'a, 'a>, name: &str) -> &'a str {
     child(node, name).and_then(|child| child.text()).unwrap_or_default().trim()
 }
 
-fn is_true(node: Node<'_, '_>, name: &str) -> bool {
+pub(super) fn is_true(node: Node<'_, '_>, name: &str) -> bool {
     said(node, name).eq_ignore_ascii_case("true")
 }
 
@@ -121,7 +129,7 @@ fn eap(authentication: Node<'_, '_>, wrong: &mut Vec<Wrong>) -> Eap {
     Eap { method, inner, servers, roots, filter }
 }
 
-trait Named {
+pub(super) trait Named {
     /// Whatever its namespace.
     fn has_tag_name_like(&self, name: &str) -> bool;
 }
@@ -220,4 +228,23 @@ fn routes(profile: Node<'_, '_>, native: Node<'_, '_>, wrong: &mut Vec<Wrong>) -
         }
     }
     Routes::These(ranges)
+}
+
+fn names(profile: Node<'_, '_>, wrong: &mut Vec<Wrong>) -> Names {
+    let list = |text: &str| text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let mut rules = Vec::new();
+    for rule in profile.children().filter(|node| node.has_tag_name_like("DomainNameInformation")) {
+        let mut servers = Vec::new();
+        for server in list(said(rule, "DnsServers")) {
+            match server.parse() {
+                Ok(address) => servers.push(address),
+                Err(_) => {
+                    let problem = format!("{server:?} in DnsServers is no address");
+                    wrong.push(Wrong::new(problem, "write the addresses of name servers, with a comma between them"));
+                }
+            }
+        }
+        rules.push((said(rule, "DomainName").to_owned(), servers));
+    }
+    Names { suffixes: list(said(profile, "DnsSuffix")), rules }
 }
