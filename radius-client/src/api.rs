@@ -459,6 +459,8 @@ pub struct ServerReport {
     pub version: Option<RadiusVersion>,
     /// Attributes of its Access-Accepts that are not acted upon.
     pub ignored: Vec<AttributeId>,
+    /// Requests of all kinds that wait for its answer.
+    pub in_flight: usize,
     pub counters: Counters,
 }
 

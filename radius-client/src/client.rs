@@ -158,12 +158,13 @@ impl Client {
 
     /// Counters per server, in configuration order.
     pub fn counters(&self) -> Vec<(String, Counters)> {
-        self.peers.configured().map(|(peer, _)| (peer.server.name.clone(), peer.counters)).collect()
+        self.peers.configured().map(|(_, peer, _)| (peer.server.name.clone(), peer.counters)).collect()
     }
 
     /// What is known of each server, in configuration order.
     pub fn servers(&self) -> Vec<ServerReport> {
-        let report = |(peer, groups): (&Peer, Vec<String>)| {
+        let in_flight = self.table.in_flight();
+        let report = |(key, peer, groups): (PeerKey, &Peer, Vec<String>)| {
             let health = peer.health(Purpose::Authentication);
             let standing = match () {
                 () if health.is_dead() => Standing::Dead,
@@ -181,6 +182,7 @@ impl Client {
                 groups,
                 version: peer.version,
                 ignored: peer.ignored.iter().copied().collect(),
+                in_flight: in_flight.get(&key).copied().unwrap_or(0),
                 counters: peer.counters,
             }
         };

@@ -305,11 +305,11 @@ impl Peers {
     }
 
     /// The configured servers in their order, each with the groups it is in.
-    pub(crate) fn configured(&self) -> impl Iterator<Item = (&Peer, Vec<String>)> {
+    pub(crate) fn configured(&self) -> impl Iterator<Item = (PeerKey, &Peer, Vec<String>)> {
         self.order.iter().filter_map(|&key| {
             let of = |places: &[Place]| places.iter().any(|place| place.peer == key);
             let groups = self.groups.iter().filter(|(_, places)| of(places)).map(|(name, _)| name.clone()).collect();
-            Some((self.peers.get(&key)?, groups))
+            Some((key, self.peers.get(&key)?, groups))
         })
     }
 

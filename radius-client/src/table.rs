@@ -173,6 +173,15 @@ impl Table {
         self.sockets.get(&id).is_some_and(|socket| matches!(socket.numbers, Numbers::Tokens { .. }))
     }
 
+    /// Requests under way, by server.
+    pub(crate) fn in_flight(&self) -> BTreeMap<PeerKey, usize> {
+        let mut requests = BTreeMap::new();
+        for socket in self.sockets.values() {
+            *requests.entry(socket.line.peer).or_default() += socket.used.len();
+        }
+        requests
+    }
+
     pub(crate) fn has_socket(&self, line: Line) -> bool {
         self.sockets.values().any(|socket| socket.line == line)
     }

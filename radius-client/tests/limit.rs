@@ -19,7 +19,7 @@ fn more_than_all_identifiers_of_all_ports_are_refused_in_words() {
         let request = sent(&outputs).remove(0);
         first.get_or_insert(request);
     }
-    assert_eq!(sockets, 256);
+    assert_eq!((sockets, client.servers()[0].in_flight as u64), (256, MOST));
     client.handle(start(), login(MOST, MOST, pap(b"secret")));
     let mut refused = login_outcomes(drain(&mut client));
     assert_eq!(refused.len(), 1);
@@ -29,6 +29,7 @@ fn more_than_all_identifiers_of_all_ports_are_refused_in_words() {
     let first = first.unwrap();
     client.handle(start(), first.datagram(reply(2, &first, &[])));
     assert!(matches!(login_outcomes(drain(&mut client))[..], [(0, LoginOutcome::Accept { .. })]));
+    assert_eq!(client.servers()[0].in_flight as u64, MOST - 1);
     client.handle(start(), login(MOST + 1, MOST + 1, pap(b"secret")));
     assert_eq!(only_sent(&drain(&mut client)).socket, first.socket, "one answer makes room for one request");
 }

@@ -29,6 +29,9 @@ pub struct Settings {
     pub sources: Vec<Source>,
 }
 
+/// Every source, with its newest list where it has one.
+pub type Held = Vec<(Source, Option<Arc<Crl>>)>;
+
 /// The newest list of each source that has one.
 type Lists = Vec<(Source, Arc<Crl>)>;
 
@@ -44,6 +47,7 @@ pub struct Watcher {
 #[derive(Debug)]
 pub struct Keeper {
     policy: Revocation,
+    sources: Vec<Source>,
     lists: watch::Receiver<Lists>,
     task: Option<JoinHandle<()>>,
 }
@@ -74,6 +78,11 @@ impl Watcher {
         Some(responder)
     }
 
+    /// What is known of each of its sources.
+    pub fn held(&self) -> Held {
+        self.keeper.held()
+    }
+
     /// Waits until [`Self::responder`] has something new to say. May be dropped and called again.
     pub async fn changed(&mut self) {
         self.keeper.changed().await;
@@ -95,15 +104,16 @@ impl Keeper {
     fn start_with(watched: Option<(&Settings, &TrustAnchors)>, state_dir: &Path, known: &Lists) -> Self {
         let (tell, lists) = watch::channel(Vec::new());
         let Some((settings, roots)) = watched else {
-            return Self { policy: Revocation::Off, lists, task: None };
+            return Self { policy: Revocation::Off, sources: Vec::new(), lists, task: None };
         };
-        let mut keeper = Self { policy: settings.policy, lists, task: None };
+        let mut keeper = Self { policy: settings.policy, sources: Vec::new(), lists, task: None };
         if settings.policy != Revocation::Off && !settings.sources.is_empty() {
             let authorities: Arc<[Certificate]> = roots.roots().into();
             let folder = state_dir.join("crl");
             let mut sources: Vec<_> = settings.sources.iter().map(|source| Tracked::new(source.clone(), &authorities, &folder)).collect();
             sources.iter_mut().for_each(|source| source.load(known));
             tell.send_replace(current(&sources));
+            keeper.sources.clone_from(&settings.sources);
             keeper.task = Some(tokio::spawn(run(sources, authorities, settings.policy, tell)));
         }
         keeper
@@ -111,6 +121,13 @@ impl Keeper {
 
     fn known(&self) -> Lists {
         self.lists.borrow().clone()
+    }
+
+    /// What is known of each source that is watched.
+    pub fn held(&self) -> Held {
+        let lists = self.lists.borrow();
+        let newest = |source: &Source| lists.iter().find(|(known, _)| known == source).map(|(_, list)| Arc::clone(list));
+        self.sources.iter().map(|source| (source.clone(), newest(source))).collect()
     }
 
     /// `roots` with the lists as they are now.

@@ -474,6 +474,7 @@ impl Shell {
             config: &self.config,
             started: self.started,
             summary: self.gateway.summary(),
+            revocation: [self.revocation.held(), self.local_lists.held(), self.peer_lists.held()].concat(),
             radius: self.radius_servers.borrow().clone(),
             local: self.local.as_ref().map(Local::report),
             accounting: self.accounting.as_ref().map(Accounting::status),

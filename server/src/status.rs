@@ -1,14 +1,15 @@
 //! `evergate status`: the gateway as a whole, put together from its parts.
 use crate::accounting;
 use crate::api::types::{
-    AccountingStatus, DataplaneStatus, Health, ListenerStatus, LocalStatus, LockoutStatus, NpsLogStatus, RadiusStatus, SocketStatus,
-    Status, TelemetryStatus,
+    AccountingStatus, DataplaneStatus, Health, ListenerStatus, LocalStatus, LockoutStatus, NpsLogStatus, RadiusStatus, RevocationList,
+    RevocationStatus, SocketStatus, Status, TelemetryStatus,
 };
 use crate::config::{Config, Ikev2Listener, RadiusServer};
 use crate::gateway::Summary;
 use crate::local_shell;
 use crate::nps_log;
 use crate::radius_shell::Servers;
+use crate::revocation::Held;
 use crate::run::Started;
 use crate::sstp::Front;
 use crate::telemetry;
@@ -26,6 +27,7 @@ pub struct Parts<'a> {
     pub config: &'a Config,
     pub started: Started,
     pub summary: Summary,
+    pub revocation: Held,
     pub radius: Servers,
     pub local: Option<local_shell::Report>,
     pub accounting: Option<accounting::Status>,
@@ -45,6 +47,7 @@ pub fn report(parts: Parts<'_>) -> Status {
         config,
         started,
         summary,
+        revocation,
         radius: servers,
         local,
         accounting,
@@ -67,6 +70,7 @@ pub fn report(parts: Parts<'_>) -> Status {
         drain: summary.drain,
         listeners: config.ikev2.iter().map(|listener| ikev2(listener, &sockets)).chain(fronts.iter().map(front)).collect(),
         certificates: crate::certificates::expiries(config, jiff::Timestamp::now().as_second()),
+        revocation: revocation_lists(&revocation, jiff::Timestamp::now().as_second()),
         radius: self::radius(config, &servers),
         local: config.local.as_ref().zip(local).map(|(local, report)| local_status(&local.users_file, report)),
         accounting: accounting.map(accounting_status),
@@ -79,6 +83,26 @@ pub fn report(parts: Parts<'_>) -> Status {
         sstp,
         dynamic: dynamic_counters(dynamic),
     }
+}
+
+/// One line a source, whoever asks for it: the newest list that came from there.
+pub fn revocation_lists(held: &Held, now: i64) -> Vec<RevocationStatus> {
+    let mut sources: BTreeMap<String, Option<RevocationList>> = BTreeMap::new();
+    for (source, list) in held {
+        let list = list.as_ref().map(|list| RevocationList {
+            issuer: list.issuer().to_owned(),
+            entries: list.entries() as u64,
+            issued_at: list.this_update(),
+            next_update: list.next_update(),
+            secs_left: list.next_update().saturating_sub(now),
+        });
+        let known = sources.entry(source.to_string()).or_default();
+        let issued_at = |list: &Option<RevocationList>| list.as_ref().map(|list| list.issued_at);
+        if issued_at(&list) > issued_at(known) {
+            *known = list;
+        }
+    }
+    sources.into_iter().map(|(source, list)| RevocationStatus { source, list }).collect()
 }
 
 /// Whether clients can come in. Strangers may ask: it costs next to nothing.
@@ -197,6 +221,7 @@ fn radius_status(server: &RadiusServer, servers: &Servers) -> RadiusStatus {
         standing: standing_name(standing).into(),
         since_secs: report.and_then(|report| report.since).map(|since| since.elapsed().as_secs()),
         round_trip_ms: report.and_then(|report| report.round_trip).map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        in_flight: report.map_or(0, |report| report.in_flight as u64),
         counters,
     }
 }

@@ -27,6 +27,8 @@ DEVICE = Profile(method="certificate", certificate="machine-rsa")
 SOMETIMES = {"evergate_sessions_ended_total", "evergate_logins_total", "evergate_radius_eap_certificate_expiry_timestamp_seconds"}
 # Where there is an NPS log.
 SOMETIMES |= {"evergate_nps_log_failing", "evergate_nps_log_lost_lines_total"}
+# Where revocation is checked.
+SOMETIMES |= {"evergate_crl_present", "evergate_crl_issued_timestamp_seconds", "evergate_crl_next_update_timestamp_seconds"}
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -226,6 +228,8 @@ def rules_and_dashboard_ask_for_metrics_that_there_are(world):
     for query in [*queries, rules]:
         asked = set(re.findall(r"\b(?:evergate|process)_[a-z_]+", query))
         check(asked <= known | SOMETIMES, f"{asked - known - SOMETIMES} are no metrics of the gateway: {query}")
+    untested = set(re.findall(r"alert: (\w+)", rules)) - set(re.findall(r"alertname: (\w+)", (folder / "prometheus/alerts_test.yaml").read_text()))
+    check(not untested, f"no test of {untested}")
     for command in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]):
         done = run(["promtool", *command], cwd=folder / "prometheus", check=False)
         check(done.returncode == 0, f"promtool {command}: {done.stdout} {done.stderr}")

@@ -445,6 +445,9 @@ pub struct Status {
     /// When the gateway's own certificates end, the first to end in front.
     #[serde(default)]
     pub certificates: Vec<certificates::Expiry>,
+    /// What is known of revoked certificates, by the places of `crl`; empty: nothing is checked.
+    #[serde(default)]
+    pub revocation: Vec<RevocationStatus>,
     pub radius: Vec<RadiusStatus>,
     /// `None`: there is no `[local]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -481,6 +484,29 @@ pub struct ListenerStatus {
     pub sockets: Vec<SocketStatus>,
 }
 
+/// A place that a revocation list comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RevocationStatus {
+    /// File or URL.
+    pub source: String,
+    /// The newest that has come from there; `None`: none has.
+    #[serde(default)]
+    pub list: Option<RevocationList>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RevocationList {
+    pub issuer: String,
+    /// Revoked certificates in it.
+    pub entries: u64,
+    /// Unix time, seconds.
+    pub issued_at: i64,
+    /// When it runs out, unix time, seconds.
+    pub next_update: i64,
+    /// Seconds until then; negative once it has run out.
+    pub secs_left: i64,
+}
+
 /// A bound socket: zero packets on 4500 while 500 counts says "blocked on the way".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SocketStatus {
@@ -512,6 +538,9 @@ pub struct RadiusStatus {
     /// Of the last login that was answered without a repetition.
     #[serde(default)]
     pub round_trip_ms: Option<u64>,
+    /// Requests that wait for its answer.
+    #[serde(default)]
+    pub in_flight: u64,
     /// Counters by name: `sent`, `accepted`, `timeouts`, `dropped_authenticator`, ..
     pub counters: BTreeMap<String, u64>,
 }

@@ -3,7 +3,7 @@ use super::block;
 use super::text::{Cell, Mark, Style, bit_rate, cell, clean, count, date, duration, heading, octets, pairs, table, time, wrap};
 use crate::api::types::{
     AccountingStatus, AttemptDetail, AttemptList, Disconnected, Done, DrainStatus, EapCertificate, LocalStatus, LockoutStatus,
-    NpsLogStatus, Outcome, PoolStatus, RadiusStatus, Session, SessionList, Status, TelemetryStatus,
+    NpsLogStatus, Outcome, PoolStatus, RadiusStatus, RevocationStatus, Session, SessionList, Status, TelemetryStatus,
 };
 use crate::certificates::{Expiry, SOON_DAYS};
 use crate::explain;
@@ -48,6 +48,11 @@ pub(super) fn status(status: &Status, style: Style, out: &mut dyn Write) -> Resu
         heading(out, style, "Certificates")?;
         let rows: Vec<_> = status.certificates.iter().map(certificate).collect();
         table(out, style, &["NAME", "SUBJECT", "EXPIRES"], &rows)?;
+    }
+    if !status.revocation.is_empty() {
+        heading(out, style, "Revocation lists")?;
+        let rows: Vec<_> = status.revocation.iter().map(revocation).collect();
+        table(out, style, &["FROM", "ISSUER", "REVOKED", "ISSUED", "RUNS OUT"], &rows)?;
     }
     if !status.radius.is_empty() {
         heading(out, style, "RADIUS servers")?;
@@ -196,6 +201,16 @@ fn local(shown: &LocalStatus, style: Style, out: &mut dyn Write) -> Result<()> {
 
 fn eap_certificate(shown: &EapCertificate) -> Vec<Cell> {
     vec![cell(&shown.radius), cell(&shown.subject), cell(&shown.issuer), cell(time(shown.not_after.unsigned_abs()))]
+}
+
+fn revocation(status: &RevocationStatus) -> Vec<Cell> {
+    let source = cell(&status.source);
+    let Some(list) = &status.list else {
+        return vec![source, cell("none has come").marked(Mark::Bad), cell("-"), cell("-"), cell("-")];
+    };
+    let mark = if list.secs_left <= 0 { Mark::Bad } else { Mark::Plain };
+    let moment = |at: i64| time(at.unsigned_abs());
+    vec![source, cell(&list.issuer), count(list.entries), cell(moment(list.issued_at)), cell(moment(list.next_update)).marked(mark)]
 }
 
 fn pool(pool: &PoolStatus) -> Vec<Cell> {

@@ -4,7 +4,8 @@ use super::*;
 use crate::api::types::{
     AccountingStatus, AttemptDetail, AttemptList, AttemptSummary, Block, BlockList, Blocked, DataplaneStatus, Disconnected, Done,
     DrainStatus, EapCertificate, Explanation, Judged, JudgedList, ListenerStatus, LocalStatus, LockoutStatus, NpsLogStatus, Outcome,
-    PoolStatus, RadiusStatus, Reloaded, Session, SessionList, SocketStatus, Status, TelemetryStatus, TimelineLine, Verdict,
+    PoolStatus, RadiusStatus, Reloaded, RevocationList, RevocationStatus, Session, SessionList, SocketStatus, Status, TelemetryStatus,
+    TimelineLine, Verdict,
 };
 use crate::api::{AttemptsQuery, Disconnect, Drain, ExplainQuery, Refusal, Reload, Request, Response, TraceQuery};
 use crate::certificates::Expiry;
@@ -103,6 +104,19 @@ fn status() -> Status {
             protocol: "ikev2".into(),
             sockets: vec![SocketStatus { address: "[::]:500".parse().unwrap(), packets: 1_234 }],
         }],
+        revocation: vec![
+            RevocationStatus {
+                source: "http://ca.example.com/ca.crl".into(),
+                list: Some(RevocationList {
+                    issuer: "CN=Example CA".into(),
+                    entries: 12,
+                    issued_at: 1_700_000_000,
+                    next_update: 1_700_600_000,
+                    secs_left: -5,
+                }),
+            },
+            RevocationStatus { source: "/etc/evergate/ca.crl".into(), list: None },
+        ],
         radius: vec![RadiusStatus {
             name: "nps1".into(),
             address: "10.0.0.4:1812".parse().unwrap(),
@@ -112,6 +126,7 @@ fn status() -> Status {
             standing: "dead".into(),
             since_secs: Some(90),
             round_trip_ms: Some(12),
+            in_flight: 2,
             counters: counters(&[("sent", 9), ("accepted", 8), ("timeouts", 1), ("dropped_authenticator", 2), ("dropped_source", 0)]),
         }],
         certificates: vec![Expiry { name: "vpn".into(), subject: "CN=vpn.example.com".into(), not_after: 1_790_000_000, days_left: 12 }],
@@ -530,6 +545,8 @@ fn status_shows_what_counts() {
             "Running   1d 1h (since ",
             "ikev2  ikev2     [::]:500     1234\n",
             "vpn   CN=vpn.example.com  2026-09-21 (in 12 days)\n",
+            "http://ca.example.com/ca.crl  CN=Example CA       12  2023-11-1",
+            "/etc/evergate/ca.crl          none has come",
             "nps1  10.0.0.4:1812  corp    dead for 1m 30s      -       12 ms     9        8         1  dropped_authenticator 2, RADIUS/1.1\n",
             "\nLocal provider\nFile      /etc/evergate/users\nUsers     5, 1 disabled\nGroups    kiosk (1), staff (3)\nNot read  line 3: user ",
             "al\\u{1b}ice  192.0.2.7   1m 30s\neverybody    2001:db8::      5s\nand 7 more\n",

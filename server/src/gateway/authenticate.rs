@@ -424,6 +424,7 @@ impl<P: Plane> Gateway<P> {
         if result.is_ok() {
             self.pass_blocks(now, session, Claims::of(who));
         }
+        self.totals.decided(result.as_ref().map(|granted| granted.policy.as_str()));
         let Some(live) = self.live.get_mut(&session) else { return Err(ended_meanwhile(Stage::Policy)) };
         let attempt = self.attempts.get_mut(live.attempt);
         match &result {

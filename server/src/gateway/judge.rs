@@ -56,6 +56,8 @@ impl<P: Plane> Gateway<P> {
         (self.authority.policies, self.authority.filters, self.authority.zone) = (policies, filters, zone);
         self.settings = settings;
         let policies = &self.authority.policies;
+        // Names of policies come and go.
+        self.totals.decisions.retain(|(name, _), _| name.is_empty() || policies.iter().any(|policy| policy.name == *name));
         // Only what a policy still names is there for sure.
         self.later.retain(|group| policies.iter().any(|policy| policy.settings.later.as_ref().is_some_and(|later| later.group == group)));
         if self.settings.looks_at_children() && !self.live.is_empty() {

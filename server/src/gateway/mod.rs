@@ -369,11 +369,25 @@ pub struct Totals {
     pub up: BTreeMap<&'static str, u64>,
     /// Failures by tunnel type, stage and fault.
     pub failures: BTreeMap<(&'static str, &'static str, &'static str), u64>,
+    /// What network policies said to logins: the policy, or nothing where none matches, and the decision.
+    pub decisions: BTreeMap<(String, &'static str), u64>,
     /// Ends of sessions by tunnel type and reason.
     pub ends: BTreeMap<(&'static str, &'static str), u64>,
     /// Questions inside tunnels (DHCPINFORM, ..) that were answered, and those that were not for us.
     pub inner_answered: BTreeMap<::autoconf::Question, u64>,
     pub inner_ignored: u64,
+}
+
+impl Totals {
+    /// Network policies have decided about a login, or something else has refused it. `result`: the policy that lets it in.
+    fn decided(&mut self, result: Result<&str, &crate::login::Denied>) {
+        let (policy, decision) = match result {
+            Ok(policy) => (policy, "grant"),
+            Err(denied) if denied.reason.is_some() => (denied.policy.as_deref().unwrap_or_default(), "deny"),
+            Err(_) => return,
+        };
+        *self.decisions.entry((policy.to_owned(), decision)).or_default() += 1;
+    }
 }
 
 impl<P: Plane> Gateway<P> {
@@ -570,4 +584,29 @@ fn is_ike_sa_init(message: &[u8]) -> bool {
 
 fn conversation(session: SessionId) -> ConversationId {
     ConversationId(session.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::login::Denied;
+    use crate::outcome::Stage;
+
+    #[test]
+    fn decisions_are_counted_by_policy() {
+        let mut totals = Totals::default();
+        let denied = |reason, policy: Option<&str>| Denied {
+            reason,
+            policy: policy.map(str::to_owned),
+            ..Denied::new(Stage::Policy, String::new())
+        };
+        let refused = Some(policy::network::Reason::Restriction);
+        totals.decided(Ok("staff"));
+        totals.decided(Ok("staff"));
+        totals.decided(Err(&denied(refused, Some("staff"))));
+        totals.decided(Err(&denied(refused, None)));
+        totals.decided(Err(&denied(None, Some("staff"))));
+        let counted: Vec<_> = totals.decisions.iter().map(|((policy, decision), number)| (policy.as_str(), *decision, *number)).collect();
+        assert_eq!(counted, [("", "deny", 1), ("staff", "deny", 1), ("staff", "grant", 2)], "without a reason no policy has decided");
+    }
 }

@@ -45,6 +45,8 @@ pub struct Logins {
     pub established: BTreeMap<&'static str, u64>,
     /// By tunnel type, stage and fault.
     pub failed: BTreeMap<(&'static str, &'static str, &'static str), u64>,
+    /// By network policy, empty where none matched, and `grant` or `deny`.
+    pub decisions: BTreeMap<(String, &'static str), u64>,
     /// By tunnel type and reason.
     pub ended: BTreeMap<(&'static str, &'static str), u64>,
     /// Entries of the block list.
@@ -117,6 +119,7 @@ impl<P: Plane> Gateway<P> {
             sessions: vec![("ikev2", count(ikev2)), ("sstp", count(self.calls_up))],
             established: self.totals.up.clone(),
             failed: self.totals.failures.clone(),
+            decisions: self.totals.decisions.clone(),
             ended: self.totals.ends.clone(),
             blocks: count(self.blocks.len()),
             blocked: self.totals.blocked,

@@ -5,7 +5,7 @@
 mod process;
 mod writer;
 
-use crate::api::types::{PoolStatus, RadiusStatus, Status};
+use crate::api::types::{PoolStatus, RadiusStatus, RevocationStatus, Status};
 use crate::gateway::Logins;
 use process::Process;
 use prometheus_client::collector::Collector;
@@ -66,6 +66,7 @@ impl Collector for Snapshot {
         self.telemetry(&mut out)?;
         self.pools(&mut out)?;
         self.certificates(&mut out)?;
+        self.revocation(&mut out)?;
         self.queues(&mut out)
     }
 }
@@ -90,6 +91,9 @@ impl Snapshot {
         let up = self.logins.established.iter().map(|(tunnel, number)| (labels(tunnel, "established", "up", ""), *number));
         let failed = self.logins.failed.iter().map(|((tunnel, stage, fault), number)| (labels(tunnel, "failed", stage, fault), *number));
         out.counter("logins", "Logins finished: how, in which stage, and of failed ones whose fault", None, up.chain(failed))?;
+        let decided =
+            self.logins.decisions.iter().map(|((policy, word), number)| ([("policy", policy.as_str()), ("decision", word)], *number));
+        out.counter("policy_decisions", "What network policies said to logins; without a policy, none matched", None, decided)?;
         out.gauge("blocks", "Entries of the block list", None, [(ALONE, self.logins.blocks)])?;
         out.counter("blocked_logins", "Logins that the block list kept out", None, [(ALONE, self.logins.blocked)])?;
         let ended = self.logins.ended.iter().map(|((tunnel, reason), number)| ([("tunnel", *tunnel), ("reason", *reason)], *number));
@@ -120,6 +124,8 @@ impl Snapshot {
         let named = |server: &RadiusStatus| [("server", server.name.clone())];
         let up = servers.iter().map(|server| (named(server), u64::from(server.standing != "dead")));
         out.gauge("radius_up", "0: the server does not answer logins", None, up)?;
+        let waiting = servers.iter().map(|server| (named(server), server.in_flight));
+        out.gauge("radius_in_flight", "Requests that wait for an answer", None, waiting)?;
         let standings = servers.iter().flat_map(|server| {
             ["unknown", "alive", "slow", "dead"]
                 .map(|state| ([("server", server.name.clone()), ("state", state.to_owned())], u64::from(server.standing == state)))
@@ -198,6 +204,18 @@ impl Snapshot {
         let ends = shown.into_iter().map(|((server, subject), end)| ([("server", server), ("subject", subject)], end));
         let help = "When a certificate ends that a RADIUS server shows to EAP clients, unix time";
         out.gauge("radius_eap_certificate_expiry_timestamp", help, Some(&Unit::Seconds), ends)
+    }
+
+    fn revocation(&self, out: &mut Writer<'_>) -> Result<(), Error> {
+        let sources = &self.status.revocation;
+        let named = |status: &RevocationStatus| [("source", status.source.clone())];
+        let present = sources.iter().map(|status| (named(status), u64::from(status.list.is_some())));
+        out.gauge("crl_present", "0: there is no revocation list from this file or URL", None, present)?;
+        let lists = || sources.iter().filter_map(|status| Some((named(status), status.list.as_ref()?)));
+        let issued = lists().map(|(labels, list)| (labels, list.issued_at));
+        out.gauge("crl_issued_timestamp", "When the revocation list at hand was issued, unix time", Some(&Unit::Seconds), issued)?;
+        let ends = lists().map(|(labels, list)| (labels, list.next_update));
+        out.gauge("crl_next_update_timestamp", "When it runs out, unix time", Some(&Unit::Seconds), ends)
     }
 
     fn queues(&self, out: &mut Writer<'_>) -> Result<(), Error> {

@@ -1,5 +1,5 @@
 //! Revocation lists about the other ends of our own TLS connections: RADIUS servers, who may end and change sessions, and callers of the Admin API.
-use super::{Keeper, Settings};
+use super::{Held, Keeper, Settings};
 use crate::config::Config;
 use pki::TrustAnchors;
 use std::collections::BTreeMap;
@@ -55,6 +55,11 @@ impl Peers {
                 over.settings = Arc::new((*over.settings).clone().trusting(roots));
             }
         }
+    }
+
+    /// What is known of each source of all of them.
+    pub fn held(&self) -> Held {
+        self.keepers.values().flat_map(Keeper::held).collect()
     }
 
     /// Waits until [`Self::trust`] has something new to say. May be dropped and called again.

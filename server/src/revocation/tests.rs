@@ -218,3 +218,28 @@ fn an_authority_without_a_list_is_told_of_once() {
     warn_of_silence(&authorities, &lists, Revocation::Soft, &mut silent);
     assert!(silent.is_empty());
 }
+
+#[tokio::test]
+async fn each_source_tells_what_it_holds() {
+    let (folder, root) = (TempDir::new().unwrap(), authority());
+    let sources = ["ca.crl", "none.crl"].map(|name| Source::File(folder.path().join(name)));
+    std::fs::write(folder.path().join("ca.crl"), list(&root, 2, 5)).unwrap();
+    let roots = TrustAnchors::new(known(&root).to_vec());
+    let settings = Settings { policy: Revocation::Soft, sources: sources.to_vec() };
+    let held = Keeper::start(Some((&settings, &roots)), folder.path()).held();
+    let entries = |held: &Held| held.iter().map(|(_, list)| list.as_ref().map(|list| list.entries())).collect::<Vec<_>>();
+    assert_eq!(entries(&held), [Some(5), None]);
+    assert_eq!(held.iter().map(|(source, _)| source.clone()).collect::<Vec<_>>(), sources);
+    let older = read_list(&list(&root, 1, 9), &root);
+    let twice = [vec![(sources[0].clone(), Some(older))], held].concat();
+    let told = crate::status::revocation_lists(&twice, 4_070_908_799);
+    assert_eq!(told.len(), 2, "one a source: {told:?}");
+    let newest = told[0].list.as_ref().unwrap();
+    assert_eq!((newest.entries, newest.secs_left, told[1].list.is_none()), (5, 1, true));
+    let off = Settings { policy: Revocation::Off, ..settings };
+    assert!(Keeper::start(Some((&off, &roots)), folder.path()).held().is_empty());
+}
+
+fn read_list(der: &[u8], root: &Authority) -> Arc<Crl> {
+    Arc::new(pki::UnverifiedCrl::from_bytes(der).unwrap().verify(&known(root)).unwrap())
+}
