@@ -27,6 +27,7 @@ pub mod run;
 pub mod service_manager;
 pub mod sockets;
 pub mod sstp;
+pub mod state_lock;
 pub mod status;
 pub(crate) mod steering;
 pub mod telemetry;

@@ -32,7 +32,7 @@ use crate::telemetry::Exporter;
 use crate::trace::Tracer;
 use crate::tunnels::Tunnels;
 use crate::workers::Workers;
-use crate::{attempts::Attempts, privileges, status};
+use crate::{attempts::Attempts, privileges, state_lock, status};
 use commands::Commands;
 use crypto::SystemRandom;
 use ike::{Answer, AskId, ResponderConfig, SessionId};
@@ -83,6 +83,7 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    let _held = state_lock::take(&config.server.state_dir)?;
     let (mut shell, mut queues) = Shell::start(config, log)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
