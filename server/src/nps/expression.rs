@@ -55,17 +55,22 @@ fn of_attribute(attribute: &str, pattern: &str) -> Translation {
             },
         ),
         "Authentication-Type" => words("method", pattern, |number| match number {
-            1 => Some("pap"),
-            2 => Some("chap"),
-            4 => Some("mschapv2"),
-            5 => Some("eap"),
-            _ => None,
+            1 => Value::Word("pap"),
+            2 => Value::Word("chap"),
+            4 => Value::Word("mschapv2"),
+            5 => Value::Word("eap"),
+            // MS-CHAP, nobody at all, changes of passwords.
+            3 | 7 | 9 | 10 => Value::Never,
+            _ => Value::Unknown,
         }),
         "Tunnel-Type" => words("tunnel", pattern, |number| match number {
-            radius_client::TUNNEL_TYPE_SSTP => Some("sstp"),
-            radius_client::TUNNEL_TYPE_ESP => Some("ikev2"),
-            _ => None,
+            radius_client::TUNNEL_TYPE_SSTP => Value::Word("sstp"),
+            radius_client::TUNNEL_TYPE_ESP => Value::Word("ikev2"),
+            // The others of RFC 2868 and RFC 3580.
+            1..=13 => Value::Never,
+            _ => Value::Unknown,
         }),
+        "Allowed-EAP-Type" | "NP-Allowed-EAP-Type" => eap_types(pattern),
         // What this gateway tells of every session.
         "MS-RAS-Vendor" if numbers(pattern).is_some_and(|numbers| numbers.contains(&311)) => Translation::Lines(Vec::new(), None),
         "Service-Type" if numbers(pattern).is_some_and(|numbers| numbers.contains(&2)) => Translation::Lines(Vec::new(), None),
@@ -88,13 +93,41 @@ fn texts(key: &str, pattern: &str) -> Translation {
     }
 }
 
-fn words(key: &str, pattern: &str, word: impl Fn(u32) -> Option<&'static str>) -> Translation {
+/// What a number means.
+enum Value {
+    Word(&'static str),
+    /// It is known, and no session here ever has it.
+    Never,
+    Unknown,
+}
+
+fn words(key: &str, pattern: &str, value: impl Fn(u32) -> Value) -> Translation {
     let Some(numbers) = numbers(pattern) else { return Translation::Lost("it is no list of numbers".into()) };
-    let found: Option<Vec<String>> = numbers.iter().map(|&number| word(number).map(str::to_owned)).collect();
-    match found {
-        Some(found) => line(key, &found),
-        None => Translation::Lost("one of its values does not exist here".into()),
+    let (mut words, mut never) = (Vec::new(), Vec::new());
+    for number in numbers {
+        match value(number) {
+            Value::Word(word) => words.push(word.to_owned()),
+            Value::Never => never.push(number.to_string()),
+            Value::Unknown => return Translation::Lost("one of its values does not exist here".into()),
+        }
     }
+    if words.is_empty() {
+        return Translation::Lost("none of its values exists here".into());
+    }
+    let note = (!never.is_empty()).then(|| format!("{key} is written without {}, which no session here ever has", never.join(", ")));
+    Translation::Lines(vec![format!("{key} = {}", quoted_list(&words))], note)
+}
+
+/// `^13$|^26$`, or as profiles have them: 16 bytes in hexadecimal of which the first is the type.
+fn eap_types(pattern: &str) -> Translation {
+    let number = |text: &str| match text.parse::<u8>() {
+        Ok(number) => Some(number),
+        Err(_) if text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit()) => u8::from_str_radix(&text[..2], 16).ok(),
+        Err(_) => None,
+    };
+    let types = pattern.split('|').map(|one| number(one.trim().strip_prefix('^')?.strip_suffix('$')?));
+    let names: Option<Vec<_>> = types.map(|number| crate::config::eap_name(&number?.to_string())).collect();
+    names.map_or_else(|| Translation::Lost("it is no list of EAP types".into()), |names| line("eap_type", &names))
 }
 
 /// `^15$`, `^5$|^15$`: each number by itself. Without both anchors 1 would mean 15 too.

@@ -1,6 +1,7 @@
 //! Profiles of NPS: permission, constraints and settings of a policy.
 use super::expression::{globs, hours};
 use super::{quoted, quoted_list};
+use std::net::Ipv4Addr;
 
 #[derive(Debug, Default)]
 pub(super) struct Profile {
@@ -77,6 +78,9 @@ impl Profile {
                 self.notes.push("the dial-in permission of an account goes before it in NPS; here only the policies count".into());
             }
             "msRADIUSServiceType" if value == "2" => {}
+            // Of 40, 56 and 128 bits the last alone.
+            "msRASMPPEEncryptionType" if value == "4" => self.lines.push("min_cipher_bits = 128".into()),
+            "msRADIUSFramedIPAddress" => self.address(name, value),
             name if name.to_ascii_lowercase().ends_with("certificateoid") => self.certificate_oids.push(value.to_owned()),
             name if SILENT.contains(&name) => {}
             name => match HARMLESS.iter().find(|(known, _)| *known == name) {
@@ -95,6 +99,21 @@ impl Profile {
             // As NPS, zero is no bound; ours ends at 30 days.
             Ok(0) => {}
             Ok(seconds @ 1..=2_592_000) => self.lines.push(format!("{key} = \"{seconds}s\"")),
+            _ => self.lose(name, value),
+        }
+    }
+
+    /// A signed number of 32 bits; the last two addresses say who chooses (RFC 2865 section 5.8).
+    fn address(&mut self, name: &str, value: &str) {
+        match value
+            .parse::<i64>()
+            .ok()
+            .and_then(|number| i32::try_from(number).map(i32::cast_unsigned).or_else(|_| u32::try_from(number)).ok())
+        {
+            Some(0xFFFF_FFFE | 0xFFFF_FFFF) => {}
+            Some(number) if policy::pool::unusable(Ipv4Addr::from(number).into()).is_none() => {
+                self.lines.push(format!("address = {}", quoted(&Ipv4Addr::from(number).to_string())));
+            }
             _ => self.lose(name, value),
         }
     }

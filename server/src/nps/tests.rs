@@ -142,6 +142,10 @@ fn conditions_are_translated_or_named() {
         ("MATCH(\"NAS-Port-Type=^15$|^5$\")", "port_type = [15, 5]"),
         ("MATCH(\"Authentication-Type=^5$\")", "method = [\"eap\"]"),
         ("MATCH(\"Tunnel-Type=^79617$\")", "tunnel = [\"sstp\"]"),
+        ("MATCH(\"Tunnel-Type=^1$|^3$|^79617$\")", "tunnel = [\"sstp\"]"),
+        ("MATCH(\"Authentication-Type=^3$|^4$|^9$\")", "method = [\"mschapv2\"]"),
+        ("MATCH(\"Allowed-EAP-Type=^13$|^25$\")", "eap_type = [\"EAP-TLS\", \"PEAP\"]"),
+        ("MATCH(\"NP-Allowed-EAP-Type=^1a000000000000000000000000000000$\")", "eap_type = [\"EAP-MSCHAPv2\"]"),
         ("MATCH(\"MS-RAS-Vendor=^311$\")", ""),
         ("MATCH(\"Calling-Station-Id=^10\\.1\\.\")", "calling_station_id = [\"10.1.*\"]"),
     ] {
@@ -149,6 +153,11 @@ fn conditions_are_translated_or_named() {
     }
     for condition in [
         "MATCH(\"Tunnel-Type=^3$\")",
+        "MATCH(\"Tunnel-Type=^79617$|^4711$\")",
+        // PEAP by a number of NPS's own.
+        "MATCH(\"Authentication-Type=^4$|^11$\")",
+        "MATCH(\"Allowed-EAP-Type=^13$|25\")",
+        "MATCH(\"Allowed-EAP-Type=^1a00$\")",
         "MATCH(\"NAS-Port-Type=5\")",
         "MATCH(\"User-Name=^(a|b)$\")",
         "MATCH(\"Client-IP-Address=10.0.0.1\")",
@@ -159,6 +168,33 @@ fn conditions_are_translated_or_named() {
         "",
     ] {
         assert!(lines(condition).starts_with("lost: "), "{condition}");
+    }
+}
+
+#[test]
+fn what_is_left_out_of_a_condition_is_named() {
+    let condition = "<msNPConstraint>MATCH(\"Tunnel-Type=^1$|^3$|^79617$\")</msNPConstraint>";
+    let imported = import(export(&[("in", condition, GRANT)]).as_bytes()).unwrap();
+    assert!(imported.toml.contains("tunnel = [\"sstp\"]\n") && !imported.toml.contains("enabled"), "{}", imported.toml);
+    assert_eq!(imported.notes, ["policy \"in\": tunnel is written without 1, 3, which no session here ever has"]);
+}
+
+#[test]
+fn settings_that_have_a_key_here_are_written() {
+    let with = |setting: &str, value: &str| {
+        let imported = import(export(&[("in", "", &format!("{GRANT}<{setting}>{value}</{setting}>"))]).as_bytes()).unwrap();
+        (imported.toml.lines().nth(2).unwrap_or_default().to_owned(), imported.notes.len())
+    };
+    let written = |line: &str| (line.to_owned(), 0);
+    assert_eq!(with("msRASMPPEEncryptionType", "4"), written("min_cipher_bits = 128"));
+    assert_eq!(with("msRASMPPEEncryptionType", "14").1, 1);
+    assert_eq!(with("msRADIUSFramedIPAddress", "174194708"), written("address = \"10.98.0.20\""));
+    assert_eq!(with("msRADIUSFramedIPAddress", "-1062731516"), written("address = \"192.168.1.4\""));
+    for nobody in ["-1", "-2", "4294967294"] {
+        assert_eq!(with("msRADIUSFramedIPAddress", nobody), written("allowed_methods = [\"eap\"]"), "whoever has the pool chooses");
+    }
+    for wrong in ["0", "8589934592", "10.0.0.1"] {
+        assert_eq!(with("msRADIUSFramedIPAddress", wrong), ("enabled = false".to_owned(), 1), "{wrong}");
     }
 }
 
