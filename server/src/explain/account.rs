@@ -46,6 +46,11 @@ impl Account {
         }
     }
 
+    /// The same for all that [`Account::is`] takes for one: the name up to its first dot.
+    pub fn stem(&self) -> &str {
+        self.name.split('.').next().unwrap_or_default()
+    }
+
     /// Whether both may name the same: what one form does not say is no difference. A NetBIOS domain is taken for the first part of its DNS name.
     pub fn is(&self, other: &Self) -> bool {
         let first = |domain: &str| domain.split('.').next().map(str::to_owned);
@@ -120,6 +125,7 @@ mod tests {
             ("pc1$", "host/pc2.example.com", false),
         ] {
             assert_eq!((same(one, other), same(other, one)), (alike, alike), "{one} {other}");
+            assert!(!alike || Account::parse(one).stem() == Account::parse(other).stem(), "{one} {other}");
         }
     }
 

@@ -2,8 +2,10 @@
 //! walk through all.
 use super::Live;
 use crate::attempts::AttemptKey;
+use crate::explain::account::Account;
 use ike::SessionId;
 use policy::network::{Certificate, Tunnel};
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -74,6 +76,8 @@ impl Entry {
 pub(super) struct Roll {
     entries: BTreeMap<SessionId, Entry>,
     users: HashMap<String, Set>,
+    /// The names that `users` knows, by what all forms of an account's name have in common.
+    spellings: HashMap<String, HashMap<String, Account>>,
     policies: HashMap<String, Set>,
     certificates: HashMap<CertificateKey, Set>,
     clients: HashMap<ClientKey, Set>,
@@ -99,7 +103,7 @@ impl Roll {
             multi_session_id.iter().for_each(|key| strike(&mut self.multi_session_ids, key, id));
             strike(&mut self.dialled, &dialled, id);
             strike(&mut self.silent, &user, id);
-            strike(&mut self.users, &user, id);
+            self.strike_user(&user, id);
             strike(&mut self.policies, &policy, id);
             certificate.iter().for_each(|key| strike(&mut self.certificates, key, id));
             client.iter().for_each(|key| strike(&mut self.clients, key, id));
@@ -116,7 +120,7 @@ impl Roll {
             self.multi_session_ids.entry(key.clone()).or_default().insert(id);
         }
         self.dialled.entry(entry.dialled).or_default().insert(id);
-        self.users.entry(entry.user.clone()).or_default().insert(id);
+        self.file_user(&entry.user, id);
         self.policies.entry(entry.policy.clone()).or_default().insert(id);
         if let Some(key) = &entry.certificate {
             self.certificates.entry(key.clone()).or_default().insert(id);
@@ -125,6 +129,32 @@ impl Roll {
             self.clients.entry(key.clone()).or_default().insert(id);
         }
         self.entries.insert(id, entry);
+    }
+
+    fn file_user(&mut self, user: &str, id: SessionId) {
+        self.users.entry(user.to_owned()).or_default().insert(id);
+        let account = Account::parse(user);
+        self.spellings.entry(account.stem().to_owned()).or_default().insert(user.to_owned(), account);
+    }
+
+    fn strike_user(&mut self, user: &str, id: SessionId) {
+        strike(&mut self.users, user, id);
+        if self.users.contains_key(user) {
+            return;
+        }
+        let account = Account::parse(user);
+        let Some(spellings) = self.spellings.get_mut(account.stem()) else { return };
+        spellings.remove(user);
+        if spellings.is_empty() {
+            self.spellings.remove(account.stem());
+        }
+    }
+
+    /// In whatever form the name is written: `ann`, `EXAMPLE\ann` and `ann@example.com` are one account. Each session is in one of the sets.
+    pub(super) fn of_account(&self, user: &str) -> impl Iterator<Item = &Set> {
+        let account = Account::parse(user);
+        let spellings = self.spellings.get(account.stem()).into_iter().flatten();
+        spellings.filter_map(move |(spelling, known)| if known.is(&account) { self.users.get(spelling) } else { None })
     }
 
     /// Whatever the case of the name.
@@ -174,7 +204,7 @@ impl Roll {
     }
 }
 
-fn strike<K: Hash + Eq>(sets: &mut HashMap<K, Set>, key: &K, id: SessionId) {
+fn strike<K: Hash + Eq + Borrow<Q>, Q: Hash + Eq + ?Sized>(sets: &mut HashMap<K, Set>, key: &Q, id: SessionId) {
     let Some(set) = sets.get_mut(key) else { return };
     set.remove(&id);
     if set.is_empty() {

@@ -55,8 +55,11 @@ impl<'a> Others<'a> {
         found.filter(is_older).collect()
     }
 
-    fn count(&self, set: Option<&Set>) -> usize {
-        let Some(set) = set else { return 0 };
+    fn count<'s>(&self, sets: impl IntoIterator<Item = &'s Set>) -> usize {
+        sets.into_iter().map(|set| self.count_in(set)).sum()
+    }
+
+    fn count_in(&self, set: &Set) -> usize {
         let others = set.len() - usize::from(set.contains(&self.session));
         let Some(Older { all, left_out }) = &self.older else { return others };
         let left: Vec<_> = all.iter().filter(|id| set.contains(id)).copied().collect();
@@ -68,7 +71,7 @@ impl<'a> Others<'a> {
 
 impl Usage for Others<'_> {
     fn of_user(&self) -> usize {
-        self.count(self.roll.of_user(self.user))
+        self.count(self.roll.of_account(self.user))
     }
 
     fn of_certificate(&self) -> usize {

@@ -98,6 +98,27 @@ fn a_client_that_spells_its_user_otherwise_is_still_the_same() {
     assert!(!world.login(103, &elsewhere, &Accept::default()), "another device");
 }
 
+/// One account of NPS, over and over; what has another domain is another.
+#[test]
+fn another_form_of_the_name_is_no_second_user() {
+    let limited = Accept { port_limit: Some(1), ..Accept::default() };
+    for (bound, accept) in [(Some(1), Accept::default()), (None, limited)] {
+        let mut world = World::empty(10, &[("all", "*", true)]);
+        world.gateway.authority.policies[0].constraints.sessions_per_user = bound;
+        for (number, user, is_in) in [
+            (101, "EXAMPLE\\alice", true),
+            (102, "alice", false),
+            (103, "Alice@example.com", false),
+            (104, "PARTNER\\alice", true),
+            (105, "alice.smith", true),
+        ] {
+            let name = format!("10.0.0.{number}");
+            let caller = Caller { user, name: &name, ..Caller::default() };
+            assert_eq!(world.login(number, &caller, &accept), is_in, "{user} {bound:?}");
+        }
+    }
+}
+
 #[test]
 fn without_a_bound_nobody_makes_way() {
     let mut world = World::empty(10, &[("all", "*", true)]);

@@ -1,8 +1,8 @@
 //! The roll of those who were let in says what a walk through all sessions says, whatever happens to them.
 use super::*;
+use crate::explain::account;
 use crate::gateway::Live;
 use crate::gateway::authenticate::succeeds;
-use crate::gateway::report::same_user;
 use crate::gateway::roll::Set;
 use crate::gateway::usage::Others;
 use crate::login::Granted;
@@ -11,7 +11,7 @@ use ike::Event;
 use policy::network::{Certificate, Constraints, Usage};
 use radius_client::dynamic::{Action, Changes, DynamicRequest, Identification};
 
-const USERS: [&str; 4] = ["ann", "Ann", "bob", "cy"];
+const USERS: [&str; 6] = ["ann", "Ann", "bob", "cy", "EXAMPLE\\Cy", "cy@example.com"];
 const NAMES: [&str; 3] = ["10.0.0.7", "10.0.0.8", "MSRAS-0-PC1"];
 const POLICIES: [&str; 2] = ["staff", "all"];
 
@@ -62,7 +62,7 @@ fn assert_walk(world: &World) -> usize {
                 (count(&others), others.left_out())
             };
             let of = |counts: &dyn Fn(&Granted) -> bool| walk(world, own, user, without_older, counts);
-            let of_user = of(&|granted| same_user(&granted.user, user));
+            let of_user = of(&|granted| account::same(&granted.user, user));
             left_out += of_user.1.len();
             assert_eq!(ask(&|others| others.of_user()), of_user, "{own:?} {user}");
             let same = |granted: &Granted| granted.known.certificate.as_ref() == Some(&certificate);
