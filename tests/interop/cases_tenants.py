@@ -18,7 +18,7 @@ def _tenants(config, reverse):
         {"name": "ours", "user": ["alice"], "certificate": OURS} | given,
         {"name": "tenant", "user": ["dave"], "certificate": OTHERS} | given,
     ]
-    config["policy_test"] = [
+    config["policy"][1]["test"] = [
         {"name": "the tenant's own", "user": "dave", "tunnel": "sstp", "server_name": TENANT_NAME, "expect": "grant", "policy": "tenant"},
         {"name": "nobody crosses", "user": "alice", "tunnel": "sstp", "server_name": TENANT_NAME, "expect": "deny", "reason": 48},
     ]

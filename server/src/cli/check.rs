@@ -32,7 +32,7 @@ struct Found {
     local: Option<LocalRow>,
     request_policies: Vec<RequestRow>,
     policies: Vec<PolicyReport>,
-    /// How many [[policy_test]] these policies meet.
+    /// How many [[policy.test]] these policies meet.
     policy_tests: usize,
     pools: Vec<PoolRow>,
     filters: Vec<FilterRow>,
@@ -378,7 +378,7 @@ fn print(found: &Found, style: Style, out: &mut dyn Write) -> Result<()> {
     let rows: Vec<_> = found.policies.iter().enumerate().map(|(index, policy)| policy_cells(index, policy)).collect();
     table(out, style, &["#", "NAME", "DECISION", "WHEN", "THEN"], &rows)?;
     if found.policy_tests > 0 {
-        writeln!(out, "as all {} [[policy_test]] expect", found.policy_tests)?;
+        writeln!(out, "as all {} [[policy.test]] expect", found.policy_tests)?;
     }
     heading(out, style, "Pools")?;
     let rows = found.pools.iter().map(|pool| vec![cell(&pool.name), cell(pool.family), count(&pool.size), cell(pool.ranges.join(", "))]);

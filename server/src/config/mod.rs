@@ -90,7 +90,7 @@ pub struct Config {
     pub filters: Vec<Arc<Filter>>,
     /// In order; the first that matches decides.
     pub policies: Vec<Policy>,
-    /// How many `[[policy_test]]` they meet: all that there are.
+    /// How many `[[policy.test]]` they meet: all that there are.
     pub policy_tests: usize,
     pub ciphers: CipherPolicy,
     pub limits: Limits,
@@ -279,7 +279,7 @@ const SECTIONS: &[&str] = &[
     "pool",
     "filter",
     "policy",
-    "policy_test",
+    source::POLICY_TEST,
     "ciphers",
     "limits",
     "timers",

@@ -1,8 +1,9 @@
-//! `[[policy_test]]`: imagined logins with what the policies must say to them.
+//! `[[policy.test]]`: imagined logins with what the policies must say to them.
 use super::access::{Names, TUNNELS, patterns};
 use super::conditions::{METHODS, attribute, eap_type, eap_types, purpose};
 use super::error::ConfigError;
 use super::reader::{Root, Section, integer, text};
+use super::source::POLICY_TEST;
 use super::values;
 use crate::login::trace_of;
 use crate::policy_case::{Case, moment};
@@ -47,7 +48,7 @@ const NOON: LocalTime = LocalTime { weekday: 2, minute: 720 };
 /// # Errors
 /// The first that the policies do not meet, with what they say instead.
 pub(super) fn run(root: &Root<'_>, policies: &[Policy], listeners: &[Door<'_>], known: &Names<'_>) -> Result<usize, ConfigError> {
-    let sections = root.sections("policy_test", KEYS)?;
+    let sections = root.sections(POLICY_TEST, KEYS)?;
     for section in &sections {
         check(section, policies, listeners, known)?;
     }

@@ -9,6 +9,9 @@ use toml::de::{DeTable, DeValue};
 /// Variables beginning so are configuration: `EVERGATE__SERVER__MTU=1380`.
 pub(super) const PREFIX: &str = "EVERGATE__";
 
+/// `[[policy.test]]`, in the tree a section of its own.
+pub(super) const POLICY_TEST: &str = "policy.test";
+
 /// The largest configuration file that is read.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -85,7 +88,35 @@ pub(super) fn load(path: &Path, environment: &[(String, String)]) -> Result<Node
     for (variable, text) in environment.iter().filter(|(variable, _)| variable.starts_with(PREFIX)) {
         set_from_environment(&mut root, variable, text)?;
     }
+    lift_tests(&mut root);
     Ok(root)
+}
+
+/// Takes the cases that policies are tested with from behind the policies: each is asked of all policies, wherever it stands. A file of cases alone,
+/// which has no `[[policy]]` before them, adds them to those of other files.
+fn lift_tests(root: &mut Node) {
+    let Value::Table(sections) = &mut root.value else { return };
+    let Some(policies) = sections.get_mut("policy") else { return };
+    let found: Vec<Node> = match &mut policies.value {
+        Value::Array(policies) => policies.iter_mut().filter_map(take_tests).collect(),
+        _ => take_tests(policies).into_iter().collect(),
+    };
+    if matches!(&policies.value, Value::Table(rest) if rest.is_empty()) && !found.is_empty() {
+        sections.remove("policy");
+    }
+    for tests in found {
+        match (sections.get_mut(POLICY_TEST).map(|known| &mut known.value), tests.value) {
+            (Some(Value::Array(known)), Value::Array(more)) => known.extend(more),
+            // The reader refuses what is no array.
+            (Some(known), _) if !matches!(known, Value::Array(_)) => {}
+            (_, value) => drop(sections.insert(POLICY_TEST.to_owned(), Node { origin: tests.origin, value })),
+        }
+    }
+}
+
+fn take_tests(policy: &mut Node) -> Option<Node> {
+    let Value::Table(keys) = &mut policy.value else { return None };
+    keys.remove("test")
 }
 
 /// `evergate.d/*.toml` beside `evergate.toml`.
@@ -109,7 +140,9 @@ fn read(path: &Path) -> Result<Node, ConfigError> {
         return Err(cannot(format!("is {size} bytes long; a configuration file has at most {MAX_FILE}")));
     }
     let text = std::fs::read_to_string(path).map_err(|error| cannot(format!("cannot be read: {error}")))?;
-    parse(path, &text)
+    let mut root = parse(path, &text)?;
+    lift_tests(&mut root);
+    Ok(root)
 }
 
 fn parse(path: &Path, text: &str) -> Result<Node, ConfigError> {

@@ -296,7 +296,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "[[radius]]",
         "[[radios]]",
         "evergate.toml:15: radios: unknown section; did you mean \"radius\"? accepted: server, certificate, ppk, listener, radius, local, radius_group, \
-             request_policy, accounting, nps_log, dynamic_client, pool, filter, policy, policy_test, ciphers, limits, timers, api, metrics, telemetry",
+             request_policy, accounting, nps_log, dynamic_client, pool, filter, policy, policy.test, ciphers, limits, timers, api, metrics, telemetry",
     ),
     ("\"10.0.0.4\"", "\"10.0.0.4\"\nport = 99999", "evergate.toml:18: radius \"nps1\": port = 99999: expected a whole number, 1..=65535"),
     (

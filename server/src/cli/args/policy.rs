@@ -6,7 +6,7 @@ use std::path::PathBuf;
 pub(super) const POLICY: &str = "Asks the network policies of the configuration what they say to a login that you describe.
 
 Shows who decides, the reason as NPS numbers it, and of every policy tried the first condition that fails. Nobody logs in, and nothing needs to run. \
-What must stay true belongs into the configuration as a [[policy_test]]: `evergate check`, the start and every reload refuse policies that break one.
+What must stay true belongs into the configuration as a [[policy.test]]: `evergate check`, the start and every reload refuse policies that break one.
 
 Examples:
   evergate policy test --user ann@example.com

@@ -187,10 +187,10 @@ const A_IS_DEFAULT: &str = "default_certificate = \"a\"";
 #[test]
 fn policies_name_the_certificate_that_their_clients_see() {
     let policies = tenant("A", "a", "group = [\"a\"]") + &tenant("B", "b", "server_name = [\"*.B.example.test\"]");
-    let tests = "[[policy_test]]\nname = \"b\"\nserver_name = \"vpn.b.example.test\"\nexpect = \"grant\"\npolicy = \"B\"\n\n\
-         [[policy_test]]\nname = \"crossed\"\ngroup = [\"a\"]\nserver_name = \"vpn.b.example.test\"\nexpect = \"grant\"\npolicy = \"B\"\n\n\
-         [[policy_test]]\nname = \"a\"\ngroup = [\"a\"]\nexpect = \"grant\"\npolicy = \"A\"\n\n\
-         [[policy_test]]\nname = \"no a\"\ngroup = [\"a\"]\ncertificate = \"b\"\nexpect = \"deny\"\nreason = 48\n";
+    let tests = "[[policy.test]]\nname = \"b\"\nserver_name = \"vpn.b.example.test\"\nexpect = \"grant\"\npolicy = \"B\"\n\n\
+         [[policy.test]]\nname = \"crossed\"\ngroup = [\"a\"]\nserver_name = \"vpn.b.example.test\"\nexpect = \"grant\"\npolicy = \"B\"\n\n\
+         [[policy.test]]\nname = \"a\"\ngroup = [\"a\"]\nexpect = \"grant\"\npolicy = \"A\"\n\n\
+         [[policy.test]]\nname = \"no a\"\ngroup = [\"a\"]\ncertificate = \"b\"\nexpect = \"deny\"\nreason = 48\n";
     let config = with_policies(&(policies.clone() + tests), A_IS_DEFAULT).load().unwrap();
     assert_eq!(config.policy_tests, 4);
     assert_eq!(config.policies[1].words(), ["certificate b", "server_name *.B.example.test"]);

@@ -42,7 +42,7 @@ const FORMS: &[(&str, &str)] = &[
     ("pool", ""),
     ("filter", "[[filter]]\nname = \"servers\"\nrules = [\"permit in ip from assigned to any\"]\n"),
     ("policy", "[[radius_group]]\nname = \"corp\"\nservers = [\"nps1\"]\n[[policy]]\nname = \"staff\"\nlater_group = \"corp\"\n"),
-    ("policy_test", "[[policy_test]]\nname = \"ann\"\nuser = \"ann@example.test\"\nexpect = \"grant\"\n"),
+    ("policy.test", "[[policy.test]]\nname = \"ann\"\nuser = \"ann@example.test\"\nexpect = \"grant\"\n"),
     ("ciphers", "[ciphers]\n"),
     ("limits", "[limits]\n"),
     ("timers", "[timers]\n"),
@@ -231,7 +231,7 @@ impl Told {
 fn title(line: &str) -> Option<(&str, &str)> {
     let title = line.trim_start_matches('#').trim();
     let name = title.strip_prefix("[[").and_then(|name| name.strip_suffix("]]")).or_else(|| title.strip_prefix('[')?.strip_suffix(']'))?;
-    name.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some((title, name))
+    name.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.')).then_some((title, name))
 }
 
 /// `key = value   # meaning`, commented out or not.

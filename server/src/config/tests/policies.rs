@@ -155,11 +155,11 @@ fn mistakes_in_conditions_are_named() {
 
 #[test]
 fn policy_tests_are_run_and_the_first_that_breaks_is_an_error() {
-    let test = |lines: &str| with_policy(&format!("[[policy_test]]\nname = \"t\"\n{lines}"));
+    let test = |lines: &str| with_policy(&format!("[[policy.test]]\nname = \"t\"\n{lines}"));
     let good = test("user = \"ann\"\nexpect = \"grant\"\npolicy = \"everyone\"\nreason = 0");
     assert_eq!(good.load().unwrap().policy_tests, 1);
     for (lines, expected) in [
-        ("expect = \"deny\"", "policy_test \"t\": expect = \"deny\": is not what the policies say: policy \"everyone\" decides: grant"),
+        ("expect = \"deny\"", "policy.test \"t\": expect = \"deny\": is not what the policies say: policy \"everyone\" decides: grant"),
         ("expect = \"grant\"\nreason = 48", "reason = 48: is not what the policies say"),
         ("expect = \"grant\"\npolicy = \"nobody\"", "policy = \"nobody\": expected \"everyone\""),
         ("user = \"ann\"", "expect: is missing; expected \"grant\" or \"deny\""),
@@ -168,6 +168,26 @@ fn policy_tests_are_run_and_the_first_that_breaks_is_an_error() {
         let error = test(lines).error();
         assert!(error.contains(expected), "{lines}: {error}");
     }
+}
+
+#[test]
+fn policy_tests_stand_behind_any_policy_or_in_a_file_of_their_own() {
+    let case = |name: &str| format!("[[policy.test]]\nname = \"{name}\"\nexpect = \"grant\"\npolicy = \"everyone\"\n");
+    let fixture = Fixture::new(&format!("{MINIMAL}{}{}[[policy]]\nname = \"more\"\npool = \"users\"\n{}", case("a"), case("b"), case("c")));
+    fixture.file("evergate.d/10-tests.toml", &case("d"), 0o644);
+    let config = fixture.load().unwrap();
+    assert_eq!((config.policy_tests, config.policies.len()), (4, 2));
+    let shown = config.shown();
+    let cases = shown.sections.iter().filter(|section| section.kind == "policy.test").filter_map(|section| section.name.as_deref());
+    assert_eq!(cases.collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    fixture.file("evergate.d/10-tests.toml", &case("a"), 0o644);
+    assert!(
+        fixture.error().starts_with("evergate.d/10-tests.toml:2: policy.test \"a\": name = \"a\": is taken by the [[policy.test]] at ")
+    );
+    fixture.file("evergate.d/10-tests.toml", "[[policy_test]]\nname = \"a\"\n", 0o644);
+    assert!(fixture.error().starts_with("evergate.d/10-tests.toml:1: policy_test: unknown section; did you mean \"policy.test\"?"));
+    fixture.file("evergate.d/10-tests.toml", "[[policy]]\n[policy.test]\nname = \"a\"\n[[policy]]\n[[policy.test]]\n", 0o644);
+    assert!(fixture.error().contains("expected tables with double brackets, written [[policy.test]]"), "{}", fixture.error());
 }
 
 #[test]
@@ -199,7 +219,7 @@ min_cipher_bits = 256"#,
     ));
     let text = fs::read_to_string(fixture.path("evergate.toml")).unwrap();
     let case = r#"
-[[policy_test]]
+[[policy.test]]
 name = "t"
 expect = "grant"
 user = "host/pc1.example.test"
@@ -244,7 +264,7 @@ fn a_policy_test_with_an_unchecked_name_makes_no_computer_of_it() {
     let fixture = Fixture::new(&MINIMAL.replace("name = \"everyone\"", "name = \"everyone\"\nmachine = [\"pc1*\"]"));
     let text = fs::read_to_string(fixture.path("evergate.toml")).unwrap();
     let case = |expect: &str, more: &str| {
-        let case = format!("[[policy_test]]\nname = \"t\"\nuser = \"host/pc1.example.test\"\nexpect = \"{expect}\"\n{more}");
+        let case = format!("[[policy.test]]\nname = \"t\"\nuser = \"host/pc1.example.test\"\nexpect = \"{expect}\"\n{more}");
         fixture.file("evergate.toml", &format!("{text}{case}"), 0o644);
         fixture.load().unwrap_or_else(|error| panic!("{expect} {more}: {error}"));
     };
@@ -267,7 +287,7 @@ fn a_policy_test_of_a_login_that_hides_its_certificate_is_denied_by_a_condition_
         ("grant", "eap_type = \"EAP-MSCHAPv2\""),
         ("grant", "method = \"mschapv2\""),
     ] {
-        let case = format!("[[policy_test]]\nname = \"t\"\nuser = \"ann\"\nexpect = \"{expect}\"\n{login}\n");
+        let case = format!("[[policy.test]]\nname = \"t\"\nuser = \"ann\"\nexpect = \"{expect}\"\n{login}\n");
         fixture.file("evergate.toml", &format!("{text}{case}"), 0o644);
         fixture.load().unwrap_or_else(|error| panic!("{login}: {error}"));
     }
