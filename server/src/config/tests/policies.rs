@@ -186,7 +186,9 @@ fn policy_tests_stand_behind_any_policy_or_in_a_file_of_their_own() {
     );
     fixture.file("evergate.d/10-tests.toml", "[[policy_test]]\nname = \"a\"\n", 0o644);
     assert!(fixture.error().starts_with("evergate.d/10-tests.toml:1: policy_test: unknown section; did you mean \"policy.test\"?"));
-    fixture.file("evergate.d/10-tests.toml", "[[policy]]\n[policy.test]\nname = \"a\"\n[[policy]]\n[[policy.test]]\n", 0o644);
+    let single = "[[policy]]\nname = \"x\"\npool = \"users\"\n[policy.test]\nname = \"x\"\n";
+    fixture.file("evergate.toml", &format!("{MINIMAL}{single}[[policy]]\nname = \"y\"\npool = \"users\"\n{}", case("y")), 0o644);
+    fixture.file("evergate.d/10-tests.toml", "", 0o644);
     assert!(fixture.error().contains("expected tables with double brackets, written [[policy.test]]"), "{}", fixture.error());
 }
 
