@@ -114,6 +114,8 @@ pub struct Selection {
     pub index: usize,
     /// What the configuration calls it.
     pub name: String,
+    /// Its leaf, in DER.
+    pub leaf: Vec<u8>,
     /// The last rule that ruled another one out; `None`: there is no other.
     pub rule: Option<Rule>,
     /// It is made out to the name that the client asks for.
@@ -270,6 +272,7 @@ pub fn choose(certificates: &[ServerCertificate], hints: &Hints<'_>) -> Option<S
     Some(Selection {
         index: winner,
         name: chosen.name.clone(),
+        leaf: chosen.credential.leaf().der.clone(),
         rule,
         is_made_out: hints.name.is_some() && judged.scores[winner].name > NameFit::None,
         why: why(chosen, rule, policy.as_deref(), tied.is_some(), hints),

@@ -261,6 +261,7 @@ mod tests {
     fn a_group_without_a_living_server_is_a_failure() {
         let server = |name: &str, standing: &str, groups: &[&str]| RadiusStatus {
             name: name.into(),
+            in_flight: 0,
             address: "10.0.0.4:1812".parse().unwrap(),
             groups: groups.iter().map(|group| (*group).into()).collect(),
             radius_version: None,

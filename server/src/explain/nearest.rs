@@ -40,9 +40,9 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Of the first policy that would let in but for such a condition. `local`: users of the gateway's own file have groups.
-pub fn nearest(policies: &[Policy], known: &Known, local: bool) -> Option<Nearest> {
-    let granting = || policies.iter().filter(|policy| policy.grant && !policy.disabled);
+/// Of the first of these policies that would let in but for such a condition. `local`: users of the gateway's own file have groups.
+pub fn nearest(policies: &[&Policy], known: &Known, local: bool) -> Option<Nearest> {
+    let granting = || policies.iter().copied().filter(|policy| policy.grant && !policy.disabled);
     let elsewhere = granting().find_map(|policy| of_conditions(&policy.name, &policy.conditions, known));
     elsewhere.or_else(|| granting().filter(|_| !local).find_map(|policy| in_vain(policy, known)))
 }
@@ -99,27 +99,27 @@ mod tests {
     #[test]
     fn what_radius_says_elsewhere_is_named_with_the_line_that_matches() {
         let policies = [granting("admins", group("admins")), granting("staff", group("staff"))];
-        let found = nearest(&policies, &known("staff"), false).unwrap();
+        let found = nearest(&policies.each_ref(), &known("staff"), false).unwrap();
         assert_eq!(found.mend, Some(("staff".into(), "group", "class = [\"staff\"]".into())));
         assert!(found.told.contains("in Class (\"staff\")"), "{}", found.told);
         let inside = granting("staff", Conditions { any: vec![group("st*")], ..Conditions::default() });
-        assert_eq!(nearest(&[inside], &known("staff"), false).unwrap().mend.unwrap().2, "class = [\"st*\"]");
+        assert_eq!(nearest(&[&inside], &known("staff"), false).unwrap().mend.unwrap().2, "class = [\"st*\"]");
     }
 
     #[test]
     fn a_group_that_nobody_names_is_told() {
         let policies = [granting("staff", group("staff"))];
-        let found = nearest(&policies, &known("guest"), false).unwrap();
+        let found = nearest(&policies.each_ref(), &known("guest"), false).unwrap();
         assert!(found.told.contains("got none: RADIUS names groups by Class or Filter-Id; use `class`") && found.mend.is_none());
-        assert_eq!(nearest(&policies, &known("guest"), true), None, "users of the file have groups");
+        assert_eq!(nearest(&policies.each_ref(), &known("guest"), true), None, "users of the file have groups");
     }
 
     #[test]
     fn refusing_and_disabled_policies_are_not_to_be_met() {
         let deny = Policy { grant: false, ..granting("guests", group("staff")) };
         let off = Policy { disabled: true, ..granting("off", group("staff")) };
-        assert_eq!(nearest(&[deny, off], &known("staff"), false), None);
+        assert_eq!(nearest(&[&deny, &off], &known("staff"), false), None);
         let met = Conditions { class: vec!["staff".into()], ..Conditions::default() };
-        assert_eq!(nearest(&[granting("staff", met)], &known("staff"), false), None, "that is not what failed");
+        assert_eq!(nearest(&[&granting("staff", met)], &known("staff"), false), None, "that is not what failed");
     }
 }

@@ -14,7 +14,7 @@ use crate::outcome::{Fault, Stage};
 use crate::telemetry::Answer;
 use crypto::hash::{HashAlgorithm, hash};
 use ike::SessionId;
-use policy::network::{Certificate, Method, Reason, Tunnel, Usage};
+use policy::network::{Certificate, Method, Policy, Reason, Tunnel, Usage};
 use policy::pool::{LeaseKey, Wanted};
 use radius_client::{Accept, Credentials, EapOutcome, Input, LoginOutcome, NasContext, RequestFailure, Ticket};
 use std::net::IpAddr;
@@ -446,7 +446,7 @@ impl<P: Plane> Gateway<P> {
                     if let (Stage::Policy, Some(accept)) = (denied.stage, who.accept) {
                         let known = Known::by(who.method, who.confirmed).with(Some(accept));
                         let local = who.server == Some(local_provider::SERVER);
-                        attempt.received(&accept.attributes, nearest(&self.authority.policies, &known, local));
+                        attempt.received(&accept.attributes, nearest(&unmet(&self.authority.policies, &denied), &known, local));
                     }
                     attempt.decide(now.instant, &denied.trace, denied.reason);
                     attempt.reach(now.instant, denied.stage);
@@ -573,6 +573,18 @@ pub(super) fn both_families() -> Wanted {
 
 /// What MS-CHAPv2 tells a client whose password is right but whom no policy lets in: 649, no dial-in permission (RFC 2759 section 6).
 pub(super) const NO_DIALIN: &str = "E=649 R=0 C=00000000000000000000000000000000 V=3 M=No network policy grants access";
+
+/// Those that did not match by what RADIUS says, all else being met; none where a policy has decided.
+fn unmet<'a>(policies: &'a [Policy], denied: &Denied) -> Vec<&'a Policy> {
+    // Conditions are tried in the order of their fields, groups of them at last.
+    const REPLY: [&str; 5] = ["class wanted", "filter_id wanted", "group wanted", "any: ", "all: "];
+    let is_unmet = |policy: &&Policy| {
+        let begins = format!("policy {:?} does not match: ", policy.name);
+        let mut reasons = denied.trace.iter().filter_map(|line| line.strip_prefix(&begins));
+        reasons.any(|reason| REPLY.iter().any(|start| reason.starts_with(start)))
+    };
+    policies.iter().filter(|_| denied.reason == Some(Reason::NoPolicy)).filter(is_unmet).collect()
+}
 
 /// SHA-256 of a certificate in DER, in hexadecimal.
 pub(super) fn fingerprint(der: &[u8]) -> String {

@@ -12,7 +12,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Keys of `[[policy]]` that a client was told when it logged in, or by which its tunnel was made: only another login brings them.
-const AT_LOGIN: &[&str] = &["pool", "address", "selectors", "dns", "nbns", "suffix", "routes", "min_cipher_bits", "later_group"];
+const AT_LOGIN: &[&str] =
+    &["pool", "address", "selectors", "dns", "nbns", "suffix", "dns_domains", "routes", "min_cipher_bits", "later_group"];
 
 /// Of these, those by which firewalls and clients know what a session may do: where they are not the same it keeps all that it has.
 const SETTLED: &[&str] = &["pool", "address", "selectors"];

@@ -74,7 +74,7 @@ impl<P: Plane> Gateway<P> {
                 let presented = Presented { subject: certificate, selection: Some(*selection) };
                 presented.lines(Some(&auth_method)).into_iter().for_each(|line| attempt.note(now.instant, line));
                 presented.log(attempt.id.as_str(), live.path.remote);
-                live.presented = Some(presented);
+                live.presented = Some(presented.called_now(&self.settings.certificates));
             }
             Event::Rekeyed { ike } => {
                 let (place, text) = match ike {

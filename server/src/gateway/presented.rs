@@ -46,6 +46,18 @@ impl Presented {
         }
     }
 
+    /// It may have been chosen under a configuration that is gone: with what this one calls it.
+    pub(super) fn called_now(mut self, certificates: &[NamedLeaf]) -> Self {
+        let Some(selection) = &mut self.selection else { return self };
+        let same = || certificates.iter().filter(|known| known.der == selection.leaf);
+        if same().all(|known| known.name != selection.name)
+            && let [one] = same().collect::<Vec<_>>()[..]
+        {
+            selection.name = one.name.clone();
+        }
+        self
+    }
+
     /// The likely reasons if the client refuses it now.
     pub fn remarks(&self) -> &[String] {
         self.selection.as_ref().map_or(&[], |selection| &selection.remarks)
@@ -64,11 +76,11 @@ impl Presented {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_record_tells_the_whole_choice() {
-        let selection = Selection {
+    fn selection() -> Selection {
+        Selection {
             index: 1,
             name: "b".into(),
+            leaf: Vec::new(),
             rule: Some(pki::Rule::Default),
             is_made_out: false,
             why: "the listener's default_certificate".into(),
@@ -76,7 +88,12 @@ mod tests {
             remarks: vec!["no certificate is made out to x.test (IDr)".into()],
             policy: None,
             tied: None,
-        };
+        }
+    }
+
+    #[test]
+    fn the_record_tells_the_whole_choice() {
+        let selection = selection();
         let presented = Presented { subject: "CN=b".into(), selection: Some(selection) };
         assert_eq!(
             presented.lines(Some("14 (ECDSA, SHA-256)")),
@@ -87,5 +104,18 @@ mod tests {
             ]
         );
         assert_eq!(Presented { subject: "CN=b".into(), selection: None }.lines(None), ["gateway presents CN=b"]);
+    }
+
+    #[test]
+    fn who_was_shown_one_under_an_earlier_configuration_was_shown_what_it_is_called_now() {
+        let leaf = |name: &str, der: &str| NamedLeaf { name: name.into(), der: der.into() };
+        let called = |certificates: &[NamedLeaf]| {
+            let shown = Selection { name: "ours".into(), leaf: b"x".to_vec(), ..selection() };
+            let presented = Presented { subject: "CN=x".into(), selection: Some(shown) };
+            presented.called_now(certificates).name().map(str::to_owned)
+        };
+        assert_eq!(called(&[leaf("first", "x"), leaf("ours", "y")]).as_deref(), Some("first"), "names were swapped");
+        assert_eq!(called(&[leaf("first", "x"), leaf("ours", "x")]).as_deref(), Some("ours"));
+        assert_eq!(called(&[leaf("ours", "z")]).as_deref(), Some("ours"), "a renewed one");
     }
 }

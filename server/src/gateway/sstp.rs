@@ -144,7 +144,7 @@ impl<P: Plane> Gateway<P> {
             if let Some(attempt) = self.attempts.get(live.attempt) {
                 presented.log(attempt.id.as_str(), live.path.remote);
             }
-            live.presented = Some(presented);
+            live.presented = Some(presented.called_now(&self.settings.certificates));
             live.server_name = server_name;
             live.computer.correlation_id = correlation_id;
         }

@@ -83,7 +83,13 @@ impl Fronts {
     /// An address cannot be bound, or TLS does not take a certificate.
     pub fn prepare(&self, config: &Config, bounds: &Bounds) -> anyhow::Result<Prepared> {
         let doors = doors(config);
-        let wanted: BTreeSet<_> = doors.iter().flat_map(Doors::sockets).collect();
+        let mut wanted = BTreeSet::new();
+        for (name, address) in doors.iter().flat_map(|doors| doors.sockets().map(|address| (doors.name(), address))) {
+            anyhow::ensure!(
+                wanted.insert(address),
+                "listener {name:?}: tcp {address} is another listener's: give one of them another port or other addresses (one that changes its protocol keeps its place until a restart)"
+            );
+        }
         let ready = |doors: Doors<'_>| {
             let name = doors.name().to_owned();
             self.ready(doors, &config.server.name, bounds, &wanted).with_context(|| format!("listener {name:?}"))

@@ -47,7 +47,7 @@ Listeners for SSTP, the Admin API and metrics that go or move take no new connec
 
 Sessions that the policies would refuse now, or give something else, are listed. They stay as they are unless you say otherwise. --apply-to-sessions gives \
 those that the policies still let in the filters, rates, time limits and accounting class of now; time limits begin with that. What a client was told when \
-it logged in (pool and address, selectors, dns, nbns, suffix, routes), min_cipher_bits and later_group take another login; where pool, address or selectors \
+it logged in (pool and address, selectors, dns, nbns, suffix, dns_domains, routes), min_cipher_bits and later_group take another login; where pool, address or selectors \
 would be others, nothing is applied. --end-refused ends those whom the policies refuse.
 
 SIGHUP does the same and says so in the log. Renewed certificates need neither: their files are watched.

@@ -235,6 +235,7 @@ fn a_certificate_under_another_name_is_the_one_that_clients_were_shown() {
     let shown = pki::Selection {
         index: 0,
         name: "ours".into(),
+        leaf: b"x".to_vec(),
         rule: None,
         is_made_out: true,
         why: "the only one".into(),
