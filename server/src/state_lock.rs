@@ -15,7 +15,7 @@ const TOLD_MAX: u64 = 512;
 /// # Errors
 /// Another process holds it; the error names that.
 pub fn take(state_dir: &Path) -> anyhow::Result<Option<File>> {
-    match open(state_dir).and_then(|file| Ok((file.try_lock(), file))) {
+    match open(state_dir).map(|file| (file.try_lock(), file)) {
         Ok((Ok(()), mut file)) => {
             if let Err(error) = tell(&mut file) {
                 tracing::debug!(%error, "the holder of the state folder is not told");

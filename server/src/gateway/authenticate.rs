@@ -446,7 +446,7 @@ impl<P: Plane> Gateway<P> {
                     if let (Stage::Policy, Some(accept)) = (denied.stage, who.accept) {
                         let known = Known::by(who.method, who.confirmed).with(Some(accept));
                         let local = who.server == Some(local_provider::SERVER);
-                        attempt.received(&accept.attributes, nearest(&unmet(&self.authority.policies, &denied), &known, local));
+                        attempt.received(&accept.attributes, nearest(&unmet(&self.authority.policies, denied), &known, local));
                     }
                     attempt.decide(now.instant, &denied.trace, denied.reason);
                     attempt.reach(now.instant, denied.stage);
