@@ -100,7 +100,8 @@ def forgeries_with_the_right_numbers_change_nothing(world):
         for profile in (Profile(), Profile(method="eap-tls", user="alice@example.test", fragmentation="force"), Profile(addresses=("0.0.0.0", "::"))):
             before = {attempt["id"] for attempt in world.attempts()}
             _undisturbed(world, profile)
-            fresh = [attempt for attempt in world.attempts() if attempt["id"] not in before]
+            # A forged first message that comes when the login is over may begin one of its own, which goes no further.
+            fresh = [attempt for attempt in world.attempts() if attempt["id"] not in before and attempt["stage"] != "sa_init"]
             check(len(fresh) == 1, f"{len(fresh)} attempt records instead of one: {fresh}")
     with open(client.charon.log, errors="replace") as log:
         log.seek(mark)

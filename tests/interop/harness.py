@@ -255,7 +255,11 @@ class World:
             shell.begin("beside", argv)
             return lambda: shell.end("beside")
         argv = in_namespace(self.lab.namespace(role), argv)
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # Of a run in the background children would take no Ctrl-C.
+        listens = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=listens
+        )
 
         def end():
             process.send_signal(signal.SIGINT)
