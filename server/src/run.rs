@@ -83,7 +83,7 @@ pub async fn run(config: Config, log: LogControl) -> anyhow::Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let _held = state_lock::take(&config.server.state_dir)?;
+    let _held = state_lock::take(&config.server.state_dir, state_lock::PATIENCE)?;
     let (mut shell, mut queues) = Shell::start(config, log)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

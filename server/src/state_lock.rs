@@ -3,19 +3,23 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 const NAME: &str = "evergate.lock";
+
+/// How long a gateway that is asked to end, or that has just been killed, may take to be gone.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bytes of what the holder says of itself that are read.
 const TOLD_MAX: u64 = 512;
 
 /// Takes the folder, which is made where it is not there, until the lock is dropped or the process ends, however it does. `None`: it cannot be
-/// locked, as the log says.
+/// locked, as the log says. A holder has so much time to end.
 ///
 /// # Errors
 /// Another process holds it; the error names that.
-pub fn take(state_dir: &Path) -> anyhow::Result<Option<File>> {
-    match open(state_dir).map(|file| (file.try_lock(), file)) {
+pub fn take(state_dir: &Path, patience: Duration) -> anyhow::Result<Option<File>> {
+    match open(state_dir).map(|file| (lock(&file, patience), file)) {
         Ok((Ok(()), mut file)) => {
             if let Err(error) = tell(&mut file) {
                 tracing::debug!(%error, "the holder of the state folder is not told");
@@ -31,6 +35,17 @@ pub fn take(state_dir: &Path) -> anyhow::Result<Option<File>> {
             let folder = state_dir.display();
             tracing::warn!(%error, %folder, "nothing keeps a second gateway off this folder: it cannot be locked; see server.state_dir");
             Ok(None)
+        }
+    }
+}
+
+/// A process that has been killed holds its files until its last thread is gone.
+fn lock(file: &File, patience: Duration) -> Result<(), TryLockError> {
+    let end = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(Duration::from_millis(50)),
+            done => return done,
         }
     }
 }
@@ -63,19 +78,26 @@ mod tests {
     fn a_second_gateway_is_told_who_has_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
-        let first = take(&state).unwrap().unwrap();
-        let error = take(&state).unwrap_err().to_string();
+        let first = take(&state, Duration::ZERO).unwrap().unwrap();
+        let error = take(&state, Duration::ZERO).unwrap_err().to_string();
         let expected = format!("{}: another gateway uses this folder (process {} on ", state.display(), std::process::id());
         assert!(error.starts_with(&expected), "{error}");
         drop(first);
-        assert!(take(&state).unwrap().is_some());
-        assert!(take(&folder.path().join("other")).unwrap().is_some());
+        assert!(take(&state, Duration::ZERO).unwrap().is_some());
+        let going = take(&state, Duration::ZERO).unwrap();
+        let gone = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(going);
+        });
+        assert!(take(&state, PATIENCE).unwrap().is_some(), "one that is just ending is waited for");
+        gone.join().unwrap();
+        assert!(take(&folder.path().join("other"), Duration::ZERO).unwrap().is_some());
     }
 
     #[test]
     fn a_folder_that_cannot_be_is_not_held() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
-        assert!(take(&folder.path().join("file/state")).unwrap().is_none());
+        assert!(take(&folder.path().join("file/state"), Duration::ZERO).unwrap().is_none());
     }
 }
