@@ -161,7 +161,8 @@ class Browser:
 
     def go(self, url, ready, what="the page"):
         self.call("Page.navigate", url=url)
-        self.wait(ready, what)
+        # The first page of a browser that has just been started.
+        self.wait(ready, what, 30)
 
     def reload(self):
         self.call("Page.reload")

@@ -62,9 +62,9 @@ def _sign_in(browser, token):
     browser.wait("document.querySelector('#side a')", "the frame")
 
 
-def _visit(browser, page, ready=READY):
+def _visit(browser, page, ready=READY, seconds=20):
     browser.run(f"location.hash = '#/{page}'")
-    browser.wait(f"location.hash.startsWith('#/{page}') && {ready}", page, 20)
+    browser.wait(f"location.hash.startsWith('#/{page}') && {ready}", page, seconds)
 
 
 def _good_for_all(browser, what):
@@ -132,7 +132,8 @@ def pages_show_what_the_api_says(world):
         _visit(browser, "certificates")
         for certificate in good(world, "GET", "/v1/certificates")["certificates"]:
             browser.says(certificate["fingerprint"])
-        _visit(browser, "overview", "document.querySelectorAll('.chart svg[role=img] path.line').length === 4")
+        # Of a gateway that has just begun two points take half a minute.
+        _visit(browser, "overview", "document.querySelectorAll('.chart svg[role=img] path.line').length === 4", 60)
         check(browser.run("[...document.querySelectorAll('.chart desc')].every((one) => /^From 20/.test(one.textContent))"), "charts without words")
         browser.click("As a table", "summary")
         browser.wait("document.querySelectorAll('.chart tbody tr').length >= 2", "numbers")
