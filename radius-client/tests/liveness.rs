@@ -70,15 +70,20 @@ fn one_user_with_a_second_factor_gets_one_push_from_a_server_that_answers_probes
     }
 }
 
+/// The preferred server rejects a login at once.
+fn has_answered(client: &mut Client, now: Instant) {
+    client.handle(now, login(1, 1, pap(b"secret")));
+    let request = only_sent(&drain(client));
+    client.handle(now, request.datagram(reply(3, &request, &[])));
+    drain(client);
+}
+
 /// Nothing but its last answer says that the server lives.
 #[test]
 fn one_user_with_a_second_factor_gets_one_push_without_a_probe() {
     let t0 = start();
     let mut client = patient(Probe::Off);
-    client.handle(t0, login(1, 1, pap(b"secret")));
-    let before = only_sent(&drain(&mut client));
-    client.handle(t0, before.datagram(reply(3, &before, &[])));
-    drain(&mut client);
+    has_answered(&mut client, t0);
     let t1 = t0 + seconds(50);
     client.handle(t1, login(2, 2, pap(b"secret")));
     let outputs = run(&mut client, t1 + seconds(45), false);
@@ -93,10 +98,7 @@ fn one_user_with_a_second_factor_gets_one_push_without_a_probe() {
 fn without_a_probe_a_server_not_heard_of_lately_is_left_after_its_tries() {
     let t0 = start();
     let mut client = patient(Probe::Off);
-    client.handle(t0, login(1, 1, pap(b"secret")));
-    let before = only_sent(&drain(&mut client));
-    client.handle(t0, before.datagram(reply(3, &before, &[])));
-    drain(&mut client);
+    has_answered(&mut client, t0);
     client.handle(t0 + seconds(61), login(2, 2, pap(b"secret")));
     let outputs = run(&mut client, t0 + seconds(61 + 20), false);
     assert_eq!(changes(&outputs), [("nps1", Change::Died { accounting: false })]);
@@ -108,10 +110,7 @@ fn without_a_probe_a_server_not_heard_of_lately_is_left_after_its_tries() {
 fn a_server_whose_answers_nobody_can_believe_is_not_waited_for() {
     let t0 = start();
     let mut client = patient(Probe::Off);
-    client.handle(t0, login(1, 1, pap(b"secret")));
-    let before = only_sent(&drain(&mut client));
-    client.handle(t0, before.datagram(reply(3, &before, &[])));
-    drain(&mut client);
+    has_answered(&mut client, t0);
     client.handle(t0 + seconds(1), login(2, 2, pap(b"secret")));
     let request = only_sent(&drain(&mut client));
     client.handle(t0 + seconds(1), request.datagram(seal(unsigned(3, &request, &[]), b"another secret")));
