@@ -195,9 +195,9 @@ fn accepted(mut accept: Accept, ms_chap_success: Option<String>) -> LoginOutcome
     if ms_chap_success.is_none() {
         accept.msk = Zeroizing::default();
     }
-    LoginOutcome::Accept { server: SERVER.into(), accept: Box::new(accept), ms_chap_success }
+    LoginOutcome::Accept { server: SERVER.into(), accept: Box::new(accept), ms_chap_success: ms_chap_success.map(String::into_bytes) }
 }
 
 fn rejected(why: String, ms_chap_error: Option<String>) -> LoginOutcome {
-    LoginOutcome::Reject { server: SERVER.into(), reply_message: Some(why), ms_chap_error }
+    LoginOutcome::Reject { server: SERVER.into(), reply_message: Some(why), ms_chap_error: ms_chap_error.map(String::into_bytes) }
 }

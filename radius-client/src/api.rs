@@ -489,19 +489,19 @@ pub enum EapOutcome {
 /// What RADIUS said to a login that is not EAP.
 #[derive(Debug, Clone)]
 pub enum LoginOutcome {
-    /// `ms_chap_success`: `S=<40 hex digits>`, perhaps ` M=<text>`, without its Ident byte; present exactly for MS-CHAPv2 and its change of
+    /// `ms_chap_success`: `S=<40 hex digits>`, perhaps ` M=<text>` in whatever encoding, without its Ident byte; present exactly for MS-CHAPv2 and its change of
     /// password, whose client hangs up without it. An Accept that lacks it is [`RequestFailure::BadReply`].
     Accept {
         server: String,
         accept: Box<Accept>,
-        ms_chap_success: Option<String>,
+        ms_chap_success: Option<Vec<u8>>,
     },
     /// `ms_chap_error`: `E=691 R=1 C=<32 hex digits> V=3 M=<text>` as the server wrote it, without its Ident byte. An Access-Challenge ends here too
     /// (RFC 2865 section 4.4), with its prompt in `reply_message`.
     Reject {
         server: String,
         reply_message: Option<String>,
-        ms_chap_error: Option<String>,
+        ms_chap_error: Option<Vec<u8>>,
     },
     Failed(RequestFailure),
 }

@@ -86,7 +86,7 @@ fn eap_outcome(reply: &Packet<'_>, server: &str, granted: impl Fn() -> Result<Bo
             server,
             eap: fitting_eap(reply, EAP_FAILURE).ok(),
             reply_message: reply_message(reply),
-            ms_chap_error: ms_chap_error(reply),
+            ms_chap_error: ms_chap_error(reply).map(|text| String::from_utf8_lossy(&text).into_owned()),
         },
     })
 }
@@ -114,7 +114,7 @@ fn login_outcome(
 
 /// The text of MS-CHAP2-Success without its Ident byte (RFC 2548 section 2.3.3, RFC 2759 section 5). Only the client can tell whether its digits
 /// are right.
-fn ms_chap_success(reply: &Packet<'_>) -> Result<String, String> {
+fn ms_chap_success(reply: &Packet<'_>) -> Result<Vec<u8>, String> {
     let found = reply.microsoft(microsoft::CHAP2_SUCCESS).map_err(|error| format!("Access-Accept: {error}"))?;
     let value = found.first().ok_or("Access-Accept without MS-CHAP2-Success, without which an MS-CHAPv2 client hangs up")?.value;
     let text = value.get(1..).unwrap_or_default();
@@ -122,7 +122,7 @@ fn ms_chap_success(reply: &Packet<'_>) -> Result<String, String> {
     let proves = digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
     let wrong =
         || format!("Access-Accept with an MS-CHAP2-Success of {} bytes that is not S= and {SUCCESS_DIGITS} hex digits", value.len());
-    proves.then(|| String::from_utf8_lossy(text).into_owned()).ok_or_else(wrong)
+    proves.then(|| text.to_vec()).ok_or_else(wrong)
 }
 
 /// The EAP packet if it is whole and of this code.
@@ -251,8 +251,7 @@ fn reply_message(reply: &Packet<'_>) -> Option<String> {
 }
 
 /// The text of MS-CHAP-Error without its Ident byte (RFC 2548 section 2.1.5).
-fn ms_chap_error(reply: &Packet<'_>) -> Option<String> {
+fn ms_chap_error(reply: &Packet<'_>) -> Option<Vec<u8>> {
     let found = reply.microsoft(microsoft::CHAP_ERROR).ok()?;
-    let text = found.first()?.value.get(1..)?;
-    Some(String::from_utf8_lossy(text).into_owned())
+    Some(found.first()?.value.get(1..)?.to_vec())
 }

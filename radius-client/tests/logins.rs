@@ -134,8 +134,10 @@ fn an_accept_for_ms_chap_v2_needs_the_servers_proof() {
         other => panic!("{other:?}"),
     };
     assert_eq!(accepted(format!("\u{4}{SUCCESS}").as_bytes()), Ok(("nps1".into(), SUCCESS.into())));
-    let message = format!("{SUCCESS} M=Welcome");
-    assert_eq!(accepted(format!("\u{4}{message}").as_bytes()), Ok(("nps1".into(), message)));
+    for welcome in [&b" M=Welcome"[..], b" M=Gr\xfc\xdfe aus K\xf6ln \xff\x00", "M=\u{3053}\u{3093}".as_bytes()] {
+        let message = [SUCCESS.as_bytes(), welcome].concat();
+        assert_eq!(accepted(&[b"\x04", &message[..]].concat()), Ok(("nps1".into(), message)), "unchanged, whatever its encoding");
+    }
     for wrong in [
         &b""[..],
         b"\x04",
@@ -178,10 +180,12 @@ fn an_accept_brings_keys_and_name_servers() {
 
 #[test]
 fn a_reject_passes_the_error_on() {
-    let text = "E=691 R=1 C=00112233445566778899AABBCCDDEEFF V=3 M=Authentication failure";
-    let outcome = answered(ms_chap(4), 3, &[microsoft(2, format!("\u{4}{text}").as_bytes()), (18, b"no".to_vec())]);
-    let LoginOutcome::Reject { server, reply_message, ms_chap_error } = outcome else { panic!("{outcome:?}") };
-    assert_eq!((server.as_str(), reply_message.as_deref(), ms_chap_error.as_deref()), ("nps1", Some("no"), Some(text)));
+    for reason in [&b"Authentication failure"[..], b"Kennwort ung\xfcltig \xff"] {
+        let text = [b"E=691 R=1 C=00112233445566778899AABBCCDDEEFF V=3 M=", reason].concat();
+        let outcome = answered(ms_chap(4), 3, &[microsoft(2, &[b"\x04", &text[..]].concat()), (18, b"no".to_vec())]);
+        let LoginOutcome::Reject { server, reply_message, ms_chap_error } = outcome else { panic!("{outcome:?}") };
+        assert_eq!((server.as_str(), reply_message.as_deref(), ms_chap_error), ("nps1", Some("no"), Some(text)));
+    }
     let plain = answered(pap(b"p"), 3, &[]);
     assert!(matches!(plain, LoginOutcome::Reject { reply_message: None, ms_chap_error: None, .. }), "{plain:?}");
 }
@@ -371,7 +375,7 @@ proptest! {
         match answered(credentials, code, &all) {
             LoginOutcome::Accept { ms_chap_success, .. } => {
                 prop_assert_eq!(code, 2);
-                prop_assert_eq!(ms_chap_success.as_deref(), (proof == 1).then_some(SUCCESS));
+                prop_assert_eq!(ms_chap_success.as_deref(), (proof == 1).then_some(SUCCESS.as_bytes()));
             }
             LoginOutcome::Reject { .. } => prop_assert_ne!(code, 2),
             LoginOutcome::Failed(failure) => {

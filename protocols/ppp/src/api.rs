@@ -141,9 +141,9 @@ pub enum Answer {
     /// EAP goes on with this request.
     EapContinue { packet: Vec<u8> },
     /// Let in. `eap`: the Success packet; `message`: MS-CHAPv2's `S=... M=...` without the identifier octet; empty for the others.
-    Accept { eap: Vec<u8>, message: String, network: Box<Network> },
+    Accept { eap: Vec<u8>, message: Vec<u8>, network: Box<Network> },
     /// Not let in. `eap`: the Failure packet; `message`: MS-CHAPv2's `E=... R=... C=... V=3 M=...` as RADIUS sent it, or empty.
-    Reject { eap: Vec<u8>, message: String },
+    Reject { eap: Vec<u8>, message: Vec<u8> },
 }
 
 /// What the network protocols configure.

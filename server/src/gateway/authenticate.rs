@@ -60,9 +60,9 @@ pub(super) enum Verdict {
     /// Another EAP-Request for the client.
     Continue { packet: Vec<u8> },
     /// `eap`: the Success packet; `message`: what MS-CHAPv2 tells the client.
-    Granted { eap: Vec<u8>, message: String, accept: Box<Accept>, granted: Box<Granted> },
+    Granted { eap: Vec<u8>, message: Vec<u8>, accept: Box<Accept>, granted: Box<Granted> },
     /// `eap`: the Failure packet; `message`: MS-CHAPv2's `E=691 R=1 ...`.
-    Refused { eap: Vec<u8>, message: String, denied: Denied },
+    Refused { eap: Vec<u8>, message: Vec<u8>, denied: Denied },
 }
 
 impl<P: Plane> Gateway<P> {
@@ -178,7 +178,7 @@ impl<P: Plane> Gateway<P> {
             LoginOutcome::Accept { server, accept, ms_chap_success } => self.accept_login(now, session, &server, accept, ms_chap_success),
             LoginOutcome::Reject { server, reply_message, ms_chap_error } => {
                 let message = ms_chap_error.clone().unwrap_or_default();
-                let shown = ms_chap_error.map(|error| without_challenge(&error));
+                let shown = ms_chap_error.map(|error| without_challenge(&String::from_utf8_lossy(&error)));
                 let denied = self.rejected(session, &server, reply_message, shown);
                 Verdict::Refused { eap: Vec::new(), message, denied }
             }
@@ -263,7 +263,7 @@ impl<P: Plane> Gateway<P> {
         match self.accept(now, session, server, confirmed, &accept) {
             Ok(granted) => {
                 let eap = success_packet(packet, identifier);
-                Verdict::Granted { eap, message: String::new(), accept, granted: Box::new(granted) }
+                Verdict::Granted { eap, message: Vec::new(), accept, granted: Box::new(granted) }
             }
             Err(denied) => refuse(identifier, None, denied),
         }
@@ -275,7 +275,7 @@ impl<P: Plane> Gateway<P> {
         session: SessionId,
         server: &str,
         mut accept: Box<Accept>,
-        success: Option<String>,
+        success: Option<Vec<u8>>,
     ) -> Verdict {
         let method = self.live.get(&session).and_then(|live| live.login.as_ref()).map(|progress| progress.method);
         if method != Some(Method::MsChapV2) {
@@ -650,7 +650,7 @@ fn refuse(identifier: u8, packet: Option<Vec<u8>>, denied: Denied) -> Verdict {
     let eap = packet
         .filter(|packet| eap::Packet::parse(packet).is_ok_and(|view| view.code() == eap::Code::Failure))
         .unwrap_or_else(|| eap::failure(identifier));
-    Verdict::Refused { eap, message: String::new(), denied }
+    Verdict::Refused { eap, message: Vec::new(), denied }
 }
 
 /// The text of an EAP-MSCHAPv2 Failure request: opcode 4, identifier, 16-bit length, then the text (draft-kamath-pppext-eap-mschapv2).

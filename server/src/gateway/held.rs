@@ -23,7 +23,7 @@ pub(super) struct Held {
     answered: bool,
     /// As in [`Verdict::Granted`].
     eap: Vec<u8>,
-    message: String,
+    message: Vec<u8>,
     accept: Box<Accept>,
 }
 

@@ -187,10 +187,9 @@ impl Client {
 }
 
 fn answer(kind: u8, bytes: &[u8]) -> Answer {
-    let text = || String::from_utf8_lossy(bytes).into_owned();
     match kind % 4 {
-        0 => Answer::Accept { eap: bytes.to_vec(), message: text(), network: Box::new(network(kind)) },
-        1 => Answer::Reject { eap: bytes.to_vec(), message: text() },
+        0 => Answer::Accept { eap: bytes.to_vec(), message: bytes.to_vec(), network: Box::new(network(kind)) },
+        1 => Answer::Reject { eap: bytes.to_vec(), message: bytes.to_vec() },
         2 => Answer::Reject { eap: Vec::new(), message: "E=648 R=1 C=00112233445566778899AABBCCDDEEFF V=3 M=expired".into() },
         _ => Answer::EapContinue { packet: if bytes.is_empty() { eap::build(eap::Code::Request, 1, 13, &[0x20]) } else { bytes.to_vec() } },
     }

@@ -157,7 +157,7 @@ impl Chap {
     pub(crate) fn answer(&mut self, answer: Answer) -> Vec<Effect> {
         self.state = State::Finished;
         match answer {
-            Answer::EapContinue { .. } => vec![self.reply(FAILURE, ""), misfit("CHAP")],
+            Answer::EapContinue { .. } => vec![self.reply(FAILURE, b""), misfit("CHAP")],
             Answer::Accept { message, network, .. } => vec![self.reply(SUCCESS, &message), Effect::Accepted(network)],
             Answer::Reject { message, .. } if self.kind == Kind::Md5 => {
                 vec![self.reply(FAILURE, &message), refused("the client was refused (CHAP Failure)")]
@@ -167,10 +167,10 @@ impl Chap {
     }
 
     /// The text of RADIUS goes on as it is; our own has a challenge, which is of no use but must be there (RFC 2759 section 6). Where it allows another try and brings the challenge for it, the client has one.
-    fn rejected(&mut self, message: &str) -> Vec<Effect> {
-        let failure = Failure::parse(message);
+    fn rejected(&mut self, message: &[u8]) -> Vec<Effect> {
+        let failure = Failure::parse(&String::from_utf8_lossy(message));
         let ours = || format!("E=691 R=0 C={:032X} V=3", u128::from_be_bytes(self.challenge));
-        let reply = if message.is_empty() { self.reply(FAILURE, &ours()) } else { self.reply(FAILURE, message) };
+        let reply = if message.is_empty() { self.reply(FAILURE, ours().as_bytes()) } else { self.reply(FAILURE, message) };
         let error = if failure.error == 0 { 691 } else { failure.error };
         match failure.challenge {
             Some(challenge) if (failure.retry || failure.allows_change()) && self.attempts < MAX_ATTEMPTS => {
@@ -182,8 +182,8 @@ impl Chap {
         }
     }
 
-    fn reply(&mut self, code: u8, message: &str) -> Effect {
-        let reply = frame(protocol::CHAP, code, self.id, message.as_bytes());
+    fn reply(&mut self, code: u8, message: &[u8]) -> Effect {
+        let reply = frame(protocol::CHAP, code, self.id, message);
         if let Some((_, kept)) = &mut self.asked {
             kept.clone_from(&reply);
         }

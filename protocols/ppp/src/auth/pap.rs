@@ -15,7 +15,7 @@ pub(crate) struct Pap {
     asked: Option<Zeroizing<Vec<u8>>>,
     id: u8,
     /// Code and message, once there are.
-    reply: Option<(u8, String)>,
+    reply: Option<(u8, Vec<u8>)>,
 }
 
 impl std::fmt::Debug for Pap {
@@ -50,7 +50,7 @@ impl Pap {
             Answer::Reject { message, .. } => {
                 (NAK, message, Effect::Failed(Fault::new(EndedBy::Refused, "the client was refused (PAP Authenticate-Nak)")))
             }
-            Answer::EapContinue { .. } => (NAK, String::new(), misfit("PAP")),
+            Answer::EapContinue { .. } => (NAK, Vec::new(), misfit("PAP")),
         };
         self.reply = Some((code, message));
         self.send().into_iter().chain([effect]).collect()
@@ -59,7 +59,7 @@ impl Pap {
     /// `None` while the question is open.
     fn send(&self) -> Option<Effect> {
         let (code, message) = self.reply.as_ref()?;
-        let message = &message.as_bytes()[..message.len().min(255)];
+        let message = &message[..message.len().min(255)];
         let mut data = vec![message.len() as u8];
         data.extend_from_slice(message);
         Some(Effect::Send(frame(protocol::PAP, *code, self.id, &data)))

@@ -79,7 +79,7 @@ fn eap_verdicts_of_radius_go_on_with_the_right_identifier() {
     for (given, sent) in [("0400 0004", "0400 0004"), ("0409 0004", "0400 0004"), ("0300 0004", "0400 0004"), ("", "0400 0004")] {
         let mut bench = eap();
         bench.send(EAP, 2, 0, b"\x01alice");
-        let frames = bench.answer(Answer::Reject { eap: hex(given), message: String::new() });
+        let frames = bench.answer(Answer::Reject { eap: hex(given), message: Vec::new() });
         assert_eq!(frames[0], [hex("FF03 C227"), hex(sent)].concat());
         assert_eq!(frames[1][2..5], [0xC0, 0x21, 5]);
         bench.send(LCP, 6, frames[1][5], &[]);
@@ -126,9 +126,9 @@ fn mschap_success_goes_on_unchanged_and_again_if_asked_again() {
     assert!(bench.give(&response(0, "DOMAIN\\alice", 7)).is_empty(), "RADIUS is asked once");
     let [(_, Question::MsChapV2 { name, identifier, challenge, response: value })] = bench.questions.as_slice() else { panic!() };
     assert_eq!((name.as_slice(), *identifier, *challenge, *value), (&b"DOMAIN\\alice"[..], 0, CHALLENGE, [7; 49]));
-    let text = "S=407A5589115FD0D6209F510FE9C04566932CDA56 M=Welcome";
+    let text = b"S=407A5589115FD0D6209F510FE9C04566932CDA56 M=Willkommen in K\xf6ln";
     let success = bench.answer(accept(text));
-    assert_eq!(success, [frame(CHAP, 3, 0, text.as_bytes())]);
+    assert_eq!(success, [frame(CHAP, 3, 0, text)]);
     assert_eq!(bench.give(&response(0, "DOMAIN\\alice", 7)), success);
     assert!(bench.give(&response(0, "DOMAIN\\bob", 7)).is_empty(), "nobody else comes in behind");
     assert_eq!(bench.questions.len(), 1);
@@ -172,21 +172,21 @@ fn mschap_retry_uses_the_challenge_of_the_failure() {
 
 #[test]
 fn mschap_failures_without_retry_end_the_link() {
-    let no_retry = format!("E=691 R=0 C={CHALLENGE_2} V=3 M=no");
-    let no_dialin = format!("E=649 R=0 C={CHALLENGE_2} V=3");
+    let no_retry = [format!("E=691 R=0 C={CHALLENGE_2} V=3 M=").as_bytes(), b"Kennwort ung\xfcltig"].concat();
+    let no_dialin = format!("E=649 R=0 C={CHALLENGE_2} V=3").into_bytes();
     let ours: String = CHALLENGE.iter().map(|byte| format!("{byte:02X}")).collect();
     for (text, sent) in [
-        (no_retry.as_str(), no_retry.as_str()),
+        (&no_retry[..], &no_retry[..]),
         (&no_dialin, &no_dialin),
-        ("E=691 R=1 V=3", "E=691 R=1 V=3"),
-        ("E=648 R=0 V=3", "E=648 R=0 V=3"),
-        ("", &format!("E=691 R=0 C={ours} V=3")),
+        (b"E=691 R=1 V=3", b"E=691 R=1 V=3"),
+        (b"E=648 R=0 V=3", b"E=648 R=0 V=3"),
+        (b"", format!("E=691 R=0 C={ours} V=3").as_bytes()),
     ] {
         let mut bench = mschap();
         bench.give(&response(0, "alice", 1));
         let frames = bench.answer(reject(text));
-        assert_eq!(frames[0], frame(CHAP, 4, 0, sent.as_bytes()));
-        assert_eq!(frames[1][2..5], [0xC0, 0x21, 5], "{text}");
+        assert_eq!(frames[0], frame(CHAP, 4, 0, sent));
+        assert_eq!(frames[1][2..5], [0xC0, 0x21, 5], "{}", text.escape_ascii());
         assert!(bench.give(&response(1, "alice", 2)).is_empty());
         bench.pass(7 * SECOND);
         assert_eq!(bench.ended().by, EndedBy::Refused);

@@ -53,12 +53,12 @@ pub(crate) fn network() -> Network {
     }
 }
 
-pub(crate) fn accept(message: &str) -> Answer {
-    Answer::Accept { eap: vec![], message: message.into(), network: Box::new(network()) }
+pub(crate) fn accept(message: impl AsRef<[u8]>) -> Answer {
+    Answer::Accept { eap: vec![], message: message.as_ref().to_vec(), network: Box::new(network()) }
 }
 
-pub(crate) fn reject(message: &str) -> Answer {
-    Answer::Reject { eap: vec![], message: message.into() }
+pub(crate) fn reject(message: impl AsRef<[u8]>) -> Answer {
+    Answer::Reject { eap: vec![], message: message.as_ref().to_vec() }
 }
 
 /// Octets from hexadecimal digits; blanks do not count.

@@ -348,7 +348,7 @@ fn reopening_while_a_question_is_open_cancels_it() {
     bench.send(LCP, 1, 9, &[]);
     assert_eq!(bench.cancelled, [first]);
     bench.acknowledge();
-    bench.input(Input::Answer(first, Answer::Accept { eap: vec![], message: String::new(), network: Box::new(network()) }));
+    bench.input(Input::Answer(first, Answer::Accept { eap: vec![], message: Vec::new(), network: Box::new(network()) }));
     assert_eq!(bench.link.phase(), Phase::Authentication, "an answer to a question of before lets nobody in");
     assert!(!bench.events.contains(&Event::Authenticated));
 }

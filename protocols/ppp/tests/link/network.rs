@@ -7,7 +7,7 @@ fn admitted(network: Network) -> Bench {
     let mut bench = Bench::new(&[AuthProtocol::Pap]);
     bench.open();
     bench.send(PAP, 1, 1, &[1, b'a', 1, b'b']);
-    bench.answer(Answer::Accept { eap: vec![], message: String::new(), network: Box::new(network) });
+    bench.answer(Answer::Accept { eap: vec![], message: Vec::new(), network: Box::new(network) });
     bench.take_events();
     bench
 }

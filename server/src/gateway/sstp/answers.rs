@@ -62,7 +62,7 @@ impl<P: Plane> Gateway<P> {
 }
 
 impl Call {
-    fn grant(&mut self, id: AskId, eap: Vec<u8>, message: String, accept: &Accept, granted: &Granted) {
+    fn grant(&mut self, id: AskId, eap: Vec<u8>, message: Vec<u8>, accept: &Accept, granted: &Granted) {
         self.refusal = None;
         self.feeds.push_back(Feed::Authenticated(inner_keys(&accept.msk)));
         let network = Box::new(network(granted, self.settings.inner_ipv4));

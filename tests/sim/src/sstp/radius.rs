@@ -234,10 +234,12 @@ impl Radius {
             Ok(Some(exchange)) => LoginOutcome::Accept {
                 server: server(),
                 accept: self.accept(name, &exchange.msk()),
-                ms_chap_success: Some(format!("{} M=welcome", exchange.authenticator_response())),
+                ms_chap_success: Some(format!("{} M=welcome", exchange.authenticator_response()).into_bytes()),
             },
             Ok(None) => LoginOutcome::Accept { server: server(), accept: self.accept(name, &[]), ms_chap_success: None },
-            Err(ms_chap_error) => LoginOutcome::Reject { server: server(), reply_message: None, ms_chap_error },
+            Err(ms_chap_error) => {
+                LoginOutcome::Reject { server: server(), reply_message: None, ms_chap_error: ms_chap_error.map(String::into_bytes) }
+            }
         };
         (after, outcome)
     }

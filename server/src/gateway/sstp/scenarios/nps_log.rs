@@ -54,7 +54,7 @@ fn refusals_say_why_and_by_which_policy() {
     let names = ["Packet-Type", "Reason-Code", "NP-Policy-Name", "SAM-Account-Name"];
     assert_eq!(of(&told[1], &names), ["3", "65", "never", "mallory"]);
     let server = "nps".to_owned();
-    let error = "E=647 R=0 V=3 M=Disabled".to_owned();
+    let error = b"E=647 R=0 V=3 M=Disabled".to_vec();
     let mut world = World::new(&[AuthProtocol::Pap], &[("all", "*", true)]);
     world.gateway.settings.nps_log = Some(Kinds { logins: true, challenges: true, accounting: true, interims: false });
     world.lcp();
