@@ -41,7 +41,24 @@ pub struct Dynamic {
 pub struct Prepared {
     /// `None`: nothing new.
     udp: Option<Vec<(UdpSocket, IkeSocket)>>,
+    tls: Option<Vec<(SocketAddr, net::listen::Bound)>>,
+}
+
+/// The same with connections arriving there already.
+#[derive(Debug)]
+pub struct Listening {
+    udp: Option<Vec<(UdpSocket, IkeSocket)>>,
     tls: Option<Vec<TcpListener>>,
+}
+
+impl Prepared {
+    /// Takes connections there.
+    ///
+    /// # Errors
+    /// Somebody else listens there since they were bound.
+    pub fn listen(self) -> anyhow::Result<Listening> {
+        Ok(Listening { udp: self.udp, tls: self.tls.map(tls::listen).transpose()? })
+    }
 }
 
 /// A request as it came, with the way back: from the address that it was sent to.
@@ -74,8 +91,8 @@ impl Dynamic {
         let names = names(config);
         let mut dynamic =
             Self { server, names, heard: Heard::default(), port: config.server.dynamic_port, arrived: sender, peers, over_tls };
-        let prepared = dynamic.prepare(config)?;
-        dynamic.listen(prepared);
+        let listening = dynamic.prepare(config)?.listen()?;
+        dynamic.listen(listening);
         Ok((dynamic, arrived))
     }
 
@@ -94,8 +111,8 @@ impl Dynamic {
     }
 
     /// Listens also there, has other clients from now on, and other names of this gateway.
-    pub fn configure(&mut self, config: &Config, prepared: Prepared) {
-        self.listen(prepared);
+    pub fn configure(&mut self, config: &Config, listening: Listening) {
+        self.listen(listening);
         self.server.configure(clients(config));
         self.trust(config);
         self.names = names(config);
@@ -106,12 +123,12 @@ impl Dynamic {
         self.peers.send_replace(tls::peers(&config.dynamic_clients));
     }
 
-    fn listen(&mut self, prepared: Prepared) {
-        for (watched, socket) in prepared.udp.into_iter().flatten() {
+    fn listen(&mut self, listening: Listening) {
+        for (watched, socket) in listening.udp.into_iter().flatten() {
             self.heard.udp = true;
             tokio::spawn(read(watched, Arc::new(socket), self.arrived.clone()));
         }
-        for listener in prepared.tls.into_iter().flatten() {
+        for listener in listening.tls.into_iter().flatten() {
             self.heard.tls = true;
             tokio::spawn(tls::accept(listener, self.over_tls.clone()));
         }

@@ -194,7 +194,7 @@ impl Shell {
         let sockets = Sockets::bind(ikev2, &tunnels, &datagrams_tx)?;
         let sstp_counters: Arc<sstp::Counters> = Arc::default();
         let mut fronts = Fronts::new(Arc::clone(&sstp_counters), arrivals_tx);
-        fronts.configure(fronts.prepare(&config, &bounds(&config))?);
+        fronts.configure(fronts.prepare(&config, &bounds(&config))?.listen()?);
         let (computed_tx, computed) = mpsc::unbounded_channel();
         let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from), &computed_tx)?;
         let mut attempts = Attempts::new(now.wall.as_millisecond().unsigned_abs(), config.server.attempts_kept);
@@ -205,7 +205,7 @@ impl Shell {
         let (commands_tx, commands_rx) = mpsc::channel(CONTROL_QUEUE);
         let refusals = Arc::default();
         let mut api = api::start(commands, Arc::clone(&refusals), commands_tx)?;
-        api.configure(&config, api.prepare(&config)?);
+        api.configure(&config, api.prepare(&config)?.listen()?);
         let responder = ikev2.map(|listener| (listener, responder(&config, listener)));
         let mut revocation = revocation::Watcher::start(responder, &config.server.state_dir);
         let endpoint = ike::Endpoint::new(revocation.responder(), Box::new(SystemRandom), now.instant);

@@ -1,6 +1,7 @@
 """Another configuration under running sessions: RADIUS servers, pools, policies, certificates; a wrong one; twenty in a row under load."""
 
 import contextlib
+import json
 import shutil
 import signal
 import threading
@@ -296,7 +297,7 @@ def what_needs_a_restart_is_named_and_stays(world):
     with configured(world) as config:
 
         def process(new):
-            new["server"] |= {"tun": "other0", "log": "debug"}
+            new["server"] |= {"tun": "other0", "log": "debug", "log_format": "json"}
             new["listener"][0]["addresses"] = [network.GATEWAY_IPV4]
 
         report = config.reload(process)
@@ -307,7 +308,11 @@ def what_needs_a_restart_is_named_and_stays(world):
         check(not again["changes"] and len(again["needs_restart"]) == 2, f"it is forgotten: {again}")
         called = Sstp(world.lab, world.gateway.binary, "client2", server=network.GATEWAY_IPV4_BEHIND_NAT).call(user="dave")
         check(called["event"] == "up", f"the listener is gone: {called}")
-        check("DEBUG" in _log(world), "the log filter did not change")
+        check('"DEBUG"' in _log(world), "the log filter did not change")
+        lines = _log(world).splitlines()
+        first = next(number for number, line in enumerate(lines) if line.startswith("{"))
+        messages = [json.loads(line)["message"] for line in lines[first:]]
+        check("configuration changed" in messages and "configuration reloaded" in messages, f"{messages}")
         world.ping()
 
 

@@ -46,7 +46,33 @@ struct Open {
 
 /// Addresses bound for a configuration; dropped, as if they had never been.
 #[derive(Debug)]
-pub struct Bound(Vec<(Place, [TcpListener; 2])>);
+pub struct Bound(Vec<(Place, net::listen::Bound)>);
+
+/// The same with connections arriving there already; each socket twice.
+#[derive(Debug)]
+pub struct Listening(Vec<(Place, [TcpListener; 2])>);
+
+impl Bound {
+    /// Takes connections there.
+    ///
+    /// # Errors
+    /// Somebody else listens there since they were bound.
+    pub fn listen(self) -> anyhow::Result<Listening> {
+        let listen = |(place, bound): (Place, net::listen::Bound)| {
+            let listener = bound.listen().and_then(|listener| Ok([listener.try_clone()?, listener]));
+            Ok((place, listener.with_context(|| unheard(place))?))
+        };
+        self.0.into_iter().map(listen).collect::<anyhow::Result<_>>().map(Listening)
+    }
+}
+
+fn unheard((kind, address): Place) -> String {
+    let key = match kind {
+        Kind::Metrics => "metrics.listen",
+        Kind::Tls => "api.listen",
+    };
+    format!("cannot listen on tcp {address} ({key})")
+}
 
 impl Listeners {
     pub(super) fn new(openings: mpsc::UnboundedSender<Opening>) -> Self {
@@ -64,11 +90,11 @@ impl Listeners {
     }
 
     /// Serves there, and nowhere else.
-    pub fn configure(&mut self, config: &Config, Bound(bound): Bound) {
+    pub fn configure(&mut self, config: &Config, Listening(listening): Listening) {
         self.tell(config.api.as_ref());
         let wanted: BTreeSet<_> = places(config).collect();
         self.open.retain(|place, _| wanted.contains(place));
-        for (place, [listener, same]) in bound {
+        for (place, [listener, same]) in listening {
             let callers = match place.0 {
                 Kind::Metrics => None,
                 // It has just been told.
@@ -82,16 +108,11 @@ impl Listeners {
         }
     }
 
-    /// In place of listeners that are not `wanted` any more; the same socket twice.
-    fn bind(&self, (kind, address): Place, wanted: &BTreeSet<Place>) -> anyhow::Result<[TcpListener; 2]> {
-        let goes = |place: &&Place| net::listen::overlap(place.1, address) && !wanted.contains(place);
-        let held: Vec<_> = self.open.iter().filter(|(place, _)| goes(place)).map(|(_, open)| open.listener.as_fd()).collect();
-        let key = match kind {
-            Kind::Metrics => "metrics.listen",
-            Kind::Tls => "api.listen",
-        };
-        let bound = net::listen::tcp_in_place_of(address, &held).and_then(|listener| Ok([listener.try_clone()?, listener]));
-        bound.with_context(|| format!("cannot listen on tcp {address} ({key})"))
+    /// In place of listeners that are not `wanted` any more.
+    fn bind(&self, place: Place, wanted: &BTreeSet<Place>) -> anyhow::Result<net::listen::Bound> {
+        let goes = |other: &&Place| net::listen::overlap(other.1, place.1) && !wanted.contains(other);
+        let held: Vec<_> = self.open.iter().filter(|(other, _)| goes(other)).map(|(_, open)| open.listener.as_fd()).collect();
+        net::listen::bind_in_place_of(place.1, &held).with_context(|| unheard(place))
     }
 
     /// Callers over TLS are believed by this from now on; who would not come in any more is sent away.

@@ -36,7 +36,7 @@ pub mod types;
 
 pub use access::{Token, token_hash};
 pub use client::{AskError, Call, Told, ask, follow};
-pub use listeners::{Bound, Listeners};
+pub use listeners::{Bound, Listeners, Listening};
 #[cfg(test)]
 pub(crate) use openapi::DOCUMENT;
 pub use refusals::Refusals;

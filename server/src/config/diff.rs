@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `[server]` keys that are about the process itself. `name` is one of them: as NAS-Identifier it names the sessions that are up.
-const SERVER_AT_START: &[&str] = &["name", "control_socket", "control_group", "state_dir", "run_as", "log_format", "threads", "tun", "mtu"];
+const SERVER_AT_START: &[&str] = &["name", "control_socket", "control_group", "state_dir", "run_as", "threads", "tun", "mtu"];
 /// What the sockets of IKEv2 are bound to.
 const IKEV2_AT_START: &[&str] = &["protocol", "addresses", "ike_port", "nat_port", "tcp"];
 const ACCOUNTING_AT_START: &[&str] = &["queue_max"];
@@ -125,9 +125,10 @@ impl Config {
         let bound = |key| if heard.binds(key) { &running.server } else { &self.server };
         let dynamic_listen = bound("dynamic_listen").dynamic_listen.clone();
         let (dynamic_port, dynamic_tls_port) = (bound("dynamic_port").dynamic_port, bound("dynamic_tls_port").dynamic_tls_port);
-        let Server { log, time_zone, max_sessions, attempts_kept, .. } = self.server;
+        let Server { log, log_format, time_zone, max_sessions, attempts_kept, .. } = self.server;
         let server = Server {
             log,
+            log_format,
             time_zone,
             max_sessions,
             attempts_kept,

@@ -3,6 +3,7 @@ use super::{Arrived, Way};
 use crate::config::DynamicPeer;
 use crate::radsec::next_packet;
 use anyhow::Context as _;
+use net::listen::Bound;
 use radius_client::dynamic::OverTls;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -101,14 +102,22 @@ impl Drop for Place {
 }
 
 /// Binds every address: all, or none.
-pub(super) fn bind(addresses: &[IpAddr], port: u16) -> anyhow::Result<Vec<TcpListener>> {
+pub(super) fn bind(addresses: &[IpAddr], port: u16) -> anyhow::Result<Vec<(SocketAddr, Bound)>> {
     let bind = |&address| {
         let address = SocketAddr::new(address, port);
-        net::listen::tcp(address).and_then(TcpListener::from_std).with_context(|| {
-            format!("cannot listen on tcp {address} for dynamic authorization over TLS (server.dynamic_listen, server.dynamic_tls_port)")
-        })
+        Ok((address, net::listen::bind_in_place_of(address, &[]).with_context(|| unheard(address))?))
     };
     addresses.iter().map(bind).collect()
+}
+
+/// Takes connections at all of them, or at none.
+pub(super) fn listen(bound: Vec<(SocketAddr, Bound)>) -> anyhow::Result<Vec<TcpListener>> {
+    let listen = |(address, bound): (_, Bound)| bound.listen().and_then(TcpListener::from_std).with_context(|| unheard(address));
+    bound.into_iter().map(listen).collect()
+}
+
+fn unheard(address: SocketAddr) -> String {
+    format!("cannot listen on tcp {address} for dynamic authorization over TLS (server.dynamic_listen, server.dynamic_tls_port)")
 }
 
 /// Takes connections.

@@ -1,5 +1,6 @@
 //! systemd's journal in its own language (`sd_journal_send(3)`, "Native Journal Protocol"): the line as it stands in the log, and its fields one by
 //! one, so that `journalctl EVERGATE_ATTEMPT=5f-1` finds all that was said of an attempt. The journal has a clock and a level of its own.
+use super::Chosen;
 use crate::config::LogFormat;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
@@ -28,7 +29,7 @@ pub(super) fn is_standard_error() -> bool {
 #[derive(Debug)]
 pub(super) struct Journal {
     socket: UnixDatagram,
-    format: LogFormat,
+    format: Chosen,
     /// Lines lost of which the journal has not heard.
     lost: AtomicU64,
 }
@@ -36,7 +37,7 @@ pub(super) struct Journal {
 impl Journal {
     /// # Errors
     /// Nobody listens there.
-    pub(super) fn open(path: &Path, format: LogFormat) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, format: Chosen) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.connect(path)?;
         // A journal that has fallen behind must not hold up the gateway.
@@ -48,7 +49,7 @@ impl Journal {
     /// standard error leads into the same journal, and whoever writes there waits for it.
     fn send(&self, entry: &[u8], priority: &str, message: &str) -> bool {
         let lost = self.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 && self.socket.send(&about_lost(lost, self.format)).is_err_and(|error| is_behind(&error)) {
+        if lost > 0 && self.socket.send(&about_lost(lost, self.format.get())).is_err_and(|error| is_behind(&error)) {
             self.lost.fetch_add(lost, Ordering::Relaxed);
             return false;
         }
@@ -69,7 +70,7 @@ impl<S: Subscriber> Layer<S> for Journal {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let metadata = event.metadata();
-        let message = match self.format {
+        let message = match self.format.get() {
             LogFormat::Text => fields.text(metadata.target()),
             LogFormat::Json => fields.json(metadata.target(), *metadata.level()),
         };
@@ -249,12 +250,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let journal = UnixDatagram::bind(&path).unwrap();
-        let journal_layer = Journal::open(&path, format).unwrap();
-        let (subscriber, control) = super::super::to_journal(EnvFilter::new("info"), journal_layer);
+        // It was another one when the journal was opened.
+        let chosen = Chosen::new(if format == LogFormat::Text { LogFormat::Json } else { LogFormat::Text });
+        let layer = Journal::open(&path, chosen.clone()).unwrap();
+        let (subscriber, control) = super::super::subscriber(EnvFilter::new("info"), chosen, layer);
+        control.set("info", format).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("unseen");
             tracing::warn!(attempt = %"5f-1", user = "a\nb\u{1b}[31m", seconds = 7, reason = Option::<u64>::None, "hello");
-            control.0(EnvFilter::new("error")).unwrap();
+            (control.filter)(EnvFilter::new("error")).unwrap();
             tracing::warn!("unseen as well");
         });
         let mut buffer = vec![0; 65536];
@@ -291,12 +295,13 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("socket");
             let journal = UnixDatagram::bind(&path).unwrap();
-            let layer = Journal::open(&path, format).unwrap();
+            let chosen = Chosen::new(format);
+            let layer = Journal::open(&path, chosen.clone()).unwrap();
             let mut taken = 0;
             while layer.send(b"", "6", "filled") {
                 taken += 1;
             }
-            let (subscriber, _control) = super::super::to_journal(EnvFilter::new("info"), layer);
+            let (subscriber, _control) = super::super::subscriber(EnvFilter::new("info"), chosen, layer);
             tracing::subscriber::with_default(subscriber, || {
                 (0..3).for_each(|_| tracing::info!("unheard"));
                 (0..taken).for_each(|_| assert_eq!(journal.recv(&mut [0; 9]).unwrap(), 0));

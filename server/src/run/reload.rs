@@ -261,11 +261,13 @@ impl Shell {
         self.prepare_local(&config)?;
         self.prepare_accounting(&config)?;
         let records = self.prepare_records(&config)?;
+        // As late as can be: connections begin to arrive where they would be reset if the rest failed.
+        let (fronts, dynamic, api) = (fronts.listen()?, dynamic.listen()?, api.listen()?);
         self.gateway.plane.route_pools(&config.pools, &self.gateway.leases()).context("the new pools cannot be routed")?;
         self.gateway.reconfigure(now(), rules(&config)).map_err(anyhow::Error::msg)?;
         // From here on nothing can fail.
         self.gateway.set_names(Names::of(&config));
-        if let Err(error) = self.reloads.log.set(&config.server.log) {
+        if let Err(error) = self.reloads.log.set(&config.server.log, config.server.log_format) {
             tracing::warn!(%error, "the log's filter stays as it was");
         }
         self.fronts.configure(fronts);
@@ -286,7 +288,8 @@ impl Shell {
         Ok(())
     }
 
-    /// Finds out what can be wrong with a configuration, and binds what it wants bound, before anything is done about it.
+    /// Finds out what can be wrong with a configuration, and binds what it wants bound, before anything is done about it. Clients
+    /// notice nothing of that.
     fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
         self.gateway.check_pools(&config.pools).map_err(anyhow::Error::msg)?;
         Ok(Prepared {

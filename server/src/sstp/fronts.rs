@@ -55,15 +55,20 @@ pub struct Fronts {
 
 /// What a configuration wants of them, with its new addresses bound; dropped, as if it had never been.
 #[derive(Debug)]
-pub struct Prepared(Vec<Ready>);
+pub struct Prepared(Vec<Ready<net::listen::Bound>>);
 
+/// The same, with connections arriving at the new addresses already.
 #[derive(Debug)]
-struct Ready {
+pub struct Listening(Vec<Ready<TcpListener>>);
+
+/// `T`: what there is at its new addresses.
+#[derive(Debug)]
+struct Ready<T> {
     name: String,
     protocol: &'static str,
     port: u16,
     addresses: Vec<SocketAddr>,
-    bound: BTreeMap<SocketAddr, TcpListener>,
+    bound: BTreeMap<SocketAddr, T>,
     shared: Arc<Shared>,
 }
 
@@ -98,14 +103,20 @@ impl Fronts {
     }
 
     /// New connections find what was made ready, and only there.
-    pub fn configure(&mut self, Prepared(ready): Prepared) {
+    pub fn configure(&mut self, Listening(ready): Listening) {
         let former = self.all.drain(..).flat_map(|front| front.sockets);
         let mut sockets: BTreeMap<_, _> = former.map(|socket| (socket.address, socket)).collect();
         self.all = ready.into_iter().map(|ready| ready.open(&mut sockets)).collect();
     }
 
     /// `wanted`: of all listeners.
-    fn ready(&self, doors: Doors<'_>, gateway_name: &str, bounds: &Bounds, wanted: &BTreeSet<SocketAddr>) -> anyhow::Result<Ready> {
+    fn ready(
+        &self,
+        doors: Doors<'_>,
+        gateway_name: &str,
+        bounds: &Bounds,
+        wanted: &BTreeSet<SocketAddr>,
+    ) -> anyhow::Result<Ready<net::listen::Bound>> {
         let former = self.all.iter().find(|front| front.is_behind(doors)).map(|front| &front.shared);
         // Who is counted stays counted.
         let counted = former.filter(|former| former.bounds == *bounds && former.places.proxies() == doors.proxies());
@@ -133,16 +144,28 @@ impl Fronts {
     }
 
     /// In place of sockets of ours that are not `wanted` any more.
-    fn bind(&self, address: SocketAddr, wanted: &BTreeSet<SocketAddr>) -> anyhow::Result<TcpListener> {
+    fn bind(&self, address: SocketAddr, wanted: &BTreeSet<SocketAddr>) -> anyhow::Result<net::listen::Bound> {
         let goes = |socket: &&Socket| net::listen::overlap(socket.address, address) && !wanted.contains(&socket.address);
         let held: Vec<_> = self.sockets().filter(goes).map(|socket| socket.listener.as_fd()).collect();
-        net::listen::tcp_in_place_of(address, &held)
-            .and_then(TcpListener::from_std)
-            .with_context(|| format!("cannot listen on tcp {address}; does a web server run there, or is the address not on this machine?"))
+        net::listen::bind_in_place_of(address, &held).with_context(|| unheard(address))
     }
 
     fn sockets(&self) -> impl Iterator<Item = &Socket> {
         self.all.iter().flat_map(|front| &front.sockets)
+    }
+}
+
+fn unheard(address: SocketAddr) -> String {
+    format!("cannot listen on tcp {address}; does a web server run there, or is the address not on this machine?")
+}
+
+impl Prepared {
+    /// Takes connections at the new addresses.
+    ///
+    /// # Errors
+    /// Somebody else listens there since they were bound.
+    pub fn listen(self) -> anyhow::Result<Listening> {
+        self.0.into_iter().map(Ready::listen).collect::<anyhow::Result<_>>().map(Listening)
     }
 }
 
@@ -153,7 +176,19 @@ impl Front {
     }
 }
 
-impl Ready {
+impl Ready<net::listen::Bound> {
+    fn listen(self) -> anyhow::Result<Ready<TcpListener>> {
+        let Self { name, protocol, port, addresses, bound, shared } = self;
+        let listen = |(address, bound): (_, net::listen::Bound)| {
+            let listener = bound.listen().and_then(TcpListener::from_std);
+            Ok((address, listener.with_context(|| format!("listener {name:?}: {}", unheard(address)))?))
+        };
+        let bound = bound.into_iter().map(listen).collect::<anyhow::Result<_>>()?;
+        Ok(Ready { name, protocol, port, addresses, bound, shared })
+    }
+}
+
+impl Ready<TcpListener> {
     /// `sockets`: those that there are; what is left of them goes.
     fn open(self, sockets: &mut BTreeMap<SocketAddr, Socket>) -> Front {
         let Self { name, protocol, port, addresses, mut bound, shared } = self;

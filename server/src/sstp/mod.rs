@@ -5,7 +5,7 @@ mod handshake;
 mod places;
 mod proxy;
 
-pub use fronts::{Front, Fronts, Prepared, Socket};
+pub use fronts::{Front, Fronts, Listening, Prepared, Socket};
 pub use places::Place;
 
 use crate::config::{Config, Ikev2Listener, SstpListener};

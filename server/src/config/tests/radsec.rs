@@ -144,8 +144,8 @@ async fn sockets_of_dynamic_clients_are_bound_together_or_not_at_all() {
     drop(taken);
     drop(dynamic.prepare(&config).unwrap());
     assert_eq!(dynamic.heard(), Heard::default(), "what was bound for a reload that fails elsewhere is let go");
-    let prepared = dynamic.prepare(&config).unwrap();
-    dynamic.configure(&config, prepared);
+    let listening = dynamic.prepare(&config).unwrap().listen().unwrap();
+    dynamic.configure(&config, listening);
     assert_eq!(dynamic.heard(), Heard { udp: true, tls: true });
     assert!(std::net::UdpSocket::bind(("127.0.0.1", port)).is_err());
 }

@@ -194,14 +194,15 @@ fn a_listener_changes_its_protocol_at_the_restart() {
 }
 
 #[test]
-fn metrics_and_the_number_of_attempts_kept_need_no_restart() {
+fn metrics_the_format_of_the_log_and_the_number_of_attempts_kept_need_no_restart() {
     let fixture = Fixture::new(MINIMAL);
     let running = fixture.load().unwrap();
-    let text = MINIMAL.replace("[server]", "[server]\nattempts_kept = 7") + "\n[metrics]\nlisten = [\"127.0.0.1:9464\"]\n";
+    let text =
+        MINIMAL.replace("[server]", "[server]\nattempts_kept = 7\nlog_format = \"json\"") + "\n[metrics]\nlisten = [\"127.0.0.1:9464\"]\n";
     let (live, restart) = difference(&fixture, &text);
     assert_eq!((live.len(), restart.len()), (2, 0), "{live:?} {restart:?}");
     let taken = running.load_again(&[]).unwrap().over(&running, HEARD);
-    assert_eq!((taken.metrics_listen.len(), taken.server.attempts_kept), (1, 7));
+    assert_eq!((taken.metrics_listen.len(), taken.server.attempts_kept, taken.server.log_format), (1, 7, LogFormat::Json));
 }
 
 #[test]
@@ -254,4 +255,37 @@ fn a_name_that_cannot_be_resolved_now_keeps_its_address() {
     let fresh = running.load_again(&[]).unwrap();
     assert_eq!(fresh.radius[0].server.address(), "192.0.2.77:1812".parse().unwrap());
     assert!(fresh.warnings.iter().any(|warning| warning.contains("the address found before is used")), "{:?}", fresh.warnings);
+}
+
+/// A look at a configuration binds what it wants bound, and takes no connection from the listener in whose place that would come.
+#[tokio::test]
+async fn what_is_only_looked_at_takes_nobodys_connection() {
+    use crate::sstp::{Bounds, Fronts};
+    use std::io::{ErrorKind, Read as _};
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let text = MINIMAL.replace(
+        "\"ikev2\"\ncertificates = [\"vpn\"]\nauth = [\"eap\"]",
+        &format!("\"sstp\"\naddresses = [\"0.0.0.0\"]\nport = {free}\ncertificates = [\"vpn\"]"),
+    );
+    let everywhere = Fixture::new(&text).load().unwrap();
+    let mut narrowed = everywhere.clone();
+    narrowed.sstp[0].addresses = vec![Ipv4Addr::LOCALHOST.into()];
+    let patience = Duration::from_secs(60);
+    let bounds = Bounds { connections: 100, per_source: 100, exempt: Vec::new(), handshake: patience, request: patience };
+    let (arrivals, _arrived) = tokio::sync::mpsc::channel(1);
+    let mut fronts = Fronts::new(std::sync::Arc::default(), arrivals);
+    fronts.configure(fronts.prepare(&everywhere, &bounds).unwrap().listen().unwrap());
+    let look = fronts.prepare(&narrowed, &bounds).unwrap();
+    let mut client = std::net::TcpStream::connect(("127.0.0.1", free)).unwrap();
+    drop(look);
+    client.set_nonblocking(true).unwrap();
+    let accepted = || fronts.all()[0].sockets[0].accepted();
+    for _ in 0..500 {
+        if accepted() > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(accepted(), 1, "the client came to a listener that was never to be");
+    assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "and is still there");
 }
