@@ -31,7 +31,8 @@ PATH = re.compile(r"^/(?:api|apis/(?P<group>apps))/v1(?:/namespaces/(?P<namespac
 # Of WebSockets, RFC 6455.
 MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 STDOUT, ERROR = 1, 3
-# As the image: the user and group of the gateway, and a root that it does not write to but where volumes are.
+# As the image: the user and group of the gateway, and a root that it does not write to but where volumes are. What the file of the image's program
+# has of capabilities is ambient here.
 CONTAINER = r"""
 set -e
 mount --make-rprivate /
@@ -43,6 +44,9 @@ groupadd --system --non-unique --gid 10443 evergate 2>/dev/null || groupmod --no
 useradd --system --non-unique --uid 10443 --gid 10443 --no-create-home evergate 2>/dev/null || usermod --non-unique --uid 10443 --gid 10443 evergate
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/lib
+mount -t tmpfs tmpfs /usr/local/bin
+touch /usr/local/bin/evergate
+mount --bind "$PROGRAM" /usr/local/bin/evergate
 ip link set lo up
 for file in "$PLACE"/mounts/*; do
   target=$(cat "$file/.target")
@@ -51,7 +55,7 @@ for file in "$PLACE"/mounts/*; do
   mount --bind "$file/content" "$target"
 done
 sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-exec "$@"
+exec setpriv "$@"
 """
 
 
@@ -95,6 +99,14 @@ def read(body):
     return found
 
 
+def _rights(context, group):
+    """What setpriv makes of a container's securityContext."""
+    user, own = context["runAsUser"], context.get("runAsGroup", 0)
+    added = ",".join(f"+{name.lower()}" for name in context["capabilities"]["add"])
+    more = [f"--inh-caps=-all,{added}", f"--ambient-caps=-all,{added}"] if user else []
+    return [f"--reuid={user}", f"--regid={own}", f"--groups={group}", f"--bounding-set=-all,{added}", *more, "--no-new-privs"]
+
+
 class Refused(Exception):
     def __init__(self, code, reason, message):
         super().__init__(message)
@@ -110,17 +122,17 @@ class Node:
     def start(self, objects, namespace, pod):
         place = self.folder / pod["metadata"]["name"]
         (place / "mounts").mkdir(parents=True)
-        (place / "bin").mkdir()
-        (place / "bin/evergate").symlink_to(self.program)
         (container,) = pod["spec"]["containers"]
         volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
         for mount in container["volumeMounts"]:
             self._mount(place / "mounts" / mount["name"], mount["mountPath"], volumes[mount["name"]], objects, namespace)
-        env = {"PLACE": str(place), "PATH": f"{place}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "NO_COLOR": "1"}
-        argv = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", CONTAINER, "sh", "evergate", "run"]
+        env = {"PLACE": str(place), "PROGRAM": str(self.program), "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "NO_COLOR": "1"}
+        rights = _rights(container["securityContext"], pod["spec"]["securityContext"]["fsGroup"])
+        argv = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", CONTAINER, "sh", *rights]
+        argv += ["evergate", "run"]
         with open(place / "log", "wb") as log:
             process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.running[pod["metadata"]["name"]] = (process, place, env)
+        self.running[pod["metadata"]["name"]] = (process, place, env, rights)
 
     def _mount(self, place, target, volume, objects, namespace):
         content = place / "content"
@@ -147,20 +159,20 @@ class Node:
 
     def execute(self, pod, command):
         """Output and exit code of a command in the container."""
-        process, place, env = self.running[pod]
+        process, place, env, rights = self.running[pod]
         for _ in range(150):
             if " ready " in (place / "log").read_text() or process.poll() is not None:
                 break
             time.sleep(0.1)
         if process.poll() is not None:
             return b"the container has ended: " + (place / "log").read_bytes(), 128
-        argv = ["nsenter", "-t", str(self._first(process)), "-m", "-n", "-u", "-p", *command]
+        argv = ["nsenter", "-t", str(self._first(process)), "-m", "-n", "-u", "-p", "setpriv", *rights, *command]
         done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         return done.stdout, done.returncode
 
     def stop(self):
         """Ends the first process of each container, and so all of it."""
-        for process, _, _ in self.running.values():
+        for process, *_ in self.running.values():
             if process.poll() is None:
                 os.kill(self._first(process), signal.SIGKILL)
             process.wait()

@@ -150,7 +150,7 @@ pub fn reduce(user: Option<&User>, capabilities: &[Capability]) -> io::Result<()
     user.map_or(Ok(()), become_user)?;
     // SAFETY: PR_CAP_AMBIENT_CLEAR_ALL takes plain integers.
     check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as c_ulong, 0, 0, 0) })?;
-    set_capabilities(permitted()? & wanted)?;
+    set_capabilities(permitted()? & wanted, 0)?;
     // SAFETY: PR_SET_NO_NEW_PRIVS takes plain integers.
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as c_ulong, 0, 0, 0) }).map(drop)
 }
@@ -175,6 +175,28 @@ fn drop_bounding(wanted: u64) {
         // SAFETY: PR_CAPBSET_DROP takes plain integers.
         let _ = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number as c_ulong, 0, 0, 0) };
     }
+}
+
+/// What `work` finds with all that is permitted of these capabilities in effect, for programs that it starts as well. Whoever got them by a capability of
+/// the program's file has none of them in effect, and passes none on. `work` runs on a thread of its own, to which alone that applies.
+pub fn with_all_permitted<T: Send>(capabilities: &[Capability], work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let on_thread = || {
+        pass_on(capabilities)?;
+        Ok(work())
+    };
+    std::thread::scope(|scope| scope.spawn(on_thread).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Of this thread: programs that it starts have these as far as they are permitted.
+fn pass_on(capabilities: &[Capability]) -> io::Result<()> {
+    let permitted = permitted()?;
+    let passed: Vec<_> = capabilities.iter().copied().filter(|capability| permitted & capability.bit() != 0).collect();
+    set_capabilities(permitted, passed.iter().fold(0, |bits, capability| bits | capability.bit()))?;
+    for capability in passed {
+        // SAFETY: PR_CAP_AMBIENT_RAISE takes plain integers.
+        check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as c_ulong, capability as c_ulong, 0, 0) })?;
+    }
+    Ok(())
 }
 
 #[repr(C)]
@@ -202,11 +224,11 @@ pub fn permitted() -> io::Result<u64> {
     Ok(u64::from(halves[0].permitted) | u64::from(halves[1].permitted) << 32)
 }
 
-/// These are permitted and effective from now on, none is inherited.
-fn set_capabilities(bits: u64) -> io::Result<()> {
+/// These are permitted and effective from now on, and those may be inherited.
+fn set_capabilities(bits: u64, inheritable: u64) -> io::Result<()> {
     let mut header = Header { version: CAPABILITY_VERSION, pid: 0 };
-    let half = |bits: u32| Half { effective: bits, permitted: bits, inheritable: 0 };
-    let halves = [half(bits as u32), half((bits >> 32) as u32)];
+    let half = |bits: u32, inheritable: u32| Half { effective: bits, permitted: bits, inheritable };
+    let halves = [half(bits as u32, inheritable as u32), half((bits >> 32) as u32, (inheritable >> 32) as u32)];
     // SAFETY: header and both halves have the kernel's layout for this version and are only read.
     let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, halves.as_ptr()) };
     check(result as c_int).map(drop)
@@ -246,6 +268,23 @@ mod tests {
             assert_eq!(status("NoNewPrivs"), "1");
             reduce(None, &[]).unwrap();
             assert_eq!((permitted().unwrap(), status("CapEff")), (0, "0".repeat(16)));
+        })
+        .join()
+        .unwrap();
+    }
+
+    /// As of a program whose file has capabilities: permitted, and not in effect.
+    #[test]
+    fn what_is_permitted_takes_effect_and_is_passed_on() {
+        std::thread::spawn(|| {
+            reduce(None, &GATEWAY).unwrap();
+            let kept = format!("{:016x}", permitted().unwrap());
+            let seen = with_all_permitted(&GATEWAY, || {
+                let grep = std::process::Command::new("grep").args(["-h", "^CapEff", "/proc/self/status"]).output().unwrap();
+                (status("CapEff"), String::from_utf8(grep.stdout).unwrap())
+            });
+            assert_eq!(seen.unwrap(), (kept.clone(), format!("CapEff:\t{kept}\n")));
+            assert_eq!(status("CapAmb"), "0".repeat(16), "other threads pass nothing on");
         })
         .join()
         .unwrap();

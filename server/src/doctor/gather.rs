@@ -9,6 +9,7 @@ use crate::api::types::{SessionList, Status};
 use crate::api::{self, AskError, Call, SessionsQuery};
 use crate::config::Config;
 use net::link::{self, Netlink};
+use net::privileges::{GATEWAY, with_all_permitted};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
@@ -23,6 +24,16 @@ const RESOLVER: Duration = Duration::from_secs(20);
 
 /// Looks at everything that `config` needs.
 pub fn examine(config: &Config) -> Vec<Finding> {
+    with_rights(|| look(config))
+}
+
+/// With the rights that a gateway keeps, as far as this process may have them.
+fn with_rights<T: Send>(work: impl Fn() -> T + Sync) -> T {
+    // Where they cannot be had, each look says what it could not see.
+    with_all_permitted(&GATEWAY, &work).unwrap_or_else(|_| work())
+}
+
+fn look(config: &Config) -> Vec<Finding> {
     let (status, mut findings) = gateway(config);
     findings.extend(config.warnings.iter().map(|warning| Finding::warn("configuration", warning, "see `evergate check`")));
     let interfaces = match interfaces(config) {
@@ -202,7 +213,7 @@ pub fn firewall_on_ike(config: &Config) -> Vec<Finding> {
     let interfaces = interfaces(config).unwrap_or_default();
     let outer: Vec<_> = interfaces.iter().filter(|interface| interface.outer).map(|interface| interface.name.clone()).collect();
     let needs = firewall::Needs { sockets: &wanted, esp: false, outer: &outer, tun: &config.server.tun };
-    firewall::of_ports(&nft(), &needs)
+    firewall::of_ports(&with_rights(nft), &needs)
 }
 
 fn nft() -> Firewall {
