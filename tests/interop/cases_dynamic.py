@@ -92,9 +92,18 @@ def a_user_is_disconnected(world):
     check(any("portal ends the session" in line["text"] for line in record["timeline"]), f"{record['timeline']}")
 
 
+def _counters(world):
+    return world.gateway.json("status")["dynamic"]
+
+
+def _grown(world, before):
+    return {name: count - before[name] for name, count in _counters(world).items()}
+
+
 @case("dynamic")
 def only_what_fits_in_all_is_meant(world):
     world.login()
+    before = _counters(world)
     session = world.session_of("alice")
     for expected, attributes in (
         (f"Disconnect-NAK {NO_SESSION}", {"User_Name": "alice", "Framed_IP_Address": "10.1.2.3"}),
@@ -108,8 +117,8 @@ def only_what_fits_in_all_is_meant(world):
     check(ask(world, "disconnect", stamped=False, User_Name="alice") == f"Disconnect-NAK {MISSING}", "a request without time hit a user")
     check(ask(world, "disconnect", secret="wrong", User_Name="alice") is None, "a wrong secret was answered")
     world.ping()
-    counted = world.gateway.json("status")["dynamic"]
-    check(counted["dropped_authenticator"] >= 1 and counted["refused"] == 6, f"{counted}")
+    grown = _grown(world, before)
+    check(grown["dropped_authenticator"] >= 1 and grown["refused"] == 6, f"{grown}")
     heard = ask(world, "disconnect", stamped=False, Acct_Session_Id=session["attempt"], NAS_IP_Address=network.GATEWAY_IPV4)
     check(heard == "Disconnect-ACK" and gone(world), f"radclient heard {heard}")
 
@@ -195,19 +204,20 @@ def ask_over_tls(world, user, certificate="machine-rsa", secret="radsec", code=D
 @case("dynamic_tls")
 def a_user_is_disconnected_over_tls(world):
     world.login()
+    before = _counters(world)
     check(ask_over_tls(world, "nobody") == ["alive", f"answer {DISCONNECT_NAK} 503", "alive"], f"{ask_over_tls(world, 'nobody')}")
     world.ping()
     heard = ask_over_tls(world, "alice")
     check(heard == ["alive", f"answer {DISCONNECT_ACK} 0", "alive"], f"{heard}")
     check(gone(world), "the session lives on")
-    counted = world.gateway.json("status")["dynamic"]
-    check(counted["acknowledged"] == 1 and counted["connections_refused"] == 0, f"{counted}")
+    grown = _grown(world, before)
+    check(grown["acknowledged"] == 1 and grown["connections_refused"] == 0, f"{grown}")
 
 
 @case("dynamic_tls")
 def freeradius_changes_and_ends_a_session_over_tls(world):
     world.login()
-    before = world.gateway.json("status")["dynamic"]
+    before = _counters(world)
     with sender(world.lab, network.NAS_IPV4) as portal:
         for count, (status, user, filter_id, answer) in enumerate(
             (
@@ -224,8 +234,8 @@ def freeradius_changes_and_ends_a_session_over_tls(world):
             if answer == "CoA-ACK":
                 check(world.session_of("alice")["policy"] == "lasting", f"{world.session_of('alice')}")
     check(gone(world), "the session lives on")
-    counted = {name: count - before[name] for name, count in world.gateway.json("status")["dynamic"].items()}
-    check((counted["acknowledged"], counted["refused"], counted["connections_refused"]) == (2, 3, 0), f"{counted}")
+    grown = _grown(world, before)
+    check((grown["acknowledged"], grown["refused"], grown["connections_refused"]) == (2, 3, 0), f"{grown}")
 
 
 @case("dynamic_tls_revoked")
@@ -239,7 +249,7 @@ def a_revoked_certificate_is_not_heard(world):
 @case("dynamic_tls")
 def only_the_right_certificate_is_heard(world):
     world.login()
-    before = world.gateway.json("status")["dynamic"]
+    before = _counters(world)
     # Another name, another authority, for servers alone, too old, none at all.
     wrong = ("machine-ecdsa", "other-machine", "radius", "machine-expired", None)
     for certificate in wrong:
@@ -248,8 +258,7 @@ def only_the_right_certificate_is_heard(world):
     log = world.gateway.daemon.log_file.read_text()
     for cause in ("not made out to pc1.example.test", "leads to none of the accepted authorities", "expired"):
         check(re.search(f"dynamic authorization was refused.*{cause}|{cause}.*dynamic authorization was refused", log), f"{cause}: {log}")
-    counted = world.gateway.json("status")["dynamic"]
-    grown = {name: count - before[name] for name, count in counted.items() if count != before[name]}
+    grown = {name: count for name, count in _grown(world, before).items() if count}
     check(grown == {"connections_refused": len(wrong)}, f"{grown}")
     # What everybody knows opens nothing by datagrams, and a broken request ends the connection.
     check(ask(world, "disconnect", secret="radsec", User_Name="alice") is None, "a datagram with the secret of TLS was answered")

@@ -343,19 +343,27 @@ def two_gateways_that_name_one_another(world):
 @case("drain")
 def who_cannot_be_redirected_stays_until_the_end(world):
     """And new ones are refused at once."""
-    world.clients["client"] = world.lab.client("client", tries=2, follow_redirects="no")
+    try:
+        world.clients |= {role: world.lab.client(role, tries=2, follow_redirects="no") for role in ("client", "client2")}
+        _stays_until_the_end(world)
+    finally:
+        world.gateway.command("drain", "--cancel")
+        # The next case's clients follow again.
+        for role in ("client", "client2"):
+            world.clients.pop(role).stop()
+
+
+def _stays_until_the_end(world):
     client = world.login()
     session = world.session_of("alice")
     _drain(world, "--to", OTHER, "--within", "4s")
     started = time.monotonic()
-    world.clients["client2"] = world.lab.client("client2", tries=2, follow_redirects="no")
     attempt = world.refused(Profile(user="dave"), role="client2", notify="TEMP_FAIL", stage="sa_init", cause="evergate drain")
     check(time.monotonic() - started < 3, f"the refusal took {time.monotonic() - started:.1f} s")
     check(attempt["outcome"] == "failed" and client.session(), "the one that is in should stay", client.log())
     check(wait_until(lambda: client.session() is None, 8), "the client was not told goodbye")
     check(time.monotonic() - started > 2, "it was sent away too early")
     check(world.accounting(session["attempt"], "Stop")["Acct-Terminate-Cause"] == "Admin-Reset", "not Admin-Reset")
-    world.gateway.command("drain", "--cancel")
 
 
 def _redirected(gateway):

@@ -25,17 +25,16 @@ def _events(world):
     return [{part.tag: part.text for part in xml.fromstring(line)} for line in Path(file).read_text().splitlines()] if file else []
 
 
-def _of(world, user):
-    """The events of the classes under this name."""
+def _of(world, attempts):
+    """The events of the classes of these attempts."""
     events = _events(world)
-    classes = {event["Class"] for event in events if event.get("User-Name") == user}
+    classes = {event["Class"] for event in events if event.get("Acct-Session-Id") in attempts}
     return [event for event in events if event.get("Class") in classes]
 
 
 @case("nps-log")
 def a_session_of_each_tunnel(world):
     """Request, accept, start and stop have one Class; the file has the name of its day."""
-    before = len(_of(world, "alice"))
     attempts = []
     connection = world.login(ping=False)
     attempts.append(world.session_of("alice")["attempt"])
@@ -44,9 +43,9 @@ def a_session_of_each_tunnel(world):
     with client(world).held(user="alice", auth="mschapv2"):
         attempts.append(world.session_of("alice")["attempt"])
     world.no_sessions()
-    stops = lambda: [event for event in _of(world, "alice")[before:] if event.get("Acct-Status-Type") == "2"]  # noqa: E731
-    check(wait_until(lambda: len(stops()) == 2, 5), f"{_of(world, 'alice')}")
-    events = _of(world, "alice")[before:]
+    stops = lambda: [event for event in _of(world, attempts) if event.get("Acct-Status-Type") == "2"]  # noqa: E731
+    check(wait_until(lambda: len(stops()) == 2, 5), f"{_of(world, attempts)}")
+    events = _of(world, attempts)
     for attempt, kind in zip(attempts, ("5", "4"), strict=True):
         own = [event for event in events if event["Class"].endswith(f" {attempt.rsplit('-')[-1]}")]
         told = [tuple(event.get(name) for name in ("Packet-Type", "Reason-Code", "Acct-Status-Type")) for event in own]
@@ -71,8 +70,9 @@ def a_session_of_each_tunnel(world):
 def refusals_have_their_reason(world):
     world.refused(Profile(user="bob", password="wrong"), notify=None, stage="radius", cause="bob")
     refused(client(world).call(user="bob", password="wrong", auth="mschapv2"), stage="auth", code=691)
-    check(wait_until(lambda: len(_of(world, "bob")) >= 4, 5), f"{_of(world, 'bob')}")
-    told = {(event["Packet-Type"], event["Reason-Code"]) for event in _of(world, "bob")}
+    attempts = [attempt["id"] for attempt in world.attempts()[:2]]
+    check(wait_until(lambda: len(_of(world, attempts)) >= 4, 5), f"{_of(world, attempts)}")
+    told = {(event["Packet-Type"], event["Reason-Code"]) for event in _of(world, attempts)}
     check(told == {("1", "0"), ("11", "0"), ("3", "16")}, f"{told}")
 
 

@@ -32,14 +32,15 @@ class Trace:
 
     def __init__(self, world, *words):
         self.world, self.file = world, world.gateway.folder / "trace.out"
-        self.before = self.log().count(BEGINS)
+        self.mark = len(world.gateway.daemon.log_file.read_text())
         argv = [world.gateway.binary, "trace", *words, "--config", world.gateway.config_file]
         with self.file.open("w") as out:
             self.process = subprocess.Popen(list(map(str, argv)), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
-        check(wait_until(lambda: self.log().count(BEGINS) > self.before, 5), f"no trace begins: {self.text()}")
+        check(wait_until(lambda: BEGINS in self.log(), 5), f"no trace begins: {self.text()}")
 
     def log(self):
-        return self.world.gateway.daemon.log_file.read_text()
+        """What the gateway has said since the trace was asked for."""
+        return self.world.gateway.daemon.log_file.read_text()[self.mark :]
 
     def text(self):
         return self.file.read_text()
