@@ -29,8 +29,21 @@ pub struct Settings {
     pub sources: Vec<Source>,
 }
 
-/// Every source, with its newest list where it has one.
-pub type Held = Vec<(Source, Option<Arc<Crl>>)>;
+/// What is known of a source.
+#[derive(Debug, Clone)]
+pub struct Known {
+    pub source: Source,
+    /// The newest that has come from there.
+    pub list: Option<Arc<Crl>>,
+    /// Why the last look at it brought none.
+    pub trouble: Option<String>,
+}
+
+/// Every source.
+pub type Held = Vec<Known>;
+
+/// Why nothing comes from sources from which nothing comes.
+type Troubles = Vec<(Source, String)>;
 
 /// The newest list of each source that has one.
 type Lists = Vec<(Source, Arc<Crl>)>;
@@ -49,6 +62,7 @@ pub struct Keeper {
     policy: Revocation,
     sources: Vec<Source>,
     lists: watch::Receiver<Lists>,
+    troubles: watch::Receiver<Troubles>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -103,18 +117,20 @@ impl Keeper {
 
     fn start_with(watched: Option<(&Settings, &TrustAnchors)>, state_dir: &Path, known: &Lists) -> Self {
         let (tell, lists) = watch::channel(Vec::new());
+        let (complain, troubles) = watch::channel(Vec::new());
         let Some((settings, roots)) = watched else {
-            return Self { policy: Revocation::Off, sources: Vec::new(), lists, task: None };
+            return Self { policy: Revocation::Off, sources: Vec::new(), lists, troubles, task: None };
         };
-        let mut keeper = Self { policy: settings.policy, sources: Vec::new(), lists, task: None };
+        let mut keeper = Self { policy: settings.policy, sources: Vec::new(), lists, troubles, task: None };
         if settings.policy != Revocation::Off && !settings.sources.is_empty() {
             let authorities: Arc<[Certificate]> = roots.roots().into();
             let folder = state_dir.join("crl");
             let mut sources: Vec<_> = settings.sources.iter().map(|source| Tracked::new(source.clone(), &authorities, &folder)).collect();
             sources.iter_mut().for_each(|source| source.load(known));
             tell.send_replace(current(&sources));
+            complain.send_replace(complaints(&sources));
             keeper.sources.clone_from(&settings.sources);
-            keeper.task = Some(tokio::spawn(run(sources, authorities, settings.policy, tell)));
+            keeper.task = Some(tokio::spawn(run(sources, authorities, settings.policy, Told { lists: tell, troubles: complain })));
         }
         keeper
     }
@@ -125,9 +141,11 @@ impl Keeper {
 
     /// What is known of each source that is watched.
     pub fn held(&self) -> Held {
-        let lists = self.lists.borrow();
+        let (lists, troubles) = (self.lists.borrow(), self.troubles.borrow());
         let newest = |source: &Source| lists.iter().find(|(known, _)| known == source).map(|(_, list)| Arc::clone(list));
-        self.sources.iter().map(|source| (source.clone(), newest(source))).collect()
+        let trouble = |source: &Source| troubles.iter().find(|(known, _)| known == source).map(|(_, reason)| reason.clone());
+        let known = |source: &Source| Known { source: source.clone(), list: newest(source), trouble: trouble(source) };
+        self.sources.iter().map(known).collect()
     }
 
     /// `roots` with the lists as they are now.
@@ -156,16 +174,27 @@ fn current(sources: &[Tracked]) -> Lists {
     sources.iter().filter_map(Tracked::list).collect()
 }
 
+fn complaints(sources: &[Tracked]) -> Troubles {
+    sources.iter().filter_map(Tracked::trouble).collect()
+}
+
+/// Where the task says what it knows: a new list is for logins, a reason why none comes for people alone.
+struct Told {
+    lists: watch::Sender<Lists>,
+    troubles: watch::Sender<Troubles>,
+}
+
 /// Renews each source when it is due and tells at once when one has a new list.
-async fn run(mut sources: Vec<Tracked>, authorities: Arc<[Certificate]>, policy: Revocation, tell: watch::Sender<Lists>) {
+async fn run(mut sources: Vec<Tracked>, authorities: Arc<[Certificate]>, policy: Revocation, told: Told) {
     let mut silent = BTreeSet::new();
     loop {
         for at in 0..sources.len() {
             if sources[at].is_due(Instant::now()) && sources[at].renew().await {
-                tell.send_replace(current(&sources));
+                told.lists.send_replace(current(&sources));
             }
             sources[at].warn_of_expiry(Timestamp::now(), policy);
         }
+        told.troubles.send_replace(complaints(&sources));
         warn_of_silence(&authorities, &current(&sources), policy, &mut silent);
         let next = sources.iter().map(Tracked::due).min().unwrap_or_else(Instant::now);
         tokio::time::sleep_until(next.into()).await;

@@ -9,7 +9,7 @@ use crate::gateway::Summary;
 use crate::local_shell;
 use crate::nps_log;
 use crate::radius_shell::Servers;
-use crate::revocation::Held;
+use crate::revocation::{Held, Known};
 use crate::run::Started;
 use crate::sstp::Front;
 use crate::telemetry;
@@ -87,8 +87,8 @@ pub fn report(parts: Parts<'_>) -> Status {
 
 /// One line a source, whoever asks for it: the newest list that came from there.
 pub fn revocation_lists(held: &Held, now: i64) -> Vec<RevocationStatus> {
-    let mut sources: BTreeMap<String, Option<RevocationList>> = BTreeMap::new();
-    for (source, list) in held {
+    let mut sources: BTreeMap<String, RevocationStatus> = BTreeMap::new();
+    for Known { source, list, trouble } in held {
         let list = list.as_ref().map(|list| RevocationList {
             issuer: list.issuer().to_owned(),
             entries: list.entries() as u64,
@@ -96,13 +96,15 @@ pub fn revocation_lists(held: &Held, now: i64) -> Vec<RevocationStatus> {
             next_update: list.next_update(),
             secs_left: list.next_update().saturating_sub(now),
         });
-        let known = sources.entry(source.to_string()).or_default();
+        let empty = || RevocationStatus { source: source.to_string(), list: None, trouble: None };
+        let known = sources.entry(source.to_string()).or_insert_with(empty);
         let issued_at = |list: &Option<RevocationList>| list.as_ref().map(|list| list.issued_at);
-        if issued_at(&list) > issued_at(known) {
-            *known = list;
+        if issued_at(&list) > issued_at(&known.list) {
+            known.list = list;
         }
+        known.trouble = known.trouble.take().or_else(|| trouble.clone());
     }
-    sources.into_iter().map(|(source, list)| RevocationStatus { source, list }).collect()
+    sources.into_values().collect()
 }
 
 /// Whether clients can come in. Strangers may ask: it costs next to nothing.

@@ -1,6 +1,7 @@
 """The web console in a real browser, beside what the API says; clients of both tunnels are real."""
 
 import base64
+import concurrent.futures
 import contextlib
 import hashlib
 import json
@@ -143,6 +144,54 @@ def pages_show_what_the_api_says(world):
         # Of a gateway that has hardly begun there is no line to draw: a point is five minutes long.
         drawn = len(good(world, "GET", "/v1/history?span=day")["points"]) > 1
         browser.wait(f"document.querySelectorAll('.chart .empty').length === {0 if drawn else 3}", "the day")
+
+
+@case("console")
+def revocation_lists_and_requests_in_flight_are_seen(world):
+    file = world.lab.pki.crl()
+    intact = file.read_bytes()
+    revocation = lambda: good(world, "GET", "/v1/status")["revocation"]  # noqa: E731
+    (told,) = revocation()
+    with _window(world, page="certificates") as browser:
+        row = "document.querySelector('section:has(caption) td[data-label=\"Next update\"]').closest('tr')"
+        cell = lambda label: browser.run(f"{row}.querySelector('td[data-label=\"{label}\"]').innerText")  # noqa: E731
+        check(cell("From") == told["source"] and cell("Issuer") == told["list"]["issuer"], f"{cell('From')}, {cell('Issuer')}")
+        check(cell("Revoked") == str(told["list"]["entries"]) and cell("State").endswith(" left"), f"{cell('Revoked')}, {cell('State')}")
+        check(cell("Issued") < cell("Next update") and cell("Issued").startswith("20"), f"{cell('Issued')} to {cell('Next update')}")
+        try:
+            file.write_bytes(b"no list")
+            world.gateway.command("reload")
+            trouble = wait_until(lambda: revocation()[0].get("trouble"), 12)
+            check(trouble, f"{revocation()}")
+            _visit(browser, "overview")
+            browser.says("not renewed", ".attention")
+            browser.says(trouble, ".attention")
+            _visit(browser, "certificates")
+            check(cell("State").startswith("not renewed, ") and trouble in cell("From"), f"{cell('State')}, {cell('From')}")
+            for look, size, theme in (("desk", DESKTOP, "light"), ("dark", DESKTOP, "dark"), ("phone", PHONE, "light")):
+                browser.size(*size)
+                browser.prefers(color_scheme=theme)
+                _good_for_all(browser, f"a list that is not renewed, {look}")
+                browser.picture(pictures() / f"revocation-{look}.png")
+            browser.size(*DESKTOP)
+        finally:
+            file.write_bytes(intact)
+            world.gateway.command("reload")
+        check(wait_until(lambda: not revocation()[0].get("trouble"), 12), f"{revocation()}")
+        _visit(browser, "overview")
+        browser.says("Nothing needs attention")
+        flight = "[...document.querySelectorAll('td[data-label=\"In flight\"]')].map((one) => one.innerText).join()"
+        browser.wait(f"{flight} === '0'", "nothing that waits")
+        world.client()
+        world.radius.freeze()
+        with concurrent.futures.ThreadPoolExecutor(1) as beside:
+            login = beside.submit(world.login, Profile(), ping=False)
+            try:
+                browser.wait(f"{flight} === '1'", "a request that waits")
+            finally:
+                world.radius.thaw()
+            login.result()
+        browser.wait(f"{flight} === '0'", "its answer")
 
 
 @case("console")

@@ -6,10 +6,11 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+from cases_local import _local as in_local_provider
 from cases_trace import decoded, tracing
-from harness import case, check, setup
-from labkit import network
-from labkit.pki import GATEWAY_NAME
+from harness import Skip, case, check, setup
+from labkit import network, peap
+from labkit.pki import GATEWAY_NAME, RADIUS_NAME
 from labkit.shell import wait_until
 from swanctl import load
 
@@ -64,7 +65,7 @@ VALUES = {
 def _made(world, *arguments, password=""):
     """What `evergate profile` writes, by name."""
     gateway = world.gateway
-    folder = gateway.folder / "-".join(("profile", *(word.strip("-") for word in arguments)))
+    folder = gateway.folder / "-".join(("profile", *(Path(word).name.strip("-") for word in arguments)))
     argv = [gateway.binary, "profile", *arguments, "--out", folder, "--config", gateway.config_file]
     done = subprocess.run([str(word) for word in argv], input=password, capture_output=True, text=True, timeout=30)
     check(done.returncode == 0, f"{done.stdout} {done.stderr}")
@@ -72,13 +73,14 @@ def _made(world, *arguments, password=""):
 
 
 def _files(world, *arguments, password=""):
-    """What swanctl is given."""
+    """What swanctl is given, where the notes say that it belongs."""
     _, files = _made(world, "strongswan", *arguments, password=password)
     # The laboratory has no DNS.
     name = f"remote_addrs = {GATEWAY_NAME}\n".encode()
     check(files["swanctl.conf"].count(name) == 1, files["swanctl.conf"])
     files["swanctl.conf"] = files["swanctl.conf"].replace(name, f"remote_addrs = {network.GATEWAY_IPV4}\n".encode())
-    return {"swanctl.conf": files["swanctl.conf"], "x509ca/ca.pem": files["ca.pem"]}
+    authorities = {f"x509ca/{name}": content for name, content in files.items() if name.endswith("ca.pem")}
+    return {"swanctl.conf": files["swanctl.conf"], **authorities}
 
 
 @case("profile")
@@ -89,6 +91,62 @@ def strongswan_logs_in_with_a_password(world):
     check(session["policy"] == "everyone" and session["ike_suite"] == "AES_CBC_128/HMAC_SHA2_384_192/PRF_HMAC_SHA2_384/ECP_384", f"{session}")
     world.ping()
     swanctl("--rekey", "--child", "evergate")
+    world.ping()
+
+
+def _client_certificate(world, name):
+    pki = world.lab.pki
+    return {"x509/client.pem": pki.cert(name).read_bytes(), "private/client.key": pki.key(name).read_bytes()}
+
+
+def _came_by(world, session, method):
+    story = [entry["text"] for entry in world.attempt(session["attempt"])["timeline"]]
+    check(any(method in text for text in story), f"no {method}: {story}")
+
+
+def _eap(world, *arguments):
+    """How strongSwan is told about the server that it meets in EAP."""
+    return ["--eap-server", RADIUS_NAME, "--eap-ca", world.lab.pki.cert("ca"), *arguments]
+
+
+@case("profile")
+def strongswan_logs_in_with_eap_tls(world):
+    files = _files(world, "--eap", "tls", *_eap(world, "--user", "alice@example.test"))
+    swanctl = load(world, files | _client_certificate(world, "alice"))
+    swanctl("--initiate", "--child", "evergate", "--timeout", "15")
+    session = world.session_of("alice@example.test")
+    _came_by(world, session, "EAP-TLS")
+    world.ping()
+
+
+@case("profile")
+def strongswan_logs_in_with_eap_peap(world):
+    if not peap.installed():
+        raise Skip("the strongSwan client of Debian has no PEAP, and its plugin could not be built here")
+    swanctl = load(world, _files(world, "--eap", "peap", *_eap(world, "--user", "alice", "--with-password"), password="password\n"))
+    swanctl("--initiate", "--child", "evergate", "--timeout", "15")
+    session = world.session_of("alice")
+    _came_by(world, session, "PEAP")
+    world.ping()
+
+
+@setup("profile-eap")
+def another_authority_in_eap(config):
+    """Not the one above the gateway's certificate."""
+    in_local_provider(config, eap=["tls"], certificate="other-radius")
+    pki = Path(config["certificate"][0]["chain"]).parent
+    config["certificate"].append({"name": "other-radius", "chain": str(pki / "other-radius.pem"), "key": str(pki / "other-radius.key")})
+
+
+@case("profile-eap")
+def strongswan_believes_another_authority_in_eap(world):
+    pki = world.lab.pki
+    files = _files(world, "--ca", pki.cert("other-ca"), "--user", "alice@example.test")
+    check("x509ca/eap-ca.pem" in files and b"auth = eap-tls" in files["swanctl.conf"], files["swanctl.conf"])
+    files |= _client_certificate(world, "alice")
+    swanctl = load(world, files)
+    swanctl("--initiate", "--child", "evergate", "--timeout", "15")
+    check(world.session_of("alice")["radius"] == "local", f"{world.sessions()}")
     world.ping()
 
 
@@ -119,9 +177,7 @@ def a_capture_with_another_port_of_nat_traversal(world):
 def strongswan_logs_in_with_a_certificate(world):
     files = _files(world, "--device")
     check(b"secret" not in files["swanctl.conf"] and LAN.encode() in files["swanctl.conf"], files["swanctl.conf"])
-    pki = world.lab.pki
-    files |= {"x509/client.pem": pki.cert("machine-ecdsa").read_bytes(), "private/client.key": pki.key("machine-ecdsa").read_bytes()}
-    swanctl = load(world, files)
+    swanctl = load(world, files | _client_certificate(world, "machine-ecdsa"))
     swanctl("--initiate", "--child", "evergate", "--timeout", "15")
     (session,) = world.sessions()
     check(session["policy"] == "machines", f"{session}")

@@ -492,6 +492,9 @@ pub struct RevocationStatus {
     /// The newest that has come from there; `None`: none has.
     #[serde(default)]
     pub list: Option<RevocationList>,
+    /// Why the last look at it brought none; `None`: it did. A list at hand still counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -53,6 +53,9 @@ pub(super) fn status(status: &Status, style: Style, out: &mut dyn Write) -> Resu
         heading(out, style, "Revocation lists")?;
         let rows: Vec<_> = status.revocation.iter().map(revocation).collect();
         table(out, style, &["FROM", "ISSUER", "REVOKED", "ISSUED", "RUNS OUT"], &rows)?;
+        for (source, trouble) in status.revocation.iter().filter_map(|one| Some((&one.source, one.trouble.as_ref()?))) {
+            writeln!(out, "{source}: {trouble}")?;
+        }
     }
     if !status.radius.is_empty() {
         heading(out, style, "RADIUS servers")?;

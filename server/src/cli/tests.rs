@@ -114,8 +114,13 @@ fn status() -> Status {
                     next_update: 1_700_600_000,
                     secs_left: -5,
                 }),
+                trouble: None,
             },
-            RevocationStatus { source: "/etc/evergate/ca.crl".into(), list: None },
+            RevocationStatus {
+                source: "/etc/evergate/ca.crl".into(),
+                list: None,
+                trouble: Some("cannot be read: No such file or directory (os error 2)".into()),
+            },
         ],
         radius: vec![RadiusStatus {
             name: "nps1".into(),
@@ -547,6 +552,7 @@ fn status_shows_what_counts() {
             "vpn   CN=vpn.example.com  2026-09-21 (in 12 days)\n",
             "http://ca.example.com/ca.crl  CN=Example CA       12  2023-11-1",
             "/etc/evergate/ca.crl          none has come",
+            "/etc/evergate/ca.crl: cannot be read: No such file or directory (os error 2)",
             "nps1  10.0.0.4:1812  corp    dead for 1m 30s      -       12 ms     9        8         1  dropped_authenticator 2, RADIUS/1.1\n",
             "\nLocal provider\nFile      /etc/evergate/users\nUsers     5, 1 disabled\nGroups    kiosk (1), staff (3)\nNot read  line 3: user ",
             "al\\u{1b}ice  192.0.2.7   1m 30s\neverybody    2001:db8::      5s\nand 7 more\n",

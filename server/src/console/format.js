@@ -50,6 +50,13 @@ export function ending(daysLeft) {
   return [daysLeft < 7 ? "bad" : daysLeft < 30 ? "warn" : "good", `${plural(daysLeft, "day")} left`];
 }
 
+/** How a place stands from which a revocation list comes. */
+export function expiry({ list, trouble }) {
+  if (!list) return ["bad", "none has come"];
+  if (list.secs_left <= 0) return ["bad", `ran out ${duration(-list.secs_left)} ago`];
+  return [trouble ? "warn" : "good", `${trouble ? "not renewed, " : ""}${duration(list.secs_left)} left`];
+}
+
 /** How an attempt stands. */
 export function outcome(word) {
   return { up: ["good", "up"], failed: ["bad", "failed"], ended: ["idle", "ended"], running: ["warn", "under way"] }[word] ?? ["idle", word];

@@ -156,7 +156,11 @@ pub fn make(config: &Config, kind: Kind, wishes: &Wishes, now: UnixTime) -> Resu
 
 /// `ca.pem`, where the root is known.
 fn authority_file(connection: &Connection<'_>) -> Option<File> {
-    (!connection.roots.is_empty()).then(|| File::new("ca.pem", connection.roots.iter().map(pem).collect()))
+    (!connection.roots.is_empty()).then(|| certificates_file("ca.pem", &connection.roots))
+}
+
+fn certificates_file<'a>(name: &'static str, certificates: impl IntoIterator<Item = &'a Certificate>) -> File {
+    File::new(name, certificates.into_iter().map(pem).collect())
 }
 
 fn pem(certificate: &Certificate) -> String {

@@ -24,6 +24,15 @@ pub(super) fn files(connection: &Connection<'_>, wishes: &Wishes, notes: &mut Ve
     if connection.login.has_certificate() {
         notes.push(format!("put the client's certificate into {FOLDER}/client.pem and its key into {FOLDER}/client.key"));
     }
+    if let Login::Eap(eap) = &connection.login
+        && eap.roots.iter().any(|root| connection.roots.iter().all(|known| known.der != root.der))
+    {
+        notes.push(
+            "NetworkManager's plugin of strongSwan believes one authority, and the certificate that is shown in EAP comes from another than the \
+             gateway's: take both from one, or a profile for strongSwan"
+                .into(),
+        );
+    }
     // Large enough not to move: it may come to hold a password.
     let mut text = Zeroizing::new(String::with_capacity(1 << 14));
     let line = |text: &mut String, key: &str, value: &str| {

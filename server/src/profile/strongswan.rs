@@ -4,6 +4,7 @@ use super::proposals::strongswan;
 use super::{File, Wishes};
 use crypto::Zeroizing;
 use ike::proposal::{offer_esp, offer_ike};
+use pki::Certificate;
 use policy::network::AddressRange;
 use std::fmt::Write as _;
 
@@ -25,6 +26,16 @@ pub(super) fn files(connection: &Connection<'_>, wishes: &Wishes, notes: &mut Ve
         notes
             .push("put the client's certificate into /etc/swanctl/x509/client.pem and its key into /etc/swanctl/private/client.key".into());
     }
+    let eap_roots = eap_roots(connection);
+    if !eap_roots.is_empty() {
+        notes.push("put eap-ca.pem into /etc/swanctl/x509ca too: it is above the certificate that is shown in EAP".into());
+    }
+    if let Login::Eap(eap) = &connection.login
+        && eap.method != EapMethod::MsChapV2
+        && eap.servers.is_empty()
+    {
+        notes.push(format!("without --eap-server, strongSwan expects {} in the certificate that is shown in EAP", connection.server));
+    }
     if !connection.login.has_certificate() && connection.user.is_none() {
         notes.push(format!("put the user's name where the file says {USER}, or name it with --user"));
     }
@@ -37,7 +48,14 @@ pub(super) fn files(connection: &Connection<'_>, wishes: &Wishes, notes: &mut Ve
         notes.push(format!("the gateway wants a postquantum preshared key: add secrets {{ ppk {{ id = {id:?} secret = .. }} }}"));
     }
     notes.push("swanctl --load-all && swanctl --initiate --child evergate".into());
-    Ok([Some(settings), super::authority_file(connection)].into_iter().flatten().collect())
+    let eap_authorities = (!eap_roots.is_empty()).then(|| super::certificates_file("eap-ca.pem", eap_roots));
+    Ok([Some(settings), super::authority_file(connection), eap_authorities].into_iter().flatten().collect())
+}
+
+/// Authorities that count in EAP alone. Those in ca.pem are believed there too.
+fn eap_roots<'a>(connection: &'a Connection<'_>) -> Vec<&'a Certificate> {
+    let Login::Eap(eap) = &connection.login else { return Vec::new() };
+    eap.roots.iter().filter(|root| connection.roots.iter().all(|known| known.der != root.der)).collect()
 }
 
 fn configuration(connection: &Connection<'_>, wishes: &Wishes) -> Zeroizing<String> {

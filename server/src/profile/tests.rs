@@ -597,8 +597,9 @@ fn profiles_that_policies_have_outgrown_are_named() {
     let (windows, swanctl) = (profile_of(Kind::Windows, "profile.xml"), profile_of(Kind::StrongSwan, "swanctl.conf"));
     let at = |keys: &str| Fixture::new(&[IKEV2, MACHINES, SSTP, RADIUS, EVERYONE, keys]);
     let warned = |fixture: &Fixture, profile: &str| {
-        let warnings = warnings(fixture, profile).into_iter().filter(|warning| !warning.starts_with("in EAP it believes"));
-        warnings.collect::<Vec<_>>()
+        let of_others = ["in EAP it believes", "the authority in it"];
+        let warnings = warnings(fixture, profile).into_iter();
+        warnings.filter(|warning| !of_others.iter().any(|begin| warning.starts_with(begin))).collect::<Vec<_>>()
     };
     let moved = at(&SPLIT.replace("10.0.0.0/8", "172.16.0.0/12"));
     let routes = [
@@ -611,14 +612,19 @@ fn profiles_that_policies_have_outgrown_are_named() {
     let refused = "it sends 10.0.0.0/8 into the tunnel, which selectors of policy \"everyone\" let nobody reach";
     assert_eq!(warned(&narrow, &windows), [refused]);
     let renamed = at(&SPLIT.replace("corp.", "lab.").replace("10.0.0.53", "10.0.0.54"));
-    assert_eq!(
-        warned(&renamed, &windows),
-        [
+    for (profile, domain) in [
+        (&windows, ".corp.example.test"),
+        (&profile_of(Kind::Apple, "apple.mobileconfig"), "corp.example.test"),
+        (&profile_of(Kind::NetworkManager, "evergate.nmconnection"), "corp.example.test"),
+    ] {
+        let asks = format!("it asks 10.0.0.53 for names of {domain}, and policy \"everyone\" gives 10.0.0.54");
+        let of_names = [
             "its DNS suffix is corp.example.test, and policy \"everyone\" gives lab.example.test",
-            "it asks 10.0.0.53 for names of .corp.example.test, and policy \"everyone\" gives 10.0.0.54",
+            &asks,
             "policy \"everyone\" has names of lab.example.test looked up through the tunnel, and the profile does not",
-        ]
-    );
+        ];
+        assert_eq!(warned(&renamed, profile), of_names);
+    }
     assert_eq!(warned(&renamed, &swanctl), Vec::<String>::new(), "it says nothing of names");
     let away = windows.replace("<DnsServers>10.0.0.53<", "<DnsServers>192.168.7.7<");
     assert!(warned(&split(), &away)[0].contains("it asks 192.168.7.7 for names of .corp.example.test, and no Route leads there"));
@@ -629,4 +635,96 @@ fn profiles_that_policies_have_outgrown_are_named() {
     let first = EVERYONE.replace("everyone", "others") + "routes = [\"10.99.0.0/16\"]\n";
     let several = Fixture::new(&[IKEV2, MACHINES, SSTP, RADIUS, &first, EVERYONE, SPLIT]);
     assert_eq!(warned(&several, &windows), Vec::<String>::new(), "one of the policies has them");
+}
+
+/// What `check` warns of, with what to do on the client.
+fn warned_of(fixture: &Fixture, text: &str) -> Vec<(String, String)> {
+    let report = check(&fixture.config(), text.as_bytes(), &[], jiff::Timestamp::now().as_second())
+        .unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let findings = report.connections.into_iter().flat_map(|one| one.findings);
+    findings.map(|finding| (finding.problem, finding.on_client.unwrap_or_default())).collect()
+}
+
+/// Where a format holds name servers and domains, they are held against the policy's.
+#[test]
+fn names_are_judged_where_other_clients_have_them() {
+    let several =
+        format!("{SPLIT}dns_domains = [\"corp.example.test\", \"lab.example.test\"]\n").replace("53\"]", "53\", \"2001:db8::53\"]");
+    let fixture = Fixture::new(&[IKEV2, MACHINES, SSTP, RADIUS, EVERYONE, &several]);
+    let user = Wishes { user: Some("ann".into()), ..fixture.wishes() };
+    let apple = fixture.file(Kind::Apple, &user, "apple.mobileconfig");
+    let linux = fixture.file(Kind::NetworkManager, &user, "evergate.nmconnection");
+    let sstp = Wishes { tunnel: Some(Tunnel::Sstp), user: Some("ann".into()), ..fixture.wishes() };
+    let linux_sstp = fixture.file(Kind::NetworkManager, &sstp, "evergate.nmconnection");
+    let asks = |servers: &str, names: &str| format!("it asks {servers} for {names}, and policy \"everyone\" gives 10.0.0.53,2001:db8::53");
+    let both = "names of corp.example.test, lab.example.test";
+    let lab = "policy \"everyone\" has names of lab.example.test looked up through the tunnel, and the profile does not".to_owned();
+    let suffix = "its DNS suffix is old.example.test, and policy \"everyone\" gives corp.example.test".to_owned();
+    let dns = "write dns=10.0.0.53; into [ipv4] and dns=2001:db8::53; into [ipv6]";
+    let search = "dns-search=corp.example.test;~lab.example.test;\n";
+    let lab_in_apple = "<key>SupplementalMatchDomains</key>\n\t\t\t\t<array>\n\t\t\t\t\t<string>corp.example.test</string>\n\t\t\t\t\t<string>lab.example.test</string>";
+    for (profile, from, to, problem, remedy) in [
+        (&linux, "dns=10.0.0.53;", "dns=10.0.0.9;10.0.0.53#dc1;", asks("10.0.0.9", both), dns),
+        (&linux, "dns=2001:db8::53;", "dns=2001:db8::9;", asks("2001:db8::9", both), dns),
+        (&linux_sstp, "dns=10.0.0.53;", "dns=10.0.0.9;", asks("10.0.0.9", both), dns),
+        (&linux, search, "dns-search=corp.example.test;\n", lab.clone(), "add ~lab.example.test; to dns-search in [ipv4] and [ipv6]"),
+        (
+            &linux,
+            search,
+            "dns-search=old.example.test;~corp.example.test;~lab.example.test;\n",
+            suffix.clone(),
+            "begin dns-search in [ipv4] and [ipv6] with corp.example.test;",
+        ),
+        (&apple, "<string>10.0.0.53<", "<string>10.0.0.9<", asks("10.0.0.9", both), "write 10.0.0.53,2001:db8::53 into ServerAddresses"),
+        (
+            &apple,
+            lab_in_apple,
+            &lab_in_apple.replace("\n\t\t\t\t\t<string>lab.example.test</string>", ""),
+            lab,
+            "add lab.example.test to SupplementalMatchDomains",
+        ),
+    ] {
+        assert!(profile.contains(from), "{from}\n{profile}");
+        assert_eq!(warned_of(&fixture, &profile.replace(from, to)), [(problem, remedy.to_owned())], "{to}");
+    }
+    for (profile, what) in [
+        (linux.replace("never-default=true\n", ""), "asks for everything there"),
+        (linux.replace(search, "dns-search=corp.example.test;~.;\n"), "~. is everything"),
+        (linux.replace("dns=10.0.0.53;\n", "").replace("dns=2001:db8::53;\n", ""), "asks what the gateway gives"),
+        (linux.replace("dns=10.0.0.53;\n", "").replace("dns=2001:db8::53;\n", "").replace(search, ""), "says nothing of names"),
+    ] {
+        assert_eq!(warned_of(&fixture, &profile), [], "{what}: {profile}");
+    }
+    let whole = linux.replace("never-default=true\n", "").replace("dns=10.0.0.53;", "dns=10.0.0.9;");
+    assert_eq!(warned_of(&fixture, &whole)[0].0, asks("10.0.0.9", "all names"));
+    for (profile, from, to, key) in
+        [(&linux, "dns=10.0.0.53;", "dns=dc1;", "dns"), (&apple, "<string>10.0.0.53<", "<string>dc1<", "ServerAddresses")]
+    {
+        let found = fails(&fixture, &profile.replace(from, to));
+        assert!(found.iter().any(|(_, problem)| *problem == format!("\"dc1\" in {key} is no address")), "{found:?}");
+    }
+}
+
+/// strongSwan believes in EAP what it believes of gateways: an authority of its own has to come along.
+#[test]
+fn the_authority_of_eap_comes_along() {
+    let fixture = Fixture::new(&[IKEV2, USERS, RADIUS, EVERYONE]);
+    let wishes = |authority: &Certificate| {
+        let (eap_servers, eap_authorities) = (vec!["nps1.example.test".into()], vec![authority.clone()]);
+        Wishes { eap: Some(EapMethod::Tls), eap_servers, eap_authorities, ..fixture.wishes() }
+    };
+    let names = |made: &Made| made.files.iter().map(|file| file.name).collect::<Vec<_>>();
+    let says = |made: &Made, text: &str| made.notes.iter().any(|note| note.contains(text));
+    let made = |kind, wishes: &Wishes| fixture.made(kind, wishes).unwrap();
+    let other = made(Kind::StrongSwan, &wishes(&fixture.other_root));
+    assert_eq!(names(&other), ["swanctl.conf", "ca.pem", "eap-ca.pem"]);
+    let brought = Certificate::from_pem(other.files[2].text.as_bytes()).unwrap();
+    assert!(brought[0].der == fixture.other_root.der && says(&other, "eap-ca.pem"), "{other:?}");
+    assert_eq!(names(&made(Kind::StrongSwan, &wishes(&fixture.root))), ["swanctl.conf", "ca.pem"]);
+    let unnamed = made(Kind::StrongSwan, &Wishes { eap: Some(EapMethod::Tls), ..fixture.wishes() });
+    assert!(says(&unnamed, "strongSwan expects vpn.example.test in the certificate"), "{unnamed:?}");
+    for (authority, warned) in [(&fixture.other_root, true), (&fixture.root, false)] {
+        let linux = made(Kind::NetworkManager, &wishes(authority));
+        assert_eq!(says(&linux, "believes one authority"), warned, "{linux:?}");
+    }
 }

@@ -69,6 +69,8 @@ pub(super) struct Tracked {
     due: Instant,
     /// Failures in a row.
     failures: u32,
+    /// Why the last of them was one.
+    trouble: Option<String>,
     warned_of_expiry: bool,
     warned_of_disk: bool,
 }
@@ -85,6 +87,7 @@ impl Tracked {
             stamp: None,
             due: Instant::now(),
             failures: 0,
+            trouble: None,
             warned_of_expiry: false,
             warned_of_disk: false,
         }
@@ -92,6 +95,10 @@ impl Tracked {
 
     pub(super) fn list(&self) -> Option<(Source, Arc<Crl>)> {
         self.list.clone().map(|list| (self.source.clone(), list))
+    }
+
+    pub(super) fn trouble(&self) -> Option<(Source, String)> {
+        self.trouble.clone().map(|reason| (self.source.clone(), reason))
     }
 
     pub(super) fn due(&self) -> Instant {
@@ -182,6 +189,7 @@ impl Tracked {
             tracing::info!(source = %self.source, "the revocation list can be had again");
         }
         self.failures = 0;
+        self.trouble = None;
         // Whoever replays an old list over plain HTTP must not undo a revocation. A file is the administrator's own doing.
         let newer = matches!(self.source, Source::File(_)) || self.is_newest(&list);
         if newer {
@@ -224,6 +232,7 @@ impl Tracked {
             Source::Url(_) => shortened((FIRST_PAUSE * 2_u32.saturating_pow(self.failures.min(10))).min(LONGEST_PAUSE)),
         };
         self.failures = self.failures.saturating_add(1);
+        self.trouble = Some(reason.to_owned());
         self.due = Instant::now() + pause;
     }
 

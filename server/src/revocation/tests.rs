@@ -142,11 +142,12 @@ async fn a_file_is_read_again_when_it_changes() {
         breakage();
         assert!(!source.renew().await);
         assert_eq!(entries(&source), Some(2));
+        assert!(source.trouble().is_some());
     }
     // The administrator may go back to an older one.
     std::fs::write(&path, list(&authority, 1, 1)).unwrap();
     assert!(source.renew().await);
-    assert_eq!(entries(&source), Some(1));
+    assert_eq!((entries(&source), source.trouble()), (Some(1), None));
 }
 
 #[tokio::test]
@@ -227,15 +228,18 @@ async fn each_source_tells_what_it_holds() {
     let roots = TrustAnchors::new(known(&root).to_vec());
     let settings = Settings { policy: Revocation::Soft, sources: sources.to_vec() };
     let held = Keeper::start(Some((&settings, &roots)), folder.path()).held();
-    let entries = |held: &Held| held.iter().map(|(_, list)| list.as_ref().map(|list| list.entries())).collect::<Vec<_>>();
+    let entries = |held: &Held| held.iter().map(|one| one.list.as_ref().map(|list| list.entries())).collect::<Vec<_>>();
     assert_eq!(entries(&held), [Some(5), None]);
-    assert_eq!(held.iter().map(|(source, _)| source.clone()).collect::<Vec<_>>(), sources);
+    assert_eq!(held.iter().map(|one| one.source.clone()).collect::<Vec<_>>(), sources);
+    let missing = "cannot be read: No such file or directory (os error 2)";
+    assert_eq!(held.iter().map(|one| one.trouble.as_deref()).collect::<Vec<_>>(), [None, Some(missing)]);
     let older = read_list(&list(&root, 1, 9), &root);
-    let twice = [vec![(sources[0].clone(), Some(older))], held].concat();
+    let twice = [vec![Known { source: sources[0].clone(), list: Some(older), trouble: None }], held].concat();
     let told = crate::status::revocation_lists(&twice, 4_070_908_799);
     assert_eq!(told.len(), 2, "one a source: {told:?}");
     let newest = told[0].list.as_ref().unwrap();
     assert_eq!((newest.entries, newest.secs_left, told[1].list.is_none()), (5, 1, true));
+    assert_eq!(told.iter().map(|one| one.trouble.as_deref()).collect::<Vec<_>>(), [None, Some(missing)]);
     let off = Settings { policy: Revocation::Off, ..settings };
     assert!(Keeper::start(Some((&off, &roots)), folder.path()).held().is_empty());
 }

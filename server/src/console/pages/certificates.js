@@ -1,7 +1,7 @@
-// What the gateway shows, and which client gets what and why.
+// What the gateway shows, which client gets what and why, and what is known of certificates that were taken back.
 import { get } from "../api.js";
-import { card, empty, facts, h, icon, loading, show, state, trouble } from "../dom.js";
-import { date, ending } from "../format.js";
+import { card, empty, facts, h, icon, loading, sentence, show, state, trouble } from "../dom.js";
+import { date, ending, expiry, moment, number } from "../format.js";
 import { table } from "../table.js";
 
 export const title = "Certificates";
@@ -9,8 +9,8 @@ export const title = "Certificates";
 export function open({ view, current }) {
   const refresh = async () => {
     try {
-      const report = await get("/v1/certificates");
-      if (current()) show(view, report.certificates.map(certificate), clients(report.clients));
+      const [report, status] = await Promise.all([get("/v1/certificates"), get("/v1/status")]);
+      if (current()) show(view, report.certificates.map(certificate), clients(report.clients), lists(status.revocation));
     } catch (problem) {
       if (current()) show(view, trouble(problem, refresh));
     }
@@ -65,3 +65,16 @@ function clients(list) {
 }
 
 const passed = (one) => one.passed_over.length > 0 && h("details", null, h("summary", null, "Passed over"), h("ul", { class: "plain" }, one.passed_over.map((other) => h("li", null, h("strong", null, other.certificate), `: ${other.reason}`))));
+
+function lists(revocation) {
+  const columns = [
+    { id: "source", label: "From", wide: true, cell: (one) => [h("code", { class: "break" }, one.source), one.trouble && h("span", { class: "line muted" }, sentence(one.trouble))] },
+    { id: "state", label: "State", tight: true, cell: (one) => state(...expiry(one)) },
+    { id: "issuer", label: "Issuer", wide: true, cell: (one) => one.list?.issuer ?? "–" },
+    { id: "revoked", label: "Revoked", number: true, cell: (one) => (one.list ? number(one.list.entries) : "–") },
+    { id: "issued", label: "Issued", tight: true, cell: (one) => (one.list ? moment(one.list.issued_at) : "–") },
+    { id: "next", label: "Next update", tight: true, cell: (one) => (one.list ? moment(one.list.next_update) : "–") },
+  ];
+  const none = () => empty("No list is read: crl in the configuration says where they come from.");
+  return card("Revocation lists", { key: "revocation" }, revocation.length ? table({ caption: "Revocation lists", columns, rows: revocation, key: (one) => one.source }) : none());
+}

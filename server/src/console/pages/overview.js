@@ -2,9 +2,9 @@
 import { get, post, remove } from "../api.js";
 import { chart } from "../chart.js";
 import { ask } from "../dialog.js";
-import { card, empty, facts, h, icon, loading, s, show, state, trouble } from "../dom.js";
+import { card, empty, facts, h, icon, loading, s, sentence, show, state, trouble } from "../dom.js";
 import { listen } from "../events.js";
-import { ago, bytes, date, duration, ending, many, moment, number, outcome, plural, rate } from "../format.js";
+import { ago, bytes, date, duration, ending, expiry, many, moment, number, outcome, plural, rate } from "../format.js";
 import { choice, field, table } from "../table.js";
 
 export const title = "Overview";
@@ -107,7 +107,7 @@ function tilesOf(status, counters, before) {
 
 /** What somebody should look at, worst first; a word of calm if nothing. */
 function attention(status, blocks, app, refresh) {
-  const found = [...ofDrain(status), ...ofBlocks(blocks), ...ofRadius(status), ...ofCertificates(status), ...ofPools(status), ...ofBooks(status)];
+  const found = [...ofDrain(status), ...ofBlocks(blocks), ...ofRadius(status), ...ofCertificates(status), ...ofLists(status), ...ofPools(status), ...ofBooks(status)];
   found.sort((one, other) => ["bad", "warn", "idle"].indexOf(one.level) - ["bad", "warn", "idle"].indexOf(other.level));
   const calm = h("p", { class: "notice good", key: "calm" }, icon("good"), h("span", null, "Nothing needs attention."));
   const line = ({ level, text, page }) => h("li", { class: `notice ${level}`, key: text }, icon(level), h("span", null, text, page && [" ", h("a", { href: `#/${page}` }, "Look")]));
@@ -146,6 +146,12 @@ function ofRadius({ radius, local, eap_certificates }) {
 const ofCertificates = ({ certificates }) =>
   certificates.filter((one) => one.days_left < 30).map((one) => ({ level: ending(one.days_left)[0], text: `Certificate ${one.name}: ${ending(one.days_left)[1]}.`, page: "certificates" }));
 
+const ofLists = ({ revocation }) =>
+  revocation.map((one) => [one, ...expiry(one)]).filter(([, level]) => level !== "good").map(([one, level, text]) => {
+    const why = one.trouble ? `: ${one.trouble}` : "";
+    return { level, text: sentence(`Revocation list from ${one.source}, ${text}${why}`), page: "certificates" };
+  });
+
 const ofPools = ({ pools }) =>
   pools.filter((pool) => pool.used >= pool.size * 0.8).map((pool) => {
     const full = pool.used >= pool.size;
@@ -179,6 +185,7 @@ function radiusTable({ radius, local }) {
     { id: "name", label: "Server", cell: (one) => [h("strong", null, one.name), " ", h("span", { class: "muted" }, one.address)] },
     { id: "standing", label: "State", tight: true, cell: (one) => state(STANDING[one.standing] ?? "idle", one.standing === "unknown" ? "not asked yet" : one.standing) },
     { id: "rtt", label: "Answers in", number: true, cell: (one) => (one.round_trip_ms === null ? "–" : `${number(one.round_trip_ms)} ms`) },
+    { id: "flight", label: "In flight", number: true, cell: (one) => number(one.in_flight) },
     { id: "lost", label: "Unanswered", number: true, cell: (one) => `${number(one.lost)} of ${number(one.sent)}` },
   ];
   return table({ caption: "RADIUS servers", columns, rows: lines, key: (one) => one.name });

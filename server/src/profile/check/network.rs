@@ -57,27 +57,69 @@ fn names(said: &Said, policy: &Policy) -> Drift {
         && !said.names.suffixes.iter().any(|one| bare(one) == bare(suffix))
     {
         let problem = format!("its DNS suffix is {}, and policy {name:?} gives {suffix}", said.names.suffixes.join(", "));
-        drift.push((problem, format!("write {suffix} into DnsSuffix")));
+        drift.push((problem, suffix_remedy(said.client, suffix)));
     }
     let rules = &said.names.rules;
     if settings.dns.is_empty() || rules.is_empty() {
         return drift;
     }
     let listed_dns = settings.dns.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",");
-    for (domain, servers) in rules {
-        let others: Vec<_> = servers.iter().filter(|server| !settings.dns.contains(server)).map(IpAddr::to_string).collect();
-        if !others.is_empty() {
-            let problem = format!("it asks {} for names of {domain}, and policy {name:?} gives {listed_dns}", others.join(", "));
-            drift.push((problem, format!("write {listed_dns} into DnsServers")));
-        }
+    for (servers, domains) in asked_elsewhere(rules, &settings.dns) {
+        let all = domains.iter().any(|domain| bare(domain).is_empty());
+        let names = if all { "all names".into() } else { format!("names of {}", domains.join(", ")) };
+        let problem = format!("it asks {servers} for {names}, and policy {name:?} gives {listed_dns}");
+        drift.push((problem, servers_remedy(said.client, &settings.dns)));
     }
     let within = |domain: &str, of: &str| domain == of || domain.strip_suffix(of).is_some_and(|rest| rest.ends_with('.') || of.is_empty());
     let is_unruled = |domain: &&String| !rules.iter().any(|(ruled, _)| within(&bare(domain), &bare(ruled)));
     for domain in settings.dns_domains.iter().filter(is_unruled) {
         let problem = format!("policy {name:?} has names of {domain} looked up through the tunnel, and the profile does not");
-        drift.push((problem, format!("add a DomainNameInformation for .{domain} with DnsServers {listed_dns}")));
+        drift.push((problem, domain_remedy(said.client, domain, &listed_dns)));
     }
     drift
+}
+
+/// Servers that are none of `given`, as a list, each with the domains that are looked up there.
+fn asked_elsewhere<'a>(rules: &'a [(String, Vec<IpAddr>)], given: &[IpAddr]) -> Vec<(String, Vec<&'a str>)> {
+    let mut asked: Vec<(String, Vec<&str>)> = Vec::new();
+    for (domain, servers) in rules {
+        let others: Vec<_> = servers.iter().filter(|server| !given.contains(server)).map(IpAddr::to_string).collect();
+        let others = others.join(", ");
+        match asked.iter_mut().find(|(known, _)| *known == others) {
+            _ if others.is_empty() => {}
+            Some((_, domains)) => domains.push(domain),
+            None => asked.push((others, vec![domain])),
+        }
+    }
+    asked
+}
+
+fn suffix_remedy(client: Kind, suffix: &str) -> String {
+    match client {
+        Kind::NetworkManager => format!("begin dns-search in [ipv4] and [ipv6] with {suffix};"),
+        Kind::Apple => format!("put {suffix} in front in SearchDomains"),
+        _ => format!("write {suffix} into DnsSuffix"),
+    }
+}
+
+fn servers_remedy(client: Kind, servers: &[IpAddr]) -> String {
+    let list = |servers: Vec<&IpAddr>, separator| servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator);
+    if client != Kind::NetworkManager {
+        let key = if client == Kind::Apple { "ServerAddresses" } else { "DnsServers" };
+        return format!("write {} into {key}", list(servers.iter().collect(), ","));
+    }
+    let (v4, v6): (Vec<_>, Vec<_>) = servers.iter().partition(|server| server.is_ipv4());
+    let families = [("ipv4", v4), ("ipv6", v6)].into_iter().filter(|(_, servers)| !servers.is_empty());
+    let families = families.map(|(family, servers)| format!("dns={}; into [{family}]", list(servers, ";")));
+    format!("write {}", families.collect::<Vec<_>>().join(" and "))
+}
+
+fn domain_remedy(client: Kind, domain: &str, servers: &str) -> String {
+    match client {
+        Kind::NetworkManager => format!("add ~{domain}; to dns-search in [ipv4] and [ipv6]"),
+        Kind::Apple => format!("add {domain} to SupplementalMatchDomains"),
+        _ => format!("add a DomainNameInformation for .{domain} with DnsServers {servers}"),
+    }
 }
 
 fn listed(ranges: &[AddressRange]) -> String {

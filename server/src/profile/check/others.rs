@@ -1,5 +1,5 @@
 //! Apple's configuration profiles, the strongSwan app's, and connections of NetworkManager.
-use super::said::{Eap, Identity, Login, Names, Protocol, Routes, Said, Wrong, host_and_port};
+use super::said::{Eap, Identity, Login, Names, Protocol, Routes, Said, Wrong, host_and_port, name_servers};
 use super::strongswan::{identity, offers, selectors};
 use crate::profile::Kind;
 use crate::profile::networkmanager::{SSTP, STRONGSWAN};
@@ -11,6 +11,7 @@ use pki::Certificate;
 use plist::{Dictionary, Value};
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::net::IpAddr;
 
 pub(super) fn apple(bytes: &[u8]) -> Result<Vec<Said>, String> {
     let profile = Value::from_reader(Cursor::new(bytes)).map_err(|error| format!("is no configuration profile: {error}"))?;
@@ -64,6 +65,7 @@ fn apple_vpn(vpn: &Dictionary, roots: &[Certificate]) -> Said {
         ike: apple_half(settings, "IKESecurityAssociationParameters", true, &mut wrong).map(|one| ike_offer(vec![one])),
         esp: apple_half(settings, "ChildSecurityAssociationParameters", false, &mut wrong).map(|one| esp_offer(vec![one])),
     };
+    let names = apple_names(vpn, &mut wrong);
     Said {
         format: "configuration profile",
         client: Kind::Apple,
@@ -79,7 +81,7 @@ fn apple_vpn(vpn: &Dictionary, roots: &[Certificate]) -> Said {
         offer,
         roots: roots.to_vec(),
         routes: Routes::Unsaid,
-        names: Names::default(),
+        names,
         has_ppk: settings.contains_key("PPK"),
         has_secret: !text(settings, "AuthPassword").is_empty(),
         wrong,
@@ -104,6 +106,22 @@ fn apple_half(settings: &Dictionary, key: &str, of_ike: bool, wrong: &mut Vec<Wr
         transforms.extend(group.map(|group| Transform::new(transform::DH, group)));
     }
     Some(transforms)
+}
+
+/// Without `DNS` it takes what the gateway gives. Without SupplementalMatchDomains its servers are asked for everything; so they are for an empty one.
+fn apple_names(vpn: &Dictionary, wrong: &mut Vec<Wrong>) -> Names {
+    let Some(dns) = vpn.get("DNS").and_then(Value::as_dictionary) else { return Names::default() };
+    let list = |key: &str| dns.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_string);
+    let servers = name_servers(list("ServerAddresses"), "ServerAddresses", wrong);
+    let own = Some(text(dns, "DomainName")).filter(|domain| !domain.is_empty());
+    let matched: Vec<_> = list("SupplementalMatchDomains").map(|domain| if domain.is_empty() { "." } else { domain }).collect();
+    Names { suffixes: own.into_iter().chain(list("SearchDomains")).map(str::to_owned).collect(), rules: rules(&matched, &servers) }
+}
+
+/// The same servers for each of the domains, or for every one where none is named.
+fn rules(domains: &[&str], servers: &[IpAddr]) -> Vec<(String, Vec<IpAddr>)> {
+    let domains = if domains.is_empty() && !servers.is_empty() { &["."] } else { domains };
+    domains.iter().map(|domain| ((*domain).to_owned(), servers.to_vec())).collect()
 }
 
 pub(super) fn android(bytes: &[u8]) -> Result<Vec<Said>, String> {
@@ -189,6 +207,7 @@ pub(super) fn networkmanager(text: &str) -> Result<Vec<Said>, String> {
         (false, "cert" | "key" | "agent" | "smartcard") => Login::Certificate,
         (false, other) => Login::Other(other.to_owned()),
     };
+    let names = connection_names(&sections, &mut wrong);
     let secrets = sections.get("vpn-secrets").is_some_and(|secrets| secrets.contains_key("password"));
     Ok(vec![Said {
         format: "NetworkManager connection",
@@ -202,11 +221,35 @@ pub(super) fn networkmanager(text: &str) -> Result<Vec<Said>, String> {
         offer,
         roots: Vec::new(),
         routes,
-        names: Names::default(),
+        names,
         has_ppk: false,
         has_secret: secrets,
         wrong,
     }])
+}
+
+/// What both families say together. Servers are asked for everything where the tunnel is the default route, and for the domains of `dns-search`, a tilde before
+/// them or not, where it is not.
+fn connection_names(sections: &BTreeMap<&str, BTreeMap<&str, &str>>, wrong: &mut Vec<Wrong>) -> Names {
+    let families = || ["ipv4", "ipv6"].into_iter().filter_map(|family| sections.get(family));
+    let list = |key: &'static str| {
+        let entries = families().filter_map(move |family| family.get(key)).flat_map(|entry| entry.split(';'));
+        entries.map(str::trim).filter(|entry| !entry.is_empty())
+    };
+    // Behind # stands the name that a server has in TLS.
+    let servers = name_servers(list("dns").map(|server| server.split('#').next().unwrap_or_default()), "dns", wrong);
+    let mut search: Vec<_> = Vec::new();
+    for domain in list("dns-search") {
+        // Each family has its own, and mostly the same.
+        if !search.contains(&domain) {
+            search.push(domain);
+        }
+    }
+    let domains: Vec<_> = search.iter().map(|domain| domain.trim_start_matches('~')).collect();
+    let suffixes = search.iter().filter(|domain| !domain.starts_with('~')).map(|domain| (*domain).to_owned()).collect();
+    let splits = families().any(|family| matches!(family.get("never-default").copied(), Some("true" | "yes" | "1")));
+    let rules = rules(if splits { &domains } else { &[] }, &servers);
+    Names { suffixes, rules }
 }
 
 /// Sections of lines `key=value`.

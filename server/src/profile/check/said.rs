@@ -114,8 +114,23 @@ pub(super) enum Routes {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Names {
     pub(super) suffixes: Vec<String>,
-    /// Domains, and who is asked for what is in them; nobody: what the connection itself has.
+    /// Domains (`.` is every one), and who is asked for what is in them; nobody: what the connection itself has.
     pub(super) rules: Vec<(String, Vec<IpAddr>)>,
+}
+
+/// The name servers that the profile has under `key`.
+pub(super) fn name_servers<'a>(list: impl IntoIterator<Item = &'a str>, key: &str, wrong: &mut Vec<Wrong>) -> Vec<IpAddr> {
+    let mut servers = Vec::new();
+    for server in list {
+        match server.parse() {
+            Ok(address) => servers.push(address),
+            Err(_) => {
+                let problem = format!("{server:?} in {key} is no address");
+                wrong.push(Wrong::new(problem, format!("write addresses of name servers, and nothing else, into {key}")));
+            }
+        }
+    }
+    servers
 }
 
 /// `name`, `name:8443`, `[2001:db8::1]:8443`: the host, and the port where there is one.

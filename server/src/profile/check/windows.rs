@@ -1,6 +1,6 @@
 //! ProfileXML.
 use super::rules::{self, Read};
-use super::said::{Eap, Filter, Identity, Login, Names, Protocol, Routes, Said, Wrong, host_and_port};
+use super::said::{Eap, Filter, Identity, Login, Names, Protocol, Routes, Said, Wrong, host_and_port, name_servers};
 use crate::profile::Kind;
 use crate::profile::proposals::{
     Offer, esp_offer, ike_offer, windows_authentication, windows_cipher, windows_default, windows_group, windows_hash,
@@ -231,20 +231,13 @@ fn routes(profile: Node<'_, '_>, native: Node<'_, '_>, wrong: &mut Vec<Wrong>) -
 }
 
 fn names(profile: Node<'_, '_>, wrong: &mut Vec<Wrong>) -> Names {
-    let list = |text: &str| text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    fn list(text: &str) -> impl Iterator<Item = &str> {
+        text.split(',').map(str::trim).filter(|one| !one.is_empty())
+    }
     let mut rules = Vec::new();
     for rule in profile.children().filter(|node| node.has_tag_name_like("DomainNameInformation")) {
-        let mut servers = Vec::new();
-        for server in list(said(rule, "DnsServers")) {
-            match server.parse() {
-                Ok(address) => servers.push(address),
-                Err(_) => {
-                    let problem = format!("{server:?} in DnsServers is no address");
-                    wrong.push(Wrong::new(problem, "write the addresses of name servers, with a comma between them"));
-                }
-            }
-        }
+        let servers = name_servers(list(said(rule, "DnsServers")), "DnsServers", wrong);
         rules.push((said(rule, "DomainName").to_owned(), servers));
     }
-    Names { suffixes: list(said(profile, "DnsSuffix")), rules }
+    Names { suffixes: list(said(profile, "DnsSuffix")).map(str::to_owned).collect(), rules }
 }
