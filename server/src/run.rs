@@ -35,7 +35,7 @@ use crate::workers::Workers;
 use crate::{attempts::Attempts, privileges, state_lock, status};
 use commands::Commands;
 use crypto::SystemRandom;
-use ike::{Answer, AskId, ResponderConfig, SessionId};
+use ike::{Answer, AskId, Path, ResponderConfig, SessionId};
 use loads::Reason;
 use policy::network::Tunnel;
 use radius_client::AccountingStatus;
@@ -190,8 +190,8 @@ impl Shell {
         let (streams_tx, streams) = mpsc::channel(STREAM_QUEUE);
         let (arrivals_tx, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
         let ikev2 = config.ikev2.as_ref();
-        let tunnels = Tunnels::start(&config, ikev2, datagrams_tx.clone(), streams_tx)?;
-        let sockets = Sockets::bind(ikev2, &tunnels, &datagrams_tx)?;
+        let tunnels = Tunnels::start(&config, datagrams_tx.clone(), streams_tx)?;
+        let sockets = Sockets::start(ikev2, &tunnels, datagrams_tx)?;
         let sstp_counters: Arc<sstp::Counters> = Arc::default();
         let mut fronts = Fronts::new(Arc::clone(&sstp_counters), arrivals_tx);
         fronts.configure(fronts.prepare(&config, &bounds(&config))?.listen()?);
@@ -307,7 +307,10 @@ impl Shell {
                 let dataplane = self.gateway.plane.status();
                 self.gateway.tell_counters(now(), &dataplane);
             }
-            _ = self.sampling.tick() => self.sample(),
+            _ = self.sampling.tick() => {
+                self.sample();
+                self.let_sockets_go();
+            }
             () = self.expiry.due() => ExpiryWatch::warn(&self.config, jiff::Timestamp::now().as_second()),
             message = queues.clients.next() => match message {
                 Message::Ike(datagram) => self.datagrams(datagram, queues),
@@ -350,6 +353,13 @@ impl Shell {
         }
     }
 
+    /// Those of addresses that are gone, once nobody is there any more.
+    fn let_sockets_go(&mut self) {
+        if self.sockets.has_staying() {
+            self.sockets.let_go(self.config.ikev2.as_ref(), &self.gateway.locals(), &self.gateway.plane);
+        }
+    }
+
     fn renew_local_trust(&mut self) {
         let (Some(running), Some(local)) = (&self.local, &self.config.local) else { return };
         let roots = Arc::new(self.local_lists.trusted(&local.client_roots));
@@ -372,11 +382,19 @@ impl Shell {
 
     fn datagrams(&mut self, first: Datagram, queues: &mut Queues) {
         let now = now();
-        self.gateway.datagram(now, first.path, first.message);
+        self.datagram(now, first);
         for _ in 1..IKE_BATCH {
             let Ok(datagram) = queues.clients.datagrams.try_recv() else { return };
-            self.gateway.datagram(now, datagram.path, datagram.message);
+            self.datagram(now, datagram);
         }
+    }
+
+    fn datagram(&mut self, now: Now, datagram: Datagram) {
+        if self.sockets.turns_away(&datagram) {
+            let Path { local, remote, .. } = datagram.path;
+            return tracing::debug!(%local, client = %remote, "nobody new comes in at an address that is gone from the configuration");
+        }
+        self.gateway.datagram(now, datagram.path, datagram.message);
     }
 
     fn radius_outcome(&mut self, outcome: radius_client::Output) {

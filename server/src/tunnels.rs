@@ -1,6 +1,6 @@
 //! Joins the control half with the packet engine: Child SAs become tunnels, traffic is counted per session.
 use crate::api::types::DataplaneStatus;
-use crate::config::{Config, Ikev2Listener};
+use crate::config::Config;
 use crate::dataplane::{
     self, ConnectionSpec, Dataplane, DataplaneConfig, DataplaneHandle, IkeSink, Keys, Role, Selector, Stalled, StreamEvent, StreamSink,
     StreamSpec, StreamTunnel, TunnelSpec,
@@ -44,23 +44,13 @@ pub struct Tunnels {
 }
 
 impl Tunnels {
-    /// Starts the engine for the gateway: TUN device, routes to the pools, sockets of the NAT-traversal port.
-    pub fn start(
-        config: &Config,
-        listener: Option<&Ikev2Listener>,
-        datagrams: Sender<Datagram>,
-        streams: Sender<StreamEvent>,
-    ) -> anyhow::Result<Self> {
-        let engine_config = DataplaneConfig {
-            tun: config.server.tun.clone(),
-            listen: listener.map(nat_sockets).unwrap_or_default(),
-            raw: listener.map(|listener| listener.addresses.clone()).unwrap_or_default(),
-            threads: config.server.threads,
-            ..DataplaneConfig::default()
-        };
+    /// Starts the engine for the gateway: TUN device, routes to the pools. Its outer sockets come with [`crate::sockets::Sockets`].
+    pub fn start(config: &Config, datagrams: Sender<Datagram>, streams: Sender<StreamEvent>) -> anyhow::Result<Self> {
+        let engine_config =
+            DataplaneConfig { tun: config.server.tun.clone(), threads: config.server.threads, ..DataplaneConfig::default() };
         let mtu = config.server.mtu;
         let engine = Dataplane::start_with_streams(engine_config, IkeQueue(datagrams), StreamQueue(streams))
-            .context("the data plane cannot start; it needs /dev/net/tun, CAP_NET_ADMIN and CAP_NET_RAW, and free UDP ports")?;
+            .context("the data plane cannot start; it needs /dev/net/tun and CAP_NET_ADMIN")?;
         let pools: Vec<_> = config.pools.iter().flat_map(pool_prefixes).collect();
         let device = engine.interface().index;
         configure_device(device, mtu, &pools).with_context(|| format!("cannot configure {}", engine.interface().name))?;
@@ -135,6 +125,18 @@ impl Tunnels {
         }
     }
 
+    /// Sockets for those addresses that are not served yet: all, or none. `listen`: of the NAT-traversal port; `raw`: for ESP as IP protocol 50.
+    pub fn open(&self, listen: &[SocketAddr], raw: &[IpAddr]) -> io::Result<dataplane::Opened> {
+        self.handle.open(listen, raw)
+    }
+
+    /// Serves these addresses from now on, and no others.
+    pub fn serve(&self, listen: &[SocketAddr], raw: &[IpAddr], opened: dataplane::Opened) {
+        if let Err(stalled) = self.handle.serve(listen, raw, opened) {
+            tracing::error!(%stalled, "an order to the data plane is lost");
+        }
+    }
+
     /// Datagrams received per address on the NAT-traversal port.
     pub fn received(&self) -> Vec<(SocketAddr, u64)> {
         self.handle.received()
@@ -200,10 +202,6 @@ fn unrouted(destination: Prefix, error: &io::Error) -> String {
         io::ErrorKind::AlreadyExists => format!("this host has a route to {destination} already, which leads elsewhere"),
         _ => format!("no route to {destination}: {error}"),
     }
-}
-
-fn nat_sockets(listener: &Ikev2Listener) -> Vec<SocketAddr> {
-    listener.addresses.iter().map(|&address| SocketAddr::new(address, listener.nat_port)).collect()
 }
 
 /// Hands SSTP packets to the control thread.

@@ -96,6 +96,34 @@ fn a_rekey_and_a_move_lose_nothing() {
     lab.run(Side::Gateway, &["ping", "-q", "-c", "3", "-i", "0.02", "-W", "2", CLIENT6]);
 }
 
+/// What has arrived at sockets that go is taken.
+fn other_sockets(encapsulate: bool) {
+    let mut lab = Lab::start("192.0.2", encapsulate, "gcm");
+    let pings = lab.spawn(Side::Client, &["ping", "-q", "-c", "150", "-i", "0.01", "-W", "2", GATEWAY4]);
+    for order in ["serve 192.0.2.1", "serve 0.0.0.0", "serve 127.0.0.1 192.0.2.1"] {
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(lab.order(Side::Gateway, order), "done");
+    }
+    let refused = lab.order(Side::Gateway, "serve 192.0.2.77");
+    assert!(refused.starts_with("cannot bind udp 192.0.2.77:4500: "), "{refused}");
+    let report = lab::finish(pings);
+    assert!(report.contains(" 0% packet loss"), "{report}");
+    assert_eq!(lab.order(Side::Gateway, "serve 127.0.0.1"), "done");
+    lab.fails(Side::Client, &["ping", "-q", "-c", "1", "-W", "1", GATEWAY4]);
+    assert_eq!(lab.order(Side::Gateway, "serve 192.0.2.1"), "done");
+    lab.run(Side::Client, &["ping", "-q", "-c", "3", "-i", "0.02", "-W", "2", GATEWAY4]);
+}
+
+#[test]
+fn esp_in_udp_goes_on_through_other_sockets() {
+    other_sockets(true);
+}
+
+#[test]
+fn plain_esp_goes_on_through_other_sockets() {
+    other_sockets(false);
+}
+
 #[test]
 fn ike_messages_pass_by_the_tunnels() {
     let mut lab = Lab::start("192.0.2", true, "gcm");

@@ -24,6 +24,12 @@ pub struct IkeSocket {
 impl IkeSocket {
     /// Binds to `address`. An IPv6 socket takes no IPv4 traffic.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        Self::bind_in_place_of(address, &[])
+    }
+
+    /// The same beside sockets of this process that hold the port at addresses which [`overlap`](crate::listen::overlap), and are about to be closed. What is
+    /// sent to the narrower address comes to its own socket.
+    pub fn bind_in_place_of(address: SocketAddr, held: &[&Self]) -> io::Result<Self> {
         let v6 = address.is_ipv6();
         let fd = sys::socket(family(address.ip()), libc::SOCK_DGRAM | libc::SOCK_NONBLOCK, 0)?;
         if v6 {
@@ -32,7 +38,12 @@ impl IkeSocket {
         sys::grow_buffers(&fd, BUFFER_BYTES);
         sys::report_destination(&fd, v6, false)?;
         sys::allow_fragmentation(&fd, v6)?;
-        sys::bind(&fd, address)?;
+        let all = || held.iter().map(|held| &held.fd).chain((!held.is_empty()).then_some(&fd));
+        let share =
+            |on: bool| all().try_for_each(|socket| sys::set_option(socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, libc::c_int::from(on)));
+        let bound = share(true).and_then(|()| sys::bind(&fd, address));
+        // The port is for nobody else again.
+        bound.and(share(false))?;
         let local = sys::local_addr(&fd)?;
         Ok(Self { fd, local })
     }
@@ -89,5 +100,40 @@ impl AsFd for IkeSocket {
 impl AsRawFd for IkeSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+
+    /// What comes to this socket within a moment.
+    fn heard(socket: &IkeSocket) -> Option<Vec<u8>> {
+        let mut buffer = [0; 16];
+        socket.recv(&mut buffer).ok().map(|(length, ..)| buffer[..length].to_vec())
+    }
+
+    #[test]
+    fn a_socket_takes_the_place_of_one_that_overlaps_and_gives_it_back() {
+        let wide = IkeSocket::bind("0.0.0.0:0".parse().unwrap()).unwrap();
+        let narrow = SocketAddr::new("127.0.0.1".parse().unwrap(), wide.local_addr().unwrap().port());
+        assert!(IkeSocket::bind(narrow).is_err(), "the port is taken");
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let say = |word: &[u8]| assert_eq!(client.send_to(word, narrow).unwrap(), word.len());
+        say(b"one");
+        let instead = IkeSocket::bind_in_place_of(narrow, &[&wide]).unwrap();
+        assert!(IkeSocket::bind(narrow).is_err(), "the port is for nobody else");
+        say(b"two");
+        assert_eq!((heard(&wide), heard(&instead)), (Some(b"one".to_vec()), Some(b"two".to_vec())));
+        drop(instead);
+        say(b"three");
+        assert_eq!(heard(&wide), Some(b"three".to_vec()));
+        let narrow_again = IkeSocket::bind_in_place_of(narrow, &[&wide]).unwrap();
+        drop(wide);
+        let wide_again = IkeSocket::bind_in_place_of(SocketAddr::new("0.0.0.0".parse().unwrap(), narrow.port()), &[&narrow_again]).unwrap();
+        drop(narrow_again);
+        say(b"four");
+        assert_eq!(heard(&wide_again), Some(b"four".to_vec()));
     }
 }

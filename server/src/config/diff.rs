@@ -1,15 +1,11 @@
 //! What one configuration changes of another, section by section and key by key, and which of it a running gateway cannot take.
 use super::source::{Node, Value, name_of};
-use super::{Config, Ikev2Listener, RadiusServer, SECTIONS, Server, SstpListener, Written};
-use crate::steering::ByPolicy;
-use policy::network::Tunnel;
+use super::{Config, RadiusServer, SECTIONS, Server, Written};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `[server]` keys that are about the process itself. `name` is one of them: as NAS-Identifier it names the sessions that are up.
 const SERVER_AT_START: &[&str] = &["name", "control_socket", "control_group", "state_dir", "run_as", "threads", "tun", "mtu"];
-/// What the sockets of IKEv2 are bound to.
-const IKEV2_AT_START: &[&str] = &["protocol", "addresses", "ike_port", "nat_port", "tcp"];
 const ACCOUNTING_AT_START: &[&str] = &["queue_max"];
 
 /// Kinds of sections of which the first that fits counts.
@@ -111,7 +107,7 @@ impl Difference {
     pub fn new(started: &Config, running: &Config, fresh: &Config, heard: Heard) -> Self {
         let part = |before: &Config, restart| {
             let changes = changes(&before.written, &fresh.written).into_iter();
-            changes.filter_map(|change| split(&kind(&change, before, fresh), change, restart, heard)).collect::<Vec<_>>()
+            changes.filter_map(|change| split(change, restart, heard)).collect::<Vec<_>>()
         };
         let mut live = part(running, false);
         live.extend(moved_servers(running, fresh));
@@ -137,13 +133,6 @@ impl Config {
             dynamic_tls_port,
             ..running.server.clone()
         };
-        let mut ikev2 = running.ikev2.as_ref().map(|listener| ikev2_over(self.ikev2.as_ref(), listener));
-        let mut sstp = sstp_over(self.sstp, self.ikev2.as_ref(), running);
-        // Also where the listener itself is gone from the file: the policies are those of now.
-        let (policies, zone) = (&self.policies, &server.time_zone);
-        let steered = |tunnel, name: &str| ByPolicy::of_listener(policies, tunnel, name, zone);
-        ikev2.iter_mut().for_each(|listener| listener.steering = steered(Tunnel::Ikev2, &listener.name));
-        sstp.iter_mut().for_each(|listener| listener.steering = steered(Tunnel::Sstp, &listener.name));
         let mut accounting = self.accounting;
         accounting.queue_max = running.accounting.queue_max;
         let mut radius = self.radius;
@@ -155,7 +144,7 @@ impl Config {
                 server.nas_identifier = Some(running.server.name.clone());
             }
         }
-        Self { server, ikev2, sstp, radius, accounting, ..self }
+        Self { server, radius, accounting, ..self }
     }
 
     /// This configuration with the certificates and private keys of `fresh`, which was read from the same text.
@@ -222,43 +211,21 @@ impl Written {
     }
 }
 
-fn ikev2_over(fresh: Option<&Ikev2Listener>, running: &Ikev2Listener) -> Ikev2Listener {
-    let Some(fresh) = fresh.filter(|fresh| fresh.name == running.name) else { return running.clone() };
-    let Ikev2Listener { addresses, ike_port, nat_port, tcp, .. } = running.clone();
-    Ikev2Listener { addresses, ike_port, nat_port, tcp, ..fresh.clone() }
-}
-
-/// Listeners for SSTP come and go. A name that stands for the other protocol before or after does so from the restart on.
-fn sstp_over(fresh: Vec<SstpListener>, ikev2: Option<&Ikev2Listener>, running: &Config) -> Vec<SstpListener> {
-    let is_ikev2 = |listener: &SstpListener, other: Option<&Ikev2Listener>| other.is_some_and(|other| other.name == listener.name);
-    let kept = running.sstp.iter().filter(|listener| is_ikev2(listener, ikev2)).cloned();
-    let fresh = fresh.into_iter().filter(|listener| !is_ikev2(listener, running.ikev2.as_ref()));
-    kept.chain(fresh).collect()
-}
-
-/// The kind of section that a change is about; `sstp`: a listener that is none for IKEv2, neither before nor after.
-fn kind(change: &Change, before: &Config, after: &Config) -> String {
-    let kind = change.section.split(' ').next().unwrap_or_default();
-    let is_ikev2 =
-        |config: &Config| config.ikev2.as_ref().is_some_and(|listener| change.section == format!("listener {:?}", listener.name));
-    if kind == "listener" && !is_ikev2(before) && !is_ikev2(after) { "sstp".into() } else { kind.into() }
-}
-
-/// The part of a change of such a section that needs a restart, or the part that does not.
-fn split(kind: &str, change: Change, restart: bool, heard: Heard) -> Option<Change> {
+/// The part of a change that needs a restart, or the part that does not.
+fn split(change: Change, restart: bool, heard: Heard) -> Option<Change> {
     if change.change != What::Changed {
-        return ((kind == "listener") == restart).then_some(change);
+        return (!restart).then_some(change);
     }
+    let kind = change.section.split(' ').next().unwrap_or_default().to_owned();
     let mut change = change;
-    change.keys.retain(|key| at_start(kind, &key.key, heard) == restart);
+    change.keys.retain(|key| at_start(&kind, &key.key, heard) == restart);
     (!change.keys.is_empty()).then_some(change)
 }
 
-/// Only a restart brings this key of such a section; `listener`: of one for IKEv2.
+/// Only a restart brings this key of such a section.
 pub(super) fn at_start(kind: &str, key: &str, heard: Heard) -> bool {
     match kind {
         "server" => SERVER_AT_START.contains(&key) || heard.binds(key),
-        "listener" => IKEV2_AT_START.contains(&key),
         "accounting" => ACCOUNTING_AT_START.contains(&key),
         _ => false,
     }

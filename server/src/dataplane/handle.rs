@@ -1,6 +1,7 @@
 //! The control side of the engine.
 use super::gate::Gate;
 use super::guard::{Guard, GuardCounters};
+use super::ports::{Known, Opened, Opener};
 use super::stats::{Drops, SessionCounters, Totals, TrafficCounters};
 use super::stream::{Adopted, StreamRoute, StreamSpec, StreamTunnel};
 use super::tables::{Command, Order, Resting};
@@ -11,11 +12,10 @@ use super::{NON_ESP_MARKER, Path, serves};
 use crypto::cipher::BadKeyLength;
 use net::poll::Waker;
 use net::tcp::TcpOptions;
-use net::udp::UdpSocket;
 use policy::filter::Restrictions;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,7 +61,9 @@ pub struct DataplaneHandle(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     threads: Vec<Control>,
-    sockets: Vec<Bound>,
+    opener: Opener,
+    /// The outer sockets. Only control looks here.
+    ports: Mutex<Known>,
     drops: Arc<Drops>,
     limits: Limits,
     /// TCP connections that were ever adopted.
@@ -75,13 +77,6 @@ pub(super) struct Control {
     pub(super) commands: SyncSender<Command>,
     pub(super) waker: Waker,
     pub(super) totals: Arc<TrafficCounters>,
-}
-
-#[derive(Debug)]
-pub(super) struct Bound {
-    pub(super) address: SocketAddr,
-    pub(super) socket: Arc<UdpSocket>,
-    pub(super) received: Arc<AtomicU64>,
 }
 
 /// What is installed, and the counters of what was.
@@ -109,8 +104,16 @@ struct Session {
 }
 
 impl DataplaneHandle {
-    pub(super) fn new(threads: Vec<Control>, sockets: Vec<Bound>, drops: Arc<Drops>, limits: Limits) -> Self {
-        Self(Arc::new(Inner { threads, sockets, drops, limits, connections: AtomicU64::default(), sessions: Mutex::default() }))
+    pub(super) fn new(threads: Vec<Control>, (opener, known): (Opener, Known), drops: Arc<Drops>, limits: Limits) -> Self {
+        Self(Arc::new(Inner {
+            threads,
+            opener,
+            ports: Mutex::new(known),
+            drops,
+            limits,
+            connections: AtomicU64::default(),
+            sessions: Mutex::default(),
+        }))
     }
 
     /// Starts a Child SA on all threads. A session's first makes its counters.
@@ -287,10 +290,38 @@ impl DataplaneHandle {
             let frame = ike::tcp::frame(message).ok_or_else(|| io::Error::other("an IKE message that fits no TCP stream"))?;
             return self.connection_send(connection, frame).map_err(io::Error::other);
         }
-        let bound = self.0.sockets.iter().find(|bound| serves(bound.address.ip(), path.local.ip()));
+        let ports = self.ports();
+        let is_its = |address: SocketAddr| serves(address.ip(), path.local.ip()) && address.port() == path.local.port();
+        let bound = ports.udp.iter().find(|bound| is_its(bound.address));
         let bound = bound.ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, format!("no socket for {}", path.local)))?;
         let datagram = [&NON_ESP_MARKER, message].concat();
         Ok(bound.socket.send(Some(path.local.ip()), path.remote, &datagram)?)
+    }
+
+    /// Binds those addresses that no thread serves yet: all, or none. `listen` and `raw` as in [`DataplaneConfig`](super::DataplaneConfig).
+    ///
+    /// # Errors
+    /// Of the operating system, with the address that it is about.
+    pub fn open(&self, listen: &[SocketAddr], raw: &[IpAddr]) -> io::Result<Opened> {
+        let (listen, raw) = self.ports().missing(listen, raw);
+        self.0.opener.open(&listen, &raw)
+    }
+
+    /// Serves these addresses from now on, those that are new by what was [opened](Self::open) for them, and no others. What has arrived at those is
+    /// still taken.
+    ///
+    /// # Errors
+    /// When a thread takes no orders: it goes on with the sockets that it has.
+    pub fn serve(&self, listen: &[SocketAddr], raw: &[IpAddr], opened: Opened) -> Result<(), Stalled> {
+        let mut ports = self.ports();
+        let gone: Arc<[u64]> = ports.keep(listen, raw).into();
+        ports.extend(opened.known);
+        let mut outcome = Ok(());
+        for (number, share) in opened.shares.into_iter().enumerate() {
+            // All get theirs, even if one stalls.
+            outcome = outcome.and(self.order(number, Command::Ports { share: Box::new(share), gone: gone.clone() }));
+        }
+        outcome
     }
 
     /// `None` for a session that has never been, or is forgotten.
@@ -318,7 +349,7 @@ impl DataplaneHandle {
 
     /// Datagrams received per address of the NAT-traversal port.
     pub fn received(&self) -> Vec<(SocketAddr, u64)> {
-        self.0.sockets.iter().map(|bound| (bound.address, bound.received.load(Ordering::Relaxed))).collect()
+        self.ports().udp.iter().map(|bound| (bound.address, bound.received.load(Ordering::Relaxed))).collect()
     }
 
     pub(super) fn stop(&self) {
@@ -327,6 +358,11 @@ impl DataplaneHandle {
             drop(thread.commands.send(Command::Stop));
             thread.waker.wake();
         }
+    }
+
+    fn ports(&self) -> MutexGuard<'_, Known> {
+        // Each change is complete before anything that could panic.
+        self.0.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {

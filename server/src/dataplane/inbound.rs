@@ -2,11 +2,12 @@
 use super::divert::{self, Verdict};
 use super::gate::Gate;
 use super::guard::{Candidate, Guard};
+use super::ports::{RawPort, UdpPort};
 use super::stats::{Amount, Drops, count};
 use super::stream::StreamEvent;
 use super::tables::Peer;
 use super::tcp;
-use super::thread::{Coalescing, Context, RawPort, UdpPort};
+use super::thread::{Coalescing, Context};
 use super::tunnel::Tunnel;
 use super::{NON_ESP_MARKER, Path};
 use esp::{OpenError, Receiver};

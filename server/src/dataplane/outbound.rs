@@ -1,11 +1,12 @@
 //! From the TUN device to the sockets.
 use super::guard::Candidate;
 use super::handover::{Batch, Handover};
+use super::ports::Share;
 use super::serves;
 use super::stats::{Amount, count, count_many};
 use super::stream::{StreamEvent, Streams};
 use super::tables::{Carrier, Destination, Peer};
-use super::thread::{Context, Ports};
+use super::thread::Context;
 use super::tunnel::Tunnel;
 use ike::ConnectionId;
 use net::poll::{Epoll, Events, Interest};
@@ -314,11 +315,14 @@ impl Sealing {
         let train = std::mem::take(&mut self.train);
         let Some(to) = train.to else { return };
         let bytes = &self.sealed[..train.bytes];
-        let Ports { udp, raw, .. } = context.ports;
+        let Share { udp, raw } = &context.ports.outer;
         let local = to.path.local.ip();
         let mut wait = Wait { epoll: &self.writable, events: &mut self.events };
         let sent = if to.encapsulate {
-            let Some(port) = udp.iter().find(|port| serves(port.address.ip(), local)) else {
+            let theirs = || udp.iter().filter(|port| serves(port.address.ip(), local));
+            // A peer may be on the IKE port still, which control has.
+            let same = theirs().find(|port| port.address.port() == to.path.local.port());
+            let Some(port) = same.or_else(|| theirs().next()) else {
                 return count(&context.shared.drops.no_socket);
             };
             let send = |rest: &[u8]| port.socket.send_segmented(Some(local), to.path.remote, rest, train.segment);

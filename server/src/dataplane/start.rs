@@ -1,25 +1,20 @@
 //! Opening devices and sockets, starting and stopping the threads.
 use super::IkeSink;
-use super::handle::{Bound, Control, DataplaneHandle};
+use super::handle::{Control, DataplaneHandle};
 use super::handover::{self, Handover, Other};
+use super::ports::{Opened, Opener};
 use super::stats::{Drops, TrafficCounters};
 use super::stream::{NoStreams, StreamSink};
 use super::tables::Command;
-use super::thread::{Ports, RawPort, Shared, Thread, UdpPort};
+use super::thread::{FIRST_SOCKET, Ports, Shared, Thread};
 use super::tunnel::Limits;
 use net::poll::Waker;
-use net::raw::RawSocket;
-use net::udp::{UdpOptions, UdpSocket};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
-
-/// Socket buffers of raw ESP sockets, bytes.
-const RAW_BUFFER: usize = 8 << 20;
 
 /// Three quarters of the sequence numbers without ESN: at ten million packets a second the rest lasts more than a minute and a half.
 const WORN_AT: u64 = 3 << 30;
@@ -95,26 +90,24 @@ impl Dataplane {
         let tun = net::tun::open(&config.tun, wanted).map_err(io::Error::other)?;
         let count = tun.queues.len();
         tracing::info!(device = %tun.name, threads = count, offload = ?tun.offload, "data plane");
-        let groups = config.listen.iter().map(|&address| Group::bind(address, count)).collect::<io::Result<Vec<_>>>()?;
+        let opener = Opener::new(count, FIRST_SOCKET);
+        let Opened { known, shares } = opener.open(&config.listen, &config.raw)?;
         let drops = Arc::new(Drops::default());
         let (others, inboxes) = queues(count)?;
         let mut controls = Vec::with_capacity(count);
         let mut joins = Vec::with_capacity(count);
-        for ((number, queue), (waker, batches)) in tun.queues.into_iter().enumerate().zip(inboxes) {
-            let udp = groups.iter().map(|group| group.member(number)).collect();
-            let raw = config.raw.iter().map(|&address| open_raw(address, number, count)).collect::<io::Result<_>>()?;
+        for (((number, queue), (waker, batches)), share) in tun.queues.into_iter().enumerate().zip(inboxes).zip(shares) {
             let (commands, inbox) = sync_channel::<Command>(config.commands.max(1));
             let totals = Arc::new(TrafficCounters::default());
             controls.push(Control { commands, waker: waker.clone(), totals: totals.clone() });
             let (sink, events) = (Box::new(ike.clone()), Box::new(events.clone()));
             let shared = Shared { waker, inbox, totals, drops: drops.clone(), batches, sink, events };
-            let worker = Thread::new(number, Ports { tun: queue, udp, raw }, shared, Handover::new(others.clone()))?;
+            let worker = Thread::new(number, Ports { tun: queue, outer: share }, shared, Handover::new(others.clone()))?;
             let cpu = config.pin.then(|| cpus.get(number % cpus.len().max(1)).copied()).flatten();
             joins.push(start_thread(number, cpu, worker)?);
         }
         let limits = Limits { replay_window: config.replay_window, worn_at: config.worn_at };
-        let bound = groups.into_iter().filter_map(Group::bound).collect();
-        let handle = DataplaneHandle::new(controls, bound, drops, limits);
+        let handle = DataplaneHandle::new(controls, (opener, known), drops, limits);
         Ok(Self { handle, interface: Interface { name: tun.name, index: tun.index }, joins })
     }
 
@@ -135,50 +128,6 @@ impl Drop for Dataplane {
             drop(join.join());
         }
     }
-}
-
-/// The members of one SO_REUSEPORT group, one per thread.
-struct Group {
-    address: SocketAddr,
-    members: Vec<Arc<UdpSocket>>,
-    received: Arc<AtomicU64>,
-}
-
-impl Group {
-    fn bind(address: SocketAddr, count: usize) -> io::Result<Self> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot bind udp {address}: {error}"));
-        let options = UdpOptions::default();
-        let bind_one = |_| UdpSocket::bind(address, &options).map(Arc::new);
-        let members = (0..count).map(bind_one).collect::<io::Result<Vec<_>>>().map_err(named)?;
-        if let (Some(first), true) = (members.first(), count > 1) {
-            net::steer::attach_spi_steering(first, number_of(count))?;
-        }
-        Ok(Self { address, members, received: Arc::default() })
-    }
-
-    fn member(&self, number: usize) -> UdpPort {
-        UdpPort { socket: self.members[number].clone(), address: self.address, received: self.received.clone() }
-    }
-
-    /// Thread 0's member: what control sends through.
-    fn bound(self) -> Option<Bound> {
-        let Self { address, members, received } = self;
-        members.into_iter().next().map(|socket| Bound { address, socket, received })
-    }
-}
-
-/// Every raw socket gets every packet; a filter leaves each thread its share.
-fn open_raw(address: IpAddr, number: usize, count: usize) -> io::Result<RawPort> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot open raw ESP on {address}: {error}"));
-    let socket = RawSocket::open_esp(address, RAW_BUFFER).map_err(named)?;
-    if count > 1 {
-        net::steer::attach_raw_filter(&socket, number_of(number), number_of(count))?;
-    }
-    Ok(RawPort { socket, address })
-}
-
-fn number_of(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// What wakes a thread, and what the others hand to it.

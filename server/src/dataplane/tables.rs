@@ -2,6 +2,7 @@
 use super::Path;
 use super::gate::{Gate, Role};
 use super::guard::Guard;
+use super::ports::Share;
 use super::stats::Uptime;
 use super::stream::{Adopted, StreamRoute};
 use super::tcp::{self, AdoptedConnection};
@@ -20,6 +21,11 @@ use std::sync::Arc;
 pub(crate) enum Command {
     /// Goes to every thread.
     Table(Order),
+    /// Outer sockets that it serves as well, and the tokens of those that it serves no more.
+    Ports {
+        share: Box<Share>,
+        gone: Arc<[u64]>,
+    },
     /// Takes a stream for its life.
     Adopt(Box<Adopted>),
     /// A whole SSTP packet for the client of a stream that this thread owns.

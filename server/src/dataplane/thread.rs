@@ -3,19 +3,17 @@ use super::IkeSink;
 use super::handover::{self, Handover};
 use super::inbound;
 use super::outbound::Outbound;
+use super::ports::Share;
 use super::stats::{Drops, TrafficCounters, Uptime};
 use super::stream::{self, StreamSink, Streams};
 use super::tables::{Command, Order, Tables};
 use super::tcp;
 use net::RecvBatch;
 use net::poll::{Epoll, Event, Events, Interest, Waker};
-use net::raw::RawSocket;
 use net::tun::TunQueue;
-use net::udp::{GRO_BUFFER_LEN, UdpSocket};
+use net::udp::GRO_BUFFER_LEN;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Receiver;
 
 /// Messages taken from a socket at once.
@@ -29,29 +27,14 @@ const BATCHES: usize = 32;
 
 const WAKE: u64 = 0;
 const TUN: u64 = 1;
-const FIRST_SOCKET: u64 = 2;
-
-/// A member of the group that serves one address.
-#[derive(Debug)]
-pub(super) struct UdpPort {
-    pub(super) socket: Arc<UdpSocket>,
-    /// As bound, with the NAT-traversal port.
-    pub(super) address: SocketAddr,
-    pub(super) received: Arc<AtomicU64>,
-}
-
-#[derive(Debug)]
-pub(super) struct RawPort {
-    pub(super) socket: RawSocket,
-    pub(super) address: IpAddr,
-}
+/// The least token of outer sockets.
+pub(super) const FIRST_SOCKET: u64 = 2;
 
 /// The outside world of a thread.
 #[derive(Debug)]
 pub(super) struct Ports {
     pub(super) tun: TunQueue,
-    pub(super) udp: Vec<UdpPort>,
-    pub(super) raw: Vec<RawPort>,
+    pub(super) outer: Share,
 }
 
 /// What a thread shares with control and the other threads.
@@ -102,14 +85,7 @@ impl Thread {
         let epoll = Epoll::new()?;
         epoll.add(&shared.waker, WAKE, Interest::READ)?;
         epoll.add(&ports.tun, TUN, Interest::READ)?;
-        let mut token = FIRST_SOCKET..;
-        for (port, token) in ports.udp.iter().zip(&mut token) {
-            epoll.add(&*port.socket, token, Interest::READ)?;
-        }
-        let mut token = FIRST_SOCKET + ports.udp.len() as u64..;
-        for (port, token) in ports.raw.iter().zip(&mut token) {
-            epoll.add(&port.socket, token, Interest::READ)?;
-        }
+        ports.outer.watch(&epoll)?;
         let offload = ports.tun.offload();
         let coalescing = Coalescing { tcp: offload.tso, udp: offload.uso };
         let batch = RecvBatch::new(RECV_BATCH, GRO_BUFFER_LEN);
@@ -161,6 +137,7 @@ impl Thread {
                     }
                     self.tables.apply(order);
                 }
+                Command::Ports { share, gone } => self.change_ports(*share, &gone, now),
                 Command::Adopt(adopted) => streams.adopt(context, coalescing, *adopted),
                 Command::StreamSend { session, packet } => streams.send_packet(context, session, &packet),
                 Command::SendInner { session, packet } => out.send_own(context, streams, session, &packet),
@@ -172,6 +149,30 @@ impl Thread {
             }
         }
         true
+    }
+
+    /// Serves these sockets as well, and those that are gone for the last time.
+    fn change_ports(&mut self, share: Share, gone: &[u64], now: Uptime) {
+        if let Err(error) = share.watch(&self.epoll) {
+            tracing::error!(%error, thread = self.number, "packets to some of the new addresses will not be seen");
+        }
+        self.ports.outer.udp.extend(share.udp);
+        self.ports.outer.raw.extend(share.raw);
+        for &token in gone {
+            self.serve(Event { token, readable: true, writable: false }, now);
+        }
+        let Self { ports: Ports { outer, .. }, epoll, .. } = self;
+        let unwatch = |removed: io::Result<()>| {
+            if let Err(error) = removed {
+                tracing::error!(%error, "a socket that is gone is still waited for");
+            }
+        };
+        for port in outer.udp.extract_if(.., |port| gone.contains(&port.token)) {
+            unwatch(epoll.remove(&*port.socket));
+        }
+        for port in outer.raw.extract_if(.., |port| gone.contains(&port.token)) {
+            unwatch(epoll.remove(&port.socket));
+        }
     }
 
     fn take_batches(&mut self, now: Uptime) {
@@ -202,12 +203,13 @@ impl Thread {
             token if token & tcp::TOKEN != 0 && token & stream::TOKEN == 0 => streams.connections.serve(context, coalescing, event),
             token if token & stream::TOKEN != 0 => streams.serve(context, coalescing, event),
             token => {
-                // Tokens are counted up from the first socket.
-                let index = (token - FIRST_SOCKET) as usize;
-                match index.checked_sub(ports.udp.len()) {
-                    None => inbound::from_udp(context, coalescing, batch, &ports.udp[index]),
-                    Some(index) => inbound::from_raw(context, coalescing, batch, &ports.raw[index]),
+                let Share { udp, raw } = &ports.outer;
+                if let Some(port) = udp.iter().find(|port| port.token == token) {
+                    inbound::from_udp(context, coalescing, batch, port);
+                } else if let Some(port) = raw.iter().find(|port| port.token == token) {
+                    inbound::from_raw(context, coalescing, batch, port);
                 }
+                // Else an order that came with the event has taken it away.
             }
         }
     }

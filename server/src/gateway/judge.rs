@@ -52,6 +52,7 @@ impl<P: Plane> Gateway<P> {
     /// The pools contradict each other; nothing has changed then.
     pub fn reconfigure(&mut self, now: Now, rules: Rules) -> Result<(), String> {
         let Rules { policies, filters, pools, zone, settings } = rules;
+        let settings = settings.with_listener_of(&self.settings);
         self.authority.pools.reconfigure(&pools)?;
         self.rename(&Renamed::new((&self.authority.policies, &self.settings), (&policies, &settings)));
         (self.authority.policies, self.authority.filters, self.authority.zone) = (policies, filters, zone);

@@ -191,6 +191,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Where there is no listener for IKEv2 any more, what its sessions were told by the `former` settings still holds for them.
+    fn with_listener_of(self, former: &Self) -> Self {
+        if !self.ikev2_listener.is_empty() {
+            return self;
+        }
+        let Self { ikev2_tunnel_type, certificate_authorization, inner, .. } = *former;
+        Self { ikev2_listener: former.ikev2_listener.clone(), ikev2_tunnel_type, certificate_authorization, inner, ..self }
+    }
+
     /// Something is asked of Child SAs again and again.
     fn looks_at_children(&self) -> bool {
         self.child_idle.is_some() || self.child_volume.is_some()
@@ -475,6 +484,12 @@ impl<P: Plane> Gateway<P> {
             return self.hang_up(now, session, reason);
         }
         self.feed(now, Input::Command(session, Command::Close(reason)));
+    }
+
+    /// Addresses of this gateway at which clients over IKEv2 and UDP are, those who are not let in yet included. A walk through all.
+    pub fn locals(&self) -> BTreeSet<IpAddr> {
+        let clients = self.live.values().filter(|live| live.tunnel == Tunnel::Ikev2 && live.path.connection.is_none());
+        clients.map(|live| live.path.local.ip()).collect()
     }
 
     /// Ends all sessions, for a regular stop.

@@ -261,8 +261,9 @@ impl Shell {
         self.prepare_local(&config)?;
         self.prepare_accounting(&config)?;
         let records = self.prepare_records(&config)?;
-        // As late as can be: connections begin to arrive where they would be reset if the rest failed.
+        // As late as can be: what arrives there would be lost if the rest failed.
         let (fronts, dynamic, api) = (fronts.listen()?, dynamic.listen()?, api.listen()?);
+        let sockets = self.sockets.open(config.ikev2.as_ref(), &self.gateway.locals(), &self.gateway.plane)?;
         self.gateway.plane.route_pools(&config.pools, &self.gateway.leases()).context("the new pools cannot be routed")?;
         self.gateway.reconfigure(now(), rules(&config)).map_err(anyhow::Error::msg)?;
         // From here on nothing can fail.
@@ -271,6 +272,8 @@ impl Shell {
             tracing::warn!(%error, "the log's filter stays as it was");
         }
         self.fronts.configure(fronts);
+        self.sockets.serve(sockets, &self.gateway.plane);
+        config.ikev2.iter().for_each(|listener| self.gateway.tracer().set_nat_port(listener.nat_port));
         self.gateway.attempts.keep(config.server.attempts_kept);
         self.peer_lists.watch(&config);
         self.peer_lists.trust(&mut config);
@@ -292,6 +295,7 @@ impl Shell {
     /// notice nothing of that.
     fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
         self.gateway.check_pools(&config.pools).map_err(anyhow::Error::msg)?;
+        self.sockets.check(config.ikev2.as_ref())?;
         Ok(Prepared {
             fronts: self.fronts.prepare(config, &bounds(config))?,
             dynamic: self.dynamic.prepare(config)?,

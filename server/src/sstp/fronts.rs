@@ -92,7 +92,7 @@ impl Fronts {
         for (name, address) in doors.iter().flat_map(|doors| doors.sockets().map(|address| (doors.name(), address))) {
             anyhow::ensure!(
                 wanted.insert(address),
-                "listener {name:?}: tcp {address} is another listener's: give one of them another port or other addresses (one that changes its protocol keeps its place until a restart)"
+                "listener {name:?}: tcp {address} is another listener's: give one of them another port or other addresses"
             );
         }
         let ready = |doors: Doors<'_>| {

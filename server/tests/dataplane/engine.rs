@@ -154,6 +154,7 @@ impl Engine {
                 self.handle.repath(SESSION, Path::between(address(local), address(remote)), self.encapsulate).unwrap();
             }
             ["restrict", ref rules @ ..] => self.handle.restrict(7, restrictions(rules)).unwrap(),
+            ["serve", ref addresses @ ..] => return self.serve(addresses),
             ["dropped"] => return dropped(&self.handle, 7),
             ["ike", message] => self.handle.send_ike(self.path, message.as_bytes()).unwrap(),
             ["heard"] => {
@@ -169,6 +170,16 @@ impl Engine {
             _ => panic!("order {line:?}"),
         }
         "done".to_owned()
+    }
+
+    /// At these addresses and no others.
+    fn serve(&self, addresses: &[&str]) -> String {
+        let raw: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let listen: Vec<_> = raw.iter().map(|&address| SocketAddr::new(address, 4500)).collect();
+        match self.handle.open(&listen, &raw) {
+            Ok(opened) => self.handle.serve(&listen, &raw, opened).map_or_else(|stalled| stalled.to_string(), |()| "done".to_owned()),
+            Err(error) => error.to_string(),
+        }
     }
 
     fn totals(&self) -> String {

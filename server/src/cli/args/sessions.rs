@@ -41,9 +41,9 @@ pub(super) const RELOAD: &str = "Reads the configuration again and applies it to
 The new configuration is read and checked in full, as `evergate check` does. If anything is wrong, nothing changes, the error says why, and the exit \
 code is 1. Else RADIUS servers and groups, policies, pools, certificates, limits, timers, ciphers, the local provider, filter and format of the log are taken at \
 once: who logs in from now on gets them, who is in keeps what it has, and a login under way ends with the server it began with. What only a restart \
-brings is named: a listener for IKEv2 that comes or goes, its addresses and ports; of [server] name, control_socket, control_group, state_dir, run_as, \
-threads, tun and mtu, and dynamic_listen, dynamic_port and dynamic_tls_port where requests are heard already; queue_max of [accounting]. \
-Listeners for SSTP, the Admin API and metrics that go or move take no new connections there; sessions that came by them go on.
+brings is named: of [server] name, control_socket, control_group, state_dir, run_as, threads, tun and mtu, and dynamic_listen, dynamic_port and \
+dynamic_tls_port where requests are heard already; queue_max of [accounting]. Listeners, the Admin API and metrics that go or move take nobody new at the \
+addresses that are gone; sessions that came by them go on.
 
 Sessions that the policies would refuse now, or give something else, are listed. They stay as they are unless you say otherwise. --apply-to-sessions gives \
 those that the policies still let in the filters, rates, time limits and accounting class of now; time limits begin with that. What a client was told when \

@@ -325,11 +325,7 @@ fn cell_lines(text: &str) -> String {
 
 fn row(section: &str, key: &str, found: &Key, meaning: &str) -> String {
     let heard = Heard { udp: true, tls: true };
-    let effect = match (at_start(section, key, heard), section) {
-        (false, _) => "reload",
-        (true, "listener") if key == "addresses" => "restart; of sstp: reload",
-        (true, _) => "restart",
-    };
+    let effect = if at_start(section, key, heard) { "restart" } else { "reload" };
     let default = match &found.default {
         _ if found.required => "required".to_owned(),
         Some(value) => format!("`{}`", value.replace('|', "\\|")),
