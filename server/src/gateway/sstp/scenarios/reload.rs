@@ -268,3 +268,21 @@ fn a_certificate_under_another_name_is_the_one_that_clients_were_shown() {
     world.gateway.reconfigure(world.now, other).unwrap();
     assert_eq!(world.gateway.end_refused(world.now).len(), 1);
 }
+
+/// Sessions may outlive the listener for IKEv2 that they came by.
+#[test]
+fn without_a_listener_for_ikev2_its_last_settings_hold() {
+    let mut world = two_calls();
+    let mut seen = |listener: &str, tunnel_type, last| {
+        let mut rules = rules(&world, EVERYBODY);
+        rules.settings.ikev2_listener = listener.to_owned();
+        rules.settings.ikev2_tunnel_type = tunnel_type;
+        rules.settings.inner.ipv4 = Ipv4Addr::new(192, 0, 2, last);
+        world.gateway.reconfigure(world.now, rules).unwrap();
+        let Settings { ikev2_listener, ikev2_tunnel_type, inner, .. } = &world.gateway.settings;
+        (ikev2_listener.clone(), *ikev2_tunnel_type, inner.ipv4.octets()[3])
+    };
+    assert_eq!(seen("vpn", 9, 1), ("vpn".into(), 9, 1));
+    assert_eq!(seen("", 13, 2), ("vpn".into(), 9, 1));
+    assert_eq!(seen("other", 13, 2), ("other".into(), 13, 2));
+}
