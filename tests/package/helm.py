@@ -41,7 +41,18 @@ def template(options):
     return 0
 
 
+def notes(options):
+    """What an installation would say: of `helm install --dry-run=client`, that part."""
+    with helm_python.Chart.load(options.chart) as chart:
+        made = chart.render(values(options), name=options.name, namespace=options.namespace)
+    (text,) = (text for path, text in made.items() if path.endswith("NOTES.txt"))
+    print(f"NOTES:\n{text.strip()}")
+    return 0
+
+
 def install(options):
+    if options.dry_run:
+        return notes(options)
     with helm_python.Config(namespace=options.namespace) as config:
         release = config.install(options.chart, options.name, values(options), namespace=options.namespace)
     print(f"NAME: {release.get('name')}\nSTATUS: {release.get('status')}")
@@ -56,6 +67,7 @@ def main():
         command.set_defaults(function=function)
         if function is not lint:
             command.add_argument("name")
+            command.add_argument("--dry-run", choices=["client"])
         command.add_argument("chart")
         command.add_argument("--namespace", "-n", default="default")
         command.add_argument("--values", "-f", action="append", default=[])

@@ -21,3 +21,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "evergate.hasSecret" -}}
 {{- if or .Values.existingSecret .Values.secrets }}yes{{ end }}
 {{- end }}
+
+{{- /* Whether `config` has pools, which are one gateway's. */}}
+{{- define "evergate.hasPools" -}}
+{{- if regexMatch "(?m)^[ \\t]*(\\[\\[[ \\t]*[\"']?pool[\"']?[ \\t]*\\]\\]|[\"']?pool[\"']?[ \\t]*=[ \\t]*\\[)" .Values.config }}yes{{ end }}
+{{- end }}
+
+{{- /* metrics.port, else the first port in the section [metrics] of `config`, comments left out. */}}
+{{- define "evergate.metricsPort" -}}
+{{- $section := regexFind "(?m)^[ \\t]*\\[[ \\t]*metrics[ \\t]*\\][^\\n]*\\n(?:[ \\t]*(?:[^\\[\\s].*)?(?:\\n|\\z))*" .Values.config }}
+{{- $found := regexReplaceAll "(?m)#.*$" $section "" | regexFind ":[0-9]+[\"']" | trimAll ":\"'" }}
+{{- .Values.metrics.port | default $found }}
+{{- end }}
