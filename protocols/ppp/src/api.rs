@@ -29,7 +29,7 @@ pub struct LinkConfig {
     /// Our name in CHAP and MS-CHAPv2 challenges.
     pub name: String,
     /// Fresh random bytes for this link: magic numbers, challenges, interface identifier.
-    pub seed: [u8; 64],
+    pub seed: crate::Seed,
     pub timers: Timers,
 }
 
@@ -142,7 +142,8 @@ pub enum Answer {
     EapContinue { packet: Vec<u8> },
     /// Let in. `eap`: the Success packet; `message`: MS-CHAPv2's `S=... M=...` without the identifier octet; empty for the others.
     Accept { eap: Vec<u8>, message: Vec<u8>, network: Box<Network> },
-    /// Not let in. `eap`: the Failure packet; `message`: MS-CHAPv2's `E=... R=... C=... V=3 M=...` as RADIUS sent it, or empty.
+    /// Not let in. `eap`: the Failure packet; `message`: MS-CHAPv2's `E=... R=... C=... V=3 M=...` as RADIUS sent it, or empty. Where it allows another
+    /// step and lacks the challenge for it, the link adds one.
     Reject { eap: Vec<u8>, message: Vec<u8> },
 }
 

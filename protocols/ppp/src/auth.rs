@@ -1,6 +1,7 @@
 //! Authentication: one machine per protocol, each with its question open at most once and its last answer kept for repetitions.
 use crate::api::{Answer, AuthProtocol, EndedBy, Network, Question, Timers};
 use crate::negotiation::Fault;
+use crate::seed::Challenges;
 use std::time::Instant;
 
 mod chap;
@@ -33,12 +34,12 @@ pub(crate) enum Authenticator {
 }
 
 impl Authenticator {
-    pub(crate) fn new(protocol: AuthProtocol, name: &str, challenge: [u8; 16], timers: &Timers) -> Self {
+    pub(crate) fn new(protocol: AuthProtocol, name: &str, challenges: Challenges, timers: &Timers) -> Self {
         let restart = timers.restart;
         match protocol {
             AuthProtocol::Eap => Self::Eap(eap::Eap::new(restart)),
-            AuthProtocol::MsChapV2 => Self::Chap(chap::Chap::new(chap::Kind::MsChapV2, name, challenge, restart)),
-            AuthProtocol::Chap => Self::Chap(chap::Chap::new(chap::Kind::Md5, name, challenge, restart)),
+            AuthProtocol::MsChapV2 => Self::Chap(chap::Chap::new(chap::Kind::MsChapV2, name, challenges, restart)),
+            AuthProtocol::Chap => Self::Chap(chap::Chap::new(chap::Kind::Md5, name, challenges, restart)),
             AuthProtocol::Pap => Self::Pap(pap::Pap::default()),
         }
     }

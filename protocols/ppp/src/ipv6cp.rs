@@ -21,7 +21,7 @@ pub(crate) struct Ipv6cp {
 
 impl Ipv6cp {
     /// `None` if the client has no address, or one whose interface identifier is zero, which cannot be negotiated.
-    pub(crate) fn new(network: &Network, seed: &[u8; 64]) -> Option<Self> {
+    pub(crate) fn new(network: &Network, seed: &seed::Seed) -> Option<Self> {
         let mut theirs = [0; 8];
         theirs.copy_from_slice(&network.ipv6?.octets()[8..]);
         (theirs != [0; 8]).then(|| Self { ours: seed::interface(seed, theirs), theirs, named: true, naks: 0 })

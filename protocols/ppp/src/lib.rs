@@ -28,3 +28,4 @@ pub mod shown;
 
 pub use api::*;
 pub use link::{Link, Reason};
+pub use seed::{SEED_LENGTH, Seed};

@@ -254,8 +254,8 @@ impl Link {
         }
         let auth = self.lcp.options.auth();
         self.event(Event::LcpOpened { auth, peer_mru: self.lcp.options.peer_mru });
-        let challenge = seed::challenge(&self.config.seed, self.rounds);
-        let mut machine = Authenticator::new(auth, &self.config.name, challenge, &self.config.timers);
+        let challenges = seed::challenges(&self.config.seed, self.rounds);
+        let mut machine = Authenticator::new(auth, &self.config.name, challenges, &self.config.timers);
         let effects = machine.start(now);
         self.round_asked = false;
         self.stage = Stage::Authenticate(Box::new(machine));

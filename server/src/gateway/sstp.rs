@@ -9,7 +9,7 @@ use crate::outcome::{CloseReason, Failure, Fault, Stage};
 use crate::trace::Direction;
 use ike::{Path, SessionId};
 use policy::network::{Method, Tunnel};
-use ppp::{AuthProtocol, Question};
+use ppp::{AuthProtocol, Question, Seed};
 use radius_client::Credentials;
 use sstp::{BindingHash, CertificateHashes, InnerKeys};
 use std::collections::VecDeque;
@@ -63,7 +63,7 @@ pub struct Incoming<C> {
     pub notes: Vec<String>,
     /// Fresh random bytes.
     pub nonce: [u8; 32],
-    pub seed: [u8; 64],
+    pub seed: Seed,
 }
 
 /// A connection that came to nothing before it was a session, yet deserves a record.
@@ -448,7 +448,7 @@ impl Call {
         authentication: Duration,
         certificate: CertificateHashes,
         nonce: [u8; 32],
-        seed: [u8; 64],
+        seed: Seed,
     ) -> Self {
         let timers = sstp::Timers { negotiation: Duration::from_secs(60), authentication, hello: Duration::from_secs(60) };
         let machine = sstp::CallConfig { nonce, offer_sha1: settings.offer_sha1, certificates: vec![certificate], timers };

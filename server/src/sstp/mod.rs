@@ -275,7 +275,7 @@ fn arrival(asked: Asked, place: Place, settings: Arc<CallSettings>) -> Incoming<
     let mut certificate = sstp::CertificateHashes { sha1: [0; 20], sha256: [0; 32] };
     certificate.sha1.copy_from_slice(&digest(HashAlgorithm::Sha1));
     certificate.sha256.copy_from_slice(&digest(HashAlgorithm::Sha256));
-    let (mut nonce, mut seed) = ([0; 32], [0; 64]);
+    let (mut nonce, mut seed) = ([0; 32], [0; ppp::SEED_LENGTH]);
     let mut random = SystemRandom;
     random.fill(&mut nonce);
     random.fill(&mut seed);

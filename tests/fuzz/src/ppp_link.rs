@@ -223,7 +223,7 @@ fn config(kind: u8) -> LinkConfig {
         echo_interval: Duration::from_secs(if kind & 8 == 0 { 20 } else { 0 }),
         echo_failures: 3,
     };
-    LinkConfig { auth, mru: if kind & 16 == 0 { 4091 } else { 1400 }, name: "vpn".into(), seed: [kind; 64], timers }
+    LinkConfig { auth, mru: if kind & 16 == 0 { 4091 } else { 1400 }, name: "vpn".into(), seed: [kind; ppp::SEED_LENGTH], timers }
 }
 
 /// One instant for all runs.

@@ -4,6 +4,7 @@ use super::{Effect, MAX_NAME, misfit, too_long};
 use crate::api::{Answer, ChangePassword, EndedBy, Question};
 use crate::negotiation::Fault;
 use crate::packet::{Packet, frame, protocol};
+use crate::seed::Challenges;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -12,9 +13,6 @@ const RESPONSE: u8 = 2;
 const SUCCESS: u8 = 3;
 const FAILURE: u8 = 4;
 const CHANGE_PASSWORD: u8 = 7;
-
-/// Passwords that one client may try on one link, whatever RADIUS allows.
-const MAX_ATTEMPTS: u32 = 6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -35,7 +33,9 @@ pub(crate) struct Chap {
     /// The latest packet that was asked about, and what answered it.
     asked: Option<(Zeroizing<Vec<u8>>, Vec<u8>)>,
     peer: Vec<u8>,
-    attempts: u32,
+    attempts: usize,
+    /// One for each attempt; a Failure may bring another.
+    fresh: Challenges,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,7 @@ enum State {
 }
 
 impl Chap {
-    pub(crate) fn new(kind: Kind, name: &str, challenge: [u8; 16], restart: Duration) -> Self {
+    pub(crate) fn new(kind: Kind, name: &str, fresh: Challenges, restart: Duration) -> Self {
         let mut end = name.len().min(MAX_NAME);
         while !name.is_char_boundary(end) {
             end -= 1;
@@ -61,10 +61,11 @@ impl Chap {
             restart,
             state: State::Finished,
             id: 0,
-            challenge,
+            challenge: fresh[0],
             asked: None,
             peer: Vec::new(),
             attempts: 0,
+            fresh,
         }
     }
 
@@ -166,19 +167,23 @@ impl Chap {
         }
     }
 
-    /// The text of RADIUS goes on as it is; our own has a challenge, which is of no use but must be there (RFC 2759 section 6). Where it allows another try and brings the challenge for it, the client has one.
+    /// The text of RADIUS goes on as it is; our own has a challenge, which is of no use but must be there (RFC 2759 section 6). A text that allows
+    /// another step without the challenge for it leaves that to whoever asked the client, which are we.
     fn rejected(&mut self, message: &[u8]) -> Vec<Effect> {
-        let failure = Failure::parse(&String::from_utf8_lossy(message));
-        let ours = || format!("E=691 R=0 C={:032X} V=3", u128::from_be_bytes(self.challenge));
-        let reply = if message.is_empty() { self.reply(FAILURE, ours().as_bytes()) } else { self.reply(FAILURE, message) };
-        let error = if failure.error == 0 { 691 } else { failure.error };
-        match failure.challenge {
-            Some(challenge) if (failure.retry || failure.allows_change()) && self.attempts < MAX_ATTEMPTS => {
-                self.challenge = challenge;
+        if message.is_empty() {
+            let ours = format!("E=691 R=0 C={:032X} V=3", u128::from_be_bytes(self.challenge));
+            return vec![self.reply(FAILURE, ours.as_bytes()), given_up(691)];
+        }
+        let failure = Failure::parse(message);
+        let goes_on = failure.retry || failure.allows_change();
+        match self.fresh.get(self.attempts).filter(|_| goes_on && failure.comes_whole()) {
+            Some(fresh) => {
+                self.challenge = failure.challenge.unwrap_or(*fresh);
                 self.state = State::Retrying(failure);
-                vec![reply, Effect::Patience]
+                let text = failure.with_challenge(message, self.challenge);
+                vec![self.reply(FAILURE, &text), Effect::Patience]
             }
-            _ => vec![reply, refused(&format!("the client was refused (MS-CHAPv2 error {error})"))],
+            None => vec![self.reply(FAILURE, message), given_up(if failure.error == 0 { 691 } else { failure.error })],
         }
     }
 
@@ -189,6 +194,10 @@ impl Chap {
         }
         Effect::Send(reply)
     }
+}
+
+fn given_up(error: u32) -> Effect {
+    refused(&format!("the client was refused (MS-CHAPv2 error {error})"))
 }
 
 fn refused(cause: &str) -> Effect {

@@ -30,7 +30,7 @@ pub(super) enum Family {
 
 impl Networks {
     /// Both wait for the client's first packet, as LCP did: Windows begins when its own stack is ready.
-    pub(super) fn new(env: &mut Env<'_>, auth: Box<Authenticator>, network: &Network, seed: &[u8; 64]) -> Self {
+    pub(super) fn new(env: &mut Env<'_>, auth: Box<Authenticator>, network: &Network, seed: &crate::seed::Seed) -> Self {
         let mut ipcp = Ipcp::new(network).map(Negotiation::new);
         let mut ipv6cp = Ipv6cp::new(network, seed).map(Negotiation::new);
         if let Some(ipcp) = &mut ipcp {

@@ -178,8 +178,8 @@ fn mschap_failures_without_retry_end_the_link() {
     for (text, sent) in [
         (&no_retry[..], &no_retry[..]),
         (&no_dialin, &no_dialin),
-        (b"E=691 R=1 V=3", b"E=691 R=1 V=3"),
-        (b"E=648 R=0 V=3", b"E=648 R=0 V=3"),
+        (b"E=691 R=1 C=00 V=3", b"E=691 R=1 C=00 V=3"),
+        (b"E=648 R=0 V=2", b"E=648 R=0 V=2"),
         (b"", format!("E=691 R=0 C={ours} V=3").as_bytes()),
     ] {
         let mut bench = mschap();
@@ -195,17 +195,37 @@ fn mschap_failures_without_retry_end_the_link() {
 }
 
 #[test]
-fn passwords_are_not_tried_without_end() {
+fn another_step_without_a_challenge_from_radius_has_one_of_ours() {
+    let fresh = |attempt: u8| -> [u8; 16] { std::array::from_fn(|at| 0xA0 ^ (16 + 48 * attempt + at as u8)) };
+    let hex_of = |challenge: [u8; 16]| -> String { challenge.iter().map(|byte| format!("{byte:02X}")).collect() };
     let mut bench = mschap();
-    let text = format!("E=691 R=1 C={CHALLENGE_2} V=3");
-    for id in 0..20 {
-        bench.give(&response(id, "alice", id));
-        if bench.down.is_none() && bench.questions.len() == usize::from(id) + 1 {
-            bench.answer(reject(&text));
+    bench.give(&response(0, "alice", 1));
+    let retry = bench.answer(reject(b"E=691 R=1 V=3 M=Kennwort ung\xfcltig"));
+    let text = [format!("E=691 R=1 C={} V=3 M=", hex_of(fresh(1))).as_bytes(), b"Kennwort ung\xfcltig"].concat();
+    assert_eq!(retry, [frame(CHAP, 4, 0, &text)]);
+    bench.give(&response(1, "alice", 2));
+    let (_, Question::MsChapV2 { challenge, .. }) = &bench.questions[1] else { panic!() };
+    assert_eq!(*challenge, fresh(1));
+    let expired = bench.answer(reject("E=648 R=0 V=3"));
+    assert_eq!(expired, [frame(CHAP, 4, 1, format!("E=648 R=0 C={} V=3", hex_of(fresh(2))).as_bytes())]);
+    bench.send(CHAP, 7, 2, &[1; 582]);
+    let (_, Question::ChangePassword { challenge, .. }) = &bench.questions[2] else { panic!() };
+    assert_eq!(*challenge, fresh(2));
+}
+
+#[test]
+fn passwords_are_not_tried_without_end() {
+    for text in [format!("E=691 R=1 C={CHALLENGE_2} V=3"), "E=691 R=1 V=3".into()] {
+        let mut bench = mschap();
+        for id in 0..20 {
+            bench.give(&response(id, "alice", id));
+            if bench.down.is_none() && bench.questions.len() == usize::from(id) + 1 {
+                bench.answer(reject(&text));
+            }
         }
+        bench.pass(7 * SECOND);
+        assert_eq!((bench.questions.len(), bench.ended().by), (6, EndedBy::Refused));
     }
-    bench.pass(7 * SECOND);
-    assert_eq!((bench.questions.len(), bench.ended().by), (6, EndedBy::Refused));
 }
 
 #[test]

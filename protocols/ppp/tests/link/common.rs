@@ -1,13 +1,13 @@
 //! A link, a clock that only the test moves, and what came out.
-use ppp::{Answer, AskId, AuthProtocol, Ended, Event, Input, Link, LinkConfig, Network, Output, Question, Timers};
+use ppp::{Answer, AskId, AuthProtocol, Ended, Event, Input, Link, LinkConfig, Network, Output, Question, SEED_LENGTH, Seed, Timers};
 use std::time::{Duration, Instant};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-pub(crate) const SEED: [u8; 64] = {
-    let mut seed = [0; 64];
+pub(crate) const SEED: Seed = {
+    let mut seed = [0; SEED_LENGTH];
     let mut at = 0;
-    while at < 64 {
+    while at < SEED_LENGTH {
         seed[at] = 0xA0 ^ at as u8;
         at += 1;
     }

@@ -181,7 +181,7 @@ impl World {
                 correlation_id: None,
                 notes: Vec::new(),
                 nonce: NONCE,
-                seed: [9; 64],
+                seed: [9; ppp::SEED_LENGTH],
             },
         );
         self.session = self.gateway.live.keys().next_back().copied().unwrap_or(SessionId(0));

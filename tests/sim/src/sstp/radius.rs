@@ -260,7 +260,8 @@ fn verify(name: &[u8], user: &User, credentials: &Credentials) -> Result<Option<
         Credentials::MsChapV2 { challenge, response, .. } => {
             let exchange = exchange(name, &user.password, *challenge, response);
             match response[24..48] == exchange.nt_response() {
-                true if user.expired => Err(Some("E=648 R=0 C=0102030405060708090A0B0C0D0E0F10 V=3 M=Password expired".into())),
+                // The challenge of the change is left to the NAS.
+                true if user.expired => Err(Some("E=648 R=0 V=3 M=Password expired".into())),
                 true => Ok(Some(exchange)),
                 false => Err(wrong),
             }

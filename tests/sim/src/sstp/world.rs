@@ -183,7 +183,7 @@ impl World {
     /// A client has made its TLS connection and asks for SSTP now.
     pub fn dial(&mut self, conduct: Conduct) -> CallId {
         let id = CallId(self.calls.len());
-        let (mut nonce, mut seed) = ([0; 32], [0; 64]);
+        let (mut nonce, mut seed) = ([0; 32], [0; ppp::SEED_LENGTH]);
         self.random.fill(&mut nonce);
         self.random.fill(&mut seed);
         let remote = SocketAddr::from(([198, 51, 100, 7], 40_000 + (id.0 % 20_000) as u16));
