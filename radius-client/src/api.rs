@@ -23,6 +23,8 @@ pub struct Server {
     pub attributes: Vec<ExtraAttribute>,
     /// An Access-Accept is believed without the packet filters in it; else one with filters that cannot be applied lets nobody in.
     pub ignore_filters: bool,
+    /// Port-Limit says nothing of sessions: it is about Multilink (RFC 2865 section 5.42), which tunnels have not.
+    pub ignore_port_limit: bool,
     /// NAS-Identifier in requests to this server; `None`: what the request says.
     pub nas_identifier: Option<String>,
     /// NAS-IP-Address or NAS-IPv6-Address in requests to this server; `None`: what the request says.
@@ -103,6 +105,7 @@ impl Server {
             source: None,
             attributes: Vec::new(),
             ignore_filters: false,
+            ignore_port_limit: false,
             nas_identifier: None,
             nas_ip: None,
             retransmit_initial: Duration::from_secs(2),
@@ -537,7 +540,7 @@ pub struct Accept {
     pub framed: Framed,
     /// Termination-Action RADIUS-Request: when Session-Timeout is over, the user shall be authenticated anew and not be sent away.
     pub renew: bool,
-    /// Port-Limit: how many sessions the user may have.
+    /// Port-Limit: how many sessions the user may have, unless [`Server::ignore_port_limit`].
     pub port_limit: Option<u32>,
     pub reply_message: Option<String>,
     /// DER of the certificate by which the client proved itself: of who can tell, which no RADIUS packet does.

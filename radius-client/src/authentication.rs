@@ -178,7 +178,7 @@ impl Client {
     /// What an Access-Accept says in vain is told once.
     fn note_ignored(&mut self, peer: PeerKey, packet: &Packet<'_>, renews_after: Option<Duration>) {
         let Some(peer) = self.peers.get_mut(peer).filter(|_| packet.code() == code::ACCESS_ACCEPT) else { return };
-        for id in filters::ignored(packet, peer.server.ignore_filters, renews_after) {
+        for id in filters::ignored(packet, &peer.server, renews_after) {
             if peer.ignored.len() < MAX_IGNORED && peer.ignored.insert(id) {
                 let server = peer.server.name.clone();
                 self.outputs.push_back(Output::Server { server, change: Change::Ignored(id) });

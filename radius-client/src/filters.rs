@@ -1,5 +1,5 @@
 //! Packet filters of an Access-Accept, and attributes that nobody acts upon: of those, filters refuse the login, and others are told of by name.
-use crate::api::ReplyFilters;
+use crate::api::{ReplyFilters, Server};
 use crate::attributes::{AttributeId, VENDOR_MICROSOFT, VENDOR_WISPR, azure_group, microsoft, number, wispr};
 use crate::codec::{Malformed, Packet};
 use std::time::Duration;
@@ -30,7 +30,6 @@ const USED: &[u8] = &[
     number::SESSION_TIMEOUT,
     number::IDLE_TIMEOUT,
     number::PROXY_STATE,
-    number::PORT_LIMIT,
     number::EAP_MESSAGE,
     number::MESSAGE_AUTHENTICATOR,
     number::ACCT_INTERIM_INTERVAL,
@@ -78,14 +77,15 @@ pub(crate) fn read(reply: &Packet<'_>, ignored: bool) -> Result<ReplyFilters, Ma
 }
 
 /// What an Access-Accept says in vain. `filters`: also its packet filters. `renews_after`: of the session, [`crate::NasContext::renews_after`].
-pub(crate) fn ignored(reply: &Packet<'_>, filters: bool, renews_after: Option<Duration>) -> Vec<AttributeId> {
+pub(crate) fn ignored(reply: &Packet<'_>, server: &Server, renews_after: Option<Duration>) -> Vec<AttributeId> {
     let lasts = reply.u32(number::SESSION_TIMEOUT).ok().flatten().map(|seconds| Duration::from_secs(seconds.into()));
     let renews = renews_after.is_some_and(|shortest| lasts.is_none_or(|lasts| lasts >= shortest));
     let in_vain = |(id, value): (AttributeId, &[u8])| {
         let used = match id.vendor {
-            _ if APPLIED.contains(&id) => !filters,
+            _ if APPLIED.contains(&id) => !server.ignore_filters,
             VENDOR_WISPR => [wispr::BANDWIDTH_MAX_UP, wispr::BANDWIDTH_MAX_DOWN].contains(&id.number),
             0 if id.number == number::TERMINATION_ACTION => matches!(value, [0, 0, 0, 0]) || (renews && matches!(value, [0, 0, 0, 1])),
+            0 if id.number == number::PORT_LIMIT => !server.ignore_port_limit,
             // It is the lower half of an address of this prefix and of no other.
             0 if id.number == number::FRAMED_INTERFACE_ID => reply.first(number::FRAMED_IPV6_PREFIX).is_some(),
             0 => USED.contains(&id.number),

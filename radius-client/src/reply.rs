@@ -60,6 +60,7 @@ pub(crate) fn read(reply: &Packet<'_>, proof: &Proof, server: &Server, hiding: H
         check_filters(reply, server.ignore_filters)?;
         let mut accept = accept(reply, proof.service_type(), hiding)?;
         accept.filters = filters::read(reply, server.ignore_filters).map_err(|error| format!("Access-Accept: {error}"))?;
+        accept.port_limit = accept.port_limit.filter(|_| !server.ignore_port_limit);
         Ok(Box::new(accept))
     };
     let server = server.name.as_str();

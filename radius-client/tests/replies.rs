@@ -385,6 +385,21 @@ fn groups_and_limits_of_the_user() {
 }
 
 #[test]
+fn a_port_limit_of_multilink_may_be_ignored_and_is_named_then() {
+    for ignore_port_limit in [true, false] {
+        let mut client = client(vec![Server { ignore_port_limit, ..server("nps1", 1) }]);
+        client.handle(start(), ask(1, 1, &[2, 1, 0, 4]));
+        let request = only_sent(&drain(&mut client));
+        client.handle(start(), request.datagram(reply(2, &request, &[(62, vec![0, 0, 0, 1])])));
+        let outcomes = outcomes(drain(&mut client));
+        let [(1, EapOutcome::Accept { accept, .. })] = &outcomes[..] else { panic!("{outcomes:?}") };
+        assert_eq!(accept.port_limit, (!ignore_port_limit).then_some(1));
+        let expected: &[&str] = if ignore_port_limit { &["Port-Limit"] } else { &[] };
+        assert_eq!(ignored(&client), expected);
+    }
+}
+
+#[test]
 fn networks_behind_the_client_are_read() {
     let given = vec![
         (9, vec![255, 255, 255, 248]),

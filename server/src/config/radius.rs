@@ -35,6 +35,7 @@ const RADIUS: &[&str] = &[
     "revive_interval",
     "attributes",
     "ignore_filters",
+    "ignore_port_limit",
     "nas_identifier",
     "nas_ip",
 ];
@@ -84,6 +85,7 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
             source,
             attributes: attributes(section)?,
             ignore_filters: ignore_filters(section, warnings)?,
+            ignore_port_limit: section.boolean("ignore_port_limit", false)?,
             nas_identifier: Some(identifier.unwrap_or_else(|| server_name.to_owned())),
             nas_ip: section.optional("nas_ip", "an IP address", |value| values::address(text(value)?))?,
             retransmit_initial,

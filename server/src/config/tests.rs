@@ -290,7 +290,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "address = \"10.0.0.4\"",
         "adress = \"10.0.0.4\"",
         "evergate.toml:17: radius \"nps1\": adress: unknown key; did you mean \"address\"? accepted: name, transport, address, port, accounting_port, \
-             accounting, tls_name, ca, chain, key, pin, revocation, crl, radius_1_1, secret_file, source, retransmit_initial, tries, timeout, require_message_authenticator, probe, probe_user, revive_interval, attributes, ignore_filters, nas_identifier, nas_ip",
+             accounting, tls_name, ca, chain, key, pin, revocation, crl, radius_1_1, secret_file, source, retransmit_initial, tries, timeout, require_message_authenticator, probe, probe_user, revive_interval, attributes, ignore_filters, ignore_port_limit, nas_identifier, nas_ip",
     ),
     (
         "[[radius]]",

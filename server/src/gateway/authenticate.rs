@@ -350,7 +350,7 @@ impl<P: Plane> Gateway<P> {
         let refused = |cause| Err(Denied::new(Stage::Radius, cause));
         if !confirmed {
             return refused(format!(
-                "Port-Limit {limit} cannot be held: {user:?} is only the outer identity of a tunnelled EAP method; let the RADIUS server return User-Name in its Access-Accept"
+                "Port-Limit {limit} cannot be held: {user:?} is only the outer identity of a tunnelled EAP method; let the RADIUS server return User-Name in its Access-Accept, or, where it means Multilink (NPS), set ignore_port_limit for this server"
             ));
         }
         let has_room = |others: usize| u64::try_from(others).is_ok_and(|others| others < u64::from(limit));
@@ -363,7 +363,9 @@ impl<P: Plane> Gateway<P> {
         if has_room(others) {
             return Ok(newer.left_out());
         }
-        refused(format!("user {user:?} has {others} sessions already, and Port-Limit of the Access-Accept is {limit}"))
+        refused(format!(
+            "user {user:?} has {others} sessions already, and Port-Limit of the Access-Accept is {limit}; where that means Multilink (NPS), set ignore_port_limit for this server"
+        ))
     }
 
     fn rejected(&mut self, session: SessionId, server: &str, reply_message: Option<String>, ms_chap_error: Option<String>) -> Denied {

@@ -6,7 +6,7 @@ use crate::outcome::{EapFault, Failure, Fault, Stage};
 use eap::inside::{Observer, Seen, Side, alert_name, version_name};
 use ike::SessionId;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A RADIUS server's certificate is worth a warning this long before it expires.
 const EXPIRES_SOON: i64 = 30 * 86_400;
@@ -14,6 +14,8 @@ const EXPIRES_SOON: i64 = 30 * 86_400;
 const WARN_AGAIN: Duration = Duration::from_secs(86_400);
 /// Certificates of RADIUS servers that are remembered.
 const REMEMBERED: usize = 64;
+/// A certificate that its server has not shown for so long is gone, once it shows another.
+const FORGOTTEN: Duration = Duration::from_secs(7 * 86_400);
 
 /// One login's EAP conversation, as an onlooker sees it.
 #[derive(Debug, Default)]
@@ -35,35 +37,62 @@ pub(super) struct Inside {
     refuses: Option<String>,
 }
 
-/// Those that were seen, by server and serial number, with the moment of the last warning.
+/// Those that were seen, by server and serial number.
 #[derive(Debug, Default)]
-pub(super) struct ServerCertificates(BTreeMap<(String, String), (EapCertificate, Option<std::time::Instant>)>);
+pub(super) struct ServerCertificates(BTreeMap<(String, String), Shown>);
+
+#[derive(Debug)]
+struct Shown {
+    certificate: EapCertificate,
+    /// The last warning of its end.
+    warned: Option<Instant>,
+    /// The last time.
+    at: Instant,
+    /// The server has shown one of the same subject since that ends later.
+    renewed: bool,
+}
 
 impl ServerCertificates {
     /// Remembers a certificate; whether to warn of its end.
     fn saw(&mut self, now: Now, server: &str, certificate: &pki::Certificate) -> bool {
         let key = (server.to_owned(), certificate.serial.clone());
+        self.leave_out_what_is_gone(now, server, certificate);
         if self.0.len() >= REMEMBERED && !self.0.contains_key(&key) {
-            let oldest = self.0.iter().min_by_key(|(_, (shown, _))| shown.not_after).map(|(key, _)| key.clone());
+            let oldest = self.0.iter().min_by_key(|(_, shown)| shown.certificate.not_after).map(|(key, _)| key.clone());
             oldest.map(|key| self.0.remove(&key));
         }
-        let shown = || EapCertificate {
-            radius: server.to_owned(),
-            subject: certificate.subject.clone(),
-            issuer: certificate.issuer.clone(),
-            not_after: certificate.not_after,
-        };
-        let (_, warned) = self.0.entry(key).or_insert_with(|| (shown(), None));
+        let fresh = || Shown { certificate: described(server, certificate), warned: None, at: now.instant, renewed: false };
+        let shown = self.0.entry(key).or_insert_with(fresh);
+        (shown.at, shown.renewed) = (now.instant, false);
         let soon = certificate.not_after.saturating_sub(now.wall.as_second()) < EXPIRES_SOON;
-        let again = warned.is_none_or(|at| now.instant.saturating_duration_since(at) >= WARN_AGAIN);
+        let again = shown.warned.is_none_or(|at| now.instant.saturating_duration_since(at) >= WARN_AGAIN);
         if soon && again {
-            *warned = Some(now.instant);
+            shown.warned = Some(now.instant);
         }
         soon && again
     }
 
+    /// What a server has renewed, or has not shown for long while it shows another one. A server that shows both in turn, as its policies say, has both
+    /// here in turn, and warnings of either are as seldom as ever.
+    fn leave_out_what_is_gone(&mut self, now: Now, server: &str, newer: &pki::Certificate) {
+        self.0.retain(|(of, _), shown| of != server || now.instant.saturating_duration_since(shown.at) < FORGOTTEN);
+        for ((of, _), shown) in &mut self.0 {
+            let same = of == server && shown.certificate.subject == newer.subject;
+            shown.renewed |= same && shown.certificate.not_after < newer.not_after;
+        }
+    }
+
     pub(super) fn list(&self) -> Vec<EapCertificate> {
-        self.0.values().map(|(shown, _)| shown.clone()).collect()
+        self.0.values().filter(|shown| !shown.renewed).map(|shown| shown.certificate.clone()).collect()
+    }
+}
+
+fn described(server: &str, certificate: &pki::Certificate) -> EapCertificate {
+    EapCertificate {
+        radius: server.to_owned(),
+        subject: certificate.subject.clone(),
+        issuer: certificate.issuer.clone(),
+        not_after: certificate.not_after,
     }
 }
 
@@ -272,7 +301,7 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let der = rcgen::CertificateParams::new(vec!["nps1.example.com".into()]).unwrap().self_signed(&key).unwrap();
         let certificate = pki::Certificate::from_der(der.der()).unwrap();
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let at = |days_before: i64, hours: u64| Now {
             instant: start + Duration::from_secs(hours * 3600),
             wall: jiff::Timestamp::from_second(certificate.not_after - days_before * 86_400).unwrap(),
@@ -284,6 +313,35 @@ mod tests {
         assert!(known.saw(at(28, 26), "nps1", &certificate));
         assert!(known.saw(at(28, 26), "nps2", &certificate), "each server has its own");
         assert_eq!(known.list().len(), 2);
+    }
+
+    #[test]
+    fn what_a_server_has_renewed_is_not_told_of_any_more() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = |name: &str, until: i32| {
+            let mut params = rcgen::CertificateParams::new(vec![name.into()]).unwrap();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params.not_after = rcgen::date_time_ymd(until, 1, 1);
+            pki::Certificate::from_der(params.self_signed(&key).unwrap().der()).unwrap()
+        };
+        let (old, new, other) = (made("nps", 2030), made("nps", 2031), made("nps.example.com", 2032));
+        let start = Instant::now();
+        let day = |day: u64| Now {
+            instant: start + Duration::from_secs(day * 86_400),
+            wall: jiff::Timestamp::from_second(old.not_after - 86_400).unwrap(),
+        };
+        let mut known = ServerCertificates::default();
+        let ends = |known: &ServerCertificates| known.list().iter().map(|shown| shown.not_after).collect::<Vec<_>>();
+        assert!(known.saw(day(0), "nps1", &old) && known.saw(day(0), "nps2", &old));
+        known.saw(day(0), "nps1", &new);
+        assert_eq!(known.list().len(), 2, "nps2 has not renewed its own");
+        assert!(!known.saw(day(0), "nps1", &old), "in turn, and warned of a moment ago");
+        assert_eq!(ends(&known).iter().filter(|end| **end == old.not_after).count(), 2);
+        known.saw(day(1), "nps1", &new);
+        known.saw(day(1), "nps1", &other);
+        known.saw(day(8), "nps1", &other);
+        known.saw(day(8), "nps2", &other);
+        assert_eq!(ends(&known), [other.not_after, other.not_after], "another subject, and the first was not shown for a week");
     }
 
     #[test]

@@ -78,6 +78,10 @@ impl Profile {
                 self.notes.push("the dial-in permission of an account goes before it in NPS; here only the policies count".into());
             }
             "msRADIUSServiceType" if value == "2" => {}
+            "msRADIUSPortLimit" if value == "1" => {
+                let note = "its setting \"Do not allow Multilink connections\" is not written: tunnels have no Multilink; NPS sends it as Port-Limit 1, which ignore_port_limit in [[radius]] keeps from being one session a user";
+                self.notes.push(note.into());
+            }
             // Of 40, 56 and 128 bits the last alone.
             "msRASMPPEEncryptionType" if value == "4" => self.lines.push("min_cipher_bits = 128".into()),
             "msRADIUSFramedIPAddress" => self.address(name, value),

@@ -188,6 +188,8 @@ fn settings_that_have_a_key_here_are_written() {
     let written = |line: &str| (line.to_owned(), 0);
     assert_eq!(with("msRASMPPEEncryptionType", "4"), written("min_cipher_bits = 128"));
     assert_eq!(with("msRASMPPEEncryptionType", "14").1, 1);
+    assert_eq!(with("msRADIUSPortLimit", "1"), ("allowed_methods = [\"eap\"]".to_owned(), 1), "no Multilink is no bound of sessions");
+    assert_eq!(with("msRADIUSPortLimit", "4").0, "enabled = false");
     assert_eq!(with("msRADIUSFramedIPAddress", "174194708"), written("address = \"10.98.0.20\""));
     assert_eq!(with("msRADIUSFramedIPAddress", "-1062731516"), written("address = \"192.168.1.4\""));
     for nobody in ["-1", "-2", "4294967294"] {

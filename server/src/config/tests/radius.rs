@@ -36,8 +36,8 @@ fn a_server_may_get_more_attributes() {
 
 #[test]
 fn leaving_filters_out_is_a_warning() {
-    let config = with("address = \"10.0.0.4\"", "address = \"10.0.0.4\"\nignore_filters = true").load().unwrap();
-    assert!(config.radius[0].server.ignore_filters);
+    let config = with("address = \"10.0.0.4\"", "address = \"10.0.0.4\"\nignore_filters = true\nignore_port_limit = true").load().unwrap();
+    assert!(config.radius[0].server.ignore_filters && config.radius[0].server.ignore_port_limit);
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
 }
 
