@@ -177,7 +177,7 @@ impl<P: Plane> Gateway<P> {
         let verdict = match outcome {
             LoginOutcome::Accept { server, accept, ms_chap_success } => self.accept_login(now, session, &server, accept, ms_chap_success),
             LoginOutcome::Reject { server, reply_message, ms_chap_error } => {
-                let message = ms_chap_error.clone().unwrap_or_default();
+                let message = self.told(session, ms_chap_error.clone().unwrap_or_default(), reply_message.as_deref());
                 let shown = ms_chap_error.map(|error| without_challenge(&String::from_utf8_lossy(&error)));
                 let denied = self.rejected(session, &server, reply_message, shown);
                 Verdict::Refused { eap: Vec::new(), message, denied }
@@ -289,10 +289,10 @@ impl<P: Plane> Gateway<P> {
         };
         match outcome {
             Ok(granted) => {
-                let message = success.unwrap_or_default();
+                let message = self.told(session, success.unwrap_or_default(), accept.reply_message.as_deref());
                 Verdict::Granted { eap: Vec::new(), message, accept, granted: Box::new(granted) }
             }
-            Err(denied) => Verdict::Refused { eap: Vec::new(), message: NO_DIALIN.into(), denied },
+            Err(denied) => Verdict::Refused { eap: Vec::new(), message: self.told_no_dialin(session), denied },
         }
     }
 
@@ -395,7 +395,21 @@ impl<P: Plane> Gateway<P> {
         tracing::warn!(%failure, "a login failed because RADIUS did");
         let fault = if matches!(failure, RequestFailure::BadReply { .. }) { Fault::Misconfigured } else { Fault::Dependency };
         let denied = Denied { fault, ..Denied::new(Stage::Radius, failure.to_string()) };
-        Verdict::Refused { eap: eap::failure(self.eap_identifier(session)), message: NO_DIALIN.into(), denied }
+        Verdict::Refused { eap: eap::failure(self.eap_identifier(session)), message: self.told_no_dialin(session), denied }
+    }
+
+    /// What a client hears that does not speak EAP: MS-CHAPv2 has words of its own; PAP and CHAP show a text (RFC 2865 section 5.18).
+    fn told(&self, session: SessionId, ms_chap: Vec<u8>, text: Option<&str>) -> Vec<u8> {
+        let method = self.live.get(&session).and_then(|live| live.login.as_ref()).map(|progress| progress.method);
+        if method == Some(Method::MsChapV2) {
+            return ms_chap;
+        }
+        let text = text.unwrap_or_default();
+        text.as_bytes()[..text.floor_char_boundary(MAX_TEXT)].to_vec()
+    }
+
+    pub(super) fn told_no_dialin(&self, session: SessionId) -> Vec<u8> {
+        self.told(session, format!("E=649 R=0 C={:032} V=3 M={NO_DIALIN}", 0).into_bytes(), Some(NO_DIALIN))
     }
 
     pub(super) fn authorize(&mut self, now: Now, session: SessionId, who: &Authenticated<'_>) -> Result<Granted, Denied> {
@@ -573,8 +587,11 @@ pub(super) fn both_families() -> Wanted {
     Wanted { ipv4: true, ipv6: true, ..Wanted::default() }
 }
 
-/// What MS-CHAPv2 tells a client whose password is right but whom no policy lets in: 649, no dial-in permission (RFC 2759 section 6).
-pub(super) const NO_DIALIN: &str = "E=649 R=0 C=00000000000000000000000000000000 V=3 M=No network policy grants access";
+/// What a client hears whose password is right but whom no policy lets in: in MS-CHAPv2 with 649, no dial-in permission (RFC 2759 section 6).
+const NO_DIALIN: &str = "No network policy grants access";
+
+/// Octets of a text in PAP's and CHAP's answers; one length octet counts those of PAP (RFC 1334 section 2.2.2).
+const MAX_TEXT: usize = 253;
 
 /// Those that did not match by what RADIUS says, all else being met; none where a policy has decided.
 fn unmet<'a>(policies: &'a [Policy], denied: &Denied) -> Vec<&'a Policy> {

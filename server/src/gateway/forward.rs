@@ -72,7 +72,7 @@ impl<P: Plane> Gateway<P> {
     /// Refuses while the machine that asks is being drained: its answer waits until that is done.
     pub(super) fn refuse_at_once(&mut self, now: Now, session: SessionId, asker: Asker, denied: Denied) {
         let eap = eap::failure(self.eap_identifier(session));
-        let verdict = Verdict::Refused { eap, message: super::authenticate::NO_DIALIN.into(), denied };
+        let verdict = Verdict::Refused { eap, message: self.told_no_dialin(session), denied };
         self.log_verdict(now, session, &verdict);
         match asker {
             Asker::Ike(id) => self.answer_ike(id, verdict),

@@ -412,6 +412,35 @@ fn a_method_without_keys_is_bound_with_zeroes_whatever_radius_sends() {
     assert_eq!(world.gateway.plane.opened.len(), 1);
 }
 
+/// The answer of PAP to a login, with what RADIUS and the policies say.
+fn told_by_pap(policies: &[(&str, &str, bool)], outcome: LoginOutcome) -> (u8, String) {
+    let mut world = World::new(&[AuthProtocol::Pap], policies);
+    world.lcp();
+    world.ppp(0xc023, 1, 1, b"\x05alice\x06secret");
+    let ticket = world.asked().0[0].0;
+    world.gateway.logged_in(world.now, ticket, outcome);
+    let answer = world.gateway.plane.sent.iter().find(|packet| packet.get(6..8) == Some(&[0xc0, 0x23])).unwrap();
+    (answer[8], String::from_utf8(answer[13..13 + usize::from(answer[12])].to_vec()).unwrap())
+}
+
+#[test]
+fn a_client_without_eap_hears_the_text_of_the_server() {
+    let server = || "nps".to_owned();
+    let text = "Bitte an die Hotline wenden: 0800 \u{e9}";
+    let accept = |reply_message: Option<String>| LoginOutcome::Accept {
+        server: server(),
+        accept: Box::new(Accept { reply_message, ..Accept::default() }),
+        ms_chap_success: None,
+    };
+    let reject = |reply_message| LoginOutcome::Reject { server: server(), reply_message, ms_chap_error: None };
+    let all = [("all", "*", true)];
+    assert_eq!(told_by_pap(&all, accept(Some(text.into()))), (2, text.into()));
+    assert_eq!(told_by_pap(&all, accept(None)), (2, String::new()));
+    assert_eq!(told_by_pap(&all, reject(Some(text.into()))), (3, text.into()));
+    assert_eq!(told_by_pap(&all, reject(Some("\u{e9}".repeat(300)))), (3, "\u{e9}".repeat(126)));
+    assert_eq!(told_by_pap(&[("none", "nobody", true)], accept(None)), (3, "No network policy grants access".into()));
+}
+
 #[test]
 fn no_packet_is_longer_than_the_client_takes() {
     for (mru, mtu) in [(4091u16, 1400), (1300, 1300)] {

@@ -195,7 +195,7 @@ impl World {
             presented: evergate::gateway::Presented { subject: "CN=vpn.example.test".into(), selection: None },
             server_name: None,
             tls: "TLSv1_3 TLS_AES_256_GCM_SHA384".into(),
-            correlation_id: None,
+            correlation_id: Some("{5D3C7A21-0B1E-4E0A-9A3B-5C0D3E2F1A00}".into()),
             notes: Vec::new(),
             nonce,
             seed,

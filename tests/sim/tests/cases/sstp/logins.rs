@@ -53,6 +53,7 @@ fn the_wire_and_the_record_of_a_login() {
     assert_eq!(detail.decision, ["policy \"staff\" decides: grant"]);
     let last = world.radius.contexts.last().unwrap();
     assert_eq!((last.ras_client_name.as_deref(), last.ras_client_version.as_deref()), (Some("MSRAS-0-LAPTOP"), Some("MSRASV5.20")));
+    assert_eq!(last.ras_correlation_id.as_deref(), Some("{5D3C7A21-0B1E-4E0A-9A3B-5C0D3E2F1A00}"));
     assert_eq!((last.tunnel_type, last.calling_station_id.as_str()), (radius_client::TUNNEL_TYPE_SSTP, "198.51.100.7"));
 }
 
