@@ -52,7 +52,12 @@ fn lock(file: &File, patience: Duration) -> Result<(), TryLockError> {
 
 fn open(state_dir: &Path) -> io::Result<File> {
     fs::create_dir_all(state_dir)?;
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(state_dir.join(NAME))
+    let file = state_dir.join(NAME);
+    match OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&file) {
+        // Of a gateway that ran as another user, as root for one: reading is enough to lock it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&file),
+        opened => opened,
+    }
 }
 
 /// Containers each count processes for themselves: the host's name tells them apart.
@@ -73,6 +78,15 @@ fn holder(file: File) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reading_is_enough_to_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(take(folder.path(), Duration::ZERO).unwrap());
+        let reader = File::open(folder.path().join(NAME)).unwrap();
+        lock(&reader, Duration::ZERO).unwrap();
+        assert!(take(folder.path(), Duration::ZERO).is_err(), "the folder is taken twice");
+    }
 
     #[test]
     fn a_second_gateway_is_told_who_has_the_folder() {
