@@ -28,7 +28,7 @@ SSTP = {"/usr/sbin/sstpc": "sstp-client", "/usr/sbin/pppd": "ppp"}
 BUILD = {"/usr/bin/cc": "build-essential"}
 BENCH = {"/usr/bin/iperf3": "iperf3", "/usr/sbin/ethtool|/sbin/ethtool": "ethtool"}
 POLICY = Path("/usr/sbin/policy-rc.d")
-SERVICES = ("freeradius", "strongswan-starter", "strongswan", "hostapd", "prometheus", "ssh", "certbot.timer")
+SERVICES = ("freeradius", "strongswan-starter", "strongswan", "hostapd", "prometheus", "ssh", "certbot.timer", "NetworkManager")
 
 
 def missing(*sets):

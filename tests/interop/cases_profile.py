@@ -6,10 +6,11 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import networkmanager
 from cases_local import _local as in_local_provider
 from cases_trace import decoded, tracing
 from harness import Skip, case, check, setup
-from labkit import network, peap
+from labkit import network, packages, peap
 from labkit.pki import GATEWAY_NAME, RADIUS_NAME
 from labkit.shell import wait_until
 from swanctl import load
@@ -182,6 +183,36 @@ def strongswan_logs_in_with_a_certificate(world):
     (session,) = world.sessions()
     check(session["policy"] == "machines", f"{session}")
     world.ping()
+
+
+@case("profile")
+def networkmanager_connects(world):
+    """A desktop's, with files as they are written and where the notes put them: it loads the connection, and strongSwan's plugin connects with all of it."""
+    packages.ensure(networkmanager.NEEDED)
+    known = Path(networkmanager.PLUGIN).read_bytes()
+    pki = world.lab.pki
+    certificate = {"client.pem": pki.cert("alice").read_bytes(), "client.key": pki.key("alice").read_bytes()}
+    password = (["--user", "alice", "--with-password"], "password\n", {}, "alice")
+    by_tls = (["--eap", "tls", *_eap(world, "--user", "alice@example.test")], "", certificate, "alice@example.test")
+    with networkmanager.started(world) as manager:
+        for arguments, typed, more, user in (password, by_tls):
+            _, files = _made(world, "networkmanager", *arguments, password=typed)
+            for name, content in (files | more).items():
+                manager.put(name, content)
+            manager("connection", "load", "/etc/NetworkManager/system-connections/evergate.nmconnection")
+            data = manager("-g", "vpn.data", "connection", "show", GATEWAY_NAME).stdout
+            keys = [entry.partition(" = ")[0] for entry in data.split(", ")]
+            check("address" in keys and "ike" in keys, data)
+            # Flags of secrets are NetworkManager's own affair.
+            foreign = [key for key in keys if not key.endswith("-flags") and key.encode() + b"\0" not in known]
+            check(not foreign, f"the plugin does not know {foreign}")
+            manager("--wait", "20", "connection", "up", GATEWAY_NAME)
+            world.session_of(user)
+            check(manager.ping(network.LAN_IPV4), f"no answer through the tunnel\n{manager.text()}")
+            shown = manager("-g", "IP4.DNS", "connection", "show", GATEWAY_NAME).stdout
+            check(network.LAN_DNS in shown, f"its name servers are {shown}")
+            manager("connection", "down", GATEWAY_NAME)
+            world.no_sessions()
 
 
 @case("profile")

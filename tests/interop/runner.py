@@ -7,6 +7,7 @@ from multiprocessing import connection
 
 import docs_given
 import hostapd
+import networkmanager
 from browser import CHROMIUM
 from labkit import packages, peap, trixie
 from labkit.shell import LabError
@@ -125,6 +126,8 @@ class Runner:
             packages.ensure(hostapd.NEEDED)
         if any(case.group == "docs" for case in cases):
             packages.ensure(docs_given.NEEDED)
+        if any("networkmanager" in case.name for case in cases):
+            packages.ensure(networkmanager.NEEDED)
         if any(case.group == "console" for case in cases):
             packages.ensure(CHROMIUM)
         if any("peap" in case.name for case in cases):

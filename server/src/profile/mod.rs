@@ -163,6 +163,18 @@ fn certificates_file<'a>(name: &'static str, certificates: impl IntoIterator<Ite
     File::new(name, certificates.into_iter().map(pem).collect())
 }
 
+/// strongSwan calls itself by the certificate's subject where it is told nothing else.
+fn note_of_identity(connection: &Connection<'_>, notes: &mut Vec<String>) {
+    if let connection::Login::Eap(eap) = &connection.login
+        && eap.method.has_user_certificate()
+        && connection.user.is_none()
+    {
+        notes.push(
+            "without --user, the client gives its certificate's subject as its name, which NPS knows nobody by: name the user as ann@example.com".into(),
+        );
+    }
+}
+
 fn pem(certificate: &Certificate) -> String {
     let text = base64(&certificate.der);
     let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");

@@ -33,6 +33,7 @@ pub(super) fn files(connection: &Connection<'_>, wishes: &Wishes, notes: &mut Ve
                 .into(),
         );
     }
+    super::note_of_identity(connection, notes);
     // Large enough not to move: it may come to hold a password.
     let mut text = Zeroizing::new(String::with_capacity(1 << 14));
     let line = |text: &mut String, key: &str, value: &str| {
@@ -75,6 +76,7 @@ fn ikev2(connection: &Connection<'_>) -> Vec<(&'static str, String)> {
         data.push(("cert-source", "file".into()));
         data.push(("usercert", format!("{FOLDER}/client.pem")));
         data.push(("userkey", format!("{FOLDER}/client.key")));
+        data.extend(connection.user.map(|user| ("local-identity", user.to_owned())));
     }
     data.push(("virtual", "yes".into()));
     data.push(("encap", "no".into()));

@@ -36,6 +36,7 @@ pub(super) fn files(connection: &Connection<'_>, wishes: &Wishes, notes: &mut Ve
     {
         notes.push(format!("without --eap-server, strongSwan expects {} in the certificate that is shown in EAP", connection.server));
     }
+    super::note_of_identity(connection, notes);
     if !connection.login.has_certificate() && connection.user.is_none() {
         notes.push(format!("put the user's name where the file says {USER}, or name it with --user"));
     }

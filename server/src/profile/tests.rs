@@ -705,9 +705,9 @@ fn names_are_judged_where_other_clients_have_them() {
     }
 }
 
-/// strongSwan believes in EAP what it believes of gateways: an authority of its own has to come along.
+/// strongSwan believes in EAP what it believes of gateways, and calls itself there as it does before them, unless it is told otherwise.
 #[test]
-fn the_authority_of_eap_comes_along() {
+fn strongswan_is_told_all_that_eap_needs() {
     let fixture = Fixture::new(&[IKEV2, USERS, RADIUS, EVERYONE]);
     let wishes = |authority: &Certificate| {
         let (eap_servers, eap_authorities) = (vec!["nps1.example.test".into()], vec![authority.clone()]);
@@ -723,6 +723,14 @@ fn the_authority_of_eap_comes_along() {
     assert_eq!(names(&made(Kind::StrongSwan, &wishes(&fixture.root))), ["swanctl.conf", "ca.pem"]);
     let unnamed = made(Kind::StrongSwan, &Wishes { eap: Some(EapMethod::Tls), ..fixture.wishes() });
     assert!(says(&unnamed, "strongSwan expects vpn.example.test in the certificate"), "{unnamed:?}");
+    let named = || Wishes { user: Some("ann@example.test".into()), ..wishes(&fixture.root) };
+    for (kind, name, line) in [
+        (Kind::StrongSwan, "swanctl.conf", "eap_id = \"ann@example.test\""),
+        (Kind::NetworkManager, "evergate.nmconnection", "local-identity=ann@example.test\n"),
+    ] {
+        assert!(fixture.file(kind, &named(), name).contains(line), "{name}");
+        assert!(!says(&made(kind, &named()), "without --user") && says(&made(kind, &wishes(&fixture.root)), "without --user"), "{name}");
+    }
     for (authority, warned) in [(&fixture.other_root, true), (&fixture.root, false)] {
         let linux = made(Kind::NetworkManager, &wishes(authority));
         assert_eq!(says(&linux, "believes one authority"), warned, "{linux:?}");
