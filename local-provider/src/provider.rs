@@ -93,6 +93,7 @@ impl Provider {
             }
             Input::Datagram { .. }
             | Input::Unreachable { .. }
+            | Input::NotSent { .. }
             | Input::Connected { .. }
             | Input::Closed { .. }
             | Input::Timeout

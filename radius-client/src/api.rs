@@ -297,6 +297,12 @@ pub enum Input {
         socket: SocketId,
         to: SocketAddr,
     },
+    /// The kernel would not send this request now, for another reason than a closed port.
+    NotSent {
+        socket: SocketId,
+        /// Of the request.
+        identifier: u8,
+    },
     /// A TLS connection stands, and both ends have agreed on a version of RADIUS: ALPN `radius/1.1`, else [`RadiusVersion::V1_0`].
     Connected {
         socket: SocketId,

@@ -47,6 +47,8 @@ pub(crate) struct Request {
     pub(crate) bytes: Vec<u8>,
     pub(crate) began: Instant,
     pub(crate) transmissions: u32,
+    /// Those of its transmissions that the kernel did not send.
+    pub(crate) unsent: u32,
     /// How often its interval has passed without an answer.
     waits: u32,
     interval: std::time::Duration,
@@ -137,6 +139,7 @@ impl Client {
             Input::Accounting { ticket, group, record } => self.account(now, ticket, group.as_deref(), record),
             Input::Datagram { socket, from, bytes } => self.datagram(now, socket, from, &bytes),
             Input::Unreachable { socket, to } => self.unreachable(now, socket, to),
+            Input::NotSent { socket, identifier } => self.not_sent(now, socket, identifier),
             Input::Connected { socket, version } => self.connected(now, socket, version),
             Input::Closed { socket, cause, served } => self.closed(now, socket, &cause, served),
             Input::Timeout => self.timeout(now),
@@ -255,7 +258,8 @@ impl Client {
         }
         self.next_request += 1;
         self.timers.insert((next, Timer::Request(key)));
-        self.requests.insert(key, Request { line, slot, bytes, began: now, transmissions: 1, waits: 0, interval, next, before, work });
+        self.requests
+            .insert(key, Request { line, slot, bytes, began: now, transmissions: 1, unsent: 0, waits: 0, interval, next, before, work });
         Ok(key)
     }
 
@@ -409,6 +413,7 @@ impl Client {
         let deadline = request.began + peer.server.timeout;
         let sent_last = now.checked_sub(request.interval).unwrap_or(request.began);
         let quiet = !peer.health(request.line.purpose).alive_since(sent_last);
+        let tried = request.waits + 1 == peer.server.tries && !peer.health(request.line.purpose).alive_since(request.began);
         let exhausted = request.waits + 1 >= peer.server.tries && !may_live;
         if matches!(request.work, Work::Abandoned | Work::Probe) || exhausted || now >= deadline {
             return self.give_up(now, key, if parked { &Loss::NoPlace } else { &Loss::Silence });
@@ -429,6 +434,9 @@ impl Client {
             self.outputs.push_back(Output::Transmit { socket, to, bytes: request.bytes.clone() });
         }
         // What is not sent yet says nothing of the server.
+        if tried {
+            self.reroute(now, line);
+        }
         if quiet && self.table.stands(socket) && (tls || line.purpose == Purpose::Authentication) {
             self.probe(now, line.peer, tls.then_some(socket));
         }
@@ -439,14 +447,7 @@ impl Client {
         let Some(request) = self.remove(key) else { return };
         let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
         if matches!(request.work, Work::Probe) {
-            peer.probed = false;
-            if matches!(loss, Loss::Silence) {
-                peer.health_mut(request.line.purpose).probe_unanswered();
-            }
-            if peer.server.is_tls() && matches!(loss, Loss::Silence) {
-                self.hang_up(now, request.slot.socket, "the server did not answer Status-Server", true);
-            }
-            return;
+            return self.probe_lost(now, &request, loss);
         }
         if matches!(request.work, Work::Abandoned) {
             return;
@@ -455,6 +456,9 @@ impl Client {
         // What a proxy cannot forward says nothing of other requests, nor does what was never sent.
         if !alive && !matches!(loss, Loss::Declined(_) | Loss::NoPlace) {
             self.died(now, request.line);
+            if matches!(loss, Loss::Silence) {
+                self.reroute(now, request.line);
+            }
         }
         let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
         let server = peer.server.name.clone();

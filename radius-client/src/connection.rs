@@ -137,6 +137,11 @@ impl Client {
         if request.transmissions >= peer.server.tries || matches!(request.work, Work::Probe | Work::Abandoned) {
             return self.give_up(now, key, &Loss::Connection(cause));
         }
+        self.send_anew(now, key);
+    }
+
+    /// The same question as a packet of its own, from another socket.
+    pub(crate) fn send_anew(&mut self, now: Instant, key: RequestKey) {
         let Some(request) = self.remove(key) else { return };
         let peer = request.line.peer;
         match self.send(now, peer, request.work) {
@@ -147,6 +152,7 @@ impl Client {
                 let Some(again) = self.requests.get_mut(&key) else { return };
                 again.began = request.began;
                 again.transmissions = request.transmissions + 1;
+                again.unsent = request.unsent;
                 again.before = request.before;
                 if let Work::Authentication(work) = &again.work {
                     let conversation = work.conversation;

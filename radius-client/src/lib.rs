@@ -85,6 +85,7 @@ mod record;
 mod reply;
 mod request;
 mod retry;
+mod route;
 pub mod shown;
 mod table;
 mod validate;

@@ -50,6 +50,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(8);
 /// So many probes in a row without an answer outweigh what was heard before them: one may be lost.
 const SILENT_PROBES: u32 = 2;
 
+/// Sockets to one port are given up for their source address at most so often: with what still waits on them they never come near their limit.
+const REROUTE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How one port of a server has behaved.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
@@ -59,6 +62,8 @@ pub(crate) struct Health {
     /// Probes without an answer since then.
     unanswered_probes: u32,
     pub(crate) round_trip: Option<Duration>,
+    /// When the sockets to it were last given up for their source address.
+    rerouted: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -107,6 +112,15 @@ impl Health {
 
     pub(crate) fn probe_unanswered(&mut self) {
         self.unanswered_probes = self.unanswered_probes.saturating_add(1);
+    }
+
+    /// It is time for another source address: not again before the kernel can have changed its mind.
+    pub(crate) fn reroutes(&mut self, now: Instant) -> bool {
+        let may = self.rerouted.is_none_or(|last| now >= last + REROUTE_INTERVAL);
+        if may {
+            self.rerouted = Some(now);
+        }
+        may
     }
 
     /// When it died, else when it was last heard of.

@@ -2,7 +2,7 @@
 use crate::api::{Change, Credentials, NasContext, Output, Probe, RadiusVersion, RequireMessageAuthenticator, Server, SocketId};
 use crate::attributes::number;
 use crate::authentication::Proof;
-use crate::client::{Client, Request, Timer, Work};
+use crate::client::{Client, Loss, Request, Timer, Work};
 use crate::codec::{Builder, Envelope, Packet, code};
 use crate::mppe::Hiding;
 use crate::request::{Access, BadRequest, nas_identifier, put_nas};
@@ -61,6 +61,22 @@ impl Client {
         let Some(peer) = self.peers.get(key).filter(|peer| peer.server.probe != Probe::Off) else { return };
         let interval = retry::jittered(peer.server.revive_interval, &mut *self.random);
         self.timers.insert((now + interval, Timer::Probe(key)));
+    }
+
+    pub(crate) fn probe_lost(&mut self, now: Instant, request: &Request, loss: &Loss<'_>) {
+        let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
+        peer.probed = false;
+        if !matches!(loss, Loss::Silence) {
+            return;
+        }
+        let health = peer.health_mut(request.line.purpose);
+        health.probe_unanswered();
+        let dead = health.is_dead();
+        if peer.server.is_tls() {
+            self.hang_up(now, request.slot.socket, "the server did not answer Status-Server", true);
+        } else if dead {
+            self.reroute(now, request.line);
+        }
     }
 
     /// The silence so far does not mean that the server is dead: it may wait for a second factor, for which another server would ask once more. Without

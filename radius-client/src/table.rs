@@ -57,6 +57,15 @@ enum State {
     Connecting,
     /// No connection: the server takes no more of them. What was to go over it waits for a place on one of the others.
     Parked,
+    /// A UDP socket that takes no more requests: it closes with the last one in flight.
+    Retired,
+}
+
+impl State {
+    /// It closes as soon as nothing uses it.
+    fn ends(self) -> bool {
+        matches!(self, Self::Parked | Self::Retired)
+    }
 }
 
 #[derive(Debug)]
@@ -101,7 +110,8 @@ impl Table {
     /// A place for `request` on a socket that then still has `spare` of them; true when it has to be opened first, with `connects` saying that this
     /// takes its time. `None`: all are in flight.
     pub(crate) fn take(&mut self, line: Line, request: RequestKey, spare: usize, connects: bool) -> Option<(Slot, bool)> {
-        let roomy = self.sockets.iter().filter(|(_, socket)| socket.line == line && socket.room() > spare);
+        let serves = |socket: &Socket| socket.line == line && socket.state != State::Retired && socket.room() > spare;
+        let roomy = self.sockets.iter().filter(|(_, socket)| serves(socket));
         let free = roomy.min_by_key(|(id, socket)| (socket.state == State::Parked, **id)).map(|(id, _)| *id);
         let (id, opened) = match free {
             Some(id) => (id, false),
@@ -135,7 +145,19 @@ impl Table {
 
     /// Whether what is asked on this socket goes out at once.
     pub(crate) fn stands(&self, id: SocketId) -> bool {
-        self.sockets.get(&id).is_some_and(|socket| socket.state == State::Standing)
+        self.sockets.get(&id).is_some_and(|socket| matches!(socket.state, State::Standing | State::Retired))
+    }
+
+    /// The sockets of `line` take no more requests. Returns those with none in flight, which are no more.
+    pub(crate) fn retire(&mut self, line: Line) -> Vec<SocketId> {
+        let idle = |_: &SocketId, socket: &mut Socket| socket.line == line && socket.used.is_empty();
+        let closed = self.sockets.extract_if(.., idle).map(|(id, _)| id).collect();
+        self.sockets.values_mut().filter(|socket| socket.line == line).for_each(|socket| socket.state = State::Retired);
+        closed
+    }
+
+    pub(crate) fn is_retired(&self, id: SocketId) -> bool {
+        self.sockets.get(&id).is_some_and(|socket| socket.state == State::Retired)
     }
 
     /// Whether what is asked on this socket waits for a place on another one.
@@ -207,11 +229,10 @@ impl Table {
         if let (true, Numbers::Identifiers(free), Number::Identifier(identifier)) = (known, &mut socket.numbers, slot.number) {
             free.push_back(identifier);
         }
-        let (line, empty, parked) = (socket.line, socket.used.is_empty(), socket.state == State::Parked);
-        let roomy = |(id, other): (&SocketId, &Socket)| {
-            *id != slot.socket && other.line == line && other.state != State::Parked && other.room() >= 128
-        };
-        let surplus = empty && (parked || self.sockets.iter().any(roomy));
+        let (line, empty, ends) = (socket.line, socket.used.is_empty(), socket.state.ends());
+        let roomy =
+            |(id, other): (&SocketId, &Socket)| *id != slot.socket && other.line == line && !other.state.ends() && other.room() >= 128;
+        let surplus = empty && (ends || self.sockets.iter().any(roomy));
         if surplus {
             self.sockets.remove(&slot.socket);
         }

@@ -69,6 +69,8 @@ impl Drop for Socket {
 struct Sockets {
     open: BTreeMap<SocketId, Socket>,
     inbound: Sender<Input>,
+    /// The address of ours that each UDP port of a server was last asked from.
+    sources: BTreeMap<SocketAddr, IpAddr>,
     /// Connections hear of what changes.
     tls: BTreeMap<String, watch::Sender<Arc<tls::ClientSettings>>>,
     /// What traces are told.
@@ -80,7 +82,7 @@ pub async fn run(mut client: Client, tls: TlsServers, inbox: Inbox, outcomes: Ou
     let Inbox { mut requests, mut setups, tracer } = inbox;
     let (inbound_tx, mut inbound) = tokio::sync::mpsc::channel(INBOUND_QUEUE);
     let exchanges = Exchanges::new(tracer);
-    let mut sockets = Sockets { open: BTreeMap::new(), inbound: inbound_tx, tls: BTreeMap::new(), exchanges };
+    let mut sockets = Sockets { open: BTreeMap::new(), sources: BTreeMap::new(), inbound: inbound_tx, tls: BTreeMap::new(), exchanges };
     sockets.believe(tls);
     loop {
         if drain(&mut client, &mut sockets, &outcomes).await.is_err() {
@@ -146,6 +148,7 @@ async fn drain(client: &mut Client, sockets: &mut Sockets, outcomes: &Outcomes) 
         match output {
             Output::Open { socket, source, dial } => match sockets.dial(socket, source, &dial).await {
                 Ok(opened) => {
+                    sockets.note_source(&opened, dial.peer());
                     sockets.open.insert(socket, opened);
                 }
                 Err(error) => {
@@ -219,7 +222,11 @@ async fn transmit(client: &mut Client, sockets: &mut Sockets, socket: SocketId, 
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             client.handle(Instant::now(), Input::Unreachable { socket, to });
         }
-        Err(error) => tracing::debug!(%to, %error, "radius request not sent; it will be repeated"),
+        Err(error) => {
+            tracing::debug!(%to, %error, "radius request not sent");
+            // The second byte of every packet of RADIUS/1.0.
+            client.handle(Instant::now(), Input::NotSent { socket, identifier: bytes[1] });
+        }
     }
 }
 
@@ -239,6 +246,15 @@ impl Sockets {
                 Some(known) => drop(known.send_replace(settings)),
                 None => drop(self.tls.insert(server, watch::Sender::new(settings))),
             }
+        }
+    }
+
+    /// A server knows its clients by their addresses: what changes here may have to be changed there.
+    fn note_source(&mut self, opened: &Socket, peer: SocketAddr) {
+        let Socket::Udp { socket, .. } = opened else { return };
+        let Ok(source) = socket.local_addr().map(|local| local.ip()) else { return };
+        if let Some(before) = self.sources.insert(peer, source).filter(|before| *before != source) {
+            tracing::info!(%peer, %source, %before, "a RADIUS server is asked from another address; it must know this one as its client");
         }
     }
 

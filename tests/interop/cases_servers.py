@@ -1,6 +1,7 @@
 """Several RADIUS servers: failover and return, slow but alive, who is asked about whom, and somebody on the path who forges replies."""
 
 import contextlib
+import re
 import subprocess
 import sys
 import threading
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from harness import TEST_USERS, case, check, setup
 from labkit.client import Profile
-from labkit.network import RADIUS_IPV4
+from labkit.network import NAS_IPV4, RADIUS_IPV4
 from labkit.radius import SECRET, Radius, User
 from labkit.shell import in_namespace, wait_until
 from sstp_client import Sstp
@@ -127,6 +128,44 @@ def a_rewritten_name_reaches_the_server(world):
     with _servers(world) as (one, two):
         _came_up(_call(world, user="CORP\\alice"))
         check(two.logins() == ["alice"] and not one.logins(), f"{one.logins()} {two.logins()}")
+
+
+@setup("server_routes")
+def _one_server_a_realm(config):
+    _realms(config)
+
+
+@contextlib.contextmanager
+def _gateway(world, there, back):
+    """While the gateway's host has other addresses or routes: commands of `ip`, and those that take them back."""
+    try:
+        for command in there:
+            world.lab.network.exec("gateway", ["ip", *command.split()])
+        yield
+    finally:
+        for command in back:
+            world.lab.network.exec("gateway", ["ip", *command.split()])
+
+
+@case("server_routes")
+def servers_are_asked_from_the_address_of_the_moment(world):
+    """Where the source of requests is the kernel's choice, changed addresses and routes need no restart."""
+    unknown, moved = "10.77.20.1", "10.99.20.3"
+    add, remove = f"addr add {unknown}/32 dev mgt0", f"addr del {unknown}/32 dev mgt0"
+    by_unknown = f"{RADIUS_IPV4}/32 dev mgt0 src {unknown}"
+    with _servers(world):
+        before = {attempt["id"] for attempt in world.attempts()}
+        with _gateway(world, (add, f"route add {by_unknown}"), (f"route del {by_unknown}", remove)):
+            check(_call(world, user="frank@one.test", timeout="20")["event"] != "up", "the server answered whom it does not know")
+            world.record(before, "radius", "one.*no valid reply")
+        _came_up(_call(world, user="frank@one.test"))
+        said = f"is asked from another address.* source={NAS_IPV4} before={unknown}"
+        log = world.gateway.daemon.log_file.read_text()
+        check(re.search(said, re.sub(r"\x1b\[[0-9;]*m", "", log)), "the log does not say so")
+        _came_up(_call(world, user="grace@two.test"))
+        here, there = (f"addr {{}} {address}/24 dev mgt0" for address in (NAS_IPV4, moved))
+        with _gateway(world, (here.format("del"), there.format("add")), (there.format("del"), here.format("add"))):
+            _came_up(_call(world, user="grace@two.test"))
 
 
 @setup("server_auto")
