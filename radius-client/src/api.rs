@@ -25,6 +25,9 @@ pub struct Server {
     pub ignore_filters: bool,
     /// Port-Limit says nothing of sessions: it is about Multilink (RFC 2865 section 5.42), which tunnels have not.
     pub ignore_port_limit: bool,
+    /// Framed-MTU of logins with EAP, 64..=1500: the longest EAP packet in answers, so that these fit datagrams that pass unfragmented. Less where the
+    /// client's link takes less.
+    pub framed_mtu: u32,
     /// NAS-Identifier in requests to this server; `None`: what the request says.
     pub nas_identifier: Option<String>,
     /// NAS-IP-Address or NAS-IPv6-Address in requests to this server; `None`: what the request says.
@@ -41,6 +44,9 @@ pub struct Server {
     /// A server that died is asked again after this long: by its probe, else by one login.
     pub revive_interval: Duration,
 }
+
+/// Framed-MTU that lets EAP travel in unfragmented datagrams through most tunnels.
+pub const DEFAULT_FRAMED_MTU: u32 = 1344;
 
 /// Whether replies to logins without Message-Authenticator are dropped (CVE-2024-3596). With EAP inside they always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,6 +112,7 @@ impl Server {
             attributes: Vec::new(),
             ignore_filters: false,
             ignore_port_limit: false,
+            framed_mtu: DEFAULT_FRAMED_MTU,
             nas_identifier: None,
             nas_ip: None,
             retransmit_initial: Duration::from_secs(2),
@@ -207,7 +214,7 @@ pub struct NasContext {
     /// Tunnel-Type value of 24 bits ([`TUNNEL_TYPE_ESP`], [`TUNNEL_TYPE_SSTP`]) and Tunnel-Medium-Type (1 IPv4, 2 IPv6); tag 0.
     pub tunnel_type: u32,
     pub tunnel_medium_type: u32,
-    /// 64..=1500; 0 means 1344, so that EAP fragments fit. Sent with EAP alone.
+    /// The longest EAP packet that the client's link carries; 0: it sets no bound. The server's own stands beside it ([`Server::framed_mtu`]).
     pub framed_mtu: u32,
     /// MS-RAS-Client-Name (MS-RNAP section 2.2.1.1): the client's own name, `MSRAS-0-<COMPUTER>` in its LCP Identification; 1 to 32 printable ASCII
     /// characters up to the first zero byte, else left out.

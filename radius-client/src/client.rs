@@ -54,6 +54,8 @@ pub(crate) struct Request {
     interval: std::time::Duration,
     /// When to repeat or give up.
     next: Instant,
+    /// Something came that was to be its answer, but not of who knows the secret.
+    pub(crate) disbelieved: bool,
     /// The server's counters when it began.
     pub(crate) before: Counters,
     pub(crate) work: Work,
@@ -258,8 +260,23 @@ impl Client {
         }
         self.next_request += 1;
         self.timers.insert((next, Timer::Request(key)));
-        self.requests
-            .insert(key, Request { line, slot, bytes, began: now, transmissions: 1, unsent: 0, waits: 0, interval, next, before, work });
+        self.requests.insert(
+            key,
+            Request {
+                line,
+                slot,
+                bytes,
+                began: now,
+                transmissions: 1,
+                unsent: 0,
+                waits: 0,
+                interval,
+                next,
+                disbelieved: false,
+                before,
+                work,
+            },
+        );
         Ok(key)
     }
 
@@ -329,7 +346,10 @@ impl Client {
             }
             Ok((key, reply)) if reply.code() == code::PROTOCOL_ERROR => self.declined(now, key, &reply),
             Ok((key, reply)) => self.answered(now, key, &reply),
-            Err(dropped) => {
+            Err((dropped, answers)) => {
+                if let Some(request) = answers.and_then(|key| self.requests.get_mut(&key)) {
+                    request.disbelieved = true;
+                }
                 let Some(peer) = self.peers.get_mut(line.peer) else { return };
                 let before = peer.counters;
                 peer.counters.count(dropped);
@@ -342,13 +362,14 @@ impl Client {
         }
     }
 
-    /// The checks of a reply but for its source, in their order (RFC 5080 section 2.2, CVE-2024-3596).
-    fn check<'a>(&self, line: Line, socket: SocketId, bytes: &'a [u8]) -> Result<(RequestKey, Packet<'a>), Dropped> {
-        let peer = self.peers.get(line.peer).ok_or(Dropped::Unsolicited)?;
-        let reply = Packet::parse(bytes).map_err(|_| Dropped::Malformed)?;
+    /// The checks of a reply but for its source, in their order (RFC 5080 section 2.2, CVE-2024-3596). On failure also which request it was to answer.
+    fn check<'a>(&self, line: Line, socket: SocketId, bytes: &'a [u8]) -> Result<(RequestKey, Packet<'a>), (Dropped, Option<RequestKey>)> {
+        let nobodys = |dropped| (dropped, None);
+        let peer = self.peers.get(line.peer).ok_or(nobodys(Dropped::Unsolicited))?;
+        let reply = Packet::parse(bytes).map_err(|_| nobodys(Dropped::Malformed))?;
         let number = if self.table.has_tokens(socket) { Number::Token(reply.token()) } else { Number::Identifier(reply.identifier()) };
-        let key = self.table.find(Slot { socket, number }).ok_or(Dropped::Unsolicited)?;
-        let request = self.requests.get(&key).ok_or(Dropped::Unsolicited)?;
+        let key = self.table.find(Slot { socket, number }).ok_or(nobodys(Dropped::Unsolicited))?;
+        let request = self.requests.get(&key).ok_or(nobodys(Dropped::Unsolicited))?;
         let expected = Expected {
             purpose: request.line.purpose,
             hiding: request.hiding(&peer.server.secret),
@@ -359,7 +380,7 @@ impl Client {
                 Work::Accounting(_) | Work::Abandoned => peer.requires_message_authenticator(false),
             },
         };
-        expected.check(&reply)?;
+        expected.check(&reply).map_err(|dropped| (dropped, Some(key)))?;
         Ok((key, reply))
     }
 
@@ -406,6 +427,7 @@ impl Client {
 
     /// Repeats a request or gives it up.
     fn due(&mut self, now: Instant, key: RequestKey) {
+        self.note_tries(now, key);
         let may_live = self.requests.get(&key).is_some_and(|request| self.may_live(request));
         let Some(request) = self.requests.get_mut(&key) else { return };
         let Some(peer) = self.peers.get_mut(request.line.peer) else { return };
@@ -413,7 +435,6 @@ impl Client {
         let deadline = request.began + peer.server.timeout;
         let sent_last = now.checked_sub(request.interval).unwrap_or(request.began);
         let quiet = !peer.health(request.line.purpose).alive_since(sent_last);
-        let tried = request.waits + 1 == peer.server.tries && !peer.health(request.line.purpose).alive_since(request.began);
         let exhausted = request.waits + 1 >= peer.server.tries && !may_live;
         if matches!(request.work, Work::Abandoned | Work::Probe) || exhausted || now >= deadline {
             return self.give_up(now, key, if parked { &Loss::NoPlace } else { &Loss::Silence });
@@ -434,11 +455,19 @@ impl Client {
             self.outputs.push_back(Output::Transmit { socket, to, bytes: request.bytes.clone() });
         }
         // What is not sent yet says nothing of the server.
-        if tried {
-            self.reroute(now, line);
-        }
         if quiet && self.table.stands(socket) && (tls || line.purpose == Purpose::Authentication) {
             self.probe(now, line.peer, tls.then_some(socket));
+        }
+    }
+
+    /// The tries of a request ran out and nothing at all was heard meanwhile: that counts, even if this one may wait on.
+    fn note_tries(&mut self, now: Instant, key: RequestKey) {
+        let Some(request) = self.requests.get(&key).filter(|request| self.table.stands(request.slot.socket)) else { return };
+        let (line, waits, began) = (request.line, request.waits + 1, request.began);
+        let Some(peer) = self.peers.get_mut(line.peer).filter(|_| !matches!(request.work, Work::Probe | Work::Abandoned)) else { return };
+        if waits == peer.server.tries && !peer.health(line.purpose).alive_since(began) {
+            peer.health_mut(line.purpose).unanswered();
+            self.reroute(now, line);
         }
     }
 

@@ -257,9 +257,14 @@ impl Builder {
         self.put(number, &value.to_be_bytes())
     }
 
-    /// An integer of 24 bits with a tag of zero (RFC 2868 section 3.1).
+    /// An integer of which zero would say something that is not so.
+    pub fn put_u32_unless_zero(&mut self, number: u8, value: u32) -> &mut Self {
+        if value == 0 { self } else { self.put_u32(number, value) }
+    }
+
+    /// An integer of 24 bits with a tag of zero (RFC 2868 section 3.1), unless it is zero.
     pub fn put_tagged_u32(&mut self, number: u8, value: u32) -> &mut Self {
-        self.put_u32(number, value & 0x00ff_ffff)
+        self.put_u32_unless_zero(number, value & 0x00ff_ffff)
     }
 
     /// A Vendor-Specific of Microsoft with one attribute inside.

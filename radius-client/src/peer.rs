@@ -53,12 +53,18 @@ const SILENT_PROBES: u32 = 2;
 /// Sockets to one port are given up for their source address at most so often: with what still waits on them they never come near their limit.
 const REROUTE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// For so long a server without a probe that is silent to one request is rather slow than dead: nights and weekends bring few logins, and the first of
+/// the morning may wait for a second factor.
+const HEARD_LATELY: Duration = Duration::from_secs(12 * 3600);
+
 /// How one port of a server has behaved.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     dead: Option<Dead>,
     /// When the last valid reply came.
     heard: Option<Instant>,
+    /// Requests whose tries ran out since then without any sign of life; each counts once.
+    unanswered: u32,
     /// Probes without an answer since then.
     unanswered_probes: u32,
     pub(crate) round_trip: Option<Duration>,
@@ -77,6 +83,7 @@ impl Health {
     /// For how long it had been dead, if it was.
     pub(crate) fn answered(&mut self, now: Instant) -> Option<Duration> {
         self.heard = Some(now);
+        self.unanswered = 0;
         self.unanswered_probes = 0;
         self.dead.take().map(|dead| now.saturating_duration_since(dead.since))
     }
@@ -105,9 +112,13 @@ impl Health {
         !self.is_dead() && self.unanswered_probes < SILENT_PROBES && self.heard.is_some_and(|heard| heard >= instant)
     }
 
-    /// It is not known to be dead, and answered something at most `before` `instant`.
-    pub(crate) fn alive_within(&self, instant: Instant, before: Duration) -> bool {
-        !self.is_dead() && self.heard.is_some_and(|heard| heard + before >= instant)
+    /// What was asked at `began` may take long: it is not known to be dead, was heard not too long before, and no other request has run out of tries since.
+    pub(crate) fn may_be_slow(&self, began: Instant) -> bool {
+        !self.is_dead() && self.unanswered <= 1 && self.heard.is_some_and(|heard| heard + HEARD_LATELY >= began)
+    }
+
+    pub(crate) fn unanswered(&mut self) {
+        self.unanswered = self.unanswered.saturating_add(1);
     }
 
     pub(crate) fn probe_unanswered(&mut self) {

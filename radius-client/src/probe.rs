@@ -80,16 +80,16 @@ impl Client {
     }
 
     /// The silence so far does not mean that the server is dead: it may wait for a second factor, for which another server would ask once more. Without
-    /// a probe nothing tells but what it said before, and a conversation under way has no other server to go to.
+    /// a probe nothing tells but what it said before, and whether it is silent to others too; a conversation under way has no other server to go to.
     pub(crate) fn may_live(&self, request: &Request) -> bool {
         let Some(peer) = self.peers.get(request.line.peer) else { return false };
         let health = peer.health(request.line.purpose);
         match &request.work {
             _ if health.alive_since(request.began) => true,
             // What cannot be believed is an answer, too: it is not the user who keeps the server from a good one.
-            Work::Authentication(_) if peer.counters.disbelieved_since(&request.before) => false,
+            Work::Authentication(_) if request.disbelieved => false,
             Work::Authentication(work) if peer.server.probe == Probe::Off => {
-                self.is_challenged(work.conversation) || health.alive_within(request.began, peer.server.revive_interval)
+                self.is_challenged(work.conversation) || health.may_be_slow(request.began)
             }
             _ => false,
         }

@@ -15,9 +15,6 @@ const NAS_TYPE_REMOTE_ACCESS: u32 = 2;
 const RAS_VERSION: &[u8] = b"MSRASV5.20";
 /// The longest MS-RAS-Client-Name without its zero byte: Vendor-Length stays below 36 (MS-RNAP section 2.2.1.1).
 const MAX_CLIENT_TEXT: usize = 32;
-/// EAP fragments of this size travel in one UDP datagram.
-const DEFAULT_MTU: u32 = 1344;
-
 /// Why a request cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadRequest {
@@ -51,8 +48,7 @@ impl Access<'_> {
         packet.put(number::USER_NAME, self.user_name);
         put_nas(&mut packet, nas, server)?;
         if matches!(self.proof, Proof::Eap(_)) {
-            let mtu = if nas.framed_mtu == 0 { DEFAULT_MTU } else { nas.framed_mtu.clamp(64, 1500) };
-            packet.put_u32(number::FRAMED_MTU, mtu);
+            packet.put_u32(number::FRAMED_MTU, framed_mtu(nas, server));
         }
         put_session(&mut packet, nas, server, self.proof.service_type());
         put_remote_access(&mut packet, nas);
@@ -66,6 +62,12 @@ impl Access<'_> {
         }
         Ok(packet.sign(&server.secret)?)
     }
+}
+
+/// What EAP packets may measure: on the way to this server, and to this client where that is known.
+fn framed_mtu(nas: &NasContext, server: &Server) -> u32 {
+    let link = if nas.framed_mtu == 0 { u32::MAX } else { nas.framed_mtu };
+    server.framed_mtu.min(link).clamp(64, 1500)
 }
 
 /// Which NAS asks: as this server knows it, else as the request says.
@@ -90,7 +92,7 @@ pub(crate) fn nas_identifier<'a>(nas: &'a NasContext, server: &'a Server) -> &'a
 fn put_session(packet: &mut Builder, nas: &NasContext, server: &Server, service_type: u32) {
     packet
         .put(number::NAS_IDENTIFIER, nas_identifier(nas, server).as_bytes())
-        .put_u32(number::NAS_PORT, nas.nas_port)
+        .put_u32_unless_zero(number::NAS_PORT, nas.nas_port)
         .put_u32(number::NAS_PORT_TYPE, NAS_PORT_TYPE_VIRTUAL)
         .put_u32(number::SERVICE_TYPE, service_type)
         .put_u32(number::FRAMED_PROTOCOL, FRAMED_PROTOCOL_PPP)

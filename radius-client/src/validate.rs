@@ -122,15 +122,6 @@ impl Counters {
         *counter += 1;
     }
 
-    /// Whether something came since `before` that was to be an answer, but not of who knows the secret.
-    pub(crate) fn disbelieved_since(&self, before: &Self) -> bool {
-        let count = |counters: &Self| {
-            let Self { dropped_authenticator, dropped_message_authenticator, dropped_code, dropped_proxy_state, .. } = counters;
-            dropped_authenticator + dropped_message_authenticator + dropped_code + dropped_proxy_state
-        };
-        count(self) > count(before)
-    }
-
     /// What was dropped since `before`, in words: `none`, or how many for which reason.
     pub fn dropped_since(&self, before: &Self) -> String {
         let missing = self.missing_message_authenticator - before.missing_message_authenticator;

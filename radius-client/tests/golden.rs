@@ -350,3 +350,32 @@ fn accounting_stop() {
         ",
     );
 }
+
+/// No session is behind a probe: policies that match on its tunnel do not match.
+#[test]
+fn probes() {
+    let u32 = |value: u32| value.to_be_bytes().to_vec();
+    let name = (32, b"vpn.example.test".to_vec());
+    let user = [
+        (1, b"ping".to_vec()),
+        name.clone(),
+        (61, u32(5)),
+        (6, u32(2)),
+        (7, u32(1)),
+        microsoft(9, &u32(311)),
+        microsoft(18, b"MSRASV5.20"),
+        microsoft(47, &u32(2)),
+    ];
+    for (probe, code, expected) in [(Probe::StatusServer, 12, &[name][..]), (Probe::User("ping".into()), 1, &user[..])] {
+        let probed = Server { probe, nas_identifier: Some("vpn.example.test".into()), ..server("nps1", 1) };
+        let mut client = client(vec![probed]);
+        client.handle(start(), login(1, 1, pap(b"secret")));
+        drain(&mut client);
+        client.handle(start() + std::time::Duration::from_secs(3), Input::Timeout);
+        let probe = sent(&drain(&mut client)).pop().unwrap();
+        let mut attributes = probe.attributes();
+        assert_eq!((probe.bytes[0], attributes[0].0), (code, 80), "Message-Authenticator is the first");
+        attributes.retain(|(number, _)| ![80, 2].contains(number));
+        assert_eq!(attributes, expected);
+    }
+}

@@ -94,15 +94,69 @@ fn one_user_with_a_second_factor_gets_one_push_without_a_probe() {
     assert!(matches!(login_outcomes(drain(&mut client)).remove(0).1, LoginOutcome::Accept { .. }));
 }
 
+/// The first login of an evening is no reason to ask its user twice.
 #[test]
-fn without_a_probe_a_server_not_heard_of_lately_is_left_after_its_tries() {
+fn without_a_probe_one_silent_login_after_hours_of_quiet_is_waited_for() {
+    for quiet in [61, 3600, 11 * 3600] {
+        let t0 = start();
+        let mut client = patient(Probe::Off);
+        has_answered(&mut client, t0);
+        let t1 = t0 + seconds(quiet);
+        client.handle(t1, login(2, 2, pap(b"secret")));
+        let outputs = run(&mut client, t1 + seconds(58), false);
+        let logins = sent(&outputs);
+        assert!(changes(&outputs).is_empty() && logins.iter().all(|again| again.bytes == logins[0].bytes), "one push: {outputs:?}");
+        client.handle(t1 + seconds(58), logins[0].datagram(reply(2, &logins[0], &[])));
+        assert!(matches!(login_outcomes(drain(&mut client)).remove(0).1, LoginOutcome::Accept { .. }));
+    }
+}
+
+#[test]
+fn without_a_probe_a_server_never_heard_or_long_ago_is_left_after_its_tries() {
+    for heard in [false, true] {
+        let t0 = start();
+        let mut client = patient(Probe::Off);
+        if heard {
+            has_answered(&mut client, t0);
+        }
+        let t1 = t0 + seconds(12 * 3600 + 1);
+        client.handle(t1, login(2, 2, pap(b"secret")));
+        let outputs = run(&mut client, t1 + seconds(20), false);
+        assert_eq!(changes(&outputs), [("nps1", Change::Died { accounting: false })]);
+        assert_eq!(sent(&outputs).last().unwrap().to.to_string(), "192.0.2.2:1812");
+    }
+}
+
+/// Three tries take 14 seconds.
+#[test]
+fn without_a_probe_a_server_silent_to_two_logins_is_left_after_the_tries_of_the_second() {
     let t0 = start();
     let mut client = patient(Probe::Off);
     has_answered(&mut client, t0);
-    client.handle(t0 + seconds(61), login(2, 2, pap(b"secret")));
-    let outputs = run(&mut client, t0 + seconds(61 + 20), false);
+    client.handle(t0 + seconds(100), login(2, 2, pap(b"secret")));
+    let mut outputs = run(&mut client, t0 + seconds(110), false);
+    client.handle(t0 + seconds(110), login(3, 3, pap(b"other")));
+    outputs.extend(run(&mut client, t0 + seconds(122), false));
+    assert!(changes(&outputs).is_empty() && sent(&outputs).iter().all(|request| request.to.to_string() == "192.0.2.1:1812"), "{outputs:?}");
+    let outputs = run(&mut client, t0 + seconds(127), false);
     assert_eq!(changes(&outputs), [("nps1", Change::Died { accounting: false })]);
-    assert_eq!(sent(&outputs).last().unwrap().to.to_string(), "192.0.2.2:1812");
+    let at_the_other = |outputs: &[Output]| sent(outputs).iter().filter(|request| request.to.to_string() == "192.0.2.2:1812").count();
+    assert!(at_the_other(&outputs) >= 1, "{outputs:?}");
+}
+
+/// The first one is answered after all: both users were thinking.
+#[test]
+fn any_answer_clears_a_server_of_what_it_left_unanswered() {
+    let t0 = start();
+    let mut client = patient(Probe::Off);
+    has_answered(&mut client, t0);
+    client.handle(t0 + seconds(100), login(2, 2, pap(b"secret")));
+    let outputs = run(&mut client, t0 + seconds(120), false);
+    let first = sent(&outputs).remove(0);
+    client.handle(t0 + seconds(120), first.datagram(reply(2, &first, &[])));
+    drain(&mut client);
+    client.handle(t0 + seconds(121), login(3, 3, pap(b"other")));
+    assert!(changes(&run(&mut client, t0 + seconds(170), false)).is_empty());
 }
 
 /// Another secret, perhaps since a reload.
@@ -116,6 +170,27 @@ fn a_server_whose_answers_nobody_can_believe_is_not_waited_for() {
     client.handle(t0 + seconds(1), request.datagram(seal(unsigned(3, &request, &[]), b"another secret")));
     let outputs = run(&mut client, t0 + seconds(21), false);
     assert_eq!(changes(&outputs), [("nps1", Change::Died { accounting: false })]);
+}
+
+/// Whoever sends it: it was to be the answer of another.
+#[test]
+fn what_cannot_be_believed_ends_the_patience_of_no_other_login() {
+    let t0 = start();
+    let mut client = patient(Probe::Off);
+    has_answered(&mut client, t0);
+    client.handle(t0 + seconds(1), login(2, 2, pap(b"secret")));
+    client.handle(t0 + seconds(1), login(3, 3, pap(b"other")));
+    let requests = sent(&drain(&mut client));
+    let other = &requests[1];
+    client.handle(t0 + seconds(1), other.datagram(seal(unsigned(3, other, &[]), b"another secret")));
+    client.handle(t0 + seconds(2), other.datagram(reply(3, other, &[])));
+    drain(&mut client);
+    client.handle(t0 + seconds(2), other.datagram(seal(unsigned(3, other, &[]), b"another secret")));
+    let mut late = requests[0].clone();
+    late.bytes[1] = late.bytes[1].wrapping_add(100);
+    client.handle(t0 + seconds(2), late.datagram(seal(unsigned(3, &late, &[]), b"another secret")));
+    let outputs = run(&mut client, t0 + seconds(45), false);
+    assert!(changes(&outputs).is_empty() && sent(&outputs).iter().all(|request| request.bytes == requests[0].bytes), "{outputs:?}");
 }
 
 /// No other server has the state, so that giving up early would only fail the login, and take a server for dead that waits for its user.

@@ -64,7 +64,19 @@ fn access_request_over_ipv6() {
     assert_eq!(request.get(4), None);
     assert_eq!(request.get(95).unwrap(), "2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap().octets());
     assert_eq!(request.get(1).unwrap(), [0xff, 0xfe], "the identity is not touched");
-    assert_eq!(request.get(12).unwrap(), u32(1500));
+    assert_eq!(request.get(12).unwrap(), u32(1344), "a wide link does not widen the way to the server");
+}
+
+#[test]
+fn framed_mtu_fits_the_way_to_the_server_and_the_link_of_the_client() {
+    for (server_takes, link, sent) in [(1344, 0, 1344), (1200, 0, 1200), (1500, 4087, 1500), (1400, 1296, 1296), (1400, 10, 64)] {
+        let mut client = client(vec![Server { framed_mtu: server_takes, ..server("nps1", 1) }]);
+        let mut input = ask(1, 1, &[2, 0, 0, 4]);
+        let Input::Eap { nas, .. } = &mut input else { panic!() };
+        nas.framed_mtu = link;
+        client.handle(start(), input);
+        assert_eq!(only_sent(&drain(&mut client)).get(12).unwrap(), u32(sent));
+    }
 }
 
 #[test]

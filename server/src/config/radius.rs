@@ -5,7 +5,7 @@ use super::reader::{Root, Section, text};
 use super::source::Value;
 use super::{RadiusServer, radsec, values};
 use crypto::Zeroizing;
-use radius_client::{ExtraAttribute, Probe, RequireMessageAuthenticator, Transport};
+use radius_client::{DEFAULT_FRAMED_MTU, ExtraAttribute, Probe, RequireMessageAuthenticator, Transport};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ const RADIUS: &[&str] = &[
     "attributes",
     "ignore_filters",
     "ignore_port_limit",
+    "framed_mtu",
     "nas_identifier",
     "nas_ip",
 ];
@@ -86,6 +87,7 @@ fn server(section: &Section<'_>, server_name: &str, warnings: &mut Vec<String>) 
             attributes: attributes(section)?,
             ignore_filters: ignore_filters(section, warnings)?,
             ignore_port_limit: section.boolean("ignore_port_limit", false)?,
+            framed_mtu: section.number("framed_mtu", 64..=1_500, DEFAULT_FRAMED_MTU)?,
             nas_identifier: Some(identifier.unwrap_or_else(|| server_name.to_owned())),
             nas_ip: section.optional("nas_ip", "an IP address", |value| values::address(text(value)?))?,
             retransmit_initial,

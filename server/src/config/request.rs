@@ -35,8 +35,8 @@ pub(super) fn unprobed(groups: &[Group], servers: &[RadiusServer]) -> Vec<String
     let blind = servers.iter().map(|server| &server.server).filter(|server| server.probe == Probe::Off && has_others(&server.name));
     let warning = |server: &radius_client::Server| {
         format!(
-            "radius {:?}: has no probe: while it waits for a user's second factor and says nothing else, it can be taken for dead, and the next server asks \
-             the user once more; set probe = \"status-server\" (FreeRADIUS) or probe_user (NPS)",
+            "radius {:?}: has no probe: while it waits for the second factors of several users and says nothing else, it can be taken for dead, and the \
+             next server asks them once more; set probe = \"status-server\" (FreeRADIUS) or probe_user (NPS)",
             server.name
         )
     };

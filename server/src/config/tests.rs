@@ -288,9 +288,14 @@ selectors = ["10.0.0.0/8"]"#,
 const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "address = \"10.0.0.4\"",
+        "address = \"10.0.0.4\"\nframed_mtu = 1501",
+        "evergate.toml:18: radius \"nps1\": framed_mtu = 1501: expected a whole number, 64..=1500",
+    ),
+    (
+        "address = \"10.0.0.4\"",
         "adress = \"10.0.0.4\"",
         "evergate.toml:17: radius \"nps1\": adress: unknown key; did you mean \"address\"? accepted: name, transport, address, port, accounting_port, \
-             accounting, tls_name, ca, chain, key, pin, revocation, crl, radius_1_1, secret_file, source, retransmit_initial, tries, timeout, require_message_authenticator, probe, probe_user, revive_interval, attributes, ignore_filters, ignore_port_limit, nas_identifier, nas_ip",
+             accounting, tls_name, ca, chain, key, pin, revocation, crl, radius_1_1, secret_file, source, retransmit_initial, tries, timeout, require_message_authenticator, probe, probe_user, revive_interval, attributes, ignore_filters, ignore_port_limit, framed_mtu, nas_identifier, nas_ip",
     ),
     (
         "[[radius]]",

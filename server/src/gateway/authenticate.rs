@@ -19,8 +19,8 @@ use policy::pool::{LeaseKey, Wanted};
 use radius_client::{Accept, Credentials, EapOutcome, Input, LoginOutcome, NasContext, RequestFailure, Ticket};
 use std::net::IpAddr;
 
-/// EAP fragments of this size fit one UDP datagram towards the RADIUS server (KB883389).
-const FRAMED_MTU: u32 = 1344;
+/// What PPP takes of a frame besides the EAP packet: protocol field and framing.
+const PPP_OVERHEAD: u16 = 4;
 
 /// A login on its way, or what it was granted.
 #[derive(Debug)]
@@ -530,7 +530,7 @@ impl<P: Plane> Gateway<P> {
             acct_session_id: self.acct_session_id(live),
             tunnel_type: live.tunnel_type,
             tunnel_medium_type: if client.is_ipv4() { 1 } else { 2 },
-            framed_mtu: FRAMED_MTU,
+            framed_mtu: self.calls.get(&session).map_or(0, |call| u32::from(call.mtu(u16::MAX).saturating_sub(PPP_OVERHEAD))),
             ras_client_name: live.computer.name.clone(),
             ras_client_version: live.computer.version.clone(),
             ras_correlation_id: live.computer.correlation_id.clone(),

@@ -42,6 +42,13 @@ fn leaving_filters_out_is_a_warning() {
 }
 
 #[test]
+fn answers_may_have_to_be_smaller() {
+    assert_eq!(Fixture::new(MINIMAL).load().unwrap().radius[0].server.framed_mtu, 1344);
+    let mtu = |value: &str| with("address = \"10.0.0.4\"", &format!("address = \"10.0.0.4\"\nframed_mtu = {value}"));
+    assert_eq!(mtu("1200").load().unwrap().radius[0].server.framed_mtu, 1200);
+}
+
+#[test]
 fn the_tunnel_type_is_the_listeners() {
     assert_eq!(Fixture::new(MINIMAL).load().unwrap().ikev2.unwrap().tunnel_type, 9);
     let with_type = |value| with("auth = [\"eap\"]", &format!("auth = [\"eap\"]\ntunnel_type = {value}"));

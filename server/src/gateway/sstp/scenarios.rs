@@ -443,7 +443,7 @@ fn a_client_without_eap_hears_the_text_of_the_server() {
 
 #[test]
 fn no_packet_is_longer_than_the_client_takes() {
-    for (mru, mtu) in [(4091u16, 1400), (1300, 1300)] {
+    for (mru, mtu, eap) in [(4091u16, 1400, 4087), (1300, 1300, 1296)] {
         let mut world = World::new(&[AuthProtocol::Eap], &[("all", "*", true)]);
         world.ppp(0xc021, 1, 77, &[&[1, 4], &mru.to_be_bytes()[..]].concat());
         world.acknowledge(0xc021);
@@ -453,6 +453,7 @@ fn no_packet_is_longer_than_the_client_takes() {
         world.ipcp([10, 0, 0, 1]);
         world.call_connected(&hlak());
         assert_eq!((world.gateway.plane.opened.len(), world.gateway.plane.mtu), (1, mtu));
+        assert_eq!(world.gateway.nas_context(world.session).framed_mtu, eap, "Framed-MTU");
     }
 }
 

@@ -93,6 +93,7 @@ impl Radius {
             Input::Accounting { .. }
             | Input::Datagram { .. }
             | Input::Unreachable { .. }
+            | Input::NotSent { .. }
             | Input::Connected { .. }
             | Input::Closed { .. }
             | Input::Timeout
