@@ -76,7 +76,7 @@ def a_server_dies_in_mid_eap_and_returns(world):
         client = world.client()
         login = threading.Thread(target=lambda: client.connect(Profile(user="slow")))
         login.start()
-        check(wait_until(lambda: _status(world, "one")["counters"]["sent"] == sent + 3, 10), f"{_status(world, 'one')}")
+        check(wait_until(lambda: _status(world, "one")["counters"]["sent"] >= sent + 3, 10), f"{_status(world, 'one')}")
         one.stop(hard=True)
         login.join(30)
         attempt = world.record(before, "radius", "one was lost in the middle of an EAP conversation")

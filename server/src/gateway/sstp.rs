@@ -159,7 +159,7 @@ impl<P: Plane> Gateway<P> {
             return self.closed(now, session, CloseReason::Failed, Some(failure));
         }
         self.plane.stream_send(session, sstp::http::accept_response(&http_date(now)));
-        let call = Call::new(now.instant, &settings, self.settings.auth_timeout, certificate, nonce, seed);
+        let call = Call::new(now.instant, &settings, self.settings.auth_timeout, certificate, nonce, &seed);
         self.calls.insert(session, Box::new(call));
         self.run(now, session);
     }
@@ -448,11 +448,12 @@ impl Call {
         authentication: Duration,
         certificate: CertificateHashes,
         nonce: [u8; 32],
-        seed: Seed,
+        seed: &Seed,
     ) -> Self {
         let timers = sstp::Timers { negotiation: Duration::from_secs(60), authentication, hello: Duration::from_secs(60) };
         let machine = sstp::CallConfig { nonce, offer_sha1: settings.offer_sha1, certificates: vec![certificate], timers };
-        let link = ppp::LinkConfig { auth: settings.auth.clone(), mru: MRU, name: settings.name.clone(), seed, timers: link_timers() };
+        let link =
+            ppp::LinkConfig { auth: settings.auth.clone(), mru: MRU, name: settings.name.clone(), seed: *seed, timers: link_timers() };
         Self {
             machine: sstp::Call::new(now, machine),
             link: ppp::Link::new(now, link),
